@@ -1,0 +1,1 @@
+//! The routing brain beside the gecholog LLM gateway.
