@@ -1,0 +1,42 @@
+# One word for each thing a person does here; `make` alone lists them.
+# Refuses to hide a step: every target is a few lines that can be typed by hand.
+
+# rustup puts cargo here, and a shell opened before that does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# What follows the program's name: make demo ARGS="--requests 200"
+ARGS ?=
+
+.PHONY: help demo test bench check clean-tools toolchain
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; ARGS="--requests 200" makes the calls too
+	@nats=$$(script/nats-server) && \
+	cargo build --release --locked --bin broker --example demo && \
+	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/examples/demo" $(ARGS)
+
+test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> runs them against a real gateway
+	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \
+	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" cargo test --workspace --locked $(ARGS)
+
+bench: toolchain ## one table of what a decision, a log entry and a round trip cost
+	@nats=$$(script/nats-server) && \
+	NATS_SERVER="$$nats" cargo bench --locked --bench figures -- $(ARGS)
+
+check: toolchain ## what CI asks before the tests: form, lints, documentation, dependencies
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	script/msrv
+	script/deny
+
+clean-tools: ## forget what the scripts fetched: .tools and .venv
+	rm -rf .tools .venv
+
+toolchain:
+	@command -v cargo >/dev/null || { \
+	  echo "cargo is missing. Install Rust with rustup (https://rustup.rs), open a new shell, and try again." >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  echo "A C compiler is missing. Debian, Ubuntu: apt-get install gcc libc6-dev. macOS: xcode-select --install." >&2; exit 1; }
