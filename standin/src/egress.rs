@@ -1,0 +1,201 @@
+//! The way back: what came in from upstream, what processors made of it, and what the client gets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use crate::headers::Headers;
+use crate::outbound::set_names;
+use crate::payload::{self, Taken};
+use crate::serve::HangUp;
+use crate::transaction::{Refusal, Transaction};
+use crate::upstream::Inbound;
+
+const INTERNAL_ERROR: &[u8] = br#"{"error":"internal server error"}"#;
+const NO_PAYLOAD: &str = "gechologobject->GetField: key egress_payload does not exist";
+
+/// What the client gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Headers,
+    body: Bytes,
+}
+
+impl Transaction {
+    /// Fills the response side; without an inbound (nothing could be sent) there is no status and no payload.
+    pub(crate) fn take_inbound(&mut self, inbound: Option<Inbound>) {
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        if let Some(Inbound {
+            status,
+            headers,
+            body,
+        }) = inbound
+        {
+            let status = status.to_string();
+            self.response
+                .object
+                .set("inbound_status_code", status.clone());
+            self.response.object.set("egress_status_code", status);
+            self.received = headers;
+            self.take_inbound_payload(body);
+        }
+        let mut egress = self.received.clone();
+        self.response
+            .object
+            .set("inbound_headers", egress.masked(&config.masked).to_json());
+        self.add_session(&mut egress);
+        self.response
+            .object
+            .set("egress_headers", egress.masked(&config.masked).to_json());
+    }
+
+    fn take_inbound_payload(&mut self, body: Bytes) {
+        let json = match payload::take(body) {
+            Taken::Json(json) => json,
+            Taken::Quoted(json) => {
+                self.response
+                    .error("inbound_payload", "Payload not a valid json3");
+                json
+            }
+            Taken::Unquotable => return self.response.error("inbound_payload", "Not a valid json"),
+        };
+        self.response.object.set("inbound_payload", json.clone());
+        self.response.object.set("egress_payload", json);
+    }
+
+    fn add_session(&self, headers: &mut Headers) {
+        let name = self.shared.config.session_header.clone();
+        headers
+            .0
+            .insert(name, vec![self.session.transaction.clone()]);
+    }
+
+    /// The answer after the sync response processors. `reached`: a request could be sent at all.
+    pub(crate) fn answer(&mut self, reached: bool) -> Result<Answer, HangUp> {
+        let headers = self.merge_egress_headers();
+        let internal_error = || (500, Bytes::from_static(INTERNAL_ERROR));
+        let (status, body) = match (
+            self.response.object.get("egress_payload").cloned(),
+            self.wanted_status(),
+        ) {
+            _ if !reached => internal_error(),
+            (None, _) => {
+                self.response.error("egress_payload", NO_PAYLOAD);
+                internal_error()
+            }
+            (Some(body), Some(status)) => (u16::try_from(status).map_err(|_| HangUp)?, body),
+            (Some(_), None) => internal_error(),
+        };
+        if !(100..=999).contains(&status) {
+            return Err(HangUp);
+        }
+        self.note_status(status);
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// The answer to a request that went no further; no processor has a say in it.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) -> Answer {
+        let (status, body) = match refusal {
+            Refusal::Unauthorized(fault) => {
+                (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into())
+            }
+            Refusal::Required => {
+                self.response.error("egress_payload", NO_PAYLOAD);
+                (500, Bytes::from_static(INTERNAL_ERROR))
+            }
+        };
+        let headers = self.merge_egress_headers();
+        self.note_status(status);
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// As Go decodes it into an integer: `null` is 0, and what is no integer is no status.
+    fn wanted_status(&self) -> Option<i64> {
+        let json = self.response.object.get("egress_status_code")?;
+        serde_json::from_slice::<Option<i64>>(json)
+            .ok()
+            .map(Option::unwrap_or_default)
+    }
+
+    fn note_status(&mut self, status: u16) {
+        self.response
+            .object
+            .set("egress_status_code", status.to_string());
+        if status != 200 {
+            self.response
+                .error("egress_status_code", &status.to_string());
+        }
+    }
+
+    /// The session header is always there, masked names are upstream's own, and the rest is what processors left.
+    fn merge_egress_headers(&mut self) -> Headers {
+        let shared = Arc::clone(&self.shared);
+        let (masked, removed) = (&shared.config.masked, &shared.config.removed);
+        let mut headers = self.read_response_headers("egress_headers");
+        headers.restore_masked(masked, &self.received);
+        let removed = headers.remove(removed, masked);
+        self.add_session(&mut headers);
+        let discarded = self
+            .read_response_headers("inbound_headers")
+            .lost(&headers, &removed);
+        let object = &mut self.response.object;
+        object.set("egress_headers", headers.masked(masked).to_json());
+        set_names(|json| object.set("egresss_headers_removed", json), &removed);
+        set_names(
+            |json| object.set("egresss_headers_discarded", json),
+            &discarded,
+        );
+        headers
+    }
+
+    fn read_response_headers(&mut self, field: &str) -> Headers {
+        let Some(json) = self.response.object.get(field) else {
+            return Headers::default();
+        };
+        Headers::from_json(json).unwrap_or_else(|details| {
+            self.response.error(field, &details);
+            Headers::default()
+        })
+    }
+}
+
+impl Answer {
+    /// The answer in HTTP, finished as Go's server finishes it. Informational statuses end as 200.
+    pub(crate) fn into_http(self) -> Result<Response<Full<Bytes>>, HangUp> {
+        let status = if self.status < 200 { 200 } else { self.status };
+        let status = StatusCode::from_u16(status).map_err(|_| HangUp)?;
+        let bare = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let body = if bare { Bytes::new() } else { self.body };
+        let mut response = Response::new(Full::new(body.clone()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        self.headers.write(headers).map_err(|_| HangUp)?;
+        frame(headers, (!bare).then_some(body.len()));
+        Ok(response)
+    }
+}
+
+/// Content-Length is counted anew; a missing Content-Type is guessed, and JSON looks like plain text to Go.
+fn frame(headers: &mut HeaderMap, length: Option<usize>) {
+    headers.remove(header::CONTENT_LENGTH);
+    let Some(length) = length else { return };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        headers
+            .entry(header::CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+}

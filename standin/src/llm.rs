@@ -1,0 +1,220 @@
+//! A fake LLM on loopback: enough of the OpenAI and Azure OpenAI chat API for their SDKs, and as ill as one likes.
+//!
+//! What a deployment does can be changed while it runs. It does not stream, count tokens, or read the conversation.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::path;
+use crate::serve::{HangUp, Served, Server};
+use crate::upstream::collect;
+
+/// A running fake LLM; it stops when dropped.
+#[derive(Debug)]
+pub struct Llm {
+    server: Server,
+    deployments: Arc<Mutex<HashMap<String, Deployment>>>,
+}
+
+/// What a deployment does with every call; by default it answers 200 with a chat completion.
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    /// Status of the answer.
+    pub status: u16,
+    /// Headers of the answer, over the default `Content-Type: application/json`.
+    pub headers: Vec<(String, String)>,
+    /// Body of the answer; `None` is one that fits the status.
+    pub body: Option<String>,
+    /// How long the answer takes.
+    pub delay: Duration,
+    /// Closes the connection (after the delay) without an answer.
+    pub close: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Behaviour {
+        Behaviour {
+            status: 200,
+            headers: Vec::new(),
+            body: None,
+            delay: Duration::ZERO,
+            close: false,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Deployment {
+    behaviour: Behaviour,
+    calls: u64,
+}
+
+type Deployments = Arc<Mutex<HashMap<String, Deployment>>>;
+
+impl Llm {
+    /// Starts serving at `addr`; port 0 is any free one.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound.
+    pub async fn start(addr: SocketAddr) -> std::io::Result<Llm> {
+        let deployments = Deployments::default();
+        let served = Arc::clone(&deployments);
+        let server =
+            Server::start(addr, move |request| handle(Arc::clone(&served), request)).await?;
+        Ok(Llm {
+            server,
+            deployments,
+        })
+    }
+
+    /// Where it serves.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// What `deployment` does from now on.
+    pub fn set(&self, deployment: &str, behaviour: Behaviour) {
+        lock(&self.deployments)
+            .entry(deployment.to_owned())
+            .or_default()
+            .behaviour = behaviour;
+    }
+
+    /// How many calls `deployment` got.
+    pub fn calls(&self, deployment: &str) -> u64 {
+        lock(&self.deployments)
+            .get(deployment)
+            .map_or(0, |deployment| deployment.calls)
+    }
+}
+
+fn lock(
+    deployments: &Mutex<HashMap<String, Deployment>>,
+) -> MutexGuard<'_, HashMap<String, Deployment>> {
+    deployments.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn handle(deployments: Deployments, request: Request<Incoming>) -> Served {
+    let path = path::decode(request.uri().path()).into_owned();
+    let method = request.method().clone();
+    let body = collect(request.into_body()).await.map_err(|_| HangUp)?;
+    let Some(name) = deployment_of(&path, &body) else {
+        let exists = method == Method::GET;
+        let body = if exists {
+            json!({"object": "list", "data": []}).to_string()
+        } else {
+            error_body(404, "")
+        };
+        return respond(if exists { 200 } else { 404 }, &[], body);
+    };
+    let behaviour = note_call(&deployments, &name);
+    tokio::time::sleep(behaviour.delay).await;
+    if behaviour.close {
+        return Err(HangUp);
+    }
+    let body = behaviour
+        .body
+        .unwrap_or_else(|| fitting_body(behaviour.status, &name));
+    respond(behaviour.status, &behaviour.headers, body)
+}
+
+fn note_call(deployments: &Deployments, name: &str) -> Behaviour {
+    let mut deployments = lock(deployments);
+    let deployment = deployments.entry(name.to_owned()).or_default();
+    deployment.calls += 1;
+    deployment.behaviour.clone()
+}
+
+/// Azure names the deployment in the path, OpenAI names the model in the body.
+fn deployment_of(path: &str, body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        model: String,
+    }
+    if let Some((_, behind)) = path.split_once("/deployments/") {
+        return behind.split('/').next().map(str::to_owned);
+    }
+    if !path.ends_with("/chat/completions") {
+        return None;
+    }
+    let named = serde_json::from_slice::<Named>(body);
+    Some(named.map_or_else(|_| "unnamed".to_owned(), |named| named.model))
+}
+
+fn fitting_body(status: u16, deployment: &str) -> String {
+    if (200..300).contains(&status) {
+        completion(deployment)
+    } else {
+        error_body(status, deployment)
+    }
+}
+
+fn completion(deployment: &str) -> String {
+    json!({
+        "id": "chatcmpl-standin",
+        "object": "chat.completion",
+        "created": 1_706_824_088,
+        "model": deployment,
+        "choices": [{
+            "index": 0,
+            "message": {"role": "assistant", "content": format!("Hello from {deployment}.")},
+            "finish_reason": "stop"
+        }],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
+    })
+    .to_string()
+}
+
+fn error_body(status: u16, deployment: &str) -> String {
+    let (code, kind, message) = match status {
+        401 => (
+            "401".to_owned(),
+            "invalid_request_error",
+            "The key is not accepted here.".to_owned(),
+        ),
+        404 => (
+            "DeploymentNotFound".to_owned(),
+            "invalid_request_error",
+            format!("No deployment '{deployment}'."),
+        ),
+        429 => (
+            "429".to_owned(),
+            "rate_limit_error",
+            format!("Too many calls to '{deployment}'."),
+        ),
+        400..500 => (
+            status.to_string(),
+            "invalid_request_error",
+            "The request is not a good one.".to_owned(),
+        ),
+        _ => (
+            status.to_string(),
+            "server_error",
+            format!("'{deployment}' is not well."),
+        ),
+    };
+    json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
+}
+
+fn respond(status: u16, headers: &[(String, String)], body: String) -> Served {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| HangUp)?;
+    let map = response.headers_mut();
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HangUp)?;
+        map.insert(name, HeaderValue::from_str(value).map_err(|_| HangUp)?);
+    }
+    Ok(response)
+}

@@ -1,0 +1,140 @@
+//! The way out: which router serves the request in the end, and what is sent there.
+//!
+//! A rewrite takes only the address from the router it names. Parameters and static headers stay those of the router by
+//! which the request came in.
+
+use std::sync::Arc;
+
+use crate::config::Router;
+use crate::headers::{Headers, Names, names_json};
+use crate::query::Query;
+use crate::transaction::Transaction;
+use crate::upstream::Outgoing;
+
+impl Transaction {
+    /// The router that `gl_path` names, or the ingress router if it names none.
+    pub(crate) fn choose_router(&mut self) -> Arc<Router> {
+        let ingress = &self.ingress.router;
+        let asked = self
+            .request
+            .object
+            .text("gl_path")
+            .unwrap_or_else(|details| {
+                self.request.error("gl_path", &details);
+                String::new()
+            });
+        if asked != ingress.path {
+            self.request
+                .object
+                .set_text("original_gl_path", &ingress.path);
+        }
+        let router = self.shared.config.routers.get(&asked).unwrap_or(ingress);
+        self.response.object.set_text("gl_path", &router.path);
+        Arc::clone(router)
+    }
+
+    /// Merges all that is sent, and notes it; `None` if there is no payload to send.
+    pub(crate) fn outgoing(&mut self, router: &Router) -> Option<Outgoing> {
+        let subpath = self
+            .request
+            .object
+            .text("outbound_subpath")
+            .unwrap_or_else(|details| {
+                self.request.error("outbound_subpath", &details);
+                String::new()
+            });
+        let address = router.target.address(&subpath);
+        self.request.object.set_text("url_path", &address);
+        let query = self.merge_query().encode();
+        self.url = if query.is_empty() {
+            address
+        } else {
+            format!("{address}?{query}")
+        };
+        let headers = self.merge_headers();
+        let Some(body) = self.request.object.get("outbound_payload").cloned() else {
+            self.response.error(
+                "outbound_payload",
+                "gechologobject->GetField: key outbound_payload does not exist",
+            );
+            return None;
+        };
+        Some(Outgoing {
+            method: self.ingress.method.clone(),
+            url: self.url.clone(),
+            headers,
+            body,
+        })
+    }
+
+    fn merge_query(&mut self) -> Query {
+        let mut query = self.read_query("outbound_query_parameters");
+        let target = &self.ingress.router.target;
+        let mut overwritten = query.overlay(&target.query);
+        overwritten.overlay(&query.overlay(&target.endpoint_query));
+        let discarded = self.read_query("ingress_query_parameters").lost(&query);
+        let object = &mut self.request.object;
+        object.set("outbound_query_parameters", query.to_object());
+        for (field, parameters) in [
+            ("outbound_query_parameters_overwritten", overwritten),
+            ("outbound_query_parameters_discarded", discarded),
+        ] {
+            if !parameters.0.is_empty() {
+                object.set(field, parameters.to_object());
+            }
+        }
+        query
+    }
+
+    fn read_query(&mut self, field: &str) -> Query {
+        let Some(array) = self.request.object.get(field) else {
+            return Query::default();
+        };
+        Query::from_array(array).unwrap_or_else(|details| {
+            self.request.error(field, &details);
+            Query::default()
+        })
+    }
+
+    /// Static headers win over those of the object; masked names are the client's own, whatever others wrote.
+    fn merge_headers(&mut self) -> Headers {
+        let shared = Arc::clone(&self.shared);
+        let (masked, removed) = (&shared.config.masked, &shared.config.removed);
+        let mut headers = self.read_request_headers("outbound_headers");
+        headers.0.extend(self.ingress.router.added.0.clone());
+        headers.restore_masked(masked, &self.ingress.headers);
+        let removed = headers.remove(removed, masked);
+        let discarded = self
+            .read_request_headers("ingress_headers")
+            .lost(&headers, &removed);
+        self.sent = headers.masked(masked);
+        let object = &mut self.request.object;
+        object.set("outbound_headers", self.sent.to_json());
+        set_names(
+            |json| object.set("outbound_headers_removed", json),
+            &removed,
+        );
+        set_names(
+            |json| object.set("outbound_headers_discarded", json),
+            &discarded,
+        );
+        headers
+    }
+
+    fn read_request_headers(&mut self, field: &str) -> Headers {
+        let Some(json) = self.request.object.get(field) else {
+            return Headers::default();
+        };
+        Headers::from_json(json).unwrap_or_else(|details| {
+            self.request.error(field, &details);
+            Headers::default()
+        })
+    }
+}
+
+/// Lists of names are written only if they hold some.
+pub(crate) fn set_names(set: impl FnOnce(bytes::Bytes), names: &Names) {
+    if !names.is_empty() {
+        set(names_json(names));
+    }
+}

@@ -1,0 +1,104 @@
+//! A small HTTP/1.1 server on loopback: accepts, keeps connections alive, and ends with its handle.
+//!
+//! A handler that answers [`HangUp`] closes the connection without a word; that is how the gateway looks when it panics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The gateway takes headers up to 1 MiB.
+const MAX_HEADERS: usize = 1 << 20;
+
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("connection closed without an answer")]
+pub(crate) struct HangUp;
+
+pub(crate) type Served = Result<Response<Full<Bytes>>, HangUp>;
+
+/// A listening server; dropping it closes the port and all connections.
+#[derive(Debug)]
+pub(crate) struct Server {
+    addr: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start<H, F>(addr: SocketAddr, handler: H) -> std::io::Result<Server>
+    where
+        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Served> + Send + 'static,
+    {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        Ok(Server {
+            addr,
+            accepting: tokio::spawn(accept(listener, Arc::new(handler))),
+        })
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Ends and waits until the port is free.
+    pub(crate) async fn stop(mut self) {
+        self.accepting.abort();
+        if let Err(error) = (&mut self.accepting).await {
+            tracing::trace!(%error, "server ended");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept<H, F>(listener: TcpListener, handler: Arc<H>)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Served> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(converse(stream, Arc::clone(&handler)))),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::task::yield_now().await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn converse<H, F>(stream: TcpStream, handler: Arc<H>)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Served> + Send + 'static,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .title_case_headers(true)
+        .max_buf_size(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service_fn(|request| handler(request)))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended");
+    }
+}

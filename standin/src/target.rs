@@ -1,0 +1,95 @@
+//! Where a router leads: scheme, host and path of its `outbound.url`, and its `outbound.endpoint`.
+//!
+//! A request that was rewritten to this router takes [`Target::address`] only; the two queries count for requests that came
+//! in by it. User info and fragment are lost, as the gateway loses them.
+
+use crate::path;
+use crate::query::Query;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Scheme, host and port.
+    origin: String,
+    path: String,
+    pub(crate) query: Query,
+    endpoint: String,
+    pub(crate) endpoint_query: Query,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str, endpoint: &str) -> Option<Target> {
+        // The parser's opinion on what a URL is; its normal form is not used, because an empty path must stay empty.
+        let parsed = url::Url::parse(url).ok()?;
+        let (scheme, rest) = url.split_once("://")?;
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        let scheme = scheme.to_ascii_lowercase();
+        if !["http", "https"].contains(&scheme.as_str())
+            || parsed.host().is_none()
+            || host.is_empty()
+        {
+            return None;
+        }
+        let (endpoint, endpoint_query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
+        Some(Target {
+            origin: format!("{scheme}://{host}"),
+            path: path::decode(path).into_owned(),
+            query: Query::parse(query),
+            endpoint: endpoint.to_owned(),
+            endpoint_query: Query::parse(endpoint_query).last_values(),
+        })
+    }
+
+    /// The URL without its query. An endpoint hides what the client asked for behind the router's path.
+    pub(crate) fn address(&self, subpath: &str) -> String {
+        let behind = if self.endpoint.is_empty() || self.endpoint == "/" {
+            subpath
+        } else {
+            &self.endpoint
+        };
+        format!(
+            "{}{}",
+            self.origin,
+            path::encode(&path::join(&self.path, behind))
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(url: &str, endpoint: &str, subpath: &str) -> String {
+        Target::parse(url, endpoint).unwrap().address(subpath)
+    }
+
+    #[test]
+    fn the_endpoint_hides_the_subpath() {
+        assert_eq!(address("http://h:1", "a/b?v=1", "x"), "http://h:1/a/b");
+        assert_eq!(address("http://h:1/v1", "/", "x/y"), "http://h:1/v1/x/y");
+    }
+
+    #[test]
+    fn an_empty_path_stays_empty_and_a_final_slash_is_doubled() {
+        assert_eq!(
+            address("https://dud.host.ere", "", ""),
+            "https://dud.host.ere"
+        );
+        assert_eq!(address("http://h/", "", ""), "http://h//");
+        assert_eq!(
+            address("http://user:secret@h/v1#part", "", "x"),
+            "http://h/v1/x"
+        );
+    }
+
+    #[test]
+    fn only_http_with_a_host_is_a_target() {
+        for bad in ["", "h:80", "ftp://h", "http://", "http:///p", "${UNSET}"] {
+            assert_eq!(Target::parse(bad, ""), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! One request, from ingress to log, in the gateway's documented order.
+//!
+//! [`Transaction::serve`] is what the client waits for; [`Transaction::finish`] is the post path, run once the client has
+//! its answer. The steps that merge headers and parameters are in `outbound`, those that make the answer in `egress`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::Method;
+
+use crate::bus::Bus;
+use crate::clock::{Clock, Moment};
+use crate::config::{Config, Router};
+use crate::egress::Answer;
+use crate::headers::Headers;
+use crate::log;
+use crate::payload::{self, Taken};
+use crate::processors::{Asker, RequiredFailed};
+use crate::query::Query;
+use crate::serve::HangUp;
+use crate::session::{Session, Sessions};
+use crate::side::{Phase, Side};
+use crate::upstream::{Inbound, Outgoing, Upstream};
+
+/// Requests that came in by such a router are mirrored, wherever they were rewritten to.
+const ECHO: &str = "/echo/";
+
+/// What all transactions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) upstream: Upstream,
+    pub(crate) sessions: Sessions,
+    pub(crate) clock: Clock,
+}
+
+/// What the client sent.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    pub(crate) method: Method,
+    pub(crate) router: Arc<Router>,
+    pub(crate) subpath: String,
+    pub(crate) query: Option<Query>,
+    pub(crate) headers: Headers,
+}
+
+/// The moments at which a transaction passed from one leg to the next; `None` if it never did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    pub(crate) ingress: Moment,
+    pub(crate) outbound: Option<Moment>,
+    pub(crate) inbound: Option<Moment>,
+    pub(crate) egress: Option<Moment>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ingress: Ingress,
+    pub(crate) session: Session,
+    pub(crate) marks: Marks,
+    pub(crate) request: Side,
+    pub(crate) response: Side,
+    /// The full upstream URL; empty if it never came to that.
+    pub(crate) url: String,
+    /// The outbound headers as sent, for the log.
+    pub(crate) sent: Headers,
+    /// The headers that came back, in clear.
+    pub(crate) received: Headers,
+}
+
+/// Why a request goes no further than the gateway.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The ingress headers are not those that the router demands; the reason is told to the client.
+    Unauthorized(String),
+    /// A required request processor was not completed.
+    Required,
+}
+
+impl From<RequiredFailed> for Refusal {
+    fn from(_: RequiredFailed) -> Refusal {
+        Refusal::Required
+    }
+}
+
+impl Transaction {
+    pub(crate) fn new(shared: Arc<Shared>, ingress: Ingress, now: Moment) -> Transaction {
+        let brought = ingress.headers.first(&shared.config.session_header);
+        let session = shared.sessions.open(brought, now);
+        Transaction {
+            shared,
+            ingress,
+            session,
+            marks: Marks {
+                ingress: now,
+                outbound: None,
+                inbound: None,
+                egress: None,
+            },
+            request: Side::default(),
+            response: Side::default(),
+            url: String::new(),
+            sent: Headers::default(),
+            received: Headers::default(),
+        }
+    }
+
+    /// The sync path. An error means that the gateway panics: the client gets nothing, and there is no log.
+    pub(crate) async fn serve(&mut self, body: Bytes) -> Result<Answer, HangUp> {
+        let answer = match self.reach_upstream(body).await {
+            Ok(inbound) => {
+                let payload = inbound.is_some();
+                self.take_inbound(inbound);
+                let shared = Arc::clone(&self.shared);
+                self.asker(&shared, Phase::Sync)
+                    .run_all(&shared.config.response.sync, &mut self.response)
+                    .await;
+                self.answer(payload)?
+            }
+            Err(refusal) => self.refuse(refusal),
+        };
+        self.marks.egress = Some(self.shared.clock.now());
+        Ok(answer)
+    }
+
+    /// The post path: async processors, then the log; nothing at all after a 401 that is not to be logged.
+    pub(crate) async fn finish(mut self, status: u16) {
+        let shared = Arc::clone(&self.shared);
+        if status == 401 && !shared.config.log_unauthorized {
+            return;
+        }
+        let asker = self.asker(&shared, Phase::Post);
+        let went_on = asker
+            .run_until_failure(&shared.config.request.post, &mut self.request)
+            .await;
+        if went_on.is_ok() {
+            asker
+                .run_all(&shared.config.response.post, &mut self.response)
+                .await;
+        }
+        log::publish(self).await;
+    }
+
+    /// The client broke off while sending: there is nobody to answer, but there is a log.
+    pub(crate) async fn broken_off(mut self) {
+        self.marks.egress = Some(self.shared.clock.now());
+        self.finish(500).await;
+    }
+
+    fn asker<'a>(&self, shared: &'a Shared, phase: Phase) -> Asker<'a> {
+        Asker {
+            bus: &shared.bus,
+            clock: shared.clock,
+            phase,
+        }
+    }
+
+    /// `Ok(None)`: the request has no payload that could be sent.
+    async fn reach_upstream(&mut self, body: Bytes) -> Result<Option<Inbound>, Refusal> {
+        self.take_payload(body);
+        self.take_path();
+        self.check_headers()?;
+        self.take_headers_and_query();
+        let shared = Arc::clone(&self.shared);
+        let asker = self.asker(&shared, Phase::Sync);
+        asker
+            .run_until_failure(&shared.config.request.sync, &mut self.request)
+            .await?;
+        let router = self.choose_router();
+        let Some(outgoing) = self.outgoing(&router) else {
+            return Ok(None);
+        };
+        self.marks.outbound = Some(shared.clock.now());
+        let inbound = self.call(outgoing).await;
+        self.marks.inbound = Some(shared.clock.now());
+        Ok(Some(inbound))
+    }
+
+    fn take_payload(&mut self, body: Bytes) {
+        let json = match payload::take(body) {
+            Taken::Json(json) => json,
+            Taken::Quoted(json) => {
+                self.request
+                    .error("ingress_payload", "Payload not a valid json");
+                json
+            }
+            Taken::Unquotable => {
+                self.request.error("ingress_payload", "Not a valid json");
+                self.request.error("outbound_payload", "Not a valid json");
+                return;
+            }
+        };
+        self.request.object.set("ingress_payload", json.clone());
+        self.request.object.set("outbound_payload", json);
+    }
+
+    fn take_path(&mut self) {
+        let object = &mut self.request.object;
+        object.set_text("gl_path", &self.ingress.router.path);
+        object.set_text("ingress_subpath", &self.ingress.subpath);
+        object.set_text("outbound_subpath", &self.ingress.subpath);
+        object.set(
+            "ingress_headers",
+            self.ingress
+                .headers
+                .masked(&self.shared.config.masked)
+                .to_json(),
+        );
+    }
+
+    /// Each demanded header must be there with exactly the demanded lines in order; `regex:.+` takes any line.
+    fn check_headers(&mut self) -> Result<(), Refusal> {
+        let fault = self
+            .ingress
+            .router
+            .demanded
+            .0
+            .iter()
+            .find_map(|(name, demanded)| {
+                let fault = match self.ingress.headers.0.get(name) {
+                    None => "missing",
+                    Some(sent) if sent.len() < demanded.len() => "values missing",
+                    Some(sent) if !agrees(sent, demanded) => "values invalid",
+                    Some(_) => return None,
+                };
+                Some(format!("header:'{name}' {fault}"))
+            });
+        let Some(fault) = fault else { return Ok(()) };
+        self.request
+            .error("ingress_headers", &format!("Unauthorized:{fault}"));
+        Err(Refusal::Unauthorized(fault))
+    }
+
+    fn take_headers_and_query(&mut self) {
+        let object = &mut self.request.object;
+        object.set(
+            "outbound_headers",
+            self.ingress
+                .headers
+                .masked(&self.shared.config.masked)
+                .to_json(),
+        );
+        if let Some(query) = &self.ingress.query {
+            let array = query.to_array();
+            object.set("ingress_query_parameters", array.clone());
+            object.set("outbound_query_parameters", array);
+        }
+    }
+
+    async fn call(&self, outgoing: Outgoing) -> Inbound {
+        if let Some(control) = self.request.object.get("control") {
+            return Inbound {
+                status: 200,
+                headers: Headers::default(),
+                body: control.clone(),
+            };
+        }
+        if self.ingress.router.path.starts_with(ECHO) {
+            return Inbound {
+                status: 200,
+                headers: outgoing.headers,
+                body: outgoing.body,
+            };
+        }
+        self.shared.upstream.call(outgoing).await
+    }
+}
+
+fn agrees(sent: &[String], demanded: &[String]) -> bool {
+    match demanded {
+        [any] if any == "regex:.+" => sent.len() == 1 && !sent[0].is_empty(),
+        exact => sent == exact,
+    }
+}
