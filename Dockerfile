@@ -3,23 +3,27 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
+
+# The dependencies in a layer of their own, which lasts until a manifest or the lock file changes: compiled for an empty
+# library, since the files of the targets that the manifests name are not here yet. Plain layers rather than cache
+# mounts, so that every builder can do it, also one without BuildKit.
+COPY Cargo.toml Cargo.lock ./
+COPY standin/Cargo.toml standin/
+RUN sed -i '/^\[\[/,/^$/d' Cargo.toml standin/Cargo.toml \
+ && mkdir src standin/src && touch src/lib.rs standin/src/lib.rs \
+ && cargo build --locked --release --lib
+
+# Static glibc, not musl: since 2.34 its resolver is inside, so the names of other containers resolve on scratch as well,
+# and its allocator is the faster one. Sources are touched, as cargo goes by their time and a checkout may be older than
+# the empty library.
 COPY . .
-# Static glibc, not musl: since 2.34 its resolver is inside, so names of other containers resolve on scratch as well, and
-# its allocator is the faster one. The target is named so that build scripts and macros, which run here, stay as they are.
-# The caches keep crates and compiled dependencies between builds; our own sources are touched, because cargo goes by
-# their time and a checkout may be older than the cache.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    set -eu; \
-    host="$(rustc -vV | sed -n 's/^host: //p')"; \
-    find src -name '*.rs' -exec touch {} +; \
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin broker --target "$host"; \
-    cp "target/$host/release/broker" /broker; \
-    if readelf --program-headers /broker | grep -q INTERP; then echo "/broker is not static" >&2; exit 1; fi
+RUN find src -name '*.rs' -exec touch {} + \
+ && cargo rustc --locked --release --bin broker -- -C target-feature=+crt-static \
+ && if readelf --program-headers target/release/broker | grep -q INTERP; then echo "the broker is not static" >&2; exit 1; fi
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /broker /broker
+COPY --from=build /src/target/release/broker /broker
 # The same number as the gateway's: no name is needed, and none is there.
 USER 10001:10001
 # Probes only. They listen on loopback unless BROKER_HTTP says otherwise.
