@@ -1,0 +1,81 @@
+//! A nats-server of one's own, on a free port, with a token; ended on drop.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::soon;
+
+pub(crate) const TOKEN: &str = "bus-secret";
+
+pub(crate) struct NatsServer {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    pub(crate) port: u16,
+}
+
+impl NatsServer {
+    pub(crate) async fn start() -> NatsServer {
+        NatsServer::start_on(None).await
+    }
+
+    /// The same port again, for a bus that comes back.
+    pub(crate) async fn start_on(port: Option<u16>) -> NatsServer {
+        let port = port.map_or("-1".to_owned(), |port| port.to_string());
+        let mut child = Command::new(program())
+            .args(["--addr", "127.0.0.1", "--port", &port, "--auth", TOKEN])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("nats-server: set NATS_SERVER or run script/nats-server");
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let port = soon("nats-server", ready(&mut log)).await;
+        NatsServer { child, log, port }
+    }
+
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) async fn connect(&self) -> async_nats::Client {
+        let options = async_nats::ConnectOptions::with_token(TOKEN.to_owned());
+        soon("a connection", options.connect(format!("nats://{}", self.host()))).await.unwrap()
+    }
+
+    /// Waits until the server has written `text` into its log.
+    pub(crate) async fn said(&mut self, text: &str) {
+        let log = &mut self.log;
+        let line = async { while !log.next_line().await.unwrap().unwrap().contains(text) {} };
+        soon(text, line).await;
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+async fn ready(log: &mut Lines<BufReader<ChildStderr>>) -> u16 {
+    let mut port = 0;
+    while let Some(line) = log.next_line().await.unwrap() {
+        if let Some((_, behind)) = line.split_once("Listening for client connections on 127.0.0.1:") {
+            port = behind.trim().parse().unwrap();
+        }
+        if line.contains("Server is ready") {
+            return port;
+        }
+    }
+    panic!("nats-server ended before it was ready");
+}
+
+fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("NATS_SERVER") {
+        return program.into();
+    }
+    let on_path = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|file| file.is_file())
+    });
+    on_path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/nats-server").into())
+}
