@@ -10,13 +10,16 @@ use async_nats::{Client, ConnectOptions, PublishErrorKind, Request, RequestError
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::clock::Moment;
 use crate::config;
 
 const CONNECTED: &str = "running & connected to message bus";
 const LISTENING: &str = "HTTP(s) server listening";
+
+/// How long a bus may take to echo before it counts as gone.
+const SETTLE: Duration = Duration::from_secs(5);
 const TOO_BIG: &str = "nats: maximum payload exceeded";
 
 #[derive(Debug)]
@@ -148,10 +151,7 @@ impl Bus {
     /// Answers isalive until the bus is gone.
     pub(crate) async fn answer_isalive(self: Arc<Bus>) -> Result<(), async_nats::SubscribeError> {
         let mut questions = self.client.subscribe(self.subjects.isalive.clone()).await?;
-        // Without this a caller could ask between start and the moment the server knows the subscription.
-        if let Err(error) = self.client.flush().await {
-            tracing::warn!(%error, "isalive may answer late");
-        }
+        self.settle().await;
         tokio::spawn(async move {
             while let Some(question) = questions.next().await {
                 if let Some(reply) = question.reply {
@@ -179,9 +179,17 @@ impl Bus {
         }
     }
 
-    pub(crate) async fn flush(&self) {
-        if let Err(error) = self.client.flush().await {
-            tracing::warn!(%error, "the last messages may be lost");
+    /// Waits until the server has taken all that was sent so far: it handles one connection's messages in order, so a
+    /// message to oneself comes back last. Flushing would only empty our own buffer.
+    pub(crate) async fn settle(&self) {
+        let inbox = self.client.new_inbox();
+        let echo = async {
+            let mut echo = self.client.subscribe(inbox.clone()).await.ok()?;
+            self.client.publish(inbox, Bytes::new()).await.ok()?;
+            echo.next().await
+        };
+        if timeout(SETTLE, echo).await.is_err() {
+            tracing::warn!("the bus does not answer; messages may still be on their way");
         }
     }
 }

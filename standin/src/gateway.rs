@@ -83,7 +83,7 @@ impl Gateway {
         self.server.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        self.bus.flush().await;
+        self.bus.settle().await;
     }
 }
 

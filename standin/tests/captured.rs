@@ -124,7 +124,7 @@ async fn fixture_04_upstream_truncated_body() {
 async fn fixture_05_response_html_and_stream_are_quoted() {
     let page = b"<html>it \"works\" & more</html>\n";
     play("05_response_html", saying(http::answer(200, &[("Content-Type", "text/html")], page)).await, &unchanged).await;
-    let gateway = b"<html><h1>502 Bad Gateway</h1></html>";
+    let gateway = b"<html>Bad gateway</html>";
     let answer = http::answer(502, &[("Content-Type", "text/html")], gateway);
     play("05_response_html_502", saying(answer).await, &unchanged).await;
     let stream = b"data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"He\"}}]}\n\ndata: [DONE]\n\n";
@@ -167,7 +167,7 @@ async fn fixture_07_large_logs_are_lost_and_large_questions_not_asked() {
     };
     play("07_large_response_payload_processor", answering().await, &payload).await;
     let mut captured = load("07_large_request_original_fields");
-    captured.set_client_body(&large);
+    captured.set_client_body(&large.replace('x', "y"));
     captured.play(well().await, &unchanged).await;
 }
 

@@ -89,7 +89,7 @@ impl World {
     /// A processor. Its questions are recorded before it answers.
     pub(crate) async fn speak(&self, subject: &str, voice: Voice) {
         let mut questions = self.bus.subscribe(subject.to_owned()).await.unwrap();
-        self.bus.flush().await.unwrap();
+        self.round_trip().await;
         let (bus, heard, changed) = (self.bus.clone(), Arc::clone(&self.heard), self.changed.clone());
         tokio::spawn(async move {
             while let Some(question) = questions.next().await {
@@ -110,6 +110,14 @@ impl World {
                 });
             }
         });
+    }
+
+    /// The server has handled all that this client sent before.
+    async fn round_trip(&self) {
+        let inbox = self.bus.new_inbox();
+        let mut echo = self.bus.subscribe(inbox.clone()).await.unwrap();
+        self.bus.publish(inbox, Bytes::new()).await.unwrap();
+        soon("an echo", echo.next()).await.unwrap();
     }
 
     pub(crate) fn heard(&self) -> Vec<Message> {
@@ -139,9 +147,7 @@ impl World {
     /// Ends the gateway and waits until all that it published has arrived.
     pub(crate) async fn settle(&mut self) {
         soon("the end", self.gateway.take().unwrap().stop()).await;
-        let mut marks = self.bus.subscribe("mark").await.unwrap();
-        self.bus.publish("mark", Bytes::new()).await.unwrap();
-        soon("the mark", marks.next()).await.unwrap();
+        self.round_trip().await;
         // The listeners are tasks on this client: let them take what the client has already received.
         for _ in 0..100 {
             tokio::task::yield_now().await;
