@@ -1,1 +1,36 @@
-//! The routing brain beside the gecholog LLM gateway.
+//! The routing brain beside the gecholog LLM gateway: for each call it names the router that serves it, and from the
+//! gateway's log it learns which routers fail.
+//!
+//! The core decides and never touches the world; adapters touch the world and never decide. In the order that data walks:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`time`], [`router`], [`request`], [`outcome`], [`event`] | vocabulary: plain values that every room shares |
+//! | [`health`] | whether a router may serve, and until when not |
+//! | [`strategy`] | in which order those that may serve are tried |
+//! | [`broker`] | owns the truth: choose a router, learn from what became of it |
+//! | [`wire`] | the gateway's messages, bytes to typed values and back |
+//! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
+//! | [`nats`] | the bus: requests answered, logs learnt from |
+//! | [`http`] | probes |
+//! | [`telemetry`] | log lines and counts |
+//! | [`config`] | from what was written to what cannot be wrong |
+//! | [`cli`], [`app`] | the command line; everything put together |
+
+pub mod app;
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod handle;
+pub mod health;
+pub mod http;
+pub mod nats;
+pub mod outcome;
+pub mod request;
+pub mod router;
+pub mod strategy;
+pub mod telemetry;
+pub mod time;
+pub mod wire;

@@ -1,2 +1,84 @@
-//! The process.
-fn main() {}
+//! The process: arguments in, exit code out.
+//!
+//! 0: ended as asked. 1: could not start, or is not healthy. 2: the settings are wrong; all faults are on the standard error.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use gecholog_broker::cli::{self, Cli, Command};
+use gecholog_broker::config::{self, Config, Sources};
+use gecholog_broker::{app, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let resolved = config::resolve(Sources::new(std::env::vars_os(), cli.flags));
+    let config = match resolved.config {
+        Ok(config) => config,
+        Err(faults) => {
+            complain(&faults);
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(Command::Health { ready }) = cli.command {
+        return report(&config, ready);
+    }
+    telemetry::init(&config.telemetry);
+    for warning in resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line's own output; nothing logs yet")]
+fn complain(faults: &[config::Fault]) {
+    eprintln!("broker cannot start, {} to mend:", if faults.len() == 1 { "one thing" } else { "several things" });
+    for fault in faults {
+        eprintln!("  {fault}");
+    }
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
+fn report(config: &Config, ready: bool) -> ExitCode {
+    let asked = match config.http.ask() {
+        Some(address) => cli::ask(address, ready),
+        None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is nobody to ask")),
+    };
+    match asked {
+        Ok(answer) => {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    app::run(config, async {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::error!("cannot listen for signals: only SIGKILL will end this process");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            tracing::warn!("asked twice: stopping at once");
+            std::process::exit(1);
+        });
+    })
+}

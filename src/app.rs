@@ -1,0 +1,149 @@
+//! The composition root: builds everything from the settings, starts it, and brings it to its end.
+//!
+//! Two threads. Decisions have one for themselves, with the connection they come over; the log, HTTP and the clock share the
+//! other, so that no flood of logs and no slow reader of a page can stand before a decision.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Context;
+use rand::RngExt;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::handle::Handle;
+use crate::nats::{Link, State};
+use crate::wire::Signature;
+use crate::{http, nats, telemetry};
+
+/// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
+const REQUESTS: usize = 4_096;
+/// How many log entries may wait for us; each can be a megabyte.
+const LOGS: usize = 16;
+/// The whole end takes no longer.
+const END: Duration = Duration::from_secs(5);
+
+/// Runs a broker until `stop` is over, then lets it answer what it has taken.
+///
+/// # Errors
+/// It cannot start: the bus refuses us, or an address that was asked for cannot be had.
+pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let clock = Clock::start();
+    let broker = Broker::new(config.broker.clone());
+    let signature = Signature::new(&replica(), broker.settings(), config.mode);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        replica = signature.replica(),
+        config = signature.config(),
+        mode = ?config.mode,
+        "broker starts"
+    );
+    let handle = Handle::new(broker, signature, clock, telemetry::tell);
+    let decisions = Link::new("decisions", clock);
+    let logs = Link::new("logs", clock);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let listener = runtime.block_on(config.http.listen()).context("cannot open BROKER_HTTP")?;
+    let listener = listener.map(TcpListener::into_std).transpose()?;
+    let beside = Beside {
+        settings: config.nats.clone(),
+        handle: handle.clone(),
+        links: vec![decisions.clone(), logs],
+        listener,
+    };
+    let (failed, failure) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("beside".to_owned());
+    let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
+    runtime.block_on(serve(&config.nats, &decisions, handle, failure, stop))
+}
+
+/// Decisions, until the end.
+async fn serve(
+    settings: &nats::Settings,
+    link: &Link,
+    handle: Handle,
+    failure: oneshot::Receiver<anyhow::Error>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let (stopping, stopped) = watch::channel(false);
+    let work = async {
+        let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
+        let requests = nats::subscribe(client, settings).await?;
+        link.set(State::Ready);
+        requests.serve(handle, stopped).await;
+        anyhow::Ok(())
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        ended = &mut work => return ended,
+        Ok(error) = failure => return Err(error),
+        () = stop => {}
+    }
+    tracing::info!("stopping: no new requests, answering those that are here");
+    let was_ready = link.reason().is_none();
+    let _ = stopping.send(true);
+    if was_ready && tokio::time::timeout(END, work).await.is_err() {
+        tracing::warn!("stopped before every answer was written");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What runs beside the decisions.
+struct Beside {
+    settings: nats::Settings,
+    handle: Handle,
+    links: Vec<Link>,
+    listener: Option<std::net::TcpListener>,
+}
+
+impl Beside {
+    /// Runs until the process ends; `failed` hears why, if there was no hope from the beginning.
+    fn run(self, failed: oneshot::Sender<anyhow::Error>) {
+        let ended = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start a runtime")
+            .and_then(|runtime| runtime.block_on(self.serve()));
+        if let Err(error) = ended {
+            // Whoever would hear it is gone only when the process ends anyway.
+            let _ = failed.send(error);
+        }
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let Self { settings, handle, links, listener } = self;
+        let probes = async {
+            match listener {
+                Some(listener) => {
+                    let listener = TcpListener::from_std(listener)?;
+                    tracing::info!(address = %listener.local_addr()?, "HTTP listens");
+                    http::serve(listener, http::routes(links.clone()), std::future::pending()).await?;
+                }
+                None => std::future::pending().await,
+            }
+            anyhow::Ok(())
+        };
+        let learning = async {
+            let Some(link) = links.last() else { return Ok(()) };
+            let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
+            nats::learn_from_logs(client, &settings, link, &handle).await?;
+            anyhow::Ok(())
+        };
+        tokio::try_join!(probes, learning, async {
+            handle.keep_time().await;
+            anyhow::Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+/// An id that no other replica has.
+fn replica() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut rng = rand::rng();
+    (0..8).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}

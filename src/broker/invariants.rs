@@ -1,0 +1,36 @@
+//! What must hold after every event, by name: plain functions for property tests and simulations alike.
+
+use super::{Broker, LEDGER_CAPACITY};
+use crate::event::Standing;
+
+/// Checks all of them; the name of the first that is broken.
+pub fn broken(broker: &Broker) -> Option<&'static str> {
+    let checks: [(&str, fn(&Broker) -> bool); 3] = [
+        ("only_serving_routers_are_offered", only_serving_routers_are_offered),
+        ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
+        ("the_ledger_is_bounded", the_ledger_is_bounded),
+    ];
+    checks.into_iter().find(|(_, holds)| !holds(broker)).map(|(name, _)| name)
+}
+
+/// A pool offers exactly those of its members that serve.
+pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
+    broker.pools.iter().all(|pool| {
+        let serving = pool.members().iter().filter(|id| {
+            let router = broker.routers.get(usize::from(id.0));
+            router.is_some_and(|router| router.health.standing() == Standing::Serving)
+        });
+        serving.eq(pool.serving())
+    })
+}
+
+/// Whoever cools comes back: the next deadline is never later than its own.
+pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
+    let next = broker.next_deadline();
+    broker.routers.iter().filter_map(|router| router.health.until()).all(|until| next.is_some_and(|next| next <= until))
+}
+
+/// Messages cannot make the ledger grow without bound.
+pub fn the_ledger_is_bounded(broker: &Broker) -> bool {
+    broker.ledger.len() <= LEDGER_CAPACITY + 2
+}

@@ -1,0 +1,234 @@
+//! The broker: the one owner of the truth about routers, and the only place where a request gets its router.
+//!
+//! A fold over events: [`Broker::apply`] is the only writer, [`Broker::choose`] only reads. There is no clock, no I/O and no
+//! source of randomness in here, and nothing can fail: the same events at the same times make the same state, so that it can
+//! be simulated, replayed from a recorded log, and kept alike in many replicas.
+
+mod decision;
+pub mod invariants;
+mod learn;
+mod ledger;
+mod pool;
+
+use fnv::FnvHashMap;
+use rand::Rng;
+
+pub use decision::{Decision, Pass, Route, Why};
+pub use learn::Record;
+pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
+pub use pool::Pool;
+
+use crate::event::{Change, Event, Ignored, Standing, Transition};
+use crate::health::{self, Health};
+use crate::outcome::FailureRule;
+use crate::request::Request;
+use crate::router::{PoolId, RouterId, RouterPath};
+use crate::strategy::Random;
+use crate::time::Now;
+use ledger::Ledger;
+
+/// What one pool is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolSettings {
+    /// The router that clients call.
+    pub ingress: RouterPath,
+    /// The routers behind it.
+    pub routers: Vec<RouterPath>,
+}
+
+/// Everything that shapes decisions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The pools, at most one per ingress.
+    pub pools: Vec<PoolSettings>,
+    /// Which answers count as failures.
+    pub failures: FailureRule,
+    /// How routers are taken out.
+    pub health: health::Settings,
+}
+
+/// One router and what is known about it.
+#[derive(Debug, Clone, PartialEq)]
+struct Router {
+    path: RouterPath,
+    health: Health,
+    record: Record,
+}
+
+/// What a path means to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ingress(PoolId),
+    Router(RouterId),
+}
+
+/// What one event did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Applied {
+    /// What is to be told, in order.
+    pub changes: Vec<Change>,
+    /// Why a report taught nothing, if so.
+    pub ignored: Option<Ignored>,
+}
+
+/// The broker's state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Broker {
+    settings: Settings,
+    places: FnvHashMap<RouterPath, Place>,
+    routers: Vec<Router>,
+    pools: Vec<Pool>,
+    ledger: Ledger,
+    /// The earliest return, derived from the routers so that a decision need not ask each of them.
+    next_return: Option<Now>,
+    decisions: u64,
+    filter_told: bool,
+}
+
+impl Broker {
+    /// A broker in which every router serves. At most 65,536 routers; what comes beyond is left out.
+    pub fn new(settings: Settings) -> Self {
+        let mut broker = Self {
+            places: FnvHashMap::default(),
+            routers: Vec::new(),
+            pools: Vec::new(),
+            ledger: Ledger::default(),
+            next_return: None,
+            decisions: 0,
+            filter_told: false,
+            settings,
+        };
+        for pool in broker.settings.pools.clone() {
+            let Ok(id) = u16::try_from(broker.pools.len()) else { break };
+            broker.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
+            let members = pool.routers.into_iter().filter_map(|path| broker.enrol(path)).collect();
+            broker.pools.push(Pool::new(pool.ingress, members));
+        }
+        broker
+    }
+
+    fn enrol(&mut self, path: RouterPath) -> Option<RouterId> {
+        match self.places.get(&path) {
+            Some(Place::Router(id)) => return Some(*id),
+            Some(Place::Ingress(_)) => return None,
+            None => {}
+        }
+        let id = RouterId(u16::try_from(self.routers.len()).ok()?);
+        self.places.insert(path.clone(), Place::Router(id));
+        self.routers.push(Router { path, health: Health::default(), record: Record::default() });
+        Some(id)
+    }
+
+    /// Brings time forward, chooses, and counts the choice: what one request needs. Changes that time brought come along.
+    pub fn decide<R: Rng>(&mut self, request: &impl Request, now: Now, rng: &mut R) -> (Decision, Vec<Change>) {
+        let changes = match self.next_deadline() {
+            Some(due) if due <= now => self.apply(Event::Tick, now).changes,
+            _ => Vec::new(),
+        };
+        let decision = self.choose(request, rng);
+        if let Decision::Route(route) = &decision {
+            self.apply(Event::Chosen(route.router), now);
+        }
+        (decision, changes)
+    }
+
+    /// The router for a request, and why. Reads only; standings are those of the last event, so bring time forward first.
+    pub fn choose<R: Rng>(&self, request: &impl Request, rng: &mut R) -> Decision {
+        let Some(Place::Ingress(id)) = self.places.get(request.path()).copied() else {
+            return Decision::Pass(Pass::NotOurs);
+        };
+        let Some(pool) = self.pools.get(usize::from(id.0)) else { return Decision::Pass(Pass::NotOurs) };
+        match Random::new(pool.serving(), rng).next() {
+            None => Decision::Pass(Pass::AllDisabled(id)),
+            Some(first) => Decision::Route(Route {
+                number: self.decisions,
+                pool: id,
+                router: first.router,
+                p: first.p,
+                why: Why::Random { serving: pool.serving().len(), of: pool.members().len() },
+            }),
+        }
+    }
+
+    /// Takes an event in. The only writer.
+    pub fn apply(&mut self, event: Event<'_>, now: Now) -> Applied {
+        let mut applied = Applied::default();
+        match event {
+            Event::Chosen(router) => {
+                self.decisions = self.decisions.wrapping_add(1);
+                if let Some(router) = self.routers.get_mut(usize::from(router.0)) {
+                    router.record.chosen += 1;
+                }
+            }
+            Event::Report(report) => {
+                self.tick(now, &mut applied.changes);
+                applied.ignored = self.learn(report, now, &mut applied.changes).err();
+            }
+            Event::Tick => self.tick(now, &mut applied.changes),
+        }
+        applied
+    }
+
+    /// When time alone will change something next.
+    pub fn next_deadline(&self) -> Option<Now> {
+        [self.next_return, self.ledger.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The pools, in the order of the settings; a [`PoolId`] counts them.
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// The path of a router.
+    pub fn path(&self, router: RouterId) -> Option<&RouterPath> {
+        self.routers.get(usize::from(router.0)).map(|router| &router.path)
+    }
+
+    /// Every router with its standing and its record.
+    pub fn routers(&self) -> impl Iterator<Item = (&RouterPath, Standing, &Record)> {
+        self.routers.iter().map(|router| (&router.path, router.health.standing(), &router.record))
+    }
+
+    /// What shapes the decisions.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
+        while let Some(waiting) = self.ledger.expire(now) {
+            if waiting.acted.is_none() {
+                self.count(waiting.outcome, now, changes);
+            }
+        }
+        if self.next_return.is_none_or(|due| now < due) {
+            return;
+        }
+        for place in 0..self.routers.len() {
+            if self.routers[place].health.tick(now) {
+                self.tell(place, now, changes);
+            }
+        }
+    }
+
+    /// Tells of a router's new standing, and of the pools that it emptied or filled.
+    fn tell(&mut self, place: usize, now: Now, changes: &mut Vec<Change>) {
+        let Some(router) = self.routers.get(place) else { return };
+        changes.push(Change::Standing(Transition {
+            router: router.path.clone(),
+            epoch: router.health.epoch(),
+            standing: router.health.standing(),
+            at: now,
+        }));
+        self.next_return = self.routers.iter().filter_map(|router| router.health.until()).min();
+        for pool in &mut self.pools {
+            let serves = |id: &RouterId| {
+                let router = self.routers.get(usize::from(id.0));
+                router.is_some_and(|router| router.health.standing() == Standing::Serving)
+            };
+            changes.extend(pool.refresh(serves));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

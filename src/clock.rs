@@ -1,0 +1,26 @@
+//! The only reader of clocks: the monotonic clock, set once by the wall clock, so that time never jumps and yet has a date.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::time::Now;
+
+/// A running clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    started: Instant,
+    at: Now,
+}
+
+impl Clock {
+    /// A clock that is right now and keeps its own pace from here on.
+    #[expect(clippy::disallowed_methods, reason = "somebody has to read the clocks")]
+    pub fn start() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started: Instant::now(), at: Now::from_nanos(0).after(wall) }
+    }
+
+    /// The moment.
+    pub fn now(&self) -> Now {
+        self.at.after(self.started.elapsed())
+    }
+}

@@ -1,0 +1,278 @@
+//! From what was written to what cannot be wrong. Every fault is collected; the first one stops nothing.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+
+use super::names::{self, Unknown};
+use super::raw::{Raw, Sources};
+use super::{Config, Fault, Resolved};
+use crate::broker::{self, PoolSettings};
+use crate::nats::Secret;
+use crate::outcome::FailureRule;
+use crate::router::RouterPath;
+use crate::telemetry::Format;
+use crate::wire::stamp::Mode;
+use crate::{health, http, nats, telemetry};
+
+const INGRESS: &str = "/azure/";
+const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
+
+/// One switch as it was written, and where.
+struct Written {
+    place: String,
+    value: String,
+}
+
+/// Builds the settings, or lists everything that is wrong.
+pub fn resolve(sources: Sources) -> Resolved {
+    let mut check = Check { faults: sources.faults.clone(), sources };
+    let mut warnings = Vec::new();
+    for name in check.sources.names.clone() {
+        match names::judge(&name) {
+            Some(Unknown::Fault(fault)) => check.faults.push(fault),
+            Some(Unknown::Warning(fault)) => warnings.push(fault),
+            None => {}
+        }
+    }
+    let broker = check.broker();
+    let mode =
+        check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
+    let nats = check.nats();
+    let http = check.http();
+    let telemetry = check.telemetry();
+    let config = if check.faults.is_empty() {
+        Ok(Config { broker, mode: mode.unwrap_or_default(), nats, http, telemetry })
+    } else {
+        Err(check.faults)
+    };
+    Resolved { config, warnings }
+}
+
+struct Check {
+    sources: Sources,
+    faults: Vec<Fault>,
+}
+
+impl Check {
+    /// What was written for a switch; a flag wins over a variable.
+    fn get(&self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<Written> {
+        let flag = || format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
+        let written = |raw: &Raw, place: String| field(raw).clone().map(|value| Written { place, value });
+        written(&self.sources.flags, flag()).or_else(|| written(&self.sources.environment, name.to_owned()))
+    }
+
+    fn fault(&mut self, written: &Written, problem: impl Into<String>) {
+        let fault = Fault { place: written.place.clone(), value: Some(written.value.clone()), problem: problem.into() };
+        self.faults.push(fault);
+    }
+
+    /// A fault that does not show the value.
+    fn secret_fault(&mut self, place: &str, problem: impl Into<String>) {
+        self.faults.push(Fault { place: place.to_owned(), value: None, problem: problem.into() });
+    }
+
+    fn one_of<T: Copy>(
+        &mut self,
+        name: &str,
+        field: impl Fn(&Raw) -> &Option<String>,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        let written = self.get(name, field)?;
+        let chosen = choices.iter().find(|(word, _)| *word == written.value.trim());
+        if chosen.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.fault(&written, format!("must be {}", words.join(" or ")));
+        }
+        chosen.map(|(_, choice)| *choice)
+    }
+
+    fn broker(&mut self) -> broker::Settings {
+        let pool = self.pool();
+        let failures = self.get("BROKER_FAILURE_STATUS", |raw| &raw.broker_failure_status);
+        let failures = failures.map(|written| match FailureRule::parse(&written.value) {
+            Ok(rule) => rule,
+            Err(faults) => {
+                faults.iter().for_each(|fault| self.fault(&written, fault.to_string()));
+                FailureRule::default()
+            }
+        });
+        let health = health::Settings { disabled_time: self.disabled_time() };
+        broker::Settings { pools: pool.into_iter().collect(), failures: failures.unwrap_or_default(), health }
+    }
+
+    fn pool(&mut self) -> Option<PoolSettings> {
+        let default = |place: &str, value: &str| Written { place: place.to_owned(), value: value.to_owned() };
+        let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
+        let ingress = ingress.unwrap_or_else(|| default("BROKER_INGRESS", INGRESS));
+        let routers = self.get("BROKER_ROUTERS", |raw| &raw.broker_routers);
+        let routers = routers.unwrap_or_else(|| default("BROKER_ROUTERS", ROUTERS));
+        let path = RouterPath::parse(ingress.value.trim());
+        if let Err(fault) = &path {
+            self.fault(&ingress, fault.to_string());
+        }
+        let mut members: Vec<RouterPath> = Vec::new();
+        for part in routers.value.split(',').map(str::trim) {
+            match RouterPath::parse(part) {
+                Err(fault) => self.fault(&routers, format!("the router {part:?} {fault}")),
+                Ok(router) if members.contains(&router) => self.fault(&routers, format!("names {router} twice")),
+                Ok(router) if path.as_ref() == Ok(&router) => {
+                    self.fault(&routers, format!("names the ingress {router} itself: name the routers behind it"));
+                }
+                Ok(router) => members.push(router),
+            }
+        }
+        path.ok().map(|ingress| PoolSettings { ingress, routers: members })
+    }
+
+    fn disabled_time(&mut self) -> Duration {
+        let default = health::Settings::default().disabled_time;
+        let Some(written) = self.get("DISABLED_TIME", |raw| &raw.disabled_time) else { return default };
+        let minutes = written.value.trim().parse::<f64>().ok().filter(|minutes| *minutes >= 0.0);
+        let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
+        if time.is_none() {
+            self.fault(&written, "must be minutes: a number such as 10 or 0.5, not negative; 0 never disables");
+        }
+        time.unwrap_or(default)
+    }
+
+    fn nats(&mut self) -> nats::Settings {
+        let mut settings = nats::Settings {
+            servers: Vec::new(),
+            token: None,
+            user: None,
+            credentials: self.file("NATS_CREDS", |raw| &raw.nats_creds),
+            authority: self.file("NATS_CA", |raw| &raw.nats_ca),
+            subject: self.subject("BROKER_SUBJECT", |raw| &raw.broker_subject, "coburn.gl.broker"),
+            logger_subject: self.subject("BROKER_LOGGER_SUBJECT", |raw| &raw.broker_logger_subject, "coburn.gl.logger"),
+            queue: self.subject("BROKER_QUEUE", |raw| &raw.broker_queue, "broker"),
+        };
+        match self.get("NATS_URL", |raw| &raw.nats_url) {
+            Some(written) => self.urls(&written.value, &mut settings),
+            None => settings.servers.extend(self.host()),
+        }
+        if let Some(token) = self.token() {
+            settings.token = Some(token);
+        }
+        settings
+    }
+
+    fn token(&mut self) -> Option<Secret> {
+        let token = self.get("NATS_TOKEN", |raw| &raw.nats_token);
+        let file = self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file);
+        match (token, file) {
+            (Some(token), None) => Some(Secret(token.value)),
+            (None, Some(file)) => match fs::read_to_string(&file.value) {
+                Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
+                Ok(_) => {
+                    self.fault(&file, "the file is empty; it must hold the token");
+                    None
+                }
+                Err(error) => {
+                    self.fault(&file, format!("cannot read the file: {error}"));
+                    None
+                }
+            },
+            (Some(_), Some(file)) => {
+                self.fault(&file, "NATS_TOKEN is set too: give one of them");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn host(&mut self) -> Option<ServerAddr> {
+        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
+        let host = written.as_ref().map_or("localhost", |written| written.value.trim());
+        let plain = !host.contains(['/', '@', ',', ' ']);
+        let server = plain.then(|| format!("nats://{host}").parse::<ServerAddr>().ok()).flatten();
+        if let (None, Some(written)) = (&server, &written) {
+            let problem = "must be a host or host:port, such as gecholog or gecholog:4222; for a URL use NATS_URL";
+            // Somebody may have put a token before an @.
+            if host.contains('@') { self.secret_fault(&written.place, problem) } else { self.fault(written, problem) }
+        }
+        server
+    }
+
+    /// Takes user, password or token out of the URLs, so that nothing that is shown later can carry them.
+    fn urls(&mut self, urls: &str, settings: &mut nats::Settings) {
+        for (place, part) in urls.split(',').map(str::trim).enumerate() {
+            let place = format!("NATS_URL (number {})", place + 1);
+            let Some(mut url) =
+                part.parse::<ServerAddr>().ok().map(ServerAddr::into_inner).filter(|_| part.contains("://"))
+            else {
+                self.secret_fault(&place, "must be a URL such as nats://host:4222 or tls://host:4222");
+                continue;
+            };
+            let (user, password) = (url.username().to_owned(), url.password().map(str::to_owned));
+            let cleaned = url.set_username("").and_then(|()| url.set_password(None));
+            let server = cleaned.ok().and_then(|()| ServerAddr::from_url(url).ok());
+            match server.filter(|server| matches!(server.scheme(), "nats" | "tls")) {
+                Some(server) => settings.servers.push(server),
+                None => self.secret_fault(&place, "must begin with nats:// or tls://"),
+            }
+            match (user.is_empty(), password) {
+                (false, Some(password)) => settings.user = Some((user, Secret(password))),
+                (false, None) => settings.token = Some(Secret(user)),
+                (true, _) => {}
+            }
+        }
+    }
+
+    fn file(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<PathBuf> {
+        let written = self.get(name, field)?;
+        if let Err(error) = fs::read(&written.value) {
+            self.fault(&written, format!("cannot read the file: {error}"));
+        }
+        Some(written.value.into())
+    }
+
+    fn subject(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>, default: &str) -> String {
+        let Some(written) = self.get(name, field) else { return default.to_owned() };
+        let word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        };
+        if !written.value.split('.').all(word) {
+            self.fault(
+                &written,
+                format!("must be words of letters, digits, '_' and '-' with dots between, such as {default}"),
+            );
+        }
+        written.value
+    }
+
+    fn http(&mut self) -> http::Settings {
+        let Some(written) = self.get("BROKER_HTTP", |raw| &raw.broker_http) else { return http::Settings::Default };
+        match written.value.trim() {
+            "off" => http::Settings::Off,
+            address => match address.parse::<SocketAddr>() {
+                Ok(address) => http::Settings::At(address),
+                Err(_) => {
+                    self.fault(
+                        &written,
+                        "must be an address with a port, such as 127.0.0.1:5381 or 0.0.0.0:5381, or off",
+                    );
+                    http::Settings::Off
+                }
+            },
+        }
+    }
+
+    fn telemetry(&mut self) -> telemetry::Settings {
+        let formats = [("text", Format::Text), ("json", Format::Json)];
+        let format = self.one_of("BROKER_LOG_FORMAT", |raw| &raw.broker_log_format, &formats);
+        let filter = self.get("BROKER_LOG", |raw| &raw.broker_log);
+        if let Some(written) = &filter
+            && let Err(error) = telemetry::check_filter(&written.value)
+        {
+            self.fault(written, format!("{error}; such as info, debug or warn,gecholog_broker=trace"));
+        }
+        telemetry::Settings {
+            filter: filter.map(|written| written.value).unwrap_or_default(),
+            format: format.unwrap_or_default(),
+        }
+    }
+}

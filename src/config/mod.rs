@@ -1,0 +1,63 @@
+//! Settings: from what was written (environment and flags) to what cannot be wrong.
+//!
+//! Two stages. [`Raw`] mirrors what was written and judges nothing; [`resolve`] builds the settings that the other rooms own
+//! and reports every fault at once, each with its place and what would be right. A secret is never shown, not even a wrong one.
+
+mod check;
+mod names;
+mod raw;
+
+pub use check::resolve;
+pub use raw::{Raw, Sources};
+
+use std::fmt;
+
+use crate::wire::stamp::Mode;
+use crate::{broker, http, nats, telemetry};
+
+/// Settings that cannot be wrong.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What shapes decisions.
+    pub broker: broker::Settings,
+    /// Whether our answers change anything.
+    pub mode: Mode,
+    /// Where the bus is.
+    pub nats: nats::Settings,
+    /// Where HTTP listens.
+    pub http: http::Settings,
+    /// What is logged.
+    pub telemetry: telemetry::Settings,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable or flag.
+    pub place: String,
+    /// What was written there, unless it is secret.
+    pub value: Option<String>,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value:?}: {}", self.place, self.problem),
+            None => write!(f, "{}: {}", self.place, self.problem),
+        }
+    }
+}
+
+/// What became of the sources: a config or its faults, and in either case what is worth a warning.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The config, or everything that is wrong.
+    pub config: Result<Config, Vec<Fault>>,
+    /// Things that are odd and do no harm.
+    pub warnings: Vec<Fault>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The names of our variables, and those that look like them.
+//!
+//! A misspelt name would otherwise be a setting that silently does nothing. But not every unknown `BROKER_` variable is
+//! ours: for a service called broker, Kubernetes sets `BROKER_PORT`, `BROKER_SERVICE_HOST` and more by itself.
+
+use super::Fault;
+
+/// Every variable that we read.
+pub(super) const KNOWN: [&str; 17] = [
+    "NATS_TOKEN",
+    "NATS_TOKEN_FILE",
+    "GECHOLOG_HOST",
+    "NATS_URL",
+    "NATS_CREDS",
+    "NATS_CA",
+    "DISABLED_TIME",
+    "BROKER_INGRESS",
+    "BROKER_ROUTERS",
+    "BROKER_SUBJECT",
+    "BROKER_LOGGER_SUBJECT",
+    "BROKER_QUEUE",
+    "BROKER_FAILURE_STATUS",
+    "BROKER_MODE",
+    "BROKER_HTTP",
+    "BROKER_LOG",
+    "BROKER_LOG_FORMAT",
+];
+
+/// At so many single-letter edits a name is a misspelling and not another name.
+const EDITS: usize = 2;
+
+/// What is to be said of a name that is set and not ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// A misspelling of ours.
+    Fault(Fault),
+    /// Begins like ours.
+    Warning(Fault),
+}
+
+/// Judges the name of a variable.
+pub(super) fn judge(name: &str) -> Option<Unknown> {
+    if KNOWN.contains(&name) {
+        return None;
+    }
+    let upper = name.to_ascii_uppercase();
+    let ours = |known: &&&str| known.starts_with("BROKER_") || **known == "DISABLED_TIME";
+    let near = KNOWN.iter().filter(ours).map(|known| (strsim::osa_distance(&upper, known), *known)).min();
+    match near {
+        Some((edits, known)) if edits <= EDITS => {
+            Some(Unknown::Fault(fault(name, format!("no such setting; did you mean {known}?"))))
+        }
+        _ if upper.starts_with("BROKER_") => {
+            Some(Unknown::Warning(fault(name, "no setting of ours: ignored".to_owned())))
+        }
+        _ => None,
+    }
+}
+
+fn fault(name: &str, problem: String) -> Fault {
+    Fault { place: name.to_owned(), value: None, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_is_a_fault_and_unknown_a_warning() {
+        for (name, meant) in [
+            ("BROKER_ROUTER", "BROKER_ROUTERS"),
+            ("BROKER_RUOTERS", "BROKER_ROUTERS"),
+            ("BROKER_LOGFORMAT", "BROKER_LOG_FORMAT"),
+            ("DISABLE_TIME", "DISABLED_TIME"),
+            ("DISABLEDTIME", "DISABLED_TIME"),
+            ("broker_mode", "BROKER_MODE"),
+            ("BROKR_HTTP", "BROKER_HTTP"),
+        ] {
+            let Some(Unknown::Fault(fault)) = judge(name) else { panic!("{name} passes") };
+            assert!(fault.problem.contains(meant), "{name}: {}", fault.problem);
+        }
+        for name in ["BROKER_PORT", "BROKER_SERVICE_HOST", "BROKER_PORT_5381_TCP_ADDR", "BROKER_SERVICE_PORT_HTTP"] {
+            assert!(matches!(judge(name), Some(Unknown::Warning(_))), "{name}");
+        }
+        for name in ["PATH", "HOME", "BROKER_MODE", "DISPLAY"] {
+            assert_eq!(judge(name), None, "{name}");
+        }
+    }
+}

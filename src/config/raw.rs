@@ -1,0 +1,113 @@
+//! What was written, as it was written: each switch an optional text, from a variable or from a flag.
+//!
+//! `envy` reads the variables and stops at its first fault, and panics on text that is no UTF-8; so it is given only texts
+//! and only asked for texts, and everything else is judged later, all at once.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::Fault;
+
+/// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Args)]
+pub struct Raw {
+    #[arg(skip)]
+    pub(super) nats_token: Option<String>,
+    /// File that holds the token of the bus (NATS_TOKEN itself is only read from the environment)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) nats_token_file: Option<String>,
+    /// Host, or host:port, of the bus [default: localhost:4222]
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(super) gecholog_host: Option<String>,
+    /// Servers of the bus instead of the host: nats:// or tls://, separated by commas (may carry a secret: prefer the
+    /// environment)
+    #[arg(skip)]
+    pub(super) nats_url: Option<String>,
+    /// Credentials file for the bus
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) nats_creds: Option<String>,
+    /// Extra certificate authority for the bus, a PEM file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) nats_ca: Option<String>,
+    /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
+    #[arg(long, global = true, value_name = "MINUTES", allow_hyphen_values = true)]
+    pub(super) disabled_time: Option<String>,
+    /// Router that clients call and that is balanced [default: /azure/]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) broker_ingress: Option<String>,
+    /// Routers behind it, separated by commas [default: /azure/gpt35turbo/,/azure/gpt4/,/azure/dud/]
+    #[arg(long, global = true, value_name = "PATHS")]
+    pub(super) broker_routers: Option<String>,
+    /// Subject of the requests; .apply and .outcome follow it [default: coburn.gl.broker]
+    #[arg(long, global = true, value_name = "SUBJECT")]
+    pub(super) broker_subject: Option<String>,
+    /// Subject of the gateway's log [default: coburn.gl.logger]
+    #[arg(long, global = true, value_name = "SUBJECT")]
+    pub(super) broker_logger_subject: Option<String>,
+    /// Queue group that the replicas share [default: broker]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) broker_queue: Option<String>,
+    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx, and a 404 that says
+    /// the deployment does not exist]
+    #[arg(long, global = true, value_name = "LIST")]
+    pub(super) broker_failure_status: Option<String>,
+    /// balance, or observe: only stamp where a call would have gone [default: balance]
+    #[arg(long, global = true, value_name = "MODE")]
+    pub(super) broker_mode: Option<String>,
+    /// Address for /livez and /readyz, or off [default: 127.0.0.1:5381]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(super) broker_http: Option<String>,
+    /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(super) broker_log: Option<String>,
+    /// Spelling of log lines: text or json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(super) broker_log_format: Option<String>,
+}
+
+/// Everything that was written, and the names of variables that look like ours.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// From the environment; an empty variable is an unset one.
+    pub(super) environment: Raw,
+    /// From the command line; wins over the environment.
+    pub(super) flags: Raw,
+    /// Names of all variables that are set.
+    pub(super) names: Vec<String>,
+    /// Variables of ours whose value is no text.
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Sources {
+    /// Takes the variables of a process and the flags of its command line.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, flags: Raw) -> Self {
+        let mut sources = Self { flags, ..Self::default() };
+        let mut pairs = Vec::new();
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) if value.is_empty() => {}
+                Ok(value) => {
+                    sources.names.push(name.clone());
+                    pairs.push((name, value));
+                }
+                Err(_) if super::names::KNOWN.contains(&name.as_str()) => {
+                    let problem = "its value is not valid UTF-8 text".to_owned();
+                    sources.faults.push(Fault { place: name, value: None, problem });
+                }
+                Err(_) => {}
+            }
+        }
+        match envy::from_iter(pairs) {
+            Ok(environment) => sources.environment = environment,
+            // Cannot happen to texts that are all optional; if it does, it must not pass in silence.
+            Err(error) => {
+                let problem = error.to_string();
+                sources.faults.push(Fault { place: "environment".to_owned(), value: None, problem });
+            }
+        }
+        sources
+    }
+}

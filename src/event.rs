@@ -1,0 +1,105 @@
+//! Vocabulary: what happens to the broker, and what comes of it.
+//!
+//! The broker's state is a fold over [`Event`]s; every [`Change`] is a plain fact that adapters may tell to people, to
+//! metrics and, later, to peers. A change is told once, at the moment it happens.
+
+use std::fmt;
+
+use crate::outcome::{Cause, Report};
+use crate::router::{RouterId, RouterPath};
+use crate::time::Now;
+
+/// Something that happened. `apply` is the only way into the broker's state.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A decision was answered.
+    Chosen(RouterId),
+    /// A message told of a finished request.
+    Report(&'a Report<'a>),
+    /// Time has passed.
+    Tick,
+}
+
+/// Whether a router may serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// May serve.
+    Serving,
+    /// Left alone until the time is over.
+    Cooling {
+        /// When it may serve again.
+        until: Now,
+        /// Why it was taken out.
+        cause: Cause,
+    },
+}
+
+/// A change of one router's standing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Whose.
+    pub router: RouterPath,
+    /// Counts the trips of this router; a return keeps the number of its trip.
+    pub epoch: u32,
+    /// The standing from now on.
+    pub standing: Standing,
+    /// When it happened.
+    pub at: Now,
+}
+
+/// Something to be told. Named by paths, not by ids: an id means nothing outside one broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A router went out, stays out longer, or is back.
+    Standing(Transition),
+    /// No router behind this ingress may serve: the gateway uses the ingress router's own endpoint.
+    AllDisabled(RouterPath),
+    /// A router behind this ingress may serve again.
+    SomeEnabled(RouterPath),
+    /// Somebody should look at something; said once.
+    Notice(Notice),
+}
+
+/// Facts that a person should look at, because no waiting will mend them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// A router refuses our credentials while another one works.
+    RefusesCredentials(RouterPath, u16),
+    /// A router never answered anything but 404.
+    OnlyNotFound(RouterPath),
+    /// The gateway's log filters hide a field that learning needs.
+    LogFiltered(&'static str),
+}
+
+/// Why a report taught nothing. Each kind is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ignored {
+    /// About a router that stands in no pool, or about none at all.
+    NotOurs,
+    /// The upstream was never asked, or its status is not known.
+    NoStatus,
+    /// A processor answered in the upstream's place.
+    Control,
+    /// The gateway's echo answered.
+    Echo,
+    /// Our answer to row 1 came back unused: row 2 failed. Nobody's fault.
+    NotApplied,
+    /// The same log for the second time.
+    Twice,
+    /// The gateway's filters hide what learning needs.
+    Filtered,
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotOurs => "about no router of ours",
+            Self::NoStatus => "without the upstream's status",
+            Self::Control => "answered by a processor",
+            Self::Echo => "answered by the gateway's echo",
+            Self::NotApplied => "our choice was not applied: row 2 did not run",
+            Self::Twice => "seen before",
+            Self::Filtered => "emptied by the gateway's log filters",
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! The handle by which adapters reach the broker: a lock, a clock, and dice around the core.
+//!
+//! A `std` mutex, because every section is well under a microsecond and none crosses an await: tokio's would only cost more.
+//! Changes are told after the lock. Cloning a handle is cheap, and all clones are one broker.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::sync::Notify;
+
+use crate::broker::{Applied, Broker, Decision, Pass};
+use crate::clock::Clock;
+use crate::event::{Change, Event, Ignored};
+use crate::outcome::Report;
+use crate::request::Request;
+use crate::time::Now;
+use crate::wire::{Signature, reply};
+
+/// A way to the one broker of this process.
+#[derive(Clone)]
+pub struct Handle(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    clock: Clock,
+    signature: Signature,
+    tell: fn(&Change),
+    earlier: Notify,
+}
+
+struct State {
+    broker: Broker,
+    rng: SmallRng,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("signature", &self.0.signature).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Takes the broker in. `tell` is called for each change, never under the lock.
+    pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
+        let state = Mutex::new(State { broker, rng: SmallRng::from_rng(&mut rand::rng()) });
+        Self(Arc::new(Inner { state, clock, signature, tell, earlier: Notify::new() }))
+    }
+
+    /// The moment.
+    pub fn now(&self) -> Now {
+        self.0.clock.now()
+    }
+
+    /// The answer to a request, in bytes: the router with its stamp, or nothing.
+    pub fn answer(&self, request: &impl Request) -> Vec<u8> {
+        let now = self.now();
+        let mut state = self.lock();
+        let State { broker, rng } = &mut *state;
+        let (decision, changes) = broker.decide(request, now, rng);
+        let answer = reply::route(&self.0.signature, broker, &decision);
+        drop(state);
+        self.tell(&changes);
+        match decision {
+            Decision::Route(route) => tracing::debug!(number = route.number, why = %route.why, "routed"),
+            Decision::Pass(Pass::AllDisabled(_)) => tracing::debug!("passed: all routers disabled"),
+            Decision::Pass(Pass::NotOurs) => tracing::trace!("passed: not an ingress of ours"),
+        }
+        answer
+    }
+
+    /// Learns from a report. Some reason if there was nothing to learn.
+    pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
+        self.apply(Event::Report(report)).ignored
+    }
+
+    /// Brings time forward whenever time alone changes something, so that a router's return is told at its moment even
+    /// without traffic. Never ends.
+    pub async fn keep_time(&self) {
+        loop {
+            let due = self.lock().broker.next_deadline();
+            let earlier = self.0.earlier.notified();
+            match due {
+                None => earlier.await,
+                Some(due) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(due.since(self.now())) => drop(self.apply(Event::Tick)),
+                        () = earlier => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, event: Event<'_>) -> Applied {
+        let now = self.now();
+        let mut state = self.lock();
+        let before = state.broker.next_deadline();
+        let applied = state.broker.apply(event, now);
+        let after = state.broker.next_deadline();
+        drop(state);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.0.earlier.notify_one();
+        }
+        self.tell(&applied.changes);
+        applied
+    }
+
+    fn tell(&self, changes: &[Change]) {
+        changes.iter().for_each(self.0.tell);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,96 @@
+//! The state of one connection: told in one line when it changes, asked by whoever wants to know whether we are ready.
+
+use std::sync::Arc;
+
+use async_nats::Event;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::telemetry::Tally;
+
+/// How a connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Never connected, or connected and not yet subscribed.
+    Starting,
+    /// Never connected; where we try, and why in vain.
+    Away(String),
+    /// The connection is lost; the library tries to get it back, with its subscriptions.
+    Lost,
+    /// Connected.
+    Connected,
+    /// Connected and subscribed.
+    Ready,
+}
+
+/// One connection, by name.
+#[derive(Debug, Clone)]
+pub struct Link {
+    name: &'static str,
+    state: Arc<watch::Sender<State>>,
+    dropped: Arc<Tally<&'static str>>,
+    clock: Clock,
+}
+
+impl Link {
+    /// A connection that does not exist yet.
+    pub fn new(name: &'static str, clock: Clock) -> Self {
+        Self { name, state: Arc::new(watch::Sender::new(State::Starting)), dropped: Arc::default(), clock }
+    }
+
+    /// Why this connection is of no use now; `None` if it is.
+    pub fn reason(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Ready => None,
+            State::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
+            State::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
+            State::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
+            State::Connected => Some(format!("{}: connected to the bus, not yet subscribed", self.name)),
+        }
+    }
+
+    /// Changes the state and says so; the same state again is not news.
+    pub fn set(&self, state: State) {
+        let changed = self.state.send_if_modified(|current| {
+            // A server that refuses, then times out, then refuses is one and the same absence.
+            let same = *current == state || matches!((&*current, &state), (State::Away(_), State::Away(_)));
+            if !same {
+                *current = state.clone();
+            }
+            !same
+        });
+        if !changed {
+            return;
+        }
+        match state {
+            State::Away(why) => tracing::warn!(connection = self.name, "no connection to the bus at {why}; trying on"),
+            State::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; trying on"),
+            State::Ready => tracing::info!(connection = self.name, "connected to the bus and subscribed"),
+            State::Connected | State::Starting => {}
+        }
+    }
+
+    /// Takes what the library tells of the connection.
+    pub(super) fn take(&self, event: &Event) {
+        match event {
+            Event::Disconnected if *self.state.borrow() == State::Ready => self.set(State::Lost),
+            // The library renews the subscriptions before it tells of the connection.
+            Event::Connected if *self.state.borrow() == State::Lost => self.set(State::Ready),
+            Event::SlowConsumer(_) => {
+                if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
+                    tracing::warn!(
+                        connection = self.name,
+                        total,
+                        "messages come faster than we read: the newest are dropped"
+                    );
+                }
+            }
+            Event::ServerError(error) => tracing::warn!(connection = self.name, %error, "the bus reports an error"),
+            Event::ClientError(error) => {
+                tracing::debug!(connection = self.name, %error, "the connection reports an error")
+            }
+            Event::LameDuckMode => tracing::info!(connection = self.name, "the bus is about to stop"),
+            Event::Connected | Event::Disconnected | Event::Draining | Event::Closed => {}
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The gateway's log: every replica reads all of it and learns.
+//!
+//! Over a connection and on a thread of its own, with a small buffer: an entry can be a megabyte, and a flood of them must
+//! neither delay a decision nor fill the memory. What does not fit is dropped and counted; the outcome messages, which come
+//! another way, still teach what matters most.
+
+use async_nats::{Client, SubscribeError};
+use futures_util::StreamExt;
+
+use super::{Link, Settings, State, barrier};
+use crate::event::Ignored;
+use crate::handle::Handle;
+use crate::telemetry::Tally;
+use crate::wire::{Malformed, log_entry};
+
+/// Subscribes and learns until the connection ends.
+///
+/// # Errors
+/// The connection is closed.
+pub async fn learn_from_logs(
+    client: Client,
+    settings: &Settings,
+    link: &Link,
+    handle: &Handle,
+) -> Result<(), SubscribeError> {
+    let mut entries = client.subscribe(settings.logger_subject.clone()).await?;
+    barrier(&client).await;
+    link.set(State::Ready);
+    let (malformed, ignored) = (Tally::<Malformed>::default(), Tally::<Ignored>::default());
+    while let Some(entry) = entries.next().await {
+        match log_entry::read(&entry.payload) {
+            Ok(report) => {
+                let learnt = handle.learn(&report);
+                if let Some(why) = learnt
+                    && let Some(total) = ignored.count(why, handle.now())
+                {
+                    say(why, total);
+                }
+            }
+            Err(fault) => {
+                if let Some(total) = malformed.count(fault, handle.now()) {
+                    tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
+                }
+            }
+        }
+        // Reading takes microseconds; whoever shares this thread must not wait for the end of a flood.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Only what somebody should mend is worth a line.
+fn say(why: Ignored, total: u64) {
+    match why {
+        Ignored::NotApplied => tracing::warn!(
+            total,
+            "our choice was not applied: look at the second row of request processors (modifier, on the subject that ends in .apply, may write gl_path) in gl_config.json"
+        ),
+        other => tracing::debug!(total, "log entry {other}"),
+    }
+}

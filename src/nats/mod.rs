@@ -1,0 +1,158 @@
+//! The bus: connects, stays connected, and says once when that changes.
+//!
+//! The library reconnects by itself; the first connection is our own loop, because only there a refused token is an error
+//! that one can act on. What the bus delivers is bounded everywhere: a subscription that is full drops the newest message,
+//! which for a log costs one lesson and for a request one unbalanced call, and both are counted.
+
+mod link;
+mod logs;
+mod requests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use rand::RngExt;
+
+pub use link::{Link, State};
+pub use logs::learn_from_logs;
+pub use requests::{Requests, subscribe};
+
+/// The longest pause between two tries to connect.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long one try may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Two unanswered pings end a connection, so a dead peer is noticed within three times this.
+const PING: Duration = Duration::from_secs(4);
+
+/// Text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Where the bus is and who we are there.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The servers, any of which will do. They carry no secrets: those are in `token` and `user`.
+    pub servers: Vec<ServerAddr>,
+    /// `NATS_TOKEN`, or the one in `NATS_URL`.
+    pub token: Option<Secret>,
+    /// User and password in `NATS_URL`.
+    pub user: Option<(String, Secret)>,
+    /// `NATS_CREDS`.
+    pub credentials: Option<PathBuf>,
+    /// `NATS_CA`.
+    pub authority: Option<PathBuf>,
+    /// `BROKER_SUBJECT`; `.apply` and `.outcome` follow it.
+    pub subject: String,
+    /// `BROKER_LOGGER_SUBJECT`.
+    pub logger_subject: String,
+    /// `BROKER_QUEUE`.
+    pub queue: String,
+}
+
+impl Settings {
+    /// The servers as they may be shown.
+    fn shown(&self) -> String {
+        let shown: Vec<_> = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
+        shown.join(", ")
+    }
+}
+
+/// Why there is no hope of a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The bus is there and does not want us.
+    #[error(
+        "the bus at {0} refuses our credentials: check NATS_TOKEN (or NATS_TOKEN_FILE, NATS_CREDS, the user in NATS_URL)"
+    )]
+    Refused(String),
+    /// The credentials file cannot be read.
+    #[error("cannot read the credentials file {path}: {source}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Connects, however long it takes. `name` is for people who look at the bus; `capacity` bounds what waits per subscription.
+///
+/// # Errors
+/// Only if trying again would not help.
+pub async fn connect(settings: &Settings, link: &Link, name: &str, capacity: usize) -> Result<Client, ConnectError> {
+    loop {
+        let options = options(settings, link, name, capacity).await?;
+        match options.connect(settings.servers.clone()).await {
+            Ok(client) => {
+                link.set(State::Connected);
+                return Ok(client);
+            }
+            Err(error) if is_refusal(error.kind()) => return Err(ConnectError::Refused(settings.shown())),
+            Err(error) => link.set(State::Away(format!("{} ({})", settings.shown(), error.kind()))),
+        }
+        tokio::time::sleep(pause()).await;
+    }
+}
+
+const fn is_refusal(kind: ConnectErrorKind) -> bool {
+    matches!(kind, ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation)
+}
+
+/// A pause before the next try; drawn, so that many replicas do not come back in step.
+fn pause() -> Duration {
+    RETRY.mul_f64(rand::rng().random_range(0.2..1.0))
+}
+
+async fn options(
+    settings: &Settings,
+    link: &Link,
+    name: &str,
+    capacity: usize,
+) -> Result<ConnectOptions, ConnectError> {
+    let events = link.clone();
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .ping_interval(PING)
+        .connection_timeout(PATIENCE)
+        .subscription_capacity(capacity)
+        .max_reconnects(None)
+        .reconnect_delay_callback(|_| pause())
+        .event_callback(move |event| {
+            events.take(&event);
+            std::future::ready(())
+        });
+    if let Some(Secret(token)) = &settings.token {
+        options = options.token(token.clone());
+    }
+    if let Some((user, Secret(password))) = &settings.user {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(path) = &settings.authority {
+        options = options.add_root_certificates(path.clone());
+    }
+    if let Some(path) = &settings.credentials {
+        let read = options.credentials_file(path).await;
+        options = read.map_err(|source| ConnectError::Credentials { path: path.clone(), source })?;
+    }
+    Ok(options)
+}
+
+/// Waits until the bus has seen all that was sent before: it answers in order, so what it sends back to ourselves has come
+/// after everything else. (`flush` ends when the bytes are written, before the bus has read them.)
+async fn barrier(client: &Client) {
+    use futures_util::StreamExt;
+
+    let inbox = client.new_inbox();
+    let Ok(mut echo) = client.subscribe(inbox.clone()).await else { return };
+    if client.publish(inbox, bytes::Bytes::new()).await.is_ok() {
+        // Without an answer we are no worse off than without the question.
+        let _ = tokio::time::timeout(PATIENCE, echo.next()).await;
+    }
+}

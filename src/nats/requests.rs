@@ -1,0 +1,165 @@
+//! Requests from the gateway, answered inline: row 1 (which router?), row 2 (apply the stamp), and the outcome messages
+//! that say how an earlier call ended.
+//!
+//! Every message with a reply subject gets exactly one answer, at once: the gateway waits for it, and what does not come
+//! costs the client the gateway's whole timeout. So there is no task per message, no await between choosing and counting,
+//! and whatever cannot be read is answered with zero bytes.
+
+use std::time::Duration;
+
+use async_nats::{Client, Message as BusMessage, SubscribeError, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Settings;
+use crate::event::Ignored;
+use crate::handle::Handle;
+use crate::telemetry::Tally;
+use crate::wire::{Malformed, Message, reply};
+
+/// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
+const MEASURE: Duration = Duration::from_millis(200);
+/// At least so many may be on their way. Measured: with 64 in flight, this loses none.
+const IN_FLIGHT: u64 = 64;
+/// No message for so long means that none is on its way.
+const QUIET: Duration = Duration::from_millis(300);
+/// After so long we end, whatever comes.
+const LONGEST_DRAIN: Duration = Duration::from_secs(3);
+
+/// What a subject is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// Row 1, and the response context of the documents' configuration.
+    Decide,
+    /// Row 2.
+    Apply,
+    /// How a call ended.
+    Outcome,
+}
+
+/// The subscriptions of this replica.
+#[derive(Debug)]
+pub struct Requests {
+    client: Client,
+    subscriptions: Vec<(Subject, Subscriber)>,
+}
+
+/// Subscribes; after this the bus has seen the subscriptions.
+///
+/// # Errors
+/// The connection is closed.
+pub async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, SubscribeError> {
+    let Settings { subject, queue, .. } = settings;
+    let subscriptions = vec![
+        (Subject::Decide, client.queue_subscribe(subject.clone(), queue.clone()).await?),
+        (Subject::Apply, client.queue_subscribe(format!("{subject}.apply"), queue.clone()).await?),
+        (Subject::Outcome, client.subscribe(format!("{subject}.outcome")).await?),
+    ];
+    super::barrier(&client).await;
+    Ok(Requests { client, subscriptions })
+}
+
+impl Requests {
+    /// Answers until `stop` says so, then stops taking, answers what it has taken, and ends when the last answer is written.
+    pub async fn serve(self, handle: Handle, stop: watch::Receiver<bool>) {
+        let Self { client, subscriptions } = self;
+        let mut tasks = JoinSet::new();
+        for (subject, messages) in subscriptions {
+            let answers = Answers {
+                subject,
+                handle: handle.clone(),
+                client: client.clone(),
+                malformed: Tally::default(),
+                ignored: Tally::default(),
+            };
+            tasks.spawn(answers.serve(messages, stop.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+        if client.flush().await.is_err() {
+            tracing::debug!("the connection was gone before the last answers were written");
+        }
+    }
+}
+
+/// The answers on one subject.
+struct Answers {
+    subject: Subject,
+    handle: Handle,
+    client: Client,
+    malformed: Tally<Malformed>,
+    ignored: Tally<Ignored>,
+}
+
+impl Answers {
+    async fn serve(self, mut messages: Subscriber, mut stop: watch::Receiver<bool>) {
+        let mut delivered = 0;
+        loop {
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(message) => { delivered += 1; self.take(message).await; }
+                    None => return,
+                },
+                _ = stop.changed() => break,
+            }
+        }
+        self.drain(messages, delivered).await;
+    }
+
+    /// Tells the bus how many more we take: as many as may be on their way. Ending the subscription at once would drop those.
+    async fn drain(&self, mut messages: Subscriber, delivered: u64) {
+        let mut arrived = 0;
+        let measured = Instant::now() + MEASURE;
+        while let Ok(message) = timeout_at(measured, messages.next()).await {
+            let Some(message) = message else { return };
+            arrived += 1;
+            self.take(message).await;
+        }
+        let last = delivered + arrived + arrived.max(IN_FLIGHT);
+        if messages.unsubscribe_after(last).await.is_err() {
+            return;
+        }
+        let end = Instant::now() + LONGEST_DRAIN;
+        while Instant::now() < end {
+            let Ok(Some(message)) = timeout(QUIET, messages.next()).await else { return };
+            self.take(message).await;
+        }
+    }
+
+    async fn take(&self, message: BusMessage) {
+        let answer = self.answer(&message.payload);
+        if let Some(inbox) = message.reply
+            && let Err(error) = self.client.publish(inbox, Bytes::from(answer)).await
+        {
+            tracing::debug!(%error, "an answer could not be sent");
+        }
+    }
+
+    fn answer(&self, payload: &[u8]) -> Vec<u8> {
+        match Message::read(payload).and_then(|message| self.answer_message(&message)) {
+            Ok(answer) => answer,
+            Err(malformed) => {
+                if let Some(total) = self.malformed.count(malformed, self.handle.now()) {
+                    tracing::warn!(total, subject = ?self.subject, "a message that is {malformed}: left unanswered, with zero bytes");
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn answer_message(&self, message: &Message<'_>) -> Result<Vec<u8>, Malformed> {
+        match self.subject {
+            Subject::Apply => Ok(reply::apply(message.stamped)),
+            Subject::Decide if !message.is_response => Ok(self.handle.answer(&message.request()?)),
+            Subject::Decide | Subject::Outcome => {
+                if let Some(ignored) = self.handle.learn(&message.report) {
+                    let total = self.ignored.count(ignored, self.handle.now());
+                    tracing::trace!(total, "a finished request {ignored}");
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+}

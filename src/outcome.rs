@@ -1,0 +1,305 @@
+//! Vocabulary: what a message of the bus says about one finished request, and the one classification of answers.
+//!
+//! Every trigger, probe and metric asks [`FailureRule::classify`] and nothing else, so that no two of them can disagree
+//! about what a failure is. A caller's own bad request is [`Class::Neutral`]: it must never take a router away from
+//! everybody else. Nothing here knows which routers exist; `broker` finds out whom a [`Report`] is about.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::router::RouterId;
+use crate::time::GatewayTime;
+
+/// What an answer says about the router that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The router works.
+    Success,
+    /// The client's own fault: says nothing about the router.
+    Neutral,
+    /// The router did not do its work.
+    Failure,
+    /// The upstream has no room for anybody (503, 529).
+    Overloaded,
+    /// The upstream has no room for us (429).
+    RateLimited,
+}
+
+impl Class {
+    /// Whether such an answer takes its router out.
+    pub const fn disables(self) -> bool {
+        matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited)
+    }
+}
+
+/// Which program sent a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A response processor's message: early, knows little.
+    Message,
+    /// The gateway's log: late, knows everything, and has the last word.
+    Log,
+}
+
+/// What one message says about one finished request, as it stands there: nothing is resolved yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report<'a> {
+    /// Where it came from.
+    pub source: Source,
+    /// The router that served the call (`response.gl_path`).
+    pub served: Option<&'a str>,
+    /// The router that was asked for when the gateway routed (`request.gl_path`); only a log knows.
+    pub asked: Option<&'a str>,
+    /// The router that the client called; only a log knows.
+    pub ingress: Option<&'a str>,
+    /// The router that our stamp named; only a log of the two-row configuration knows.
+    pub stamped: Option<&'a str>,
+    /// What the upstream said (`inbound_status_code`).
+    pub status: Option<u16>,
+    /// What the client was told (`egress_status_code`).
+    pub egress_status: Option<u16>,
+    /// The answer has no headers at all: the gateway itself made it (GATEWAY.md 4.7).
+    pub made_by_gateway: bool,
+    /// A processor answered in the upstream's place.
+    pub control: bool,
+    /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
+    pub deployment_missing: bool,
+    /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
+    pub filtered: Option<&'static str>,
+    /// The transaction's id; a client can make two calls share one.
+    pub transaction: Option<&'a str>,
+    /// When the gateway received the request.
+    pub started: Option<GatewayTime>,
+    /// When the gateway answered the client.
+    pub stopped: Option<GatewayTime>,
+    /// How long the upstream took; the gateway counts whole milliseconds.
+    pub latency: Option<Duration>,
+    /// Completion tokens, where the upstream says.
+    pub tokens: Option<u64>,
+}
+
+impl Report<'_> {
+    /// A report that says nothing yet.
+    pub const fn empty(source: Source) -> Self {
+        Self {
+            source,
+            served: None,
+            asked: None,
+            ingress: None,
+            stamped: None,
+            status: None,
+            egress_status: None,
+            made_by_gateway: false,
+            control: false,
+            deployment_missing: false,
+            filtered: None,
+            transaction: None,
+            started: None,
+            stopped: None,
+            latency: None,
+            tokens: None,
+        }
+    }
+}
+
+/// Why a router was taken out, in the words of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The upstream answered with this status.
+    Answered(u16),
+    /// The gateway could not reach the upstream and made this status itself.
+    Unreachable(u16),
+    /// The gateway answered from the ingress although we named a router: it does not have that router.
+    UnknownToGateway,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(status) => write!(f, "answered {status}"),
+            Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
+            Self::UnknownToGateway => f.write_str("unknown to the gateway"),
+        }
+    }
+}
+
+/// What one finished request says about its router.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Whose.
+    pub router: RouterId,
+    /// What the answer means.
+    pub class: Class,
+    /// The status it was judged by.
+    pub status: u16,
+    /// The same in the words of log lines.
+    pub cause: Cause,
+    /// When the gateway received the request, where that is known.
+    pub started: Option<GatewayTime>,
+    /// When the gateway answered the client, where that is known.
+    pub stopped: Option<GatewayTime>,
+    /// How long the upstream took.
+    pub latency: Option<Duration>,
+    /// Completion tokens.
+    pub tokens: Option<u64>,
+}
+
+/// Which answers count as failures: `BROKER_FAILURE_STATUS`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum FailureRule {
+    /// 429, 503, 529, 408, every other 5xx, and a 404 that says the deployment does not exist.
+    #[default]
+    Standard,
+    /// These statuses and no others.
+    Listed(Vec<StatusRange>),
+    /// Everything but 2xx: the rule of the reference broker.
+    AnyButSuccess,
+}
+
+/// A range of statuses, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StatusRange {
+    low: u16,
+    high: u16,
+}
+
+/// A part of a status list that cannot be read; reads after the part itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part:?} is no status (429), range (500-599) or class (5xx) from 100 to 999")]
+pub struct StatusFault {
+    /// The part, as written.
+    pub part: String,
+}
+
+impl StatusRange {
+    fn parse(part: &str) -> Option<Self> {
+        let (low, high) = match part.strip_suffix("xx").or_else(|| part.strip_suffix("XX")) {
+            Some(hundreds) => {
+                let hundreds: u16 = hundreds.parse().ok()?;
+                (hundreds.checked_mul(100)?, hundreds.checked_mul(100)?.checked_add(99)?)
+            }
+            None => {
+                let (low, high) = part.split_once('-').unwrap_or((part, part));
+                (low.trim().parse().ok()?, high.trim().parse().ok()?)
+            }
+        };
+        (low >= 100 && high <= 999 && low <= high).then_some(Self { low, high })
+    }
+
+    const fn has(self, status: u16) -> bool {
+        self.low <= status && status <= self.high
+    }
+}
+
+impl FailureRule {
+    /// Reads `any`, or codes, ranges and classes separated by commas: `404,408,429,500-599,5xx`.
+    ///
+    /// # Errors
+    /// Every part that cannot be read.
+    pub fn parse(text: &str) -> Result<Self, Vec<StatusFault>> {
+        if text.trim().eq_ignore_ascii_case("any") {
+            return Ok(Self::AnyButSuccess);
+        }
+        let mut ranges = Vec::new();
+        let mut faults = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            match StatusRange::parse(part) {
+                Some(range) => ranges.push(range),
+                None => faults.push(StatusFault { part: part.to_owned() }),
+            }
+        }
+        if faults.is_empty() { Ok(Self::Listed(ranges)) } else { Err(faults) }
+    }
+
+    /// What an answer with this status says about its router.
+    ///
+    /// `made_by_gateway`: the upstream was never reached, so no status of it can mean "overloaded".
+    /// `deployment_missing`: the body of a 404 says so.
+    pub fn classify(&self, status: u16, made_by_gateway: bool, deployment_missing: bool) -> Class {
+        let listed = match self {
+            Self::Standard => matches!(status, 408 | 429 | 500..=599) || (status == 404 && deployment_missing),
+            Self::Listed(ranges) => ranges.iter().any(|range| range.has(status)),
+            Self::AnyButSuccess => !(200..300).contains(&status),
+        };
+        match status {
+            429 if listed => Class::RateLimited,
+            503 | 529 if listed && !made_by_gateway => Class::Overloaded,
+            _ if listed => Class::Failure,
+            200..=399 => Class::Success,
+            _ => Class::Neutral,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_rule() {
+        let rule = FailureRule::Standard;
+        for (status, class) in [
+            (200, Class::Success),
+            (204, Class::Success),
+            (302, Class::Success),
+            (400, Class::Neutral),
+            (401, Class::Neutral),
+            (404, Class::Neutral),
+            (408, Class::Failure),
+            (422, Class::Neutral),
+            (429, Class::RateLimited),
+            (500, Class::Failure),
+            (502, Class::Failure),
+            (503, Class::Overloaded),
+            (504, Class::Failure),
+            (529, Class::Overloaded),
+            (599, Class::Failure),
+            (100, Class::Neutral),
+            (600, Class::Neutral),
+        ] {
+            assert_eq!(rule.classify(status, false, false), class, "{status}");
+        }
+        assert_eq!(rule.classify(404, false, true), Class::Failure, "the deployment is gone");
+        assert_eq!(rule.classify(503, true, false), Class::Failure, "a gateway's 503 is a name that does not resolve");
+    }
+
+    #[test]
+    fn a_list_replaces_the_rule() {
+        let rule = FailureRule::parse("404, 408,429,500-502,529").unwrap_or_default();
+        for (status, class) in [
+            (404, Class::Failure),
+            (408, Class::Failure),
+            (429, Class::RateLimited),
+            (500, Class::Failure),
+            (503, Class::Neutral),
+            (529, Class::Overloaded),
+            (200, Class::Success),
+            (400, Class::Neutral),
+        ] {
+            assert_eq!(rule.classify(status, false, false), class, "{status}");
+        }
+        assert_eq!(FailureRule::parse("5xx").unwrap_or_default().classify(503, false, false), Class::Overloaded);
+    }
+
+    #[test]
+    fn any_is_the_reference_rule() {
+        let rule = FailureRule::parse("any").unwrap_or_default();
+        for (status, class) in [
+            (201, Class::Success),
+            (302, Class::Failure),
+            (400, Class::Failure),
+            (401, Class::Failure),
+            (429, Class::RateLimited),
+            (503, Class::Overloaded),
+        ] {
+            assert_eq!(rule.classify(status, false, false), class, "{status}");
+        }
+    }
+
+    #[test]
+    fn every_unreadable_part_of_a_list_is_named() {
+        let faults = FailureRule::parse("404,abc,,99,1000,503-500,10xx,-1").unwrap_err();
+        let parts: Vec<_> = faults.iter().map(|fault| fault.part.as_str()).collect();
+        assert_eq!(parts, ["abc", "", "99", "1000", "503-500", "10xx", "-1"]);
+    }
+}

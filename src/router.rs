@@ -1,0 +1,112 @@
+//! Vocabulary: a router's path, as the gateway spells it, and its short identity inside one broker.
+//!
+//! A [`RouterPath`] that exists is one the gateway accepts, short enough for a stamp, and safe to write between the quotes
+//! of a JSON string as it is. Whoever holds one need not check again.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest path we take, in bytes. The gateway sets no limit; two such paths must fit into one 300-byte stamp.
+pub const MAX_PATH: usize = 80;
+
+/// A router's place in the broker's table: the same for one router wherever it stands in the pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(pub u16);
+
+/// A pool's place in the broker's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u16);
+
+/// The path of one router of the gateway, such as `/azure/gpt4/`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterPath(Arc<str>);
+
+/// Why a text is not the path of a router; reads after the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathFault {
+    /// No slash at one of the ends.
+    #[error("must begin and end with '/', such as /azure/gpt4/")]
+    Slashes,
+    /// A character that the gateway refuses in a router's path.
+    #[error("has the character {0:?}; the gateway takes only letters, digits and '/'")]
+    Character(char),
+    /// `/` alone ends the gateway at its start; `//` can never be reached.
+    #[error("needs a name between its slashes, such as /azure/gpt4/")]
+    EmptySegment,
+    /// Longer than [`MAX_PATH`].
+    #[error("is longer than 80 characters, which the stamp in the gateway's log has no room for")]
+    TooLong,
+}
+
+impl RouterPath {
+    /// Reads a path by the gateway's own rule, `^[a-zA-Z0-9/]+$` between slashes (GATEWAY.md 4.3).
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, PathFault> {
+        if let Some(odd) = text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '/') {
+            return Err(PathFault::Character(odd));
+        }
+        if !text.starts_with('/') || !text.ends_with('/') {
+            return Err(PathFault::Slashes);
+        }
+        if text.len() < 2 || text.contains("//") {
+            return Err(PathFault::EmptySegment);
+        }
+        if text.len() > MAX_PATH {
+            return Err(PathFault::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for RouterPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RouterPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RouterPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_follow_the_gateways_rule() {
+        for good in ["/azure/", "/azure/gpt4/", "/A/1/b2/"] {
+            assert_eq!(RouterPath::parse(good).map(|p| p.to_string()), Ok(good.to_owned()));
+        }
+        let long = format!("/{}/", "a".repeat(MAX_PATH));
+        for (bad, fault) in [
+            ("", PathFault::Slashes),
+            ("azure/", PathFault::Slashes),
+            ("/azure", PathFault::Slashes),
+            ("/", PathFault::EmptySegment),
+            ("//", PathFault::EmptySegment),
+            ("/a//b/", PathFault::EmptySegment),
+            ("/gpt-4/", PathFault::Character('-')),
+            ("/a b/", PathFault::Character(' ')),
+            ("/ä/", PathFault::Character('ä')),
+            (long.as_str(), PathFault::TooLong),
+        ] {
+            assert_eq!(RouterPath::parse(bad), Err(fault), "{bad}");
+        }
+    }
+}

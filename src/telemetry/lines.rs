@@ -1,0 +1,54 @@
+//! The log lines that tell of changes, in the users' words: disabled and enabled.
+
+use std::time::Duration;
+
+use crate::event::{Change, Notice, Standing, Transition};
+use crate::time::Now;
+
+/// Logs a change.
+pub fn tell(change: &Change) {
+    match change {
+        Change::Standing(transition) => standing(transition),
+        Change::AllDisabled(ingress) => tracing::error!(
+            %ingress,
+            "all routers disabled: until one is back, the gateway serves {ingress} by that router's own endpoint"
+        ),
+        Change::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
+        Change::Notice(notice) => say(notice),
+    }
+}
+
+fn standing(transition: &Transition) {
+    let Transition { router, epoch, standing, at } = transition;
+    match standing {
+        Standing::Serving => tracing::info!(%router, epoch, "router enabled"),
+        Standing::Cooling { until, cause } => {
+            tracing::warn!(%router, %cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
+        }
+    }
+}
+
+fn say(notice: &Notice) {
+    match notice {
+        Notice::RefusesCredentials(router, status) => tracing::warn!(
+            %router,
+            status,
+            "router refuses every call while another works: look at the key that clients send and whether this deployment takes it (a masked static key never leaves the gateway)"
+        ),
+        Notice::OnlyNotFound(router) => tracing::warn!(
+            %router,
+            "router answers nothing but 404: look at its url and endpoint in gl_config.json, and whether the deployment exists"
+        ),
+        Notice::LogFiltered(field) => tracing::warn!(
+            field,
+            "the gateway's log comes without {field}: take it out of fields_exclude, or into fields_include, under \"logger\" in gl_config.json; until then we learn only from the processor messages"
+        ),
+    }
+}
+
+/// A moment as people read it, UTC.
+fn clock(at: Now) -> String {
+    let whole = Duration::from_nanos(at.as_nanos()).as_millis();
+    let moment = i64::try_from(whole).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    moment.map_or_else(|| "far ahead".to_owned(), |moment| moment.to_string())
+}

@@ -1,0 +1,62 @@
+//! Counts by kind, and says a kind's count at most once a second: what strangers send must not fill the log.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::time::Now;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Counts of one family of events; the kinds are an enum, so that there are only so many.
+#[derive(Debug)]
+pub struct Tally<K> {
+    counts: Mutex<HashMap<K, (u64, Option<Now>)>>,
+}
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self { counts: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash + Copy + Display> Tally<K> {
+    /// Counts one. Some total when it is time to say it.
+    pub fn count(&self, kind: K, now: Now) -> Option<u64> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, said) = counts.entry(kind).or_default();
+        *count += 1;
+        let due = said.is_none_or(|said| now.since(said) >= PAUSE);
+        if due {
+            *said = Some(now);
+        }
+        due.then_some(*count)
+    }
+
+    /// How many of a kind there were.
+    pub fn total(&self, kind: K) -> u64 {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).map_or(0, |(count, _)| *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_one_is_counted_and_one_a_second_is_said() {
+        let tally = Tally::default();
+        let start = Now::from_nanos(5);
+        assert_eq!(tally.count("a", start), Some(1));
+        assert_eq!(tally.count("a", start.after(Duration::from_millis(999))), None);
+        assert_eq!(
+            tally.count("b", start.after(Duration::from_millis(999))),
+            Some(1),
+            "kinds do not silence each other"
+        );
+        assert_eq!(tally.count("a", start.after(Duration::from_secs(1))), Some(3));
+        assert_eq!(tally.total("a"), 3);
+    }
+}

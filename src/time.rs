@@ -1,0 +1,55 @@
+//! Vocabulary: the two clocks, kept apart by type so that they can never be compared with each other.
+//!
+//! [`Now`] is ours; the core receives it as an argument and never reads a clock. [`GatewayTime`] is what the gateway wrote
+//! into its own messages; it is compared only with another `GatewayTime`, so the two machines' clocks need not agree.
+//! Both count nanoseconds since the Unix epoch: a number can be replayed and sent to a peer, a `std::time::Instant` cannot.
+
+use std::time::Duration;
+
+/// A moment on this replica's clock, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Now(u64);
+
+impl Now {
+    /// Later than anything.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// A moment from nanoseconds since the Unix epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This moment moved forward; a sum beyond the year 2554 stays there.
+    #[must_use]
+    pub const fn after(self, span: Duration) -> Self {
+        let nanos = span.as_nanos();
+        let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A moment on a gateway's clock, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayTime(u64);
+
+impl GatewayTime {
+    /// A moment from nanoseconds since the Unix epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}

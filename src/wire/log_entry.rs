@@ -1,0 +1,164 @@
+//! One entry of the gateway's log (GATEWAY.md 3), read in one pass that skips what we do not need.
+//!
+//! Each payload stands in an entry twice and can be a megabyte; nothing of it is copied, and only `error.code` and `usage`
+//! of the upstream's answer are looked at.
+
+use std::time::Duration;
+
+use super::processor::headers_are_empty;
+use super::scan::{Broken, Cursor};
+use super::{Malformed, object, stamp, transaction};
+use crate::outcome::{Report, Source};
+use crate::time::GatewayTime;
+
+/// Reads an entry: what it tells of a finished request.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(bytes: &[u8]) -> Result<Report<'_>, Malformed> {
+    let mut parts = Parts { report: Report::empty(Source::Log), upstream: Timer::default(), has_status: false };
+    object(bytes, |cursor| parts.read(cursor))?;
+    Ok(parts.finish())
+}
+
+/// What has been read so far.
+struct Parts<'a> {
+    report: Report<'a>,
+    /// `outbound_inbound_timer`: runs while the upstream works.
+    upstream: Timer<'a>,
+    /// There is an `inbound_status_code`, be it a readable one or not.
+    has_status: bool,
+}
+
+/// A timer of the gateway, as it stands there.
+#[derive(Default)]
+struct Timer<'a> {
+    start: Option<&'a str>,
+    stop: Option<&'a str>,
+    millis: Option<u64>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), Broken> {
+        entry.fields(|name, value| {
+            match name {
+                b"transaction_id" => self.report.transaction = value.text()?,
+                b"ingress_egress_timer" => {
+                    let timer = Timer::read(value)?;
+                    self.report.started = timer.start.and_then(moment);
+                    self.report.stopped = timer.stop.and_then(moment);
+                }
+                b"request" => self.read_request(value)?,
+                b"response" => self.read_response(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), Broken> {
+        let report = &mut self.report;
+        request.fields(|name, value| {
+            match name {
+                b"gl_path" => report.asked = value.text()?,
+                b"original_gl_path" => report.ingress = value.text()?,
+                b"control" => report.control = true,
+                b"broker" => report.stamped = stamp::named(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        report.ingress = report.ingress.or(report.asked);
+        Ok(())
+    }
+
+    fn read_response(&mut self, response: &mut Cursor<'a>) -> Result<(), Broken> {
+        response.fields(|name, value| {
+            let report = &mut self.report;
+            match name {
+                b"gl_path" => report.served = value.text()?,
+                b"inbound_status_code" => {
+                    report.status = value.raw()?.status();
+                    self.has_status = true;
+                }
+                b"egress_status_code" => report.egress_status = value.raw()?.status(),
+                b"inbound_headers" => report.made_by_gateway = headers_are_empty(value)?,
+                b"inbound_payload" => self.read_payload(value)?,
+                b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), Broken> {
+        let report = &mut self.report;
+        payload.fields(|name, part| {
+            if !matches!(name, b"error" | b"usage") {
+                return Ok(());
+            }
+            part.fields(|field, value| {
+                match (name, field) {
+                    (b"error", b"code") => report.deployment_missing = value.text()? == Some("DeploymentNotFound"),
+                    (b"usage", b"completion_tokens") => report.tokens = value.raw()?.number(),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Report<'a> {
+        let filtered = self.filtered();
+        let report = &mut self.report;
+        report.filtered = filtered;
+        report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
+        report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
+        self.report
+    }
+
+    /// The field that learning needs and that the gateway's filters took away. A call that never reached its upstream lacks
+    /// it for a good reason, and its timer, which never started, says so.
+    fn filtered(&self) -> Option<&'static str> {
+        if self.upstream.start.is_some() && !self.upstream.has_run() {
+            None
+        } else if self.report.served.is_none() {
+            Some("response.gl_path")
+        } else if !self.has_status {
+            Some("response.inbound_status_code")
+        } else {
+            None
+        }
+    }
+}
+
+impl<'a> Timer<'a> {
+    fn read(timer: &mut Cursor<'a>) -> Result<Self, Broken> {
+        let mut read = Self::default();
+        timer.fields(|name, value| {
+            match name {
+                b"start" => read.start = value.text()?,
+                b"stop" => read.stop = value.text()?,
+                b"duration" => read.millis = value.raw()?.number(),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(read)
+    }
+
+    /// A timer that never started says year 1.
+    fn has_run(&self) -> bool {
+        self.start.is_some_and(|start| !start.starts_with("0001-"))
+    }
+}
+
+/// A moment in the gateway's spelling, RFC 3339 with nanoseconds.
+fn moment(text: &str) -> Option<GatewayTime> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(moment.as_nanosecond()).ok().map(GatewayTime::from_nanos)
+}

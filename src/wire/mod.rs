@@ -1,0 +1,46 @@
+//! The gateway's messages: bytes to typed values and back. No I/O, no state, no judgement.
+//!
+//! What arrives is read leniently, because much of it was written by clients and upstreams: a field of another type than
+//! expected reads as absent, and of a name that stands twice the last one counts, as in the gateway. What cannot be read at
+//! all is a value too ([`Malformed`]), never a panic.
+
+pub mod log_entry;
+pub mod processor;
+pub mod reply;
+pub mod scan;
+pub mod stamp;
+pub mod transaction;
+
+pub use processor::Message;
+pub use stamp::Signature;
+
+use scan::{Broken, Cursor};
+
+/// Why a message cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Malformed {
+    /// Not one JSON document.
+    #[error("not JSON")]
+    NotJson,
+    /// JSON, but no object.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// Neither a request (no `gl_path` that is a string) nor a response (no `egress_status_code`).
+    #[error("without a gl_path")]
+    NoPath,
+}
+
+/// Reads the one object that a message is.
+fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), Broken>) -> Result<(), Malformed> {
+    let mut cursor = Cursor::new(bytes);
+    let is_object = cursor.is_object();
+    let whole = if is_object { read(&mut cursor) } else { cursor.skip() };
+    match whole.and_then(|()| cursor.end()) {
+        Err(Broken) => Err(Malformed::NotJson),
+        Ok(()) if !is_object => Err(Malformed::NotAnObject),
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

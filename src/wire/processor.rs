@@ -1,0 +1,90 @@
+//! What a processor of the gateway is sent: a request, a response, or row 2's copy of our own stamp.
+//!
+//! The gateway does not say which of them it is (GATEWAY.md 2.3). A field `egress_status_code` makes it a response,
+//! whatever its value; then it is never answered with a route.
+
+use super::scan::{Broken, Cursor, Raw};
+use super::{Malformed, object, stamp, transaction};
+use crate::outcome::{Report, Source};
+use crate::request::Request;
+
+/// A message on one of our subjects, whatever the gateway's configuration puts into it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Message<'a> {
+    /// The stamp's router, as row 2 sees it.
+    pub stamped: Option<&'a str>,
+    /// Whether it tells of a finished request.
+    pub is_response: bool,
+    /// What it tells then.
+    pub report: Report<'a>,
+}
+
+/// A request that waits for its router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a>(&'a str);
+
+impl Request for Asked<'_> {
+    fn path(&self) -> &str {
+        self.0
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut message = Self { stamped: None, is_response: false, report: Report::empty(Source::Message) };
+        object(bytes, |cursor| cursor.fields(|name, value| message.take(name, value)).map(drop))?;
+        let report = &mut message.report;
+        // Without a single header and yet a success: no upstream said that, a processor did.
+        report.control = report.made_by_gateway && report.status == Some(200);
+        report.started = report.transaction.and_then(transaction::started);
+        Ok(message)
+    }
+
+    /// The request that waits for a router.
+    ///
+    /// # Errors
+    /// There is no path, or it is no string.
+    pub fn request(&self) -> Result<Asked<'a>, Malformed> {
+        self.report.served.map(Asked).ok_or(Malformed::NoPath)
+    }
+
+    fn take(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), Broken> {
+        let report = &mut self.report;
+        match name {
+            b"gl_path" => report.served = value.text()?,
+            b"broker" => self.stamped = stamp::named(value)?,
+            b"inbound_status_code" => report.status = value.raw()?.status(),
+            b"inbound_headers" => report.made_by_gateway = headers_are_empty(value)?,
+            b"egress_headers" => report.transaction = session(value)?,
+            b"egress_status_code" => {
+                self.is_response = true;
+                report.egress_status = value.raw()?.status();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is an object without a single header.
+pub(super) fn headers_are_empty(headers: &mut Cursor<'_>) -> Result<bool, Broken> {
+    Ok(headers.is_object() && headers.fields(|_, _| Ok(()))? == 0)
+}
+
+/// The transaction id among the headers sent to the client: that of `Session-Id`, else, since a gateway can name the header
+/// otherwise, the first value that has the form of an id.
+fn session<'a>(headers: &mut Cursor<'a>) -> Result<Option<&'a str>, Broken> {
+    let mut found = None;
+    headers.fields(|name, values| {
+        if found.is_none() || name == b"Session-Id" {
+            let value = values.first()?.and_then(Raw::text);
+            found = value.filter(|value| transaction::is_id(value)).or(found);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,126 @@
+//! The stamp: the small object that a decision leaves in the gateway's own log, by which it is found again.
+//!
+//! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says `would` instead of `router`, so that
+//! row 2, which knows nothing but the stamp, leaves the request alone.
+
+use std::hash::{Hash, Hasher};
+use std::io::Write as _;
+
+use super::scan::{Broken, Cursor};
+use crate::broker::{Broker, Route, Settings};
+
+/// The longest stamp, in bytes.
+pub const MAX: usize = 300;
+
+/// Whether our answers change anything: `BROKER_MODE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// Requests go where we say.
+    #[default]
+    Balance,
+    /// Requests go where they would without us; the stamp says where we would have sent them.
+    Observe,
+}
+
+/// What every stamp of this process says: who decided, under which configuration, in which mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    replica: String,
+    config: String,
+    mode: Mode,
+}
+
+impl Signature {
+    /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12.
+    pub fn new(replica: &str, settings: &Settings, mode: Mode) -> Self {
+        let replica = replica.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        Self { replica, config: fingerprint(settings), mode }
+    }
+
+    /// The replica's id.
+    pub fn replica(&self) -> &str {
+        &self.replica
+    }
+
+    /// The short hash of what is in force.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// Whether our answers change anything.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+/// Eight hexadecimal digits that differ when the settings do; the same in every replica.
+fn fingerprint(settings: &Settings) -> String {
+    let mut hasher = fnv::FnvHasher::default();
+    settings.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() >> 32)
+}
+
+/// Appends the stamp of a decision. False, and nothing is written, if the decision's router is not the broker's.
+///
+/// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
+/// an answer costs.
+pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &Route) -> bool {
+    let Some(router) = broker.path(route.router) else { return false };
+    let Some(pool) = broker.pools().get(usize::from(route.pool.0)) else { return false };
+    let start = out.len();
+    let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
+    push("{\"id\":\"");
+    push(&signature.replica);
+    push("-");
+    push(Hexadecimal::of(route.number).as_str());
+    push("\",\"replica\":\"");
+    push(&signature.replica);
+    push("\",\"pool\":\"");
+    push(pool.ingress().as_str());
+    push(if signature.mode == Mode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
+    push(router.as_str());
+    push("\",\"config\":\"");
+    push(&signature.config);
+    // Millionths are finer than anybody can measure, and quicker to write than the shortest exact digits.
+    let millionths = (route.p.clamp(0.0, 1.0) * 1e6).round() as u32;
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "\",\"p\":{}.{:06},\"why\":\"", millionths / 1_000_000, millionths % 1_000_000);
+    let _ = write!(out, "{}", route.why);
+    out.truncate(start + MAX - 2);
+    out.extend_from_slice(b"\"}");
+    true
+}
+
+/// A number in lower-case hexadecimal digits, without the machinery of formatting.
+struct Hexadecimal {
+    digits: [u8; 16],
+    start: usize,
+}
+
+impl Hexadecimal {
+    fn of(mut number: u64) -> Self {
+        let mut hex = Self { digits: [b'0'; 16], start: 16 };
+        while hex.start == 16 || number > 0 {
+            hex.start -= 1;
+            hex.digits[hex.start] = b"0123456789abcdef"[(number % 16) as usize];
+            number /= 16;
+        }
+        hex
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
+    }
+}
+
+/// The router that a stamp which came back names; none in observe mode.
+pub(super) fn named<'a>(stamp: &mut Cursor<'a>) -> Result<Option<&'a str>, Broken> {
+    let mut router = None;
+    stamp.fields(|name, value| {
+        if name == b"router" {
+            router = value.text()?;
+        }
+        Ok(())
+    })?;
+    Ok(router)
+}
