@@ -73,11 +73,7 @@ impl Bus {
             .name("standin")
             .connect(format!("nats://{}", subjects.host))
             .await?;
-        let bus = Bus {
-            client,
-            subjects,
-            health: Mutex::default(),
-        };
+        let bus = Bus { client, subjects, health: Mutex::default() };
         bus.tell(CONNECTED).await;
         Ok(bus)
     }
@@ -87,32 +83,17 @@ impl Bus {
     }
 
     async fn tell(&self, text: &'static str) {
-        let told = self
-            .client
-            .publish(
-                self.subjects.status.clone(),
-                Bytes::from_static(text.as_bytes()),
-            )
-            .await;
+        let told = self.client.publish(self.subjects.status.clone(), Bytes::from_static(text.as_bytes())).await;
         if let Err(error) = told {
             tracing::warn!(%error, text, "status not published");
         }
     }
 
     /// The first reply, if one comes in time. A subject that NATS cannot ask on is never answered.
-    pub(crate) async fn ask(
-        &self,
-        subject: &str,
-        body: Bytes,
-        patience: Duration,
-    ) -> Result<Bytes, Silence> {
+    pub(crate) async fn ask(&self, subject: &str, body: Bytes, patience: Duration) -> Result<Bytes, Silence> {
         let deadline = Instant::now() + patience;
         let request = Request::new().payload(body).timeout(Some(patience));
-        let asked = timeout_at(
-            deadline,
-            self.client.send_request(subject.to_owned(), request),
-        )
-        .await;
+        let asked = timeout_at(deadline, self.client.send_request(subject.to_owned(), request)).await;
         let kind = match asked {
             Ok(Ok(message)) => return Ok(message.payload),
             Ok(Err(error)) => error.kind(),
@@ -130,10 +111,7 @@ impl Bus {
 
     /// Publishes one log. A log that is too big for the server is lost, and isalive tells so.
     pub(crate) async fn log(&self, transaction: &str, message: Vec<u8>, now: Moment) {
-        let published = self
-            .client
-            .publish(self.subjects.logger.clone(), message.into())
-            .await;
+        let published = self.client.publish(self.subjects.logger.clone(), message.into()).await;
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let Err(error) = published else {
             transaction.clone_into(&mut health.last_transaction_id);
@@ -163,17 +141,8 @@ impl Bus {
     }
 
     async fn say_alive(&self, reply: async_nats::Subject) {
-        let body = self
-            .health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let answer = serde_json::to_vec(&Alive {
-            status: 200,
-            body,
-            error: None,
-        })
-        .unwrap_or_default();
+        let body = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = serde_json::to_vec(&Alive { status: 200, body, error: None }).unwrap_or_default();
         if let Err(error) = self.client.publish(reply, answer.into()).await {
             tracing::warn!(%error, "isalive not answered");
         }

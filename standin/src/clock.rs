@@ -22,8 +22,7 @@ impl Moment {
     }
 
     fn rfc3339(self) -> String {
-        Timestamp::from_nanosecond(i128::from(self.0))
-            .map_or_else(|_| NEVER.to_owned(), |at| at.to_string())
+        Timestamp::from_nanosecond(i128::from(self.0)).map_or_else(|_| NEVER.to_owned(), |at| at.to_string())
     }
 
     /// `2026-11-22 05:23:25`, as in the answer to isalive.
@@ -43,10 +42,7 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) fn start() -> Clock {
         let wall = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-        Clock {
-            wall,
-            since: Instant::now(),
-        }
+        Clock { wall, since: Instant::now() }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -63,11 +59,7 @@ pub(crate) fn timer(start: Option<Moment>, stop: Option<Moment>) -> String {
         (None, Some(_)) => SATURATED_MS,
         (_, None) => 0,
     };
-    format!(
-        r#"{{"start":"{}","stop":"{}","duration":{duration}}}"#,
-        text(start),
-        text(stop)
-    )
+    format!(r#"{{"start":"{}","stop":"{}","duration":{duration}}}"#, text(start), text(stop))
 }
 
 #[cfg(test)]
@@ -76,10 +68,7 @@ mod tests {
 
     #[test]
     fn durations_are_whole_milliseconds_cut_off() {
-        let (a, b) = (
-            Moment(1_795_324_897_644_499_599),
-            Moment(1_795_324_897_646_168_907),
-        );
+        let (a, b) = (Moment(1_795_324_897_644_499_599), Moment(1_795_324_897_646_168_907));
         assert_eq!(
             timer(Some(a), Some(b)),
             r#"{"start":"2026-11-22T05:21:37.644499599Z","stop":"2026-11-22T05:21:37.646168907Z","duration":1}"#
@@ -88,14 +77,8 @@ mod tests {
 
     #[test]
     fn moments_drop_trailing_zeros_as_rfc3339nano_does() {
-        assert_eq!(
-            Moment(1_795_324_897_780_989_180).rfc3339(),
-            "2026-11-22T05:21:37.78098918Z"
-        );
-        assert_eq!(
-            Moment(1_795_324_897_000_000_000).rfc3339(),
-            "2026-11-22T05:21:37Z"
-        );
+        assert_eq!(Moment(1_795_324_897_780_989_180).rfc3339(), "2026-11-22T05:21:37.78098918Z");
+        assert_eq!(Moment(1_795_324_897_000_000_000).rfc3339(), "2026-11-22T05:21:37Z");
     }
 
     #[test]

@@ -30,36 +30,24 @@ impl Transaction {
     pub(crate) fn take_inbound(&mut self, inbound: Option<Inbound>) {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
-        if let Some(Inbound {
-            status,
-            headers,
-            body,
-        }) = inbound
-        {
+        if let Some(Inbound { status, headers, body }) = inbound {
             let status = status.to_string();
-            self.response
-                .object
-                .set("inbound_status_code", status.clone());
+            self.response.object.set("inbound_status_code", status.clone());
             self.response.object.set("egress_status_code", status);
             self.received = headers;
             self.take_inbound_payload(body);
         }
         let mut egress = self.received.clone();
-        self.response
-            .object
-            .set("inbound_headers", egress.masked(&config.masked).to_json());
+        self.response.object.set("inbound_headers", egress.masked(&config.masked).to_json());
         self.add_session(&mut egress);
-        self.response
-            .object
-            .set("egress_headers", egress.masked(&config.masked).to_json());
+        self.response.object.set("egress_headers", egress.masked(&config.masked).to_json());
     }
 
     fn take_inbound_payload(&mut self, body: Bytes) {
         let json = match payload::take(body) {
             Taken::Json(json) => json,
             Taken::Quoted(json) => {
-                self.response
-                    .error("inbound_payload", "Payload not a valid json3");
+                self.response.error("inbound_payload", "Payload not a valid json3");
                 json
             }
             Taken::Unquotable => return self.response.error("inbound_payload", "Not a valid json"),
@@ -70,19 +58,14 @@ impl Transaction {
 
     fn add_session(&self, headers: &mut Headers) {
         let name = self.shared.config.session_header.clone();
-        headers
-            .0
-            .insert(name, vec![self.session.transaction.clone()]);
+        headers.0.insert(name, vec![self.session.transaction.clone()]);
     }
 
     /// The answer after the sync response processors. `reached`: a request could be sent at all.
     pub(crate) fn answer(&mut self, reached: bool) -> Result<Answer, HangUp> {
         let headers = self.merge_egress_headers();
         let internal_error = || (500, Bytes::from_static(INTERNAL_ERROR));
-        let (status, body) = match (
-            self.response.object.get("egress_payload").cloned(),
-            self.wanted_status(),
-        ) {
+        let (status, body) = match (self.response.object.get("egress_payload").cloned(), self.wanted_status()) {
             _ if !reached => internal_error(),
             (None, _) => {
                 self.response.error("egress_payload", NO_PAYLOAD);
@@ -95,19 +78,13 @@ impl Transaction {
             return Err(HangUp);
         }
         self.note_status(status);
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        Ok(Answer { status, headers, body })
     }
 
     /// The answer to a request that went no further; no processor has a say in it.
     pub(crate) fn refuse(&mut self, refusal: Refusal) -> Answer {
         let (status, body) = match refusal {
-            Refusal::Unauthorized(fault) => {
-                (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into())
-            }
+            Refusal::Unauthorized(fault) => (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into()),
             Refusal::Required => {
                 self.response.error("egress_payload", NO_PAYLOAD);
                 (500, Bytes::from_static(INTERNAL_ERROR))
@@ -115,28 +92,19 @@ impl Transaction {
         };
         let headers = self.merge_egress_headers();
         self.note_status(status);
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     }
 
     /// As Go decodes it into an integer: `null` is 0, and what is no integer is no status.
     fn wanted_status(&self) -> Option<i64> {
         let json = self.response.object.get("egress_status_code")?;
-        serde_json::from_slice::<Option<i64>>(json)
-            .ok()
-            .map(Option::unwrap_or_default)
+        serde_json::from_slice::<Option<i64>>(json).ok().map(Option::unwrap_or_default)
     }
 
     fn note_status(&mut self, status: u16) {
-        self.response
-            .object
-            .set("egress_status_code", status.to_string());
+        self.response.object.set("egress_status_code", status.to_string());
         if status != 200 {
-            self.response
-                .error("egress_status_code", &status.to_string());
+            self.response.error("egress_status_code", &status.to_string());
         }
     }
 
@@ -148,16 +116,11 @@ impl Transaction {
         headers.restore_masked(masked, &self.received);
         let removed = headers.remove(removed, masked);
         self.add_session(&mut headers);
-        let discarded = self
-            .read_response_headers("inbound_headers")
-            .lost(&headers, &removed);
+        let discarded = self.read_response_headers("inbound_headers").lost(&headers, &removed);
         let object = &mut self.response.object;
         object.set("egress_headers", headers.masked(masked).to_json());
         set_names(|json| object.set("egresss_headers_removed", json), &removed);
-        set_names(
-            |json| object.set("egresss_headers_discarded", json),
-            &discarded,
-        );
+        set_names(|json| object.set("egresss_headers_discarded", json), &discarded);
         headers
     }
 
@@ -194,8 +157,6 @@ fn frame(headers: &mut HeaderMap, length: Option<usize>) {
     let Some(length) = length else { return };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if !headers.contains_key(header::CONTENT_ENCODING) {
-        headers
-            .entry(header::CONTENT_TYPE)
-            .or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
     }
 }

@@ -61,9 +61,7 @@ impl Gateway {
         }
         let subjects = config.bus.clone();
         let host = subjects.host.clone();
-        let bus = Bus::connect(subjects)
-            .await
-            .map_err(|source| StartError::Bus { host, source })?;
+        let bus = Bus::connect(subjects).await.map_err(|source| StartError::Bus { host, source })?;
         let bus = Arc::new(bus);
         Arc::clone(&bus).answer_isalive().await?;
         let tasks = TaskTracker::new();
@@ -97,13 +95,7 @@ fn shared(config: Config, bus: Arc<Bus>) -> Arc<Shared> {
     })
 }
 
-async fn listen(
-    addr: SocketAddr,
-    shared: Arc<Shared>,
-    tasks: TaskTracker,
-) -> Result<Server, StartError> {
+async fn listen(addr: SocketAddr, shared: Arc<Shared>, tasks: TaskTracker) -> Result<Server, StartError> {
     let handler = move |request| ingress::handle(Arc::clone(&shared), tasks.clone(), request);
-    Server::start(addr, handler)
-        .await
-        .map_err(|source| StartError::Listen { addr, source })
+    Server::start(addr, handler).await.map_err(|source| StartError::Listen { addr, source })
 }

@@ -37,11 +37,7 @@ impl Headers {
         let read: Option<BTreeMap<String, Option<Vec<String>>>> =
             serde_json::from_slice(raw).map_err(|error| error.to_string())?;
         let set = read.unwrap_or_default();
-        Ok(Headers(
-            set.into_iter()
-                .map(|(name, values)| (name, values.unwrap_or_default()))
-                .collect(),
-        ))
+        Ok(Headers(set.into_iter().map(|(name, values)| (name, values.unwrap_or_default())).collect()))
     }
 
     pub(crate) fn to_json(&self) -> Bytes {
@@ -51,11 +47,7 @@ impl Headers {
     /// The same set as others may see it.
     pub(crate) fn masked(&self, masked: &Names) -> Headers {
         let hide = |(name, values): (&String, &Vec<String>)| {
-            let values = if masked.contains(name) {
-                vec![MASK.to_owned(); values.len()]
-            } else {
-                values.clone()
-            };
+            let values = if masked.contains(name) { vec![MASK.to_owned(); values.len()] } else { values.clone() };
             (name.clone(), values)
         };
         Headers(self.0.iter().map(hide).collect())
@@ -65,29 +57,19 @@ impl Headers {
     pub(crate) fn restore_masked(&mut self, masked: &Names, truth: &Headers) {
         self.0.retain(|name, _| !masked.contains(name));
         let real = truth.0.iter().filter(|(name, _)| masked.contains(*name));
-        self.0
-            .extend(real.map(|(name, values)| (name.clone(), values.clone())));
+        self.0.extend(real.map(|(name, values)| (name.clone(), values.clone())));
     }
 
     /// Takes `names` out and returns those that were there. Masked ones are named but stay: so the gateway does it.
     pub(crate) fn remove(&mut self, names: &Names, masked: &Names) -> Names {
-        let present: Names = names
-            .iter()
-            .filter(|name| self.0.contains_key(*name))
-            .cloned()
-            .collect();
-        self.0
-            .retain(|name, _| !present.contains(name) || masked.contains(name));
+        let present: Names = names.iter().filter(|name| self.0.contains_key(*name)).cloned().collect();
+        self.0.retain(|name, _| !present.contains(name) || masked.contains(name));
         present
     }
 
     /// The names of this set that are neither in `kept` nor in `removed`.
     pub(crate) fn lost(&self, kept: &Headers, removed: &Names) -> Names {
-        self.0
-            .keys()
-            .filter(|name| !kept.0.contains_key(*name) && !removed.contains(*name))
-            .cloned()
-            .collect()
+        self.0.keys().filter(|name| !kept.0.contains_key(*name) && !removed.contains(*name)).cloned().collect()
     }
 
     /// Appends every header to `map`; a name or value that HTTP forbids is an error.
@@ -116,11 +98,7 @@ pub(crate) fn names_json(names: &Names) -> Bytes {
 pub(crate) fn canonical(name: &str) -> String {
     let mut upper = true;
     let spell = |c: char| {
-        let spelled = if upper {
-            c.to_ascii_uppercase()
-        } else {
-            c.to_ascii_lowercase()
-        };
+        let spelled = if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
         upper = c == '-';
         spelled
     };
@@ -132,12 +110,7 @@ mod tests {
     use super::*;
 
     fn set(pairs: &[(&str, &str)]) -> Headers {
-        Headers(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()]))
-                .collect(),
-        )
+        Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect())
     }
 
     fn names(names: &[&str]) -> Names {
@@ -146,33 +119,21 @@ mod tests {
 
     #[test]
     fn names_are_spelled_as_go_spells_them() {
-        assert_eq!(
-            canonical("x-ratelimit-REMAINING-tokens"),
-            "X-Ratelimit-Remaining-Tokens"
-        );
+        assert_eq!(canonical("x-ratelimit-REMAINING-tokens"), "X-Ratelimit-Remaining-Tokens");
         assert_eq!(canonical("te"), "Te");
     }
 
     #[test]
     fn masked_names_come_from_the_truth_only() {
         let mut written = set(&[("Api-Key", "forged"), ("Content-Type", "text/plain")]);
-        written.restore_masked(
-            &names(&["Api-Key", "Authorization"]),
-            &set(&[("Authorization", "real"), ("X", "1")]),
-        );
-        assert_eq!(
-            written,
-            set(&[("Authorization", "real"), ("Content-Type", "text/plain")])
-        );
+        written.restore_masked(&names(&["Api-Key", "Authorization"]), &set(&[("Authorization", "real"), ("X", "1")]));
+        assert_eq!(written, set(&[("Authorization", "real"), ("Content-Type", "text/plain")]));
     }
 
     #[test]
     fn removal_needs_the_exact_spelling_and_spares_masked_names() {
         let mut headers = set(&[("Api-Key", "1"), ("Content-Length", "2"), ("X-Other", "3")]);
-        let removed = headers.remove(
-            &names(&["Api-Key", "Content-Length", "x-other"]),
-            &names(&["Api-Key"]),
-        );
+        let removed = headers.remove(&names(&["Api-Key", "Content-Length", "x-other"]), &names(&["Api-Key"]));
         assert_eq!(removed, names(&["Api-Key", "Content-Length"]));
         assert_eq!(headers, set(&[("Api-Key", "1"), ("X-Other", "3")]));
     }

@@ -23,11 +23,7 @@ use crate::upstream::collect;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(200);
 
 /// Answers one client.
-pub(crate) async fn handle(
-    shared: Arc<Shared>,
-    tasks: TaskTracker,
-    request: Request<Incoming>,
-) -> Served {
+pub(crate) async fn handle(shared: Arc<Shared>, tasks: TaskTracker, request: Request<Incoming>) -> Served {
     let path = path::decode(request.uri().path()).into_owned();
     match route::find(&shared.config.routers, &path) {
         Route::Nowhere => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
@@ -40,11 +36,7 @@ pub(crate) async fn handle(
                 method: head.method,
                 router,
                 subpath,
-                query: head
-                    .uri
-                    .query()
-                    .filter(|query| !query.is_empty())
-                    .map(Query::parse),
+                query: head.uri.query().filter(|query| !query.is_empty()).map(Query::parse),
                 headers: Headers::from_wire(&head.headers),
             };
             transact(Transaction::new(shared, ingress, now), tasks, body).await
@@ -65,25 +57,21 @@ async fn transact(mut transaction: Transaction, tasks: TaskTracker, body: Incomi
         if hand_over.send(served).is_err() {
             tracing::debug!("the client left");
         }
+        // The connection's task first: what follows must not delay the answer.
+        tokio::task::yield_now().await;
         if let Some(status) = status {
             transaction.finish(status).await;
         }
     });
     let answer = tokio::time::timeout(CLIENT_PATIENCE, answered).await;
-    answer
-        .map_err(|_| HangUp)?
-        .map_err(|_| HangUp)??
-        .into_http()
+    answer.map_err(|_| HangUp)?.map_err(|_| HangUp)??.into_http()
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Served {
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
@@ -93,9 +81,6 @@ fn redirect(clean: &str, query: Option<&str>) -> Served {
     let location = format!("{}{query}", path::encode(clean));
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    response.headers_mut().insert(
-        LOCATION,
-        HeaderValue::from_str(&location).map_err(|_| HangUp)?,
-    );
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&location).map_err(|_| HangUp)?);
     Ok(response)
 }

@@ -43,13 +43,7 @@ pub struct Behaviour {
 
 impl Default for Behaviour {
     fn default() -> Behaviour {
-        Behaviour {
-            status: 200,
-            headers: Vec::new(),
-            body: None,
-            delay: Duration::ZERO,
-            close: false,
-        }
+        Behaviour { status: 200, headers: Vec::new(), body: None, delay: Duration::ZERO, close: false }
     }
 }
 
@@ -70,12 +64,8 @@ impl Llm {
     pub async fn start(addr: SocketAddr) -> std::io::Result<Llm> {
         let deployments = Deployments::default();
         let served = Arc::clone(&deployments);
-        let server =
-            Server::start(addr, move |request| handle(Arc::clone(&served), request)).await?;
-        Ok(Llm {
-            server,
-            deployments,
-        })
+        let server = Server::start(addr, move |request| handle(Arc::clone(&served), request)).await?;
+        Ok(Llm { server, deployments })
     }
 
     /// Where it serves.
@@ -85,23 +75,16 @@ impl Llm {
 
     /// What `deployment` does from now on.
     pub fn set(&self, deployment: &str, behaviour: Behaviour) {
-        lock(&self.deployments)
-            .entry(deployment.to_owned())
-            .or_default()
-            .behaviour = behaviour;
+        lock(&self.deployments).entry(deployment.to_owned()).or_default().behaviour = behaviour;
     }
 
     /// How many calls `deployment` got.
     pub fn calls(&self, deployment: &str) -> u64 {
-        lock(&self.deployments)
-            .get(deployment)
-            .map_or(0, |deployment| deployment.calls)
+        lock(&self.deployments).get(deployment).map_or(0, |deployment| deployment.calls)
     }
 }
 
-fn lock(
-    deployments: &Mutex<HashMap<String, Deployment>>,
-) -> MutexGuard<'_, HashMap<String, Deployment>> {
+fn lock(deployments: &Mutex<HashMap<String, Deployment>>) -> MutexGuard<'_, HashMap<String, Deployment>> {
     deployments.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -111,11 +94,7 @@ async fn handle(deployments: Deployments, request: Request<Incoming>) -> Served 
     let body = collect(request.into_body()).await.map_err(|_| HangUp)?;
     let Some(name) = deployment_of(&path, &body) else {
         let exists = method == Method::GET;
-        let body = if exists {
-            json!({"object": "list", "data": []}).to_string()
-        } else {
-            error_body(404, "")
-        };
+        let body = if exists { json!({"object": "list", "data": []}).to_string() } else { error_body(404, "") };
         return respond(if exists { 200 } else { 404 }, &[], body);
     };
     let behaviour = note_call(&deployments, &name);
@@ -123,9 +102,7 @@ async fn handle(deployments: Deployments, request: Request<Incoming>) -> Served 
     if behaviour.close {
         return Err(HangUp);
     }
-    let body = behaviour
-        .body
-        .unwrap_or_else(|| fitting_body(behaviour.status, &name));
+    let body = behaviour.body.unwrap_or_else(|| fitting_body(behaviour.status, &name));
     respond(behaviour.status, &behaviour.headers, body)
 }
 
@@ -153,11 +130,7 @@ fn deployment_of(path: &str, body: &[u8]) -> Option<String> {
 }
 
 fn fitting_body(status: u16, deployment: &str) -> String {
-    if (200..300).contains(&status) {
-        completion(deployment)
-    } else {
-        error_body(status, deployment)
-    }
+    if (200..300).contains(&status) { completion(deployment) } else { error_body(status, deployment) }
 }
 
 fn completion(deployment: &str) -> String {
@@ -178,31 +151,11 @@ fn completion(deployment: &str) -> String {
 
 fn error_body(status: u16, deployment: &str) -> String {
     let (code, kind, message) = match status {
-        401 => (
-            "401".to_owned(),
-            "invalid_request_error",
-            "The key is not accepted here.".to_owned(),
-        ),
-        404 => (
-            "DeploymentNotFound".to_owned(),
-            "invalid_request_error",
-            format!("No deployment '{deployment}'."),
-        ),
-        429 => (
-            "429".to_owned(),
-            "rate_limit_error",
-            format!("Too many calls to '{deployment}'."),
-        ),
-        400..500 => (
-            status.to_string(),
-            "invalid_request_error",
-            "The request is not a good one.".to_owned(),
-        ),
-        _ => (
-            status.to_string(),
-            "server_error",
-            format!("'{deployment}' is not well."),
-        ),
+        401 => ("401".to_owned(), "invalid_request_error", "The key is not accepted here.".to_owned()),
+        404 => ("DeploymentNotFound".to_owned(), "invalid_request_error", format!("No deployment '{deployment}'.")),
+        429 => ("429".to_owned(), "rate_limit_error", format!("Too many calls to '{deployment}'.")),
+        400..500 => (status.to_string(), "invalid_request_error", "The request is not a good one.".to_owned()),
+        _ => (status.to_string(), "server_error", format!("'{deployment}' is not well.")),
     };
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
 }

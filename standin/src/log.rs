@@ -12,54 +12,29 @@ pub(crate) async fn publish(mut transaction: Transaction) {
     let shared = Arc::clone(&transaction.shared);
     complete(&mut transaction);
     let now = shared.clock.now();
-    let Marks {
-        ingress, egress, ..
-    } = transaction.marks;
+    let Marks { ingress, egress, .. } = transaction.marks;
     let part = |object: &Object, filter| object.select(filter).unwrap_or_else(|| b"{}".to_vec());
     let mut root = Object::default();
     root.set("egress_post_timer", timer(egress, Some(now)));
     root.set("ingress_egress_timer", timer(Some(ingress), egress));
-    root.set(
-        "request",
-        part(&transaction.request.object, &shared.config.log_request),
-    );
-    root.set(
-        "response",
-        part(&transaction.response.object, &shared.config.log_response),
-    );
+    root.set("request", part(&transaction.request.object, &shared.config.log_request));
+    root.set("response", part(&transaction.response.object, &shared.config.log_response));
     root.set_text("session_id", &transaction.session.session);
     root.set_text("transaction_id", &transaction.session.transaction);
     let message = root.select(&Filter::default()).unwrap_or_default();
-    shared
-        .bus
-        .log(&transaction.session.transaction, message, now)
-        .await;
+    shared.bus.log(&transaction.session.transaction, message, now).await;
 }
 
 /// Adds what only the gateway knows, over whatever processors wrote under these names.
 fn complete(transaction: &mut Transaction) {
-    let Marks {
-        ingress,
-        outbound,
-        inbound,
-        egress,
-    } = transaction.marks;
+    let Marks { ingress, outbound, inbound, egress } = transaction.marks;
     let request = &mut transaction.request;
-    request
-        .object
-        .set("outbound_headers", transaction.sent.to_json());
+    request.object.set("outbound_headers", transaction.sent.to_json());
     request.object.set("url", payload::string(&transaction.url));
-    request.object.set(
-        "ingress_outbound_timer",
-        timer(outbound.map(|_| ingress), outbound),
-    );
+    request.object.set("ingress_outbound_timer", timer(outbound.map(|_| ingress), outbound));
     request.finish();
     let response = &mut transaction.response;
-    response
-        .object
-        .set("outbound_inbound_timer", timer(outbound, inbound));
-    response
-        .object
-        .set("inbound_egress_timer", timer(inbound, egress));
+    response.object.set("outbound_inbound_timer", timer(outbound, inbound));
+    response.object.set("inbound_egress_timer", timer(inbound, egress));
     response.finish();
 }

@@ -2,7 +2,7 @@
 //!
 //! The flags are the gateway's. It ends on SIGINT and SIGTERM, and with a message and a failure on any fault.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,19 +42,13 @@ enum Fault {
     #[error("no configuration: give one with -o FILE")]
     NoFile,
     #[error("cannot read {file}: {source}", file = file.display())]
-    Read {
-        file: PathBuf,
-        source: std::io::Error,
-    },
+    Read { file: PathBuf, source: std::io::Error },
     #[error("{file} is not valid:\n{source}", file = file.display())]
     Config { file: PathBuf, source: ConfigError },
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot serve the fake LLM at {addr}: {source}")]
-    Llm {
-        addr: SocketAddr,
-        source: std::io::Error,
-    },
+    Llm { addr: SocketAddr, source: std::io::Error },
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -62,9 +56,8 @@ enum Fault {
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Command::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).init();
     match run(command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -77,9 +70,7 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Fault> {
     if let Some(Other::Llm { addr }) = command.other {
-        let llm = Llm::start(addr)
-            .await
-            .map_err(|source| Fault::Llm { addr, source })?;
+        let llm = Llm::start(addr).await.map_err(|source| Fault::Llm { addr, source })?;
         tracing::info!(addr = %llm.addr(), "fake LLM listening");
         return until_told().await;
     }
@@ -91,15 +82,9 @@ async fn run(command: Command) -> Result<(), Fault> {
 }
 
 fn read(file: &Path) -> Result<Config, Fault> {
-    let text = std::fs::read_to_string(file).map_err(|source| Fault::Read {
-        file: file.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(file).map_err(|source| Fault::Read { file: file.to_owned(), source })?;
     let config = Config::parse(&text, |name| std::env::var(name).ok());
-    config.map_err(|source| Fault::Config {
-        file: file.to_owned(),
-        source,
-    })
+    config.map_err(|source| Fault::Config { file: file.to_owned(), source })
 }
 
 async fn until_told() -> Result<(), Fault> {

@@ -35,8 +35,7 @@ impl Object {
         let Some(json) = self.get(field) else {
             return Ok(String::new());
         };
-        let text: Option<String> =
-            serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let text: Option<String> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         Ok(text.unwrap_or_default())
     }
 
@@ -77,10 +76,8 @@ pub(crate) fn read_reply(bytes: &Bytes) -> Result<Reply, String> {
         return Ok(Reply::new());
     }
     let text = String::from_utf8_lossy(bytes);
-    let fields: Option<BTreeMap<String, &RawValue>> =
-        serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let own =
-        |(name, json): (String, &RawValue)| (name, Bytes::copy_from_slice(json.get().as_bytes()));
+    let fields: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let own = |(name, json): (String, &RawValue)| (name, Bytes::copy_from_slice(json.get().as_bytes()));
     Ok(fields.unwrap_or_default().into_iter().map(own).collect())
 }
 
@@ -91,18 +88,10 @@ mod tests {
     #[test]
     fn replies_that_say_nothing_are_empty_and_others_are_errors() {
         for empty in ["", "{}", "null", " null "] {
-            assert!(
-                read_reply(&Bytes::from_static(empty.as_bytes()))
-                    .unwrap()
-                    .is_empty(),
-                "{empty}"
-            );
+            assert!(read_reply(&Bytes::from_static(empty.as_bytes())).unwrap().is_empty(), "{empty}");
         }
         for wrong in ["[]", "\"a\"", "1", "{\"a\":nope", "{} x", "\u{feff}{}"] {
-            assert!(
-                read_reply(&Bytes::copy_from_slice(wrong.as_bytes())).is_err(),
-                "{wrong}"
-            );
+            assert!(read_reply(&Bytes::copy_from_slice(wrong.as_bytes())).is_err(), "{wrong}");
         }
     }
 

@@ -15,18 +15,12 @@ impl Transaction {
     /// The router that `gl_path` names, or the ingress router if it names none.
     pub(crate) fn choose_router(&mut self) -> Arc<Router> {
         let ingress = &self.ingress.router;
-        let asked = self
-            .request
-            .object
-            .text("gl_path")
-            .unwrap_or_else(|details| {
-                self.request.error("gl_path", &details);
-                String::new()
-            });
+        let asked = self.request.object.text("gl_path").unwrap_or_else(|details| {
+            self.request.error("gl_path", &details);
+            String::new()
+        });
         if asked != ingress.path {
-            self.request
-                .object
-                .set_text("original_gl_path", &ingress.path);
+            self.request.object.set_text("original_gl_path", &ingress.path);
         }
         let router = self.shared.config.routers.get(&asked).unwrap_or(ingress);
         self.response.object.set_text("gl_path", &router.path);
@@ -35,36 +29,20 @@ impl Transaction {
 
     /// Merges all that is sent, and notes it; `None` if there is no payload to send.
     pub(crate) fn outgoing(&mut self, router: &Router) -> Option<Outgoing> {
-        let subpath = self
-            .request
-            .object
-            .text("outbound_subpath")
-            .unwrap_or_else(|details| {
-                self.request.error("outbound_subpath", &details);
-                String::new()
-            });
+        let subpath = self.request.object.text("outbound_subpath").unwrap_or_else(|details| {
+            self.request.error("outbound_subpath", &details);
+            String::new()
+        });
         let address = router.target.address(&subpath);
         self.request.object.set_text("url_path", &address);
         let query = self.merge_query().encode();
-        self.url = if query.is_empty() {
-            address
-        } else {
-            format!("{address}?{query}")
-        };
+        self.url = if query.is_empty() { address } else { format!("{address}?{query}") };
         let headers = self.merge_headers();
         let Some(body) = self.request.object.get("outbound_payload").cloned() else {
-            self.response.error(
-                "outbound_payload",
-                "gechologobject->GetField: key outbound_payload does not exist",
-            );
+            self.response.error("outbound_payload", "gechologobject->GetField: key outbound_payload does not exist");
             return None;
         };
-        Some(Outgoing {
-            method: self.ingress.method.clone(),
-            url: self.url.clone(),
-            headers,
-            body,
-        })
+        Some(Outgoing { method: self.ingress.method.clone(), url: self.url.clone(), headers, body })
     }
 
     fn merge_query(&mut self) -> Query {
@@ -75,10 +53,9 @@ impl Transaction {
         let discarded = self.read_query("ingress_query_parameters").lost(&query);
         let object = &mut self.request.object;
         object.set("outbound_query_parameters", query.to_object());
-        for (field, parameters) in [
-            ("outbound_query_parameters_overwritten", overwritten),
-            ("outbound_query_parameters_discarded", discarded),
-        ] {
+        for (field, parameters) in
+            [("outbound_query_parameters_overwritten", overwritten), ("outbound_query_parameters_discarded", discarded)]
+        {
             if !parameters.0.is_empty() {
                 object.set(field, parameters.to_object());
             }
@@ -104,20 +81,12 @@ impl Transaction {
         headers.0.extend(self.ingress.router.added.0.clone());
         headers.restore_masked(masked, &self.ingress.headers);
         let removed = headers.remove(removed, masked);
-        let discarded = self
-            .read_request_headers("ingress_headers")
-            .lost(&headers, &removed);
+        let discarded = self.read_request_headers("ingress_headers").lost(&headers, &removed);
         self.sent = headers.masked(masked);
         let object = &mut self.request.object;
         object.set("outbound_headers", self.sent.to_json());
-        set_names(
-            |json| object.set("outbound_headers_removed", json),
-            &removed,
-        );
-        set_names(
-            |json| object.set("outbound_headers_discarded", json),
-            &discarded,
-        );
+        set_names(|json| object.set("outbound_headers_removed", json), &removed);
+        set_names(|json| object.set("outbound_headers_discarded", json), &discarded);
         headers
     }
 

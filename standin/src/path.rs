@@ -47,11 +47,7 @@ pub(crate) fn clean(path: &str) -> String {
 
 /// An upstream path. A final slash is added back even after a bare root, hence the gateway's `//`.
 pub(crate) fn join(base: &str, rest: &str) -> String {
-    let ends_with_slash = if rest.is_empty() {
-        base.ends_with('/')
-    } else {
-        rest.ends_with('/')
-    };
+    let ends_with_slash = if rest.is_empty() { base.ends_with('/') } else { rest.ends_with('/') };
     if base.is_empty() && rest.is_empty() {
         return String::new();
     }
@@ -71,13 +67,7 @@ mod tests {
 
     #[test]
     fn unclean_paths_are_cleaned() {
-        for (path, cleaned) in [
-            ("/a//b", "/a/b"),
-            ("/a/./b/", "/a/b/"),
-            ("/a/../../b", "/b"),
-            ("/", "/"),
-            ("", "/"),
-        ] {
+        for (path, cleaned) in [("/a//b", "/a/b"), ("/a/./b/", "/a/b/"), ("/a/../../b", "/b"), ("/", "/"), ("", "/")] {
             assert_eq!(clean(path), cleaned);
         }
     }

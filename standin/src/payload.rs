@@ -118,44 +118,25 @@ mod tests {
 
     #[test]
     fn the_bus_form_is_compact_and_escaped_for_html() {
-        assert_eq!(
-            compacted(r#" { "a b" : [ 1 , "x < y" ] , "c":"\"& >" } "#),
-            { r#"{"a b":[1,"x \u003c y"],"c":"\"\u0026 \u003e"}"# }
-        );
+        assert_eq!(compacted(r#" { "a b" : [ 1 , "x < y" ] , "c":"\"& >" } "#), {
+            r#"{"a b":[1,"x \u003c y"],"c":"\"\u0026 \u003e"}"#
+        });
         assert_eq!(compacted("\"\u{2028}\""), "\"\\u2028\"");
     }
 
     #[test]
     fn number_spelling_key_order_and_duplicates_survive() {
-        assert_eq!(
-            compacted(r#"{"b":1.0e+2,"a":1,"b":-0}"#),
-            r#"{"b":1.0e+2,"a":1,"b":-0}"#
-        );
+        assert_eq!(compacted(r#"{"b":1.0e+2,"a":1,"b":-0}"#), r#"{"b":1.0e+2,"a":1,"b":-0}"#);
     }
 
     #[test]
     fn text_is_quoted_and_control_bytes_are_not() {
         let take = |bytes: &'static [u8]| super::take(Bytes::from_static(bytes));
         assert_eq!(take(b""), Taken::Quoted("\"\"".into()));
-        assert_eq!(
-            take("caf\u{e9} <b>\n".as_bytes()),
-            Taken::Quoted("\"caf\u{e9} <b>\\n\"".into())
-        );
-        assert_eq!(
-            take("\u{feff}{}".as_bytes()),
-            Taken::Quoted(r#""\ufeff{}""#.into())
-        );
-        assert_eq!(
-            take("e\u{301}".as_bytes()),
-            Taken::Quoted("\"e\u{301}\"".into())
-        );
-        for bytes in [
-            &b"\x00"[..],
-            b"\x0b",
-            b"\x7f",
-            b"\xff",
-            "\u{e0001}".as_bytes(),
-        ] {
+        assert_eq!(take("caf\u{e9} <b>\n".as_bytes()), Taken::Quoted("\"caf\u{e9} <b>\\n\"".into()));
+        assert_eq!(take("\u{feff}{}".as_bytes()), Taken::Quoted(r#""\ufeff{}""#.into()));
+        assert_eq!(take("e\u{301}".as_bytes()), Taken::Quoted("\"e\u{301}\"".into()));
+        for bytes in [&b"\x00"[..], b"\x0b", b"\x7f", b"\xff", "\u{e0001}".as_bytes()] {
             assert_eq!(take(bytes), Taken::Unquotable, "{bytes:?}");
         }
     }

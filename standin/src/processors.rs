@@ -56,45 +56,26 @@ impl Asker<'_> {
         let mut answers: FuturesUnordered<_> = row
             .iter()
             .enumerate()
-            .filter_map(|(member, processor)| {
-                Some((member, processor, side.object.select(&processor.input)?))
-            })
+            .filter_map(|(member, processor)| Some((member, processor, side.object.select(&processor.input)?)))
             .map(|(member, processor, input)| self.ask(member, processor, input.into()))
             .collect();
-        while let Some(Answer {
-            member,
-            reply,
-            between,
-        }) = answers.next().await
-        {
+        while let Some(Answer { member, reply, between }) = answers.next().await {
             let completed = apply(&row[member], reply, side);
-            calls[member] = Call {
-                completed,
-                between: Some(between),
-            };
+            calls[member] = Call { completed, between: Some(between) };
         }
         note(self.phase, row, &calls, side)
     }
 
     async fn ask(&self, member: usize, processor: &Processor, input: Bytes) -> Answer {
         let start = self.clock.now();
-        let reply = self
-            .bus
-            .ask(&processor.subject, input, processor.timeout)
-            .await;
-        Answer {
-            member,
-            reply,
-            between: (start, self.clock.now()),
-        }
+        let reply = self.bus.ask(&processor.subject, input, processor.timeout).await;
+        Answer { member, reply, between: (start, self.clock.now()) }
     }
 }
 
 /// Writes what the processor answered and tells whether it counts as completed: any field will do, writable or not.
 fn apply(processor: &Processor, reply: Result<Bytes, Silence>, side: &mut Side) -> bool {
-    let reply = reply
-        .map_err(|silence| silence.details().to_owned())
-        .and_then(|bytes| read_reply(&bytes));
+    let reply = reply.map_err(|silence| silence.details().to_owned()).and_then(|bytes| read_reply(&bytes));
     match reply {
         Ok(fields) => {
             let completed = !fields.is_empty();
@@ -109,12 +90,7 @@ fn apply(processor: &Processor, reply: Result<Bytes, Silence>, side: &mut Side) 
 }
 
 /// A required member that was not completed hides its own entry and those behind it.
-fn note(
-    phase: Phase,
-    row: &[Processor],
-    calls: &[Call],
-    side: &mut Side,
-) -> Result<(), RequiredFailed> {
+fn note(phase: Phase, row: &[Processor], calls: &[Call], side: &mut Side) -> Result<(), RequiredFailed> {
     for (processor, call) in row.iter().zip(calls) {
         if processor.required && !call.completed {
             side.error(&processor.name, REQUIRED);

@@ -7,12 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde::{Deserialize, Serialize};
 
 /// Spaces become `+` afterwards, so they are left alone here.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b' ');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query(pub(crate) BTreeMap<String, Vec<String>>);
@@ -28,10 +23,7 @@ impl Query {
     /// Pairs that are not well formed are dropped, as Go drops them.
     pub(crate) fn parse(text: &str) -> Query {
         let mut query = Query::default();
-        for pair in text
-            .split('&')
-            .filter(|pair| !pair.is_empty() && !pair.contains(';'))
-        {
+        for pair in text.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if let (Some(name), Some(value)) = (unescape(name), unescape(value)) {
                 query.0.entry(name).or_default().push(value);
@@ -44,30 +36,19 @@ impl Query {
     pub(crate) fn encode(&self) -> String {
         let pair = |(name, values): (&String, &Vec<String>)| {
             let name = escape(name);
-            values
-                .iter()
-                .map(|value| format!("{name}={}", escape(value)))
-                .collect::<Vec<_>>()
+            values.iter().map(|value| format!("{name}={}", escape(value))).collect::<Vec<_>>()
         };
         self.0.iter().flat_map(pair).collect::<Vec<_>>().join("&")
     }
 
     pub(crate) fn from_array(raw: &[u8]) -> Result<Query, String> {
-        let read: Option<Vec<Parameter>> =
-            serde_json::from_slice(raw).map_err(|error| error.to_string())?;
-        Ok(Query(
-            read.unwrap_or_default()
-                .into_iter()
-                .map(|one| (one.name, one.details))
-                .collect(),
-        ))
+        let read: Option<Vec<Parameter>> = serde_json::from_slice(raw).map_err(|error| error.to_string())?;
+        Ok(Query(read.unwrap_or_default().into_iter().map(|one| (one.name, one.details)).collect()))
     }
 
     pub(crate) fn to_array(&self) -> Bytes {
-        let parameter = |(name, details): (&String, &Vec<String>)| Parameter {
-            name: name.clone(),
-            details: details.clone(),
-        };
+        let parameter =
+            |(name, details): (&String, &Vec<String>)| Parameter { name: name.clone(), details: details.clone() };
         let list: Vec<Parameter> = self.0.iter().map(parameter).collect();
         serde_json::to_vec(&list).map_or_else(|_| Bytes::from_static(b"[]"), Bytes::from)
     }
@@ -97,21 +78,13 @@ impl Query {
 
     /// The parameters of this that `kept` does not have.
     pub(crate) fn lost(&self, kept: &Query) -> Query {
-        let lost = self
-            .0
-            .iter()
-            .filter(|(name, _)| !kept.0.contains_key(*name));
-        Query(
-            lost.map(|(name, values)| (name.clone(), values.clone()))
-                .collect(),
-        )
+        let lost = self.0.iter().filter(|(name, _)| !kept.0.contains_key(*name));
+        Query(lost.map(|(name, values)| (name.clone(), values.clone())).collect())
     }
 }
 
 fn escape(text: &str) -> String {
-    utf8_percent_encode(text, ESCAPED)
-        .to_string()
-        .replace(' ', "+")
+    utf8_percent_encode(text, ESCAPED).to_string().replace(' ', "+")
 }
 
 /// `None` if a `%` is not followed by two hexadecimal digits.
@@ -130,10 +103,7 @@ mod tests {
 
     #[test]
     fn parameters_are_sorted_and_escaped_again() {
-        assert_eq!(
-            Query::parse("b=2&a=x+y&a=%26&bad=%zz&c").encode(),
-            "a=x+y&a=%26&b=2&c="
-        );
+        assert_eq!(Query::parse("b=2&a=x+y&a=%26&bad=%zz&c").encode(), "a=x+y&a=%26&b=2&c=");
     }
 
     #[test]

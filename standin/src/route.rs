@@ -29,19 +29,10 @@ pub(crate) fn find(routers: &BTreeMap<String, Arc<Router>>, path: &str) -> Route
     if routers.contains_key(&format!("{path}/")) {
         return Route::WithoutSlash;
     }
-    let ends = path
-        .bytes()
-        .enumerate()
-        .filter(|(_, byte)| *byte == b'/')
-        .map(|(at, _)| at + 1);
-    let longest = ends
-        .rev()
-        .find_map(|end| Some((routers.get(&path[..end])?, &path[end..])));
+    let ends = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at + 1);
+    let longest = ends.rev().find_map(|end| Some((routers.get(&path[..end])?, &path[end..])));
     match longest {
-        Some((router, subpath)) => Route::To {
-            router: Arc::clone(router),
-            subpath: subpath.to_owned(),
-        },
+        Some((router, subpath)) => Route::To { router: Arc::clone(router), subpath: subpath.to_owned() },
         None => Route::Nowhere,
     }
 }

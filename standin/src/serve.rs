@@ -39,10 +39,7 @@ impl Server {
     {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        Ok(Server {
-            addr,
-            accepting: tokio::spawn(accept(listener, Arc::new(handler))),
-        })
+        Ok(Server { addr, accepting: tokio::spawn(accept(listener, Arc::new(handler))) })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -35,8 +35,7 @@ pub(crate) struct Call {
 
 impl Side {
     pub(crate) fn error(&mut self, name: &str, details: &str) {
-        self.errors
-            .insert(name.to_owned(), payload::string(details));
+        self.errors.insert(name.to_owned(), payload::string(details));
     }
 
     /// Notes a call. The same name in two rows leaves one entry.
@@ -48,21 +47,14 @@ impl Side {
             call.completed,
             timer(start, stop)
         );
-        let noted = if phase == Phase::Sync {
-            &mut self.sync
-        } else {
-            &mut self.post
-        };
+        let noted = if phase == Phase::Sync { &mut self.sync } else { &mut self.post };
         noted.insert(processor.name.clone(), details.into());
     }
 
     /// Puts the notes into the object, over whatever processors wrote there; empty lists are left out.
     pub(crate) fn finish(&mut self) {
-        for (field, entries) in [
-            ("error", &self.errors),
-            ("processors", &self.sync),
-            ("processors_async", &self.post),
-        ] {
+        for (field, entries) in [("error", &self.errors), ("processors", &self.sync), ("processors_async", &self.post)]
+        {
             if !entries.is_empty() {
                 self.object.set(field, list(entries));
             }
@@ -76,17 +68,7 @@ fn list(entries: &BTreeMap<String, Bytes>) -> Vec<u8> {
     for (name, details) in entries {
         let separator: &[u8] = if out.len() > 1 { b"," } else { b"" };
         let name = payload::string(name);
-        out.extend_from_slice(
-            &[
-                separator,
-                b"{\"name\":",
-                &name,
-                b",\"details\":",
-                details,
-                b"}",
-            ]
-            .concat(),
-        );
+        out.extend_from_slice(&[separator, b"{\"name\":", &name, b",\"details\":", details, b"}"].concat());
     }
     out.push(b']');
     out

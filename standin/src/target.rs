@@ -18,20 +18,13 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(url: &str, endpoint: &str) -> Option<Target> {
-        // The parser's opinion on what a URL is; its normal form is not used, because an empty path must stay empty.
-        let parsed = url::Url::parse(url).ok()?;
         let (scheme, rest) = url.split_once("://")?;
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let scheme = scheme.to_ascii_lowercase();
-        if !["http", "https"].contains(&scheme.as_str())
-            || parsed.host().is_none()
-            || host.is_empty()
-        {
+        if !["http", "https"].contains(&scheme.as_str()) || !is_host(host) {
             return None;
         }
         let (endpoint, endpoint_query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
@@ -46,17 +39,17 @@ impl Target {
 
     /// The URL without its query. An endpoint hides what the client asked for behind the router's path.
     pub(crate) fn address(&self, subpath: &str) -> String {
-        let behind = if self.endpoint.is_empty() || self.endpoint == "/" {
-            subpath
-        } else {
-            &self.endpoint
-        };
-        format!(
-            "{}{}",
-            self.origin,
-            path::encode(&path::join(&self.path, behind))
-        )
+        let behind = if self.endpoint.is_empty() || self.endpoint == "/" { subpath } else { &self.endpoint };
+        format!("{}{}", self.origin, path::encode(&path::join(&self.path, behind)))
     }
+}
+
+/// Host and port as leniently as Go takes them; a port that cannot be is found out when dialling.
+fn is_host(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "<>\"^`{}|\\%".contains(c);
+    let port_at = text.rfind(':').filter(|at| !text[*at..].contains(']'));
+    let (host, port) = text.split_at(port_at.unwrap_or(text.len()));
+    !host.is_empty() && !host.contains(odd) && port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -75,20 +68,20 @@ mod tests {
 
     #[test]
     fn an_empty_path_stays_empty_and_a_final_slash_is_doubled() {
-        assert_eq!(
-            address("https://dud.host.ere", "", ""),
-            "https://dud.host.ere"
-        );
+        assert_eq!(address("https://dud.host.ere", "", ""), "https://dud.host.ere");
         assert_eq!(address("http://h/", "", ""), "http://h//");
-        assert_eq!(
-            address("http://user:secret@h/v1#part", "", "x"),
-            "http://h/v1/x"
-        );
+        assert_eq!(address("http://user:secret@h/v1#part", "", "x"), "http://h/v1/x");
+    }
+
+    #[test]
+    fn ports_and_ipv6_hosts_are_taken_as_they_are() {
+        assert_eq!(address("http://h:99999", "", ""), "http://h:99999");
+        assert_eq!(address("http://[::1]:80/", "x", ""), "http://[::1]:80/x");
     }
 
     #[test]
     fn only_http_with_a_host_is_a_target() {
-        for bad in ["", "h:80", "ftp://h", "http://", "http:///p", "${UNSET}"] {
+        for bad in ["", "h:80", "ftp://h", "http://", "http:///p", "http://a b", "http://h:x", "http://:80", "{x}"] {
             assert_eq!(Target::parse(bad, ""), None, "{bad}");
         }
     }

@@ -93,12 +93,7 @@ impl Transaction {
             shared,
             ingress,
             session,
-            marks: Marks {
-                ingress: now,
-                outbound: None,
-                inbound: None,
-                egress: None,
-            },
+            marks: Marks { ingress: now, outbound: None, inbound: None, egress: None },
             request: Side::default(),
             response: Side::default(),
             url: String::new(),
@@ -114,9 +109,7 @@ impl Transaction {
                 let payload = inbound.is_some();
                 self.take_inbound(inbound);
                 let shared = Arc::clone(&self.shared);
-                self.asker(&shared, Phase::Sync)
-                    .run_all(&shared.config.response.sync, &mut self.response)
-                    .await;
+                self.asker(&shared, Phase::Sync).run_all(&shared.config.response.sync, &mut self.response).await;
                 self.answer(payload)?
             }
             Err(refusal) => self.refuse(refusal),
@@ -132,13 +125,9 @@ impl Transaction {
             return;
         }
         let asker = self.asker(&shared, Phase::Post);
-        let went_on = asker
-            .run_until_failure(&shared.config.request.post, &mut self.request)
-            .await;
+        let went_on = asker.run_until_failure(&shared.config.request.post, &mut self.request).await;
         if went_on.is_ok() {
-            asker
-                .run_all(&shared.config.response.post, &mut self.response)
-                .await;
+            asker.run_all(&shared.config.response.post, &mut self.response).await;
         }
         log::publish(self).await;
     }
@@ -150,11 +139,7 @@ impl Transaction {
     }
 
     fn asker<'a>(&self, shared: &'a Shared, phase: Phase) -> Asker<'a> {
-        Asker {
-            bus: &shared.bus,
-            clock: shared.clock,
-            phase,
-        }
+        Asker { bus: &shared.bus, clock: shared.clock, phase }
     }
 
     /// `Ok(None)`: the request has no payload that could be sent.
@@ -165,9 +150,7 @@ impl Transaction {
         self.take_headers_and_query();
         let shared = Arc::clone(&self.shared);
         let asker = self.asker(&shared, Phase::Sync);
-        asker
-            .run_until_failure(&shared.config.request.sync, &mut self.request)
-            .await?;
+        asker.run_until_failure(&shared.config.request.sync, &mut self.request).await?;
         let router = self.choose_router();
         let Some(outgoing) = self.outgoing(&router) else {
             return Ok(None);
@@ -182,8 +165,7 @@ impl Transaction {
         let json = match payload::take(body) {
             Taken::Json(json) => json,
             Taken::Quoted(json) => {
-                self.request
-                    .error("ingress_payload", "Payload not a valid json");
+                self.request.error("ingress_payload", "Payload not a valid json");
                 json
             }
             Taken::Unquotable => {
@@ -201,47 +183,28 @@ impl Transaction {
         object.set_text("gl_path", &self.ingress.router.path);
         object.set_text("ingress_subpath", &self.ingress.subpath);
         object.set_text("outbound_subpath", &self.ingress.subpath);
-        object.set(
-            "ingress_headers",
-            self.ingress
-                .headers
-                .masked(&self.shared.config.masked)
-                .to_json(),
-        );
+        object.set("ingress_headers", self.ingress.headers.masked(&self.shared.config.masked).to_json());
     }
 
     /// Each demanded header must be there with exactly the demanded lines in order; `regex:.+` takes any line.
     fn check_headers(&mut self) -> Result<(), Refusal> {
-        let fault = self
-            .ingress
-            .router
-            .demanded
-            .0
-            .iter()
-            .find_map(|(name, demanded)| {
-                let fault = match self.ingress.headers.0.get(name) {
-                    None => "missing",
-                    Some(sent) if sent.len() < demanded.len() => "values missing",
-                    Some(sent) if !agrees(sent, demanded) => "values invalid",
-                    Some(_) => return None,
-                };
-                Some(format!("header:'{name}' {fault}"))
-            });
+        let fault = self.ingress.router.demanded.0.iter().find_map(|(name, demanded)| {
+            let fault = match self.ingress.headers.0.get(name) {
+                None => "missing",
+                Some(sent) if sent.len() < demanded.len() => "values missing",
+                Some(sent) if !agrees(sent, demanded) => "values invalid",
+                Some(_) => return None,
+            };
+            Some(format!("header:'{name}' {fault}"))
+        });
         let Some(fault) = fault else { return Ok(()) };
-        self.request
-            .error("ingress_headers", &format!("Unauthorized:{fault}"));
+        self.request.error("ingress_headers", &format!("Unauthorized:{fault}"));
         Err(Refusal::Unauthorized(fault))
     }
 
     fn take_headers_and_query(&mut self) {
         let object = &mut self.request.object;
-        object.set(
-            "outbound_headers",
-            self.ingress
-                .headers
-                .masked(&self.shared.config.masked)
-                .to_json(),
-        );
+        object.set("outbound_headers", self.ingress.headers.masked(&self.shared.config.masked).to_json());
         if let Some(query) = &self.ingress.query {
             let array = query.to_array();
             object.set("ingress_query_parameters", array.clone());
@@ -251,18 +214,10 @@ impl Transaction {
 
     async fn call(&self, outgoing: Outgoing) -> Inbound {
         if let Some(control) = self.request.object.get("control") {
-            return Inbound {
-                status: 200,
-                headers: Headers::default(),
-                body: control.clone(),
-            };
+            return Inbound { status: 200, headers: Headers::default(), body: control.clone() };
         }
         if self.ingress.router.path.starts_with(ECHO) {
-            return Inbound {
-                status: 200,
-                headers: outgoing.headers,
-                body: outgoing.body,
-            };
+            return Inbound { status: 200, headers: outgoing.headers, body: outgoing.body };
         }
         self.shared.upstream.call(outgoing).await
     }

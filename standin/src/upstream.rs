@@ -24,7 +24,9 @@ use crate::headers::Headers;
 
 const FAILURE: &[u8] = br#"{"error":"failure making request"}"#;
 const CUT: &[u8] = br#"{"error":"internal server error"}"#;
-const MAX_REDIRECTS: usize = 10;
+
+/// A chain of redirects ends as a failure when it would need one request more.
+const MAX_REQUESTS: usize = 10;
 
 /// What goes out.
 #[derive(Clone, Debug)]
@@ -60,11 +62,7 @@ impl From<Failure> for Inbound {
             Failure::Unreachable => 502,
             Failure::Broken => 500,
         };
-        Inbound {
-            status,
-            headers: Headers::default(),
-            body: Bytes::from_static(FAILURE),
-        }
+        Inbound { status, headers: Headers::default(), body: Bytes::from_static(FAILURE) }
     }
 }
 
@@ -77,11 +75,7 @@ impl Upstream {
     pub(crate) fn new() -> Upstream {
         let mut connector = HttpConnector::new_with_resolver(Resolver);
         connector.set_nodelay(true);
-        Upstream {
-            client: Client::builder(TokioExecutor::new())
-                .http1_title_case_headers(true)
-                .build(connector),
-        }
+        Upstream { client: Client::builder(TokioExecutor::new()).http1_title_case_headers(true).build(connector) }
     }
 
     pub(crate) async fn call(&self, outgoing: Outgoing) -> Inbound {
@@ -92,9 +86,9 @@ impl Upstream {
     }
 
     async fn follow(&self, mut outgoing: Outgoing) -> Result<Inbound, Failure> {
-        let asks_for_gzip =
-            !outgoing.headers.0.contains_key("Accept-Encoding") && outgoing.method != Method::HEAD;
-        for _ in 0..=MAX_REDIRECTS {
+        let asks = |name| outgoing.headers.0.contains_key(name);
+        let asks_for_gzip = !asks("Accept-Encoding") && !asks("Range") && outgoing.method != Method::HEAD;
+        for _ in 0..MAX_REQUESTS {
             let response = self.send(&outgoing, asks_for_gzip).await?;
             match redirect(&response, &outgoing) {
                 Some(next) => outgoing = next,
@@ -104,55 +98,44 @@ impl Upstream {
         Err(Failure::Broken)
     }
 
-    async fn send(
-        &self,
-        outgoing: &Outgoing,
-        asks_for_gzip: bool,
-    ) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, outgoing: &Outgoing, asks_for_gzip: bool) -> Result<Response<Incoming>, Failure> {
         let uri: Uri = outgoing.url.parse().map_err(|_| Failure::Broken)?;
+        if has_impossible_port(&uri) {
+            return Err(Failure::Unreachable);
+        }
         if uri.scheme_str() != Some("http") {
             return Err(distrust(&uri).await);
         }
         let mut request = Request::new(Full::new(outgoing.body.clone()));
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri;
-        outgoing
-            .headers
-            .write(request.headers_mut())
-            .map_err(|_| Failure::Broken)?;
+        outgoing.headers.write(request.headers_mut()).map_err(|_| Failure::Broken)?;
         dress(request.headers_mut(), asks_for_gzip);
-        self.client
-            .request(request)
-            .await
-            .map_err(|error| judge(&error))
+        self.client.request(request).await.map_err(|error| judge(&error))
     }
 }
 
 /// The headers that Go's client sets or refuses to take from its caller.
 fn dress(headers: &mut HeaderMap, asks_for_gzip: bool) {
-    for name in [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::TRAILER,
-    ] {
+    for name in [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER] {
         headers.remove(name);
     }
-    headers
-        .entry(header::USER_AGENT)
-        .or_insert(HeaderValue::from_static("Go-http-client/1.1"));
+    headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static("Go-http-client/1.1"));
     if asks_for_gzip {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
 }
 
-/// An https upstream: looked up and knocked at, so that its name and port fail as they would, then not trusted.
+/// Go takes any number for a port and fails at dialling; here such a port would be taken for the default one.
+fn has_impossible_port(uri: &Uri) -> bool {
+    let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(authority.host()));
+    port.is_some_and(|port| port.len() > 1) && uri.port().is_none()
+}
+
+/// An https upstream: an unknown name fails as it would, and what has a name is not trusted, there being no TLS here.
 async fn distrust(uri: &Uri) -> Failure {
-    let (host, port) = (
-        uri.host().unwrap_or_default(),
-        uri.port_u16().unwrap_or(443),
-    );
-    match tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await {
+    let host = uri.host().unwrap_or_default();
+    match tokio::net::lookup_host((host.trim_matches(['[', ']']), 443)).await {
         Ok(_) => Failure::Unreachable,
         Err(_) => Failure::UnknownHost,
     }
@@ -166,11 +149,7 @@ fn judge(error: &Error) -> Failure {
         }
         cause = error.source();
     }
-    if error.is_connect() {
-        Failure::Unreachable
-    } else {
-        Failure::Broken
-    }
+    if error.is_connect() { Failure::Unreachable } else { Failure::Broken }
 }
 
 /// Where a redirect leads; the old body and method stay with 307 and 308 only.
@@ -181,12 +160,8 @@ fn redirect(response: &Response<Incoming>, outgoing: &Outgoing) -> Option<Outgoi
     }
     let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let url = Url::parse(&outgoing.url).ok()?.join(location).ok()?;
-    let mut next = Outgoing {
-        url: url.into(),
-        ..outgoing.clone()
-    };
-    let keeps =
-        status == StatusCode::TEMPORARY_REDIRECT || status == StatusCode::PERMANENT_REDIRECT;
+    let mut next = Outgoing { url: url.into(), ..outgoing.clone() };
+    let keeps = status == StatusCode::TEMPORARY_REDIRECT || status == StatusCode::PERMANENT_REDIRECT;
     if !keeps && next.method != Method::GET && next.method != Method::HEAD {
         next.method = Method::GET;
     }
@@ -200,9 +175,7 @@ async fn receive(response: Response<Incoming>, asked_for_gzip: bool) -> Inbound 
     let (head, body) = response.into_parts();
     let mut headers = Headers::from_wire(&head.headers);
     let collected = collect(body).await;
-    let packed = headers
-        .first("Content-Encoding")
-        .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+    let packed = headers.first("Content-Encoding").is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
     let collected = if asked_for_gzip && packed {
         headers.0.remove("Content-Encoding");
         headers.0.remove("Content-Length");
@@ -211,16 +184,8 @@ async fn receive(response: Response<Incoming>, asked_for_gzip: bool) -> Inbound 
         collected
     };
     match collected {
-        Ok(body) => Inbound {
-            status: head.status.as_u16(),
-            headers,
-            body,
-        },
-        Err(partial) => Inbound {
-            status: 500,
-            headers: Headers::default(),
-            body: cut(&partial),
-        },
+        Ok(body) => Inbound { status: head.status.as_u16(), headers, body },
+        Err(partial) => Inbound { status: 500, headers: Headers::default(), body: cut(&partial) },
     }
 }
 
@@ -243,11 +208,7 @@ pub(crate) async fn collect(mut body: Incoming) -> Result<Bytes, Bytes> {
     let mut pieces = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let gathered = |pieces: BytesMut, whole: Bytes| {
-            if pieces.is_empty() {
-                whole
-            } else {
-                pieces.freeze()
-            }
+            if pieces.is_empty() { whole } else { pieces.freeze() }
         };
         let Ok(frame) = frame else {
             return Err(gathered(pieces, whole));
@@ -265,11 +226,7 @@ pub(crate) async fn collect(mut body: Incoming) -> Result<Bytes, Bytes> {
         }
         pieces.extend_from_slice(&data);
     }
-    Ok(if pieces.is_empty() {
-        whole
-    } else {
-        pieces.freeze()
-    })
+    Ok(if pieces.is_empty() { whole } else { pieces.freeze() })
 }
 
 /// The system's resolver, with an error of its own, so that an unknown name can be told from a closed port.
@@ -291,9 +248,7 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(Unresolved)?;
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
             Ok(found.collect::<Vec<_>>().into_iter())
         })
     }

@@ -1,1 +1,137 @@
-//! (soon)
+//! What a sync response processor may do to the answer.
+
+use serde_json::{Value, json};
+
+use crate::support::http::{self, Call, Exchange, Upstream};
+use crate::support::world::{LOGGER, World, by_name, processor};
+
+const FIELDS: [&str; 3] = ["egress_status_code", "egress_payload", "egress_headers"];
+
+/// A world whose upstream answers 200 and whose response modifier replies `reply`.
+async fn replying(reply: &'static str) -> World {
+    let headers = [("Content-Type", "application/json"), ("Authorization", "upstream-secret"), ("X-Up", "1")];
+    let answer = http::answer(200, &headers, br#"{"ok": true}"#);
+    let upstream = Upstream::start(move |_: &Exchange| answer.clone()).await;
+    let world = World::start(upstream, &|config: &mut Value| {
+        config["request"]["processors"] = json!([]);
+        let late = processor("late", "t.late", false, true, &["egress_status_code"], &[]);
+        config["response"]["processors"] =
+            json!([[late], [processor("change", "t.change", true, false, &[], &FIELDS)]]);
+    })
+    .await;
+    world.answer("t.change", move |_| reply.to_owned()).await;
+    world
+}
+
+async fn call(world: &World) -> Option<Exchange> {
+    world.send(&Call::post("/azure/")).await
+}
+
+#[tokio::test]
+async fn a_status_from_100_to_999_goes_to_the_client_and_into_the_log() {
+    for (reply, status) in [(r#"{"egress_status_code":503}"#, 503), (r#"{"egress_status_code":999}"#, 999)] {
+        let world = replying(reply).await;
+        let answer = call(&world).await.unwrap();
+        assert_eq!((answer.status(), answer.text()), (status, r#"{"ok": true}"#));
+        let log = world.log(0).await;
+        assert_eq!(log["response"]["egress_status_code"], status);
+        assert_eq!(log["response"]["inbound_status_code"], 200);
+        assert_eq!(by_name(&log["response"]["error"])["egress_status_code"], status.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_integer_is_500() {
+    for reply in [r#"{"egress_status_code":"503"}"#, r#"{"egress_status_code":503.0}"#, r#"{"egress_status_code":[]}"#]
+    {
+        let world = replying(reply).await;
+        assert_eq!(call(&world).await.unwrap().status(), 500, "{reply}");
+        assert_eq!(world.log(0).await["response"]["egress_status_code"], 500);
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_null_or_out_of_range_closes_the_connection_and_leaves_no_trace() {
+    for reply in [
+        r#"{"egress_status_code":null}"#,
+        r#"{"egress_status_code":99}"#,
+        r#"{"egress_status_code":1000}"#,
+        r#"{"egress_status_code":-1}"#,
+    ] {
+        let mut world = replying(reply).await;
+        world.listen("t.late").await;
+        assert_eq!(call(&world).await, None, "{reply}");
+        world.settle().await;
+        assert!(world.heard_on(LOGGER).is_empty() && world.heard_on("t.late").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_informational_status_ends_as_200() {
+    let world = replying(r#"{"egress_status_code":102}"#).await;
+    assert_eq!(call(&world).await.unwrap().status(), 200);
+    assert_eq!(world.log(0).await["response"]["egress_status_code"], 102);
+}
+
+#[tokio::test]
+async fn a_401_made_by_a_processor_is_as_silent_as_any() {
+    let mut world = replying(r#"{"egress_status_code":401}"#).await;
+    world.listen("t.late").await;
+    assert_eq!(call(&world).await.unwrap().status(), 401);
+    world.settle().await;
+    assert!(world.heard_on(LOGGER).is_empty() && world.heard_on("t.late").is_empty());
+}
+
+#[tokio::test]
+async fn a_payload_goes_out_as_it_was_replied() {
+    for (reply, body) in [
+        (r#"{"egress_payload":{ "b": "<&>" , "a":1.0}}"#, r#"{ "b": "<&>" , "a":1.0}"#),
+        (r#"{"egress_payload":"text"}"#, r#""text""#),
+        (r#"{"egress_payload":null}"#, "null"),
+    ] {
+        let world = replying(reply).await;
+        let answer = call(&world).await.unwrap();
+        assert_eq!((answer.status(), answer.text()), (200, body));
+        assert_eq!(answer.header("Content-Length"), [body.len().to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn replaced_headers_keep_the_session_and_upstreams_masked_ones() {
+    let world =
+        replying(r#"{"egress_headers":{"X-New":["1"],"Authorization":["forged"],"Session-Id":["forged"]}}"#).await;
+    let answer = call(&world).await.unwrap();
+    assert_eq!(answer.header("X-New"), ["1"]);
+    assert_eq!(answer.header("Authorization"), ["upstream-secret"]);
+    assert!(answer.header("X-Up").is_empty());
+    assert_eq!(answer.header("Content-Type"), ["text/plain; charset=utf-8"]);
+    let log = world.log(0).await;
+    assert_eq!(answer.header("Session-Id"), [log["transaction_id"].as_str().unwrap()]);
+    assert_eq!(log["response"]["egress_headers"]["Authorization"], json!(["*****MASKED*****"]));
+    let lost = json!({"Content-Length": [], "Content-Type": [], "Date": [], "Server": [], "X-Up": []});
+    assert_eq!(log["response"]["egresss_headers_discarded"], lost);
+    assert!(!log.to_string().contains("upstream-secret"));
+}
+
+#[tokio::test]
+async fn headers_of_the_wrong_shape_leave_only_the_session() {
+    let world = replying(r#"{"egress_headers":["X-New"]}"#).await;
+    let answer = call(&world).await.unwrap();
+    let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["Authorization", "Content-Length", "Content-Type", "Date", "Session-Id"]);
+    assert!(by_name(&world.log(0).await["response"]["error"]).contains_key("egress_headers"));
+}
+
+#[tokio::test]
+async fn a_response_processor_can_correct_a_body_that_could_not_be_quoted() {
+    let answer = http::answer(200, &[("Content-Type", "application/octet-stream")], b"\x00\xff");
+    let world = World::start(Upstream::start(move |_: &Exchange| answer.clone()).await, &|config: &mut Value| {
+        config["request"]["processors"] = json!([]);
+        config["response"]["processors"] = json!([[processor("change", "t.change", false, false, &[], &FIELDS)]]);
+    })
+    .await;
+    world.answer("t.change", |_| r#"{"egress_payload":{"was":"binary"}}"#.to_owned()).await;
+    let answer = call(&world).await.unwrap();
+    assert_eq!((answer.status(), answer.text()), (200, r#"{"was":"binary"}"#));
+}

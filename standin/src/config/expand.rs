@@ -9,10 +9,7 @@ pub(super) fn expand(text: &str, env: impl Fn(&str) -> Option<String>) -> String
     while let Some((before, after)) = rest.split_once('$') {
         expanded.push_str(before);
         let named = after.strip_prefix('{').unwrap_or(after);
-        let length = named
-            .bytes()
-            .take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-            .count();
+        let length = named.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         if length == 0 {
             expanded.push('$');
             rest = after;

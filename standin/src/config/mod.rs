@@ -82,12 +82,7 @@ impl ConfigError {
     }
 
     fn whole(problem: String) -> ConfigError {
-        ConfigError {
-            faults: vec![Fault {
-                place: String::new(),
-                problem,
-            }],
-        }
+        ConfigError { faults: vec![Fault { place: String::new(), problem }] }
     }
 }
 
@@ -106,13 +101,8 @@ impl Config {
     /// All faults for which the gateway would refuse the file.
     pub fn parse(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         if is_refused_version(text) {
-            let missing = |place: &&str| Fault {
-                place: (*place).to_owned(),
-                problem: "is required".to_owned(),
-            };
-            return Err(ConfigError {
-                faults: REQUIRED.iter().map(missing).collect(),
-            });
+            let missing = |place: &&str| Fault { place: (*place).to_owned(), problem: "is required".to_owned() };
+            return Err(ConfigError { faults: REQUIRED.iter().map(missing).collect() });
         }
         let expanded = expand::expand(text, env);
         let tree: Value = serde_json::from_str(&expanded)
@@ -120,11 +110,7 @@ impl Config {
         let faults = Faults::default();
         let config = read(&Place::root(&tree, &faults));
         let faults = faults.into_inner();
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError { faults })
-        }
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError { faults }) }
     }
 
     /// The paths of the routers that break a rule and were left out, as the gateway leaves them out.
@@ -151,31 +137,17 @@ impl Config {
 /// Looked for before expansion, as the gateway does; a text that is no JSON before expansion has no version yet.
 fn is_refused_version(text: &str) -> bool {
     let tree: Result<Value, _> = serde_json::from_str(text);
-    tree.is_ok_and(|tree| {
-        Place::root(&tree, &Faults::default())
-            .field("version")
-            .text()
-            == REFUSED_VERSION
-    })
+    tree.is_ok_and(|tree| Place::root(&tree, &Faults::default()).field("version").text() == REFUSED_VERSION)
 }
 
 fn read(file: &Place<'_>) -> Config {
     let gateway_id = file.field("gateway_id");
-    gateway_id.demand(
-        rules::is_gateway_id(gateway_id.text()),
-        "must be 8 characters of A-Z and 0-9",
-    );
+    gateway_id.demand(rules::is_gateway_id(gateway_id.text()), "must be 8 characters of A-Z and 0-9");
     let version = file.field("version");
-    version.demand(
-        rules::is_version(version.text()),
-        "must begin with three numbers, such as 1.0.1",
-    );
+    version.demand(rules::is_version(version.text()), "must begin with three numbers, such as 1.0.1");
     let level = file.field("log_level");
     let levels = ["DEBUG", "INFO", "WARN", "ERROR"];
-    level.demand(
-        levels.contains(&level.text()),
-        "must be DEBUG, INFO, WARN or ERROR",
-    );
+    level.demand(levels.contains(&level.text()), "must be DEBUG, INFO, WARN or ERROR");
     let tls = read_tls(&file.field("tls"));
     let read_routers = routers::read(&file.field("routers"));
     let logger = file.field("logger");
@@ -199,31 +171,18 @@ fn read(file: &Place<'_>) -> Config {
 
 fn read_bus(bus: &Place<'_>) -> Bus {
     let host = bus.field("hostname");
-    host.demand(
-        rules::is_host_and_port(host.text()),
-        "must be host:port of one server, without a scheme",
-    );
+    host.demand(rules::is_host_and_port(host.text()), "must be host:port of one server, without a scheme");
     let token = bus.field("token");
     let good = !token.text().is_empty() && token.text().is_ascii();
     token.demand(good, "must be ASCII and not empty");
-    let subjects =
-        ["topic", "topic_exact_isalive", "topic_exact_logger"].map(|name| bus.field(name));
+    let subjects = ["topic", "topic_exact_isalive", "topic_exact_logger"].map(|name| bus.field(name));
     for subject in &subjects {
-        subject.demand(
-            rules::is_subject(subject.text()),
-            "must be made of letters, digits, dots and underscores",
-        );
+        subject.demand(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
     }
     let [status, isalive, logger] = subjects.map(|subject| subject.text().to_owned());
     let all = [status.clone(), isalive.clone(), logger.clone()];
     bus.demand(rules::are_unique(&all), "the three topics must differ");
-    Bus {
-        host: host.text().to_owned(),
-        token: token.text().to_owned(),
-        status,
-        isalive,
-        logger,
-    }
+    Bus { host: host.text().to_owned(), token: token.text().to_owned(), status, isalive, logger }
 }
 
 fn read_port(port: &Place<'_>) -> u16 {
@@ -250,22 +209,13 @@ fn read_header_names(list: &Place<'_>) -> Names {
 /// Certificates are checked where the gateway checks them; what is left is told as a crash, for there is no TLS here.
 fn read_tls(tls: &Place<'_>) -> Option<String> {
     let outbound = tls.field("outbound");
-    let (_, _) = (
-        outbound.field("insecure").flag(),
-        outbound.field("system_cert_pool").flag(),
-    );
+    let (_, _) = (outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());
     let files = outbound.field("cert_files");
     for file in files.list() {
         file.demand(Path::new(file.text()).is_file(), "no such file");
     }
     files.demand(rules::are_unique(&files.texts()), "must not repeat a file");
     let ingress = tls.field("ingress");
-    let (_, _) = (
-        ingress.field("certificate_file").text(),
-        ingress.field("private_key_file").text(),
-    );
-    ingress
-        .field("enabled")
-        .flag()
-        .then(|| "tls.ingress.enabled: the stand-in speaks plain HTTP only".to_owned())
+    let (_, _) = (ingress.field("certificate_file").text(), ingress.field("private_key_file").text());
+    ingress.field("enabled").flag().then(|| "tls.ingress.enabled: the stand-in speaks plain HTTP only".to_owned())
 }

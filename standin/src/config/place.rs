@@ -19,11 +19,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.place.is_empty() {
-            f.write_str(&self.problem)
-        } else {
-            write!(f, "{}: {}", self.place, self.problem)
-        }
+        if self.place.is_empty() { f.write_str(&self.problem) } else { write!(f, "{}: {}", self.place, self.problem) }
     }
 }
 
@@ -38,28 +34,16 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn root(value: &'a Value, faults: &'a Faults) -> Place<'a> {
-        Place {
-            value,
-            path: String::new(),
-            faults,
-        }
+        Place { value, path: String::new(), faults }
     }
 
     /// The same place, with faults going elsewhere: those of a router only drop that router.
     pub(super) fn reporting_to<'b>(&'b self, faults: &'b Faults) -> Place<'b> {
-        Place {
-            value: self.value,
-            path: self.path.clone(),
-            faults,
-        }
+        Place { value: self.value, path: self.path.clone(), faults }
     }
 
     fn inside(&self, value: &'a Value, path: String) -> Place<'a> {
-        Place {
-            value,
-            path,
-            faults: self.faults,
-        }
+        Place { value, path, faults: self.faults }
     }
 
     pub(super) fn path(&self) -> &str {
@@ -67,10 +51,7 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn fault(&self, problem: impl Into<String>) {
-        self.faults.borrow_mut().push(Fault {
-            place: self.path.clone(),
-            problem: problem.into(),
-        });
+        self.faults.borrow_mut().push(Fault { place: self.path.clone(), problem: problem.into() });
     }
 
     /// Notes `problem` unless `holds`.
@@ -85,17 +66,11 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn field(&self, name: &str) -> Place<'a> {
-        let path = if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        };
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         let value = match self.value {
-            Value::Object(map) => map.get(name).or_else(|| {
-                map.iter()
-                    .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                    .map(|(_, value)| value)
-            }),
+            Value::Object(map) => map
+                .get(name)
+                .or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)),
             Value::Null => None,
             _ => return self.wrong("an object", self.inside(&Value::Null, path)),
         };
@@ -121,9 +96,7 @@ impl<'a> Place<'a> {
     pub(super) fn integer(&self) -> i64 {
         match self.value {
             Value::Null => 0,
-            value => value
-                .as_i64()
-                .unwrap_or_else(|| self.wrong("an integer", 0)),
+            value => value.as_i64().unwrap_or_else(|| self.wrong("an integer", 0)),
         }
     }
 
@@ -139,19 +112,14 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
-        self.list()
-            .iter()
-            .map(|item| item.text().to_owned())
-            .collect()
+        self.list().iter().map(|item| item.text().to_owned()).collect()
     }
 
     /// The entries of an object whose keys mean something.
     pub(super) fn entries(&self) -> Vec<(&'a str, Place<'a>)> {
         match self.value {
             Value::Object(map) => {
-                let place = |(key, value): (&'a String, _)| {
-                    (key.as_str(), self.inside(value, self.path_to(key)))
-                };
+                let place = |(key, value): (&'a String, _)| (key.as_str(), self.inside(value, self.path_to(key)));
                 map.iter().map(place).collect()
             }
             Value::Null => Vec::new(),

@@ -46,8 +46,7 @@ pub(super) fn read(side: &Place<'_>, last_row_first: bool) -> Rows {
     for row in side.field("processors").list() {
         let members: Vec<(bool, Processor)> = row.list().iter().map(read_one).collect();
         demand_unique(&row, &members);
-        let (post, sync): (Vec<_>, Vec<_>) =
-            members.into_iter().partition(|(is_async, _)| *is_async);
+        let (post, sync): (Vec<_>, Vec<_>) = members.into_iter().partition(|(is_async, _)| *is_async);
         push(&mut rows.sync, sync);
         push(&mut rows.post, post);
     }
@@ -60,42 +59,20 @@ pub(super) fn read(side: &Place<'_>, last_row_first: bool) -> Rows {
 
 fn push(rows: &mut Vec<Vec<Processor>>, members: Vec<(bool, Processor)>) {
     if !members.is_empty() {
-        rows.push(
-            members
-                .into_iter()
-                .map(|(_, processor)| processor)
-                .collect(),
-        );
+        rows.push(members.into_iter().map(|(_, processor)| processor).collect());
     }
 }
 
 fn demand_unique(row: &Place<'_>, members: &[(bool, Processor)]) {
-    let all = |part: fn(&Processor) -> &String| {
-        members
-            .iter()
-            .map(|(_, one)| part(one).clone())
-            .collect::<Vec<_>>()
-    };
-    row.demand(
-        rules::are_unique(&all(|one| &one.name)),
-        "names must differ inside a row",
-    );
-    row.demand(
-        rules::are_unique(&all(|one| &one.subject)),
-        "topics must differ inside a row",
-    );
+    let all = |part: fn(&Processor) -> &String| members.iter().map(|(_, one)| part(one).clone()).collect::<Vec<_>>();
+    row.demand(rules::are_unique(&all(|one| &one.name)), "names must differ inside a row");
+    row.demand(rules::are_unique(&all(|one| &one.subject)), "topics must differ inside a row");
 }
 
 fn read_one(place: &Place<'_>) -> (bool, Processor) {
     let (name, subject) = (place.field("name"), place.field("service_bus_topic"));
-    name.demand(
-        rules::is_name(name.text()),
-        "must be letters, digits and underscores",
-    );
-    subject.demand(
-        rules::is_subject(subject.text()),
-        "must be made of letters, digits, dots and underscores",
-    );
+    name.demand(rules::is_name(name.text()), "must be letters, digits and underscores");
+    subject.demand(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
     let processor = Processor {
         name: name.text().to_owned(),
         subject: subject.text().to_owned(),
@@ -123,10 +100,7 @@ pub(super) fn read_filter(place: &Place<'_>, prefix: &str) -> Filter {
 
 fn read_fields(list: &Place<'_>) -> BTreeSet<String> {
     for field in list.list() {
-        field.demand(
-            rules::is_name(field.text()),
-            "must be letters, digits and underscores",
-        );
+        field.demand(rules::is_name(field.text()), "must be letters, digits and underscores");
     }
     let fields = list.texts();
     list.demand(rules::are_unique(&fields), "must not repeat a field");

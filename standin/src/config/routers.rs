@@ -45,28 +45,18 @@ pub(super) fn read(list: &Place<'_>) -> Routers {
             place.field("path").fault("is used by another router too");
         }
     }
-    list.demand(
-        !routers.kept.is_empty(),
-        "must hold at least one router that breaks no rule",
-    );
+    list.demand(!routers.kept.is_empty(), "must hold at least one router that breaks no rule");
     routers
 }
 
 fn read_one(place: &Place<'_>, broken: &Faults) -> Router {
     let (path, outbound) = (place.field("path"), place.field("outbound"));
     let good = rules::is_router_path(path.text());
-    path.reporting_to(broken).demand(
-        good,
-        "must be letters, digits and slashes between two slashes",
-    );
+    path.reporting_to(broken).demand(good, "must be letters, digits and slashes between two slashes");
     let (url, endpoint) = (outbound.field("url"), outbound.field("endpoint"));
     let target = Target::parse(url.text(), endpoint.text());
-    url.reporting_to(broken)
-        .demand(target.is_some(), "must be an http or https URL with a host");
-    endpoint.reporting_to(broken).demand(
-        rules::is_endpoint(endpoint.text()),
-        "must be a plain path and query",
-    );
+    url.reporting_to(broken).demand(target.is_some(), "must be an http or https URL with a host");
+    endpoint.reporting_to(broken).demand(rules::is_endpoint(endpoint.text()), "must be a plain path and query");
     Router {
         path: path.text().to_owned(),
         demanded: read_headers(&place.field("ingress").field("headers"), broken),
@@ -91,18 +81,9 @@ fn read_headers(place: &Place<'_>, broken: &Faults) -> Headers {
 /// Two things that pass every rule and still end the gateway at start.
 fn crash(place: &Place<'_>, router: &Router) -> Option<String> {
     if router.path == "/" {
-        return Some(format!(
-            "{}: the gateway panics on the path /",
-            place.path()
-        ));
+        return Some(format!("{}: the gateway panics on the path /", place.path()));
     }
-    let headers = [
-        place.field("ingress").field("headers"),
-        place.field("outbound").field("headers"),
-    ];
+    let headers = [place.field("ingress").field("headers"), place.field("outbound").field("headers")];
     let absent = headers.iter().find(|headers| headers.is_absent())?;
-    Some(format!(
-        "{}: the gateway crashes when this is absent; write {{}}",
-        absent.path()
-    ))
+    Some(format!("{}: the gateway crashes when this is absent; write {{}}", absent.path()))
 }

@@ -20,13 +20,20 @@ pub(crate) struct Captured {
     pub(crate) reply_after: Duration,
 }
 
+fn text_of(file: &str) -> String {
+    let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", file].iter().collect();
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// A file of the capture that is one JSON document.
+pub(crate) fn read(file: &str) -> Value {
+    serde_json::from_str(&text_of(file)).unwrap()
+}
+
 pub(crate) fn load(name: &str) -> Captured {
-    let read = |ending: &str| {
-        let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", &format!("{name}.{ending}")].iter().collect();
-        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-    };
-    let messages = read("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    Captured { meta: serde_json::from_str(&read("meta.json")).unwrap(), messages, reply_after: Duration::ZERO }
+    let lines = text_of(&format!("{name}.jsonl"));
+    let messages = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Captured { meta: read(&format!("{name}.meta.json")), messages, reply_after: Duration::ZERO }
 }
 
 /// Plays a scenario and compares everything: messages in order, answers to the client, requests upstream.
@@ -104,7 +111,7 @@ impl Captured {
     fn compare_answers(&self, answers: &[Exchange]) {
         let heard = answers
             .iter()
-            .map(|answer| json!({"status": answer.status(), "headers": answer.headers, "body": text(answer)}));
+            .map(|answer| json!({"status": answer.status(), "headers": answer.headers, "body": body_of(answer)}));
         let expected = self.meta["client"].as_array().unwrap().iter().map(|client| client["response"].clone());
         assert_eq!(pretty(&normal(heard.collect())), pretty(&normal(expected.collect())), "answers");
     }
@@ -112,14 +119,14 @@ impl Captured {
     fn compare_requests(&self, requests: &[Exchange]) {
         let heard = requests.iter().map(|request| {
             let (method, path) = (request.method(), request.target());
-            json!({"method": method, "path": path, "headers": request.headers, "body": text(request)})
+            json!({"method": method, "path": path, "headers": request.headers, "body": body_of(request)})
         });
         let expected = self.meta["upstream_saw"].as_array().unwrap().clone();
         assert_eq!(pretty(&normal(heard.collect())), pretty(&normal(expected)), "requests upstream");
     }
 }
 
-fn text(exchange: &Exchange) -> String {
+fn body_of(exchange: &Exchange) -> String {
     String::from_utf8_lossy(&exchange.body).into_owned()
 }
 

@@ -58,7 +58,8 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Exchange> {
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(name, _)| name == "Content-Length").map_or(0, |(_, value)| value.parse().unwrap());
+    let length =
+        headers.iter().find(|(name, _)| name == "Content-Length").map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     Some(Exchange { start, headers, body })

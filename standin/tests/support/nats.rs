@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
@@ -12,20 +13,24 @@ pub(crate) const TOKEN: &str = "bus-secret";
 
 pub(crate) struct NatsServer {
     child: Child,
-    log: Lines<BufReader<ChildStderr>>,
     pub(crate) port: u16,
+    /// Kept because the server reads it at start and again on a signal.
+    _config: NamedTempFile,
 }
 
 impl NatsServer {
     pub(crate) async fn start() -> NatsServer {
-        NatsServer::start_on(None).await
+        NatsServer::start_with("port: -1").await
     }
 
-    /// The same port again, for a bus that comes back.
-    pub(crate) async fn start_on(port: Option<u16>) -> NatsServer {
-        let port = port.map_or("-1".to_owned(), |port| port.to_string());
+    /// With settings in the server's own language, such as `port: -1, max_payload: 4096`.
+    pub(crate) async fn start_with(settings: &str) -> NatsServer {
+        let config = NamedTempFile::new().unwrap();
+        let text = format!("{}\nauthorization {{ token: \"{TOKEN}\" }}\n", settings.replace(", ", "\n"));
+        std::fs::write(config.path(), text).unwrap();
         let mut child = Command::new(program())
-            .args(["--addr", "127.0.0.1", "--port", &port, "--auth", TOKEN])
+            .args(["--addr", "127.0.0.1", "--config"])
+            .arg(config.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -33,7 +38,9 @@ impl NatsServer {
             .expect("nats-server: set NATS_SERVER or run script/nats-server");
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let port = soon("nats-server", ready(&mut log)).await;
-        NatsServer { child, log, port }
+        // Read on, or the server would block once the pipe is full.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        NatsServer { child, port, _config: config }
     }
 
     pub(crate) fn host(&self) -> String {
@@ -43,13 +50,6 @@ impl NatsServer {
     pub(crate) async fn connect(&self) -> async_nats::Client {
         let options = async_nats::ConnectOptions::with_token(TOKEN.to_owned());
         soon("a connection", options.connect(format!("nats://{}", self.host()))).await.unwrap()
-    }
-
-    /// Waits until the server has written `text` into its log.
-    pub(crate) async fn said(&mut self, text: &str) {
-        let log = &mut self.log;
-        let line = async { while !log.next_line().await.unwrap().unwrap().contains(text) {} };
-        soon(text, line).await;
     }
 
     pub(crate) async fn stop(mut self) {

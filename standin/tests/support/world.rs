@@ -50,19 +50,15 @@ pub(crate) struct World {
 impl World {
     /// The configuration of the captured scenarios, with changes.
     pub(crate) async fn start(upstream: Upstream, change: Change<'_>) -> World {
-        let nats = NatsServer::start().await;
+        World::start_on(NatsServer::start().await, upstream, change).await
+    }
+
+    pub(crate) async fn start_on(nats: NatsServer, upstream: Upstream, change: Change<'_>) -> World {
         let bus = nats.connect().await;
         let mut tree = captured_config(&format!("http://{}/", upstream.addr), &nats.host());
         change(&mut tree);
         let config = parse(&tree);
-        let world = World {
-            bus,
-            gateway: None,
-            upstream,
-            heard: Arc::default(),
-            changed: watch::Sender::new(0),
-            nats,
-        };
+        let world = World { bus, gateway: None, upstream, heard: Arc::default(), changed: watch::Sender::new(0), nats };
         world.listen(LOGGER).await;
         World { gateway: Some(Gateway::start(config).await.unwrap()), ..world }
     }
@@ -113,7 +109,7 @@ impl World {
     }
 
     /// The server has handled all that this client sent before.
-    async fn round_trip(&self) {
+    pub(crate) async fn round_trip(&self) {
         let inbox = self.bus.new_inbox();
         let mut echo = self.bus.subscribe(inbox.clone()).await.unwrap();
         self.bus.publish(inbox, Bytes::new()).await.unwrap();
