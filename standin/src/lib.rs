@@ -13,6 +13,7 @@
 //! - `processors`, `bus`: rows of processors, asked over NATS.
 //! - `upstream`: the call to the LLM and what each failure looks like.
 //! - `object`, `side`, `payload`, `headers`, `query`, `session`, `clock`: the vocabulary.
+//! - [`nats_server`]: a real bus, as a child process.
 //! - [`llm`]: a fake LLM whose behaviour can be changed while it runs.
 //!
 //! # Known differences from the real gateway
@@ -32,6 +33,7 @@ mod headers;
 mod ingress;
 pub mod llm;
 mod log;
+pub mod nats_server;
 mod object;
 mod outbound;
 mod path;
