@@ -38,15 +38,15 @@ impl NatsServer {
             .stderr(Stdio::piped())
             .spawn();
         let mut child = spawned.map_err(|error| {
-            let text = format!("cannot start {}: {error}; set NATS_SERVER, or run script/nats-server", program.display());
+            let text =
+                format!("cannot start {}: {error}; set NATS_SERVER, or run script/nats-server", program.display());
             io::Error::new(error.kind(), text)
         })?;
         let mut log = BufReader::new(child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?).lines();
         let ready = until_ready(&mut log);
         // Read on, or the server would stop at a full pipe.
         std::thread::spawn(move || log.for_each(drop));
-        let mut server =
-            Self { child, port, token: token.to_owned(), settings: settings.to_owned(), config };
+        let mut server = Self { child, port, token: token.to_owned(), settings: settings.to_owned(), config };
         server.port = ready?;
         Ok(server)
     }

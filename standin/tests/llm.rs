@@ -1,6 +1,6 @@
 //! The fake LLM.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use standin::llm::{Behaviour, Llm};
@@ -53,7 +53,7 @@ async fn a_deployment_can_be_slow_silent_or_literal() {
     let llm = start().await;
     let delay = Duration::from_millis(50);
     llm.set("gpt4", Behaviour { delay, body: Some("{\"mine\":1}".into()), ..Behaviour::default() });
-    let begin = Instant::now();
+    let begin = tokio::time::Instant::now();
     assert_eq!(send(&llm, azure("gpt4")).await.1["mine"], 1);
     assert!(begin.elapsed() >= delay);
     llm.set("gpt4", Behaviour { close: true, ..Behaviour::default() });
