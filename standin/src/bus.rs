@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Moment;
 use crate::config;
@@ -126,18 +127,17 @@ impl Bus {
         health.last_error_time = now.to_the_second();
     }
 
-    /// Answers isalive until the bus is gone.
-    pub(crate) async fn answer_isalive(self: Arc<Bus>) -> Result<(), async_nats::SubscribeError> {
+    /// Answers isalive until the handle is dropped. A question asked after this has returned is answered.
+    pub(crate) async fn answer_isalive(self: Arc<Bus>) -> Result<AbortOnDropHandle<()>, async_nats::SubscribeError> {
         let mut questions = self.client.subscribe(self.subjects.isalive.clone()).await?;
         self.settle().await;
-        tokio::spawn(async move {
+        Ok(AbortOnDropHandle::new(tokio::spawn(async move {
             while let Some(question) = questions.next().await {
                 if let Some(reply) = question.reply {
                     self.say_alive(reply).await;
                 }
             }
-        });
-        Ok(())
+        })))
     }
 
     async fn say_alive(&self, reply: async_nats::Subject) {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -20,6 +20,7 @@ pub struct Gateway {
     server: Server,
     tasks: TaskTracker,
     bus: Arc<Bus>,
+    _isalive: AbortOnDropHandle<()>,
 }
 
 /// Why a gateway did not start.
@@ -63,12 +64,12 @@ impl Gateway {
         let host = subjects.host.clone();
         let bus = Bus::connect(subjects).await.map_err(|source| StartError::Bus { host, source })?;
         let bus = Arc::new(bus);
-        Arc::clone(&bus).answer_isalive().await?;
+        let isalive = Arc::clone(&bus).answer_isalive().await?;
         let tasks = TaskTracker::new();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
         let server = listen(addr, shared(config, Arc::clone(&bus)), tasks.clone()).await?;
         bus.tell_listening().await;
-        Ok(Gateway { server, tasks, bus })
+        Ok(Gateway { server, tasks, bus, _isalive: isalive })
     }
 
     /// Where clients are served.

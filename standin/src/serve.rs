@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,10 +14,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The gateway takes headers up to 1 MiB.
 const MAX_HEADERS: usize = 1 << 20;
+
+/// Accepting fails when files run out, which no event announces the end of.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("connection closed without an answer")]
@@ -28,7 +33,7 @@ pub(crate) type Served = Result<Response<Full<Bytes>>, HangUp>;
 #[derive(Debug)]
 pub(crate) struct Server {
     addr: SocketAddr,
-    accepting: JoinHandle<()>,
+    accepting: AbortOnDropHandle<()>,
 }
 
 impl Server {
@@ -39,7 +44,8 @@ impl Server {
     {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        Ok(Server { addr, accepting: tokio::spawn(accept(listener, Arc::new(handler))) })
+        let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, Arc::new(handler))));
+        Ok(Server { addr, accepting })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -47,17 +53,11 @@ impl Server {
     }
 
     /// Ends and waits until the port is free.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
         self.accepting.abort();
-        if let Err(error) = (&mut self.accepting).await {
+        if let Err(error) = self.accepting.await {
             tracing::trace!(%error, "server ended");
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.accepting.abort();
     }
 }
 
@@ -73,7 +73,7 @@ where
                 Ok((stream, _)) => drop(connections.spawn(converse(stream, Arc::clone(&handler)))),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(_) = connections.join_next() => {}

@@ -174,6 +174,13 @@ async fn an_upstream_that_closes_a_kept_connection_is_a_failure_and_not_called_a
 }
 
 #[tokio::test]
+async fn an_unknown_host_is_503_over_plain_http_too() {
+    let odd = |config: &mut Value| config["routers"][1]["outbound"]["url"] = json!("http://no-such-host.invalid/");
+    let world = world(well().await, odd).await;
+    assert_eq!(world.send(&Call::post("/azure/")).await.unwrap().status(), 503);
+}
+
+#[tokio::test]
 async fn a_port_that_cannot_be_is_unreachable() {
     let odd = |config: &mut Value| config["routers"][1]["outbound"]["url"] = json!("http://127.0.0.1:99999");
     let world = world(well().await, odd).await;

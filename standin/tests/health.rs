@@ -1,5 +1,8 @@
 //! Start, stop, the status topic and isalive.
 
+use std::time::Duration;
+
+use async_nats::RequestErrorKind;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use standin::gateway::{Gateway, StartError};
@@ -18,6 +21,12 @@ async fn world(answer: Vec<u8>) -> World {
 async fn isalive(world: &World) -> Value {
     let answer = soon("isalive", world.bus.request("coburn.gl.isalive", "".into())).await.unwrap();
     serde_json::from_slice(&answer.payload).unwrap()
+}
+
+async fn nobody_listens(world: &World) -> bool {
+    let question = async_nats::Request::new().timeout(Some(Duration::from_millis(100)));
+    let answer = world.bus.send_request("coburn.gl.isalive", question).await;
+    answer.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
 }
 
 fn config(nats: &NatsServer) -> Value {
@@ -104,10 +113,11 @@ async fn stopping_waits_for_the_logs_and_frees_the_port() {
 }
 
 #[tokio::test]
-async fn dropping_a_gateway_frees_the_port() {
+async fn dropping_a_gateway_frees_the_port_and_leaves_the_bus() {
     let mut world = world(http::json(200, "{}")).await;
     let addr = world.addr();
     drop(world.gateway.take());
+    soon("silence", async { while !nobody_listens(&world).await {} }).await;
     soon("the port", async {
         while TcpListener::bind(addr).await.is_err() {
             tokio::task::yield_now().await;

@@ -21,7 +21,7 @@ pub(crate) use processors::{Filter, Processor, Rows};
 pub(crate) use routers::Router;
 use serde_json::Value;
 
-use crate::headers::Names;
+use crate::headers::{Names, canonical};
 
 /// The version that makes the gateway refuse to load a file at all.
 const REFUSED_VERSION: &str = "0.92.1";
@@ -191,10 +191,11 @@ fn read_port(port: &Place<'_>) -> u16 {
     read
 }
 
+/// Go looks headers up in canonical spelling, so this is the one name whose spelling does not matter.
 fn read_session_header(name: &Place<'_>) -> String {
     let good = !name.text().is_empty() && rules::is_header_name(name.text());
     name.demand(good, "must be a header name");
-    name.text().to_owned()
+    canonical(name.text())
 }
 
 fn read_header_names(list: &Place<'_>) -> Names {
