@@ -112,26 +112,16 @@ impl Transaction {
     fn merge_egress_headers(&mut self) -> Headers {
         let shared = Arc::clone(&self.shared);
         let (masked, removed) = (&shared.config.masked, &shared.config.removed);
-        let mut headers = self.read_response_headers("egress_headers");
+        let mut headers = self.response.read("egress_headers", Headers::from_json);
         headers.restore_masked(masked, &self.received);
         let removed = headers.remove(removed, masked);
         self.add_session(&mut headers);
-        let discarded = self.read_response_headers("inbound_headers").lost(&headers, &removed);
+        let discarded = self.response.read("inbound_headers", Headers::from_json).lost(&headers, &removed);
         let object = &mut self.response.object;
         object.set("egress_headers", headers.masked(masked).to_json());
         set_names(|json| object.set("egresss_headers_removed", json), &removed);
         set_names(|json| object.set("egresss_headers_discarded", json), &discarded);
         headers
-    }
-
-    fn read_response_headers(&mut self, field: &str) -> Headers {
-        let Some(json) = self.response.object.get(field) else {
-            return Headers::default();
-        };
-        Headers::from_json(json).unwrap_or_else(|details| {
-            self.response.error(field, &details);
-            Headers::default()
-        })
     }
 }
 

@@ -30,15 +30,6 @@ impl Object {
         self.set(field, payload::string(text));
     }
 
-    /// A string field as Go decodes it: `null` is empty, and the error says what else it is.
-    pub(crate) fn text(&self, field: &str) -> Result<String, String> {
-        let Some(json) = self.get(field) else {
-            return Ok(String::new());
-        };
-        let text: Option<String> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        Ok(text.unwrap_or_default())
-    }
-
     /// The bus form of the fields that pass; `None` if none do.
     pub(crate) fn select(&self, filter: &Filter) -> Option<Vec<u8>> {
         let mut out = vec![b'{'];
@@ -68,6 +59,12 @@ fn begin_field(name: &str, out: &mut Vec<u8>) {
     }
     payload::compact(&payload::string(name), out);
     out.push(b':');
+}
+
+/// A string as Go decodes it: `null` is empty, and the error says what else it is.
+pub(crate) fn read_text(json: &[u8]) -> Result<String, String> {
+    let text: Option<String> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    Ok(text.unwrap_or_default())
 }
 
 /// Reads a reply: the last of equal names wins, `null` is an empty object. The error is the one of JSON.

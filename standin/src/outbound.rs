@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::config::Router;
 use crate::headers::{Headers, Names, names_json};
+use crate::object;
 use crate::query::Query;
 use crate::transaction::Transaction;
 use crate::upstream::Outgoing;
@@ -15,10 +16,7 @@ impl Transaction {
     /// The router that `gl_path` names, or the ingress router if it names none.
     pub(crate) fn choose_router(&mut self) -> Arc<Router> {
         let ingress = &self.ingress.router;
-        let asked = self.request.object.text("gl_path").unwrap_or_else(|details| {
-            self.request.error("gl_path", &details);
-            String::new()
-        });
+        let asked = self.request.read("gl_path", object::read_text);
         if asked != ingress.path {
             self.request.object.set_text("original_gl_path", &ingress.path);
         }
@@ -29,10 +27,7 @@ impl Transaction {
 
     /// Merges all that is sent, and notes it; `None` if there is no payload to send.
     pub(crate) fn outgoing(&mut self, router: &Router) -> Option<Outgoing> {
-        let subpath = self.request.object.text("outbound_subpath").unwrap_or_else(|details| {
-            self.request.error("outbound_subpath", &details);
-            String::new()
-        });
+        let subpath = self.request.read("outbound_subpath", object::read_text);
         let address = router.target.address(&subpath);
         self.request.object.set_text("url_path", &address);
         let query = self.merge_query().encode();
@@ -46,11 +41,11 @@ impl Transaction {
     }
 
     fn merge_query(&mut self) -> Query {
-        let mut query = self.read_query("outbound_query_parameters");
+        let mut query = self.request.read("outbound_query_parameters", Query::from_array);
         let target = &self.ingress.router.target;
         let mut overwritten = query.overlay(&target.query);
         overwritten.overlay(&query.overlay(&target.endpoint_query));
-        let discarded = self.read_query("ingress_query_parameters").lost(&query);
+        let discarded = self.request.read("ingress_query_parameters", Query::from_array).lost(&query);
         let object = &mut self.request.object;
         object.set("outbound_query_parameters", query.to_object());
         for (field, parameters) in
@@ -63,41 +58,21 @@ impl Transaction {
         query
     }
 
-    fn read_query(&mut self, field: &str) -> Query {
-        let Some(array) = self.request.object.get(field) else {
-            return Query::default();
-        };
-        Query::from_array(array).unwrap_or_else(|details| {
-            self.request.error(field, &details);
-            Query::default()
-        })
-    }
-
     /// Static headers win over those of the object; masked names are the client's own, whatever others wrote.
     fn merge_headers(&mut self) -> Headers {
         let shared = Arc::clone(&self.shared);
         let (masked, removed) = (&shared.config.masked, &shared.config.removed);
-        let mut headers = self.read_request_headers("outbound_headers");
+        let mut headers = self.request.read("outbound_headers", Headers::from_json);
         headers.0.extend(self.ingress.router.added.0.clone());
         headers.restore_masked(masked, &self.ingress.headers);
         let removed = headers.remove(removed, masked);
-        let discarded = self.read_request_headers("ingress_headers").lost(&headers, &removed);
+        let discarded = self.request.read("ingress_headers", Headers::from_json).lost(&headers, &removed);
         self.sent = headers.masked(masked);
         let object = &mut self.request.object;
         object.set("outbound_headers", self.sent.to_json());
         set_names(|json| object.set("outbound_headers_removed", json), &removed);
         set_names(|json| object.set("outbound_headers_discarded", json), &discarded);
         headers
-    }
-
-    fn read_request_headers(&mut self, field: &str) -> Headers {
-        let Some(json) = self.request.object.get(field) else {
-            return Headers::default();
-        };
-        Headers::from_json(json).unwrap_or_else(|details| {
-            self.request.error(field, &details);
-            Headers::default()
-        })
     }
 }
 

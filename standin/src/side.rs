@@ -38,6 +38,15 @@ impl Side {
         self.errors.insert(name.to_owned(), payload::string(details));
     }
 
+    /// A field that the gateway needs decoded: absent is the zero value, and so is a wrong shape, which is noted.
+    pub(crate) fn read<T: Default>(&mut self, field: &str, decode: impl Fn(&[u8]) -> Result<T, String>) -> T {
+        let decoded = self.object.get(field).map_or_else(|| Ok(T::default()), |json| decode(json));
+        decoded.unwrap_or_else(|details| {
+            self.error(field, &details);
+            T::default()
+        })
+    }
+
     /// Notes a call. The same name in two rows leaves one entry.
     pub(crate) fn called(&mut self, phase: Phase, processor: &Processor, call: Call) {
         let (start, stop) = call.between.unzip();

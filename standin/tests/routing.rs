@@ -98,7 +98,7 @@ async fn an_endpoint_hides_the_subpath_and_no_endpoint_shows_it() {
 async fn a_rewrite_takes_only_the_address_from_the_other_router() {
     let world = world(|config| {
         let other = &mut config["routers"][2]["outbound"];
-        other["endpoint"] = json!("other/path?api-version=9999&unused".trim_end_matches("&unused"));
+        other["endpoint"] = json!("other/path?api-version=9999");
         other["headers"] = json!({"X-Static": ["other"]});
         config["routers"][1]["outbound"]["headers"] = json!({"X-Static": ["ingress"]});
     })
@@ -130,7 +130,7 @@ async fn a_rewrite_from_echo_stays_echo_and_one_to_echo_calls_its_url() {
     assert_eq!(mirrored.header("Api-Key"), ["secret-client-key"]);
     assert!(world.upstream.seen().is_empty());
     assert_eq!(world.send(&Call::post("/azure/x")).await.unwrap().text(), "{}");
-    assert_eq!(world.upstream.seen()[0].target(), "//x?api-version=2023-05-15".replace("//", "/"));
+    assert_eq!(world.upstream.seen()[0].target(), "/x?api-version=2023-05-15");
 }
 
 #[tokio::test]
