@@ -50,8 +50,10 @@ pub struct Transition {
 /// Something to be told. Named by paths, not by ids: an id means nothing outside one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A router went out, stays out longer, or is back.
+    /// A router went out, or is back.
     Standing(Transition),
+    /// A router that is out stays out longer.
+    Extended(Transition),
     /// No router behind this ingress may serve: the gateway uses the ingress router's own endpoint.
     AllDisabled(RouterPath),
     /// A router behind this ingress may serve again.

@@ -32,6 +32,13 @@ impl Now {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// The last whole multiple of `step` up to this moment.
+    #[must_use]
+    pub const fn rounded_down(self, step: Duration) -> Self {
+        let step = step.as_nanos();
+        if step == 0 || step > u64::MAX as u128 { self } else { Self(self.0 - self.0 % step as u64) }
+    }
+
     /// How long ago `earlier` was; zero if it lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

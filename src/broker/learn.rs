@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::ledger::{Key, Met, Waiting};
-use super::{Broker, Place};
+use super::{Broker, Place, Router};
 use crate::event::{Change, Ignored, Notice};
-use crate::health::Failure;
+use crate::health::{Effect, Failure};
 use crate::outcome::{Cause, Class, Outcome, Report, Source};
 use crate::router::RouterId;
 use crate::time::Now;
@@ -113,8 +113,9 @@ impl Broker {
         if self.ledger.overtaken(key) {
             return;
         }
-        let acted = outcome.class.disables().then(|| self.count(outcome, now, changes));
-        self.ledger.keep(key, Waiting { outcome, acted }, now);
+        let counted = outcome.class.disables();
+        let trip = if counted { self.count(outcome, now, changes) } else { None };
+        self.ledger.keep(key, Waiting { outcome, at: now, counted, trip }, now);
     }
 
     /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
@@ -128,7 +129,7 @@ impl Broker {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         match self.ledger.log(key, report.egress_status, report.started, now) {
             Met::Twice => return Err(Ignored::Twice),
-            Met::Message(Waiting { acted: Some(epoch), .. }) => self.complete(outcome, epoch),
+            Met::Message(Waiting { counted: true, trip, .. }) => self.complete(outcome, trip, now, changes),
             Met::Message(_) | Met::Nothing => {
                 self.count(outcome, now, changes);
             }
@@ -136,46 +137,66 @@ impl Broker {
         Ok(())
     }
 
-    /// Counts an outcome and does to its router what it calls for. Answers with the router's epoch after that.
-    pub(super) fn count(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> u32 {
-        let health = self.settings.health;
+    /// Counts an outcome and does to its router what it calls for. Answers with the epoch of the trip, if that was one.
+    pub(super) fn count(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<u32> {
         let place = usize::from(outcome.router.0);
-        let Some(router) = self.routers.get_mut(place) else { return 0 };
+        let router = self.routers.get_mut(place)?;
         router.record.count(&outcome, now);
         router.record.add(&outcome);
-        let failure = Failure { cause: outcome.cause, started: outcome.started, stopped: outcome.stopped };
-        let changed = outcome.class.disables() && router.health.fail(failure, health, now);
-        let epoch = router.health.epoch();
-        if changed {
-            self.tell(place, now, changes);
-        }
+        let trip = self.blame(place, outcome, now, changes);
         self.notice(place, outcome.status, changes);
-        epoch
+        trip
     }
 
-    /// The log of a request that has counted: what its message could not say.
-    fn complete(&mut self, outcome: Outcome, epoch: u32) {
-        let Some(router) = self.routers.get_mut(usize::from(outcome.router.0)) else { return };
+    /// The log of a request that has counted: what its message could not say. If the message could not even say when the
+    /// request began, and so did nothing, the log does it now.
+    fn complete(&mut self, outcome: Outcome, trip: Option<u32>, now: Now, changes: &mut Vec<Change>) {
+        let place = usize::from(outcome.router.0);
+        let Some(router) = self.routers.get_mut(place) else { return };
         router.record.add(&outcome);
-        if let Some(stopped) = outcome.stopped {
-            router.health.date_trip(epoch, stopped);
+        match (trip, outcome.stopped) {
+            (Some(epoch), Some(stopped)) => router.health.date_trip(epoch, stopped),
+            (Some(_), None) => {}
+            (None, _) => drop(self.blame(place, outcome, now, changes)),
         }
+    }
+
+    /// Does to a router what an outcome calls for.
+    fn blame(&mut self, place: usize, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<u32> {
+        if !outcome.class.disables() {
+            return None;
+        }
+        let failure = Failure { cause: outcome.cause, started: outcome.started, stopped: outcome.stopped };
+        let health = &mut self.routers.get_mut(place)?.health;
+        let effect = health.fail(failure, self.settings.health, now);
+        let epoch = health.epoch();
+        match effect {
+            Effect::None => return None,
+            Effect::Tripped => self.tell(place, now, Change::Standing, changes),
+            Effect::Extended => self.tell(place, now, Change::Extended, changes),
+        }
+        (effect == Effect::Tripped).then_some(epoch)
     }
 
     /// Says once what no waiting will mend.
     fn notice(&mut self, place: usize, status: u16, changes: &mut Vec<Change>) {
-        let others = self.routers.iter().enumerate().filter(|(other, _)| *other != place);
-        let elsewhere = others.filter_map(|(_, router)| router.record.last_success).max();
-        let Some(router) = self.routers.get_mut(place) else { return };
-        let record = &mut router.record;
-        let works_elsewhere = elsewhere.is_some() && elsewhere >= record.refused_since;
-        if record.refusals >= REFUSALS && works_elsewhere && !record.refusals_told {
-            record.refusals_told = true;
-            changes.push(Change::Notice(Notice::RefusesCredentials(router.path.clone(), status)));
+        let Some(Router { path, record, .. }) = self.routers.get(place) else { return };
+        let notice = if record.refusals >= REFUSALS && !record.refusals_told {
+            let others = self.routers.iter().enumerate().filter(|(other, _)| *other != place);
+            let elsewhere = others.filter_map(|(_, router)| router.record.last_success).max();
+            let works_elsewhere = elsewhere.is_some() && elsewhere >= record.refused_since;
+            works_elsewhere.then(|| Notice::RefusesCredentials(path.clone(), status))
         } else if record.not_founds >= NOT_FOUNDS && record.not_founds == record.answers() && !record.not_found_told {
-            record.not_found_told = true;
-            changes.push(Change::Notice(Notice::OnlyNotFound(router.path.clone())));
+            Some(Notice::OnlyNotFound(path.clone()))
+        } else {
+            None
+        };
+        let (Some(notice), Some(router)) = (notice, self.routers.get_mut(place)) else { return };
+        match notice {
+            Notice::RefusesCredentials(..) => router.record.refusals_told = true,
+            _ => router.record.not_found_told = true,
         }
+        changes.push(Change::Notice(notice));
     }
 }
 

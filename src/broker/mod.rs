@@ -196,8 +196,8 @@ impl Broker {
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
         while let Some(waiting) = self.ledger.expire(now) {
-            if waiting.acted.is_none() {
-                self.count(waiting.outcome, now, changes);
+            if !waiting.counted {
+                self.count(waiting.outcome, waiting.at, changes);
             }
         }
         if self.next_return.is_none_or(|due| now < due) {
@@ -205,15 +205,15 @@ impl Broker {
         }
         for place in 0..self.routers.len() {
             if self.routers[place].health.tick(now) {
-                self.tell(place, now, changes);
+                self.tell(place, now, Change::Standing, changes);
             }
         }
     }
 
     /// Tells of a router's new standing, and of the pools that it emptied or filled.
-    fn tell(&mut self, place: usize, now: Now, changes: &mut Vec<Change>) {
+    fn tell(&mut self, place: usize, now: Now, kind: fn(Transition) -> Change, changes: &mut Vec<Change>) {
         let Some(router) = self.routers.get(place) else { return };
-        changes.push(Change::Standing(Transition {
+        changes.push(kind(Transition {
             router: router.path.clone(),
             epoch: router.health.epoch(),
             standing: router.health.standing(),

@@ -1,1 +1,592 @@
+//! The broker with a stopped clock: what it decides, what it learns, and what must hold whatever happens.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
 use super::*;
+use crate::event::Notice;
+use crate::outcome::{Cause, Report, Source};
+use crate::time::GatewayTime;
+
+const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const INGRESS: &str = "/azure/";
+
+fn path(text: &str) -> RouterPath {
+    RouterPath::parse(text).unwrap()
+}
+
+fn router(place: usize) -> String {
+    format!("/azure/r{place}/")
+}
+
+fn settings(routers: usize) -> Settings {
+    Settings {
+        pools: vec![PoolSettings { ingress: path(INGRESS), routers: (0..routers).map(|n| path(&router(n))).collect() }],
+        failures: FailureRule::default(),
+        health: health::Settings { disabled_time: Duration::from_secs(600) },
+    }
+}
+
+fn at(millis: u64) -> Now {
+    START.after(Duration::from_millis(millis))
+}
+
+fn gateway(millis: u64) -> Option<GatewayTime> {
+    Some(GatewayTime::from_nanos(5_000_000_000_000 + millis * 1_000_000))
+}
+
+/// A log entry of a call that lasted from `from` to `to` on the gateway's clock.
+fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> Report<'a> {
+    Report {
+        served: Some(served),
+        asked: Some(served),
+        ingress: Some(INGRESS),
+        status: Some(status),
+        egress_status: Some(status),
+        transaction: Some(transaction),
+        started: gateway(from),
+        stopped: gateway(to),
+        ..Report::empty(Source::Log)
+    }
+}
+
+/// The message of the same call.
+fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
+    Report {
+        served: Some(served),
+        status: Some(status),
+        egress_status: Some(status),
+        transaction: Some(transaction),
+        ..Report::empty(Source::Message)
+    }
+}
+
+/// A broker, and everything that it told.
+struct World {
+    broker: Broker,
+    rng: SmallRng,
+    told: Vec<Change>,
+}
+
+impl World {
+    fn new(routers: usize) -> Self {
+        Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), told: Vec::new() }
+    }
+
+    fn learn(&mut self, report: &Report<'_>, now: Now) -> Option<Ignored> {
+        let applied = self.broker.apply(Event::Report(report), now);
+        self.told.extend(applied.changes);
+        assert_eq!(invariants::broken(&self.broker), None);
+        applied.ignored
+    }
+
+    fn tick(&mut self, now: Now) {
+        let applied = self.broker.apply(Event::Tick, now);
+        self.told.extend(applied.changes);
+    }
+
+    fn decide(&mut self, now: Now) -> Decision {
+        let (decision, changes) = self.broker.decide(&INGRESS, now, &mut self.rng);
+        self.told.extend(changes);
+        decision
+    }
+
+    fn choose(&mut self, now: Now) -> Option<String> {
+        match self.decide(now) {
+            Decision::Route(route) => self.broker.path(route.router).map(ToString::to_string),
+            Decision::Pass(_) => None,
+        }
+    }
+
+    fn out(&self) -> Vec<String> {
+        let cooling = self.broker.routers().filter(|(_, standing, _)| *standing != Standing::Serving);
+        cooling.map(|(path, _, _)| path.to_string()).collect()
+    }
+
+    fn record(&self, place: usize) -> &Record {
+        self.broker.routers().nth(place).unwrap().2
+    }
+
+    fn until(&self, place: usize) -> Option<Now> {
+        self.broker.routers[place].health.until()
+    }
+}
+
+mod deciding {
+    use super::*;
+
+    #[test]
+    fn only_an_ingress_is_balanced() {
+        let mut world = World::new(3);
+        for other in ["/azure/r0/", "/azure/r1/", "/azure", "/", "", "/openai/", "\u{fffd}"] {
+            let (decision, _) = world.broker.decide(&other, START, &mut world.rng);
+            assert_eq!(decision, Decision::Pass(Pass::NotOurs), "{other:?}");
+        }
+        assert!(matches!(world.decide(START), Decision::Route(_)));
+    }
+
+    #[test]
+    fn thirty_thousand_decisions_spread_evenly() {
+        for (routers, bound) in [(2, 10.83), (3, 13.82)] {
+            let mut world = World::new(routers);
+            for _ in 0..30_000 {
+                world.decide(START);
+            }
+            let expected = 30_000.0 / routers as f64;
+            let chi: f64 = (0..routers).map(|n| (world.record(n).chosen as f64 - expected).powi(2) / expected).sum();
+            assert!(chi < bound, "chi-square {chi} over {routers} routers is above its 99.9 % bound {bound}");
+        }
+    }
+
+    #[test]
+    fn the_stated_probability_is_the_observed_share() {
+        let mut world = World::new(5);
+        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        world.learn(&log("/azure/r3/", 500, "A_2_1_0", 0, 1), START);
+        let mut stated = [0.0; 5];
+        let mut seen = [0.0; 5];
+        for _ in 0..30_000 {
+            let Decision::Route(route) = world.decide(START) else { panic!("nothing offered") };
+            stated[usize::from(route.router.0)] = route.p;
+            seen[usize::from(route.router.0)] += 1.0 / 30_000.0;
+        }
+        for (stated, seen) in stated.iter().zip(seen) {
+            let sigma = (stated * (1.0 - stated) / 30_000.0).sqrt();
+            assert!((stated - seen).abs() <= 4.0 * sigma, "stated {stated}, seen {seen}");
+        }
+    }
+
+    #[test]
+    fn all_disabled_is_told_when_it_begins_and_when_it_ends() {
+        let mut world = World::new(2);
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
+        assert_eq!(world.choose(START), Some(router(1)));
+        world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
+        assert!(matches!(world.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
+        assert_eq!(world.told.last(), Some(&Change::AllDisabled(path(INGRESS))));
+        let before = world.told.len();
+        world.decide(at(2_000));
+        assert_eq!(world.told.len(), before, "told once");
+        assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
+        assert_eq!(world.told.last(), Some(&Change::SomeEnabled(path(INGRESS))));
+    }
+
+    #[test]
+    fn numbers_count_decisions_that_were_used() {
+        let mut world = World::new(3);
+        for expected in 0..5 {
+            let Decision::Route(route) = world.broker.choose(&INGRESS, &mut world.rng) else { panic!() };
+            assert_eq!(route.number, expected, "looking changes nothing");
+            world.decide(START);
+        }
+    }
+}
+
+mod learning {
+    use super::*;
+
+    #[test]
+    fn a_failure_disables_to_the_millisecond() {
+        let mut world = World::new(3);
+        world.learn(&log("/azure/r1/", 503, "A_1_1_0", 0, 5), START);
+        assert_eq!(world.out(), ["/azure/r1/"]);
+        assert_eq!(world.until(1), Some(at(600_000)));
+        for _ in 0..200 {
+            assert_ne!(world.choose(at(599_999)), Some(router(1)), "a millisecond early");
+        }
+        world.tick(at(600_000));
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
+        let standings: Vec<_> = world.told.iter().filter(|change| matches!(change, Change::Standing(_))).collect();
+        assert_eq!(standings.len(), 2, "one line when it goes, one when it is back");
+    }
+
+    #[test]
+    fn what_takes_a_router_out_and_what_does_not() {
+        for (status, out) in [
+            (200, false),
+            (204, false),
+            (400, false),
+            (401, false),
+            (404, false),
+            (413, false),
+            (422, false),
+            (408, true),
+            (429, true),
+            (500, true),
+            (502, true),
+            (503, true),
+            (504, true),
+            (529, true),
+        ] {
+            let mut world = World::new(3);
+            world.learn(&log("/azure/r0/", status, "A_1_1_0", 0, 1), START);
+            assert_eq!(world.out().len(), usize::from(out), "log {status}");
+            let mut world = World::new(3);
+            world.learn(&message("/azure/r0/", status, "A_1_1_0"), START);
+            assert_eq!(world.out().len(), usize::from(out), "message {status}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_that_does_not_exist_is_a_failure_once_its_log_says_so() {
+        let mut world = World::new(3);
+        world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
+        assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
+        world.learn(&Report { deployment_missing: true, ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        assert_eq!(world.out(), ["/azure/r0/"]);
+        assert_eq!(world.record(0).answers(), 1, "one call counts once");
+    }
+
+    #[test]
+    fn twenty_bad_requests_disable_nobody() {
+        let mut world = World::new(3);
+        for n in 0..20 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 400, &id), at(n));
+            world.learn(&log("/azure/r0/", 400, &id, n, n + 1), at(n + 1));
+        }
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.record(0).neutral, 20);
+    }
+
+    #[test]
+    fn an_answer_made_by_somebody_else_says_nothing() {
+        let base = log("/azure/r0/", 500, "A_1_1_0", 0, 1);
+        for (report, why) in [
+            (Report { control: true, ..base }, Ignored::Control),
+            (Report { ingress: Some("/echo/"), ..base }, Ignored::Echo),
+            (Report { ingress: Some("/echo/x/"), ..base }, Ignored::Echo),
+            (Report { served: Some("/elsewhere/"), ..base }, Ignored::NotOurs),
+            (Report { served: None, ..base }, Ignored::NotOurs),
+            (Report { status: None, ..base }, Ignored::NoStatus),
+            (Report { filtered: Some("response.gl_path"), ..base }, Ignored::Filtered),
+        ] {
+            let mut world = World::new(3);
+            assert_eq!(world.learn(&report, START), Some(why));
+            assert_eq!(world.out(), Vec::<String>::new(), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
+        let mut world = World::new(3);
+        let told = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
+        assert_eq!(world.learn(&told(500), START), Some(Ignored::NoStatus));
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.learn(&told(502), START), None);
+        assert_eq!(world.out(), ["/azure/r0/"]);
+    }
+
+    #[test]
+    fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_nobodys_fault() {
+        let mut world = World::new(3);
+        let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
+        let row_2_failed = Report { stamped: Some("/azure/r0/"), ..fallback };
+        assert_eq!(world.learn(&row_2_failed, START), Some(Ignored::NotApplied));
+        assert_eq!(world.learn(&fallback, START), Some(Ignored::NotOurs), "all were disabled, or nobody asked us");
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.learn(&Report { asked: Some("/azure/r0/"), ..row_2_failed }, START), None);
+        assert_eq!(world.out(), ["/azure/r0/"]);
+        let Some(Change::Standing(transition)) = world.told.first() else { panic!("nothing told") };
+        assert!(matches!(transition.standing, Standing::Cooling { cause: Cause::UnknownToGateway, .. }));
+    }
+
+    #[test]
+    fn hidden_fields_are_told_once() {
+        let mut world = World::new(3);
+        for n in 0..5 {
+            world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
+        }
+        assert_eq!(world.told, [Change::Notice(Notice::LogFiltered("response.gl_path"))]);
+    }
+
+    #[test]
+    fn refused_credentials_are_told_once_while_another_router_works() {
+        let mut world = World::new(2);
+        for n in 0..30 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 401, &id), at(n * 100)); // no log follows a 401
+            if n == 15 {
+                world.learn(&log("/azure/r1/", 200, "B_1_1_0", n, n), at(n * 100));
+            }
+        }
+        assert_eq!(world.told, [], "they wait for their logs");
+        world.tick(at(20_000));
+        assert_eq!(world.told, [Change::Notice(Notice::RefusesCredentials(path("/azure/r0/"), 401))]);
+        assert_eq!(world.out(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn nine_refusals_or_refusals_everywhere_are_not_told() {
+        let mut world = World::new(2);
+        for n in 0..40 {
+            let id = format!("A_{n}_1_0");
+            let served = router((n % 2) as usize);
+            world.learn(&log(&served, 401, &id, n, n), at(n));
+        }
+        assert_eq!(world.told, [], "nobody works: the client's key is wrong");
+        world.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
+        world.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
+        for n in 60..69 {
+            world.learn(&log("/azure/r0/", 403, &format!("C_{n}_1_0"), n, n), at(n));
+            world.learn(&log("/azure/r1/", 200, &format!("D_{n}_1_0"), n, n), at(n));
+        }
+        assert_eq!(world.told, [], "nine");
+        world.learn(&log("/azure/r0/", 403, "C_69_1_0", 69, 69), at(69));
+        assert_eq!(world.told.len(), 1, "ten");
+    }
+
+    #[test]
+    fn nothing_but_404_is_told_once() {
+        let mut world = World::new(2);
+        for n in 0..9 {
+            world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
+        }
+        assert_eq!(world.told, [Change::Notice(Notice::OnlyNotFound(path("/azure/r0/")))]);
+        world.learn(&log("/azure/r1/", 200, "B_1_1_0", 10, 10), at(10));
+        for n in 11..20 {
+            world.learn(&log("/azure/r1/", 404, &format!("A_{n}_1_0"), n, n), at(n));
+        }
+        assert_eq!(world.told.len(), 1, "that one has worked before");
+    }
+}
+
+mod pairing {
+    use super::*;
+
+    #[test]
+    fn a_message_and_its_log_count_once_in_either_order() {
+        for log_first in [false, true] {
+            let mut world = World::new(2);
+            let (message, log) = (message("/azure/r0/", 500, "A_1_1_0"), log("/azure/r0/", 500, "A_1_1_0", 0, 9));
+            let (first, second) = if log_first { (&log, &message) } else { (&message, &log) };
+            world.learn(first, START);
+            assert_eq!(world.out(), ["/azure/r0/"], "whichever comes first acts");
+            world.learn(second, at(3));
+            assert_eq!(world.record(0).failures, 1);
+            assert_eq!(world.until(0), Some(at(600_000)), "the second one changes nothing");
+        }
+    }
+
+    #[test]
+    fn a_success_waits_for_its_log_and_counts_alone_if_none_comes() {
+        let mut world = World::new(2);
+        world.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
+        world.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
+        let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
+        world.learn(&Report { tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
+        assert_eq!(world.record(0).answers(), 1, "the log replaces the message");
+        assert_eq!((world.record(0).tokens, world.record(0).busy), (7, Duration::from_millis(30)));
+        world.tick(at(9_500));
+        assert_eq!(world.record(0).answers(), 1);
+        world.tick(at(10_000));
+        assert_eq!(world.record(0).answers(), 2, "the other one's log is lost");
+        world.tick(at(30_000));
+        assert_eq!(world.record(0).answers(), 2);
+        assert_eq!(world.broker.ledger.len(), 0);
+    }
+
+    #[test]
+    fn a_message_without_id_finds_the_log_with_its_router_and_status() {
+        let mut world = World::new(2);
+        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
+        world.learn(&bare, START);
+        world.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
+        assert_eq!(world.record(0).failures, 1);
+        world.learn(&log("/azure/r0/", 429, "A_2_1_0", 0, 9), at(2));
+        assert_eq!(world.record(0).failures, 2, "a log cancels one message at the most");
+    }
+
+    #[test]
+    fn a_status_that_a_processor_changed_still_finds_its_log() {
+        let mut world = World::new(2);
+        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
+        world.learn(&bare, START);
+        world.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
+        assert_eq!((world.record(0).successes, world.record(0).neutral), (1, 0));
+    }
+
+    #[test]
+    fn the_same_log_twice_is_one_and_a_shared_id_is_two() {
+        let mut world = World::new(2);
+        let first = log("/azure/r0/", 200, "A_1_1_1", 0, 9);
+        assert_eq!(world.learn(&first, START), None);
+        assert_eq!(world.learn(&first, at(1)), Some(Ignored::Twice));
+        assert_eq!(world.learn(&log("/azure/r0/", 200, "A_1_1_1", 1, 9), at(2)), None, "begun at another moment");
+        assert_eq!(world.record(0).answers(), 2);
+    }
+
+    #[test]
+    fn a_constant_session_id_hides_nothing() {
+        let mut world = World::new(2);
+        for n in 0..50 {
+            let status = if n == 30 { 500 } else { 200 };
+            world.learn(&message("/azure/r0/", status, "A_1_1_1"), at(n * 10));
+            if n == 30 {
+                assert_eq!(world.out(), ["/azure/r0/"], "the failure among many of the same id");
+            }
+            world.learn(&log("/azure/r0/", status, "A_1_1_1", n * 10, n * 10 + 5), at(n * 10 + 6));
+        }
+        assert_eq!((world.record(0).successes, world.record(0).failures), (49, 1));
+    }
+
+    #[test]
+    fn an_early_due_does_not_take_a_younger_one_of_the_same_id() {
+        let mut world = World::new(2);
+        world.learn(&message("/azure/r0/", 200, "A_1_1_1"), START);
+        world.learn(&log("/azure/r0/", 200, "A_1_1_1", 0, 1), at(1));
+        world.learn(&message("/azure/r0/", 200, "A_1_1_1"), at(9_000));
+        world.tick(at(10_000));
+        assert_eq!(world.record(0).answers(), 1, "the second one waits on");
+        world.tick(at(19_000));
+        assert_eq!(world.record(0).answers(), 2);
+    }
+
+    #[test]
+    fn the_ledger_is_bounded_and_lets_the_oldest_go() {
+        let mut world = World::new(2);
+        for n in 0..LEDGER_CAPACITY + 100 {
+            let id = format!("A_{n}_1_0");
+            let message = message("/azure/r0/", 200, &id);
+            world.broker.apply(Event::Report(&message), START);
+        }
+        world.tick(START);
+        assert_eq!(invariants::broken(&world.broker), None);
+        assert_eq!(world.record(0).answers(), 100, "they count as they stand, early");
+    }
+}
+
+mod stragglers {
+    use super::*;
+
+    #[test]
+    fn those_that_began_before_the_trip_neither_extend_nor_trip_again() {
+        let mut world = World::new(2);
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
+        for n in 0..40 {
+            world.learn(&log("/azure/r0/", 500, &format!("B_{n}_1_0"), 70 + n, 115 + n), at(10 + n));
+        }
+        assert_eq!(world.until(0), Some(at(600_000)));
+        world.learn(&log("/azure/r0/", 500, "C_1_1_0", 109, 700_000), at(600_001));
+        assert_eq!(world.out(), Vec::<String>::new(), "a very slow one after the return");
+        world.learn(&log("/azure/r0/", 500, "C_2_1_0", 600_000, 700_001), at(600_002));
+        assert_eq!(world.out(), ["/azure/r0/"]);
+    }
+
+    #[test]
+    fn the_log_of_the_message_that_tripped_dates_the_trip() {
+        let mut world = World::new(2);
+        let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
+        world.learn(&fresh("A_1_1_0", 100), START);
+        world.learn(&fresh("A_2_1_0", 105), at(1));
+        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), at(3));
+        world.learn(&fresh("A_3_1_0", 109), at(4));
+        assert_eq!(world.until(0), Some(at(600_000)), "began before the first one's log says the trip was");
+        world.learn(&fresh("A_4_1_0", 110), at(5_000));
+        assert_eq!(world.until(0), Some(at(605_000)), "began after it");
+        assert!(matches!(world.told.last(), Some(Change::Extended(_))));
+    }
+
+    #[test]
+    fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
+        let mut world = World::new(2);
+        let short = health::Settings { disabled_time: Duration::from_secs(3) };
+        world.broker.settings.health = short;
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
+        world.tick(at(3_000));
+        world.learn(&message("/azure/r0/", 500, "A_1_1_7"), at(4_000));
+        assert_eq!(world.out(), Vec::<String>::new(), "may have begun before the trip");
+        world.learn(&log("/azure/r0/", 500, "A_1_1_7", 4_000, 4_100), at(4_001));
+        assert_eq!(world.out(), ["/azure/r0/"], "did not");
+    }
+}
+
+/// One thing that may happen, for any order of things.
+#[derive(Debug, Clone)]
+enum Step {
+    Decide,
+    Wait(u64),
+    Message { router: usize, status: u16, id: u8, known: bool },
+    Log { router: usize, status: u16, id: u8, began: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let status = prop_oneof![Just(200_u16), Just(400), Just(401), Just(404), Just(429), Just(500), Just(503)];
+    prop_oneof![
+        3 => Just(Step::Decide),
+        2 => (0_u64..700_000).prop_map(Step::Wait),
+        2 => (0_u64..50).prop_map(Step::Wait),
+        4 => (0_usize..5, status.clone(), 0_u8..6, any::<bool>())
+            .prop_map(|(router, status, id, known)| Step::Message { router, status, id, known }),
+        4 => (0_usize..5, status, 0_u8..6, 0_u64..2_000_000)
+            .prop_map(|(router, status, id, began)| Step::Log { router, status, id, began }),
+    ]
+}
+
+/// Plays steps; checks after each what must always hold.
+fn play(steps: &[Step]) -> (Broker, Vec<Change>) {
+    let mut world = World::new(4);
+    let mut now = START;
+    for step in steps {
+        let deadlines: Vec<_> = (0..4).map(|place| world.until(place)).collect();
+        match step {
+            Step::Wait(millis) => now = now.after(Duration::from_millis(*millis)),
+            Step::Decide => match world.choose(now) {
+                Some(chosen) => assert!(!world.out().contains(&chosen), "a disabled router was chosen"),
+                None => assert_eq!(world.out().len(), 4, "nothing offered though somebody serves"),
+            },
+            Step::Message { router: place, status, id, known } => {
+                let (served, id) = (router(*place), format!("A_1_1_{id}"));
+                let transaction = known.then_some(id.as_str());
+                world.learn(&Report { transaction, ..message(&served, *status, &id) }, now);
+            }
+            Step::Log { router: place, status, id, began } => {
+                let (served, id) = (router(*place), format!("A_1_1_{id}"));
+                world.learn(&log(&served, *status, &id, *began, began + 10), now);
+            }
+        }
+        for (place, before) in deadlines.into_iter().enumerate() {
+            let forward = world.until(place).is_none_or(|after| before.is_none_or(|before| before <= after));
+            assert!(forward, "a deadline moved backwards");
+        }
+        assert_eq!(invariants::broken(&world.broker), None);
+    }
+    (world.broker, world.told)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_invariants_hold_and_a_replay_is_the_same(steps in prop::collection::vec(step(), 0..120)) {
+        let (first, second) = (play(&steps), play(&steps));
+        prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn every_cooldown_ends(steps in prop::collection::vec(step(), 0..60)) {
+        let (mut broker, _) = play(&steps);
+        let mut ticks = 0;
+        while let Some(due) = broker.next_deadline() {
+            broker.apply(Event::Tick, due);
+            ticks += 1;
+            prop_assert!(ticks < 10_000, "time does not bring it to rest");
+        }
+        prop_assert!(broker.routers().all(|(_, standing, _)| standing == Standing::Serving));
+        prop_assert_eq!(broker.ledger.len(), 0);
+    }
+}
+
+#[test]
+fn zero_minutes_never_disable() {
+    let mut settings = settings(2);
+    settings.health.disabled_time = Duration::ZERO;
+    let mut broker = Broker::new(settings);
+    for n in 0..50 {
+        broker.apply(Event::Report(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
+    }
+    assert_eq!(broker.pools()[0].serving().len(), 2);
+}

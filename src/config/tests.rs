@@ -1,1 +1,199 @@
+//! What was written and what becomes of it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Parser;
+
 use super::*;
+use crate::cli::Cli;
+use crate::outcome::FailureRule;
+use crate::telemetry::Format;
+
+fn resolve_with(variables: &[(&str, &str)], flags: &[&str]) -> Resolved {
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let cli = Cli::try_parse_from(["broker"].iter().chain(flags)).unwrap();
+    resolve(Sources::new(variables, cli.flags))
+}
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    resolve_with(variables, &[]).config.unwrap()
+}
+
+fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+    resolve_with(variables, &[]).config.unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_written_gives_the_documented_defaults() {
+    let config = config(&[]);
+    let pool = &config.broker.pools[0];
+    assert_eq!(pool.ingress.as_str(), "/azure/");
+    let routers: Vec<_> = pool.routers.iter().map(|router| router.as_str()).collect();
+    assert_eq!(routers, ["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"]);
+    assert_eq!(config.broker.health.disabled_time, Duration::from_secs(600));
+    assert_eq!(config.broker.failures, FailureRule::Standard);
+    assert_eq!(config.mode, Mode::Balance);
+    assert_eq!((config.nats.servers[0].host(), config.nats.servers[0].port()), ("localhost", 4222));
+    assert_eq!(config.nats.subject, "coburn.gl.broker");
+    assert_eq!(config.nats.logger_subject, "coburn.gl.logger");
+    assert_eq!(config.nats.queue, "broker");
+    assert_eq!(config.http, http::Settings::Default);
+    assert_eq!(config.telemetry.format, Format::Text);
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let names = super::names::KNOWN.map(|name| (name, ""));
+    assert_eq!(config(&names).broker, config(&[]).broker);
+}
+
+#[test]
+fn what_is_written_counts() {
+    let config = config(&[
+        ("GECHOLOG_HOST", "gecholog:4333"),
+        ("DISABLED_TIME", "0.5"),
+        ("BROKER_INGRESS", "/in/"),
+        ("BROKER_ROUTERS", "/a/, /b/"),
+        ("BROKER_FAILURE_STATUS", "any"),
+        ("BROKER_MODE", "observe"),
+        ("BROKER_HTTP", "off"),
+        ("BROKER_LOG_FORMAT", "json"),
+        ("BROKER_SUBJECT", "x.y"),
+    ]);
+    assert_eq!((config.nats.servers[0].host(), config.nats.servers[0].port()), ("gecholog", 4333));
+    assert_eq!(config.broker.health.disabled_time, Duration::from_secs(30));
+    assert_eq!(config.broker.pools[0].routers.len(), 2);
+    assert_eq!(config.broker.failures, FailureRule::AnyButSuccess);
+    assert_eq!(config.mode, Mode::Observe);
+    assert_eq!(config.http, http::Settings::Off);
+    assert_eq!(config.telemetry.format, Format::Json);
+    assert_eq!(config.nats.subject, "x.y");
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_is_named_in_its_fault() {
+    let resolved = resolve_with(&[("DISABLED_TIME", "5")], &["--disabled-time", "1"]);
+    assert_eq!(resolved.config.unwrap().broker.health.disabled_time, Duration::from_secs(60));
+    let resolved = resolve_with(&[("DISABLED_TIME", "5")], &["--disabled-time", "-1"]);
+    assert_eq!(resolved.config.unwrap_err()[0].place, "--disabled-time");
+    let resolved = resolve_with(&[], &["health", "--broker-http", "127.0.0.1:9"]);
+    assert!(matches!(resolved.config.unwrap().http, http::Settings::At(_)), "a flag counts behind a command too");
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let faults = faults(&[
+        ("DISABLED_TIME", "soon"),
+        ("BROKER_INGRESS", "azure"),
+        ("BROKER_ROUTERS", "/a/,/a/,/gpt-4/"),
+        ("BROKER_FAILURE_STATUS", "429,x"),
+        ("BROKER_MODE", "obsserve"),
+        ("BROKER_HTTP", "5381"),
+        ("BROKER_LOG", "info=loud"),
+        ("BROKER_LOG_FORMAT", "xml"),
+        ("BROKER_SUBJECT", "a..b"),
+        ("GECHOLOG_HOST", "nats://gecholog"),
+        ("NATS_CA", "/does/not/exist"),
+        ("BROKER_ROUTER", "/a/"),
+    ]);
+    for expected in [
+        "DISABLED_TIME=\"soon\": must be minutes",
+        "BROKER_INGRESS=\"azure\": must begin and end with '/'",
+        "names /a/ twice",
+        "the router \"/gpt-4/\" has the character '-'",
+        "BROKER_FAILURE_STATUS=\"429,x\": \"x\" is no status",
+        "BROKER_MODE=\"obsserve\": must be balance or observe",
+        "BROKER_HTTP=\"5381\": must be an address with a port",
+        "BROKER_LOG=\"info=loud\"",
+        "BROKER_LOG_FORMAT=\"xml\": must be text or json",
+        "BROKER_SUBJECT=\"a..b\"",
+        "GECHOLOG_HOST=\"nats://gecholog\": must be a host",
+        "NATS_CA=\"/does/not/exist\": cannot read the file",
+        "BROKER_ROUTER: no such setting; did you mean BROKER_ROUTERS?",
+    ] {
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}\nis not among\n{}", faults.join("\n"));
+    }
+    assert_eq!(faults.len(), 13);
+}
+
+#[test]
+fn minutes_that_are_none() {
+    for bad in ["", " ", "abc", "-1", "-0.5", "nan", "NaN", "inf", "-inf", "1e300", "10m", "1,5"] {
+        let resolved = resolve_with(&[("DISABLED_TIME", bad)], &[]);
+        assert_eq!(resolved.config.is_ok(), bad.is_empty(), "{bad:?}");
+    }
+    for (good, seconds) in [("0", 0.0), ("-0", 0.0), ("0.05", 3.0), ("1e1", 600.0), (" 2 ", 120.0)] {
+        assert_eq!(config(&[("DISABLED_TIME", good)]).broker.health.disabled_time.as_secs_f64(), seconds, "{good}");
+    }
+}
+
+#[test]
+fn the_ingress_is_not_one_of_its_routers() {
+    let faults = faults(&[("BROKER_ROUTERS", "/azure/,/a/")]);
+    assert!(faults[0].contains("names the ingress /azure/ itself"), "{faults:?}");
+}
+
+#[test]
+fn what_kubernetes_sets_only_warns() {
+    let resolved = resolve_with(&[("BROKER_PORT", "tcp://10.0.0.1:80"), ("BROKER_SERVICE_HOST", "10.0.0.1")], &[]);
+    assert!(resolved.config.is_ok());
+    assert_eq!(resolved.warnings.len(), 2);
+}
+
+#[test]
+fn secrets_are_taken_out_of_urls_and_never_shown() {
+    let config = config(&[("NATS_URL", "nats://hush@one:4222,tls://two")]);
+    assert_eq!(config.nats.token, Some(nats::Secret("hush".to_owned())));
+    let hosts: Vec<_> = config.nats.servers.iter().map(|server| server.host().to_owned()).collect();
+    assert_eq!(hosts, ["one", "two"]);
+    assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    let config = self::config(&[("NATS_URL", "nats://me:hush@one")]);
+    assert_eq!(config.nats.user, Some(("me".to_owned(), nats::Secret("hush".to_owned()))));
+    assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    for bad in ["http://hush@one", "hush@one", "nats://hush@one,ftp://hush@two", "nats://me:hush@:x"] {
+        let faults = faults(&[("NATS_URL", bad)]);
+        assert!(!faults.is_empty() && !faults.join("\n").contains("hush"), "{bad}: {faults:?}");
+    }
+    let faults = faults(&[("GECHOLOG_HOST", "hush@gecholog")]);
+    assert!(!faults.join("\n").contains("hush"), "{faults:?}");
+}
+
+#[test]
+fn the_token_comes_from_one_place() {
+    let file = std::env::temp_dir().join(format!("broker-token-{}", std::process::id()));
+    std::fs::write(&file, "hush\n").unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(config(&[("NATS_TOKEN_FILE", path)]).nats.token, Some(nats::Secret("hush".to_owned())));
+    let both = faults(&[("NATS_TOKEN_FILE", path), ("NATS_TOKEN", "other")]);
+    std::fs::write(&file, " \n").unwrap();
+    let empty = faults(&[("NATS_TOKEN_FILE", path)]);
+    std::fs::remove_file(&file).unwrap();
+    assert!(both[0].contains("NATS_TOKEN is set too") && !both[0].contains("other"), "{both:?}");
+    assert!(empty[0].contains("the file is empty"), "{empty:?}");
+    assert!(faults(&[("NATS_TOKEN_FILE", path)])[0].contains("cannot read the file"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_no_text_is_a_fault_of_ours_only() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let odd = || OsString::from_vec(vec![0xff, 0xfe]);
+    let variables = [("BROKER_MODE".into(), odd()), ("SOMETHING".into(), odd())];
+    let faults = resolve(Sources::new(variables, Raw::default())).config.unwrap_err();
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].place, "BROKER_MODE");
+}
+
+#[test]
+fn help_names_every_switch_but_the_secrets() {
+    use clap::CommandFactory;
+
+    let help = Cli::command().render_long_help().to_string();
+    for name in super::names::KNOWN {
+        let flag = format!("--{} ", name.to_ascii_lowercase().replace('_', "-"));
+        let secret = matches!(name, "NATS_TOKEN" | "NATS_URL");
+        assert_eq!(help.contains(&flag), !secret, "{flag}");
+    }
+}

@@ -39,6 +39,17 @@ pub struct Failure {
     pub stopped: Option<GatewayTime>,
 }
 
+/// What a failure did to a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: a straggler, or nothing that would be longer than what is.
+    None,
+    /// It is out now.
+    Tripped,
+    /// It was out, and stays out longer.
+    Extended,
+}
+
 /// The last time that a router was taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trip {
@@ -80,10 +91,10 @@ impl Health {
         }
     }
 
-    /// Counts a failure. True if the standing changed: out, or out for longer. Never shortens a deadline.
-    pub fn fail(&mut self, failure: Failure, settings: Settings, now: Now) -> bool {
+    /// Counts a failure. Never shortens a deadline.
+    pub fn fail(&mut self, failure: Failure, settings: Settings, now: Now) -> Effect {
         if settings.disabled_time.is_zero() || self.is_straggler(failure.started, now) {
-            return false;
+            return Effect::None;
         }
         let until = now.after(settings.disabled_time);
         match self.standing {
@@ -91,13 +102,13 @@ impl Health {
                 self.epoch = self.epoch.wrapping_add(1);
                 self.trip = Some(Trip { at: now, stopped: failure.stopped });
                 self.standing = Standing::Cooling { until, cause: failure.cause };
-                true
+                Effect::Tripped
             }
             Standing::Cooling { until: before, cause } if before < until => {
                 self.standing = Standing::Cooling { until, cause };
-                true
+                Effect::Extended
             }
-            Standing::Cooling { .. } => false,
+            Standing::Cooling { .. } => Effect::None,
         }
     }
 
@@ -150,7 +161,7 @@ mod tests {
     #[test]
     fn out_for_the_disabled_time_to_the_millisecond() {
         let mut health = Health::default();
-        assert!(health.fail(failure(gateway(1), gateway(2)), MINUTES_10, START));
+        assert_eq!(health.fail(failure(gateway(1), gateway(2)), MINUTES_10, START), Effect::Tripped);
         assert!(!health.tick(at(599_999)), "a millisecond early");
         assert_eq!(health.until(), Some(at(600_000)));
         assert!(health.tick(at(600_000)), "on time");
@@ -161,7 +172,7 @@ mod tests {
     #[test]
     fn zero_never_takes_a_router_out() {
         let mut health = Health::default();
-        assert!(!health.fail(failure(None, None), Settings { disabled_time: Duration::ZERO }, START));
+        assert_eq!(health.fail(failure(None, None), Settings { disabled_time: Duration::ZERO }, START), Effect::None);
         assert_eq!(health.standing(), Standing::Serving);
     }
 
@@ -169,11 +180,23 @@ mod tests {
     fn a_straggler_neither_extends_nor_trips_again() {
         let mut health = Health::default();
         health.fail(failure(gateway(100), gateway(110)), MINUTES_10, START);
-        assert!(!health.fail(failure(gateway(109), gateway(111)), MINUTES_10, at(1_000)), "began before the trip");
+        assert_eq!(
+            health.fail(failure(gateway(109), gateway(111)), MINUTES_10, at(1_000)),
+            Effect::None,
+            "began before the trip"
+        );
         assert_eq!(health.until(), Some(at(600_000)));
         health.tick(at(600_000));
-        assert!(!health.fail(failure(gateway(109), gateway(700)), MINUTES_10, at(600_001)), "a very slow one");
-        assert!(health.fail(failure(gateway(110), gateway(701)), MINUTES_10, at(600_002)), "began after the trip");
+        assert_eq!(
+            health.fail(failure(gateway(109), gateway(700)), MINUTES_10, at(600_001)),
+            Effect::None,
+            "a very slow one"
+        );
+        assert_eq!(
+            health.fail(failure(gateway(110), gateway(701)), MINUTES_10, at(600_002)),
+            Effect::Tripped,
+            "began after the trip"
+        );
         assert_eq!(health.epoch(), 2);
     }
 
@@ -181,10 +204,10 @@ mod tests {
     fn a_failure_that_began_later_extends_and_never_shortens() {
         let mut health = Health::default();
         health.fail(failure(gateway(100), gateway(110)), MINUTES_10, START);
-        assert!(health.fail(failure(gateway(111), gateway(112)), MINUTES_10, at(5_000)));
+        assert_eq!(health.fail(failure(gateway(111), gateway(112)), MINUTES_10, at(5_000)), Effect::Extended);
         assert_eq!(health.until(), Some(at(605_000)));
         let shorter = Settings { disabled_time: Duration::from_secs(1) };
-        assert!(!health.fail(failure(gateway(113), gateway(114)), shorter, at(6_000)));
+        assert_eq!(health.fail(failure(gateway(113), gateway(114)), shorter, at(6_000)), Effect::None);
         assert_eq!(health.until(), Some(at(605_000)));
         assert_eq!(health.epoch(), 1, "a longer stay is not a new trip");
     }
@@ -194,20 +217,24 @@ mod tests {
         let short = Settings { disabled_time: Duration::from_secs(1) };
         let mut health = Health::default();
         health.fail(failure(None, None), short, START);
-        assert!(!health.fail(failure(None, None), short, at(500)));
+        assert_eq!(health.fail(failure(None, None), short, at(500)), Effect::None);
         health.tick(at(1_000));
-        assert!(!health.fail(failure(None, None), short, at(199_999)));
-        assert!(health.fail(failure(None, None), short, at(200_000)));
+        assert_eq!(health.fail(failure(None, None), short, at(199_999)), Effect::None);
+        assert_eq!(health.fail(failure(None, None), short, at(200_000)), Effect::Tripped);
     }
 
     #[test]
     fn the_log_of_the_trip_dates_it() {
         let mut health = Health::default();
         health.fail(failure(gateway(100), None), MINUTES_10, START);
-        assert!(!health.fail(failure(gateway(300), None), MINUTES_10, at(10)), "not known yet, so a straggler");
+        assert_eq!(
+            health.fail(failure(gateway(300), None), MINUTES_10, at(10)),
+            Effect::None,
+            "not known yet, so a straggler"
+        );
         health.date_trip(1, GatewayTime::from_nanos(110_000_000_000));
         health.date_trip(1, GatewayTime::from_nanos(900_000_000_000));
         health.date_trip(7, GatewayTime::from_nanos(0));
-        assert!(health.fail(failure(gateway(110), None), MINUTES_10, at(20)));
+        assert_eq!(health.fail(failure(gateway(110), None), MINUTES_10, at(20)), Effect::Extended);
     }
 }

@@ -9,6 +9,11 @@ use crate::time::Now;
 pub fn tell(change: &Change) {
     match change {
         Change::Standing(transition) => standing(transition),
+        // Calls that reach a disabled router past us (directly, say) can do this many times a second.
+        Change::Extended(Transition { router, standing: Standing::Cooling { until, .. }, .. }) => {
+            tracing::debug!(%router, until = %clock(*until), "router disabled for longer");
+        }
+        Change::Extended(_) => {}
         Change::AllDisabled(ingress) => tracing::error!(
             %ingress,
             "all routers disabled: until one is back, the gateway serves {ingress} by that router's own endpoint"

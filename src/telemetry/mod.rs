@@ -42,7 +42,7 @@ pub fn check_filter(directives: &str) -> Result<(), ParseError> {
 /// Begins to log to the standard output. A second call changes nothing.
 pub fn init(settings: &Settings) {
     // The bus library speaks of every reconnect; our own lines say it once.
-    let quiet = format!("async_nats=error,{}", if settings.filter.is_empty() { "info" } else { &settings.filter });
+    let quiet = format!("async_nats=off,{}", if settings.filter.is_empty() { "info" } else { &settings.filter });
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi);

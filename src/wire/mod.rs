@@ -15,6 +15,7 @@ pub use processor::Message;
 pub use stamp::Signature;
 
 use scan::{Broken, Cursor};
+use serde::de::IgnoredAny;
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -33,13 +34,11 @@ pub enum Malformed {
 /// Reads the one object that a message is.
 fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), Broken>) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(bytes);
-    let is_object = cursor.is_object();
-    let whole = if is_object { read(&mut cursor) } else { cursor.skip() };
-    match whole.and_then(|()| cursor.end()) {
-        Err(Broken) => Err(Malformed::NotJson),
-        Ok(()) if !is_object => Err(Malformed::NotAnObject),
-        Ok(()) => Ok(()),
+    if !cursor.is_object() {
+        let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        return Err(if is_json { Malformed::NotAnObject } else { Malformed::NotJson });
     }
+    read(&mut cursor).and_then(|()| cursor.end()).map_err(|Broken| Malformed::NotJson)
 }
 
 #[cfg(test)]

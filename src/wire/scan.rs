@@ -248,7 +248,7 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
+            any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
             any::<String>().prop_map(Value::from),
             "[\\\\\"a{}\\[\\]:,]{0,12}".prop_map(Value::from),
         ];
