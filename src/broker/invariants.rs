@@ -3,14 +3,19 @@
 use super::{Broker, LEDGER_CAPACITY};
 use crate::event::Standing;
 
-/// Checks all of them; the name of the first that is broken.
+/// What must hold, and its name.
+type Invariant = (&'static str, fn(&Broker) -> bool);
+
+/// All of them.
+pub const ALL: [Invariant; 3] = [
+    ("only_serving_routers_are_offered", only_serving_routers_are_offered),
+    ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
+    ("the_ledger_is_bounded", the_ledger_is_bounded),
+];
+
+/// The name of the first that is broken.
 pub fn broken(broker: &Broker) -> Option<&'static str> {
-    let checks: [(&str, fn(&Broker) -> bool); 3] = [
-        ("only_serving_routers_are_offered", only_serving_routers_are_offered),
-        ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
-        ("the_ledger_is_bounded", the_ledger_is_bounded),
-    ];
-    checks.into_iter().find(|(_, holds)| !holds(broker)).map(|(name, _)| name)
+    ALL.into_iter().find(|(_, holds)| !holds(broker)).map(|(name, _)| name)
 }
 
 /// A pool offers exactly those of its members that serve.

@@ -1,0 +1,7 @@
+//! Fuzzes `targets::row_2`; see there.
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::row_2(data));
