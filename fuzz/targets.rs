@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{Broker, PoolSettings, Settings, invariants};
+use gecholog_broker::broker::{Broker, RouterSettings, Settings, invariants};
 use gecholog_broker::event::Event;
-use gecholog_broker::health;
-use gecholog_broker::outcome::{FailureRule, Report};
+use gecholog_broker::outcome::Report;
 use gecholog_broker::router::RouterPath;
 use gecholog_broker::time::Now;
 use gecholog_broker::wire::stamp::{MAX, Mode};
@@ -17,9 +16,8 @@ use rand::rngs::SmallRng;
 
 fn broker() -> Broker {
     let path = |text: &str| RouterPath::parse(text).expect("a good path");
-    let pool = PoolSettings { ingress: path("/azure/"), routers: vec![path("/azure/gpt4/"), path("/azure/dud/")] };
-    let health = health::Settings { disabled_time: Duration::from_secs(600) };
-    Broker::new(Settings { pools: vec![pool], failures: FailureRule::default(), health })
+    let routers = vec![path("/azure/gpt4/"), path("/azure/dud/")];
+    Broker::new(Settings::flat(path("/azure/"), routers, RouterSettings::default()))
 }
 
 /// Whatever a report says, learning from it keeps the invariants, and time brings every router back.

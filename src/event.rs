@@ -6,18 +6,22 @@
 use std::fmt;
 
 use crate::outcome::{Cause, Report};
-use crate::router::{RouterId, RouterPath};
+use crate::broker::Settings;
+use crate::router::{PoolId, RouterPath};
+use crate::strategy::NodeId;
 use crate::time::Now;
 
 /// Something that happened. `apply` is the only way into the broker's state.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// A decision was answered.
-    Chosen(RouterId),
+    /// A decision was answered: this leaf of this pool.
+    Chosen(PoolId, NodeId),
     /// A message told of a finished request.
     Report(&'a Report<'a>),
     /// Time has passed.
     Tick,
+    /// Other settings are in force from now on.
+    Configured(&'a Settings),
 }
 
 /// Whether a router may serve.

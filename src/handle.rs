@@ -63,7 +63,8 @@ impl Handle {
         drop(state);
         self.tell(&changes);
         match decision {
-            Decision::Route(route) => tracing::debug!(number = route.number, why = %route.why, "routed"),
+            Decision::Route(route) => tracing::debug!(number = route.number, why = ?route.chosen.why, "routed"),
+            Decision::Pass(Pass::NothingForIt(_)) => tracing::debug!("passed: nothing for this request"),
             Decision::Pass(Pass::AllDisabled(_)) => tracing::debug!("passed: all routers disabled"),
             Decision::Pass(Pass::NotOurs) => tracing::trace!("passed: not an ingress of ours"),
         }

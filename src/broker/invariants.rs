@@ -1,7 +1,12 @@
 //! What must hold after every event, by name: plain functions for property tests and simulations alike.
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
 use super::{Broker, LEDGER_CAPACITY};
 use crate::event::Standing;
+use crate::router::RouterId;
+use crate::strategy::Order;
 
 /// What must hold, and its name.
 type Invariant = (&'static str, fn(&Broker) -> bool);
@@ -18,14 +23,16 @@ pub fn broken(broker: &Broker) -> Option<&'static str> {
     ALL.into_iter().find(|(_, holds)| !holds(broker)).map(|(name, _)| name)
 }
 
-/// A pool offers exactly those of its members that serve.
+/// Whoever is next in an order serves, and a pool has an order exactly if one of its routers that is not drained serves.
 pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
+    let serves = |id: RouterId| {
+        let router = broker.routers.get(usize::from(id.0));
+        router.is_some_and(|router| router.health.standing() == Standing::Serving)
+    };
     broker.pools.iter().all(|pool| {
-        let serving = pool.members().iter().filter(|id| {
-            let router = broker.routers.get(usize::from(id.0));
-            router.is_some_and(|router| router.health.standing() == Standing::Serving)
-        });
-        serving.eq(pool.serving())
+        let mut rng = SmallRng::seed_from_u64(0);
+        let mut order = Order::new(pool.tree(), &"", &mut rng);
+        order.all(|candidate| serves(candidate.router))
     })
 }
 

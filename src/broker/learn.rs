@@ -83,7 +83,8 @@ impl Broker {
     }
 
     fn outcome(&self, report: &Report<'_>, router: RouterId, status: u16) -> Outcome {
-        let class = self.settings.failures.classify(status, report.made_by_gateway, report.deployment_missing);
+        let rule = self.routers.get(usize::from(router.0)).map(|router| &router.settings.failures);
+        let class = rule.unwrap_or(&self.settings.defaults.failures).classify(status, report.made_by_gateway, report.deployment_missing);
         let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
         Outcome {
             router,
@@ -167,9 +168,9 @@ impl Broker {
             return None;
         }
         let failure = Failure { cause: outcome.cause, started: outcome.started, stopped: outcome.stopped };
-        let health = &mut self.routers.get_mut(place)?.health;
-        let effect = health.fail(failure, self.settings.health, now);
-        let epoch = health.epoch();
+        let router = self.routers.get_mut(place)?;
+        let effect = router.health.fail(failure, router.settings.health, now);
+        let epoch = router.health.epoch();
         match effect {
             Effect::None => return None,
             Effect::Tripped => self.tell(place, now, Change::Standing, changes),

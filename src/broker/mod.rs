@@ -10,10 +10,12 @@ mod learn;
 mod ledger;
 mod pool;
 
+use std::collections::BTreeMap;
+
 use fnv::FnvHashMap;
 use rand::Rng;
 
-pub use decision::{Decision, Pass, Route, Why};
+pub use decision::{Decision, Pass, Route};
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::Pool;
@@ -23,34 +25,53 @@ use crate::health::{self, Health};
 use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::Random;
+use crate::strategy::{Kind, Mode, NodeId, Order, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
 
 /// What one pool is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// The router that clients call.
     pub ingress: RouterPath,
-    /// The routers behind it.
-    pub routers: Vec<RouterPath>,
+    /// What stands behind it: a branch.
+    pub root: Target,
 }
 
-/// Everything that shapes decisions.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
-    /// The pools, at most one per ingress.
-    pub pools: Vec<PoolSettings>,
+/// What belongs to one router, wherever it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct RouterSettings {
     /// Which answers count as failures.
     pub failures: FailureRule,
-    /// How routers are taken out.
+    /// How it is taken out.
     pub health: health::Settings,
 }
 
-/// One router and what is known about it.
+/// Everything that shapes decisions.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The pools, at most one per ingress.
+    pub pools: Vec<PoolSettings>,
+    /// For every router that has none of its own.
+    pub defaults: RouterSettings,
+    /// For these routers.
+    pub routers: BTreeMap<RouterPath, RouterSettings>,
+}
+
+impl Settings {
+    /// One pool that spreads evenly over some routers: what the environment can say.
+    pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
+        let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
+        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+        Self { pools: vec![PoolSettings { ingress, root }], defaults, routers: BTreeMap::new() }
+    }
+}
+
+/// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
 #[derive(Debug, Clone, PartialEq)]
 struct Router {
     path: RouterPath,
+    settings: RouterSettings,
     health: Health,
     record: Record,
 }
@@ -72,7 +93,7 @@ pub struct Applied {
 }
 
 /// The broker's state.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Broker {
     settings: Settings,
     places: FnvHashMap<RouterPath, Place>,
@@ -89,6 +110,7 @@ impl Broker {
     /// A broker in which every router serves. At most 65,536 routers; what comes beyond is left out.
     pub fn new(settings: Settings) -> Self {
         let mut broker = Self {
+            settings: Settings::default(),
             places: FnvHashMap::default(),
             routers: Vec::new(),
             pools: Vec::new(),
@@ -96,26 +118,43 @@ impl Broker {
             next_return: None,
             decisions: 0,
             filter_told: false,
-            settings,
         };
-        for pool in broker.settings.pools.clone() {
-            let Ok(id) = u16::try_from(broker.pools.len()) else { break };
-            broker.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
-            let members = pool.routers.into_iter().filter_map(|path| broker.enrol(path)).collect();
-            broker.pools.push(Pool::new(pool.ingress, members));
-        }
+        broker.configure(&settings);
         broker
     }
 
-    fn enrol(&mut self, path: RouterPath) -> Option<RouterId> {
-        match self.places.get(&path) {
-            Some(Place::Router(id)) => return Some(*id),
-            Some(Place::Ingress(_)) => return None,
-            None => {}
+    /// Builds the pools anew, in one step; routers that were known keep what is known of them.
+    fn configure(&mut self, settings: &Settings) {
+        self.settings = settings.clone();
+        self.places.clear();
+        self.pools.clear();
+        let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
+        let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
+        for pool in &settings.pools {
+            let tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
+            self.pools.push(Pool::new(pool.ingress.clone(), tree));
         }
-        let id = RouterId(u16::try_from(self.routers.len()).ok()?);
+        for (id, pool) in (0_u16..).zip(&settings.pools) {
+            self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
+        }
+    }
+
+    fn enrol(&mut self, path: &RouterPath, known: &mut FnvHashMap<RouterPath, RouterId>) -> Option<RouterId> {
+        let settings = self.settings.routers.get(path).unwrap_or(&self.settings.defaults).clone();
+        let id = match known.get(path) {
+            Some(id) => {
+                self.routers.get_mut(usize::from(id.0))?.settings = settings;
+                *id
+            }
+            None => {
+                let id = RouterId(u16::try_from(self.routers.len()).ok()?);
+                let (health, record) = (Health::default(), Record::default());
+                self.routers.push(Router { path: path.clone(), settings, health, record });
+                known.insert(path.clone(), id);
+                id
+            }
+        };
         self.places.insert(path.clone(), Place::Router(id));
-        self.routers.push(Router { path, health: Health::default(), record: Record::default() });
         Some(id)
     }
 
@@ -127,7 +166,7 @@ impl Broker {
         };
         let decision = self.choose(request, rng);
         if let Decision::Route(route) = &decision {
-            self.apply(Event::Chosen(route.router), now);
+            self.apply(Event::Chosen(route.pool, route.chosen.leaf), now);
         }
         (decision, changes)
     }
@@ -137,16 +176,11 @@ impl Broker {
         let Some(Place::Ingress(id)) = self.places.get(request.path()).copied() else {
             return Decision::Pass(Pass::NotOurs);
         };
-        let Some(pool) = self.pools.get(usize::from(id.0)) else { return Decision::Pass(Pass::NotOurs) };
-        match Random::new(pool.serving(), rng).next() {
+        let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
+        match Order::new(pool.tree(), request, rng).next() {
+            Some(chosen) => Decision::Route(Route { number: self.decisions, pool: id, chosen }),
+            None if pool.tree().serves() => Decision::Pass(Pass::NothingForIt(id)),
             None => Decision::Pass(Pass::AllDisabled(id)),
-            Some(first) => Decision::Route(Route {
-                number: self.decisions,
-                pool: id,
-                router: first.router,
-                p: first.p,
-                why: Why::Random { serving: pool.serving().len(), of: pool.members().len() },
-            }),
         }
     }
 
@@ -154,19 +188,30 @@ impl Broker {
     pub fn apply(&mut self, event: Event<'_>, now: Now) -> Applied {
         let mut applied = Applied::default();
         match event {
-            Event::Chosen(router) => {
-                self.decisions = self.decisions.wrapping_add(1);
-                if let Some(router) = self.routers.get_mut(usize::from(router.0)) {
-                    router.record.chosen += 1;
-                }
-            }
+            Event::Chosen(pool, leaf) => self.count_choice(pool, leaf),
             Event::Report(report) => {
                 self.tick(now, &mut applied.changes);
                 applied.ignored = self.learn(report, now, &mut applied.changes).err();
             }
             Event::Tick => self.tick(now, &mut applied.changes),
+            Event::Configured(settings) => {
+                self.tick(now, &mut applied.changes);
+                self.configure(settings);
+                self.refresh(&mut applied.changes);
+            }
         }
         applied
+    }
+
+    fn count_choice(&mut self, pool: PoolId, leaf: NodeId) {
+        self.decisions = self.decisions.wrapping_add(1);
+        let Some(pool) = self.pools.get_mut(usize::from(pool.0)) else { return };
+        pool.advance(leaf);
+        if let Some(router) = pool.tree().router(leaf)
+            && let Some(router) = self.routers.get_mut(usize::from(router.0))
+        {
+            router.record.chosen += 1;
+        }
     }
 
     /// When time alone will change something next.
@@ -177,6 +222,11 @@ impl Broker {
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
     pub fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// One of them.
+    pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
+        self.pools.get(usize::from(pool.0))
     }
 
     /// The path of a router.
@@ -220,11 +270,13 @@ impl Broker {
             at: now,
         }));
         self.next_return = self.routers.iter().filter_map(|router| router.health.until()).min();
+        self.refresh(changes);
+    }
+
+    fn refresh(&mut self, changes: &mut Vec<Change>) {
         for pool in &mut self.pools {
-            let serves = |id: &RouterId| {
-                let router = self.routers.get(usize::from(id.0));
-                router.is_some_and(|router| router.health.standing() == Standing::Serving)
-            };
+            let router = |id: RouterId| self.routers.get(usize::from(id.0));
+            let serves = |id| router(id).is_some_and(|router| router.health.standing() == Standing::Serving);
             changes.extend(pool.refresh(serves));
         }
     }

@@ -1,22 +1,19 @@
-//! A pool: the routers behind one ingress, and which of them may serve now.
-//!
-//! The list of those that serve is derived from the routers' health, renewed when a standing changes (rare) so that a
-//! decision (frequent) only has to draw from it.
+//! A pool: the tree of targets behind one ingress, and whether anything in it may serve.
 
 use crate::event::Change;
 use crate::router::{RouterId, RouterPath};
+use crate::strategy::{NodeId, Tree};
 
-/// The routers behind one ingress.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What stands behind one ingress.
+#[derive(Debug, Clone)]
 pub struct Pool {
     ingress: RouterPath,
-    members: Vec<RouterId>,
-    serving: Vec<RouterId>,
+    tree: Tree,
 }
 
 impl Pool {
-    pub(super) fn new(ingress: RouterPath, members: Vec<RouterId>) -> Self {
-        Self { ingress, serving: members.clone(), members }
+    pub(super) const fn new(ingress: RouterPath, tree: Tree) -> Self {
+        Self { ingress, tree }
     }
 
     /// The router that clients call.
@@ -24,24 +21,23 @@ impl Pool {
         &self.ingress
     }
 
-    /// All routers, in the order of the settings.
-    pub fn members(&self) -> &[RouterId] {
-        &self.members
+    /// Its targets.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
     }
 
-    /// Those that may serve, in the order of the settings.
-    pub fn serving(&self) -> &[RouterId] {
-        &self.serving
+    /// A choice was used.
+    pub(super) fn advance(&mut self, leaf: NodeId) {
+        self.tree.advance(leaf);
     }
 
-    /// Renews the list of those that serve; a change if the pool became empty or is no longer so.
-    pub(super) fn refresh(&mut self, serves: impl Fn(&RouterId) -> bool) -> Option<Change> {
-        let was_empty = self.serving.is_empty();
-        self.serving.clear();
-        self.serving.extend(self.members.iter().copied().filter(serves));
-        match (was_empty, self.serving.is_empty()) {
-            (false, true) => Some(Change::AllDisabled(self.ingress.clone())),
-            (true, false) => Some(Change::SomeEnabled(self.ingress.clone())),
+    /// Renews who may serve; a change if the pool became empty or is no longer so.
+    pub(super) fn refresh(&mut self, serves: impl Fn(RouterId) -> bool) -> Option<Change> {
+        let served = self.tree.serves();
+        self.tree.refresh(serves);
+        match (served, self.tree.serves()) {
+            (true, false) => Some(Change::AllDisabled(self.ingress.clone())),
+            (false, true) => Some(Change::SomeEnabled(self.ingress.clone())),
             _ => None,
         }
     }

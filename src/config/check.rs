@@ -10,7 +10,7 @@ use async_nats::ServerAddr;
 use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
 use super::{Config, Fault, Resolved};
-use crate::broker::{self, PoolSettings};
+use crate::broker::{self, RouterSettings};
 use crate::nats::Secret;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
@@ -101,10 +101,14 @@ impl Check {
             }
         });
         let health = health::Settings { disabled_time: self.disabled_time() };
-        broker::Settings { pools: pool.into_iter().collect(), failures: failures.unwrap_or_default(), health }
+        let defaults = RouterSettings { failures: failures.unwrap_or_default(), health };
+        match pool {
+            Some((ingress, routers)) => broker::Settings::flat(ingress, routers, defaults),
+            None => broker::Settings { defaults, ..broker::Settings::default() },
+        }
     }
 
-    fn pool(&mut self) -> Option<PoolSettings> {
+    fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {
         let default = |place: &str, value: &str| Written { place: place.to_owned(), value: value.to_owned() };
         let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
         let ingress = ingress.unwrap_or_else(|| default("BROKER_INGRESS", INGRESS));
@@ -125,7 +129,7 @@ impl Check {
                 Ok(router) => members.push(router),
             }
         }
-        path.ok().map(|ingress| PoolSettings { ingress, routers: members })
+        path.ok().map(|ingress| (ingress, members))
     }
 
     fn disabled_time(&mut self) -> Duration {

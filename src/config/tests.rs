@@ -8,6 +8,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::Cli;
 use crate::outcome::FailureRule;
+use crate::strategy::{Kind, Target};
 use crate::telemetry::Format;
 
 fn resolve_with(variables: &[(&str, &str)], flags: &[&str]) -> Resolved {
@@ -24,15 +25,24 @@ fn faults(variables: &[(&str, &str)]) -> Vec<String> {
     resolve_with(variables, &[]).config.unwrap_err().iter().map(ToString::to_string).collect()
 }
 
+/// The routers of the first pool.
+fn routers(config: &Config) -> Vec<String> {
+    let Kind::Branch { targets, .. } = &config.broker.pools[0].root.kind else { panic!("a pool is a branch") };
+    let leaf = |target: &Target| match &target.kind {
+        Kind::Router(path) => path.to_string(),
+        Kind::Branch { .. } => panic!("only a file can nest"),
+    };
+    targets.iter().map(leaf).collect()
+}
+
 #[test]
 fn nothing_written_gives_the_documented_defaults() {
     let config = config(&[]);
     let pool = &config.broker.pools[0];
     assert_eq!(pool.ingress.as_str(), "/azure/");
-    let routers: Vec<_> = pool.routers.iter().map(|router| router.as_str()).collect();
-    assert_eq!(routers, ["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"]);
-    assert_eq!(config.broker.health.disabled_time, Duration::from_secs(600));
-    assert_eq!(config.broker.failures, FailureRule::Standard);
+    assert_eq!(routers(&config), ["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"]);
+    assert_eq!(config.broker.defaults.health.disabled_time, Duration::from_secs(600));
+    assert_eq!(config.broker.defaults.failures, FailureRule::Standard);
     assert_eq!(config.mode, Mode::Balance);
     assert_eq!((config.nats.servers[0].host(), config.nats.servers[0].port()), ("localhost", 4222));
     assert_eq!(config.nats.subject, "coburn.gl.broker");
@@ -45,7 +55,7 @@ fn nothing_written_gives_the_documented_defaults() {
 #[test]
 fn an_empty_variable_is_an_unset_one() {
     let names = super::names::KNOWN.map(|name| (name, ""));
-    assert_eq!(config(&names).broker, config(&[]).broker);
+    assert_eq!(format!("{:?}", config(&names)), format!("{:?}", config(&[])));
 }
 
 #[test]
@@ -62,9 +72,9 @@ fn what_is_written_counts() {
         ("BROKER_SUBJECT", "x.y"),
     ]);
     assert_eq!((config.nats.servers[0].host(), config.nats.servers[0].port()), ("gecholog", 4333));
-    assert_eq!(config.broker.health.disabled_time, Duration::from_secs(30));
-    assert_eq!(config.broker.pools[0].routers.len(), 2);
-    assert_eq!(config.broker.failures, FailureRule::AnyButSuccess);
+    assert_eq!(config.broker.defaults.health.disabled_time, Duration::from_secs(30));
+    assert_eq!(routers(&config), ["/a/", "/b/"]);
+    assert_eq!(config.broker.defaults.failures, FailureRule::AnyButSuccess);
     assert_eq!(config.mode, Mode::Observe);
     assert_eq!(config.http, http::Settings::Off);
     assert_eq!(config.telemetry.format, Format::Json);
@@ -74,7 +84,7 @@ fn what_is_written_counts() {
 #[test]
 fn a_flag_wins_over_a_variable_and_is_named_in_its_fault() {
     let resolved = resolve_with(&[("DISABLED_TIME", "5")], &["--disabled-time", "1"]);
-    assert_eq!(resolved.config.unwrap().broker.health.disabled_time, Duration::from_secs(60));
+    assert_eq!(resolved.config.unwrap().broker.defaults.health.disabled_time, Duration::from_secs(60));
     let resolved = resolve_with(&[("DISABLED_TIME", "5")], &["--disabled-time", "-1"]);
     assert_eq!(resolved.config.unwrap_err()[0].place, "--disabled-time");
     let resolved = resolve_with(&[], &["health", "--broker-http", "127.0.0.1:9"]);
@@ -124,7 +134,7 @@ fn minutes_that_are_none() {
         assert_eq!(resolved.config.is_ok(), bad.is_empty(), "{bad:?}");
     }
     for (good, seconds) in [("0", 0.0), ("-0", 0.0), ("0.05", 3.0), ("1e1", 600.0), (" 2 ", 120.0)] {
-        assert_eq!(config(&[("DISABLED_TIME", good)]).broker.health.disabled_time.as_secs_f64(), seconds, "{good}");
+        assert_eq!(config(&[("DISABLED_TIME", good)]).broker.defaults.health.disabled_time.as_secs_f64(), seconds, "{good}");
     }
 }
 

@@ -1,19 +1,91 @@
-//! Strategies: each turns the routers that may serve into candidates in order of preference, lazily. One file each.
+//! Strategies: each turns a branch of targets into candidates in order of preference. One file each.
 //!
 //! A strategy yields an order and not a pick: the first candidate serves this request, and whoever retries inside the same
-//! request walks on along the same order. It never asks who is healthy (it is given those who are) and remembers nothing.
+//! request walks on along the same order. It sees only the children that may serve ([`Open`]) and those it has named already
+//! (`drawn`), and names the next. It remembers nothing: whose turn it is stands in the [`Tree`], and only a choice that was
+//! used moves it.
 
-mod random;
+mod conditional;
+mod fallback;
+mod order;
+pub mod query;
+mod round_robin;
+mod sticky;
+mod tree;
+mod weighted;
 
-pub use random::Random;
+use rand::Rng;
 
-use crate::router::RouterId;
+pub use order::{Candidate, Order, Steps};
+pub use query::{Field, Query, Test};
+pub use tree::{Condition, Kind, Mode, NodeId, Target, Tree};
 
-/// One router of an order.
+use crate::request::Request;
+
+/// A child that may serve, among its siblings that may.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate {
-    /// The router.
-    pub router: RouterId,
-    /// The probability with which it was drawn at this step, between 0 and 1.
-    pub p: f64,
+pub struct Open {
+    /// Its place among all children of the branch.
+    pub child: u16,
+    /// Its share, relative to its siblings'.
+    pub weight: f64,
+    /// The sum of the weights up to and with this one.
+    pub upto: f64,
+    /// What it is hashed by: the same in every replica and however the file is ordered.
+    pub identity: u64,
+    /// How far its turn has come, in a round robin.
+    pub turn: f64,
 }
+
+/// The next child that a strategy names, and why.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Named {
+    /// Its place among all children of the branch.
+    pub child: u16,
+    /// The probability with which it was named; absent where it was neither chance nor certain.
+    pub p: Option<f64>,
+    /// Why.
+    pub note: Note,
+}
+
+/// Why a child was named, in a word; the tree knows the names that belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Drawn by weight.
+    Random,
+    /// It was its turn.
+    Turn,
+    /// The first in order that may serve.
+    First,
+    /// By the hash of a request's key.
+    Sticky,
+    /// Drawn by weight, because the request has no key.
+    NoKey,
+    /// The condition of this number holds.
+    Matched(u16),
+    /// No condition holds.
+    Default,
+}
+
+impl Mode {
+    /// The next child after those already `drawn`.
+    fn next<Q: Request, R: Rng>(&self, open: &[Open], drawn: &[u16], request: &Q, rng: &mut R) -> Option<Named> {
+        match self {
+            Self::LoadBalance => weighted::next(open, drawn, rng, Note::Random),
+            Self::RoundRobin => round_robin::next(open, drawn),
+            Self::Fallback => fallback::next(open, drawn),
+            Self::Sticky(key) => sticky::next(key, open, drawn, request, rng),
+            Self::Conditional { conditions, default } => {
+                conditional::next(conditions, *default, open, drawn, request)
+            }
+        }
+    }
+}
+
+/// Those that were not named yet.
+fn left<'a>(open: &'a [Open], drawn: &'a [u16]) -> impl Iterator<Item = &'a Open> {
+    open.iter().filter(|open| !drawn.contains(&open.child))
+}
+
+#[cfg(test)]
+mod tests;

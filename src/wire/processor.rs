@@ -3,6 +3,8 @@
 //! The gateway does not say which of them it is (GATEWAY.md 2.3). A field `egress_status_code` makes it a response,
 //! whatever its value; then it is never answered with a route.
 
+use serde_json::Value;
+
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
@@ -17,15 +19,46 @@ pub struct Message<'a> {
     pub is_response: bool,
     /// What it tells then.
     pub report: Report<'a>,
+    /// The JSON request, as it would go out.
+    pub payload: Option<Raw<'a>>,
+    headers: Option<Raw<'a>>,
 }
 
 /// A request that waits for its router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked<'a>(&'a str);
+pub struct Asked<'a> {
+    path: &'a str,
+    payload: Option<Raw<'a>>,
+    headers: Option<Raw<'a>>,
+}
 
 impl Request for Asked<'_> {
     fn path(&self) -> &str {
-        self.0
+        self.path
+    }
+
+    fn param(&self, names: &[String]) -> Option<Value> {
+        let mut found = self.payload;
+        for name in names {
+            found = found?.field(name);
+        }
+        found?.value()
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        let mut values = Vec::new();
+        // What breaks off has been refused when the message was read.
+        let _ = self.headers.map(|headers| {
+            headers.cursor().fields(|other, list| {
+                if other.eq_ignore_ascii_case(name.as_bytes()) {
+                    let list = list.raw()?.value();
+                    let texts = list.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+                    values.extend(texts.map(str::to_owned));
+                }
+                Ok(())
+            })
+        });
+        values
     }
 }
 
@@ -35,7 +68,13 @@ impl<'a> Message<'a> {
     /// # Errors
     /// What is wrong with it.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut message = Self { stamped: None, is_response: false, report: Report::empty(Source::Message) };
+        let mut message = Self {
+            stamped: None,
+            is_response: false,
+            report: Report::empty(Source::Message),
+            payload: None,
+            headers: None,
+        };
         object(bytes, |cursor| cursor.fields(|name, value| message.take(name, value)).map(drop))?;
         let report = &mut message.report;
         // Without a single header and yet a success: no upstream said that, a processor did.
@@ -49,7 +88,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// There is no path, or it is no string.
     pub fn request(&self) -> Result<Asked<'a>, Malformed> {
-        self.report.served.map(Asked).ok_or(Malformed::NoPath)
+        let path = self.report.served.ok_or(Malformed::NoPath)?;
+        Ok(Asked { path, payload: self.payload, headers: self.headers })
     }
 
     fn take(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), Broken> {
@@ -57,6 +97,11 @@ impl<'a> Message<'a> {
         match name {
             b"gl_path" => report.served = value.text()?,
             b"broker" => self.stamped = stamp::named(value)?,
+            // What goes out before what came in: an earlier processor may have changed it.
+            b"outbound_payload" => self.payload = Some(value.raw()?),
+            b"ingress_payload" => self.payload = self.payload.or(Some(value.raw()?)),
+            b"outbound_headers" => self.headers = Some(value.raw()?),
+            b"ingress_headers" => self.headers = self.headers.or(Some(value.raw()?)),
             b"inbound_status_code" => report.status = value.raw()?.status(),
             b"inbound_headers" => report.made_by_gateway = headers_are_empty(value)?,
             b"egress_headers" => report.transaction = session(value)?,

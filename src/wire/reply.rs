@@ -8,7 +8,7 @@ use crate::router::RouterPath;
 /// whichever its configuration lets us write.
 pub fn route(signature: &Signature, broker: &Broker, decision: &Decision) -> Vec<u8> {
     let Decision::Route(route) = decision else { return Vec::new() };
-    let Some(router) = broker.path(route.router) else { return Vec::new() };
+    let Some(router) = broker.path(route.router()) else { return Vec::new() };
     let mut out = Vec::with_capacity(stamp::MAX + 128);
     out.push(b'{');
     if signature.mode() == Mode::Balance {

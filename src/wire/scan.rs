@@ -6,6 +6,7 @@
 //! no UTF-8 reads as absent: no path, id or code of the gateway has either.
 
 use memchr::memchr;
+use serde_json::Value;
 
 /// Something is missing: a bracket, a quote, a colon, or the whole value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,37 @@ impl<'a> Raw<'a> {
         std::str::from_utf8(self.0).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
     }
 
+    /// The value itself, parsed. Text that is no UTF-8 has its odd characters replaced.
+    pub fn value(self) -> Option<Value> {
+        let parsed = serde_json::from_slice(self.0);
+        parsed.or_else(|_| serde_json::from_str(&String::from_utf8_lossy(self.0))).ok()
+    }
+
+    /// A field of an object; the last one, if the name stands twice.
+    pub fn field(self, name: &str) -> Option<Self> {
+        let mut found = None;
+        let quoted = serde_json::to_string(name).ok()?;
+        self.cursor()
+            .fields(|other, value| {
+                if Some(other) == quoted.as_bytes().get(1..quoted.len() - 1) {
+                    found = Some(value.raw()?);
+                }
+                Ok(())
+            })
+            .ok()?;
+        found
+    }
+
+    /// A walk into the value.
+    pub const fn cursor(self) -> Cursor<'a> {
+        Cursor { bytes: self.0, at: 0 }
+    }
+
+    /// The bytes.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The HTTP status, if it is one: 100 to 999, as the gateway takes them.
     pub fn status(self) -> Option<u16> {
         self.number().and_then(|number| u16::try_from(number).ok()).filter(|status| (100..=999).contains(status))
@@ -235,7 +267,6 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::Value;
 
     fn message(bytes: &[u8]) -> Result<Raw<'_>, Broken> {
         let mut cursor = Cursor::new(bytes);

@@ -3,7 +3,7 @@
 //! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says `would` instead of `router`, so that
 //! row 2, which knows nothing but the stamp, leaves the request alone.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 use std::io::Write as _;
 
 use super::scan::{Broken, Cursor};
@@ -56,7 +56,8 @@ impl Signature {
 /// Eight hexadecimal digits that differ when the settings do; the same in every replica.
 fn fingerprint(settings: &Settings) -> String {
     let mut hasher = fnv::FnvHasher::default();
-    settings.hash(&mut hasher);
+    // The settings hold numbers and patterns that have no hash of their own; their debug text has everything.
+    hasher.write(format!("{settings:?}").as_bytes());
     format!("{:08x}", hasher.finish() >> 32)
 }
 
@@ -65,8 +66,8 @@ fn fingerprint(settings: &Settings) -> String {
 /// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
 /// an answer costs.
 pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &Route) -> bool {
-    let Some(router) = broker.path(route.router) else { return false };
-    let Some(pool) = broker.pools().get(usize::from(route.pool.0)) else { return false };
+    let Some(router) = broker.path(route.router()) else { return false };
+    let Some(pool) = broker.pool(route.pool) else { return false };
     let start = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("{\"id\":\"");
@@ -81,14 +82,28 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &
     push(router.as_str());
     push("\",\"config\":\"");
     push(&signature.config);
-    // Millionths are finer than anybody can measure, and quicker to write than the shortest exact digits.
-    let millionths = (route.p.clamp(0.0, 1.0) * 1e6).round() as u32;
-    // Writing into a Vec cannot fail.
-    let _ = write!(out, "\",\"p\":{}.{:06},\"why\":\"", millionths / 1_000_000, millionths % 1_000_000);
-    let _ = write!(out, "{}", route.why);
-    out.truncate(start + MAX - 2);
+    push("\",");
+    if let Some(p) = route.chosen.p {
+        // Millionths are finer than anybody can measure, and quicker to write than the shortest exact digits.
+        let millionths = (p.clamp(0.0, 1.0) * 1e6).round() as u32;
+        // Writing into a Vec cannot fail.
+        let _ = write!(out, "\"p\":{}.{:06},", millionths / 1_000_000, millionths % 1_000_000);
+    }
+    out.extend_from_slice(b"\"why\":\"");
+    push_why(out, &pool.tree().why(&route.chosen.why).to_string(), start + MAX - 2);
     out.extend_from_slice(b"\"}");
     true
+}
+
+/// Appends as much of a reason as there is room for; names in it are the user's, so quotes and the like become blanks.
+fn push_why(out: &mut Vec<u8>, why: &str, end: usize) {
+    for letter in why.chars() {
+        let letter = if letter.is_control() || matches!(letter, '"' | '\\') { ' ' } else { letter };
+        if out.len() + letter.len_utf8() > end {
+            return;
+        }
+        out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    }
 }
 
 /// A number in lower-case hexadecimal digits, without the machinery of formatting.

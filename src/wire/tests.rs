@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use super::stamp::{MAX, Mode};
 use super::*;
-use crate::broker::{Broker, Decision, PoolSettings, Settings};
-use crate::health;
-use crate::outcome::{FailureRule, Report};
+use crate::broker::{Broker, Decision, RouterSettings, Settings};
+use crate::outcome::Report;
 use crate::request::Request;
 use crate::router::{MAX_PATH, RouterPath};
 use crate::time::{GatewayTime, Now};
@@ -211,8 +210,8 @@ fn the_transaction_of_a_message_is_the_session_header() {
 /// A broker with one pool of the given paths.
 fn broker(ingress: &str, routers: &[&str]) -> Broker {
     let path = |text: &str| RouterPath::parse(text).unwrap();
-    let pools = vec![PoolSettings { ingress: path(ingress), routers: routers.iter().map(|text| path(text)).collect() }];
-    Broker::new(Settings { pools, failures: FailureRule::default(), health: health::Settings::default() })
+    let routers = routers.iter().map(|text| path(text)).collect();
+    Broker::new(Settings::flat(path(ingress), routers, RouterSettings::default()))
 }
 
 fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
@@ -291,6 +290,6 @@ fn the_fingerprint_changes_with_the_settings_and_only_then() {
     assert_eq!(of(first.settings()), of(same.settings()));
     assert_ne!(of(first.settings()), of(other.settings()));
     let mut slower = first.settings().clone();
-    slower.health.disabled_time = Duration::from_secs(1);
+    slower.defaults.health.disabled_time = Duration::from_secs(1);
     assert_ne!(of(first.settings()), of(&slower));
 }

@@ -1,0 +1,88 @@
+//! The candidates of a tree for one request, lazily and depth first: all of a branch before its sibling.
+//!
+//! A router that stands in two leaves comes twice; whoever walks on skips what was tried.
+
+use rand::Rng;
+use smallvec::{SmallVec, smallvec};
+
+use super::tree::{NodeId, Tree};
+use super::{Named, Note};
+use crate::request::Request;
+use crate::router::RouterId;
+
+/// One router of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The router.
+    pub router: RouterId,
+    /// The leaf it was found at.
+    pub leaf: NodeId,
+    /// The probability with which it was drawn at this step; absent below a round robin.
+    pub p: Option<f64>,
+    /// Why: one branch after the other, from the root.
+    pub why: Steps,
+}
+
+/// The branches from the root to a leaf, each with the reason for its choice.
+pub type Steps = SmallVec<[(NodeId, Note); 4]>;
+
+/// A walk through a tree.
+#[derive(Debug)]
+pub struct Order<'a, Q, R> {
+    tree: &'a Tree,
+    request: &'a Q,
+    rng: &'a mut R,
+    path: SmallVec<[Frame; 4]>,
+}
+
+/// A branch on the way, and which of its children have been named.
+#[derive(Debug)]
+struct Frame {
+    branch: NodeId,
+    drawn: SmallVec<[u16; 4]>,
+    p: Option<f64>,
+    note: Note,
+}
+
+impl Frame {
+    const fn at(branch: NodeId, p: Option<f64>) -> Self {
+        Self { branch, drawn: SmallVec::new_const(), p, note: Note::First }
+    }
+}
+
+impl<'a, Q: Request, R: Rng> Order<'a, Q, R> {
+    /// A walk that has not begun.
+    pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
+        Self { tree, request, rng, path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+    }
+}
+
+impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
+    type Item = Candidate;
+
+    fn next(&mut self) -> Option<Candidate> {
+        loop {
+            let frame = self.path.last_mut()?;
+            let Some(branch) = self.tree.branch(frame.branch) else {
+                self.path.pop();
+                continue;
+            };
+            let Some(Named { child, p, note }) = branch.mode.next(&branch.open, &frame.drawn, self.request, self.rng)
+            else {
+                self.path.pop();
+                continue;
+            };
+            frame.drawn.push(child);
+            frame.note = note;
+            let p = frame.p.zip(p).map(|(above, here)| above * here);
+            let Some(node) = branch.children.get(usize::from(child)).copied() else { continue };
+            match self.tree.router(node) {
+                None => self.path.push(Frame::at(node, p)),
+                Some(router) => {
+                    let why = self.path.iter().map(|frame| (frame.branch, frame.note)).collect();
+                    return Some(Candidate { router, leaf: node, p, why });
+                }
+            }
+        }
+    }
+}

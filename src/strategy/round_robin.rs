@@ -1,0 +1,22 @@
+//! `round_robin`: smooth and weighted. Each gains its weight per choice, whoever is ahead is named and pays all of them
+//! back: exact over one cycle, and nobody is named twice in a row who need not be (nginx's rule, written anew).
+
+use super::{Named, Note, Open, left};
+
+pub(super) fn next(open: &[Open], drawn: &[u16]) -> Option<Named> {
+    let ahead = left(open, drawn).reduce(|best, open| {
+        if open.turn + open.weight > best.turn + best.weight { open } else { best }
+    })?;
+    Some(Named { child: ahead.child, p: None, note: Note::Turn })
+}
+
+/// Counts a choice that was used.
+pub(super) fn advance(open: &mut [Open], chosen: u16) {
+    let total: f64 = open.iter().map(|open| open.weight).sum();
+    for open in open {
+        open.turn += open.weight;
+        if open.child == chosen {
+            open.turn -= total;
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A pool's tree: branches with their strategy, leaves with their router, and which of them may serve now.
+//!
+//! The nodes stand in one list, parents before children, so that everything derived is renewed in one walk from the end.
+//! That happens when a standing changes (rare), so that a decision (frequent) only reads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::query::{Field, Query};
+use super::{Note, Open, round_robin, sticky};
+use crate::request::Patch;
+use crate::router::{RouterId, RouterPath};
+
+/// A node's place in its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(u16);
+
+impl NodeId {
+    /// The whole pool.
+    pub const ROOT: Self = Self(0);
+}
+
+/// What a user wrote: a router, or a branch over further targets.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What reasons call it, and conditions point to.
+    pub name: Option<String>,
+    /// Its share among its siblings; finite and not negative.
+    pub weight: f64,
+    /// Taken out by the user.
+    pub drained: bool,
+    /// What changes in a request that goes to this leaf, all that it inherits included; empty for a branch.
+    pub patch: Arc<Patch>,
+    /// Router or branch.
+    pub kind: Kind,
+}
+
+impl Target {
+    /// A target with nothing special about it.
+    pub fn plain(kind: Kind) -> Self {
+        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), kind }
+    }
+}
+
+/// A leaf or a branch.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A leaf.
+    Router(RouterPath),
+    /// A branch.
+    Branch {
+        /// How it chooses.
+        mode: Mode,
+        /// Among whom.
+        targets: Vec<Target>,
+    },
+}
+
+/// How a branch chooses.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// Weighted random.
+    LoadBalance,
+    /// In turn, by weight.
+    RoundRobin,
+    /// The first in order.
+    Fallback,
+    /// By the hash of a field.
+    Sticky(Field),
+    /// By conditions.
+    Conditional {
+        /// The first that holds counts.
+        conditions: Vec<Condition>,
+        /// Where requests go for which none holds.
+        default: Option<u16>,
+    },
+}
+
+/// Where requests go that fulfil a query.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// What they must fulfil.
+    pub query: Query,
+    /// The place of the target among its siblings.
+    pub then: u16,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    name: Option<String>,
+    weight: f64,
+    drained: bool,
+    patch: Arc<Patch>,
+    identity: u64,
+    /// The parent, and the place among its children.
+    parent: Option<(NodeId, u16)>,
+    kind: NodeKind,
+    serves: bool,
+}
+
+#[derive(Debug, Clone)]
+enum NodeKind {
+    Leaf(RouterId),
+    Branch(Branch),
+}
+
+/// A branch, ready to choose.
+#[derive(Debug, Clone)]
+pub(super) struct Branch {
+    pub(super) mode: Mode,
+    pub(super) children: Vec<NodeId>,
+    pub(super) open: Vec<Open>,
+}
+
+/// A pool's tree.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    nodes: Vec<Node>,
+}
+
+impl Tree {
+    /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
+    /// 65,535th node.
+    pub fn new(root: &Target, mut enrol: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
+        let mut tree = Self { nodes: Vec::new() };
+        let mut waiting = std::collections::VecDeque::from([(root, None)]);
+        while let Some((target, parent)) = waiting.pop_front() {
+            let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
+            let kind = match &target.kind {
+                Kind::Router(path) => match enrol(path) {
+                    Some(router) => NodeKind::Leaf(router),
+                    None => continue,
+                },
+                Kind::Branch { mode, targets } => {
+                    let places = (0_u16..).zip(targets);
+                    waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
+                    let children = vec![NodeId(u16::MAX); targets.len()];
+                    NodeKind::Branch(Branch { mode: mode.clone(), children, open: Vec::new() })
+                }
+            };
+            if let Some((above, place)) = parent {
+                tree.adopt(above, place, id);
+            }
+            let identity = sticky::hash(&identity(target));
+            let Target { name, weight, drained, patch, .. } = target.clone();
+            tree.nodes.push(Node { name, weight, drained, patch, identity, parent, kind, serves: true });
+        }
+        tree.refresh(|_| true);
+        tree
+    }
+
+    fn adopt(&mut self, parent: NodeId, place: u16, child: NodeId) {
+        if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(parent.0))
+            && let Some(slot) = branch.children.get_mut(usize::from(place))
+        {
+            *slot = child;
+        }
+    }
+
+    /// Renews what may serve.
+    pub fn refresh(&mut self, serves: impl Fn(RouterId) -> bool) {
+        for place in (0..self.nodes.len()).rev() {
+            let (before, after) = self.nodes.split_at_mut(place + 1);
+            let Some(node) = before.last_mut() else { continue };
+            let able = match &mut node.kind {
+                NodeKind::Leaf(router) => serves(*router),
+                NodeKind::Branch(branch) => {
+                    branch.refresh(|id| after.get(usize::from(id.0).checked_sub(place + 1)?));
+                    !branch.open.is_empty()
+                }
+            };
+            node.serves = able && !node.drained;
+        }
+    }
+
+    /// Whether anything may serve.
+    pub fn serves(&self) -> bool {
+        self.nodes.first().is_some_and(|root| root.serves)
+    }
+
+    /// A choice was used: whoever takes turns goes on.
+    pub fn advance(&mut self, leaf: NodeId) {
+        let mut at = self.node(leaf).and_then(|node| node.parent);
+        while let Some((id, place)) = at {
+            let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
+            at = node.parent;
+            if let NodeKind::Branch(Branch { mode: Mode::RoundRobin, open, .. }) = &mut node.kind {
+                round_robin::advance(open, place);
+            }
+        }
+    }
+
+    /// All leaves' routers, in the order of the tree; one may come twice.
+    pub fn routers(&self) -> impl Iterator<Item = RouterId> {
+        self.nodes.iter().filter_map(|node| match node.kind {
+            NodeKind::Leaf(router) => Some(router),
+            NodeKind::Branch(_) => None,
+        })
+    }
+
+    /// What changes in a request that goes to a leaf.
+    pub fn patch(&self, leaf: NodeId) -> Option<&Patch> {
+        self.node(leaf).map(|node| &*node.patch)
+    }
+
+    /// The reasons of some steps, in a few words each.
+    pub const fn why<'a>(&'a self, steps: &'a [(NodeId, Note)]) -> Told<'a> {
+        Told { tree: self, steps }
+    }
+
+    pub(super) fn branch(&self, id: NodeId) -> Option<&Branch> {
+        match &self.node(id)?.kind {
+            NodeKind::Branch(branch) => Some(branch),
+            NodeKind::Leaf(_) => None,
+        }
+    }
+
+    /// The router of a leaf.
+    pub fn router(&self, id: NodeId) -> Option<RouterId> {
+        match self.node(id)?.kind {
+            NodeKind::Leaf(router) => Some(router),
+            NodeKind::Branch(_) => None,
+        }
+    }
+
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(usize::from(id.0))
+    }
+}
+
+impl Branch {
+    /// Lists those children that may serve. Who stays keeps its turn, who comes back begins anew, so that nobody jumps.
+    fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) {
+        let weighs = matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_));
+        let mut before = std::mem::take(&mut self.open).into_iter().peekable();
+        let mut upto = 0.0;
+        for (child, id) in (0_u16..).zip(&self.children) {
+            let Some(node) = node(*id).filter(|node| node.serves && (!weighs || node.weight > 0.0)) else { continue };
+            upto += node.weight;
+            while before.next_if(|open| open.child < child).is_some() {}
+            let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
+            self.open.push(Open { child, weight: node.weight, upto, identity: node.identity, turn });
+        }
+    }
+}
+
+/// Steps, as they are told: each branch by its name, and why it named whom it named.
+#[derive(Debug)]
+pub struct Told<'a> {
+    tree: &'a Tree,
+    steps: &'a [(NodeId, Note)],
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (branch, note)) in self.steps.iter().enumerate() {
+            if number > 0 {
+                f.write_str("; ")?;
+            }
+            self.step(f, *branch, *note)?;
+        }
+        Ok(())
+    }
+}
+
+impl Told<'_> {
+    fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, note: Note) -> fmt::Result {
+        let Some(node) = self.tree.node(branch) else { return Ok(()) };
+        let NodeKind::Branch(Branch { mode, children, open }) = &node.kind else { return Ok(()) };
+        if let Some(name) = &node.name {
+            write!(f, "{name}: ")?;
+        }
+        let (serving, of) = (open.len(), children.len());
+        match (note, mode) {
+            (Note::Random, _) => write!(f, "random, {serving} of {of} serve"),
+            (Note::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),
+            (Note::First, _) => write!(f, "first in order, {serving} of {of} serve"),
+            (Note::Sticky, Mode::Sticky(field)) => write!(f, "sticky by {field}"),
+            (Note::NoKey, Mode::Sticky(field)) => write!(f, "no {field}: random, {serving} of {of} serve"),
+            (Note::Matched(number), Mode::Conditional { conditions, .. }) => {
+                let condition = conditions.get(usize::from(number));
+                let fields = condition.map(|condition| condition.query.fields()).unwrap_or_default();
+                let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+                write!(f, "condition {} on {}", number + 1, fields.join(", "))
+            }
+            (Note::Default, _) => f.write_str("no condition holds: default"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a target is hashed by: its name, else its router, else all that stands in it.
+fn identity(target: &Target) -> String {
+    match (&target.name, &target.kind) {
+        (Some(name), _) => name.clone(),
+        (None, Kind::Router(path)) => path.to_string(),
+        (None, Kind::Branch { targets, .. }) => targets.iter().map(|target| identity(target) + ",").collect(),
+    }
+}

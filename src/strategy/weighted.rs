@@ -1,0 +1,35 @@
+//! `loadbalance`: weighted random. What cannot serve gives its share to the others in proportion.
+//!
+//! The first draw, the one that nearly every request needs, is a search in the running sums; later ones walk along those
+//! that are left.
+
+use rand::{Rng, RngExt};
+
+use super::{Named, Note, Open, left};
+
+pub(super) fn next<R: Rng>(open: &[Open], drawn: &[u16], rng: &mut R, note: Note) -> Option<Named> {
+    let (chosen, total) = if drawn.is_empty() { first(open, rng)? } else { later(open, drawn, rng)? };
+    Some(Named { child: chosen.child, p: Some(chosen.weight / total), note })
+}
+
+fn first<'a, R: Rng>(open: &'a [Open], rng: &mut R) -> Option<(&'a Open, f64)> {
+    let last = open.last()?;
+    let mark = rng.random::<f64>() * last.upto;
+    // Rounding may put the mark on the very end.
+    let chosen = open.get(open.partition_point(|open| open.upto <= mark)).unwrap_or(last);
+    Some((chosen, last.upto))
+}
+
+fn later<'a, R: Rng>(open: &'a [Open], drawn: &'a [u16], rng: &mut R) -> Option<(&'a Open, f64)> {
+    let total: f64 = left(open, drawn).map(|open| open.weight).sum();
+    let mut mark = rng.random::<f64>() * total;
+    let mut last = None;
+    for open in left(open, drawn) {
+        last = Some(open);
+        if mark < open.weight {
+            break;
+        }
+        mark -= open.weight;
+    }
+    last.map(|open| (open, total))
+}
