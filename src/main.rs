@@ -2,27 +2,28 @@
 //!
 //! 0: ended as asked. 1: could not start, or is not healthy. 2: the settings are wrong; all faults are on the standard error.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use gecholog_broker::cli::{self, Cli, Command};
 use gecholog_broker::config::{self, Config, Sources};
-use gecholog_broker::{app, telemetry};
+use gecholog_broker::{app, http, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let resolved = config::resolve(Sources::new(std::env::vars_os(), cli.flags));
+    let sources = Sources::new(std::env::vars_os(), cli.flags);
+    match cli.command {
+        Some(Command::Health { ready }) => return config::http_of(sources).map_or_else(wrong, |http| report(&http, ready)),
+        Some(Command::Schema) => return print(&config::file::shape::schema()),
+        Some(Command::Run) | None => {}
+    }
+    let resolved = config::resolve(sources);
     let config = match resolved.config {
         Ok(config) => config,
-        Err(faults) => {
-            complain(&faults);
-            return ExitCode::from(2);
-        }
+        Err(faults) => return wrong(faults),
     };
-    if let Some(Command::Health { ready }) = cli.command {
-        return report(&config, ready);
-    }
     telemetry::init(&config.telemetry);
     for warning in resolved.warnings {
         tracing::warn!("{warning}");
@@ -37,16 +38,25 @@ fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stderr, reason = "the command line's own output; nothing logs yet")]
-fn complain(faults: &[config::Fault]) {
+fn wrong(faults: Vec<config::Fault>) -> ExitCode {
     eprintln!("broker cannot start, {} to mend:", if faults.len() == 1 { "one thing" } else { "several things" });
     for fault in faults {
         eprintln!("  {fault}");
     }
+    ExitCode::from(2)
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever reads may have read enough and gone away.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
-fn report(config: &Config, ready: bool) -> ExitCode {
-    let asked = match config.http.ask() {
+fn report(http: &http::Settings, ready: bool) -> ExitCode {
+    let asked = match http.ask() {
         Some(address) => cli::ask(address, ready),
         None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is nobody to ask")),
     };

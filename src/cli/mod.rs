@@ -1,4 +1,5 @@
-//! The command line: `broker` or `broker run` runs the broker, `broker health` asks a running one.
+//! The command line: `broker` or `broker run` runs the broker, `broker health` asks a running one, `broker schema` tells
+//! editors what a pools file may say.
 //!
 //! Every switch is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes.
 
@@ -36,4 +37,6 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Print the JSON Schema of the pools file (--config), for editors
+    Schema,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::ServerAddr;
 
+use super::file::PoolsFile;
 use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
 use super::{Config, Fault, Resolved};
@@ -38,18 +39,29 @@ pub fn resolve(sources: Sources) -> Resolved {
             None => {}
         }
     }
-    let broker = check.broker();
+    let (broker, pools) = check.broker();
     let mode =
         check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
     let nats = check.nats();
     let http = check.http();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, mode: mode.unwrap_or_default(), nats, http, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, telemetry })
     } else {
         Err(check.faults)
     };
     Resolved { config, warnings }
+}
+
+/// Where the broker of this machine listens: all that is needed to ask it, so that nothing else that is wrong by now, such as
+/// a pools file in the middle of being written, makes a running broker look ill.
+///
+/// # Errors
+/// What is wrong with the address.
+pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
+    let mut check = Check { sources, faults: Vec::new() };
+    let http = check.http();
+    if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
 }
 
 struct Check {
@@ -60,9 +72,8 @@ struct Check {
 impl Check {
     /// What was written for a switch; a flag wins over a variable.
     fn get(&self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<Written> {
-        let flag = || format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
         let written = |raw: &Raw, place: String| field(raw).clone().map(|value| Written { place, value });
-        written(&self.sources.flags, flag()).or_else(|| written(&self.sources.environment, name.to_owned()))
+        written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
     }
 
     fn fault(&mut self, written: &Written, problem: impl Into<String>) {
@@ -90,8 +101,29 @@ impl Check {
         chosen.map(|(_, choice)| *choice)
     }
 
-    fn broker(&mut self) -> broker::Settings {
-        let pool = self.pool();
+    fn broker(&mut self) -> (broker::Settings, Option<PoolsFile>) {
+        let defaults = self.defaults();
+        let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
+            return match self.pool() {
+                Some((ingress, routers)) => (broker::Settings::flat(ingress, routers, defaults), None),
+                None => (broker::Settings { defaults, ..broker::Settings::default() }, None),
+            };
+        };
+        let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
+        let routers = self.get("BROKER_ROUTERS", |raw| &raw.broker_routers);
+        for other in ingress.into_iter().chain(routers) {
+            self.fault(&other, format!("{} is set too, and its file names the pools: give one of them", written.place));
+        }
+        let file = PoolsFile { path: written.value.into(), defaults };
+        let settings = file.load().unwrap_or_else(|faults| {
+            self.faults.extend(faults);
+            broker::Settings::default()
+        });
+        (settings, Some(file))
+    }
+
+    /// What holds for routers of which nothing else is said.
+    fn defaults(&mut self) -> RouterSettings {
         let failures = self.get("BROKER_FAILURE_STATUS", |raw| &raw.broker_failure_status);
         let failures = failures.map(|written| match FailureRule::parse(&written.value) {
             Ok(rule) => rule,
@@ -101,11 +133,7 @@ impl Check {
             }
         });
         let health = health::Settings { disabled_time: self.disabled_time() };
-        let defaults = RouterSettings { failures: failures.unwrap_or_default(), health };
-        match pool {
-            Some((ingress, routers)) => broker::Settings::flat(ingress, routers, defaults),
-            None => broker::Settings { defaults, ..broker::Settings::default() },
-        }
+        RouterSettings { failures: failures.unwrap_or_default(), health }
     }
 
     fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {

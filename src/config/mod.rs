@@ -2,12 +2,14 @@
 //!
 //! Two stages. [`Raw`] mirrors what was written and judges nothing; [`resolve`] builds the settings that the other rooms own
 //! and reports every fault at once, each with its place and what would be right. A secret is never shown, not even a wrong one.
+//! The pools may stand in a file of their own ([`file`]), which is read again while the broker runs.
 
 mod check;
+pub mod file;
 mod names;
 mod raw;
 
-pub use check::resolve;
+pub use check::{http_of, resolve};
 pub use raw::{Raw, Sources};
 
 use std::fmt;
@@ -20,6 +22,8 @@ use crate::{broker, http, nats, telemetry};
 pub struct Config {
     /// What shapes decisions.
     pub broker: broker::Settings,
+    /// The file that says so, if it does; to be read again when it changes.
+    pub pools: Option<file::PoolsFile>,
     /// Whether our answers change anything.
     pub mode: Mode,
     /// Where the bus is.
@@ -33,7 +37,7 @@ pub struct Config {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The variable or flag.
+    /// The variable or flag; or file, line, column and the path in it.
     pub place: String,
     /// What was written there, unless it is secret.
     pub value: Option<String>,

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 17] = [
+pub(super) const KNOWN: [&str; 18] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -14,6 +14,7 @@ pub(super) const KNOWN: [&str; 17] = [
     "NATS_CREDS",
     "NATS_CA",
     "DISABLED_TIME",
+    "BROKER_CONFIG",
     "BROKER_INGRESS",
     "BROKER_ROUTERS",
     "BROKER_SUBJECT",
@@ -25,6 +26,14 @@ pub(super) const KNOWN: [&str; 17] = [
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];
+
+/// The flag of a variable: the same with dashes, but the one that everybody guesses for the pools file.
+pub(super) fn flag(name: &str) -> String {
+    match name {
+        "BROKER_CONFIG" => "--config".to_owned(),
+        _ => format!("--{}", name.to_ascii_lowercase().replace('_', "-")),
+    }
+}
 
 /// At so many single-letter edits a name is a misspelling and not another name.
 const EDITS: usize = 2;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::Fault;
 
-/// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes.
+/// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes, but for
+/// `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Args)]
 pub struct Raw {
     #[arg(skip)]
@@ -34,6 +35,9 @@ pub struct Raw {
     /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
     #[arg(long, global = true, value_name = "MINUTES", allow_hyphen_values = true)]
     pub(super) disabled_time: Option<String>,
+    /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool from the two below]
+    #[arg(long = "config", global = true, value_name = "FILE")]
+    pub(super) broker_config: Option<String>,
     /// Router that clients call and that is balanced [default: /azure/]
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) broker_ingress: Option<String>,

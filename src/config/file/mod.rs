@@ -1,0 +1,129 @@
+//! The pools file: JSON, with comments if one likes, to [`broker::Settings`].
+//!
+//! Read through a tree with positions and not through serde, which stops at the first fault: every fault is told at once,
+//! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the
+//! JSON Schema that editors read; tests hold the two together.
+
+mod health;
+mod pools;
+mod query;
+mod reader;
+pub mod shape;
+mod strategy;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use super::Fault;
+use crate::broker::{RouterSettings, Settings};
+use reader::{Item, Reader};
+
+/// The largest file, in bytes.
+pub const LARGEST: u64 = 4 << 20;
+/// The most pools and targets of one file; the core counts them with 16 bits.
+pub const MOST_TARGETS: usize = 65_000;
+/// How deep lists of targets, and queries, may be nested.
+pub const DEEPEST: usize = 16;
+
+/// What JSON has, comments and a comma too many: what people and editors write into configuration files.
+const FORM: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// The file that holds the pools, and what it leaves to the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// For what it leaves out.
+    pub defaults: RouterSettings,
+}
+
+impl PoolsFile {
+    /// Reads the file as it is now.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Settings, Vec<Fault>> {
+        load(&self.path, &self.defaults)
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path, defaults: &RouterSettings) -> Result<Settings, Vec<Fault>> {
+    read(path, &content(path).map_err(|fault| vec![fault])?, defaults)
+}
+
+/// The bytes of a file, if it is not too large.
+///
+/// # Errors
+/// It cannot be read, or is larger than [`LARGEST`].
+pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    match opened {
+        Err(error) => Err(whole(path, format!("cannot read the file: {error}"))),
+        Ok(length) if length as u64 > LARGEST => {
+            Err(whole(path, format!("is larger than {} MB, the most that a pools file may have", LARGEST >> 20)))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+/// Reads the bytes of a file; its path is only for telling where faults are.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<Settings, Vec<Fault>> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => return Err(vec![whole(path, format!("is no text in UTF-8 from byte {}", error.valid_up_to()))]),
+    };
+    let name = path.display().to_string();
+    let mut reader = Reader::new(&name, text);
+    let settings = match parse_to_ast(text, &CollectOptions::default(), &FORM) {
+        Ok(parsed) => parsed.value.map(|value| {
+            let file = Item::root(&value);
+            reader.duplicates(&file);
+            pools::read(&mut reader, &file, defaults)
+        }),
+        Err(error) => {
+            reader.syntax(error.range().start, format!("is no JSON: {}", lower(&error.kind().to_string())));
+            None
+        }
+    };
+    let faults = reader.faults();
+    match settings {
+        Some(settings) if faults.is_empty() => Ok(settings),
+        None if faults.is_empty() => Err(vec![whole(path, "is empty; it must hold {\"pools\": [...]}".to_owned())]),
+        _ => Err(faults),
+    }
+}
+
+fn whole(path: &Path, problem: String) -> Fault {
+    Fault { place: path.display().to_string(), value: None, problem }
+}
+
+/// A sentence of the parser's as the end of one of ours.
+fn lower(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! Pools and their targets: the tree of a file becomes the tree that the core walks.
+//!
+//! What stands above a target holds below it: `override_params` and `model_map` field by field, `health` setting by setting,
+//! the nearest each time. A target that cannot be read is left out only to go on reading: its fault keeps the file from use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::health::{Health, Routers};
+use super::reader::{Item, Place, Reader};
+use super::{DEEPEST, MOST_TARGETS, strategy};
+use crate::broker::{PoolSettings, RouterSettings, Settings};
+use crate::request::Patch;
+use crate::router::RouterPath;
+use crate::strategy::{Kind, Mode, Target};
+
+/// The keys of the file.
+pub(super) const FILE_KEYS: [&str; 3] = ["$schema", "pools", "health"];
+/// The keys of a pool.
+pub(super) const POOL_KEYS: [&str; 4] = ["ingress", "strategy", "targets", "health"];
+/// The keys of a target.
+pub(super) const TARGET_KEYS: [&str; 9] = [
+    "name",
+    "router",
+    "strategy",
+    "targets",
+    "weight",
+    "drained",
+    "override_params",
+    "model_map",
+    "health",
+];
+/// The longest name of a target, in characters: it must fit into reasons and stamps.
+const LONGEST_NAME: usize = 80;
+
+/// What holds for the targets below.
+#[derive(Debug, Clone, Default)]
+struct Above {
+    ingress: Option<RouterPath>,
+    /// How many lists of targets stand around these.
+    depth: usize,
+    patch: Arc<Patch>,
+    health: Health,
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Pools {
+    ingresses: HashMap<RouterPath, Place>,
+    routers: Routers,
+    /// Pools and targets.
+    nodes: usize,
+}
+
+/// The whole file. What comes of it counts only if the reader found no fault.
+pub(super) fn read(reader: &mut Reader<'_>, file: &Item<'_>, defaults: &RouterSettings) -> Settings {
+    if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
+        return Settings::default();
+    }
+    if let Some(schema) = file.get("$schema") {
+        reader.text(&schema);
+    }
+    let defaults = Health::default().below(reader, file.get("health")).settings(defaults);
+    let mut pools = Pools::default();
+    let mut settings = Settings::default();
+    match file.get("pools") {
+        None => reader.lack(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
+        Some(list) => {
+            if reader.list(&list, "pools") {
+                settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool)).collect();
+            }
+        }
+    }
+    settings.routers = pools.routers.settings(&defaults);
+    settings.defaults = defaults;
+    settings
+}
+
+impl Pools {
+    fn pool(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PoolSettings> {
+        if !self.room(reader, item) || !reader.object(item, &POOL_KEYS, "{\"ingress\": \"/azure/\", \"targets\": [...]}") {
+            return None;
+        }
+        let ingress = self.ingress(reader, item);
+        let health = Health::default().below(reader, item.get("health"));
+        let above = Above { ingress: ingress.clone(), health, ..Above::default() };
+        let (mode, targets) = self.branch(reader, item, &above)?;
+        Some(PoolSettings { ingress: ingress?, root: Target::plain(Kind::Branch { mode, targets }) })
+    }
+
+    fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
+        let Some(item) = pool.get("ingress") else {
+            reader.lack(pool, "needs an \"ingress\": the router that clients call, such as /azure/");
+            return None;
+        };
+        let path = router(reader, &item)?;
+        if let Some(first) = self.ingresses.get(&path) {
+            let first = reader.tell(first);
+            reader.fault(&item, format!("has a pool already: {first}"));
+            return None;
+        }
+        self.ingresses.insert(path.clone(), item.place());
+        Some(path)
+    }
+
+    /// The strategy and the targets of a pool or a branch.
+    fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<(Mode, Vec<Target>)> {
+        let Some(list) = item.get("targets") else {
+            reader.lack(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
+            return None;
+        };
+        if above.depth == DEEPEST {
+            reader.lack(&list, format!("is nested deeper than {DEEPEST} levels"));
+            return None;
+        }
+        if !reader.list(&list, "targets") {
+            return None;
+        }
+        let above = Above { depth: above.depth + 1, ..above.clone() };
+        let targets: Vec<_> = list.elements().map(|target| self.target(reader, &target, &above)).collect();
+        let elements: Vec<_> = list.elements().collect();
+        let names: Vec<_> = elements.iter().map(name).collect();
+        let mode = strategy::read(reader, item.get("strategy"), &names);
+        unique(reader, &elements, &names);
+        let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
+        if !targets.iter().map(|target| target.weight).sum::<f64>().is_finite() {
+            reader.lack(&list, "has weights whose sum is no number any more: write smaller ones");
+        }
+        Some((mode?, targets))
+    }
+
+    fn target(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Target> {
+        if !self.room(reader, item) || !reader.object(item, &TARGET_KEYS, "{\"router\": \"/azure/gpt4/\"}") {
+            return None;
+        }
+        let name = item.get("name").and_then(|name| label(reader, &name));
+        let weight = item.get("weight").map_or(Some(1.0), |weight| reader.amount(&weight, "a number"));
+        let drained = item.get("drained").map_or(Some(false), |drained| reader.flag(&drained));
+        let patch = patch(reader, item, &above.patch);
+        let health = above.health.below(reader, item.get("health"));
+        let above = Above { patch, health, ..above.clone() };
+        let kind = self.kind(reader, item, &above);
+        let kind = kind?;
+        let patch = if matches!(kind, Kind::Router(_)) { above.patch } else { Arc::default() };
+        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, kind })
+    }
+
+    fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Kind> {
+        match (item.get("router"), item.get("targets")) {
+            (Some(router), None) => {
+                if let Some(strategy) = item.get("strategy") {
+                    reader.key_fault(&strategy, "belongs to a branch with \"targets\", and this is a router");
+                }
+                self.leaf(reader, &router, above).map(Kind::Router)
+            }
+            (None, Some(_)) => {
+                self.branch(reader, item, above).map(|(mode, targets)| Kind::Branch { mode, targets })
+            }
+            (Some(router), Some(targets)) => {
+                self.leaf(reader, &router, above);
+                self.branch(reader, item, above);
+                reader.key_fault(&targets, "stands beside \"router\": a target is either a router or a branch");
+                None
+            }
+            (None, None) => {
+                reader.lack(item, "needs a \"router\", such as /azure/gpt4/, or a \"strategy\" over \"targets\"");
+                None
+            }
+        }
+    }
+
+    fn leaf(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<RouterPath> {
+        let path = router(reader, item)?;
+        if above.ingress.as_ref() == Some(&path) {
+            reader.fault(item, "is the ingress of this pool itself: name the routers behind it");
+        }
+        self.routers.add(reader, &path, &above.health);
+        Some(path)
+    }
+
+    /// Whether there is room for one more; the first without says so.
+    fn room(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> bool {
+        self.nodes += 1;
+        if self.nodes == MOST_TARGETS + 1 {
+            reader.lack(item, format!("is one more than the {MOST_TARGETS} pools and targets that a file may have"));
+        }
+        self.nodes <= MOST_TARGETS
+    }
+}
+
+fn router(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RouterPath> {
+    let text = reader.text(item)?;
+    match RouterPath::parse(text) {
+        Ok(path) => Some(path),
+        Err(fault) => {
+            reader.fault(item, fault.to_string());
+            None
+        }
+    }
+}
+
+fn label<'p>(reader: &mut Reader<'_>, item: &Item<'p>) -> Option<&'p str> {
+    let name = reader.word(item)?;
+    if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        reader.fault(item, format!("must be a name of at most {LONGEST_NAME} characters in one line"));
+    }
+    Some(name)
+}
+
+/// The name of a target, judged elsewhere.
+fn name<'p>(target: &'p Item<'p>) -> Option<&'p str> {
+    let name = target.get("name")?;
+    name.value.as_string_lit().map(|name| &*name.value)
+}
+
+fn unique(reader: &mut Reader<'_>, targets: &[Item<'_>], names: &[Option<&str>]) {
+    let mut first = HashMap::new();
+    for (target, name) in targets.iter().zip(names) {
+        let (Some(name), Some(item)) = (name, target.get("name")) else { continue };
+        match first.get(name) {
+            None => drop(first.insert(*name, item.place())),
+            Some(place) => {
+                let place = reader.tell(place);
+                reader.fault(&item, format!("is the name of another target of this branch: {place}"));
+            }
+        }
+    }
+}
+
+/// What changes in a request, all that it inherits included.
+fn patch(reader: &mut Reader<'_>, target: &Item<'_>, above: &Arc<Patch>) -> Arc<Patch> {
+    let (merge, model_map) = (target.get("override_params"), target.get("model_map"));
+    if merge.is_none() && model_map.is_none() {
+        return Arc::clone(above);
+    }
+    let mut patch = Patch::clone(above);
+    if let Some(merge) = merge
+        && reader.map(&merge, "{\"max_tokens\": 200}")
+    {
+        patch.merge.extend(reader.json_map(&merge).unwrap_or_default());
+    }
+    if let Some(map) = model_map
+        && reader.map(&map, "{\"gpt-4\": \"gpt4\"}")
+    {
+        for (name, item) in map.fields() {
+            if let Some(model) = reader.word(&item) {
+                patch.model_map.insert(name.to_owned(), model.to_owned());
+            }
+        }
+    }
+    Arc::new(patch)
+}

@@ -1,0 +1,335 @@
+//! A JSON document with positions, and the list of everything that is wrong with it.
+//!
+//! An [`Item`] is a value and the way to it, so that a fault can say where it is without anybody having kept track. Reading
+//! goes on after a fault: whoever asks for a number and finds none gets `None`, and the fault is on the list already.
+
+use std::fmt;
+
+use jsonc_parser::ast::Value;
+use jsonc_parser::common::Ranged;
+
+use crate::config::Fault;
+
+/// So many faults are told one by one; nobody reads more, and each costs a walk through its line.
+const TOLD: usize = 100;
+/// So many characters of a value are shown.
+const SHOWN: usize = 60;
+/// At so many single-letter edits a word is a misspelling and not another word.
+const EDITS: usize = 2;
+
+/// A value in the document, and the way to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'p> {
+    /// The value itself.
+    pub(super) value: &'p Value<'p>,
+    path: Path<'p>,
+    /// Where its key stands, if it has one.
+    key: Option<usize>,
+}
+
+/// The way to a value, as a list from the value up.
+#[derive(Debug, Clone, Copy)]
+enum Path<'p> {
+    Root,
+    Key(&'p Path<'p>, &'p str),
+    Element(&'p Path<'p>, usize),
+}
+
+/// Where a value stands, told once and kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    offset: usize,
+    path: String,
+}
+
+/// Tells what is wrong with a document, and where.
+#[derive(Debug)]
+pub(super) struct Reader<'s> {
+    name: &'s str,
+    text: &'s str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    found: Vec<(usize, Fault)>,
+    untold: usize,
+}
+
+impl<'p> Item<'p> {
+    /// The whole document.
+    pub(super) const fn root(value: &'p Value<'p>) -> Self {
+        Self { value, path: Path::Root, key: None }
+    }
+
+    /// The fields of an object with their names; none of anything else.
+    pub(super) fn fields(&'p self) -> impl Iterator<Item = (&'p str, Item<'p>)> {
+        let properties = self.value.as_object().map(|object| &object.properties[..]).unwrap_or_default();
+        properties.iter().map(|property| {
+            let name = property.name.as_str();
+            let key = Some(property.range.start);
+            (name, Item { value: &property.value, path: Path::Key(&self.path, name), key })
+        })
+    }
+
+    /// The elements of a list; none of anything else.
+    pub(super) fn elements(&'p self) -> impl Iterator<Item = Item<'p>> {
+        let elements = self.value.as_array().map(|list| &list.elements[..]).unwrap_or_default();
+        let item = |(place, value)| Item { value, path: Path::Element(&self.path, place), key: None };
+        elements.iter().enumerate().map(item)
+    }
+
+    /// A field of an object.
+    pub(super) fn get(&'p self, name: &str) -> Option<Item<'p>> {
+        self.fields().find(|(other, _)| *other == name).map(|(_, item)| item)
+    }
+
+    /// Where it stands.
+    pub(super) fn place(&self) -> Place {
+        Place { offset: self.value.start(), path: self.path.to_string() }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self.value {
+            Value::StringLit(_) => "a text",
+            Value::NumberLit(_) => "a number",
+            Value::BooleanLit(_) => "true or false",
+            Value::Object(_) => "an object",
+            Value::Array(_) => "a list",
+            Value::NullKeyword(_) => "null",
+        }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Element(parent, place) => write!(f, "{parent}[{place}]"),
+            Self::Key(parent, name) => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
+                match parent {
+                    _ if name.is_empty() || !name.chars().all(plain) => write!(f, "{parent}[{:?}]", shorten(name)),
+                    Path::Root => write!(f, "{name}"),
+                    _ => write!(f, "{parent}.{name}"),
+                }
+            }
+        }
+    }
+}
+
+impl<'s> Reader<'s> {
+    /// A reader of a text, that found nothing yet; `name` is what the file is called in faults.
+    pub(super) fn new(name: &'s str, text: &'s str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { name, text, lines: std::iter::once(0).chain(breaks).collect(), found: Vec::new(), untold: 0 }
+    }
+
+    /// Everything that was found, in the order of the text.
+    pub(super) fn faults(mut self) -> Vec<Fault> {
+        self.found.sort_by_key(|(offset, _)| *offset);
+        let mut faults: Vec<Fault> = self.found.into_iter().map(|(_, fault)| fault).collect();
+        if self.untold > 0 {
+            let problem = format!("has {} faults more, which are told when these are mended", self.untold);
+            faults.push(Fault { place: self.name.to_owned(), value: None, problem });
+        }
+        faults
+    }
+
+    /// Where something stands, for a person: `broker.json:12:7 pools[0].targets[1].weight`.
+    pub(super) fn tell(&self, place: &Place) -> String {
+        if self.found.len() == TOLD {
+            // Nobody will read it, and a long line takes long to count.
+            return String::new();
+        }
+        let line = self.lines.partition_point(|start| *start <= place.offset).saturating_sub(1);
+        let start = self.lines.get(line).copied().unwrap_or_default();
+        let column = self.text.get(start..place.offset).unwrap_or_default().chars().count() + 1;
+        let gap = if place.path.is_empty() { "" } else { " " };
+        format!("{}:{}:{column}{gap}{}", self.name, line + 1, place.path)
+    }
+
+    /// Something is wrong with a value.
+    pub(super) fn fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
+        let value = match item.value {
+            Value::StringLit(text) => shorten(&text.value),
+            other => shorten(other.text(self.text)),
+        };
+        self.push(&item.place(), Some(value), problem.into());
+    }
+
+    /// Something is wrong with a key, or the key with the place where it stands.
+    pub(super) fn key_fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
+        let offset = item.key.unwrap_or_else(|| item.value.start());
+        self.push(&Place { offset, ..item.place() }, None, problem.into());
+    }
+
+    /// Something is missing, or wrong between several values.
+    pub(super) fn lack(&mut self, item: &Item<'_>, problem: impl Into<String>) {
+        self.push(&item.place(), None, problem.into());
+    }
+
+    /// Something is wrong at a place that was kept.
+    pub(super) fn push(&mut self, place: &Place, value: Option<String>, problem: String) {
+        if self.found.len() == TOLD {
+            self.untold += 1;
+            return;
+        }
+        let fault = Fault { place: self.tell(place), value, problem };
+        self.found.push((place.offset, fault));
+    }
+
+    /// Something is wrong with the text itself, from this byte on.
+    pub(super) fn syntax(&mut self, offset: usize, problem: String) {
+        self.push(&Place { offset, path: String::new() }, None, problem);
+    }
+
+    fn must_be(&mut self, item: &Item<'_>, wanted: &str) {
+        self.fault(item, format!("must be {wanted}, and is {}", item.kind()));
+    }
+
+    /// A text.
+    pub(super) fn text<'p>(&mut self, item: &Item<'p>) -> Option<&'p str> {
+        let text = item.value.as_string_lit();
+        if text.is_none() {
+            self.must_be(item, "a text");
+        }
+        text.map(|text| &*text.value)
+    }
+
+    /// A text with something in it.
+    pub(super) fn word<'p>(&mut self, item: &Item<'p>) -> Option<&'p str> {
+        let word = self.text(item)?;
+        if word.is_empty() {
+            self.fault(item, "must not be empty");
+        }
+        Some(word).filter(|word| !word.is_empty())
+    }
+
+    /// A number that is finite and not negative; `wanted` says what for.
+    pub(super) fn amount(&mut self, item: &Item<'_>, wanted: &str) -> Option<f64> {
+        let Some(literal) = item.value.as_number_lit() else {
+            self.must_be(item, wanted);
+            return None;
+        };
+        let number = serde_json::from_str::<f64>(literal.value).ok().filter(|number| *number >= 0.0);
+        if number.is_none() {
+            self.fault(item, format!("must be {wanted}, finite and not negative"));
+        }
+        number
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, item: &Item<'_>) -> Option<bool> {
+        let flag = item.value.as_boolean_lit().map(|flag| flag.value);
+        if flag.is_none() {
+            self.must_be(item, "true or false");
+        }
+        flag
+    }
+
+    /// Whether it is a list with something in it; `of` says of what.
+    pub(super) fn list(&mut self, item: &Item<'_>, of: &str) -> bool {
+        match item.value.as_array() {
+            None => self.must_be(item, &format!("a list of {of}")),
+            Some(list) if list.elements.is_empty() => self.fault(item, format!("is empty; it must hold {of}")),
+            Some(_) => return true,
+        }
+        false
+    }
+
+    /// Whether it is an object.
+    pub(super) fn map(&mut self, item: &Item<'_>, like: &str) -> bool {
+        let is = item.value.as_object().is_some();
+        if !is {
+            self.must_be(item, &format!("an object such as {like}"));
+        }
+        is
+    }
+
+    /// Whether it is an object; keys that are not among those known are faults.
+    pub(super) fn object(&mut self, item: &Item<'_>, known: &[&str], like: &str) -> bool {
+        let is = self.map(item, like);
+        for (name, field) in item.fields().filter(|(name, _)| !known.contains(name)) {
+            let problem = match (foreign(name), nearest(name, known)) {
+                (Some(instead), _) => format!("no such key; {instead}"),
+                (None, Some(near)) => format!("no such key; did you mean {near}?"),
+                (None, None) => format!("no such key; there are {}", known.join(", ")),
+            };
+            self.key_fault(&field, problem);
+        }
+        is
+    }
+
+    /// Any value, as JSON.
+    pub(super) fn json(&mut self, item: &Item<'_>) -> Option<serde_json::Value> {
+        Some(match item.value {
+            Value::StringLit(text) => serde_json::Value::String(text.value.clone().into_owned()),
+            Value::BooleanLit(flag) => serde_json::Value::Bool(flag.value),
+            Value::NullKeyword(_) => serde_json::Value::Null,
+            Value::NumberLit(number) => match serde_json::from_str(number.value) {
+                Ok(number) => number,
+                Err(_) => {
+                    self.fault(item, "must be a number that JSON can write, such as 200 or 0.7");
+                    return None;
+                }
+            },
+            Value::Array(_) => {
+                let elements: Vec<_> = item.elements().map(|element| self.json(&element)).collect();
+                serde_json::Value::Array(elements.into_iter().collect::<Option<_>>()?)
+            }
+            Value::Object(_) => serde_json::Value::Object(self.json_map(item)?),
+        })
+    }
+
+    /// An object, as JSON.
+    pub(super) fn json_map(&mut self, item: &Item<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let fields: Vec<_> = item.fields().map(|(name, field)| Some((name.to_owned(), self.json(&field)?))).collect();
+        fields.into_iter().collect()
+    }
+
+    /// Every key that an object has twice: readers disagree on which of the two counts.
+    pub(super) fn duplicates(&mut self, item: &Item<'_>) {
+        let mut seen = std::collections::HashSet::new();
+        for (name, field) in item.fields() {
+            if !seen.insert(name) {
+                self.key_fault(&field, "stands here a second time: which of them counts?");
+            }
+            self.duplicates(&field);
+        }
+        for element in item.elements() {
+            self.duplicates(&element);
+        }
+    }
+}
+
+/// The known word that was probably meant.
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let lower = word.to_ascii_lowercase();
+    let length = lower.chars().count();
+    // A text of another length is no misspelling, and a long one would take long to compare.
+    let near = known.iter().filter(|known| known.len().abs_diff(length) <= EDITS);
+    let (edits, near) = near.map(|known| (strsim::osa_distance(&lower, known), *known)).min()?;
+    (edits <= EDITS && edits < length).then_some(near)
+}
+
+/// What stands here for a key that other gateways' configurations have.
+fn foreign(name: &str) -> Option<&'static str> {
+    match name {
+        "provider" | "virtual_key" | "virtualKey" | "api_key" | "apiKey" => {
+            Some("providers and keys are the gateway's: name one of its routers with \"router\"")
+        }
+        "on_status_codes" => Some("which answers count as failures is said by \"failure_status\" in \"health\""),
+        "retry" => Some("a call that failed is answered with its error; the next one goes elsewhere"),
+        "sticky" => Some("it is a mode: {\"mode\": \"sticky\", \"key\": \"headers.X-User\"}"),
+        _ => None,
+    }
+}
+
+/// The beginning of a text, in one line.
+pub(super) fn shorten(text: &str) -> String {
+    let end = text.char_indices().nth(SHOWN * 4).map_or(text.len(), |(at, _)| at);
+    let words: Vec<_> = text.get(..end).unwrap_or(text).split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or(&line)),
+        None => line,
+    }
+}

@@ -1,0 +1,297 @@
+//! The pools file as types: what its JSON Schema is made of. Their comments are what an editor shows.
+//!
+//! The broker reads the file through `reader`, which knows positions and goes on after a fault; nothing here is read when
+//! it runs. Tests keep both the same: the keys, and every example.
+
+use std::collections::BTreeMap;
+
+use schemars::transform::transform_subschemas;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The JSON Schema of the file, as text.
+pub fn schema() -> String {
+    let mut schema = schema_for!(PoolsFile);
+    no_nulls(&mut schema);
+    // Printing a value that is JSON already cannot fail.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+/// What may be left out may not be `null` instead: a null is more often a template that found nothing than a wish.
+fn no_nulls(schema: &mut Schema) {
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for field in fields.into_iter().flat_map(|fields| fields.values_mut()).filter_map(Value::as_object_mut) {
+        if let Some(kinds) = field.get_mut("type").and_then(Value::as_array_mut) {
+            kinds.retain(|kind| kind != "null");
+            if let [kind] = &kinds[..] {
+                let kind = kind.clone();
+                field.insert("type".to_owned(), kind);
+            }
+        }
+        let either = field.get("anyOf").and_then(Value::as_array);
+        let meant = either.and_then(|either| either.iter().find_map(|one| one.get("$ref"))).cloned();
+        if let Some(meant) = meant {
+            field.remove("anyOf");
+            field.insert("$ref".to_owned(), meant);
+        }
+    }
+    transform_subschemas(&mut no_nulls, schema);
+}
+
+/// What stands behind each router that clients of the gateway call. Read by `broker --config FILE`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolsFile {
+    /// Where editors find this schema; the broker does not read it.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    /// The pools, one per ingress.
+    #[schemars(length(min = 1))]
+    pub pools: Vec<Pool>,
+    /// For every router that nothing nearer says otherwise.
+    pub health: Option<Health>,
+}
+
+/// What stands behind one ingress.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The router that clients call, such as /azure/.
+    #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
+    pub ingress: String,
+    /// How the pool chooses among its targets.
+    pub strategy: Option<Strategy>,
+    /// The targets; their order counts for `fallback`.
+    #[schemars(length(min = 1))]
+    pub targets: Vec<Target>,
+    /// For the routers of this pool.
+    pub health: Option<Health>,
+}
+
+/// A router, or a branch: a strategy over further targets.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "oneOf" = [{"required": ["router"], "properties": {"strategy": false}}, {"required": ["targets"]}]
+))]
+pub struct Target {
+    /// What reasons call it, and conditions point to; no two targets of one branch share it.
+    #[schemars(length(min = 1, max = 80))]
+    pub name: Option<String>,
+    /// The gateway's router that serves it, such as /azure/gpt4/.
+    #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
+    pub router: Option<String>,
+    /// How the branch chooses among its targets.
+    pub strategy: Option<Strategy>,
+    /// The targets of the branch, nested at most 16 deep.
+    #[schemars(length(min = 1))]
+    pub targets: Option<Vec<Target>>,
+    /// Its share among its siblings, relative to theirs; 0 receives nothing. Counts for loadbalance, round_robin and sticky.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0))]
+    pub weight: f64,
+    /// True takes it out until you take it back.
+    #[serde(default)]
+    pub drained: bool,
+    /// Fields that are set in the JSON request on its way to this target; null removes one. A branch's hold for all below
+    /// it, and the nearest wins.
+    pub override_params: Option<Map<String, Value>>,
+    /// New names for the request's field `model`, by the old ones; names that are not here pass. A branch's hold for all
+    /// below it, and the nearest wins.
+    pub model_map: Option<BTreeMap<String, Word>>,
+    /// For the routers at or below this target.
+    pub health: Option<Health>,
+}
+
+/// A text with something in it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Word(#[schemars(length(min = 1))] pub String);
+
+/// How a branch chooses among its targets.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    {
+        "if": {"required": ["mode"], "properties": {"mode": {"const": "sticky"}}},
+        "then": {"required": ["key"]},
+        "else": {"properties": {"key": false}},
+    },
+    {
+        "if": {"required": ["mode"], "properties": {"mode": {"const": "conditional"}}},
+        "then": {"required": ["conditions"]},
+        "else": {"properties": {"conditions": false, "default": false}},
+    },
+]))]
+pub struct Strategy {
+    /// The rule; without one: loadbalance.
+    #[serde(default)]
+    pub mode: Mode,
+    /// For sticky: the field of the request that decides, such as headers.X-User, params.user, or session.
+    #[schemars(regex(pattern = r"^(session|params(\.[^.]+)+|headers\.[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"))]
+    pub key: Option<String>,
+    /// For conditional: the first whose query the request fulfils counts.
+    #[schemars(length(min = 1))]
+    pub conditions: Option<Vec<Condition>>,
+    /// For conditional: the name of the target for requests that fulfil none.
+    pub default: Option<String>,
+}
+
+/// A rule by which a branch chooses.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// At random, by weight.
+    #[default]
+    #[serde(rename = "loadbalance")]
+    LoadBalance,
+    /// In turn, by weight: exact over one cycle.
+    RoundRobin,
+    /// The first that may serve, in the order of the list. The call that fails is answered with its error; the next one
+    /// goes to the next target.
+    Fallback,
+    /// The same key to the same target, by weight, as long as that may serve.
+    Sticky,
+    /// By conditions on the request.
+    Conditional,
+}
+
+/// Where requests go that fulfil a query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// What they must fulfil.
+    pub query: Query,
+    /// The name of a target of this branch.
+    pub then: String,
+}
+
+/// Fields and what they must fulfil, all of them: {"params.model": "gpt-4", "headers.x-tier": {"$in": ["gold"]}}.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend(
+    "minProperties" = 1,
+    "propertyNames" = {
+        "pattern": r"^(\$and|\$or|\$not|path|session|params(\.[^.]+)+|headers\.[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"
+    },
+))]
+pub struct Query {
+    /// All of these.
+    #[serde(rename = "$and")]
+    #[schemars(length(min = 1))]
+    pub and: Option<Vec<Query>>,
+    /// At least one of these.
+    #[serde(rename = "$or")]
+    #[schemars(length(min = 1))]
+    pub or: Option<Vec<Query>>,
+    /// Not this.
+    #[serde(rename = "$not")]
+    pub not: Option<Box<Query>>,
+    /// `params.<name>`, `headers.<Name>`, `path` or `session`.
+    #[serde(flatten)]
+    pub fields: BTreeMap<String, Tests>,
+}
+
+/// A value that the field must equal, or tests that must all hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Tests {
+    /// Equal to this text.
+    Text(String),
+    /// Equal to this number.
+    Number(f64),
+    /// True or false.
+    Flag(bool),
+    /// Null.
+    Null(()),
+    /// All of these.
+    Operators(Operators),
+}
+
+/// Tests of one field, all of which must hold. A missing field passes only $ne and $nin; values of another type never pass.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Operators {
+    /// Equal.
+    #[serde(rename = "$eq", default, deserialize_with = "some")]
+    pub eq: Option<Value>,
+    /// Not equal.
+    #[serde(rename = "$ne", default, deserialize_with = "some")]
+    pub ne: Option<Value>,
+    /// Greater.
+    #[serde(rename = "$gt")]
+    pub gt: Option<Ordered>,
+    /// Greater or equal.
+    #[serde(rename = "$gte")]
+    pub gte: Option<Ordered>,
+    /// Less.
+    #[serde(rename = "$lt")]
+    pub lt: Option<Ordered>,
+    /// Less or equal.
+    #[serde(rename = "$lte")]
+    pub lte: Option<Ordered>,
+    /// One of these.
+    #[serde(rename = "$in")]
+    #[schemars(length(min = 1))]
+    pub within: Option<Vec<Value>>,
+    /// None of these.
+    #[serde(rename = "$nin")]
+    #[schemars(length(min = 1))]
+    pub without: Option<Vec<Value>>,
+    /// A text in which this regular expression is found.
+    #[serde(rename = "$regex")]
+    pub regex: Option<String>,
+}
+
+/// A value that has an order.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Ordered {
+    /// Numbers by value.
+    Number(f64),
+    /// Texts by their letters.
+    Text(String),
+}
+
+/// What takes a router out, and for how long. It belongs to the router: the nearest that is said wins, and two places must
+/// not give one router different settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Minutes that a failing router is left out; 0 never takes it out. Without: DISABLED_TIME, else 10.
+    #[schemars(range(min = 0))]
+    pub disabled_time: Option<f64>,
+    /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx, and a 404 that says that the
+    /// deployment does not exist.
+    pub failure_status: Option<Statuses>,
+}
+
+/// Statuses, ranges (500-599) and classes (5xx).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Statuses {
+    /// Separated by commas, or `any` for everything but 2xx.
+    Text(String),
+    /// One by one.
+    List(#[schemars(length(min = 1))] Vec<Status>),
+}
+
+/// A status, a range or a class.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Status {
+    /// A status.
+    Code(#[schemars(range(min = 100, max = 999))] u16),
+    /// A status, a range or a class.
+    Text(String),
+}
+
+const fn one() -> f64 {
+    1.0
+}
+
+/// A value that is there, `null` too.
+fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}

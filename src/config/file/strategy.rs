@@ -1,0 +1,127 @@
+//! `strategy`: how a branch chooses among its targets.
+
+use super::query;
+use super::reader::{Item, Reader, nearest};
+use crate::strategy::{Condition, Mode};
+
+/// The keys of `strategy`.
+pub(super) const KEYS: [&str; 4] = ["mode", "key", "conditions", "default"];
+/// The keys of a condition.
+pub(super) const CONDITION_KEYS: [&str; 2] = ["query", "then"];
+/// The modes.
+pub(super) const MODES: [&str; 5] = ["loadbalance", "round_robin", "fallback", "sticky", "conditional"];
+
+/// The names of a branch's targets, each at its target's place.
+pub(super) type Names<'n> = [Option<&'n str>];
+
+/// The strategy of a branch; without one: `loadbalance`.
+pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Names<'_>) -> Option<Mode> {
+    let Some(item) = item else { return Some(Mode::LoadBalance) };
+    if !reader.object(&item, &KEYS, "{\"mode\": \"fallback\"}") {
+        return None;
+    }
+    let mode = match item.get("mode") {
+        None => "loadbalance",
+        Some(mode) => reader.text(&mode).and_then(|text| known(reader, &mode, text))?,
+    };
+    belongs(reader, &item, mode);
+    match mode {
+        "round_robin" => Some(Mode::RoundRobin),
+        "fallback" => Some(Mode::Fallback),
+        "sticky" => sticky(reader, &item),
+        "conditional" => conditional(reader, &item, names),
+        _ => Some(Mode::LoadBalance),
+    }
+}
+
+fn known<'m>(reader: &mut Reader<'_>, item: &Item<'_>, mode: &'m str) -> Option<&'m str> {
+    if MODES.contains(&mode) {
+        return Some(mode);
+    }
+    let problem = match nearest(mode, &MODES) {
+        Some(near) => format!("no such mode; did you mean {near}?"),
+        None if mode == "single" => "no such mode; a branch with one target needs none".to_owned(),
+        None => format!("no such mode; there are {}", MODES.join(", ")),
+    };
+    reader.fault(item, problem);
+    None
+}
+
+/// What another mode asks for would silently do nothing here.
+fn belongs(reader: &mut Reader<'_>, item: &Item<'_>, mode: &str) {
+    for (name, field) in item.fields() {
+        let of = match name {
+            "key" => "sticky",
+            "conditions" | "default" => "conditional",
+            _ => continue,
+        };
+        if of != mode {
+            reader.key_fault(&field, format!("belongs to the mode {of}, and this is {mode}"));
+        }
+    }
+}
+
+fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Mode> {
+    match item.get("key") {
+        Some(key) => query::key(reader, &key).map(Mode::Sticky),
+        None => {
+            reader.lack(item, "needs a \"key\", such as headers.X-User, params.user or session");
+            None
+        }
+    }
+}
+
+fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Mode> {
+    let default = item.get("default").map(|default| target(reader, &default, names));
+    let Some(list) = item.get("conditions") else {
+        reader.lack(item, "needs \"conditions\": [{\"query\": {...}, \"then\": \"<name of a target>\"}]");
+        return None;
+    };
+    if !reader.list(&list, "conditions, each with a query and a then") {
+        return None;
+    }
+    let conditions: Vec<_> = list.elements().map(|element| condition(reader, &element, names)).collect();
+    let conditions = conditions.into_iter().collect::<Option<_>>()?;
+    let default = match default {
+        Some(target) => Some(target?),
+        None => None,
+    };
+    Some(Mode::Conditional { conditions, default })
+}
+
+fn condition(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Condition> {
+    if !reader.object(item, &CONDITION_KEYS, "{\"query\": {\"params.model\": \"gpt-4\"}, \"then\": \"big\"}") {
+        return None;
+    }
+    let query = match item.get("query") {
+        Some(query) => query::read(reader, &query),
+        None => {
+            reader.lack(item, "needs a \"query\"");
+            None
+        }
+    };
+    let then = match item.get("then") {
+        Some(then) => target(reader, &then, names),
+        None => {
+            reader.lack(item, "needs a \"then\", the name of a target of this branch");
+            None
+        }
+    };
+    Some(Condition { query: query?, then: then? })
+}
+
+/// The place of the target that is named.
+fn target(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<u16> {
+    let name = reader.text(item)?;
+    let place = names.iter().position(|other| *other == Some(name)).and_then(|place| u16::try_from(place).ok());
+    if place.is_none() {
+        let names: Vec<_> = names.iter().copied().flatten().collect();
+        let problem = match nearest(name, &names) {
+            Some(near) => format!("no target of this branch has this \"name\"; did you mean {near}?"),
+            None if names.is_empty() => "no target of this branch has a \"name\"".to_owned(),
+            None => format!("no target of this branch has this \"name\"; there are {}", names.join(", ")),
+        };
+        reader.fault(item, problem);
+    }
+    place
+}
