@@ -20,3 +20,17 @@ pub(super) fn advance(open: &mut [Open], chosen: u16) {
         }
     }
 }
+
+/// Somebody left or came, and the weights had the sum `before`: turns are brought to the new sum, and to a mean of zero, so
+/// that those that stay go on in their order and nobody jumps.
+pub(super) fn settle(open: &mut [Open], before: f64) {
+    let total: f64 = open.iter().map(|open| open.weight).sum();
+    if before <= 0.0 || total <= 0.0 {
+        return;
+    }
+    let scale = total / before;
+    let sum: f64 = open.iter().map(|open| open.turn * scale).sum();
+    for open in open {
+        open.turn = open.turn * scale - sum * open.weight / total;
+    }
+}

@@ -229,9 +229,10 @@ impl Tree {
 }
 
 impl Branch {
-    /// Lists those children that may serve. Who stays keeps its turn, who comes back begins anew, so that nobody jumps.
+    /// Lists those children that may serve. Who stays keeps its turn, who comes back begins in the middle.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) {
         let weighs = matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_));
+        let total = self.open.last().map_or(0.0, |open| open.upto);
         let mut before = std::mem::take(&mut self.open).into_iter().peekable();
         let mut upto = 0.0;
         for (child, id) in (0_u16..).zip(&self.children) {
@@ -241,6 +242,7 @@ impl Branch {
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
             self.open.push(Open { child, weight: node.weight, upto, identity: node.identity, turn });
         }
+        round_robin::settle(&mut self.open, total);
     }
 }
 

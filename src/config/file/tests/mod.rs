@@ -1,1 +1,24 @@
 //! What a pools file becomes, and what is said when it cannot be used.
+
+mod examples;
+mod faults;
+mod resolved;
+
+use std::path::Path;
+
+use super::read;
+use crate::broker::{RouterSettings, Settings};
+
+fn resolve(text: &str) -> Settings {
+    match read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()) {
+        Ok(settings) => settings,
+        Err(faults) => panic!("{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>()),
+    }
+}
+
+fn faults(text: &str) -> Vec<String> {
+    match read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()) {
+        Ok(settings) => panic!("{text}\npasses as {settings:?}"),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
