@@ -39,7 +39,7 @@ pub fn processor(data: &[u8]) {
     let mut broker = broker();
     let signature = Signature::new("fuzz", broker.settings(), Mode::Balance);
     let (decision, _) = broker.decide(&request, Now::from_nanos(1), &mut SmallRng::seed_from_u64(1));
-    let answer = reply::route(&signature, &broker, &decision);
+    let answer = reply::route(&signature, &broker, &decision, request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert!(matches!(answer["gl_path"].as_str(), Some("/azure/gpt4/" | "/azure/dud/")));
@@ -50,7 +50,7 @@ pub fn processor(data: &[u8]) {
 /// Row 2: an answer is nothing, or a path that the gateway could have.
 pub fn row_2(data: &[u8]) {
     let Ok(message) = Message::read(data) else { return };
-    let answer = reply::apply(message.stamped);
+    let answer = reply::apply(&message);
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         let path = answer["gl_path"].as_str().expect("a path");

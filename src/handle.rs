@@ -14,8 +14,8 @@ use crate::broker::{Applied, Broker, Decision, Pass};
 use crate::clock::Clock;
 use crate::event::{Change, Event, Ignored};
 use crate::outcome::Report;
-use crate::request::Request;
 use crate::time::Now;
+use crate::wire::processor::Asked;
 use crate::wire::{Signature, reply};
 
 /// A way to the one broker of this process.
@@ -54,12 +54,12 @@ impl Handle {
     }
 
     /// The answer to a request, in bytes: the router with its stamp, or nothing.
-    pub fn answer(&self, request: &impl Request) -> Vec<u8> {
+    pub fn answer(&self, request: &Asked<'_>) -> Vec<u8> {
         let now = self.now();
         let mut state = self.lock();
         let State { broker, rng } = &mut *state;
         let (decision, changes) = broker.decide(request, now, rng);
-        let answer = reply::route(&self.0.signature, broker, &decision);
+        let answer = reply::route(&self.0.signature, broker, &decision, request.body());
         drop(state);
         self.tell(&changes);
         match decision {

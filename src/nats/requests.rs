@@ -151,7 +151,7 @@ impl Answers {
 
     fn answer_message(&self, message: &Message<'_>) -> Result<Vec<u8>, Malformed> {
         match self.subject {
-            Subject::Apply => Ok(reply::apply(message.stamped)),
+            Subject::Apply => Ok(reply::apply(message)),
             Subject::Decide if !message.is_response => Ok(self.handle.answer(&message.request()?)),
             Subject::Decide | Subject::Outcome => {
                 if let Some(ignored) = self.handle.learn(&message.report) {

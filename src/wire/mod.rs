@@ -5,6 +5,7 @@
 //! all is a value too ([`Malformed`]), never a panic.
 
 pub mod log_entry;
+pub mod patch;
 pub mod processor;
 pub mod reply;
 pub mod scan;

@@ -21,6 +21,8 @@ pub struct Message<'a> {
     pub report: Report<'a>,
     /// The JSON request, as it would go out.
     pub payload: Option<Raw<'a>>,
+    /// What the target changes in it, as row 2 sees it.
+    pub patch: Option<Raw<'a>>,
     headers: Option<Raw<'a>>,
 }
 
@@ -30,6 +32,13 @@ pub struct Asked<'a> {
     path: &'a str,
     payload: Option<Raw<'a>>,
     headers: Option<Raw<'a>>,
+}
+
+impl<'a> Asked<'a> {
+    /// The JSON request, if the gateway's configuration lets us see it.
+    pub const fn body(&self) -> Option<Raw<'a>> {
+        self.payload
+    }
 }
 
 impl Request for Asked<'_> {
@@ -73,6 +82,7 @@ impl<'a> Message<'a> {
             is_response: false,
             report: Report::empty(Source::Message),
             payload: None,
+            patch: None,
             headers: None,
         };
         object(bytes, |cursor| cursor.fields(|name, value| message.take(name, value)).map(drop))?;
@@ -102,6 +112,7 @@ impl<'a> Message<'a> {
             b"ingress_payload" => self.payload = self.payload.or(Some(value.raw()?)),
             b"outbound_headers" => self.headers = Some(value.raw()?),
             b"ingress_headers" => self.headers = self.headers.or(Some(value.raw()?)),
+            b"broker_patch" => self.patch = Some(value.raw()?),
             b"inbound_status_code" => report.status = value.raw()?.status(),
             b"inbound_headers" => report.made_by_gateway = headers_are_empty(value)?,
             b"egress_headers" => report.transaction = session(value)?,

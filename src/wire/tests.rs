@@ -219,7 +219,7 @@ fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
     let mut rng = SmallRng::seed_from_u64(3);
     let (decision, _) = broker.decide(&ingress, Now::from_nanos(1), &mut rng);
     assert!(matches!(decision, Decision::Route(_)));
-    serde_json::from_slice(&reply::route(&signature, broker, &decision)).unwrap()
+    serde_json::from_slice(&reply::route(&signature, broker, &decision, None)).unwrap()
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn observe_mode_says_would_and_changes_nothing() {
     assert_eq!(answer.get("gl_path"), None);
     assert_eq!((answer["broker"].get("router"), &answer["broker"]["would"]), (None, &json!("/azure/gpt4/")));
     let row_2 = serde_json::to_vec(&answer).unwrap();
-    assert_eq!(reply::apply(Message::read(&row_2).unwrap().stamped), b"");
+    assert_eq!(reply::apply(&Message::read(&row_2).unwrap()), b"");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn row_2_answers_from_the_message_alone() {
         (b"{\"broker\":{\"router\":\"/x\\\"/\"}}", b""),
     ] {
         let read = Message::read(message).unwrap();
-        assert_eq!(reply::apply(read.stamped), answer, "{:?}", String::from_utf8_lossy(message));
+        assert_eq!(reply::apply(&read), answer, "{:?}", String::from_utf8_lossy(message));
     }
 }
 

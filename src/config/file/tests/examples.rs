@@ -1,0 +1,105 @@
+//! The examples work, and the schema that is committed says the same as the reader.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use jsonc_parser::parse_to_ast;
+use serde_json::Value;
+
+use super::super::reader::{Item, Reader};
+use super::super::{FORM, health, load, pools, query, shape, strategy};
+use crate::broker::{Decision, RouterSettings};
+
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
+
+fn examples() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pools");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// A file as serde sees it.
+fn plain(text: &str) -> Value {
+    let parsed = parse_to_ast(text, &Default::default(), &FORM).unwrap();
+    Reader::new("broker.json", text).json(&Item::root(&parsed.value.unwrap())).unwrap()
+}
+
+#[test]
+fn every_example_loads_and_routes_and_says_what_it_is() {
+    let files = examples();
+    assert!(files.len() >= 10);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("// "), "{} begins with what it is", file.display());
+        let settings = load(&file, &RouterSettings::default());
+        let settings = settings.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()));
+        let broker = crate::broker::Broker::new(settings.clone());
+        for pool in &settings.pools {
+            let decision = broker.choose(&pool.ingress.as_str(), &mut rand::rng());
+            assert!(matches!(decision, Decision::Route(_)), "{}: {} routes", file.display(), pool.ingress);
+        }
+    }
+}
+
+#[test]
+fn every_example_is_shown_in_the_documents() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
+    for file in examples() {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(page.contains(name), "docs/configuration.md does not name {name}");
+    }
+}
+
+#[test]
+fn the_types_read_what_the_reader_reads() {
+    for file in examples() {
+        let text = fs::read_to_string(&file).unwrap();
+        let read = serde_json::from_value::<shape::PoolsFile>(plain(&text));
+        assert!(read.is_ok(), "{}: {read:?}", file.display());
+    }
+    for bad in [
+        "{}",
+        r#"{"pools": [], "pool": []}"#,
+        r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/", "weigth": 1}]}]}"#,
+        r#"{"pools": [{"ingress": "/in/", "strategy": {"mode": "random"}, "targets": [{"router": "/a/"}]}]}"#,
+        r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/", "model_map": {"a": 1}}]}]}"#,
+        r#"{"health": {"disabled_time": "10"}, "pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#,
+    ] {
+        super::faults(bad);
+        assert!(serde_json::from_value::<shape::PoolsFile>(plain(bad)).is_err(), "{bad}");
+    }
+}
+
+/// Run `cargo run -- schema > broker.schema.json` when this fails because the format grew.
+#[test]
+fn the_committed_schema_is_true() {
+    assert_eq!(fs::read_to_string(COMMITTED).unwrap(), shape::schema());
+}
+
+#[test]
+fn the_schema_knows_the_keys_that_the_reader_knows() {
+    let schema: Value = serde_json::from_str(&shape::schema()).unwrap();
+    let of = |properties: &Value| properties.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(of(&schema["properties"]), keys(&pools::FILE_KEYS));
+    for (name, known) in [
+        ("Pool", &pools::POOL_KEYS[..]),
+        ("Target", &pools::TARGET_KEYS),
+        ("Strategy", &strategy::KEYS),
+        ("Condition", &strategy::CONDITION_KEYS),
+        ("Query", &query::AROUND),
+        ("Operators", &query::INSIDE),
+        ("Health", &health::KEYS),
+    ] {
+        let defined = &schema["$defs"][name];
+        assert_eq!(of(&defined["properties"]), keys(known), "{name}");
+        let closed = defined["additionalProperties"] == Value::Bool(false);
+        assert!(closed || name == "Query", "{name} takes no other keys");
+    }
+    let modes = schema["$defs"]["Mode"]["oneOf"].as_array().unwrap();
+    let modes: BTreeSet<_> = modes.iter().map(|mode| mode["const"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(modes, keys(&strategy::MODES));
+    assert!(!shape::schema().contains("\"null\"\n      ]"), "what may be left out may not be null");
+}

@@ -1,0 +1,185 @@
+//! What a good file becomes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{faults, read, resolve};
+use crate::broker::{RouterSettings, Settings};
+use crate::health;
+use crate::outcome::FailureRule;
+use crate::request::{Patch, Request};
+use crate::router::RouterPath;
+use crate::strategy::{Field, Kind, Mode, Target};
+
+fn branch(target: &Target) -> (&Mode, &[Target]) {
+    let Kind::Branch { mode, targets } = &target.kind else { panic!("a branch") };
+    (mode, targets)
+}
+
+fn leaf(target: &Target) -> &str {
+    let Kind::Router(path) = &target.kind else { panic!("a router") };
+    path.as_str()
+}
+
+fn patch(target: &Target) -> serde_json::Value {
+    let Patch { merge, model_map } = &*target.patch;
+    json!([merge, model_map])
+}
+
+fn settings_of(settings: &Settings, router: &str) -> RouterSettings {
+    let path = RouterPath::parse(router).unwrap();
+    settings.routers.get(&path).unwrap_or(&settings.defaults).clone()
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let settings = resolve(r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#);
+    let pool = &settings.pools[0];
+    assert_eq!(pool.ingress.as_str(), "/in/");
+    let (mode, targets) = branch(&pool.root);
+    assert!(matches!(mode, Mode::LoadBalance));
+    let target = &targets[0];
+    assert_eq!((leaf(target), &target.name, target.weight, target.drained), ("/a/", &None, 1.0, false));
+    assert!(target.patch.is_empty());
+    assert_eq!(settings.defaults, RouterSettings::default());
+    assert!(settings.routers.is_empty());
+}
+
+#[test]
+fn comments_commas_and_a_byte_order_mark_are_welcome() {
+    let text = "\u{feff}/* pools */ {\"pools\": [ // one\n {\"ingress\": \"/in/\", \"targets\": [{\"router\": \"/a/\",},],},],}";
+    assert_eq!(resolve(text).pools.len(), 1);
+}
+
+#[test]
+fn what_is_written_counts() {
+    let settings = resolve(
+        r#"{"$schema": "./broker.schema.json", "pools": [
+            {"ingress": "/in/", "strategy": {"mode": "fallback"}, "targets": [
+                {"router": "/a/", "weight": 0.9, "drained": true},
+                {"name": "turns", "weight": 0, "strategy": {"mode": "round_robin"}, "targets": [{"router": "/a/"}]},
+                {"strategy": {"mode": "sticky", "key": "headers.X-User"}, "targets": [{"router": "/b/"}]},
+                {"strategy": {"mode": "loadbalance"}, "targets": [{"router": "/b/"}]}
+            ]},
+            {"ingress": "/on/", "targets": [{"router": "/in/"}]}
+        ]}"#,
+    );
+    let (mode, targets) = branch(&settings.pools[0].root);
+    assert!(matches!(mode, Mode::Fallback));
+    assert_eq!((targets[0].weight, targets[0].drained), (0.9, true));
+    assert_eq!((targets[1].weight, targets[1].name.as_deref()), (0.0, Some("turns")));
+    assert!(matches!(branch(&targets[1]).0, Mode::RoundRobin));
+    assert!(matches!(branch(&targets[2]).0, Mode::Sticky(Field::Header(name)) if name == "X-User"));
+    assert!(matches!(branch(&targets[3]).0, Mode::LoadBalance));
+    assert_eq!(settings.pools[1].ingress.as_str(), "/on/");
+}
+
+#[test]
+fn conditions_point_to_places() {
+    let settings = resolve(
+        r#"{"pools": [{"ingress": "/in/", "strategy": {"mode": "conditional", "default": "c", "conditions": [
+            {"query": {"params.model": "gpt-4"}, "then": "b"},
+            {"query": {"params.n": {"$gte": 1, "$lt": 5}, "headers.x-tier": {"$in": ["gold", "silver"]}}, "then": "c"},
+            {"query": {"$or": [{"path": {"$regex": "^/out"}}, {"$not": {"params.stop": {"$ne": ["a", null]}}}]}, "then": "b"}
+        ]}, "targets": [{"router": "/a/"}, {"name": "b", "router": "/b/"}, {"name": "c", "router": "/c/"}]}]}"#,
+    );
+    let (Mode::Conditional { conditions, default }, _) = branch(&settings.pools[0].root) else { panic!("conditional") };
+    assert_eq!(*default, Some(2));
+    assert_eq!(conditions.iter().map(|condition| condition.then).collect::<Vec<_>>(), [1, 2, 1]);
+    let holds = |number: usize, body: serde_json::Value| conditions[number].query.holds(&Body(body));
+    assert!(holds(0, json!({"model": "gpt-4"})) && !holds(0, json!({"model": "gpt-5"})) && !holds(0, json!({})));
+    assert!(holds(1, json!({"n": 4})) && !holds(1, json!({"n": 5})) && !holds(1, json!({"n": 0})));
+    assert!(holds(2, json!({"stop": ["a", null]})) && !holds(2, json!({"stop": ["a"]})) && !holds(2, json!({})));
+}
+
+struct Body(serde_json::Value);
+
+impl Request for Body {
+    fn path(&self) -> &str {
+        "/in/"
+    }
+
+    fn param(&self, names: &[String]) -> Option<serde_json::Value> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        if name.eq_ignore_ascii_case("X-Tier") { vec!["silver".to_owned()] } else { Vec::new() }
+    }
+}
+
+#[test]
+fn the_child_wins_field_by_field() {
+    let settings = resolve(
+        r#"{"pools": [{"ingress": "/in/", "targets": [
+            {"override_params": {"max_tokens": 200, "user": "u", "n": {"a": 1}}, "model_map": {"a": "b", "c": "d"}, "targets": [
+                {"router": "/a/"},
+                {"router": "/b/", "override_params": {"user": null, "n": {"b": 2}, "t": 0.10}, "model_map": {"c": "e"}},
+                {"override_params": {"max_tokens": 1}, "targets": [{"router": "/c/"}]}
+            ]},
+            {"router": "/d/"}
+        ]}]}"#,
+    );
+    let (_, outer) = branch(&settings.pools[0].root);
+    assert!(outer[0].patch.is_empty(), "a branch has what its leaves have");
+    assert!(outer[1].patch.is_empty());
+    let (_, inner) = branch(&outer[0]);
+    assert_eq!(patch(&inner[0]), json!([{"max_tokens": 200, "user": "u", "n": {"a": 1}}, {"a": "b", "c": "d"}]));
+    let merged = json!([{"max_tokens": 200, "user": null, "n": {"b": 2}, "t": 0.1}, {"a": "b", "c": "e"}]);
+    assert_eq!(patch(&inner[1]), merged);
+    let deepest = branch(&inner[2]).1;
+    assert_eq!(patch(&deepest[0]), json!([{"max_tokens": 1, "user": "u", "n": {"a": 1}}, {"a": "b", "c": "d"}]));
+}
+
+#[test]
+fn the_nearest_health_wins_setting_by_setting() {
+    let minutes = |minutes: u64| health::Settings { disabled_time: Duration::from_secs(minutes * 60) };
+    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1) };
+    let text = br#"{"health": {"disabled_time": 2}, "pools": [
+        {"ingress": "/in/", "health": {"disabled_time": 3}, "targets": [
+            {"router": "/a/"},
+            {"health": {"failure_status": [404, "5xx"]}, "targets": [
+                {"router": "/b/"},
+                {"router": "/c/", "health": {"disabled_time": 0.5, "failure_status": "any"}}
+            ]}
+        ]},
+        {"ingress": "/on/", "targets": [{"router": "/d/"}, {"router": "/a/"}]}
+    ]}"#;
+    let settings = read(Path::new("broker.json"), text, &environment).unwrap();
+    let listed = FailureRule::parse("404,5xx").unwrap();
+    let any = FailureRule::AnyButSuccess;
+    let half = health::Settings { disabled_time: Duration::from_secs(30) };
+    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2) });
+    for (router, failures, health) in [
+        ("/a/", &any, minutes(3)),
+        ("/b/", &listed, minutes(3)),
+        ("/c/", &any, half),
+        ("/d/", &any, minutes(2)),
+    ] {
+        let expected = RouterSettings { failures: failures.clone(), health };
+        assert_eq!(settings_of(&settings, router), expected, "{router}");
+    }
+    let own: Vec<_> = settings.routers.keys().map(RouterPath::as_str).collect();
+    assert_eq!(own, ["/a/", "/b/", "/c/"], "only what is not the default");
+}
+
+#[test]
+fn lists_and_texts_of_statuses_say_the_same() {
+    let of = |statuses: &str| {
+        let health = format!("{{\"failure_status\": {statuses}}}");
+        resolve(&format!(
+            "{{\"health\": {health}, \"pools\": [{{\"ingress\": \"/in/\", \"targets\": [{{\"router\": \"/a/\"}}]}}]}}"
+        ))
+    };
+    let list = of("[404, \"429\", \"500-599\", \"7xx\"]");
+    assert_eq!(list.defaults, of("\"404,429,500-599,7xx\"").defaults);
+    assert_eq!(of("\"any\"").defaults.failures, FailureRule::AnyButSuccess);
+}
+
+#[test]
+fn a_path_leads_to_the_fault() {
+    let told = faults(r#"{"pools": [{"ingress": "/in/", "targets": [{"targets": [{"router": 1}]}]}]}"#);
+    assert_eq!(told, ["broker.json:1:68 pools[0].targets[0].targets[0].router=\"1\": must be a text, and is a number"]);
+}
