@@ -15,10 +15,11 @@ use tokio::sync::{oneshot, watch};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::file::PoolsFile;
 use crate::handle::Handle;
 use crate::nats::{Link, State};
 use crate::wire::Signature;
-use crate::{http, nats, telemetry};
+use crate::{http, nats, reload, telemetry};
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
@@ -53,6 +54,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
+        pools: config.pools,
     };
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
@@ -98,6 +100,7 @@ struct Beside {
     handle: Handle,
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
+    pools: Option<PoolsFile>,
 }
 
 impl Beside {
@@ -115,7 +118,7 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener } = self;
+        let Self { settings, handle, links, listener, pools } = self;
         let probes = async {
             match listener {
                 Some(listener) => {
@@ -133,10 +136,17 @@ impl Beside {
             nats::learn_from_logs(client, &settings, link, &handle).await?;
             anyhow::Ok(())
         };
-        tokio::try_join!(probes, learning, async {
-            handle.keep_time().await;
+        let following = async {
+            match pools {
+                Some(file) => reload::follow(file, handle.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let endless = async {
+            tokio::join!(handle.keep_time(), following);
             anyhow::Ok(())
-        })?;
+        };
+        tokio::try_join!(probes, learning, endless)?;
         Ok(())
     }
 }

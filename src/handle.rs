@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::broker::{Applied, Broker, Decision, Pass};
+use crate::broker::{Applied, Broker, Decision, Pass, Settings};
 use crate::clock::Clock;
 use crate::event::{Change, Event, Ignored};
 use crate::outcome::Report;
@@ -25,27 +25,27 @@ pub struct Handle(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     clock: Clock,
-    signature: Signature,
     tell: fn(&Change),
     earlier: Notify,
 }
 
 struct State {
     broker: Broker,
+    signature: Signature,
     rng: SmallRng,
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("signature", &self.0.signature).finish_non_exhaustive()
+        f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
 impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
     pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
-        let state = Mutex::new(State { broker, rng: SmallRng::from_rng(&mut rand::rng()) });
-        Self(Arc::new(Inner { state, clock, signature, tell, earlier: Notify::new() }))
+        let state = Mutex::new(State { broker, signature, rng: SmallRng::from_rng(&mut rand::rng()) });
+        Self(Arc::new(Inner { state, clock, tell, earlier: Notify::new() }))
     }
 
     /// The moment.
@@ -57,9 +57,9 @@ impl Handle {
     pub fn answer(&self, request: &Asked<'_>) -> Vec<u8> {
         let now = self.now();
         let mut state = self.lock();
-        let State { broker, rng } = &mut *state;
+        let State { broker, signature, rng } = &mut *state;
         let (decision, changes) = broker.decide(request, now, rng);
-        let answer = reply::route(&self.0.signature, broker, &decision, request.body());
+        let answer = reply::route(signature, broker, &decision, request.body());
         drop(state);
         self.tell(&changes);
         match decision {
@@ -74,6 +74,17 @@ impl Handle {
     /// Learns from a report. Some reason if there was nothing to learn.
     pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
         self.apply(Event::Report(report)).ignored
+    }
+
+    /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of
+    /// what is in force then.
+    pub fn configure(&self, settings: &Settings) -> String {
+        let mut state = self.lock();
+        state.signature = state.signature.under(settings);
+        let config = state.signature.config().to_owned();
+        drop(state);
+        self.apply(Event::Configured(settings));
+        config
     }
 
     /// Brings time forward whenever time alone changes something, so that a router's return is told at its moment even

@@ -15,6 +15,7 @@
 //! | [`http`] | probes |
 //! | [`telemetry`] | log lines and counts |
 //! | [`config`] | from what was written to what cannot be wrong |
+//! | [`reload`] | follows the pools file while we run |
 //! | [`cli`], [`app`] | the command line; everything put together |
 
 pub mod app;
@@ -28,6 +29,7 @@ pub mod health;
 pub mod http;
 pub mod nats;
 pub mod outcome;
+pub mod reload;
 pub mod request;
 pub mod router;
 pub mod strategy;

@@ -37,6 +37,12 @@ impl Signature {
         Self { replica, config: fingerprint(settings), mode }
     }
 
+    /// The same under other settings.
+    #[must_use]
+    pub fn under(&self, settings: &Settings) -> Self {
+        Self { config: fingerprint(settings), ..self.clone() }
+    }
+
     /// The replica's id.
     pub fn replica(&self) -> &str {
         &self.replica

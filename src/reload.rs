@@ -1,0 +1,69 @@
+//! Follows the pools file: a good new file takes over in one step, a bad one changes nothing and is told like at the start.
+//!
+//! Its folder is watched, because editors and Kubernetes put a new file in the old one's place; its content is compared every
+//! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case.
+
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::interval;
+
+use crate::config::Fault;
+use crate::config::file::{PoolsFile, content, read};
+use crate::handle::Handle;
+
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Follows a file for ever.
+pub async fn follow(file: PoolsFile, handle: Handle) {
+    let (touched, mut touches) = mpsc::channel(1);
+    let watcher = watch(&file, touched);
+    if let Err(error) = &watcher {
+        tracing::debug!(%error, "the folder of the pools file sends no events; its content is compared every 2 s");
+    }
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut pause = interval(PAUSE);
+    let mut last = content(&file.path);
+    loop {
+        let asked = tokio::select! {
+            _ = pause.tick() => false,
+            Some(()) = touches.recv() => false,
+            _ = hangup.recv() => true,
+        };
+        let now = content(&file.path);
+        if asked || now != last {
+            take(&file, &now, &handle);
+            last = now;
+        }
+    }
+}
+
+/// Sends a word whenever something happens in the file's folder. Stops when dropped.
+fn watch(file: &PoolsFile, touched: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |_| {
+        // A word that waits already says the same.
+        let _ = touched.try_send(());
+    })?;
+    let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    watcher.watch(folder.unwrap_or_else(|| ".".as_ref()), RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+fn take(file: &PoolsFile, content: &Result<Vec<u8>, Fault>, handle: &Handle) {
+    let settings = match content {
+        Ok(bytes) => read(&file.path, bytes, &file.defaults),
+        Err(fault) => Err(vec![fault.clone()]),
+    };
+    match settings {
+        Ok(settings) => {
+            let config = handle.configure(&settings);
+            tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");
+        }
+        Err(faults) => {
+            tracing::error!(faults = faults.len(), "the pools file is wrong and changes nothing:");
+            faults.iter().for_each(|fault| tracing::error!("  {fault}"));
+        }
+    }
+}
