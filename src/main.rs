@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Health { ready }) => return config::http_of(sources).map_or_else(wrong, |http| report(&http, ready)),
         Some(Command::Schema) => return print(&config::file::shape::schema()),
+        Some(Command::Explain(asked)) => return explain(sources, &asked),
         Some(Command::Run) | None => {}
     }
     let resolved = config::resolve(sources);
@@ -44,6 +45,20 @@ fn wrong(faults: Vec<config::Fault>) -> ExitCode {
         eprintln!("  {fault}");
     }
     ExitCode::from(2)
+}
+
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+fn explain(sources: Sources, asked: &cli::Explain) -> ExitCode {
+    match config::resolve(sources).config {
+        Err(faults) => wrong(faults),
+        Ok(config) => match cli::explain(config.broker, asked) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
 }
 
 fn print(text: &str) -> ExitCode {

@@ -3,12 +3,14 @@
 //!
 //! Every switch is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes.
 
+mod explain;
 mod health;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Raw;
 
+pub use explain::{Explain, explain};
 pub use health::ask;
 
 /// The routing brain beside the gecholog LLM gateway.
@@ -37,6 +39,8 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Say what would be chosen for a request, and why; offline, with everything serving
+    Explain(Explain),
     /// Print the JSON Schema of the pools file (--config), for editors
     Schema,
 }

@@ -198,6 +198,32 @@ impl Tree {
         })
     }
 
+    /// Leaves that may not serve whatever the request is, and why.
+    pub fn closed(&self) -> impl Iterator<Item = (RouterId, &'static str)> {
+        (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
+            let NodeKind::Leaf(router) = node.kind else { return None };
+            self.why_closed(NodeId(id)).map(|why| (router, why))
+        })
+    }
+
+    fn why_closed(&self, leaf: NodeId) -> Option<&'static str> {
+        let mut at = Some(leaf);
+        while let Some(node) = at.and_then(|id| self.node(id)) {
+            if node.drained {
+                return Some("drained");
+            }
+            let above = node.parent.and_then(|(id, place)| self.branch(id).map(|branch| (branch, place)));
+            if above.is_some_and(|(branch, _)| branch.weighs()) && node.weight <= 0.0 {
+                return Some("weight 0");
+            }
+            if !node.serves && matches!(node.kind, NodeKind::Leaf(_)) {
+                return Some("disabled");
+            }
+            at = node.parent.map(|(id, _)| id);
+        }
+        None
+    }
+
     /// What changes in a request that goes to a leaf.
     pub fn patch(&self, leaf: NodeId) -> Option<&Patch> {
         self.node(leaf).map(|node| &*node.patch)
@@ -229,9 +255,14 @@ impl Tree {
 }
 
 impl Branch {
+    /// Whether weights mean anything here.
+    fn weighs(&self) -> bool {
+        matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_))
+    }
+
     /// Lists those children that may serve. Who stays keeps its turn, who comes back begins in the middle.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) {
-        let weighs = matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_));
+        let weighs = self.weighs();
         let total = self.open.last().map_or(0.0, |open| open.upto);
         let mut before = std::mem::take(&mut self.open).into_iter().peekable();
         let mut upto = 0.0;

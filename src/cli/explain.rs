@@ -1,0 +1,131 @@
+//! `broker explain`: what would be chosen for a request, why, and what would be tried next; offline, with everything serving.
+//!
+//! It asks the very core that runs, and only looks: nobody's turn moves.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::{Map, Value, json};
+
+use crate::broker::{Broker, Decision, Pass, Settings};
+use crate::event::Event;
+use crate::strategy::Order;
+use crate::time::Now;
+use crate::wire::Message;
+use crate::wire::processor::Asked;
+
+/// The request that is explained.
+#[derive(Debug, Clone, Args)]
+pub struct Explain {
+    /// The ingress that the client calls
+    #[arg(long, default_value = "/azure/")]
+    pub path: String,
+    /// File with the JSON body of the request
+    #[arg(long, value_name = "FILE")]
+    pub payload: Option<PathBuf>,
+    /// A header of the request, Name=value; may be given several times
+    #[arg(long = "header", value_name = "NAME=VALUE")]
+    pub headers: Vec<String>,
+    /// Make so many choices and show how they spread
+    #[arg(short = 'n', value_name = "TIMES", default_value_t = 1)]
+    pub times: u32,
+}
+
+/// The explanation, for people.
+///
+/// # Errors
+/// The payload cannot be read, or a header has no `=`.
+pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
+    let bytes = serde_json::to_vec(&message(asked)?)?;
+    let message = Message::read(&bytes).context("the request")?;
+    let request = message.request().context("the request")?;
+    let broker = Broker::new(settings);
+    let mut rng = SmallRng::from_rng(&mut rand::rng());
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = match broker.choose(&request, &mut rng) {
+        Decision::Route(route) => tell(&mut text, &broker, route.pool, &request, &mut rng),
+        Decision::Pass(Pass::NotOurs) => {
+            let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
+            writeln!(text, "{}: not balanced, the gateway goes on by itself. Ingresses: {}", asked.path, known.join(", "))
+        }
+        Decision::Pass(Pass::AllDisabled(_)) => writeln!(text, "{}: nothing may serve (weights 0, or drained)", asked.path),
+        Decision::Pass(Pass::NothingForIt(_)) => {
+            writeln!(text, "{}: nothing for this request: no condition holds, or what is meant may not serve", asked.path)
+        }
+    };
+    if asked.times > 1 {
+        spread(&mut text, broker, &request, asked.times, &mut rng);
+    }
+    Ok(text)
+}
+
+/// The request as the gateway would send it.
+fn message(asked: &Explain) -> anyhow::Result<Value> {
+    let mut headers = Map::new();
+    for header in &asked.headers {
+        let Some((name, value)) = header.split_once('=') else { bail!("--header {header:?}: must be NAME=VALUE") };
+        let list = headers.entry(name).or_insert_with(|| json!([]));
+        list.as_array_mut().into_iter().for_each(|list| list.push(json!(value)));
+    }
+    let mut message = json!({"gl_path": asked.path, "outbound_headers": headers});
+    if let Some(file) = &asked.payload {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let body: Value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+        message["outbound_payload"] = body;
+    }
+    Ok(message)
+}
+
+fn tell(
+    text: &mut String,
+    broker: &Broker,
+    pool: crate::router::PoolId,
+    request: &Asked<'_>,
+    rng: &mut SmallRng,
+) -> std::fmt::Result {
+    let Some(pool) = broker.pool(pool) else { return Ok(()) };
+    let mut tried = Vec::new();
+    for candidate in Order::new(pool.tree(), request, rng) {
+        let Some(router) = broker.path(candidate.router).filter(|router| !tried.contains(router)) else { continue };
+        let place = if tried.is_empty() { pool.ingress().as_str() } else { "  then" };
+        let p = candidate.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
+        writeln!(text, "{place} -> {router}{p}: {}", pool.tree().why(&candidate.why))?;
+        if let Some(patch) = pool.tree().patch(candidate.leaf).filter(|patch| !patch.is_empty()) {
+            let fields: Vec<_> = patch.merge.keys().map(String::as_str).collect();
+            let model = if patch.model_map.is_empty() { "" } else { " and may rename model" };
+            writeln!(text, "       sets {}{model}", fields.join(", "))?;
+        }
+        tried.push(router);
+    }
+    for (router, why) in pool.tree().closed() {
+        if let Some(router) = broker.path(router).filter(|router| !tried.contains(router)) {
+            writeln!(text, "passed over: {router}: {why}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Chooses many times, each choice used, and lists how often each router came.
+fn spread(text: &mut String, mut broker: Broker, request: &Asked<'_>, times: u32, rng: &mut SmallRng) {
+    let mut nothing = times;
+    for _ in 0..times {
+        if let Decision::Route(route) = broker.choose(request, rng) {
+            broker.apply(Event::Chosen(route.pool, route.chosen.leaf), Now::from_nanos(0));
+            nothing -= 1;
+        }
+    }
+    let _ = writeln!(text, "of {times}:");
+    let share = |count: f64| count / f64::from(times) * 100.0;
+    for (router, _, record) in broker.routers().filter(|(_, _, record)| record.chosen > 0) {
+        let _ = writeln!(text, "  {:6.2} %  {:8}  {router}", share(record.chosen as f64), record.chosen);
+    }
+    if nothing > 0 {
+        let _ = writeln!(text, "  {:6.2} %  {nothing:8}  nothing", share(f64::from(nothing)));
+    }
+}
