@@ -134,7 +134,11 @@ fn minutes_that_are_none() {
         assert_eq!(resolved.config.is_ok(), bad.is_empty(), "{bad:?}");
     }
     for (good, seconds) in [("0", 0.0), ("-0", 0.0), ("0.05", 3.0), ("1e1", 600.0), (" 2 ", 120.0)] {
-        assert_eq!(config(&[("DISABLED_TIME", good)]).broker.defaults.health.disabled_time.as_secs_f64(), seconds, "{good}");
+        assert_eq!(
+            config(&[("DISABLED_TIME", good)]).broker.defaults.health.disabled_time.as_secs_f64(),
+            seconds,
+            "{good}"
+        );
     }
 }
 
@@ -142,6 +146,70 @@ fn minutes_that_are_none() {
 fn the_ingress_is_not_one_of_its_routers() {
     let faults = faults(&[("BROKER_ROUTERS", "/azure/,/a/")]);
     assert!(faults[0].contains("names the ingress /azure/ itself"), "{faults:?}");
+}
+
+/// A file that is there as long as the test is.
+struct Written(std::path::PathBuf);
+
+impl Written {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("broker-{name}-{}.json", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_file_has_the_pools_and_the_environment_what_it_leaves_out() {
+    let file = Written::new("good", r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#);
+    let resolved = resolve_with(
+        &[("DISABLED_TIME", "5"), ("BROKER_FAILURE_STATUS", "any"), ("BROKER_CONFIG", "elsewhere")],
+        &["--config", file.path()],
+    );
+    let config = resolved.config.unwrap();
+    assert_eq!((config.broker.pools[0].ingress.as_str(), routers(&config)), ("/in/", vec!["/a/".to_owned()]));
+    assert_eq!(config.broker.defaults.health.disabled_time, Duration::from_secs(300));
+    assert_eq!(config.broker.defaults.failures, FailureRule::AnyButSuccess);
+    let pools = config.pools.unwrap();
+    assert_eq!((pools.path.to_str(), &pools.defaults), (Some(file.path()), &config.broker.defaults));
+    assert_eq!(format!("{:?}", pools.load().unwrap()), format!("{:?}", config.broker), "read again, it says the same");
+}
+
+#[test]
+fn a_file_and_one_pool_exclude_each_other() {
+    let file = Written::new("bad", "{\n  \"pool\": []}");
+    let faults = faults(&[("BROKER_CONFIG", file.path()), ("BROKER_INGRESS", "/in/"), ("BROKER_ROUTERS", "/a/")]);
+    for (fault, expected) in faults.iter().zip([
+        "BROKER_INGRESS=\"/in/\": BROKER_CONFIG is set too, and its file names the pools",
+        "BROKER_ROUTERS=\"/a/\": BROKER_CONFIG is set too",
+        ".json:1:1: needs \"pools\"",
+        ".json:2:3 pool: no such key; did you mean pools?",
+    ]) {
+        assert!(fault.contains(expected), "{fault}\n{expected}");
+    }
+    assert_eq!(faults.len(), 4);
+    let missing = self::faults(&[("BROKER_CONFIG", "/does/not/exist.json")]);
+    assert!(missing[0].starts_with("/does/not/exist.json: cannot read the file: "), "{missing:?}");
+}
+
+#[test]
+fn who_asks_a_running_broker_needs_no_good_file() {
+    let http = |address: &str| {
+        let variables = [("BROKER_CONFIG", "/does/not/exist.json"), ("BROKER_HTTP", address)];
+        http_of(Sources::new(variables.map(|(name, value)| (name.into(), value.into())), Raw::default()))
+    };
+    assert!(matches!(http("127.0.0.1:9"), Ok(http::Settings::At(_))));
+    assert!(http("5381").is_err());
 }
 
 #[test]

@@ -19,17 +19,8 @@ pub(super) const FILE_KEYS: [&str; 3] = ["$schema", "pools", "health"];
 /// The keys of a pool.
 pub(super) const POOL_KEYS: [&str; 4] = ["ingress", "strategy", "targets", "health"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 9] = [
-    "name",
-    "router",
-    "strategy",
-    "targets",
-    "weight",
-    "drained",
-    "override_params",
-    "model_map",
-    "health",
-];
+pub(super) const TARGET_KEYS: [&str; 9] =
+    ["name", "router", "strategy", "targets", "weight", "drained", "override_params", "model_map", "health"];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
 
@@ -78,7 +69,9 @@ pub(super) fn read(reader: &mut Reader<'_>, file: &Item<'_>, defaults: &RouterSe
 
 impl Pools {
     fn pool(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PoolSettings> {
-        if !self.room(reader, item) || !reader.object(item, &POOL_KEYS, "{\"ingress\": \"/azure/\", \"targets\": [...]}") {
+        if !self.room(reader, item)
+            || !reader.object(item, &POOL_KEYS, "{\"ingress\": \"/azure/\", \"targets\": [...]}")
+        {
             return None;
         }
         let ingress = self.ingress(reader, item);
@@ -153,9 +146,7 @@ impl Pools {
                 }
                 self.leaf(reader, &router, above).map(Kind::Router)
             }
-            (None, Some(_)) => {
-                self.branch(reader, item, above).map(|(mode, targets)| Kind::Branch { mode, targets })
-            }
+            (None, Some(_)) => self.branch(reader, item, above).map(|(mode, targets)| Kind::Branch { mode, targets }),
             (Some(router), Some(targets)) => {
                 self.leaf(reader, &router, above);
                 self.branch(reader, item, above);

@@ -329,7 +329,7 @@ pub(super) fn shorten(text: &str) -> String {
     let words: Vec<_> = text.get(..end).unwrap_or(text).split_whitespace().collect();
     let line = words.join(" ");
     match line.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or(&line)),
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or(&line).trim_end()),
         None => line,
     }
 }

@@ -13,13 +13,17 @@ use serde_json::{Map, Value};
 /// The JSON Schema of the file, as text.
 pub fn schema() -> String {
     let mut schema = schema_for!(PoolsFile);
-    no_nulls(&mut schema);
+    tidy(&mut schema);
     // Printing a value that is JSON already cannot fail.
     serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
 }
 
-/// What may be left out may not be `null` instead: a null is more often a template that found nothing than a wish.
-fn no_nulls(schema: &mut Schema) {
+/// Sentences without the line ends of this file. And what may be left out may not be `null` instead: a null is more often a
+/// template that found nothing than a wish.
+fn tidy(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
     let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
     for field in fields.into_iter().flat_map(|fields| fields.values_mut()).filter_map(Value::as_object_mut) {
         if let Some(kinds) = field.get_mut("type").and_then(Value::as_array_mut) {
@@ -29,6 +33,7 @@ fn no_nulls(schema: &mut Schema) {
                 field.insert("type".to_owned(), kind);
             }
         }
+        field.remove("default").filter(|value| !value.is_null()).map(|value| field.insert("default".to_owned(), value));
         let either = field.get("anyOf").and_then(Value::as_array);
         let meant = either.and_then(|either| either.iter().find_map(|one| one.get("$ref"))).cloned();
         if let Some(meant) = meant {
@@ -36,7 +41,7 @@ fn no_nulls(schema: &mut Schema) {
             field.insert("$ref".to_owned(), meant);
         }
     }
-    transform_subschemas(&mut no_nulls, schema);
+    transform_subschemas(&mut tidy, schema);
 }
 
 /// What stands behind each router that clients of the gateway call. Read by `broker --config FILE`.
@@ -205,7 +210,7 @@ pub enum Tests {
     /// Null.
     Null(()),
     /// All of these.
-    Operators(Operators),
+    Operators(Box<Operators>),
 }
 
 /// Tests of one field, all of which must hold. A missing field passes only $ne and $nin; values of another type never pass.

@@ -34,7 +34,8 @@ fn every_example_loads_and_routes_and_says_what_it_is() {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("// "), "{} begins with what it is", file.display());
         let settings = load(&file, &RouterSettings::default());
-        let settings = settings.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()));
+        let settings =
+            settings.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()));
         let broker = crate::broker::Broker::new(settings.clone());
         for pool in &settings.pools {
             let decision = broker.choose(&pool.ingress.as_str(), &mut rand::rng());

@@ -66,18 +66,27 @@ fn files_that_are_none() {
 #[test]
 fn keys() {
     each(&[
-        (pool("{\"ingres\": \"/in/\", \"ingress\": \"/in/\", \"targets\": [{\"router\": \"/a/\"}]}"),
-            "broker.json:1:13 pools[0].ingres: ", "no such key; did you mean ingress?"),
+        (
+            pool("{\"ingres\": \"/in/\", \"ingress\": \"/in/\", \"targets\": [{\"router\": \"/a/\"}]}"),
+            "broker.json:1:13 pools[0].ingres: ",
+            "no such key; did you mean ingress?",
+        ),
         (target("\"Weight\": 1"), "pools[0].targets[0].Weight: ", "did you mean weight?"),
         (target("\"overrideParams\": {}"), "targets[0].overrideParams: ", "did you mean override_params?"),
         (target("\"provider\": \"openai\""), "targets[0].provider: ", "name one of its routers with \"router\""),
         (target("\"a b\\n\": 1"), "targets[0][\"a b\"]: ", "no such key; there are name, router, strategy"),
-        (strategy("{\"mode\": \"fallback\", \"on_status_codes\": [429]}"),
-            "strategy.on_status_codes: ", "\"failure_status\" in \"health\""),
+        (
+            strategy("{\"mode\": \"fallback\", \"on_status_codes\": [429]}"),
+            "strategy.on_status_codes: ",
+            "\"failure_status\" in \"health\"",
+        ),
         (target("\"weight\": 1, \"weight\": 2"), "broker.json:1:75 pools[0].targets[0].weight: ", "a second time"),
         (target("\"override_params\": {\"a\": {\"b\": 1, \"b\": 2}}"), "override_params.a.b: ", "a second time"),
-        ("{\"$schema\": 1, \"pools\": [{\"ingress\": \"/in/\", \"targets\": [{\"router\": \"/a/\"}]}]}".to_owned(),
-            "broker.json:1:13 $schema=\"1\": ", "must be a text, and is a number"),
+        (
+            "{\"$schema\": 1, \"pools\": [{\"ingress\": \"/in/\", \"targets\": [{\"router\": \"/a/\"}]}]}".to_owned(),
+            "broker.json:1:13 $schema=\"1\": ",
+            "must be a text, and is a number",
+        ),
     ]);
 }
 
@@ -88,25 +97,41 @@ fn pools_and_targets() {
         (pool("7"), "pools[0]=\"7\": ", "must be an object such as {\"ingress\""),
         (pool("{\"targets\": [{\"router\": \"/a/\"}]}"), "broker.json:1:12 pools[0]: ", "needs an \"ingress\""),
         (pool("{\"ingress\": \"/in/\"}"), "pools[0]: ", "needs \"targets\""),
-        (pool("{\"ingress\": \"azure\", \"targets\": [{\"router\": \"/a/\"}]}"),
-            "broker.json:1:24 pools[0].ingress=\"azure\": ", "must begin and end with '/'"),
-        (pool(&format!("{two}, {two}")), "pools[1].ingress=\"/in/\": ",
-            "has a pool already: broker.json:1:24 pools[0].ingress"),
+        (
+            pool("{\"ingress\": \"azure\", \"targets\": [{\"router\": \"/a/\"}]}"),
+            "broker.json:1:24 pools[0].ingress=\"azure\": ",
+            "must begin and end with '/'",
+        ),
+        (
+            pool(&format!("{two}, {two}")),
+            "pools[1].ingress=\"/in/\": ",
+            "has a pool already: broker.json:1:24 pools[0].ingress",
+        ),
         (targets(""), "pools[0].targets=\"[]\": ", "is empty; it must hold targets"),
         (targets("{\"targets\": []}"), "pools[0].targets[0].targets=\"[]\": ", "is empty"),
-        (targets("\"/a/\""), "targets[0]=\"/a/\": ", "must be an object such as {\"router\": \"/azure/gpt4/\"}, and is a text"),
+        (
+            targets("\"/a/\""),
+            "targets[0]=\"/a/\": ",
+            "must be an object such as {\"router\": \"/azure/gpt4/\"}, and is a text",
+        ),
         (targets("{}"), "targets[0]: ", "needs a \"router\", such as /azure/gpt4/, or a \"strategy\" over \"targets\""),
         (targets("{\"router\": \"/gpt-4/\"}"), "targets[0].router=\"/gpt-4/\": ", "has the character '-'"),
         (targets("{\"router\": null}"), "targets[0].router=\"null\": ", "must be a text, and is null"),
         (targets("{\"router\": \"/in/\"}"), "targets[0].router=\"/in/\": ", "is the ingress of this pool itself"),
-        (targets("{\"router\": \"/a/\", \"targets\": [{\"router\": \"/b/\"}]}"),
-            "targets[0].targets: ", "a target is either a router or a branch"),
+        (
+            targets("{\"router\": \"/a/\", \"targets\": [{\"router\": \"/b/\"}]}"),
+            "targets[0].targets: ",
+            "a target is either a router or a branch",
+        ),
         (target("\"strategy\": {}"), "targets[0].strategy: ", "belongs to a branch with \"targets\""),
         (target("\"drained\": 1"), "targets[0].drained=\"1\": ", "must be true or false, and is a number"),
         (target("\"name\": \"\""), "targets[0].name=\"\": ", "must not be empty"),
         (target("\"name\": \"a\\nb\""), "targets[0].name=\"a b\": ", "at most 80 characters in one line"),
-        (targets("{\"name\": \"x\", \"router\": \"/a/\"}, {\"name\": \"x\", \"router\": \"/b/\"}"),
-            "pools[0].targets[1].name=\"x\": ", "another target of this branch: broker.json:1:54 pools[0].targets[0].name"),
+        (
+            targets("{\"name\": \"x\", \"router\": \"/a/\"}, {\"name\": \"x\", \"router\": \"/b/\"}"),
+            "pools[0].targets[1].name=\"x\": ",
+            "another target of this branch: broker.json:1:53 pools[0].targets[0].name",
+        ),
     ]);
 }
 
@@ -116,7 +141,6 @@ fn weights() {
         ("-1", "must be a number, finite and not negative"),
         ("-0.5", "must be a number, finite and not negative"),
         ("1e999", "must be a number, finite and not negative"),
-        ("01", "must be a number, finite and not negative"),
         ("\"1\"", "must be a number, and is a text"),
         ("null", "must be a number, and is null"),
     ] {
@@ -128,15 +152,24 @@ fn weights() {
     let huge = "{\"router\": \"/a/\", \"weight\": 1e308}";
     each(&[
         (targets(&format!("{huge}, {huge}")), "pools[0].targets: ", "write smaller ones"),
-        (target("\"weight\": Infinity"), "broker.json:1:", "is no JSON: infinity and NaN are not allowed"),
+        (target("\"weight\": 01"), "broker.json:1:", "is no JSON"),
+        (target("\"weight\": Infinity"), "broker.json:1:", "is no JSON: unexpected token"),
     ]);
 }
 
 #[test]
 fn patches() {
     each(&[
-        (target("\"override_params\": [1]"), "override_params=\"[1]\": ", "must be an object such as {\"max_tokens\": 200}"),
-        (target("\"override_params\": {\"n\": 1e999}"), "override_params.n=\"1e999\": ", "must be a number that JSON can write"),
+        (
+            target("\"override_params\": [1]"),
+            "override_params=\"[1]\": ",
+            "must be an object such as {\"max_tokens\": 200}",
+        ),
+        (
+            target("\"override_params\": {\"n\": 1e999}"),
+            "override_params.n=\"1e999\": ",
+            "must be a number that JSON can write",
+        ),
         (target("\"model_map\": \"gpt4\""), "model_map=\"gpt4\": ", "must be an object such as {\"gpt-4\": \"gpt4\"}"),
         (target("\"model_map\": {\"gpt-4\": 4}"), "model_map[\"gpt-4\"]=\"4\": ", "must be a text, and is a number"),
         (target("\"model_map\": {\"a\": \"\"}"), "model_map.a=\"\": ", "must not be empty"),
@@ -145,35 +178,72 @@ fn patches() {
 
 #[test]
 fn strategies() {
-    let conditions = |conditions: &str| strategy(&format!("{{\"mode\": \"conditional\", \"conditions\": {conditions}}}"));
+    let conditions =
+        |conditions: &str| strategy(&format!("{{\"mode\": \"conditional\", \"conditions\": {conditions}}}"));
     each(&[
-        (strategy("\"fallback\""), "pools[0].strategy=\"fallback\": ", "must be an object such as {\"mode\": \"fallback\"}"),
+        (
+            strategy("\"fallback\""),
+            "pools[0].strategy=\"fallback\": ",
+            "must be an object such as {\"mode\": \"fallback\"}",
+        ),
         (strategy("{\"mode\": \"fallbak\"}"), "strategy.mode=\"fallbak\": ", "did you mean fallback?"),
         (strategy("{\"mode\": \"load_balance\"}"), "strategy.mode=", "did you mean loadbalance?"),
         (strategy("{\"mode\": \"single\"}"), "strategy.mode=", "a branch with one target needs none"),
-        (strategy("{\"mode\": \"x\"}"), "strategy.mode=", "there are loadbalance, round_robin, fallback, sticky, conditional"),
+        (
+            strategy("{\"mode\": \"x\"}"),
+            "strategy.mode=",
+            "there are loadbalance, round_robin, fallback, sticky, conditional",
+        ),
         (strategy("{\"mode\": 1}"), "strategy.mode=\"1\": ", "must be a text"),
         (strategy("{\"mode\": \"sticky\"}"), "pools[0].strategy: ", "needs a \"key\", such as headers.X-User"),
         (strategy("{\"mode\": \"sticky\", \"key\": \"header.x\"}"), "strategy.key=", "did you mean headers.x?"),
-        (strategy("{\"mode\": \"sticky\", \"key\": \"user\"}"), "strategy.key=", "a field is params.<name>, headers.<Name>, path"),
-        (strategy("{\"mode\": \"sticky\", \"key\": \"path\"}"), "strategy.key=", "the same for every request of a pool"),
-        (strategy("{\"mode\": \"fallback\", \"key\": \"session\"}"), "strategy.key: ", "belongs to the mode sticky, and this is fallback"),
-        (strategy("{\"default\": \"a\"}"), "strategy.default: ", "belongs to the mode conditional, and this is loadbalance"),
+        (
+            strategy("{\"mode\": \"sticky\", \"key\": \"user\"}"),
+            "strategy.key=",
+            "a field is params.<name>, headers.<Name>, path",
+        ),
+        (
+            strategy("{\"mode\": \"sticky\", \"key\": \"path\"}"),
+            "strategy.key=",
+            "the same for every request of a pool",
+        ),
+        (
+            strategy("{\"mode\": \"fallback\", \"key\": \"session\"}"),
+            "strategy.key: ",
+            "belongs to the mode sticky, and this is fallback",
+        ),
+        (
+            strategy("{\"default\": \"a\"}"),
+            "strategy.default: ",
+            "belongs to the mode conditional, and this is loadbalance",
+        ),
         (strategy("{\"mode\": \"conditional\"}"), "pools[0].strategy: ", "needs \"conditions\""),
         (conditions("[]"), "strategy.conditions=\"[]\": ", "is empty; it must hold conditions"),
         (conditions("[{\"then\": \"a\"}]"), "conditions[0]: ", "needs a \"query\""),
         (conditions("[{\"query\": {\"path\": \"/in/\"}}]"), "conditions[0]: ", "needs a \"then\""),
-        (conditions("[{\"query\": {\"path\": \"/in/\"}, \"then\": \"c\"}]"),
-            "conditions[0].then=\"c\": ", "no target of this branch has this \"name\"; there are a, b"),
-        (strategy("{\"mode\": \"conditional\", \"conditions\": [{\"query\": {\"path\": \"/in/\"}, \"then\": \"a\"}], \"default\": \"/a/\"}"),
-            "strategy.default=\"/a/\": ", "no target of this branch has this \"name\""),
+        (
+            conditions("[{\"query\": {\"path\": \"/in/\"}, \"then\": \"c\"}]"),
+            "conditions[0].then=\"c\": ",
+            "no target of this branch has this \"name\"; there are a, b",
+        ),
+        (
+            strategy(
+                "{\"mode\": \"conditional\", \"conditions\": [{\"query\": {\"path\": \"/in/\"}, \"then\": \"a\"}], \"default\": \"/a/\"}",
+            ),
+            "strategy.default=\"/a/\": ",
+            "no target of this branch has this \"name\"",
+        ),
     ]);
 }
 
 #[test]
 fn queries() {
     each(&[
-        (query("[]"), "conditions[0].query=\"[]\": ", "must be an object such as {\"params.model\": {\"$eq\": \"gpt-4\"}}"),
+        (
+            query("[]"),
+            "conditions[0].query=\"[]\": ",
+            "must be an object such as {\"params.model\": {\"$eq\": \"gpt-4\"}}",
+        ),
         (query("{}"), "conditions[0].query=\"{}\": ", "would match every request"),
         (query("{\"metadata.tier\": \"gold\"}"), "query[\"metadata.tier\"]: ", "ask for headers.<Name>"),
         (query("{\"url.pathname\": \"/x\"}"), "query[\"url.pathname\"]: ", "did you mean path?"),
@@ -197,9 +267,17 @@ fn queries() {
         (query("{\"params.a\": {\"$in\": 1}}"), ".$in=\"1\": ", "must be a list of values"),
         (query("{\"params.a\": {\"$nin\": []}}"), ".$nin=\"[]\": ", "is empty; it must hold values"),
         (query("{\"params.a\": {\"$gt\": true}}"), ".$gt=\"true\": ", "must be a number or a text"),
-        (query("{\"headers.x\": 5}"), "query[\"headers.x\"]=\"5\": ", "must be a text in quotes: headers.x is never anything else"),
+        (
+            query("{\"headers.x\": 5}"),
+            "query[\"headers.x\"]=\"5\": ",
+            "must be a text in quotes: headers.x is never anything else",
+        ),
         (query("{\"headers.x\": {\"$in\": [\"a\", 5]}}"), ".$in[1]=\"5\": ", "must be a text in quotes"),
-        (query("{\"path\": {\"$regex\": \"(a\"}}"), "query.path.$regex=\"(a\": ", "is no regular expression: unclosed group"),
+        (
+            query("{\"path\": {\"$regex\": \"(a\"}}"),
+            "query.path.$regex=\"(a\": ",
+            "is no regular expression: unclosed group",
+        ),
         (query("{\"path\": {\"$regex\": \"(a{1000}){1000}\"}}"), ".$regex=", "size limit"),
         (query("{\"path\": {\"$regex\": 1}}"), ".$regex=\"1\": ", "must be a text"),
         (query(&nested_query(DEEPEST)), "$not.$not=", "is nested deeper than 16 levels"),
@@ -217,10 +295,18 @@ fn health() {
     each(&[
         (health("5"), "targets[0].health=\"5\": ", "must be an object such as {\"disabled_time\": 5}"),
         (health("{\"disable_time\": 5}"), "health.disable_time: ", "did you mean disabled_time?"),
-        (health("{\"disabled_time\": \"5\"}"), "health.disabled_time=\"5\": ", "must be minutes: a number such as 10 or 0.5"),
+        (
+            health("{\"disabled_time\": \"5\"}"),
+            "health.disabled_time=\"5\": ",
+            "must be minutes: a number such as 10 or 0.5",
+        ),
         (health("{\"disabled_time\": -1}"), "health.disabled_time=\"-1\": ", "finite and not negative"),
         (health("{\"disabled_time\": 1e300}"), "health.disabled_time=\"1e300\": ", "longer than any time can be"),
-        (health("{\"failure_status\": 429}"), "health.failure_status=\"429\": ", "or a list such as [404, 429, \"5xx\"]"),
+        (
+            health("{\"failure_status\": 429}"),
+            "health.failure_status=\"429\": ",
+            "or a list such as [404, 429, \"5xx\"]",
+        ),
         (health("{\"failure_status\": \"429,x\"}"), "failure_status=\"429,x\": ", "\"x\" is no status (429), range"),
         (health("{\"failure_status\": []}"), "failure_status=\"[]\": ", "is empty; it must hold statuses"),
         (health("{\"failure_status\": [429, 42]}"), "failure_status[1]=\"42\": ", "\"42\" is no status"),
@@ -237,7 +323,7 @@ fn one_router_has_one_health() {
     ]}"#;
     each(&[(
         text.to_owned(),
-        "broker.json:3:86 pools[1].targets[0].health.disabled_time: ",
+        "broker.json:3:87 pools[1].targets[0].health.disabled_time: ",
         "gives /a/ another disabled_time than broker.json:2:57 pools[0].health.disabled_time",
     )]);
     resolve(&text.replace("6}}", "5.0}}"));
@@ -251,7 +337,7 @@ fn nesting() {
     resolve(&nested(DEEPEST - 1));
     each(&[(nested(DEEPEST), "targets[0].targets[0].targets: ", "is nested deeper than 16 levels")]);
     // Deep where it is the user's own: what is merged may be as deep as a parser reads.
-    resolve(&target(&format!("\"override_params\": {{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200))));
+    resolve(&target(&format!("\"override_params\": {{\"a\": {}1{}}}", "[".repeat(500), "]".repeat(500))));
 }
 
 #[test]
@@ -321,17 +407,53 @@ fn a_hundred_faults_are_enough() {
 #[test]
 fn long_values_are_shortened_and_columns_count_characters() {
     let told = faults(&target(&format!("\"name\": \"ä\", \"drained\": \"{}\"", "é\t".repeat(400))));
-    assert!(told[0].starts_with("broker.json:1:90 "), "{}", told[0]);
+    assert!(told[0].starts_with("broker.json:1:86 "), "{}", told[0]);
     assert!(told[0].contains("é…\": must be true or false") && told[0].chars().count() < 250, "{}", told[0]);
 }
 
 /// Any JSON, and JSON made of the words that the file knows.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let words = prop::sample::select(vec![
-        "$schema", "pools", "health", "ingress", "strategy", "targets", "name", "router", "weight", "drained", "mode", "key",
-        "override_params", "model_map", "conditions", "default", "query", "then", "disabled_time", "failure_status", "$and",
-        "$or", "$not", "$eq", "$in", "$regex", "params.a", "headers.X", "path", "session", "/a/", "/b/", "sticky", "fallback",
-        "conditional", "round_robin", "any", "5xx", "", "\u{1F600}\n\"",
+        "$schema",
+        "pools",
+        "health",
+        "ingress",
+        "strategy",
+        "targets",
+        "name",
+        "router",
+        "weight",
+        "drained",
+        "mode",
+        "key",
+        "override_params",
+        "model_map",
+        "conditions",
+        "default",
+        "query",
+        "then",
+        "disabled_time",
+        "failure_status",
+        "$and",
+        "$or",
+        "$not",
+        "$eq",
+        "$in",
+        "$regex",
+        "params.a",
+        "headers.X",
+        "path",
+        "session",
+        "/a/",
+        "/b/",
+        "sticky",
+        "fallback",
+        "conditional",
+        "round_robin",
+        "any",
+        "5xx",
+        "",
+        "\u{1F600}\n\"",
     ]);
     let word = prop_oneof![4 => words.prop_map(str::to_owned), 1 => ".*"].boxed();
     let leaf = prop_oneof![
@@ -344,7 +466,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     leaf.prop_recursive(8, 64, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
-            prop::collection::btree_map(word.clone(), inner, 0..6).prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(word.clone(), inner, 0..6)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
         ]
     })
 }

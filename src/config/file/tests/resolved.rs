@@ -152,12 +152,9 @@ fn the_nearest_health_wins_setting_by_setting() {
     let any = FailureRule::AnyButSuccess;
     let half = health::Settings { disabled_time: Duration::from_secs(30) };
     assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2) });
-    for (router, failures, health) in [
-        ("/a/", &any, minutes(3)),
-        ("/b/", &listed, minutes(3)),
-        ("/c/", &any, half),
-        ("/d/", &any, minutes(2)),
-    ] {
+    for (router, failures, health) in
+        [("/a/", &any, minutes(3)), ("/b/", &listed, minutes(3)), ("/c/", &any, half), ("/d/", &any, minutes(2))]
+    {
         let expected = RouterSettings { failures: failures.clone(), health };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
     }
