@@ -22,8 +22,9 @@ use crate::{http, nats, telemetry};
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
-/// How many log entries may wait for us; each can be a megabyte.
-const LOGS: usize = 16;
+/// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
+/// by that turn itself, some megabytes, because all of it is read before the next.
+const LOGS: usize = 8_192;
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
