@@ -47,7 +47,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let decisions = Link::new("decisions", clock);
     let logs = Link::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    let listener = runtime.block_on(config.http.listen()).context("cannot open BROKER_HTTP")?;
+    let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let beside = Beside {
         settings: config.nats.clone(),
