@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::support::{Broker, Bus, DECIDE, DUD, GPT4, GPT35, Log, REQUEST, Setup, chosen, soon};
+use super::support::{Bus, DECIDE, DUD, GPT4, GPT35, Log, REQUEST, Setup, chosen, soon};
 
 /// Deeper than a recursive reader can go.
 const DEEP: usize = 200_000;

@@ -1,5 +1,6 @@
 //! A gateway, and the fake LLMs behind it: the stand-in in this process, or with `GECHOLOG_BIN` the real program.
 
+use std::any::Any;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -70,12 +71,14 @@ fn configured(text: &str, bus: &Bus, llms: &Llms) -> Value {
 /// A running gateway.
 pub(crate) struct Gateway {
     addr: SocketAddr,
-    running: Running,
+    /// Whatever it is, it ends when it is dropped.
+    _running: Box<dyn Any + Send + Sync>,
 }
 
-enum Running {
-    Standin(standin::gateway::Gateway),
-    Real { child: Child, folder: PathBuf },
+/// The real program.
+struct Real {
+    child: Child,
+    folder: PathBuf,
 }
 
 impl Gateway {
@@ -86,7 +89,7 @@ impl Gateway {
                 let mut config = standin::config::Config::parse(&config.to_string(), |_| None).unwrap();
                 config.set_port(0);
                 let gateway = standin::gateway::Gateway::start(config).await.unwrap();
-                Self { addr: gateway.addr(), running: Running::Standin(gateway) }
+                Self { addr: gateway.addr(), _running: Box::new(gateway) }
             }
         }
     }
@@ -114,7 +117,7 @@ impl Gateway {
             .spawn()
             .unwrap();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let gateway = Self { addr, running: Running::Real { child, folder } };
+        let gateway = Self { addr, _running: Box::new(Real { child, folder }) };
         soon("the gateway's first word on the bus", status.next()).await.unwrap();
         // It speaks before it listens, and says nothing when it does.
         soon("the gateway", async {
@@ -142,15 +145,11 @@ impl Gateway {
     }
 }
 
-impl Drop for Gateway {
+impl Drop for Real {
     fn drop(&mut self) {
-        match &mut self.running {
-            Running::Standin(_) => {}
-            Running::Real { child, folder } => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let _ = std::fs::remove_dir_all(folder);
-            }
-        }
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
