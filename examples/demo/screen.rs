@@ -48,7 +48,9 @@ impl Screen {
         let routers: Vec<_> = world.pool.routers.iter().map(|path| path.as_str()).collect();
         let seconds = seconds(world.disabled_time);
         self.say(&format!("Everything runs. Behind {} are {}.", self.ingress, routers.join(", ")))?;
-        self.say(&format!("A router that fails is left out for {seconds} (DISABLED_TIME, --disabled-time)."))?;
+        let left_out =
+            if world.disabled_time.is_zero() { "never left out".to_owned() } else { format!("left out for {seconds}") };
+        self.say(&format!("A router that fails is {left_out} (DISABLED_TIME, --disabled-time)."))?;
         if !calls_itself {
             self.say(&next_steps(world))?;
         }

@@ -201,14 +201,23 @@ impl Run {
 
     /// Every call must have been decided by the broker, and served where the broker said.
     fn unrouted(&self) -> Vec<String> {
-        let ours = |call: &&Call| {
+        let ours = |call: &Call| {
             let in_pool = self.pool.routers.iter().any(|path| path.as_str() == call.router);
-            in_pool && call.ingress == self.pool.ingress.as_str() && call.stamped.as_ref() == Some(&call.router)
+            in_pool && call.ingress == self.pool.ingress.as_str()
         };
-        let strays = self.calls.iter().filter(|call| !ours(call)).count();
-        let text =
-            "calls were not served where the broker said; without its stamp, it did not answer in the gateway's time";
-        if strays == 0 { Vec::new() } else { vec![format!("{strays} {text}")] }
+        let undecided = self.calls.iter().filter(|call| call.stamped.is_none()).count();
+        let elsewhere = |call: &&Call| call.stamped.as_ref().is_some_and(|named| *named != call.router || !ours(call));
+        let strays: Vec<_> = self.calls.iter().filter(elsewhere).collect();
+        let mut faults = Vec::new();
+        if undecided > 0 {
+            faults.push(format!("{undecided} calls have no stamp: the broker did not answer in the gateway's time"));
+        }
+        if let Some(first) = strays.first() {
+            let named = first.stamped.as_deref().unwrap_or_default();
+            let (number, router) = (strays.len(), &first.router);
+            faults.push(format!("{number} calls were not served where the broker said: {router} instead of {named}"));
+        }
+        faults
     }
 
     fn wrong_failures(&self) -> Vec<String> {
@@ -264,8 +273,8 @@ impl Run {
                 Some(back) if between(period.until, back) > LATE => {
                     faults.push(format!("period {number} ended too late"))
                 }
-                None if between(period.until, self.ended) > LATE => faults.push(format!("period {number} never ended")),
                 None if number < periods.len() => faults.push(format!("period {number} ran into the next one")),
+                None if between(period.until, self.ended) > LATE => faults.push(format!("period {number} never ended")),
                 _ => {}
             }
         }
@@ -409,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_broker_decided_every_call() {
-        wrong(|run| run.calls[7].stamped = None, "where the broker said");
+        wrong(|run| run.calls[7].stamped = None, "have no stamp");
         wrong(|run| run.calls[7].router = "/azure/".to_owned(), "where the broker said");
         wrong(|run| run.calls[7].ingress = "/b/".to_owned(), "where the broker said");
     }

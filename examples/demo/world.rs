@@ -149,7 +149,7 @@ impl Plan {
         variables.push(("DISABLED_TIME".into(), disabled_time(args)));
         let settings = match settings::resolve(Sources::new(variables.clone(), Raw::default())).config {
             Ok(settings) => settings,
-            Err(faults) => bail!("the broker's settings: {}", lines(&faults)),
+            Err(faults) => bail!("the broker's settings:{}", lines(&faults)),
         };
         check_failing(args, &settings)?;
         check_ports(args)?;
@@ -165,14 +165,14 @@ impl Plan {
             _ => std::env::var(name).ok(),
         };
         let config = Config::parse(&self.text, answer);
-        config.map_err(|error| anyhow::anyhow!("{} is not valid: {}", self.file.display(), lines(error.faults())))
+        config.map_err(|error| anyhow::anyhow!("{} is not valid:{}", self.file.display(), lines(error.faults())))
     }
 }
 
-/// One fault in the sentence, several below it.
+/// One fault at the end of the sentence, several below it.
 fn lines<T: ToString>(faults: &[T]) -> String {
     match faults {
-        [one] => one.to_string(),
+        [one] => format!(" {}", one.to_string()),
         all => all.iter().map(|fault| format!("\n  {}", fault.to_string())).collect(),
     }
 }
