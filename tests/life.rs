@@ -340,3 +340,22 @@ async fn a_bus_that_falls_silent_is_noticed_within_15_seconds() {
     broker.until_nth(&["connected to the bus and subscribed"], 4).await;
     assert!(bus.decide().await["gl_path"].is_string());
 }
+
+#[tokio::test]
+async fn it_knocks_at_the_bus_at_most_half_a_second_apart_and_not_in_step() {
+    // Nobody who speaks: each connection is taken and closed.
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let broker = Setup::at(&address).spawn();
+    let mut knocks = Vec::new();
+    while knocks.len() < 20 {
+        drop(soon("a knock", listener.accept()).await.unwrap());
+        knocks.push(Instant::now());
+    }
+    let gaps: Vec<Duration> = knocks.windows(2).map(|two| two[1] - two[0]).collect();
+    // Half a second, and what a busy machine adds.
+    assert!(gaps.iter().all(|gap| *gap < Duration::from_millis(750)), "{gaps:?}");
+    let whole = knocks[19] - knocks[0];
+    assert!(whole > Duration::from_secs(1), "two connections knock some three times a second each: {whole:?}");
+    assert_eq!(broker.count(&["no connection to the bus"]), 2, "{}", broker.text());
+}

@@ -12,6 +12,7 @@ mod support;
 mod applying;
 mod corpus;
 mod deciding;
+mod demo;
 mod flood;
 mod learning;
 mod life;

@@ -242,3 +242,36 @@ async fn without_any_broker_the_gateway_goes_on_alone() {
     assert_eq!(gateway.call().await.status, 200);
     assert_eq!(llms.calls("gpt35turbo"), 1);
 }
+
+#[tokio::test]
+async fn the_gateway_takes_both_configurations_whole() {
+    for text in [include_str!("../gl_config.json"), include_str!("../docs/gl_config.one-row.json")] {
+        let environment = |name: &str| match name {
+            "NATS_TOKEN" => Some("token".to_owned()),
+            "AISERVICE_API_BASE" => Some("https://your.openai.azure.com/".to_owned()),
+            other => panic!("{other} is asked for"),
+        };
+        let config = standin::config::Config::parse(text, environment).unwrap();
+        assert_eq!(config.dropped(), [""; 0], "no router is dropped");
+        assert_eq!(config.crash(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_client_needs_no_content_type_and_may_ask_for_compression() {
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    for rows in [two_rows, one_row] {
+        let _broker = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT4},{GPT35}")).ready().await;
+        let gateway = Gateway::start(&bus, &rows(&bus, &llms)).await;
+        let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
+        bus.client.flush().await.unwrap();
+        let headers = [("Accept-Encoding", "gzip")];
+        let sent = super::support::http::send(gateway.addr(), "POST", "/azure/", &headers, HI.as_bytes()).await;
+        assert_eq!(sent.unwrap().status, 200);
+        let log: Value = serde_json::from_slice(&soon("the log", logs.next()).await.unwrap().payload).unwrap();
+        let sent = &log["request"]["outbound_headers"];
+        assert!(sent["Accept-Encoding"].is_null(), "a compressed answer would become a 500: {sent}");
+        assert_eq!(sent["Content-Type"][0], "application/json");
+        assert_eq!(gateway.send("/echo/", &[], HI.as_bytes()).await.text(), HI);
+    }
+}
