@@ -118,10 +118,13 @@ fn row(number: &str, ingress: &str, router: &str, status: &str, ms: &str, why: &
 }
 
 fn share_line(share: &Share) -> String {
-    let Share { router, calls, failures, .. } = share;
+    let Share { router, calls, failures, late, .. } = share;
     let mut line = format!("  {router:<20} {calls:>6} calls  {failures:>4} failed");
     if let Some(of) = share.of_working {
         line += &format!("  {of:>5.1} % of those that worked");
+    }
+    if *late > 0 {
+        line += &format!("  {late} because the broker's answer came too late: a busy machine");
     }
     if share.disabled > 0 {
         line += &format!("  disabled {}, {:.1} s in all", times(share.disabled), share.out.as_secs_f64());
