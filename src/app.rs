@@ -40,7 +40,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         version = env!("CARGO_PKG_VERSION"),
         replica = signature.replica(),
         config = signature.config(),
-        mode = ?config.mode,
+        mode = %config.mode,
         "broker starts"
     );
     let handle = Handle::new(broker, signature, clock, telemetry::tell);

@@ -28,7 +28,8 @@ fn standing(transition: &Transition) {
     match standing {
         Standing::Serving => tracing::info!(%router, epoch, "router enabled"),
         Standing::Cooling { until, cause } => {
-            tracing::warn!(%router, %cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
+            let cause = cause.to_string(); // a text, so that its spaces stand between quotes
+            tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
         }
     }
 }
