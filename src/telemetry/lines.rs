@@ -16,7 +16,7 @@ pub fn tell(change: &Change) {
         Change::Extended(_) => {}
         Change::AllDisabled(ingress) => tracing::error!(
             %ingress,
-            "all routers disabled: until one is back, the gateway serves {ingress} by that router's own endpoint"
+            "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort"
         ),
         Change::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         Change::Notice(notice) => say(notice),
