@@ -8,7 +8,7 @@ use super::support::gateway::two_rows;
 use super::support::{APPLY, Bus, DECIDE, DUD, Gateway, Llms, OUTCOME, REQUEST, Setup, outcome, soon};
 
 const IN_FLIGHT: usize = 64;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_are_rolled_and_every_request_is_answered() {
