@@ -23,8 +23,9 @@ use crate::{http, nats, reload, telemetry};
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
-/// How many log entries may wait for us; each can be a megabyte.
-const LOGS: usize = 16;
+/// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
+/// by that turn itself, some megabytes, because all of it is read before the next.
+const LOGS: usize = 8_192;
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
@@ -40,14 +41,14 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         version = env!("CARGO_PKG_VERSION"),
         replica = signature.replica(),
         config = signature.config(),
-        mode = ?config.mode,
+        mode = %config.mode,
         "broker starts"
     );
     let handle = Handle::new(broker, signature, clock, telemetry::tell);
     let decisions = Link::new("decisions", clock);
     let logs = Link::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    let listener = runtime.block_on(config.http.listen()).context("cannot open BROKER_HTTP")?;
+    let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let beside = Beside {
         settings: config.nats.clone(),

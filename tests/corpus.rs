@@ -1,6 +1,7 @@
 //! The fuzzers' corpus, run like any other test: what once was interesting must stay harmless.
 
 #[path = "../fuzz/targets.rs"]
+#[allow(unreachable_pub, reason = "the fuzzers reach them")]
 mod targets;
 
 fn run(name: &str, target: fn(&[u8])) {

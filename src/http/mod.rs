@@ -49,7 +49,10 @@ impl Settings {
     pub async fn listen(self) -> io::Result<Option<TcpListener>> {
         match self {
             Self::Off => Ok(None),
-            Self::At(address) => TcpListener::bind(address).await.map(Some),
+            Self::At(address) => match TcpListener::bind(address).await {
+                Ok(listener) => Ok(Some(listener)),
+                Err(error) => Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
+            },
             Self::Default => match TcpListener::bind(DEFAULT).await {
                 Ok(listener) => Ok(Some(listener)),
                 Err(error) => {

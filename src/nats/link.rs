@@ -17,6 +17,8 @@ pub enum State {
     Away(String),
     /// The connection is lost; the library tries to get it back, with its subscriptions.
     Lost,
+    /// The same, and the bus is there but does not take our credentials any more.
+    Refused,
     /// Connected.
     Connected,
     /// Connected and subscribed.
@@ -45,6 +47,7 @@ impl Link {
             State::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
             State::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
             State::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
+            State::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
             State::Connected => Some(format!("{}: connected to the bus, not yet subscribed", self.name)),
         }
     }
@@ -65,6 +68,10 @@ impl Link {
         match state {
             State::Away(why) => tracing::warn!(connection = self.name, "no connection to the bus at {why}; trying on"),
             State::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; trying on"),
+            State::Refused => tracing::error!(
+                connection = self.name,
+                "the bus refuses our credentials, which it took before; trying on"
+            ),
             State::Ready => tracing::info!(connection = self.name, "connected to the bus and subscribed"),
             State::Connected | State::Starting => {}
         }
@@ -75,7 +82,7 @@ impl Link {
         match event {
             Event::Disconnected if *self.state.borrow() == State::Ready => self.set(State::Lost),
             // The library renews the subscriptions before it tells of the connection.
-            Event::Connected if *self.state.borrow() == State::Lost => self.set(State::Ready),
+            Event::Connected if self.is_lost() => self.set(State::Ready),
             Event::SlowConsumer(_) => {
                 if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
                     tracing::warn!(
@@ -86,11 +93,19 @@ impl Link {
                 }
             }
             Event::ServerError(error) => tracing::warn!(connection = self.name, %error, "the bus reports an error"),
+            // The library gives the reason as text only.
+            Event::ClientError(error) if self.is_lost() && error.to_string().contains("authorization violation") => {
+                self.set(State::Refused);
+            }
             Event::ClientError(error) => {
                 tracing::debug!(connection = self.name, %error, "the connection reports an error")
             }
             Event::LameDuckMode => tracing::info!(connection = self.name, "the bus is about to stop"),
             Event::Connected | Event::Disconnected | Event::Draining | Event::Closed => {}
         }
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(*self.state.borrow(), State::Lost | State::Refused)
     }
 }

@@ -1,11 +1,12 @@
 //! The gateway's log: every replica reads all of it and learns.
 //!
-//! Over a connection and on a thread of its own, with a small buffer: an entry can be a megabyte, and a flood of them must
-//! neither delay a decision nor fill the memory. What does not fit is dropped and counted; the outcome messages, which come
-//! another way, still teach what matters most.
+//! Over a connection of its own, away from the decisions' thread: an entry can be a megabyte, and a flood of them must neither
+//! delay a decision nor fill the memory. What does not fit is dropped and counted; the outcome messages, which come another
+//! way, still teach what matters most.
 
-use async_nats::{Client, SubscribeError};
+use async_nats::{Client, SubscribeError, Subscriber};
 use futures_util::StreamExt;
+use tokio::task::unconstrained;
 
 use super::{Link, Settings, State, barrier};
 use crate::event::Ignored;
@@ -23,9 +24,16 @@ pub async fn learn_from_logs(
     link: &Link,
     handle: &Handle,
 ) -> Result<(), SubscribeError> {
-    let mut entries = client.subscribe(settings.logger_subject.clone()).await?;
+    let entries = client.subscribe(settings.logger_subject.clone()).await?;
     barrier(&client).await;
     link.set(State::Ready);
+    // Without tokio's budget per turn: what one turn of the connection brought (some megabytes) is read in one turn of ours,
+    // so that a burst of thousands of small entries is learnt whole and large ones never pile up.
+    unconstrained(read(entries, handle)).await;
+    Ok(())
+}
+
+async fn read(mut entries: Subscriber, handle: &Handle) {
     let (malformed, ignored) = (Tally::<Malformed>::default(), Tally::<Ignored>::default());
     while let Some(entry) = entries.next().await {
         match log_entry::read(&entry.payload) {
@@ -43,10 +51,7 @@ pub async fn learn_from_logs(
                 }
             }
         }
-        // Reading takes microseconds; whoever shares this thread must not wait for the end of a flood.
-        tokio::task::yield_now().await;
     }
-    Ok(())
 }
 
 /// Only what somebody should mend is worth a line.

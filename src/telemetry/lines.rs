@@ -16,7 +16,7 @@ pub fn tell(change: &Change) {
         Change::Extended(_) => {}
         Change::AllDisabled(ingress) => tracing::error!(
             %ingress,
-            "all routers disabled: until one is back, the gateway serves {ingress} by that router's own endpoint"
+            "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort"
         ),
         Change::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         Change::Notice(notice) => say(notice),
@@ -28,7 +28,8 @@ fn standing(transition: &Transition) {
     match standing {
         Standing::Serving => tracing::info!(%router, epoch, "router enabled"),
         Standing::Cooling { until, cause } => {
-            tracing::warn!(%router, %cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
+            let cause = cause.to_string(); // a text, so that its spaces stand between quotes
+            tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says `would` instead of `router`, so that
 //! row 2, which knows nothing but the stamp, leaves the request alone.
 
+use std::fmt;
 use std::hash::Hasher;
 use std::io::Write as _;
 
@@ -20,6 +21,15 @@ pub enum Mode {
     Balance,
     /// Requests go where they would without us; the stamp says where we would have sent them.
     Observe,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Balance => "balance",
+            Self::Observe => "observe",
+        })
+    }
 }
 
 /// What every stamp of this process says: who decided, under which configuration, in which mode.

@@ -1,0 +1,100 @@
+//! Programs beside this one, what the system says they cost, and their end.
+//!
+//! Costs are read from Linux' `/proc`; elsewhere they are absent, and so are their figures. The processor's time comes from
+//! `schedstat`, in nanoseconds: the ticks of `stat` are as long as a thousand answers.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use standin::nats_server::NatsServer;
+
+/// What every program here needs to reach the bus.
+pub(crate) const TOKEN: &str = "figures";
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: &'static str,
+    child: Child,
+    said: PathBuf,
+}
+
+impl Process {
+    /// The broker as it ships, at the bus given. Only what is given here is in its environment.
+    pub(crate) fn broker(bus: &NatsServer, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+        command.env_clear().env("GECHOLOG_HOST", bus.host()).env("BROKER_HTTP", "127.0.0.1:0");
+        command.envs(settings.iter().copied());
+        Self::start("the broker", command)
+    }
+
+    /// This program in another role.
+    pub(crate) fn role(name: &'static str, bus: &NatsServer, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+        command.args(arguments).args(["--host", &bus.host()]);
+        Self::start(name, command)
+    }
+
+    fn start(name: &'static str, mut command: Command) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let said = std::env::temp_dir().join(format!("figures-{}-{count}.log", std::process::id()));
+        let file = File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
+        command.env("NATS_TOKEN", TOKEN).stdin(Stdio::null()).stderr(file.try_clone()?).stdout(file);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, said })
+    }
+
+    /// Still there, or an error with its last words.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended ({status}); it said:\n{}", self.name, self.said()),
+        }
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("{} failed ({status}); it said:\n{}", self.name, self.said());
+        }
+        Ok(())
+    }
+
+    /// All that it has printed.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.said).unwrap_or_default()
+    }
+
+    /// The processor's time that all its threads have had.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let mut sum = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()? {
+            let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            sum += text.split(' ').next()?.parse::<u64>().ok()?;
+        }
+        Some(Duration::from_nanos(sum))
+    }
+
+    /// The most memory that it ever held, in bytes.
+    pub(crate) fn peak_memory(&self) -> Option<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kibibytes * 1024.0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already, or the system ends it; either way there is nothing left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.said);
+    }
+}

@@ -1,0 +1,143 @@
+//! The broker as a child process: the same binary that is shipped, known only by what it prints.
+//!
+//! It is in a process group of its own, so that Ctrl-C reaches the demo alone and the end has an order.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::watch::Event;
+
+const START: Duration = Duration::from_secs(10);
+/// How many last lines are kept for an obituary.
+const LAST: usize = 6;
+
+/// A running broker; it is killed on drop.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    child: Child,
+    lines: UnboundedReceiver<String>,
+    last: Arc<Mutex<VecDeque<String>>>,
+    /// Where its probes are, if it serves them.
+    pub(crate) http: Option<String>,
+    /// What it said before it was ready.
+    pub(crate) remarks: Vec<Event>,
+}
+
+/// The binary: beside the folder of this very program, where cargo puts both.
+pub(crate) fn binary() -> anyhow::Result<PathBuf> {
+    let demo = std::env::current_exe().context("cannot find out where this program is")?;
+    let folder = demo.parent().and_then(Path::parent).context("this program is in no folder")?;
+    let binary = folder.join("broker");
+    if !binary.is_file() {
+        let release = if folder.ends_with("release") { " --release" } else { "" };
+        bail!("the broker is not built: {} is missing; run cargo build{release} --bin broker", binary.display());
+    }
+    Ok(binary)
+}
+
+impl Broker {
+    /// Starts it with exactly these variables, and waits until it is ready.
+    pub(crate) async fn start(binary: &Path, variables: &[(OsString, OsString)]) -> anyhow::Result<Self> {
+        let spawned = Command::new(binary)
+            .env_clear()
+            .envs(variables.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = spawned.with_context(|| format!("cannot start {}", binary.display()))?;
+        let (sender, lines) = unbounded_channel();
+        let last = Arc::default();
+        if let Some(out) = child.stdout.take() {
+            tokio::spawn(read(out, Arc::clone(&last), sender.clone()));
+        }
+        if let Some(err) = child.stderr.take() {
+            tokio::spawn(read(err, Arc::clone(&last), sender));
+        }
+        let mut broker = Self { child, lines, last, http: None, remarks: Vec::new() };
+        broker.ready().await?;
+        Ok(broker)
+    }
+
+    /// Until both of its connections are of use.
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let patience = Instant::now() + START;
+        let mut missing = 2;
+        while missing > 0 {
+            let Ok(line) = timeout_at(patience, self.line()).await else {
+                bail!("the broker was not ready within {} s. {}", START.as_secs(), self.last_words());
+            };
+            let line = line?;
+            match line["message"].as_str() {
+                Some("connected to the bus and subscribed") => missing -= 1,
+                Some("HTTP listens") => self.http = line["address"].as_str().map(str::to_owned),
+                _ => self.remarks.extend(Event::of_line(&line)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Its next line; it is an error if it has ended.
+    pub(crate) async fn line(&mut self) -> anyhow::Result<Value> {
+        loop {
+            let Some(line) = self.lines.recv().await else { break };
+            if let Ok(line) = serde_json::from_str(&line) {
+                return Ok(line);
+            }
+        }
+        let how = match timeout(START, self.child.wait()).await {
+            Ok(Ok(status)) => status.to_string(),
+            _ => "its output is closed".to_owned(),
+        };
+        bail!("the broker has ended by itself ({how}). {}", self.last_words());
+    }
+
+    fn last_words(&self) -> String {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines: String = last.iter().map(|line| format!("\n  {}", plain(line))).collect();
+        if lines.is_empty() { "It said nothing.".to_owned() } else { format!("Its last lines:{lines}") }
+    }
+
+    /// Ends it.
+    pub(crate) async fn kill(&mut self) {
+        // If it has ended already, there is nothing left to do.
+        drop(self.child.kill().await);
+    }
+}
+
+async fn read(pipe: impl AsyncRead + Unpin, last: Arc<Mutex<VecDeque<String>>>, lines: UnboundedSender<String>) {
+    let mut pipe = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = pipe.next_line().await {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.push_back(line.clone());
+        if last.len() > LAST {
+            last.pop_front();
+        }
+        drop(last);
+        // Nobody listens any more: read on, or the broker would stop at a full pipe.
+        drop(lines.send(line));
+    }
+}
+
+/// A JSON line in the order in which people read.
+fn plain(line: &str) -> String {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
+    let mut words: Vec<_> =
+        ["timestamp", "level", "message"].into_iter().filter_map(|name| fields.remove(name)).collect();
+    words.extend(fields.into_iter().map(|(name, value)| Value::String(format!("{name}={value}"))));
+    let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+    words.join(" ")
+}

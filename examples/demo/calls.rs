@@ -1,0 +1,45 @@
+//! The caller of `--requests`: one call after the other at a steady pace, as a client would make them.
+//!
+//! Sequential on purpose: what a call finds out must be known before the next one, so there is nothing to excuse.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What a client says.
+pub(crate) const BODY: &str = r#"{"messages":[{"role":"user","content":"Hello"}]}"#;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a client gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Status of the answer.
+    pub(crate) status: u16,
+    /// The gateway's id of the call.
+    pub(crate) transaction: String,
+}
+
+/// Makes the calls; each has an answer, or the reason why there is none.
+pub(crate) async fn make(url: String, number: u32, rate: u32) -> Vec<Result<Answer, String>> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let agent = ureq::Agent::new_with_config(config);
+    let mut pace = interval(Duration::from_secs(1) / rate.max(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut answers = Vec::new();
+    for _ in 0..number {
+        pace.tick().await;
+        let (agent, url) = (agent.clone(), url.clone());
+        let called = tokio::task::spawn_blocking(move || call(&agent, &url)).await;
+        answers.push(called.unwrap_or_else(|error| Err(error.to_string())));
+    }
+    answers
+}
+
+fn call(agent: &ureq::Agent, url: &str) -> Result<Answer, String> {
+    let request = agent.post(url).header("Content-Type", "application/json").header("Api-Key", "any-key");
+    let mut response = request.send(BODY).map_err(|error| error.to_string())?;
+    // Only a whole answer is one.
+    response.body_mut().read_to_vec().map_err(|error| error.to_string())?;
+    let transaction = response.headers().get("Session-Id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    Ok(Answer { status: response.status().as_u16(), transaction: transaction.to_owned() })
+}

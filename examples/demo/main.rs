@@ -1,0 +1,183 @@
+//! The demo: everything on one machine, and a line for each thing that happens (`make demo`).
+//!
+//! A real `nats-server`, fake LLMs, the stand-in gateway with the repository's `gl_config.json`, and the broker as the very
+//! binary that is shipped. Without `--requests` it waits for calls and ends on Ctrl-C; with it, it makes the calls itself and
+//! judges what happened. It refuses to look inside the broker: it knows only what anybody can see, the gateway's log and
+//! the broker's log lines.
+//!
+//! - `world`: starts everything, in order, and takes it down again; `broker` is the child process.
+//! - `watch`: log entries and broker lines as events, put in the order in which they happened.
+//! - `screen`: events as lines to read.
+//! - `calls`: makes the calls; `summary`: what they show, and whether it is right.
+
+mod broker;
+mod calls;
+mod screen;
+mod summary;
+mod watch;
+mod world;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use screen::Screen;
+use summary::Run;
+use watch::Queue;
+use world::World;
+
+/// How long the gateway's last log entries may be on their way.
+const LOGS: Duration = Duration::from_secs(5);
+/// How long a log line of the broker may be on its way.
+const LINES: Duration = Duration::from_millis(500);
+
+/// Shows the broker at work on this machine: bus, fake LLMs, gateway (a stand-in) and broker, with no account.
+///
+/// Every call that passes is printed, and every moment when a router is disabled or enabled. BROKER_* variables of the
+/// environment go to the broker, except BROKER_LOG and BROKER_LOG_FORMAT: the demo reads its log. NATS_TOKEN is the token of
+/// the bus [default: demo].
+#[derive(Debug, Parser)]
+#[command(name = "demo")]
+struct Args {
+    /// Makes this many calls, one after the other, and ends: 0 if everything was right. Fewer than 30 prove nothing
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=1_000_000))]
+    requests: Option<u32>,
+    /// Calls per second, with --requests
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "requests",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+    /// The router that is expected to fail, with --requests
+    #[arg(long, value_name = "PATH", default_value = "/azure/dud/", requires = "requests")]
+    failing: String,
+    /// Minutes that a failing router is left out [default: DISABLED_TIME, else 0.25, or 0.05 with --requests]
+    #[arg(long, value_name = "MINUTES", allow_hyphen_values = true)]
+    disabled_time: Option<String>,
+    /// Port of the gateway on 127.0.0.1; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 5380)]
+    port: u16,
+    /// Port of the bus on 127.0.0.1; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 4222)]
+    nats_port: u16,
+    /// Configuration of the gateway [default: the repository's gl_config.json]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error.into()),
+    };
+    let ended = runtime.block_on(show(&args));
+    // A call that hangs must not hold the end up.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| complain(&error))
+}
+
+fn complain(error: &anyhow::Error) -> ExitCode {
+    screen::complain(&format!("{error:#}"));
+    ExitCode::FAILURE
+}
+
+/// From the first start to the last word; whatever was started is taken down on every way out.
+async fn show(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let mut screen = Screen::new();
+    let mut world = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(ExitCode::FAILURE),
+        world = World::start(args) => world?,
+    };
+    screen.welcome(&world, args.requests.is_some())?;
+    let ended = match args.requests {
+        None => attend(&mut world, &mut screen, &mut stop).await,
+        Some(number) => check(args, number, &mut world, &mut screen, &mut stop).await,
+    };
+    world.stop().await;
+    ended
+}
+
+/// Prints what happens until it is told to stop.
+async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
+    let mut queue = Queue::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.asked() => break,
+            event = world.next() => queue.push(event?),
+            () = sleep_until(queue.due()) => if let Some(event) = queue.pop() { screen.show(&event)? },
+        }
+    }
+    screen.say("\nStopped: broker, gateway, fake LLMs and bus are down.")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the calls, prints what happens, and judges it.
+async fn check(
+    args: &Args,
+    number: u32,
+    world: &mut World,
+    screen: &mut Screen,
+    stop: &mut Stop,
+) -> anyhow::Result<ExitCode> {
+    let mut run = Run::new(world.pool.clone(), &args.failing, number);
+    let mut caller = pin!(calls::make(world.url("127.0.0.1"), number, args.rate));
+    let mut queue = Queue::default();
+    let mut end = None;
+    while end.is_none_or(|end| Instant::now() < end) {
+        tokio::select! {
+            biased;
+            () = stop.asked() => {
+                screen.say("\nStopped before all calls were made; nothing is judged. Everything is down.")?;
+                return Ok(ExitCode::FAILURE);
+            }
+            event = world.next() => queue.push(event?),
+            () = sleep_until(queue.due()) => if let Some(event) = queue.pop() {
+                screen.show(&event)?;
+                run.take(event);
+            },
+            answers = &mut caller, if end.is_none() => {
+                run.called(answers, Timestamp::now());
+                end = Some(Instant::now() + LOGS);
+            }
+            () = sleep_until(end.unwrap_or_else(watch::far)) => {}
+        }
+        if run.is_logged() {
+            end = end.min(Some(Instant::now() + LINES));
+        }
+    }
+    while let Some(event) = queue.pop() {
+        screen.show(&event)?;
+        run.take(event);
+    }
+    let faults = run.faults();
+    screen.verdict(&run, &faults)?;
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The signals that end the demo: Ctrl-C, `kill`, and a terminal that is closed.
+struct Stop([Signal; 3]);
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [int, term, hup] = kinds.map(signal);
+        Ok(Self([int?, term?, hup?]))
+    }
+
+    async fn asked(&mut self) {
+        let [int, term, hup] = &mut self.0;
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+    }
+}

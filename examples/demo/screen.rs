@@ -1,0 +1,158 @@
+//! Everything that is printed: what to type, one line per event, the verdict. Readable at a hundred columns.
+//!
+//! It refuses to panic when nobody reads any more (`demo | head`): that is an error like another, and ends the demo.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use crate::calls::BODY;
+use crate::summary::{Run, Share, times};
+use crate::watch::{Call, Change, Event, Standing};
+use crate::world::World;
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+
+/// Says on the standard error why nothing more comes.
+pub(crate) fn complain(text: &str) {
+    // With the standard error gone there is nobody left to tell.
+    drop(writeln!(io::stderr(), "demo: {text}"));
+}
+
+/// The standard output.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    colours: bool,
+    calls: u64,
+    /// The router that is balanced.
+    ingress: String,
+}
+
+impl Screen {
+    pub(crate) fn new() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        Self { colours: wanted && io::stdout().is_terminal(), calls: 0, ingress: String::new() }
+    }
+
+    /// Prints lines.
+    pub(crate) fn say(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        out.flush()
+    }
+
+    /// What runs, what to type next, and the head of the table.
+    pub(crate) fn welcome(&mut self, world: &World, calls_itself: bool) -> io::Result<()> {
+        world.pool.ingress.as_str().clone_into(&mut self.ingress);
+        let routers: Vec<_> = world.pool.routers.iter().map(|path| path.as_str()).collect();
+        let seconds = seconds(world.disabled_time);
+        self.say(&format!("Everything runs. Behind {} are {}.", self.ingress, routers.join(", ")))?;
+        let left_out =
+            if world.disabled_time.is_zero() { "never left out".to_owned() } else { format!("left out for {seconds}") };
+        self.say(&format!("A router that fails is {left_out} (DISABLED_TIME, --disabled-time)."))?;
+        if !calls_itself {
+            self.say(&next_steps(world))?;
+        }
+        for remark in &world.remarks {
+            self.show(remark)?;
+        }
+        self.say("")?;
+        self.say(&row("call", "client called", "served by", "status", "ms", "why this router"))
+    }
+
+    /// One line for one event.
+    pub(crate) fn show(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Call(call) => self.call(call),
+            Event::Change(change) => self.change(change),
+            Event::Remark(_, text) => self.say(&self.paint(YELLOW, &format!("        broker: {text}"))),
+        }
+    }
+
+    fn call(&mut self, call: &Call) -> io::Result<()> {
+        self.calls += 1;
+        let took = Duration::try_from(call.ended.duration_since(call.began)).unwrap_or_default();
+        let status = call.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let ms = format!("{:.1}", took.as_secs_f64() * 1e3);
+        let without = if call.ingress == self.ingress { "the broker named no router" } else { "called directly" };
+        let why = call.why.as_deref().unwrap_or(without);
+        let line = row(&self.calls.to_string(), &call.ingress, &call.router, &status, &ms, why);
+        let failed = call.status.is_none_or(|status| status >= 400);
+        self.say(&if failed { self.paint(RED, &line) } else { line })
+    }
+
+    fn change(&self, change: &Change) -> io::Result<()> {
+        let router = &change.router;
+        let line = match &change.to {
+            Standing::Enabled => self.paint(GREEN, &format!("        router {router} enabled again")),
+            Standing::Disabled { until, cause } => {
+                let left_out = Duration::try_from(until.duration_since(change.at)).unwrap_or_default();
+                let line = format!("        router {router} disabled for {}: {cause}", seconds(left_out));
+                self.paint(YELLOW, &line)
+            }
+        };
+        self.say(&line)
+    }
+
+    /// What the calls came to, and whether it is right.
+    pub(crate) fn verdict(&self, run: &Run, faults: &[String]) -> io::Result<()> {
+        self.say(&format!("\n{} calls in {:.1} s", run.calls().len(), run.lasted().as_secs_f64()))?;
+        for share in run.shares() {
+            self.say(&share_line(&share))?;
+        }
+        if faults.is_empty() {
+            return self.say(&self.paint(GREEN, &format!("\nRight. {}", run.praise())));
+        }
+        self.say(&self.paint(RED, "\nWRONG:"))?;
+        faults.iter().try_for_each(|fault| self.say(&self.paint(RED, &format!("  - {fault}"))))
+    }
+
+    fn paint(&self, colour: &str, line: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{line}\x1b[0m") } else { line.to_owned() }
+    }
+}
+
+fn row(number: &str, ingress: &str, router: &str, status: &str, ms: &str, why: &str) -> String {
+    format!("{number:>6}  {ingress:<14} {router:<20} {status:>6} {ms:>7}  {why}")
+}
+
+fn share_line(share: &Share) -> String {
+    let Share { router, calls, failures, late, .. } = share;
+    let mut line = format!("  {router:<20} {calls:>6} calls  {failures:>4} failed");
+    if let Some(of) = share.of_working {
+        line += &format!("  {of:>5.1} % of those that worked");
+    }
+    if *late > 0 {
+        line += &format!("  {late} because the broker's answer came too late: a busy machine");
+    }
+    if share.disabled > 0 {
+        line += &format!("  disabled {}, {:.1} s in all", times(share.disabled), share.out.as_secs_f64());
+    }
+    line
+}
+
+/// A length of time in the unit that people would use.
+fn seconds(length: Duration) -> String {
+    let seconds = (length.as_secs_f64() * 10.0).round() / 10.0;
+    if seconds >= 120.0 { format!("{:.1} min", seconds / 60.0) } else { format!("{seconds} s") }
+}
+
+fn next_steps(world: &World) -> String {
+    let (url, bus, subject) = (world.url("localhost"), world.bus_address(), &world.log_subject);
+    let mut text = format!(
+        "\nType in another shell, several times:\n\n  \
+         curl {url} -H 'Content-Type: application/json' -H 'Api-Key: any-key' \\\n    -d '{BODY}'\n\n\
+         Watch the gateway's log (needs jq, and nats from github.com/nats-io/natscli), then with the broker's stamp:\n\n"
+    );
+    if let Some(token) = world.token_to_set() {
+        text += &format!("  export NATS_TOKEN={token}\n");
+    }
+    for what in [".response.gl_path", ".request.broker"] {
+        text += &format!("  nats sub --translate \"jq {what}\" -s \"$NATS_TOKEN@{bus}\" \"{subject}\"\n");
+    }
+    if let Some(address) = world.probes() {
+        text += &format!("\nAsk whether the broker is ready:\n\n  curl http://{address}/readyz\n");
+    }
+    text + "\nCtrl-C ends everything."
+}

@@ -1,0 +1,243 @@
+//! Starts everything in order, holds it, and takes it down: bus, fake LLMs, stand-in gateway, broker.
+//!
+//! What can be wrong is looked at before anything is started, and said in one sentence with what would mend it.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use gecholog_broker::broker::PoolSettings;
+use gecholog_broker::config::{self as settings, Raw, Sources};
+use jiff::Timestamp;
+use standin::config::Config;
+use standin::gateway::Gateway;
+use standin::llm::Llm;
+use standin::nats_server::NatsServer;
+
+use crate::Args;
+use crate::broker::{self, Broker};
+use crate::watch::Event;
+
+/// What the broker is told by the demo, or must not be told by the shell.
+const OURS: [&str; 9] = [
+    "NATS_TOKEN",
+    "NATS_TOKEN_FILE",
+    "NATS_URL",
+    "NATS_CREDS",
+    "NATS_CA",
+    "GECHOLOG_HOST",
+    "DISABLED_TIME",
+    "BROKER_LOG",
+    "BROKER_LOG_FORMAT",
+];
+/// The token of the bus if nobody has set one; the bus is on this machine only, for as long as the demo runs.
+const TOKEN: &str = "demo";
+const END: Duration = Duration::from_secs(2);
+
+/// All that runs. On drop everything ends, in the order of the fields.
+#[derive(Debug)]
+pub(crate) struct World {
+    broker: Broker,
+    gateway: Gateway,
+    log: async_nats::Subscriber,
+    _llm: Llm,
+    bus: NatsServer,
+    /// The pool that is balanced.
+    pub(crate) pool: PoolSettings,
+    /// The subject of the gateway's log.
+    pub(crate) log_subject: String,
+    /// How long a failing router is left out.
+    pub(crate) disabled_time: Duration,
+    /// What to say first, before any call: odd things that do no harm.
+    pub(crate) remarks: Vec<Event>,
+}
+
+/// What was asked for, looked at and found possible.
+struct Plan {
+    binary: PathBuf,
+    file: PathBuf,
+    text: String,
+    token: String,
+    /// The broker's environment but for the bus's address, which is known when the bus runs.
+    variables: Vec<(OsString, OsString)>,
+    settings: settings::Config,
+}
+
+impl World {
+    pub(crate) async fn start(args: &Args) -> anyhow::Result<Self> {
+        let mut plan = Plan::make(args)?;
+        let llm = Llm::start((Ipv4Addr::LOCALHOST, 0).into()).await.context("cannot serve fake LLMs")?;
+        let mut config = plan.gateway(llm.addr())?;
+        let bus =
+            NatsServer::start(args.nats_port, &plan.token, "").map_err(|error| anyhow::anyhow!("no bus: {error}"))?;
+        config.set_bus(&bus.host());
+        config.set_port(args.port);
+        let log = listen(&bus, &plan.settings.nats.logger_subject).await?;
+        let mut remarks: Vec<_> = config.dropped().iter().map(|path| dropped(path)).collect();
+        let gateway = Gateway::start(config)
+            .await
+            .with_context(|| format!("no gateway; look at --port and {}", plan.file.display()))?;
+        plan.variables.push(("GECHOLOG_HOST".into(), bus.host().into()));
+        let mut broker = Broker::start(&plan.binary, &plan.variables).await?;
+        remarks.append(&mut broker.remarks);
+        let Some(pool) = plan.settings.broker.pools.into_iter().next() else { bail!("the broker has no pool") };
+        let disabled_time = plan.settings.broker.health.disabled_time;
+        let log_subject = plan.settings.nats.logger_subject;
+        Ok(Self { broker, gateway, log, _llm: llm, bus, pool, log_subject, disabled_time, remarks })
+    }
+
+    /// What happens next. The broker's own end is an error.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Event> {
+        loop {
+            let event = tokio::select! {
+                entry = self.log.next() => {
+                    let entry = entry.context("the subscription of the gateway's log has ended")?;
+                    let unread = || Event::Remark(Timestamp::now(), "a log entry that cannot be read".to_owned());
+                    Some(Event::of_log(&entry.payload).unwrap_or_else(unread))
+                }
+                line = self.broker.line() => Event::of_line(&line?),
+            };
+            if let Some(event) = event {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Where clients call the router that is balanced.
+    pub(crate) fn url(&self, host: &str) -> String {
+        format!("http://{host}:{}{}", self.gateway.addr().port(), self.pool.ingress.as_str())
+    }
+
+    /// Where the bus is, as `nats` wants it behind the token; its own port needs no word.
+    pub(crate) fn bus_address(&self) -> String {
+        if self.bus.port() == 4222 { "localhost".to_owned() } else { format!("localhost:{}", self.bus.port()) }
+    }
+
+    /// The token of the bus, unless the shell has it already: what somebody has set may be a secret.
+    pub(crate) fn token_to_set(&self) -> Option<&str> {
+        (self.bus.token() == TOKEN).then_some(TOKEN)
+    }
+
+    /// Where the broker's probes are.
+    pub(crate) fn probes(&self) -> Option<&str> {
+        self.broker.http.as_deref()
+    }
+
+    /// Ends everything, the gateway's calls under way first.
+    pub(crate) async fn stop(self) {
+        let Self { mut broker, gateway, .. } = self;
+        // A call that hangs must not hold the end up.
+        drop(tokio::time::timeout(END, gateway.stop()).await);
+        broker.kill().await;
+    }
+}
+
+impl Plan {
+    fn make(args: &Args) -> anyhow::Result<Self> {
+        let binary = broker::binary()?;
+        let file = args.config.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/gl_config.json").into());
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!("cannot read {}; name the gateway's configuration with --config", file.display())
+        })?;
+        let token = token()?;
+        let mut variables = inherited();
+        variables.push(("NATS_TOKEN".into(), token.clone().into()));
+        variables.push(("BROKER_LOG_FORMAT".into(), "json".into()));
+        variables.push(("DISABLED_TIME".into(), disabled_time(args)));
+        let settings = match settings::resolve(Sources::new(variables.clone(), Raw::default())).config {
+            Ok(settings) => settings,
+            Err(faults) => bail!("the broker's settings:{}", lines(&faults)),
+        };
+        check_failing(args, &settings)?;
+        check_ports(args)?;
+        Ok(Self { binary, file, text, token, variables, settings })
+    }
+
+    /// The gateway's configuration, with the fake LLMs as its upstream.
+    fn gateway(&self, llm: SocketAddr) -> anyhow::Result<Config> {
+        let base = format!("http://{llm}");
+        let answer = |name: &str| match name {
+            "AISERVICE_API_BASE" => Some(base.clone()),
+            "NATS_TOKEN" => Some(self.token.clone()),
+            _ => std::env::var(name).ok(),
+        };
+        let config = Config::parse(&self.text, answer);
+        config.map_err(|error| anyhow::anyhow!("{} is not valid:{}", self.file.display(), lines(error.faults())))
+    }
+}
+
+/// One fault at the end of the sentence, several below it.
+fn lines<T: ToString>(faults: &[T]) -> String {
+    match faults {
+        [one] => format!(" {}", one.to_string()),
+        all => all.iter().map(|fault| format!("\n  {}", fault.to_string())).collect(),
+    }
+}
+
+fn inherited() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| OURS.iter().all(|ours| name != ours)).collect()
+}
+
+/// A token goes into a file, a variable and a URL as it is.
+fn token() -> anyhow::Result<String> {
+    let token = std::env::var("NATS_TOKEN").unwrap_or_default();
+    if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        bail!("NATS_TOKEN has characters other than letters, digits and -_. ; unset it, and the demo takes its own");
+    }
+    Ok(if token.is_empty() { TOKEN.to_owned() } else { token })
+}
+
+fn disabled_time(args: &Args) -> OsString {
+    let asked = args.disabled_time.clone().map(OsString::from);
+    let set = std::env::var_os("DISABLED_TIME").filter(|minutes| !minutes.is_empty());
+    let usual = if args.requests.is_some() { "0.05" } else { "0.25" };
+    asked.or(set).unwrap_or_else(|| usual.into())
+}
+
+fn check_failing(args: &Args, settings: &settings::Config) -> anyhow::Result<()> {
+    let routers: Vec<_> =
+        settings.broker.pools.iter().flat_map(|pool| &pool.routers).map(|path| path.as_str()).collect();
+    if args.requests.is_some() && !routers.contains(&args.failing.as_str()) {
+        bail!("{} is none of the routers {}; name the one that fails with --failing", args.failing, routers.join(", "));
+    }
+    Ok(())
+}
+
+/// All ports at once: whoever has started the demo twice has two of them in use.
+fn check_ports(args: &Args) -> anyhow::Result<()> {
+    let wanted = [("gateway", "--port", args.port), ("bus", "--nats-port", args.nats_port)];
+    let taken: Vec<_> = wanted.into_iter().filter(|(_, _, port)| !is_free(*port)).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let list =
+        |item: fn(&(&str, &str, u16)) -> String, between| taken.iter().map(item).collect::<Vec<_>>().join(between);
+    let ports = list(|(whose, _, port)| format!("port {port} (for the {whose})"), " and ");
+    let mend = list(|(_, flag, port)| format!("{flag} {}", free_beyond(*port)), " ");
+    let verb = if taken.len() == 1 { "is" } else { "are" };
+    bail!("{ports} {verb} in use, perhaps by another demo: end it, or add {mend}");
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn free_beyond(port: u16) -> u16 {
+    (1..100).filter_map(|tens| port.checked_add(tens * 10)).find(|port| is_free(*port)).unwrap_or(0)
+}
+
+/// Listens to the gateway's log, from its first word.
+async fn listen(bus: &NatsServer, subject: &str) -> anyhow::Result<async_nats::Subscriber> {
+    let options = async_nats::ConnectOptions::with_token(bus.token().to_owned()).name("demo");
+    let client = options.connect(bus.host()).await.context("cannot connect to the bus")?;
+    let log = client.subscribe(subject.to_owned()).await.context("cannot listen to the gateway's log")?;
+    client.flush().await.context("cannot listen to the gateway's log")?;
+    Ok(log)
+}
+
+fn dropped(path: &str) -> Event {
+    Event::Remark(Timestamp::now(), format!("the gateway leaves out the router {path}: it breaks a rule"))
+}

@@ -1,0 +1,362 @@
+//! From start to end: before the bus is there, when it goes and comes, when we are asked to stop.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::support::bus::connect;
+use super::support::{APPLY, Broker, Bus, DECIDE, DUD, Log, OUTCOME, PATIENCE, REQUEST, Setup, TOKEN, outcome, soon};
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// `broker health`: exit code and what it says.
+fn health(address: &str, arguments: &[&str]) -> (i32, String) {
+    let asked = Command::new(env!("CARGO_BIN_EXE_broker"))
+        .arg("health")
+        .args(arguments)
+        .env_clear()
+        .env("BROKER_HTTP", address)
+        .output()
+        .unwrap();
+    let said = [asked.stdout, asked.stderr].concat();
+    (asked.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn it_starts_before_the_bus_and_is_ready_when_the_bus_comes() {
+    let port = free_port();
+    let broker = Setup::at(&format!("127.0.0.1:{port}")).spawn();
+    let address = broker.http().await.to_string();
+    broker.until_nth(&["no connection to the bus", &port.to_string()], 2).await;
+    let answer = broker.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("no connection to the bus at 127.0.0.1"), "{}", answer.text());
+    assert_eq!(broker.get("/livez").await.status, 200, "away from the bus is never dead");
+    assert_eq!(health(&address, &[]).0, 0);
+    let (code, said) = health(&address, &["--ready"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("no connection to the bus"), "{said}");
+
+    let bus = Bus::with(port, "").await;
+    broker.until_nth(&["connected to the bus and subscribed"], 2).await;
+    let answer = broker.get("/readyz").await;
+    assert_eq!((answer.status, answer.text().trim()), (200, "ready"));
+    assert_eq!(broker.get("/livez").await.status, 200);
+    assert_eq!(health(&address, &["--ready"]).0, 0);
+    assert_eq!(broker.get("/other").await.status, 404);
+    assert!(bus.decide().await["gl_path"].is_string());
+    assert_eq!(broker.count(&["no connection to the bus"]), 2, "one line per connection, not per try");
+}
+
+#[tokio::test]
+async fn health_of_nobody_is_an_error_that_says_where_it_asked() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let (code, said) = health(&address, &[]);
+    assert_eq!(code, 1);
+    assert!(said.contains(&address), "{said}");
+    let (code, said) = health("off", &[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("BROKER_HTTP"), "{said}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_or_none_ends_it_with_a_plain_sentence() {
+    let bus = Bus::start().await;
+    for setup in
+        [Setup::on(&bus).set("NATS_TOKEN", "wr0ng-one").secret("wr0ng-one"), Setup::on(&bus).unset("NATS_TOKEN")]
+    {
+        let ended = setup.ended().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.out.contains("refuses our credentials") && ended.out.contains("NATS_TOKEN"), "{ended:?}");
+        assert!(ended.out.contains(&bus.host()), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_becomes_wrong_later_is_said_once_and_does_not_end_it() {
+    let mut bus = Bus::start().await;
+    let mut broker = Setup::on(&bus).ready().await;
+    let port = bus.server.port();
+    bus.server.kill();
+    broker.until_nth(&["the connection to the bus is lost"], 2).await;
+    let other = standin::nats_server::NatsServer::start(port, "another-token", "").unwrap();
+    broker.until_nth(&["the bus refuses our credentials"], 2).await;
+    let answer = broker.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("refuses our credentials"), "{}", answer.text());
+    assert!(broker.is_running(), "it goes on trying");
+    drop(other);
+    bus.server.restart().unwrap();
+    broker.until_nth(&["connected to the bus and subscribed"], 4).await;
+    assert_eq!(broker.count(&["the bus refuses our credentials"]), 2, "once per connection: {}", broker.text());
+    assert!(bus.decide().await["gl_path"].is_string());
+}
+
+/// Asks over and over with so many requests in flight, until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Load {
+    fn on(client: &async_nats::Client, in_flight: usize) -> Self {
+        let (stop, answered): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..in_flight {
+            let (client, stop, answered) = (client.clone(), stop.clone(), answered.clone());
+            let subject = [DECIDE, DECIDE, APPLY, OUTCOME][number % 4];
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let asked = client.request(subject, REQUEST.into());
+                    if matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_))) {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        // Nobody there: the bus says so at once, and asking on without a pause would be all we do.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            });
+        }
+        Self { stop, answered, tasks }
+    }
+
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        soon("the end of the load", self.tasks.join_all()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bus_that_is_killed_under_load_is_answered_within_a_second_of_its_return() {
+    let mut bus = Bus::start().await;
+    let mut broker = Setup::on(&bus).ready().await;
+    let load = Load::on(&bus.client, 64);
+    for round in 1..=3 {
+        let before = load.answered();
+        soon("some load", async {
+            while load.answered() < before + 200 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        bus.server.kill();
+        broker.until_nth(&["the connection to the bus is lost"], 2 * round).await;
+        let answer = broker.get("/readyz").await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.text().contains("lost"), "{}", answer.text());
+        assert_eq!(broker.get("/livez").await.status, 200);
+        // Long enough for pauses between tries to have grown to their longest.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bus.server.restart().unwrap();
+        let back = Instant::now();
+        let client = connect(&bus.server).await;
+        for subject in [DECIDE, OUTCOME] {
+            while client.request(subject, REQUEST.into()).await.is_err() {
+                assert!(back.elapsed() < PATIENCE, "no answer");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let took = back.elapsed();
+        assert!(took < Duration::from_secs(1), "answered {took:?} after the bus was back");
+        broker.until_nth(&["connected to the bus and subscribed"], 2 + 2 * round).await;
+        assert_eq!(broker.get("/readyz").await.status, 200);
+    }
+    load.end().await;
+    bus.log(Log::of(DUD, 500)).await;
+    broker.until(&["router disabled", DUD]).await;
+    assert!(broker.is_running());
+}
+
+/// Stops it and says how long that took; it must end with 0.
+async fn stop(broker: &mut Broker, signal: &str) -> Duration {
+    let asked = Instant::now();
+    broker.signal(signal);
+    assert_eq!(broker.exit().await.code(), Some(0), "{}", broker.text());
+    asked.elapsed()
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_ends_with_0_within_5_seconds_and_sooner_when_idle() {
+    let bus = Bus::start().await;
+    for signal in ["TERM", "INT"] {
+        let mut idle = Setup::on(&bus).ready().await;
+        let took = stop(&mut idle, signal).await;
+        assert!(took < Duration::from_secs(2), "{took:?} for an idle one");
+        assert!(idle.count(&["stopped"]) == 1);
+    }
+    let mut busy = Setup::on(&bus).ready().await;
+    let load = Load::on(&bus.client, 64);
+    soon("some load", async {
+        while load.answered() < 100 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let took = stop(&mut busy, "TERM").await;
+    assert!(took < Duration::from_secs(5), "{took:?} under load");
+    load.end().await;
+    let mut waiting = Setup::at(&format!("127.0.0.1:{}", free_port())).spawn();
+    waiting.until(&["no connection to the bus"]).await;
+    let took = stop(&mut waiting, "TERM").await;
+    assert!(took < Duration::from_secs(2), "{took:?} without a bus");
+}
+
+#[tokio::test]
+async fn asked_to_stop_while_the_bus_is_away_it_ends_too() {
+    let mut bus = Bus::start().await;
+    let mut broker = Setup::on(&bus).ready().await;
+    bus.server.kill();
+    broker.until_nth(&["the connection to the bus is lost"], 2).await;
+    let took = stop(&mut broker, "TERM").await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test]
+async fn asked_twice_it_ends_at_once() {
+    let bus = Bus::start().await;
+    let mut broker = Setup::on(&bus).ready().await;
+    let load = Load::on(&bus.client, 8);
+    broker.signal("TERM");
+    broker.until(&["stopping"]).await;
+    let asked = Instant::now();
+    broker.signal("TERM");
+    assert_eq!(broker.exit().await.code(), Some(1), "{}", broker.text());
+    assert!(asked.elapsed() < Duration::from_millis(400), "{:?}", asked.elapsed());
+    load.end().await;
+}
+
+#[tokio::test]
+async fn the_default_port_in_use_is_a_warning_and_one_that_was_set_an_error() {
+    let bus = Bus::start().await;
+    // If somebody else has it, it is in use too, which is all we need.
+    let _default = TcpListener::bind((Ipv4Addr::LOCALHOST, 5381));
+    let broker = Setup::on(&bus).unset("BROKER_HTTP").ready().await;
+    assert!(broker.until(&["WARN", "127.0.0.1:5381"]).await.contains("BROKER_HTTP"));
+    assert_eq!(bus.ask(OUTCOME, outcome(DUD, 500)).await, "");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Setup::on(&bus).set("BROKER_HTTP", &address).ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("BROKER_HTTP") && ended.out.contains("in use"), "{ended:?}");
+    assert!(ended.out.contains(&address), "says which: {ended:?}");
+}
+
+#[tokio::test]
+async fn http_can_be_off() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).set("BROKER_HTTP", "off").ready().await;
+    assert_eq!(broker.count(&["HTTP"]), 0, "{}", broker.text());
+}
+
+#[tokio::test]
+async fn log_lines_can_be_json_and_never_hold_the_token_even_when_all_is_traced() {
+    let bus = Bus::start().await;
+    let setup = Setup::on(&bus).set("BROKER_LOG", "trace").set("BROKER_LOG_FORMAT", "json");
+    let broker = setup
+        .set("NATS_URL", format!("nats://{TOKEN}@{}", bus.host()))
+        .unset("GECHOLOG_HOST")
+        .unset("NATS_TOKEN")
+        .ready()
+        .await;
+    bus.decide().await;
+    bus.ask(OUTCOME, outcome(DUD, 500)).await;
+    let line = broker.until(&["router disabled"]).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["router"], DUD);
+    for line in broker.lines(&[]) {
+        serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+/// A way to the bus that can fall silent while it stays open, as a lost machine or a full table of a router does.
+struct Way {
+    address: std::net::SocketAddr,
+    silent: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Way {
+    async fn to(bus: &Bus) -> Self {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (silent, host) = (tokio::sync::watch::Sender::new(false), bus.host());
+        let heard = silent.subscribe();
+        let task = tokio::spawn(async move {
+            let mut ways = tokio::task::JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let far = tokio::net::TcpStream::connect(&host).await.unwrap();
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                ways.spawn(carry(near_in, far_out, heard.clone()));
+                ways.spawn(carry(far_in, near_out, heard.clone()));
+            }
+        });
+        Self { address, silent, task }
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn carry(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut silent: tokio::sync::watch::Receiver<bool>,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if silent.wait_for(|silent| !silent).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bus_that_falls_silent_is_noticed_within_15_seconds() {
+    let bus = Bus::start().await;
+    let way = Way::to(&bus).await;
+    let broker = Setup::at(&way.address.to_string()).ready().await;
+    assert!(bus.decide().await["gl_path"].is_string());
+    way.silent.send_replace(true);
+    let fell = Instant::now();
+    broker.until_nth(&["the connection to the bus is lost"], 2).await;
+    assert!(fell.elapsed() < Duration::from_secs(15), "{:?}", fell.elapsed());
+    assert_eq!(broker.get("/readyz").await.status, 503);
+    way.silent.send_replace(false);
+    broker.until_nth(&["connected to the bus and subscribed"], 4).await;
+    // Until the bus has seen the end of the old connection it may still send requests there; those are lost.
+    soon("an answer", async { while bus.client.request(DECIDE, REQUEST.into()).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn it_knocks_at_the_bus_at_most_half_a_second_apart_and_not_in_step() {
+    // Nobody who speaks: each connection is taken and closed.
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let broker = Setup::at(&address).spawn();
+    let mut knocks = Vec::new();
+    while knocks.len() < 20 {
+        drop(soon("a knock", listener.accept()).await.unwrap());
+        knocks.push(Instant::now());
+    }
+    let gaps: Vec<Duration> = knocks.windows(2).map(|two| two[1] - two[0]).collect();
+    // Half a second, and what a busy machine adds.
+    assert!(gaps.iter().all(|gap| *gap < Duration::from_millis(750)), "{gaps:?}");
+    let whole = knocks[19] - knocks[0];
+    assert!(whole > Duration::from_secs(1), "two connections knock some three times a second each: {whole:?}");
+    assert_eq!(broker.count(&["no connection to the bus"]), 2, "{}", broker.text());
+}

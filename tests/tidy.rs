@@ -1,0 +1,295 @@
+//! The rooms stay apart, and what is written about the house is true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room, and those it may name; all of them stand before it, so there can be no circle.
+const ROOMS: [(&str, &[&str]); 17] = [
+    ("time", &[]),
+    ("router", &[]),
+    ("request", &[]),
+    ("outcome", &["time", "router"]),
+    ("event", &["time", "router", "outcome"]),
+    ("health", VOCABULARY),
+    ("strategy", VOCABULARY),
+    ("broker", &["time", "router", "request", "outcome", "event", "health", "strategy"]),
+    ("wire", &["time", "router", "request", "outcome", "event", "broker"]),
+    ("clock", &["time"]),
+    ("telemetry", VOCABULARY),
+    ("handle", &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "clock"]),
+    ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
+    ("http", &["nats"]),
+    ("config", &["router", "outcome", "health", "broker", "wire", "nats", "http", "telemetry"]),
+    ("cli", &["config"]),
+    ("app", EVERYTHING),
+];
+
+const VOCABULARY: &[&str] = &["time", "router", "request", "outcome", "event"];
+
+const EVERYTHING: &[&str] = &[
+    "time",
+    "router",
+    "request",
+    "outcome",
+    "event",
+    "health",
+    "strategy",
+    "broker",
+    "wire",
+    "clock",
+    "telemetry",
+    "handle",
+    "nats",
+    "http",
+    "config",
+    "cli",
+];
+
+/// The rooms that never touch the world.
+const CORE: [&str; 9] = ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire"];
+
+/// The world.
+const WORLD: [&str; 14] = [
+    "tokio",
+    "async_nats",
+    "axum",
+    "ureq",
+    "clap",
+    "envy",
+    "tracing",
+    "Instant",
+    "SystemTime",
+    "println",
+    "eprintln",
+    "thread_rng",
+    "Mutex",
+    "anyhow",
+];
+
+const LONGEST: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder whose names end so.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, end));
+        } else if path.to_string_lossy().ends_with(end) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A source file of ours.
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+    /// Its lines up to its tests.
+    lines: usize,
+    /// The same without comments.
+    code: String,
+}
+
+/// Every source file that is not only tests.
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let all = files(&src, ".rs").into_iter().map(|path| {
+        let inside = path.strip_prefix(&src).unwrap();
+        let room = inside.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let own: Vec<&str> = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").collect();
+        let code = own.iter().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n"));
+        Source { room, lines: own.len(), code: code.collect(), text, path }
+    });
+    let sources: Vec<_> =
+        all.filter(|source| !source.path.iter().any(|part| part == "tests" || part == "tests.rs")).collect();
+    assert!(sources.len() > 20, "the sources are found");
+    sources
+}
+
+/// The names that stand directly behind this prefix: one, or those of a group.
+fn behind(code: &str, prefix: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut names = BTreeSet::new();
+    for (place, _) in code.match_indices(prefix) {
+        let rest = &code[place + prefix.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            names.insert(word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut name_comes = true;
+        for (at, letter) in group.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => name_comes = true,
+                _ if letter.is_whitespace() => {}
+                _ if name_comes && depth == 0 => {
+                    names.insert(word(&group[at..]));
+                    name_comes = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn words(code: &str) -> BTreeSet<&str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').collect()
+}
+
+#[test]
+fn names_behind_a_prefix_are_found() {
+    let code = "use crate::a::B;\nuse crate::{c::{D, e}, f, g::h::{I}};\nlet x = crate::j(crate::k::L);";
+    let found: Vec<_> = behind(code, "crate::").into_iter().collect();
+    assert_eq!(found, ["a", "c", "f", "g", "j", "k"]);
+}
+
+#[test]
+fn every_room_names_only_rooms_below_it() {
+    for (place, (room, may)) in ROOMS.iter().enumerate() {
+        let below: Vec<_> = ROOMS[..place].iter().map(|(room, _)| *room).collect();
+        assert!(may.iter().all(|name| below.contains(name)), "{room} may name only what stands before it");
+    }
+    for source in sources() {
+        let shown = source.path.display();
+        let (may, named) = match source.room.as_str() {
+            "lib" => continue,
+            "main" => (&["app", "cli", "config", "telemetry"][..], behind(&source.code, "gecholog_broker::")),
+            room => {
+                let known = ROOMS.iter().find(|(name, _)| *name == room);
+                let (_, may) = known.unwrap_or_else(|| panic!("{shown}: a room that tidy.rs does not know"));
+                (*may, behind(&source.code, "crate::"))
+            }
+        };
+        for name in named {
+            assert!(name == source.room || may.contains(&name.as_str()), "{shown} names {name}");
+        }
+    }
+}
+
+#[test]
+fn http_asks_nats_for_its_links_and_nothing_else() {
+    for source in sources().iter().filter(|source| source.room == "http") {
+        let named = behind(&source.code, "nats::");
+        assert!(named.iter().all(|name| name == "Link"), "{}: {named:?}", source.path.display());
+    }
+}
+
+#[test]
+fn the_core_never_touches_the_world() {
+    for source in sources().iter().filter(|source| CORE.contains(&source.room.as_str())) {
+        let words = words(&source.code);
+        for world in WORLD {
+            assert!(!words.contains(world), "{} names {world}", source.path.display());
+        }
+        for path in
+            ["rand::rng", "rand::random", "std::fs", "std::net", "std::env", "std::io", "std::thread", "async fn"]
+        {
+            // To write into one's own buffer is no input and no output.
+            let code = source.code.replace("std::io::Write as _", "");
+            assert!(!code.contains(path), "{} names {path}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
+    for source in sources() {
+        let words = words(&source.code);
+        for (library, rooms) in [
+            ("async_nats", &["nats", "config", "telemetry"][..]),
+            ("axum", &["http"]),
+            ("ureq", &["cli"]),
+            ("envy", &["config"]),
+        ] {
+            let may = rooms.contains(&source.room.as_str());
+            assert!(may || !words.contains(library), "{} names {library}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_short() {
+    let standin = files(&root().join("standin/src"), ".rs").into_iter().map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        (path, text, lines)
+    });
+    let ours = sources().into_iter().map(|source| (source.path, source.text, source.lines));
+    for (path, text, lines) in ours.chain(standin) {
+        assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
+        assert!(
+            lines <= LONGEST,
+            "{} has {lines} lines without its tests: a concept is missing, name it",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_stand_in_knows_nothing_of_the_broker() {
+    let standin = root().join("standin");
+    let sources = ["src", "tests"].into_iter().flat_map(|folder| files(&standin.join(folder), ".rs"));
+    for path in sources.chain([standin.join("Cargo.toml")]) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("gecholog_broker") && !text.contains("gecholog-broker"), "{}", path.display());
+    }
+}
+
+/// A page of the project's.
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn every_path_that_the_pages_name_exists() {
+    page("CHANGELOG.md");
+    let folders = ["src/", "tests/", "standin/", "examples/", "benches/", "fuzz/", "script/", "docs/"];
+    for name in ["README.md", "ARCHITECTURE.md"] {
+        let page = page(name);
+        let of_a_path = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+        let named =
+            page.split(|c: char| !of_a_path(c)).filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
+        for path in named.map(|path| path.trim_end_matches('.')) {
+            assert!(root().join(path).exists(), "{name} names {path}");
+        }
+    }
+}
+
+#[test]
+fn every_make_target_that_the_pages_name_exists() {
+    let makefile = page("Makefile");
+    let targets: BTreeSet<&str> =
+        makefile.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name)).collect();
+    for name in ["README.md", "ARCHITECTURE.md"] {
+        let page = page(name);
+        let mut in_code = false;
+        for line in page.lines() {
+            in_code ^= line.trim_start().starts_with("```");
+            let command = in_code.then(|| line.trim_start().trim_start_matches("$ "));
+            let quoted = line.split('`').skip(1).step_by(2);
+            for make in quoted.chain(command).flat_map(|text| text.split("&&")) {
+                let Some(target) = make.trim().strip_prefix("make ") else { continue };
+                let target = target.split_whitespace().find(|word| !word.contains('='));
+                let Some(target) = target.filter(|target| target.starts_with(|c: char| c.is_ascii_lowercase())) else {
+                    continue;
+                };
+                assert!(targets.contains(target), "{name}: make {target}");
+            }
+        }
+    }
+}
