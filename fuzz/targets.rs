@@ -50,7 +50,7 @@ pub fn processor(data: &[u8]) {
 /// Row 2: an answer is nothing, or a path that the gateway could have.
 pub fn row_2(data: &[u8]) {
     let Ok(message) = Message::read(data) else { return };
-    let answer = reply::apply(&message);
+    let answer = reply::apply(&message).0;
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         let path = answer["gl_path"].as_str().expect("a path");

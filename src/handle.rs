@@ -10,13 +10,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::broker::{Applied, Broker, Decision, Pass, Settings};
+use crate::broker::{Applied, Broker, Settings};
 use crate::clock::Clock;
 use crate::event::{Change, Event, Ignored};
 use crate::outcome::Report;
 use crate::time::Now;
 use crate::wire::processor::Asked;
-use crate::wire::{Signature, reply};
+use crate::wire::reply::{self, Flaw};
+use crate::wire::Signature;
 
 /// A way to the one broker of this process.
 #[derive(Clone)]
@@ -53,22 +54,22 @@ impl Handle {
         self.0.clock.now()
     }
 
-    /// The answer to a request, in bytes: the router with its stamp, or nothing.
-    pub fn answer(&self, request: &Asked<'_>) -> Vec<u8> {
+    /// The answer to a request, in bytes: the router with its stamp, or nothing; and what it had to do without.
+    pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
         let now = self.now();
         let mut state = self.lock();
         let State { broker, signature, rng } = &mut *state;
         let (decision, changes) = broker.decide(request, now, rng);
         let answer = reply::route(signature, broker, &decision, request.body());
+        let flaw = broker.needs(&decision).and_then(|needs| request.lacks(needs));
+        // Built only where somebody looks, and under the lock, where the reasons still hold.
+        let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
         drop(state);
         self.tell(&changes);
-        match decision {
-            Decision::Route(route) => tracing::debug!(number = route.number, why = ?route.chosen.why, "routed"),
-            Decision::Pass(Pass::NothingForIt(_)) => tracing::debug!("passed: nothing for this request"),
-            Decision::Pass(Pass::AllDisabled(_)) => tracing::debug!("passed: all routers disabled"),
-            Decision::Pass(Pass::NotOurs) => tracing::trace!("passed: not an ingress of ours"),
+        if let Some(told) = told {
+            tracing::debug!("{told}");
         }
-        answer
+        (answer, flaw)
     }
 
     /// Learns from a report. Some reason if there was nothing to learn.

@@ -173,8 +173,8 @@ impl Broker {
         let epoch = router.health.epoch();
         match effect {
             Effect::None => return None,
-            Effect::Tripped => self.tell(place, now, Change::Standing, changes),
-            Effect::Extended => self.tell(place, now, Change::Extended, changes),
+            Effect::Tripped => self.announce(place, now, Change::Standing, changes),
+            Effect::Extended => self.announce(place, now, Change::Extended, changes),
         }
         (effect == Effect::Tripped).then_some(epoch)
     }

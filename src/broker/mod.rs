@@ -25,7 +25,7 @@ use crate::health::{self, Health};
 use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Kind, Mode, NodeId, Order, Target, Tree};
+use crate::strategy::{Kind, Mode, Needs, NodeId, Order, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
 
@@ -229,6 +229,35 @@ impl Broker {
         self.pools.get(usize::from(pool.0))
     }
 
+    /// What the pool of a decision asks of requests.
+    pub fn needs(&self, decision: &Decision) -> Option<Needs> {
+        let pool = match decision {
+            Decision::Route(route) => route.pool,
+            Decision::Pass(Pass::NothingForIt(pool)) => *pool,
+            Decision::Pass(_) => return None,
+        };
+        self.pool(pool).map(|pool| pool.tree().needs())
+    }
+
+    /// A decision in words: which router and why, and who was passed over. Slow; for those who look.
+    pub fn tell(&self, decision: &Decision) -> String {
+        let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
+        match decision {
+            Decision::Pass(Pass::NotOurs) => "not an ingress of ours".to_owned(),
+            Decision::Pass(Pass::AllDisabled(pool)) => format!("{}: nothing may serve", ingress(*pool)),
+            Decision::Pass(Pass::NothingForIt(pool)) => format!("{}: nothing for this request", ingress(*pool)),
+            Decision::Route(route) => {
+                let Some((pool, router)) = self.pool(route.pool).zip(self.path(route.router())) else {
+                    return String::new();
+                };
+                let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
+                let why = pool.tree().why(&route.chosen.why);
+                let passed = pool.tree().closed().filter_map(|(router, why)| Some(format!("; not {} ({why})", self.path(router)?)));
+                format!("{} -> {router}{p}: {why}{}", pool.ingress(), passed.collect::<String>())
+            }
+        }
+    }
+
     /// The path of a router.
     pub fn path(&self, router: RouterId) -> Option<&RouterPath> {
         self.routers.get(usize::from(router.0)).map(|router| &router.path)
@@ -255,13 +284,13 @@ impl Broker {
         }
         for place in 0..self.routers.len() {
             if self.routers[place].health.tick(now) {
-                self.tell(place, now, Change::Standing, changes);
+                self.announce(place, now, Change::Standing, changes);
             }
         }
     }
 
     /// Tells of a router's new standing, and of the pools that it emptied or filled.
-    fn tell(&mut self, place: usize, now: Now, kind: fn(Transition) -> Change, changes: &mut Vec<Change>) {
+    fn announce(&mut self, place: usize, now: Now, kind: fn(Transition) -> Change, changes: &mut Vec<Change>) {
         let Some(router) = self.routers.get(place) else { return };
         changes.push(kind(Transition {
             router: router.path.clone(),

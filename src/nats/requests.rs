@@ -18,7 +18,8 @@ use super::Settings;
 use crate::event::Ignored;
 use crate::handle::Handle;
 use crate::telemetry::Tally;
-use crate::wire::{Malformed, Message, reply};
+use crate::wire::reply::{self, Flaw};
+use crate::wire::{Malformed, Message};
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
 const MEASURE: Duration = Duration::from_millis(200);
@@ -74,6 +75,7 @@ impl Requests {
                 client: client.clone(),
                 malformed: Tally::default(),
                 ignored: Tally::default(),
+                flaws: Tally::default(),
             };
             tasks.spawn(answers.serve(messages, stop.clone()));
         }
@@ -91,6 +93,7 @@ struct Answers {
     client: Client,
     malformed: Tally<Malformed>,
     ignored: Tally<Ignored>,
+    flaws: Tally<Flaw>,
 }
 
 impl Answers {
@@ -149,10 +152,20 @@ impl Answers {
         }
     }
 
+    /// Says the first flaw of its kind, counts the others.
+    fn admit(&self, (answer, flaw): (Vec<u8>, Option<Flaw>)) -> Vec<u8> {
+        if let Some(flaw) = flaw
+            && self.flaws.count(flaw, self.handle.now()) == Some(1)
+        {
+            tracing::warn!("{flaw} (said once)");
+        }
+        answer
+    }
+
     fn answer_message(&self, message: &Message<'_>) -> Result<Vec<u8>, Malformed> {
         match self.subject {
-            Subject::Apply => Ok(reply::apply(message)),
-            Subject::Decide if !message.is_response => Ok(self.handle.answer(&message.request()?)),
+            Subject::Apply => Ok(self.admit(reply::apply(message))),
+            Subject::Decide if !message.is_response => Ok(self.admit(self.handle.answer(&message.request()?))),
             Subject::Decide | Subject::Outcome => {
                 if let Some(ignored) = self.handle.learn(&message.report) {
                     let total = self.ignored.count(ignored, self.handle.now());

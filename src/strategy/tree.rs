@@ -116,13 +116,23 @@ pub(super) struct Branch {
 #[derive(Debug, Clone)]
 pub struct Tree {
     nodes: Vec<Node>,
+    needs: Needs,
+}
+
+/// What of a request the modes of a tree ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Fields of the body.
+    pub body: bool,
+    /// Headers, or the session, which is one.
+    pub headers: bool,
 }
 
 impl Tree {
     /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
     /// 65,535th node.
     pub fn new(root: &Target, mut enrol: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
-        let mut tree = Self { nodes: Vec::new() };
+        let mut tree = Self { nodes: Vec::new(), needs: Needs::default() };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -132,6 +142,7 @@ impl Tree {
                     None => continue,
                 },
                 Kind::Branch { mode, targets } => {
+                    tree.needs = mode.needs(tree.needs);
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
@@ -171,6 +182,11 @@ impl Tree {
             };
             node.serves = able && !node.drained;
         }
+    }
+
+    /// What it asks of requests.
+    pub const fn needs(&self) -> Needs {
+        self.needs
     }
 
     /// Whether anything may serve.
@@ -251,6 +267,24 @@ impl Tree {
 
     fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(usize::from(id.0))
+    }
+}
+
+impl Mode {
+    /// What it asks for, besides what is asked for already.
+    fn needs(&self, mut needs: Needs) -> Needs {
+        let fields = match self {
+            Self::Sticky(field) => vec![field],
+            Self::Conditional { conditions, .. } => {
+                conditions.iter().flat_map(|condition| condition.query.fields()).collect()
+            }
+            Self::LoadBalance | Self::RoundRobin | Self::Fallback => Vec::new(),
+        };
+        for field in fields {
+            needs.body |= matches!(field, Field::Param(_));
+            needs.headers |= matches!(field, Field::Header(_) | Field::Session);
+        }
+        needs
     }
 }
 

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
+use super::reply::Flaw;
 use crate::request::Request;
+use crate::strategy::Needs;
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +40,17 @@ impl<'a> Asked<'a> {
     /// The JSON request, if the gateway's configuration lets us see it.
     pub const fn body(&self) -> Option<Raw<'a>> {
         self.payload
+    }
+
+    /// What is asked for and not here.
+    pub const fn lacks(&self, needs: Needs) -> Option<Flaw> {
+        if needs.body && self.payload.is_none() {
+            Some(Flaw::NoBody)
+        } else if needs.headers && self.headers.is_none() {
+            Some(Flaw::NoHeaders)
+        } else {
+            None
+        }
     }
 }
 

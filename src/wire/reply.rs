@@ -1,11 +1,39 @@
 //! Our answers to the gateway. Zero bytes mean "go on as if we were not there".
 
+use std::fmt;
+
 use super::scan::Raw;
 use super::stamp::{self, Mode, Signature};
 use super::{Message, patch};
 use crate::broker::{Broker, Decision};
 use crate::request::Patch;
 use crate::router::RouterPath;
+
+/// What an answer had to do without. Each kind is counted; the first is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// The pool chooses by fields of the body, and the message has none.
+    NoBody,
+    /// The pool chooses by headers, and the message has none.
+    NoHeaders,
+    /// The target changes the body, and row 2 does not see it.
+    NoBodyToChange,
+    /// The target changes the body, and that is no JSON object: it goes out as it is.
+    BodyIsNoObject,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBody => "chosen without the fields of the body: let the processor on our subject see outbound_payload",
+            Self::NoHeaders => "chosen without the headers: let the processor on our subject see outbound_headers",
+            Self::NoBodyToChange => {
+                "a body was not changed: let the processor on .apply see broker_patch and outbound_payload, and write the latter"
+            }
+            Self::BodyIsNoObject => "a body was not changed: it is no JSON object",
+        })
+    }
+}
 
 /// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
 /// changes in the body for either; the gateway takes whichever its configuration lets us write.
@@ -31,17 +59,27 @@ pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: 
 }
 
 /// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.
-pub fn apply(message: &Message<'_>) -> Vec<u8> {
-    let Some(router) = message.stamped.and_then(|router| RouterPath::parse(router).ok()) else { return Vec::new() };
+pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Flaw>) {
+    let Some(router) = message.stamped.and_then(|router| RouterPath::parse(router).ok()) else {
+        return (Vec::new(), None);
+    };
     let mut out = Vec::with_capacity(128);
     out.push(b'{');
     push_path(&mut out, router.as_str());
-    if let Some(body) = message.patch.zip(message.payload).and_then(|(raw, body)| patch::apply(&patch::read(raw), body)) {
-        out.extend_from_slice(b",\"outbound_payload\":");
-        out.extend_from_slice(&body);
+    let mut flaw = None;
+    match (message.patch, message.payload) {
+        (None, _) => {}
+        (Some(_), None) => flaw = Some(Flaw::NoBodyToChange),
+        (Some(patch), Some(body)) => match patch::apply(&patch::read(patch), body) {
+            None => flaw = Some(Flaw::BodyIsNoObject),
+            Some(body) => {
+                out.extend_from_slice(b",\"outbound_payload\":");
+                out.extend_from_slice(&body);
+            }
+        },
     }
     out.push(b'}');
-    out
+    (out, flaw)
 }
 
 fn push_patch(out: &mut Vec<u8>, patch: &Patch, body: Option<Raw<'_>>) {

@@ -1,7 +1,7 @@
 //! The stamp: the small object that a decision leaves in the gateway's own log, by which it is found again.
 //!
-//! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says `would` instead of `router`, so that
-//! row 2, which knows nothing but the stamp, leaves the request alone.
+//! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says
+//! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
 use std::fmt;
 use std::hash::Hasher;

@@ -242,7 +242,7 @@ fn observe_mode_says_would_and_changes_nothing() {
     assert_eq!(answer.get("gl_path"), None);
     assert_eq!((answer["broker"].get("router"), &answer["broker"]["would"]), (None, &json!("/azure/gpt4/")));
     let row_2 = serde_json::to_vec(&answer).unwrap();
-    assert_eq!(reply::apply(&Message::read(&row_2).unwrap()), b"");
+    assert_eq!(reply::apply(&Message::read(&row_2).unwrap()).0, b"");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn row_2_answers_from_the_message_alone() {
         (b"{\"broker\":{\"router\":\"/x\\\"/\"}}", b""),
     ] {
         let read = Message::read(message).unwrap();
-        assert_eq!(reply::apply(&read), answer, "{:?}", String::from_utf8_lossy(message));
+        assert_eq!(reply::apply(&read).0, answer, "{:?}", String::from_utf8_lossy(message));
     }
 }
 

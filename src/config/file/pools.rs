@@ -38,6 +38,8 @@ struct Above {
 #[derive(Debug, Default)]
 struct Pools {
     ingresses: HashMap<RouterPath, Place>,
+    /// Where each router stands first.
+    leaves: HashMap<RouterPath, Place>,
     routers: Routers,
     /// Pools and targets.
     nodes: usize,
@@ -61,6 +63,10 @@ pub(super) fn read(reader: &mut Reader<'_>, file: &Item<'_>, defaults: &RouterSe
                 settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool)).collect();
             }
         }
+    }
+    for (router, place) in pools.leaves.iter().filter(|(router, _)| pools.ingresses.contains_key(*router)) {
+        let problem = "is the ingress of another pool, and one path cannot be both: name the routers behind it";
+        reader.push(place, Some(router.to_string()), problem.to_owned());
     }
     settings.routers = pools.routers.settings(&defaults);
     settings.defaults = defaults;
@@ -164,6 +170,8 @@ impl Pools {
         let path = router(reader, item)?;
         if above.ingress.as_ref() == Some(&path) {
             reader.fault(item, "is the ingress of this pool itself: name the routers behind it");
+        } else {
+            self.leaves.entry(path.clone()).or_insert_with(|| item.place());
         }
         self.routers.add(reader, &path, &above.health);
         Some(path)

@@ -63,7 +63,7 @@ fn what_is_written_counts() {
                 {"strategy": {"mode": "sticky", "key": "headers.X-User"}, "targets": [{"router": "/b/"}]},
                 {"strategy": {"mode": "loadbalance"}, "targets": [{"router": "/b/"}]}
             ]},
-            {"ingress": "/on/", "targets": [{"router": "/in/"}]}
+            {"ingress": "/on/", "targets": [{"router": "/c/"}]}
         ]}"#,
     );
     let (mode, targets) = branch(&settings.pools[0].root);
