@@ -10,6 +10,7 @@
 //! | [`strategy`] | in which order those that may serve are tried |
 //! | [`broker`] | owns the truth: choose a router, learn from what became of it |
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
+//! | [`check`] | whether the pools and the gateway's configuration fit together |
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
 //! | [`nats`] | the bus: requests answered, logs learnt from |
 //! | [`http`] | probes |
@@ -20,6 +21,7 @@
 
 pub mod app;
 pub mod broker;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Health { ready }) => return config::http_of(sources).map_or_else(wrong, |http| report(&http, ready)),
         Some(Command::Schema) => return print(&config::file::shape::schema()),
+        Some(Command::Check(args)) => return check(sources, &args),
+        Some(Command::Init(args)) => return cli::init(&args).map_or_else(unusable, |text| print(&text)),
         Some(Command::Explain(asked)) => return explain(sources, &asked),
         Some(Command::Run) | None => {}
     }
@@ -59,6 +61,27 @@ fn explain(sources: Sources, asked: &cli::Explain) -> ExitCode {
             }
         },
     }
+}
+
+fn check(sources: Sources, args: &cli::CheckArgs) -> ExitCode {
+    let config = match config::resolve(sources).config {
+        Ok(config) => config,
+        Err(faults) => return wrong(faults),
+    };
+    match cli::check(args, &config) {
+        Ok((report, true)) => print(&report),
+        Ok((report, false)) => {
+            print(&report);
+            ExitCode::FAILURE
+        }
+        Err(error) => unusable(error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+fn unusable(error: anyhow::Error) -> ExitCode {
+    eprintln!("{error:#}");
+    ExitCode::from(2)
 }
 
 fn print(text: &str) -> ExitCode {

@@ -3,15 +3,19 @@
 //!
 //! Every switch is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes.
 
+mod check;
 mod explain;
 mod health;
+mod init;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Raw;
 
 pub use explain::{Explain, explain};
+pub use check::{CheckArgs, check};
 pub use health::ask;
+pub use init::{InitArgs, init};
 
 /// The routing brain beside the gecholog LLM gateway.
 ///
@@ -41,6 +45,10 @@ pub enum Command {
     },
     /// Say what would be chosen for a request, and why; offline, with everything serving
     Explain(Explain),
+    /// Say what will not work: the pools against the gateway's own configuration; exit code 1 if there are errors
+    Check(CheckArgs),
+    /// Print a pools file to begin with, from the routers of the gateway's configuration
+    Init(InitArgs),
     /// Print the JSON Schema of the pools file (--config), for editors
     Schema,
 }

@@ -1,0 +1,207 @@
+//! Whether an answer of the broker reaches the router choice: the processors of the request (GATEWAY.md 1.3 to 1.5).
+//!
+//! Either one modifier that writes `gl_path` itself, or an annotator that writes the stamp and, in a later row, a modifier
+//! that applies it.
+
+use super::{Check, Finding, either, not};
+use crate::wire::gl_config::{Processor, Rows};
+
+/// Below so many milliseconds a pause of the machine costs an answer.
+const SHORTEST: i64 = 5;
+
+/// Somebody whom the gateway asks, and in which row.
+pub(super) type Member<'a> = (usize, &'a Processor);
+
+/// The sync processors on a subject, or why there is none.
+pub(super) enum Asked<'a> {
+    Sync(Vec<Member<'a>>),
+    OnlyAsync(&'a Processor),
+    Nobody {
+        /// There may be one: a variable is unset here.
+        unsure: bool,
+    },
+}
+
+pub(super) fn asked<'a>(rows: &'a Rows, subject: &str) -> Asked<'a> {
+    let all: Vec<Member<'a>> = rows.all().filter(|(_, one)| one.subject.is(subject) == Some(true)).collect();
+    let sync: Vec<_> = all.iter().copied().filter(|(_, one)| one.is_async != Some(true)).collect();
+    match all.first() {
+        _ if !sync.is_empty() => Asked::Sync(sync),
+        Some((_, one)) => Asked::OnlyAsync(one),
+        None => Asked::Nobody { unsure: rows.unsure || rows.all().any(|(_, one)| one.subject.value().is_none()) },
+    }
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn chain(&mut self) {
+        let subject = self.plan.subject;
+        let config = self.config;
+        let Some(sync) = self.somebody("chain-missing", subject, "no call is balanced") else { return };
+        let Some(&(row, first)) = sync.first() else { return };
+        for (_, twice) in sync.iter().skip(1) {
+            let reason = format!("a second sync processor on {subject}: every request would be decided twice");
+            self.find([Finding::warning("chain-twice", &twice.place, reason, "take one of them out")]);
+        }
+        self.member(first);
+        self.inputs(first);
+        match first.modifier {
+            Some(true) => self.one_row(first),
+            Some(false) => self.two_rows(row, first),
+            None => {
+                let reason = "whether it is a modifier decides what it can write";
+                let finding = Finding::error("chain-unsure", &first.place, reason, "write true or false");
+                self.find([finding.unsure()]);
+            }
+        }
+        for rows in [&config.request, &config.response] {
+            for (_, one) in rows.all().filter(|(_, one)| self.is_ours(one)).collect::<Vec<_>>() {
+                self.timing(one, std::ptr::eq(rows, &config.request));
+            }
+        }
+    }
+
+    /// The sync request processors on a subject; without any, that is said.
+    fn somebody(&mut self, rule: &'static str, subject: &str, effect: &str) -> Option<Vec<Member<'a>>> {
+        let rows = &self.config.request;
+        let mend = format!(
+            "add a sync processor with service_bus_topic {subject:?} to request.processors, as in the gl_config.json of the broker"
+        );
+        match asked(rows, subject) {
+            Asked::Sync(sync) => return Some(sync),
+            Asked::OnlyAsync(one) => {
+                let reason = format!("is async: it is asked after the call has been answered, so {effect}");
+                self.find([Finding::error(rule, &one.place, reason, "write \"async\": false")]);
+            }
+            Asked::Nobody { unsure } => {
+                let reason = format!("no request processor asks on {subject}: {effect}");
+                let finding = Finding::error(rule, &rows.place, reason, mend);
+                self.find([if unsure { finding.unsure() } else { finding }]);
+            }
+        }
+        None
+    }
+
+    /// What holds for both members of the chain.
+    fn member(&mut self, one: &Processor) {
+        let unsure = one.is_async.is_none().then_some(None);
+        let finding = Finding::error("chain-unsure", &one.place, "is async", "write \"async\": false");
+        self.find(unsure.and_then(|wrong| finding.when(wrong)));
+    }
+
+    fn one_row(&mut self, one: &Processor) {
+        let more = if one.output.has("broker") == Some(true) {
+            "; a modifier never adds a field, so \"broker\" is not written either: for two rows write \"modifier\": false"
+        } else {
+            ""
+        };
+        self.output(one, "gl_path", &format!("the chosen router is thrown away{more}"));
+        if self.needs.patches() {
+            self.output(one, "outbound_payload", "override_params and model_map are thrown away");
+        }
+    }
+
+    fn two_rows(&mut self, row: usize, first: &'a Processor) {
+        let subject = format!("{}.apply", self.plan.subject);
+        self.output(first, "broker", "the stamp is thrown away, and there is nothing to apply");
+        let patches = self.needs.patches();
+        if patches {
+            self.output(first, "broker_patch", "override_params and model_map do not reach the row that applies them");
+        }
+        let effect = "the chosen router is only stamped: an annotator cannot replace gl_path";
+        let Some(sync) = self.somebody("apply-missing", &subject, effect) else { return };
+        let later = sync.iter().find(|(other, _)| *other > row);
+        let Some((other, apply)) = later.or(sync.first()).copied() else { return };
+        if other <= row {
+            let where_ = if other == row { "in the same row" } else { "in an earlier row" };
+            let reason =
+                format!("stands {where_} as the processor on {}, so it does not see the stamp", self.plan.subject);
+            let reason = if other == row { reason } else { reason.replacen(" as the ", " than the ", 1) };
+            self.find([Finding::error(
+                "apply-row",
+                &apply.place,
+                reason,
+                "put it into a row of its own behind that one",
+            )]);
+        }
+        self.member(apply);
+        let reason = "is an annotator, which only adds fields; gl_path exists already and is not replaced";
+        let finding = Finding::error("apply-annotator", &apply.place, reason, "write \"modifier\": true");
+        self.find(finding.when(not(apply.modifier)));
+        self.input(apply, "broker", "it does not see what was chosen");
+        self.output(apply, "gl_path", "the chosen router is thrown away");
+        if patches {
+            self.input(apply, "broker_patch", "it does not see what the target changes");
+            self.body(apply, "it has nothing to change");
+            self.output(apply, "outbound_payload", "override_params and model_map are thrown away");
+        }
+    }
+
+    /// What whoever decides must be told.
+    fn inputs(&mut self, one: &Processor) {
+        self.input(one, "gl_path", "without it no request is known to be ours");
+        if let Some(field) = self.needs.param() {
+            self.body(one, &format!("a strategy asks for {field} and finds nothing"));
+        }
+        if self.needs.patches() && one.modifier == Some(true) {
+            self.body(one, "override_params and model_map have nothing to change");
+        }
+        if let Some(field) = self.needs.header() {
+            let told = either(one.input.passes("outbound_headers"), one.input.passes("ingress_headers"));
+            self.lacks(one, told, "ingress_headers", &format!("a strategy asks for {field} and finds nothing"));
+        }
+    }
+
+    fn body(&mut self, one: &Processor, effect: &str) {
+        let told = either(one.input.passes("outbound_payload"), one.input.passes("ingress_payload"));
+        self.lacks(one, told, "outbound_payload", effect);
+    }
+
+    fn input(&mut self, one: &Processor, field: &str, effect: &str) {
+        self.lacks(one, one.input.passes(field), field, effect);
+    }
+
+    fn lacks(&mut self, one: &Processor, told: Option<bool>, field: &str, effect: &str) {
+        let reason = format!("is not told {field}: {effect}");
+        let mend = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
+        // Two needs of the same field are one thing to mend.
+        if !self.findings.iter().any(|finding| finding.place == one.place && finding.mend == mend) {
+            self.find(Finding::error("input-field", &one.place, reason, mend).when(not(told)));
+        }
+    }
+
+    fn output(&mut self, one: &Processor, field: &str, effect: &str) {
+        let reason = format!("may not write {field}: {effect}");
+        let mend = format!("name \"{field}\" in its output_fields_write");
+        self.find(Finding::error("output-field", &one.place, reason, mend).when(not(one.output.has(field))));
+    }
+
+    fn timing(&mut self, one: &Processor, is_request: bool) {
+        let reason =
+            format!("a timeout below {SHORTEST} ms: a short pause of the machine, and the answer comes too late");
+        let finding = Finding::warning(
+            "timeout-short",
+            &one.place,
+            reason,
+            "write a timeout of 50 (ms); it costs nothing while the broker answers",
+        );
+        self.find(finding.when(one.timeout.map(|timeout| timeout < SHORTEST)));
+        let mend = "write \"required\": false: without the broker calls go to the ingress router, and none is lost";
+        let finding = if is_request {
+            let reason = "is required: every call for which the broker has no router, direct calls too, ends with 500";
+            Finding::error("required", &one.place, reason, mend)
+        } else {
+            let reason = "is required: the broker answers nothing here, so every log entry carries an error";
+            Finding::warning("required", &one.place, reason, mend)
+        };
+        self.find(finding.when(one.required));
+    }
+
+    /// Whether it asks on a subject of ours, for what that subject is for.
+    pub(super) fn is_ours(&self, one: &Processor) -> bool {
+        let subject = self.plan.subject;
+        one.subject
+            .value()
+            .and_then(|value| value.strip_prefix(subject))
+            .is_some_and(|rest| matches!(rest, "" | ".apply" | ".outcome"))
+    }
+}

@@ -1,0 +1,109 @@
+//! A pool's tree as text, so that people see what they wrote: shares where chance or turns decide, the order of a fallback,
+//! the fields that a key or a condition asks for.
+//!
+//! The shares are those with everything serving. They multiply down, as long as nothing but weights decides; below a
+//! condition nobody can know how many calls come, so there they are shares of those that do.
+
+use std::fmt::Write;
+
+use crate::broker::PoolSettings;
+use crate::strategy::{Condition, Kind, Mode, Target};
+
+/// The tree of a pool, one target a line.
+pub fn draw(pool: &PoolSettings) -> String {
+    let mut out = pool.ingress.to_string();
+    if let Kind::Branch { mode, targets } = &pool.root.kind {
+        let _ = writeln!(out, "  {}", name(mode));
+        branch(&mut out, mode, targets, Some(1.0), "");
+    }
+    out
+}
+
+/// The targets of a branch, which itself gets this share of the calls; below a condition nobody knows.
+fn branch(out: &mut String, mode: &Mode, targets: &[Target], share: Option<f64>, indent: &str) {
+    let weight = |target: &Target| if gives_nothing(target) { 0.0 } else { target.weight };
+    let total: f64 = targets.iter().map(weight).sum();
+    let serving = targets.iter().position(|target| !gives_nothing(target));
+    for (place, target) in targets.iter().enumerate() {
+        let (share, note) = match mode {
+            Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_) => {
+                let part = if total > 0.0 { weight(target) / total } else { 0.0 };
+                (share.map(|share| share * part), String::new())
+            }
+            Mode::Fallback => {
+                let part = if serving == Some(place) { 1.0 } else { 0.0 };
+                (share.map(|share| share * part), format!("{}. ", place + 1))
+            }
+            Mode::Conditional { conditions, default } => (None, when(conditions, *default, place)),
+        };
+        let last = place + 1 == targets.len();
+        let shown = share.map_or_else(String::new, |share| format!("{:>5.1} %  ", share * 100.0));
+        let _ = writeln!(out, "{indent}{} {shown}{note}{}", if last { "└─" } else { "├─" }, label(target));
+        if let Kind::Branch { mode: inner, targets } = &target.kind {
+            // Below a condition the count begins anew.
+            let below = if matches!(mode, Mode::Conditional { .. }) { Some(1.0) } else { share };
+            branch(out, inner, targets, below, &format!("{indent}{}", if last { "   " } else { "│  " }));
+        }
+    }
+}
+
+/// When a target of a `conditional` is chosen.
+fn when(conditions: &[Condition], default: Option<u16>, place: usize) -> String {
+    let is = |target: u16| usize::from(target) == place;
+    let mut parts = Vec::new();
+    for (number, condition) in conditions.iter().enumerate().filter(|(_, condition)| is(condition.then)) {
+        let mut fields: Vec<String> = condition.query.fields().iter().map(ToString::to_string).collect();
+        fields.dedup();
+        parts.push(format!("condition {} on {}", number + 1, fields.join(", ")));
+    }
+    if default.is_some_and(is) {
+        parts.push("otherwise".to_owned());
+    }
+    if parts.is_empty() {
+        parts.push("never".to_owned());
+    }
+    format!("{}: ", parts.join("; "))
+}
+
+/// Whether it is taken out, or everything in it is.
+fn gives_nothing(target: &Target) -> bool {
+    target.drained
+        || match &target.kind {
+            Kind::Router(_) => false,
+            Kind::Branch { mode, targets } => {
+                let weighs = matches!(mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_));
+                targets.iter().all(|target| gives_nothing(target) || (weighs && target.weight <= 0.0))
+            }
+        }
+}
+
+fn label(target: &Target) -> String {
+    let mut label = match (&target.kind, &target.name) {
+        (Kind::Router(path), Some(name)) => format!("{name} {path}"),
+        (Kind::Router(path), None) => path.to_string(),
+        (Kind::Branch { mode, .. }, Some(given)) => format!("{given}  {}", name(mode)),
+        (Kind::Branch { mode, .. }, None) => name(mode),
+    };
+    if target.drained {
+        label.push_str("  drained");
+    }
+    let patch = &target.patch;
+    let mut changes: Vec<&str> = patch.merge.keys().map(String::as_str).collect();
+    if !patch.model_map.is_empty() {
+        changes.push("model (by model_map)");
+    }
+    if !changes.is_empty() {
+        let _ = write!(label, "  sets {}", changes.join(", "));
+    }
+    label
+}
+
+fn name(mode: &Mode) -> String {
+    match mode {
+        Mode::LoadBalance => "loadbalance".to_owned(),
+        Mode::RoundRobin => "round_robin".to_owned(),
+        Mode::Fallback => "fallback, the first that serves".to_owned(),
+        Mode::Sticky(field) => format!("sticky by {field}"),
+        Mode::Conditional { .. } => "conditional, shares below are of the calls that come there".to_owned(),
+    }
+}

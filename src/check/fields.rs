@@ -1,0 +1,48 @@
+//! Keys and conditions that cannot tell one client from another (GATEWAY.md 2.4, 2.5).
+
+use super::{Check, Finding, not};
+use crate::strategy::Field;
+use crate::wire::gl_config::canonical;
+
+/// Where the broker looks for a session.
+const SESSION: &str = "Session-Id";
+
+impl Check<'_> {
+    pub(super) fn fields(&mut self) {
+        let config = self.config;
+        for (ingress, field) in self.asked() {
+            let header = match &field {
+                Field::Header(name) => canonical(name),
+                Field::Session => SESSION.to_owned(),
+                Field::Param(_) | Field::Path => continue,
+            };
+            let place = format!("pool {ingress}, {field}");
+            let reason = format!(
+                "{header} is in masked_headers: the broker sees the same stars for every client, and all go to one router"
+            );
+            let mend = format!("use a header that is not masked, or take {header} out of masked_headers");
+            self.find(Finding::error("masked-field", &place, reason, mend).when(config.masked.has(&header)));
+            if field == Field::Session {
+                let reason = format!(
+                    "the gateway carries sessions in {} and not in {SESSION}, where the broker looks for them",
+                    config.session_header
+                );
+                let finding = Finding::error(
+                    "session-header",
+                    &place,
+                    reason,
+                    format!("write \"session_id_header\": \"{SESSION}\""),
+                );
+                let same = config.session_header.value().map(|name| canonical(name) == SESSION);
+                self.find(finding.when(not(same)));
+            }
+        }
+    }
+
+    fn asked(&self) -> Vec<(String, Field)> {
+        let pools = self.needs.pools.iter();
+        pools
+            .flat_map(|(ingress, pool)| pool.fields.iter().map(|field| (ingress.to_string(), Field::clone(field))))
+            .collect()
+    }
+}

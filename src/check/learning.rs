@@ -1,0 +1,148 @@
+//! Whether the broker learns how calls end: its response processor and the gateway's log (GATEWAY.md 1.2, 3.4).
+
+use super::chain::{Asked, asked};
+use super::{Check, Finding, not};
+use crate::outcome::FailureRule;
+use crate::router::RouterPath;
+use crate::wire::gl_config::{Filter, Processor};
+
+/// A field that learning needs, what is lost without it, and whether that is everything.
+type Field = (&'static str, &'static str, bool);
+
+const OUTCOME: [Field; 4] = [
+    ("gl_path", "nobody knows whose answer it is", true),
+    ("inbound_status_code", "nobody knows what the upstream said", true),
+    ("inbound_headers", "an upstream that cannot be reached looks like one that answered", false),
+    ("egress_headers", "a message and its log entry cannot find each other", false),
+];
+
+const LOG_REQUEST: [Field; 4] = [
+    ("gl_path", "a router that the gateway does not have is not noticed", false),
+    ("original_gl_path", "a call's ingress is not known", false),
+    ("broker", "an answer that was not applied is not noticed", false),
+    ("control", "an answer that a processor gave looks like the upstream's", false),
+];
+
+const LOG_RESPONSE: [Field; 6] = [
+    ("gl_path", "nothing can be learnt from the log", true),
+    ("inbound_status_code", "nothing can be learnt from the log", true),
+    ("egress_status_code", "what the client was told is not known", false),
+    ("inbound_headers", "an upstream that cannot be reached looks like one that answered", false),
+    ("inbound_payload", "a deployment that does not exist and the use of tokens are not seen", false),
+    ("outbound_inbound_timer", "latency is not known", false),
+];
+
+impl Check<'_> {
+    pub(super) fn learning(&mut self) {
+        let config = self.config;
+        let told = self.outcome();
+        self.filter("log-request", &config.log_request, &LOG_REQUEST);
+        self.filter("log-response", &config.log_response, &LOG_RESPONSE);
+        let subject = self.plan.logger_subject;
+        let reason =
+            format!("the gateway publishes its log on {}, and the broker listens on {subject}", config.logger_subject);
+        let mend = "write the same subject in service_bus.topic_exact_logger and BROKER_LOGGER_SUBJECT";
+        let finding = Finding::error("log-subject", &config.name, reason, mend);
+        self.find(finding.when(not(config.logger_subject.is(subject))));
+        self.unauthorized(told);
+    }
+
+    /// The processor that tells how calls end, at once; whether there is one.
+    fn outcome(&mut self) -> bool {
+        let subject = format!("{}.outcome", self.plan.subject);
+        let rows = &self.config.response;
+        let late = "failures are learnt from the log only, after some more calls went to the same router";
+        let mend = format!(
+            "add a sync response processor with service_bus_topic {subject:?}, as in the gl_config.json of the broker"
+        );
+        match asked(rows, &subject) {
+            Asked::Sync(sync) => {
+                sync.iter().for_each(|(_, one)| self.outcome_fields(one));
+                return sync.iter().any(|(_, one)| one.is_async == Some(false));
+            }
+            Asked::OnlyAsync(one) => {
+                let reason = format!("is async, so {late}");
+                self.find([Finding::warning("outcome-missing", &one.place, reason, "write \"async\": false")]);
+                self.outcome_fields(one);
+            }
+            Asked::Nobody { unsure } => {
+                let reason = format!("no response processor tells on {subject} how calls end: {late}");
+                let finding = Finding::warning("outcome-missing", &rows.place, reason, mend);
+                self.find([if unsure { finding.unsure() } else { finding }]);
+            }
+        }
+        for (_, one) in
+            rows.all().filter(|(_, one)| one.subject.is(self.plan.subject) == Some(true)).collect::<Vec<_>>()
+        {
+            let reason =
+                "asks on the subject of the requests without egress_status_code, so its messages look like requests";
+            let mend = "name \"egress_status_code\" in its input_fields_include";
+            let finding = Finding::error("response-unmarked", &one.place, reason, mend);
+            self.find(finding.when(not(one.input.passes("egress_status_code"))));
+        }
+        false
+    }
+
+    fn outcome_fields(&mut self, one: &Processor) {
+        self.hidden("outcome-fields", &one.place, &one.input, &OUTCOME, "input_fields_include", false);
+    }
+
+    fn filter(&mut self, rule: &'static str, filter: &Filter, fields: &[Field]) {
+        self.hidden(rule, &filter.place, filter, fields, "fields_include", true);
+    }
+
+    /// One finding for all fields that a filter hides.
+    fn hidden(&mut self, rule: &'static str, place: &str, filter: &Filter, fields: &[Field], list: &str, fatal: bool) {
+        let hidden: Vec<_> = fields.iter().filter(|(field, _, _)| filter.passes(field) != Some(true)).collect();
+        if hidden.is_empty() {
+            return;
+        }
+        let told: Vec<_> = hidden.iter().map(|(field, lost, _)| format!("{field} ({lost})")).collect();
+        let names: Vec<_> = hidden.iter().map(|(field, _, _)| format!("\"{field}\"")).collect();
+        let reason = format!("hides {}", told.join(", "));
+        let mend = format!(
+            "let it pass {}: name them in {list} or leave that empty, and do not exclude them",
+            names.join(", ")
+        );
+        let mend =
+            if fatal { mend } else { format!("name {} in its {list}, and not in its exclude", names.join(", ")) };
+        let all = fatal && hidden.iter().any(|(_, _, all)| *all);
+        let finding =
+            if all { Finding::error(rule, place, reason, mend) } else { Finding::warning(rule, place, reason, mend) };
+        let sure = hidden.iter().any(|(field, _, _)| filter.passes(field) == Some(false));
+        self.find(finding.when(sure.then_some(true)));
+    }
+
+    /// A 401 is logged only where the gateway is told so; a sync processor hears of an upstream's in any case.
+    fn unauthorized(&mut self, told: bool) {
+        let pools = &self.needs.pools;
+        let strict = |router: &&RouterPath| {
+            let settings = self.plan.settings;
+            settings.routers.get(*router).unwrap_or(&settings.defaults).failures.disables(401)
+        };
+        let Some(router) = pools.iter().flat_map(|(_, pool)| pool.routers.iter().copied()).find(strict) else { return };
+        let reason = format!("a 401 is to take {router} out (failure_status), but the gateway logs none");
+        let mend = "write \"log_unauthorized\": true";
+        let finding = if told {
+            Finding::warning(
+                "log-unauthorized",
+                &self.config.name,
+                format!("{reason}: only the response processor tells of it"),
+                mend,
+            )
+        } else {
+            Finding::error("log-unauthorized", &self.config.name, format!("{reason}: it never does"), mend)
+        };
+        self.find(finding.when(not(self.config.log_unauthorized)));
+    }
+}
+
+trait Disables {
+    fn disables(&self, status: u16) -> bool;
+}
+
+impl Disables for FailureRule {
+    fn disables(&self, status: u16) -> bool {
+        self.classify(status, false, false).disables()
+    }
+}

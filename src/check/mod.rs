@@ -1,0 +1,157 @@
+//! Whether the gateway's configuration and the pools fit together, found out before they go live.
+//!
+//! Pure: two values in, findings out. Each finding says where, why it is one, and what would mend it; nothing here shows an
+//! expanded value, because the configuration only gives out what was written. What hangs on a variable that is unset here is
+//! neither an error nor fine: it is a finding that nobody can say.
+
+mod chain;
+mod draw;
+mod fields;
+mod learning;
+mod needs;
+mod payload;
+pub mod report;
+mod rewrite;
+mod routers;
+mod whole;
+
+use serde::Serialize;
+
+use crate::broker::Settings;
+use crate::wire::gl_config::{Fault, GlConfig};
+use needs::Needs;
+
+pub use draw::draw;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// It will not work.
+    Error,
+    /// It hangs on a variable that is unset here.
+    CannotSay,
+    /// It works otherwise than one might think.
+    Warning,
+}
+
+/// One thing that one should know before it goes live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind of finding it is, for scripts.
+    pub rule: &'static str,
+    /// Where: file, line, column and path; or pool and router.
+    pub place: String,
+    /// What is so, and what comes of it.
+    pub reason: String,
+    /// What to do.
+    pub mend: String,
+}
+
+/// What the broker would do.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Its pools and routers.
+    pub settings: &'a Settings,
+    /// The subject of the requests.
+    pub subject: &'a str,
+    /// The subject of the gateway's log.
+    pub logger_subject: &'a str,
+}
+
+impl Finding {
+    fn new(
+        severity: Severity,
+        rule: &'static str,
+        place: impl Into<String>,
+        reason: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self { severity, rule, place: place.into(), reason: reason.into(), mend: mend.into() }
+    }
+
+    fn error(rule: &'static str, place: impl Into<String>, reason: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::new(Severity::Error, rule, place, reason, mend)
+    }
+
+    fn warning(
+        rule: &'static str,
+        place: impl Into<String>,
+        reason: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Warning, rule, place, reason, mend)
+    }
+
+    /// The finding if it is one; if nobody can say, that.
+    fn when(self, wrong: Option<bool>) -> Option<Self> {
+        match wrong {
+            Some(false) => None,
+            Some(true) => Some(self),
+            None => Some(self.unsure()),
+        }
+    }
+
+    fn unsure(self) -> Self {
+        let reason = format!("{} (perhaps: that hangs on a variable that is unset here)", self.reason);
+        Self { severity: Severity::CannotSay, reason, ..self }
+    }
+
+    /// A fault of the gateway's reader.
+    fn fault(rule: &'static str, fault: &Fault, effect: &str, mend: &str) -> Self {
+        let finding = Self::error(rule, &fault.place, format!("{}: {effect}", fault.problem), mend);
+        if fault.sure { finding } else { finding.unsure() }
+    }
+}
+
+/// What both say together, and what each needs of the other.
+struct Check<'a> {
+    plan: Plan<'a>,
+    config: &'a GlConfig,
+    needs: Needs<'a>,
+    findings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn find(&mut self, finding: impl IntoIterator<Item = Finding>) {
+        self.findings.extend(finding);
+    }
+}
+
+/// Everything that is worth knowing, the worst first. `strict`: what nobody can say is an error.
+pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
+    let mut check = Check { plan, config, needs: Needs::of(plan.settings), findings: Vec::new() };
+    check.whole();
+    if config.readable {
+        check.routers();
+        check.chain();
+        check.payload();
+        check.learning();
+        check.fields();
+        check.rewrites();
+    }
+    let mut findings = check.findings;
+    for finding in findings.iter_mut().filter(|finding| strict && finding.severity == Severity::CannotSay) {
+        finding.severity = Severity::Error;
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// Either of two, of which one is enough.
+fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    }
+}
+
+fn not(holds: Option<bool>) -> Option<bool> {
+    holds.map(|holds| !holds)
+}
+
+#[cfg(test)]
+mod tests;

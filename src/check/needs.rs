@@ -1,0 +1,87 @@
+//! What the pools ask of a request, and so of the gateway's configuration.
+
+use crate::broker::{PoolSettings, Settings};
+use crate::router::RouterPath;
+use crate::strategy::{Field, Kind, Mode, Target};
+
+/// What one pool asks for.
+#[derive(Debug, Default)]
+pub(super) struct PoolNeeds<'a> {
+    /// Its routers, each once, in the order of the tree.
+    pub(super) routers: Vec<&'a RouterPath>,
+    /// The fields that strategies ask for, each once.
+    pub(super) fields: Vec<&'a Field>,
+    /// Whether a target changes the request.
+    pub(super) patches: bool,
+}
+
+/// What all pools ask for.
+#[derive(Debug)]
+pub(super) struct Needs<'a> {
+    pub(super) pools: Vec<(&'a RouterPath, PoolNeeds<'a>)>,
+}
+
+impl<'a> Needs<'a> {
+    pub(super) fn of(settings: &'a Settings) -> Self {
+        let pool = |pool: &'a PoolSettings| {
+            let mut needs = PoolNeeds::default();
+            needs.take(&pool.root);
+            (&pool.ingress, needs)
+        };
+        Self { pools: settings.pools.iter().map(pool).collect() }
+    }
+
+    /// Whether a target changes the request.
+    pub(super) fn patches(&self) -> bool {
+        self.pools.iter().any(|(_, pool)| pool.patches)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &'a Field> {
+        self.pools.iter().flat_map(|(_, pool)| pool.fields.iter().copied())
+    }
+
+    /// A field of the JSON body that a strategy asks for.
+    pub(super) fn param(&self) -> Option<&'a Field> {
+        self.fields().find(|field| matches!(field, Field::Param(_)))
+    }
+
+    /// A header that a strategy asks for.
+    pub(super) fn header(&self) -> Option<&'a Field> {
+        self.fields().find(|field| matches!(field, Field::Header(_) | Field::Session))
+    }
+
+    /// Why the broker must see the body, if it must.
+    pub(super) fn body(&self) -> Option<String> {
+        let param = self.param().map(|field| format!("a strategy asks for {field}"));
+        if self.patches() { Some("a target has override_params or a model_map".to_owned()) } else { param }
+    }
+}
+
+impl<'a> PoolNeeds<'a> {
+    fn take(&mut self, target: &'a Target) {
+        self.patches |= !target.patch.is_empty();
+        match &target.kind {
+            Kind::Router(path) if !self.routers.contains(&path) => self.routers.push(path),
+            Kind::Router(_) => {}
+            Kind::Branch { mode, targets } => {
+                for field in asked(mode) {
+                    if !self.fields.contains(&field) {
+                        self.fields.push(field);
+                    }
+                }
+                targets.iter().for_each(|target| self.take(target));
+            }
+        }
+    }
+}
+
+/// The fields that a strategy asks for.
+fn asked(mode: &Mode) -> Vec<&Field> {
+    match mode {
+        Mode::Sticky(field) => vec![field],
+        Mode::Conditional { conditions, .. } => {
+            conditions.iter().flat_map(|condition| condition.query.fields()).collect()
+        }
+        Mode::LoadBalance | Mode::RoundRobin | Mode::Fallback => Vec::new(),
+    }
+}

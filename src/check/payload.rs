@@ -1,0 +1,47 @@
+//! What the bus must carry: a message over its maximum never reaches the broker, and the call goes unbalanced.
+
+use super::{Check, Finding};
+
+/// What a bus carries unless its server says otherwise, in words.
+const MAXIMUM: &str = "1 MiB unless the bus's max_payload says otherwise";
+
+impl Check<'_> {
+    pub(super) fn payload(&mut self) {
+        let config = self.config;
+        let need = self.needs.body();
+        let request = config.request.all().map(|one| (one.1, ["outbound_payload", "ingress_payload"], need.as_deref()));
+        let response = config.response.all().map(|one| (one.1, ["inbound_payload", "egress_payload"], None));
+        let ours: Vec<_> = request.chain(response).filter(|(one, _, _)| self.is_ours(one)).collect();
+        for (one, fields, need) in ours {
+            let told = fields.map(|field| one.input.passes(field) == Some(true));
+            let lost = format!(
+                "a call whose message is larger than the bus carries ({MAXIMUM}) passes the broker by; images do that"
+            );
+            let [first, second] = fields;
+            let finding = match (told, need) {
+                ([false, false], _) => continue,
+                (_, None) => Finding::warning(
+                    "payload-unneeded",
+                    &one.place,
+                    format!("is told a payload that the broker does not need: {lost}"),
+                    format!(
+                        "leave {first} and {second} out of its input_fields_include (an empty one means everything)"
+                    ),
+                ),
+                ([true, true], Some(_)) => Finding::warning(
+                    "payload-twice",
+                    &one.place,
+                    format!("is told the payload twice: {lost}"),
+                    format!("leave {second} out of its input_fields_include (an empty one means everything)"),
+                ),
+                (_, Some(need)) => Finding::warning(
+                    "payload-size",
+                    &one.place,
+                    format!("is told the payload, since {need}: {lost}, and goes to the ingress router as it is"),
+                    "raise max_payload of the bus if calls are larger than that",
+                ),
+            };
+            self.find([finding]);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Findings as people and programs read them.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{Finding, Severity, draw};
+use crate::broker::Settings;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    errors: usize,
+    cannot_say: usize,
+    warnings: usize,
+    findings: &'a [Finding],
+    pools: Vec<Pool>,
+}
+
+#[derive(Serialize)]
+struct Pool {
+    ingress: String,
+    tree: Vec<String>,
+}
+
+fn count(findings: &[Finding], severity: Severity) -> usize {
+    findings.iter().filter(|finding| finding.severity == severity).count()
+}
+
+/// Whether it may go live.
+pub fn is_ok(findings: &[Finding]) -> bool {
+    count(findings, Severity::Error) == 0
+}
+
+/// One JSON document.
+pub fn json(findings: &[Finding], settings: &Settings) -> String {
+    let pools = settings
+        .pools
+        .iter()
+        .map(|pool| Pool { ingress: pool.ingress.to_string(), tree: draw(pool).lines().map(str::to_owned).collect() });
+    let report = Report {
+        ok: is_ok(findings),
+        errors: count(findings, Severity::Error),
+        cannot_say: count(findings, Severity::CannotSay),
+        warnings: count(findings, Severity::Warning),
+        findings,
+        pools: pools.collect(),
+    };
+    // Texts, numbers and lists always are JSON.
+    let mut out = serde_json::to_string_pretty(&report).unwrap_or_default();
+    out.push('\n');
+    out
+}
+
+/// The findings, the worst first, and then each pool as it was understood.
+pub fn text(findings: &[Finding], settings: &Settings) -> String {
+    let mut out = String::new();
+    for (severity, title) in
+        [(Severity::Error, "errors"), (Severity::CannotSay, "cannot say"), (Severity::Warning, "warnings")]
+    {
+        let some: Vec<_> = findings.iter().filter(|finding| finding.severity == severity).collect();
+        if some.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{title} ({})", some.len());
+        for finding in some {
+            let Finding { place, rule, reason, mend, .. } = finding;
+            let _ = writeln!(out, "  {place}  [{rule}]\n    {reason}\n    to mend: {mend}");
+        }
+        out.push('\n');
+    }
+    for pool in &settings.pools {
+        let _ = writeln!(out, "{}", draw(pool));
+    }
+    let (errors, unsure) = (count(findings, Severity::Error), count(findings, Severity::CannotSay));
+    let warnings = count(findings, Severity::Warning);
+    let _ = writeln!(
+        out,
+        "{} errors, {unsure} cannot say, {warnings} warnings",
+        if errors == 0 { "no".to_owned() } else { errors.to_string() }
+    );
+    out
+}

@@ -1,0 +1,144 @@
+//! What a call does not take from the router it is sent to (GATEWAY.md 1.4, 2.4, 4.4, 4.5): only scheme, host and path are
+//! the target's. Parameters of the query and static headers stay those of the ingress router, and a static header that is
+//! masked is never sent. That surprises everybody once.
+
+use super::routers::{Found, find};
+use super::{Check, Finding};
+use crate::router::RouterPath;
+use crate::wire::gl_config::{Router, Text};
+
+/// Going along to an upstream that does not expect them does no harm.
+const HARMLESS: [&str; 3] = ["content-type", "accept", "api-version"];
+
+impl Check<'_> {
+    pub(super) fn rewrites(&mut self) {
+        let config = self.config;
+        let mut masked = Vec::new();
+        let pools: Vec<_> = self.needs.pools.iter().map(|(ingress, pool)| (*ingress, pool.routers.clone())).collect();
+        for (ingress, targets) in pools {
+            let kept = |path: &RouterPath| match find(config, path) {
+                Found::Kept(router) => Some(router),
+                // What perhaps is dropped is judged as if it were not.
+                Found::Dropped(router) if router.is_kept().is_none() => Some(router),
+                _ => None,
+            };
+            let Some(from) = kept(ingress) else { continue };
+            for (path, to) in targets.iter().filter_map(|path| kept(path).map(|router| (path, router))) {
+                self.query(ingress, path, from, to);
+                self.headers(ingress, path, from, to);
+                masked.push(to);
+            }
+            masked.push(from);
+        }
+        masked.sort_by(|one, other| one.place.cmp(&other.place));
+        masked.dedup_by(|one, other| one.place == other.place);
+        masked.into_iter().for_each(|router| self.masked(router));
+    }
+
+    fn query(&mut self, ingress: &RouterPath, path: &RouterPath, from: &Router, to: &Router) {
+        let (from_query, to_query) = (from.query(), to.query());
+        if from_query.iter().zip(&to_query).all(|(one, other)| same(one, other) == Some(true)) {
+            return;
+        }
+        let (has, wants) = (parameters(&from_query), parameters(&to_query));
+        let lost = wants.iter().any(|wanted| !has.contains(wanted));
+        let extra = has.iter().any(|(name, _)| !harmless(name) && !wants.iter().any(|(other, _)| other == name));
+        let sure = from_query.iter().chain(&to_query).all(|text| text.value().is_some());
+        if lost || extra || !sure {
+            let reason = format!(
+                "a call that is sent there keeps the query of {ingress} ({}) and does not take its own ({})",
+                shown(&from_query),
+                shown(&to_query)
+            );
+            let mend = "give both routers the same query, or leave it to the client to send it";
+            let finding = Finding::warning("query-kept", place(to, path), reason, mend);
+            self.find(finding.when(sure.then_some(true)));
+        }
+    }
+
+    fn headers(&mut self, ingress: &RouterPath, path: &RouterPath, from: &Router, to: &Router) {
+        let masked = |name: &Text| name.value().is_some_and(|name| self.config.masked.has(name) == Some(true));
+        let mut sure = false;
+        let mut differ = |one: &Router, other: &Router, extra: bool| {
+            let mut names = Vec::new();
+            for (name, values) in one.headers.iter().filter(|(name, _)| !masked(name)) {
+                let there = other.headers.iter().find(|(there, _)| there == name);
+                let equal = match there {
+                    Some(_) if extra => Some(true),
+                    None if extra => Some(harmless(&name.to_string()) && !name.has_variable()),
+                    None => Some(false),
+                    Some((_, others)) => all_same(values, others),
+                };
+                if equal != Some(true) {
+                    names.push(name.to_string());
+                    sure |= equal == Some(false);
+                }
+            }
+            names.join(", ")
+        };
+        let (lost, extra) = (differ(to, from, false), differ(from, to, true));
+        let parts = [(lost, "does not take its own"), (extra, "carries, though it has none,")];
+        let parts: Vec<_> = parts
+            .iter()
+            .filter(|(names, _)| !names.is_empty())
+            .map(|(names, does)| format!("{does} {names}"))
+            .collect();
+        if !parts.is_empty() {
+            let reason =
+                format!("a call that is sent there keeps the static headers of {ingress}: it {}", parts.join(" and "));
+            let mend = "give both routers the same static headers, or let the client send them";
+            let finding = Finding::warning("headers-kept", place(to, path), reason, mend);
+            self.find(finding.when(sure.then_some(true)));
+        }
+    }
+
+    /// Static headers that are never sent.
+    fn masked(&mut self, router: &Router) {
+        for (name, _) in &router.headers {
+            let masked = name.value().map_or(Some(false), |name| self.config.masked.has(name));
+            let reason = format!(
+                "its static header {name} is in masked_headers: the gateway drops it and sends the client's own"
+            );
+            let mend = format!("take {name} out of masked_headers, or let clients send it and take it out here");
+            self.find(Finding::warning("masked-static", &router.place, reason, mend).when(masked));
+        }
+    }
+}
+
+fn place(router: &Router, path: &RouterPath) -> String {
+    format!("{} ({path})", router.place)
+}
+
+fn harmless(name: &str) -> bool {
+    HARMLESS.iter().any(|harmless| harmless.eq_ignore_ascii_case(name))
+}
+
+/// Whether two texts are the same; what was written alike is, whatever its variables say.
+fn same(one: &Text, other: &Text) -> Option<bool> {
+    if one.to_string() == other.to_string() { Some(true) } else { Some(one.value()? == other.value()?) }
+}
+
+fn all_same(some: &[Text], others: &[Text]) -> Option<bool> {
+    if some.len() != others.len() {
+        return Some(false);
+    }
+    let each: Option<Vec<bool>> = some.iter().zip(others).map(|(one, other)| same(one, other)).collect();
+    each.map(|each| each.into_iter().all(|same| same))
+}
+
+/// The parameters of a query, those of the endpoint over those of the URL.
+fn parameters(query: &[Text; 2]) -> Vec<(&str, &str)> {
+    let mut parameters: Vec<(&str, &str)> = Vec::new();
+    for pair in query.iter().filter_map(Text::value).flat_map(|text| text.split('&')).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        parameters.retain(|(other, _)| *other != name);
+        parameters.push((name, value));
+    }
+    parameters
+}
+
+/// A query as it was written.
+fn shown(query: &[Text; 2]) -> String {
+    let parts: Vec<_> = query.iter().map(ToString::to_string).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(" ") }
+}

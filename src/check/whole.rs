@@ -1,0 +1,33 @@
+//! The file as a whole: whether the gateway takes it, and what hangs on variables.
+
+use super::{Check, Finding};
+
+impl Check<'_> {
+    pub(super) fn whole(&mut self) {
+        let config = self.config;
+        for (variable, place) in &config.unset {
+            let reason =
+                format!("the variable {variable} is unset here; where it is unset for the gateway too, it is empty");
+            let mend = format!("set {variable}, or give a file with its value: --env-file FILE");
+            self.find([Finding::warning("variable-unset", place, reason, mend)]);
+        }
+        for fault in &config.faults {
+            self.find([Finding::fault(
+                "file-refused",
+                fault,
+                "the gateway refuses the whole file",
+                "write what it says",
+            )]);
+        }
+        let crashes = config.routers.iter().filter(|router| router.is_kept() != Some(false));
+        for fault in crashes.filter_map(|router| router.crash.as_ref()) {
+            let finding = Finding::fault(
+                "file-crashes",
+                fault,
+                "the gateway takes the file and ends when it starts",
+                "write what it says",
+            );
+            self.find([finding]);
+        }
+    }
+}

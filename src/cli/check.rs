@@ -1,0 +1,115 @@
+//! `broker check`: what will not work, before it goes live. Reads the files; [`crate::check`] judges.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::check::{self, Plan, report};
+use crate::config::Config;
+use crate::wire::gl_config::{self, GlConfig};
+
+/// The gateway's configuration, and the variables in it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct GlFile {
+    /// The gateway's configuration
+    #[arg(long, value_name = "FILE")]
+    gl_config: PathBuf,
+    /// File with the variables of the gateway, NAME=value a line; what it lacks is taken from the environment
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+/// What `check` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    file: GlFile,
+    /// What hangs on a variable that is unset here is an error
+    #[arg(long)]
+    strict: bool,
+    /// For whom to write
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// For whom to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+impl GlFile {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the one with the variables is not what it should be.
+    pub(super) fn read(&self) -> anyhow::Result<GlConfig> {
+        let text = content(&self.gl_config)?;
+        let variables = match &self.env_file {
+            Some(path) => variables(path, &content(path)?)?,
+            None => BTreeMap::new(),
+        };
+        let env = |name: &str| variables.get(name).cloned().or_else(|| std::env::var(name).ok());
+        Ok(gl_config::read(&self.gl_config.display().to_string(), &text, env))
+    }
+}
+
+/// Judges the files; the report, and whether all is well.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)> {
+    let gl_config = args.file.read()?;
+    let settings = &config.broker;
+    let plan = Plan { settings, subject: &config.nats.subject, logger_subject: &config.nats.logger_subject };
+    let findings = check::check(plan, &gl_config, args.strict);
+    let report = match args.format {
+        Format::Text => report::text(&findings, settings),
+        Format::Json => report::json(&findings, settings),
+    };
+    Ok((report, report::is_ok(&findings)))
+}
+
+fn content(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Lines of `NAME=value`, as docker compose reads them: comments, `export` and quotes around a value are allowed. A name
+/// alone is left to the environment. What is wrong is told by its line only: it may be a secret.
+fn variables(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value.trim())));
+        let name = name.trim();
+        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        anyhow::ensure!(plain, "{}:{number}: must be NAME=value", path.display());
+        if let Some(value) = value {
+            let bare = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+            variables.insert(name.to_owned(), bare.unwrap_or(value).to_owned());
+        }
+    }
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_as_people_write_them() {
+        let text = "# comment\n\nA=1\nexport B = \"two words\"\nC='x'\nD=\"\nE=a=b\nF\nG=\n";
+        let read = variables(Path::new(".env"), text).unwrap();
+        let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(read, [("A", "1"), ("B", "two words"), ("C", "x"), ("D", "\""), ("E", "a=b"), ("G", "")]);
+        let fault = variables(Path::new(".env"), "A=1\nsecret with spaces=2\n").unwrap_err().to_string();
+        assert_eq!(fault, ".env:2: must be NAME=value");
+    }
+}

@@ -1,0 +1,222 @@
+//! The gateway's configuration file, read as the gateway reads it (GATEWAY.md 4), to find out beforehand what it will do.
+//!
+//! Two things are no reason for the gateway to refuse a file although one might wish so: a router that breaks a rule is
+//! dropped without a word, and some files that pass end it at its start. Both are kept here and judged elsewhere.
+//! Variables are expanded as the gateway does it; what is shown is always what was written ([`Text`]), for a value may be a
+//! secret. What hangs on a variable that is unset here is neither right nor wrong, and says so.
+
+mod expand;
+mod place;
+mod processors;
+mod routers;
+mod rules;
+
+use std::cell::RefCell;
+
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use serde::de::IgnoredAny;
+
+use expand::Expanded;
+use place::{Document, Place};
+pub use place::{Fault, Text};
+pub use processors::{Fields, Filter, Processor, Rows};
+pub use routers::Router;
+
+/// The version for which the gateway refuses to load a file at all.
+const REFUSED_VERSION: &str = "0.92.1";
+/// JSON and nothing else.
+const STRICT: ParseOptions = ParseOptions {
+    allow_comments: false,
+    allow_trailing_commas: false,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// A configuration of the gateway, as far as it concerns us.
+#[derive(Debug, Clone, Default)]
+pub struct GlConfig {
+    /// What the file is called.
+    pub name: String,
+    /// Variables that are unset here, each with the place where it stands first.
+    pub unset: Vec<(String, String)>,
+    /// Why the gateway refuses the file.
+    pub faults: Vec<Fault>,
+    /// Whether there is anything to judge beyond that.
+    pub readable: bool,
+    /// All routers, dropped ones too.
+    pub routers: Vec<Router>,
+    /// There may be more routers.
+    pub routers_unsure: bool,
+    /// Where the log is published.
+    pub logger_subject: Text,
+    /// The header that carries the session.
+    pub session_header: Text,
+    /// Headers that nobody on the bus sees.
+    pub masked: Headers,
+    /// Whether calls that end with 401 are logged; absent if nobody can say.
+    pub log_unauthorized: Option<bool>,
+    /// Who is asked on the way out.
+    pub request: Rows,
+    /// Who is asked on the way back.
+    pub response: Rows,
+    /// What the log tells of requests.
+    pub log_request: Filter,
+    /// What the log tells of responses.
+    pub log_response: Filter,
+}
+
+/// A list of headers' names.
+#[derive(Debug, Clone, Default)]
+pub struct Headers {
+    /// Where it stands, or would.
+    pub place: String,
+    names: Vec<Text>,
+    unsure: bool,
+}
+
+impl Headers {
+    /// Whether it names a header, which the gateway compares by exact spelling; absent if nobody can say.
+    pub fn has(&self, header: &str) -> Option<bool> {
+        if self.names.iter().any(|name| name.is(header) == Some(true)) {
+            return Some(true);
+        }
+        let unsure = self.unsure || self.names.iter().any(|name| name.value().is_none());
+        (!unsure).then_some(false)
+    }
+}
+
+/// A header's name as it travels: `x-user` is `X-User`.
+pub fn canonical(name: &str) -> String {
+    let part = |part: &str| {
+        let mut letters = part.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        first.into_iter().chain(letters.map(|letter| letter.to_ascii_lowercase())).collect::<String>()
+    };
+    name.split('-').map(part).collect::<Vec<_>>().join("-")
+}
+
+/// Reads the text of a file, which is called `name`; `env` answers for variables.
+pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlConfig {
+    let expanded = Expanded::new(text, env);
+    let unset = expanded.unset().into_iter().map(|(variable, offset)| {
+        let (line, column) = expanded.position_written(offset);
+        (variable, format!("{name}:{line}:{column}"))
+    });
+    let config = GlConfig { name: name.to_owned(), unset: unset.collect(), ..GlConfig::default() };
+    if is_refused_version(text) {
+        let problem =
+            format!("the gateway does not load a file of version {REFUSED_VERSION} at all; write another version");
+        return refused(config, name.to_owned(), problem, true);
+    }
+    // Strict and loud first: what the other reader says of a text could show an expanded value.
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&expanded.text) {
+        let before =
+            expanded.text.split('\n').take(error.line().saturating_sub(1)).map(|line| line.len() + 1).sum::<usize>();
+        let (line, column) = expanded.position(before + error.column().saturating_sub(1));
+        let sure = config.unset.is_empty();
+        let problem =
+            "is no JSON from here on, with its variables expanded; a value with a quote or a line break does that too";
+        return refused(config, format!("{name}:{line}:{column}"), problem.to_owned(), sure);
+    }
+    let parsed = parse_to_ast(&expanded.text, &CollectOptions::default(), &STRICT);
+    let Some(value) = parsed.ok().and_then(|parsed| parsed.value) else {
+        return refused(config, name.to_owned(), "cannot be read".to_owned(), true);
+    };
+    let document = Document { name, expanded: &expanded, faults: RefCell::default() };
+    let config = file(config, &Place::root(&document, &value));
+    let mut faults = document.faults.take();
+    // Who asks for a value twice finds its fault twice.
+    let mut told = Vec::new();
+    faults.retain(|fault| {
+        let new = !told.contains(fault);
+        told.push(fault.clone());
+        new
+    });
+    GlConfig { faults, ..config }
+}
+
+fn refused(config: GlConfig, place: String, problem: String, sure: bool) -> GlConfig {
+    GlConfig { faults: vec![Fault { place, problem, sure }], ..config }
+}
+
+/// Looked for before expansion, as the gateway does; a text that is no JSON then has no version yet.
+fn is_refused_version(text: &str) -> bool {
+    let tree = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default();
+    tree.iter().any(|(name, value)| name.eq_ignore_ascii_case("version") && value == REFUSED_VERSION)
+}
+
+fn file(config: GlConfig, file: &Place<'_>) -> GlConfig {
+    let demand = |name: &str, rule: fn(&str) -> bool, problem: &str| {
+        let place = file.field(name);
+        place.demand(rule(place.text().raw()), problem);
+    };
+    demand("gateway_id", rules::is_gateway_id, "must be 8 characters of A-Z and 0-9");
+    demand("version", rules::is_version, "must begin with three numbers, such as 1.0.1");
+    let levels = |level: &str| matches!(level, "DEBUG" | "INFO" | "WARN" | "ERROR");
+    demand("log_level", levels, "must be DEBUG, INFO, WARN or ERROR");
+    demand("session_id_header", |name| !name.is_empty() && rules::is_header(name), "must be a header's name");
+    let port = file.field("gl_port");
+    port.demand(port.integer().is_none_or(|port| (1..=65_535).contains(&port)), "must be a port from 1 to 65535");
+    tls(&file.field("tls"));
+    headers(&file.field("remove_headers"));
+    let (list, logger) = (file.field("routers"), file.field("logger"));
+    GlConfig {
+        readable: true,
+        routers: routers::read(&list),
+        routers_unsure: list.is_unset() || list.list().iter().any(Place::is_unset),
+        logger_subject: bus(&file.field("service_bus")),
+        session_header: file.field("session_id_header").text(),
+        masked: headers(&file.field("masked_headers")),
+        log_unauthorized: file.field("log_unauthorized").flag(),
+        request: processors::read(&file.field("request")),
+        response: processors::read(&file.field("response")),
+        log_request: processors::filter(&logger.field("request"), "fields"),
+        log_response: processors::filter(&logger.field("response"), "fields"),
+        ..config
+    }
+}
+
+/// The logger's subject.
+fn bus(bus: &Place<'_>) -> Text {
+    let (host, token) = (bus.field("hostname"), bus.field("token"));
+    host.demand(rules::is_host_and_port(host.text().raw()), "must be host:port of one server, without a scheme");
+    token.demand(rules::is_ascii_text(token.text().raw()), "must be plain ASCII and not empty");
+    let subjects = ["topic", "topic_exact_isalive", "topic_exact_logger"].map(|name| bus.field(name));
+    for subject in &subjects {
+        subject.demand(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
+    }
+    let [topic, isalive, logger] = subjects.map(|subject| subject.text());
+    processors::unique(bus, [&topic, &isalive, &logger].into_iter(), "has two topics that are the same");
+    logger
+}
+
+fn headers(list: &Place<'_>) -> Headers {
+    for name in list.list() {
+        name.demand(rules::is_header(name.text().raw()), "must be a header's name");
+    }
+    let names = list.texts();
+    processors::unique(list, names.iter(), "has the same header twice");
+    Headers { place: list.tell(), names, unsure: list.is_unset() }
+}
+
+/// Only the types: whether certificates are there is to be seen where the gateway runs.
+fn tls(tls: &Place<'_>) {
+    let (ingress, outbound) = (tls.field("ingress"), tls.field("outbound"));
+    let (_, _, _) =
+        (ingress.field("enabled").flag(), outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());
+    let (_, _) = (ingress.field("certificate_file").text(), ingress.field("private_key_file").text());
+    processors::unique(
+        &outbound.field("cert_files"),
+        outbound.field("cert_files").texts().iter(),
+        "has the same file twice",
+    );
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Reading JSON the way the gateway decodes it, with every fault noted at its place and nothing shown expanded.
+//!
+//! Missing and `null` give the zero value, unknown fields are ignored, the case of names is too, of two the last counts, and
+//! a wrong type rejects the file. What hangs on a variable that is unset here can be anything, and so is a fault only perhaps.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use jsonc_parser::ast::{ObjectPropName, Value};
+use jsonc_parser::common::Ranged;
+
+use super::expand::Expanded;
+
+/// Something for which the gateway refuses its file, drops a router, or ends at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// File, line, column and the path in it.
+    pub place: String,
+    /// What is wrong there; reads after the place.
+    pub problem: String,
+    /// Not if it hangs on a variable that is unset here.
+    pub sure: bool,
+}
+
+/// A text of the configuration. What shows it shows it as it was written, before expansion.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Text {
+    value: String,
+    written: String,
+    unset: bool,
+}
+
+impl Text {
+    /// What the gateway reads; absent if it hangs on a variable that is unset here. Only for comparing, never for showing.
+    pub fn value(&self) -> Option<&str> {
+        (!self.unset).then_some(&*self.value)
+    }
+
+    /// Whether it is this text; absent if nobody can say.
+    pub fn is(&self, other: &str) -> Option<bool> {
+        self.value().map(|value| value == other)
+    }
+
+    /// Whether a variable stands in it, set or not.
+    pub fn has_variable(&self) -> bool {
+        self.unset || self.value != self.written
+    }
+
+    /// What stands behind a mark, in what the gateway reads and in what was written.
+    pub(super) fn behind(&self, mark: char) -> Self {
+        let part = |text: &str| text.split_once(mark).map(|(_, part)| part.to_owned());
+        match (part(&self.value), part(&self.written)) {
+            // Nothing, as far as anybody can see: that a variable brings the mark along is not to be expected of one that
+            // is unset.
+            (None, _) => Self::default(),
+            (Some(value), Some(written)) => Self { value, written, unset: self.unset },
+            // The variable has the mark.
+            (Some(value), None) => Self { value, written: self.written.clone(), unset: self.unset },
+        }
+    }
+
+    pub(super) fn raw(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.written, f)
+    }
+}
+
+/// The whole document, and what is wrong with it so far.
+pub(super) struct Document<'d> {
+    pub(super) name: &'d str,
+    pub(super) expanded: &'d Expanded,
+    pub(super) faults: RefCell<Vec<Fault>>,
+}
+
+impl Document<'_> {
+    /// Where something stands, for a person.
+    fn tell(&self, offset: usize, path: &str) -> String {
+        let (line, column) = self.expanded.position(offset);
+        let gap = if path.is_empty() { "" } else { " " };
+        format!("{}:{line}:{column}{gap}{path}", self.name)
+    }
+}
+
+/// A value, or its absence, and the way to it.
+#[derive(Clone)]
+pub(super) struct Place<'d> {
+    document: &'d Document<'d>,
+    value: Option<&'d Value<'d>>,
+    path: String,
+    /// Where it stands, or where it would.
+    offset: usize,
+    /// It hangs on a variable that is unset here.
+    unset: bool,
+}
+
+impl<'d> Place<'d> {
+    pub(super) fn root(document: &'d Document<'d>, value: &'d Value<'d>) -> Self {
+        let root = Self { document, value: None, path: String::new(), offset: 0, unset: false };
+        root.inside(Some(value), String::new())
+    }
+
+    fn inside(&self, value: Option<&'d Value<'d>>, path: String) -> Self {
+        let hangs = value.is_some_and(|value| self.hangs(&own(value)));
+        let value = value.filter(|value| !matches!(value, Value::NullKeyword(_)));
+        let unset = hangs || (value.is_none() && self.unset);
+        let offset = value.map_or(self.offset, Ranged::start);
+        Self { document: self.document, value, path, offset, unset }
+    }
+
+    fn hangs(&self, part: &Range<usize>) -> bool {
+        self.document.expanded.hangs(part)
+    }
+
+    /// Where it stands, for a person.
+    pub(super) fn tell(&self) -> String {
+        self.document.tell(self.offset, &self.path)
+    }
+
+    /// Whether it can be anything, since a variable is unset here.
+    pub(super) const fn is_unset(&self) -> bool {
+        self.unset
+    }
+
+    pub(super) const fn is_absent(&self) -> bool {
+        self.value.is_none()
+    }
+
+    /// A fault, unless `holds`.
+    pub(super) fn rule(&self, holds: bool, problem: &str) -> Option<Fault> {
+        (!holds).then(|| Fault { place: self.tell(), problem: problem.to_owned(), sure: !self.unset })
+    }
+
+    /// A fault for which the gateway refuses the whole file, unless `holds`.
+    pub(super) fn demand(&self, holds: bool, problem: &str) {
+        self.document.faults.borrow_mut().extend(self.rule(holds, problem));
+    }
+
+    fn wrong<T: Default>(&self, right: &str) -> T {
+        self.demand(self.value.is_none(), &format!("must be {right}"));
+        T::default()
+    }
+
+    pub(super) fn field(&self, name: &str) -> Self {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let value = match self.value {
+            Some(Value::Object(object)) => {
+                let mut named =
+                    object.properties.iter().rev().filter(|field| field.name.as_str().eq_ignore_ascii_case(name));
+                named.next().map(|field| &field.value)
+            }
+            _ => self.wrong("an object"),
+        };
+        self.inside(value, path)
+    }
+
+    pub(super) fn text(&self) -> Text {
+        match self.value {
+            Some(Value::StringLit(text)) => {
+                self.part(&text.value, &(text.range.start + 1..text.range.end.saturating_sub(1)))
+            }
+            _ => Text { unset: self.unset, ..self.wrong("a text") },
+        }
+    }
+
+    fn part(&self, value: &str, range: &Range<usize>) -> Text {
+        let written = self.document.expanded.written(range).to_owned();
+        Text { value: value.to_owned(), written, unset: self.hangs(range) }
+    }
+
+    /// Absent if nobody can say.
+    pub(super) fn flag(&self) -> Option<bool> {
+        match self.value {
+            Some(Value::BooleanLit(flag)) => Some(flag.value),
+            _ if self.unset => None,
+            _ => Some(self.wrong("true or false")),
+        }
+    }
+
+    /// Absent if nobody can say.
+    pub(super) fn integer(&self) -> Option<i64> {
+        match self.value {
+            Some(Value::NumberLit(number)) => {
+                let read = number.value.parse().ok();
+                self.demand(read.is_some(), "must be an integer");
+                Some(read.unwrap_or_default())
+            }
+            _ if self.unset => None,
+            _ => Some(self.wrong("an integer")),
+        }
+    }
+
+    pub(super) fn list(&self) -> Vec<Self> {
+        match self.value {
+            Some(Value::Array(list)) => {
+                let place = |(at, value)| self.inside(Some(value), format!("{}[{at}]", self.path));
+                list.elements.iter().enumerate().map(place).collect()
+            }
+            _ => self.wrong("a list"),
+        }
+    }
+
+    pub(super) fn texts(&self) -> Vec<Text> {
+        self.list().iter().map(Self::text).collect()
+    }
+
+    /// The entries of an object whose names mean something.
+    pub(super) fn entries(&self) -> Vec<(Text, Self)> {
+        let Some(Value::Object(object)) = self.value else { return self.wrong("an object") };
+        let entry = |(name, value): (&'d ObjectPropName<'d>, &'d Value<'d>)| {
+            let range = name.range();
+            let name = self.part(name.as_str(), &(range.start + 1..range.end.saturating_sub(1)));
+            let place = self.inside(Some(value), format!("{}.{name}", self.path));
+            (name, place)
+        };
+        object.properties.iter().map(|field| (&field.name, &field.value)).map(entry).collect()
+    }
+}
+
+/// What of the text decides the value itself: nothing of what stands inside a list or an object.
+fn own(value: &Value<'_>) -> Range<usize> {
+    match value {
+        Value::Object(object) => object.range.start..object.range.start,
+        Value::Array(list) => list.range.start..list.range.start,
+        _ => value.start()..value.end(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The processors of the configuration, and filters of fields.
+
+use super::place::{Place, Text};
+use super::rules;
+
+/// The processors of one context, row by row.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// Where they stand, or would.
+    pub place: String,
+    /// The rows, as written.
+    pub rows: Vec<Vec<Processor>>,
+    /// There may be more, since a variable is unset here.
+    pub unsure: bool,
+}
+
+impl Rows {
+    /// All processors, each with the number of its row.
+    pub fn all(&self) -> impl Iterator<Item = (usize, &Processor)> {
+        self.rows.iter().enumerate().flat_map(|(row, members)| members.iter().map(move |one| (row, one)))
+    }
+}
+
+/// Somebody whom the gateway asks. What is absent hangs on a variable that is unset here.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    /// Where it stands in the file.
+    pub place: String,
+    /// Its name.
+    pub name: Text,
+    /// On which subject it is asked.
+    pub subject: Text,
+    /// How long the gateway waits, in milliseconds.
+    pub timeout: Option<i64>,
+    /// Replaces fields that exist; otherwise adds fields that do not.
+    pub modifier: Option<bool>,
+    /// The call fails without its answer.
+    pub required: Option<bool>,
+    /// Asked after the client was answered.
+    pub is_async: Option<bool>,
+    /// What it is told.
+    pub input: Filter,
+    /// What it may write.
+    pub output: Fields,
+}
+
+/// A list of names of fields.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    names: Vec<Text>,
+    unsure: bool,
+}
+
+impl Fields {
+    /// Whether a field is among them; absent if nobody can say.
+    pub fn has(&self, field: &str) -> Option<bool> {
+        if self.names.iter().any(|name| name.is(field) == Some(true)) {
+            return Some(true);
+        }
+        let unsure = self.unsure || self.names.iter().any(|name| name.value().is_none());
+        (!unsure).then_some(false)
+    }
+}
+
+/// Which fields pass: those included (all, if none are named) that are not excluded.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Where it stands, or would.
+    pub place: String,
+    include: Fields,
+    exclude: Fields,
+}
+
+impl Filter {
+    /// Whether a field passes; absent if nobody can say.
+    pub fn passes(&self, field: &str) -> Option<bool> {
+        let everything = self.include.names.is_empty() && !self.include.unsure;
+        let included = if everything { Some(true) } else { self.include.has(field) };
+        match (included, self.exclude.has(field)) {
+            (Some(false), _) | (_, Some(true)) => Some(false),
+            (Some(true), Some(false)) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn read(side: &Place<'_>) -> Rows {
+    let list = side.field("processors");
+    let rows = list.list();
+    let unsure = list.is_unset() || rows.iter().any(Place::is_unset);
+    let rows = rows.iter().map(|row| {
+        let members: Vec<Processor> = row.list().iter().map(processor).collect();
+        unique(row, members.iter().map(|one| &one.name), "has the same name twice in one row");
+        unique(row, members.iter().map(|one| &one.subject), "has the same service_bus_topic twice in one row");
+        members
+    });
+    Rows { rows: rows.collect(), place: list.tell(), unsure }
+}
+
+/// No two texts are the same; those that cannot be known are left alone.
+pub(super) fn unique<'t>(place: &Place<'_>, texts: impl Iterator<Item = &'t Text>, problem: &str) {
+    let texts: Vec<_> = texts.filter_map(Text::value).collect();
+    place.demand(texts.iter().enumerate().all(|(at, text)| !texts.iter().take(at).any(|other| other == text)), problem);
+}
+
+fn processor(place: &Place<'_>) -> Processor {
+    let (name, subject, timeout) = (place.field("name"), place.field("service_bus_topic"), place.field("timeout"));
+    name.demand(rules::is_name(name.text().raw()), "must be letters, digits and underscores");
+    subject.demand(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
+    timeout.demand(timeout.integer().is_some_and(|time| time >= 1), "must be milliseconds, at least 1");
+    Processor {
+        place: place.tell(),
+        name: name.text(),
+        subject: subject.text(),
+        timeout: timeout.integer(),
+        modifier: place.field("modifier").flag(),
+        required: place.field("required").flag(),
+        is_async: place.field("async").flag(),
+        input: filter(place, "input_fields"),
+        output: fields(&place.field("output_fields_write")),
+    }
+}
+
+pub(super) fn filter(place: &Place<'_>, prefix: &str) -> Filter {
+    let list = |end| fields(&place.field(&format!("{prefix}_{end}")));
+    Filter { place: place.tell(), include: list("include"), exclude: list("exclude") }
+}
+
+fn fields(list: &Place<'_>) -> Fields {
+    for field in list.list() {
+        field.demand(rules::is_name(field.text().raw()), "must be letters, digits and underscores");
+    }
+    let names = list.texts();
+    unique(list, names.iter(), "has the same field twice");
+    Fields { names, unsure: list.is_unset() }
+}
