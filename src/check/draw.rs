@@ -88,12 +88,18 @@ fn label(target: &Target) -> String {
         label.push_str("  drained");
     }
     let patch = &target.patch;
-    let mut changes: Vec<&str> = patch.merge.keys().map(String::as_str).collect();
+    let named = |removed: bool| {
+        patch.merge.iter().filter(move |(_, value)| value.is_null() == removed).map(|(name, _)| &**name)
+    };
+    let mut sets: Vec<&str> = named(false).collect();
     if !patch.model_map.is_empty() {
-        changes.push("model (by model_map)");
+        sets.push("model (by model_map)");
     }
-    if !changes.is_empty() {
-        let _ = write!(label, "  sets {}", changes.join(", "));
+    let removes: Vec<&str> = named(true).collect();
+    for (does, fields) in [("sets", sets), ("removes", removes)] {
+        if !fields.is_empty() {
+            let _ = write!(label, "  {does} {}", fields.join(", "));
+        }
     }
     label
 }

@@ -300,7 +300,7 @@ fn programs_can_read_the_report() {
 fn a_tree_with_its_shares() {
     let settings = pools(
         r#"{"pools": [{"ingress": "/azure/", "targets": [
-            {"router": "/a/", "weight": 0.9, "override_params": {"max_tokens": 200}},
+            {"router": "/a/", "weight": 0.9, "override_params": {"max_tokens": 200, "user": null}},
             {"name": "backup", "weight": 0.1, "strategy": {"mode": "fallback"}, "targets": [
                 {"router": "/b/", "drained": true},
                 {"strategy": {"mode": "round_robin"}, "targets": [{"router": "/c/", "weight": 3}, {"router": "/d/"}]},
@@ -314,7 +314,7 @@ fn a_tree_with_its_shares() {
     let drawn: String = settings.pools.iter().map(draw).collect();
     let expected = "\
 /azure/  loadbalance
-├─  90.0 %  /a/  sets max_tokens
+├─  90.0 %  /a/  sets max_tokens  removes user
 ├─  10.0 %  backup  fallback, the first that serves
 │  ├─   0.0 %  1. /b/  drained
 │  ├─  10.0 %  2. round_robin
