@@ -17,6 +17,8 @@ mod flood;
 mod learning;
 mod life;
 mod openai_sdk;
+mod pools;
+mod reload;
 mod replicas;
 mod rolling;
 mod settings;

@@ -46,16 +46,35 @@ impl Llms {
 
 /// The shipped configuration, with its two rows.
 pub(crate) fn two_rows(bus: &Bus, llms: &Llms) -> Value {
-    configured(include_str!("../../gl_config.json"), bus, llms)
+    configured(include_str!("../../gl_config.json"), bus, &llms.url())
 }
 
 /// The documents' configuration, with its one row.
 pub(crate) fn one_row(bus: &Bus, llms: &Llms) -> Value {
-    configured(include_str!("../../docs/gl_config.one-row.json"), bus, llms)
+    configured(include_str!("../../docs/gl_config.one-row.json"), bus, &llms.url())
 }
 
-fn configured(text: &str, bus: &Bus, llms: &Llms) -> Value {
-    let text = text.replace("${NATS_TOKEN}", TOKEN).replace("${AISERVICE_API_BASE}", &llms.url());
+/// The documents' configuration for targets that change the request, with its two rows.
+pub(crate) fn overriding(bus: &Bus, url: &str) -> Value {
+    configured(include_str!("../../docs/gl_config.overrides.json"), bus, url)
+}
+
+/// The same with one row.
+pub(crate) fn overriding_in_one_row(bus: &Bus, url: &str) -> Value {
+    let mut config = configured(include_str!("../../docs/gl_config.one-row.json"), bus, url);
+    config["request"]["processors"][0][0]["output_fields_write"] = json!(["gl_path", "outbound_payload"]);
+    seeing(config, &["outbound_payload"])
+}
+
+/// Shows further fields of the request to whoever chooses.
+pub(crate) fn seeing(mut config: Value, fields: &[&str]) -> Value {
+    let seen = config["request"]["processors"][0][0]["input_fields_include"].as_array_mut().unwrap();
+    seen.extend(fields.iter().map(|field| json!(field)));
+    config
+}
+
+fn configured(text: &str, bus: &Bus, url: &str) -> Value {
+    let text = text.replace("${NATS_TOKEN}", TOKEN).replace("${AISERVICE_API_BASE}", url);
     let mut config: Value = serde_json::from_str(&text).unwrap();
     config["service_bus"]["hostname"] = json!(bus.host());
     for side in ["request", "response"] {

@@ -7,6 +7,8 @@ pub(crate) mod bus;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod messages;
+pub(crate) mod pools;
+pub(crate) mod upstream;
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,6 +17,7 @@ pub(crate) use broker::{Broker, Setup};
 pub(crate) use bus::{Bus, TOKEN};
 pub(crate) use gateway::{Gateway, Llms};
 pub(crate) use messages::{Log, chosen, outcome, sentinel};
+pub(crate) use pools::PoolsFile;
 
 /// Longer than anything takes, on a machine that is busy with other things too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
