@@ -60,8 +60,8 @@ impl Handle {
         let mut state = self.lock();
         let State { broker, signature, rng } = &mut *state;
         let (decision, changes) = broker.decide(request, now, rng);
-        let answer = reply::route(signature, broker, &decision, request.body());
-        let flaw = broker.needs(&decision).and_then(|needs| request.lacks(needs));
+        let (answer, flaw) = reply::route(signature, broker, &decision, request.body());
+        let flaw = flaw.or_else(|| broker.needs(&decision).and_then(|needs| request.lacks(needs)));
         // Built only where somebody looks, and under the lock, where the reasons still hold.
         let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
         drop(state);
@@ -80,12 +80,9 @@ impl Handle {
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of
     /// what is in force then.
     pub fn configure(&self, settings: &Settings) -> String {
-        let mut state = self.lock();
-        state.signature = state.signature.under(settings);
-        let config = state.signature.config().to_owned();
-        drop(state);
-        self.apply(Event::Configured(settings));
-        config
+        let signature = |state: &mut State| state.signature = state.signature.under(settings);
+        self.apply_with(Event::Configured(settings), signature);
+        self.lock().signature.config().to_owned()
     }
 
     /// Brings time forward whenever time alone changes something, so that a router's return is told at its moment even
@@ -107,8 +104,14 @@ impl Handle {
     }
 
     fn apply(&self, event: Event<'_>) -> Applied {
+        self.apply_with(event, |_| {})
+    }
+
+    /// Applies an event and does something else with it, in one step.
+    fn apply_with(&self, event: Event<'_>, also: impl FnOnce(&mut State)) -> Applied {
         let now = self.now();
         let mut state = self.lock();
+        also(&mut state);
         let before = state.broker.next_deadline();
         let applied = state.broker.apply(event, now);
         let after = state.broker.next_deadline();

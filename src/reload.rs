@@ -10,14 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::interval;
 
-use crate::config::Fault;
-use crate::config::file::{PoolsFile, content, read};
+use crate::config::file::PoolsFile;
 use crate::handle::Handle;
 
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Follows a file for ever.
-pub async fn follow(file: PoolsFile, handle: Handle) {
+pub async fn follow(mut file: PoolsFile, handle: Handle) {
     let (touched, mut touches) = mpsc::channel(1);
     let watcher = watch(&file, touched);
     if let Err(error) = &watcher {
@@ -25,17 +24,14 @@ pub async fn follow(file: PoolsFile, handle: Handle) {
     }
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut pause = interval(PAUSE);
-    let mut last = content(&file.path);
     loop {
         let asked = tokio::select! {
             _ = pause.tick() => false,
             Some(()) = touches.recv() => false,
             _ = hangup.recv() => true,
         };
-        let now = content(&file.path);
-        if asked || now != last {
-            take(&file, &now, &handle);
-            last = now;
+        if file.look() || asked {
+            take(&file, &handle);
         }
     }
 }
@@ -51,12 +47,8 @@ fn watch(file: &PoolsFile, touched: mpsc::Sender<()>) -> notify::Result<notify::
     Ok(watcher)
 }
 
-fn take(file: &PoolsFile, content: &Result<Vec<u8>, Fault>, handle: &Handle) {
-    let settings = match content {
-        Ok(bytes) => read(&file.path, bytes, &file.defaults),
-        Err(fault) => Err(vec![fault.clone()]),
-    };
-    match settings {
+fn take(file: &PoolsFile, handle: &Handle) {
+    match file.load() {
         Ok(settings) => {
             let config = handle.configure(&settings);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");

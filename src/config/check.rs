@@ -114,7 +114,7 @@ impl Check {
         for other in ingress.into_iter().chain(routers) {
             self.fault(&other, format!("{} is set too, and its file names the pools: give one of them", written.place));
         }
-        let file = PoolsFile { path: written.value.into(), defaults };
+        let file = PoolsFile::open(written.value.into(), defaults);
         let settings = file.load().unwrap_or_else(|faults| {
             self.faults.extend(faults);
             broker::Settings::default()

@@ -37,9 +37,15 @@ impl fmt::Display for Flaw {
 
 /// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
 /// changes in the body for either; the gateway takes whichever its configuration lets us write.
-pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: Option<Raw<'_>>) -> Vec<u8> {
-    let Decision::Route(route) = decision else { return Vec::new() };
-    let Some(router) = broker.path(route.router()) else { return Vec::new() };
+pub fn route(
+    signature: &Signature,
+    broker: &Broker,
+    decision: &Decision,
+    body: Option<Raw<'_>>,
+) -> (Vec<u8>, Option<Flaw>) {
+    let Decision::Route(route) = decision else { return (Vec::new(), None) };
+    let Some(router) = broker.path(route.router()) else { return (Vec::new(), None) };
+    let mut flaw = None;
     let mut out = Vec::with_capacity(stamp::MAX + 128);
     out.push(b'{');
     if signature.mode() == Mode::Balance {
@@ -47,15 +53,15 @@ pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: 
         out.push(b',');
         let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
-            push_patch(&mut out, patch, body);
+            flaw = push_patch(&mut out, patch, body);
         }
     }
     out.extend_from_slice(b"\"broker\":");
     if !stamp::write(&mut out, signature, broker, route) {
-        return Vec::new();
+        return (Vec::new(), None);
     }
     out.push(b'}');
-    out
+    (out, flaw)
 }
 
 /// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.
@@ -82,15 +88,16 @@ pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Flaw>) {
     (out, flaw)
 }
 
-fn push_patch(out: &mut Vec<u8>, patch: &Patch, body: Option<Raw<'_>>) {
+fn push_patch(out: &mut Vec<u8>, patch: &Patch, body: Option<Raw<'_>>) -> Option<Flaw> {
     out.extend_from_slice(b"\"broker_patch\":");
     out.extend_from_slice(&patch::write(patch));
     out.push(b',');
-    if let Some(body) = body.and_then(|body| patch::apply(patch, body)) {
-        out.extend_from_slice(b"\"outbound_payload\":");
-        out.extend_from_slice(&body);
-        out.push(b',');
-    }
+    // Without a body this is row 1 of two; the other one has it.
+    let Some(body) = patch::apply(patch, body?) else { return Some(Flaw::BodyIsNoObject) };
+    out.extend_from_slice(b"\"outbound_payload\":");
+    out.extend_from_slice(&body);
+    out.push(b',');
+    None
 }
 
 /// A router's path has no character that JSON would escape.

@@ -49,24 +49,33 @@ pub struct PoolsFile {
     pub path: PathBuf,
     /// For what it leaves out.
     pub defaults: RouterSettings,
+    /// What it held when it was last looked at: whoever follows it sees what changed since then, however early.
+    pub seen: Result<Vec<u8>, Fault>,
 }
 
 impl PoolsFile {
-    /// Reads the file as it is now.
+    /// Looks at a file.
+    pub fn open(path: PathBuf, defaults: RouterSettings) -> Self {
+        let seen = content(&path);
+        Self { path, defaults, seen }
+    }
+
+    /// Looks again. True if it holds something else than before.
+    pub fn look(&mut self) -> bool {
+        let now = content(&self.path);
+        let changed = now != self.seen;
+        self.seen = now;
+        changed
+    }
+
+    /// Reads what it held.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<Settings, Vec<Fault>> {
-        load(&self.path, &self.defaults)
+        let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
+        read(&self.path, bytes, &self.defaults)
     }
-}
-
-/// Reads a file.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn load(path: &Path, defaults: &RouterSettings) -> Result<Settings, Vec<Fault>> {
-    read(path, &content(path).map_err(|fault| vec![fault])?, defaults)
 }
 
 /// The bytes of a file, if it is not too large.

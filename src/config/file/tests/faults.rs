@@ -389,7 +389,7 @@ fn everything_at_once_in_the_order_of_the_file() {
         "broker.json:13:18 pools[1].ingress=\"/azure/\": has a pool already: broker.json:5:18 pools[0].ingress",
         "broker.json:16:65 pools[1].strategy.conditions[0].query[\"params.model\"].$regex=\"[\": is no regular expression",
         "broker.json:16:82 pools[1].strategy.conditions[0].then=\"big\": no target of this branch has this \"name\"; did you",
-        "broker.json:18:45 pools[1].targets[0].router=\"/azure/\": is the ingress of another pool",
+        "broker.json:18:47 pools[1].targets[0].router=\"/azure/\": is the ingress of another pool",
         "broker.json:21:32 health.disabled_time=\"-1\": must be minutes",
     ];
     assert_eq!(told.len(), expected.len(), "{}", told.join("\n"));
