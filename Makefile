@@ -14,8 +14,8 @@ help: ## this list
 
 demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; ARGS="--requests 200" makes the calls too
 	@nats=$$(script/nats-server) && \
-	cargo build --release --locked --bin broker --example demo && \
-	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/release/examples/demo" $(ARGS)
+	cargo build --profile demo --locked --bin broker --example demo && \
+	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/demo/examples/demo" $(ARGS)
 
 test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> runs them against a real gateway
 	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \

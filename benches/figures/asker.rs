@@ -19,6 +19,8 @@ use crate::stats::{Latencies, now};
 const QUESTION: Bytes = Bytes::from_static(br#"{"gl_path":"/azure/"}"#);
 /// An answer that takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A question to a process that has ended is lost after this.
+const LOST: Duration = Duration::from_millis(50);
 /// How often one looks whether somebody listens by now.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -74,12 +76,17 @@ impl Asker {
         }
     }
 
-    /// Waits until the bus has noticed that nobody listens any more.
+    /// Waits until the bus has noticed that nobody listens any more; a question that it still sent to the dead is lost.
     pub(crate) async fn until_silent(&mut self, subject: &str) -> Result<()> {
-        while self.ask(subject).await?.is_some() {
+        let began = now();
+        while began.elapsed() < PATIENCE {
+            let asked = timeout(LOST, self.ask(subject)).await;
+            if asked.is_ok_and(|answer| matches!(answer, Ok(None))) {
+                return Ok(());
+            }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+        bail!("somebody listens on {subject} who should be gone")
     }
 
     /// Asks for a while with so many questions on their way.

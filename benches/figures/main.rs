@@ -86,7 +86,7 @@ const FULL: Effort = Effort {
     round: Duration::from_millis(600),
     batch: Duration::from_millis(1),
     batches: 501,
-    calls: 4_000,
+    calls: 3_000,
     flood: Duration::from_secs(3),
 };
 

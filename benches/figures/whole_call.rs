@@ -4,6 +4,7 @@
 //! difference to the one that has no processor. The router that always fails is left out: it says nothing about speed.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");
 const CALL: &str = r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":15}"#;
 /// Calls before anything is measured: connections are opened and code finds its way into the caches.
 const WARM_UP: usize = 50;
+/// Before each call: what the last one left behind, its log and its asynchronous processors, is done by then.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// All rows of the whole call.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
@@ -71,7 +74,11 @@ fn call(gateways: &[SocketAddr], calls: usize) -> Result<Vec<Latencies>> {
     let urls: Vec<_> = gateways.iter().map(|address| format!("http://{address}/azure/")).collect();
     let mut latencies: Vec<_> = gateways.iter().map(|_| Latencies::default()).collect();
     for number in 0..WARM_UP + calls {
-        for (url, latencies) in urls.iter().zip(&mut latencies) {
+        for place in 0..urls.len() {
+            // Each comes first, second and third in its turn, so that none always has the same call before it.
+            let place = (place + number) % urls.len();
+            let (Some(url), Some(latencies)) = (urls.get(place), latencies.get_mut(place)) else { continue };
+            std::thread::sleep(PAUSE);
             let began = now();
             let mut answer = agent.post(url).header("Content-Type", "application/json").send(CALL)?;
             let body = answer.body_mut().read_to_vec()?;

@@ -1,7 +1,7 @@
 //! A router's health: what takes it out, for how long, and when it is back.
 //!
 //! One failure takes a router out for the disabled time; time alone brings it back. It refuses to judge by our own clock
-//! which requests were already under way when the router went out ([`Health::is_straggler`]): a failure that began before
+//! which requests were already under way when the router went out: a failure that began before
 //! the trip is old news, and old news must neither extend the time nor take the router out again after its return.
 
 use std::time::Duration;

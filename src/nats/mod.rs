@@ -123,7 +123,8 @@ async fn options(
         .connection_timeout(PATIENCE)
         .subscription_capacity(capacity)
         .max_reconnects(None)
-        .reconnect_delay_callback(|_| pause())
+        // The library asks before the very first try too, and there is nothing to wait for then, nor right after a loss.
+        .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { pause() })
         .event_callback(move |event| {
             events.take(&event);
             std::future::ready(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Message as BusMessage, SubscribeError, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -99,13 +99,22 @@ struct Answers {
 impl Answers {
     async fn serve(self, mut messages: Subscriber, mut stop: watch::Receiver<bool>) {
         let mut delivered = 0;
+        let stopping = stop.changed();
+        tokio::pin!(stopping);
         loop {
-            tokio::select! {
-                message = messages.next() => match message {
-                    Some(message) => { delivered += 1; self.take(message).await; }
-                    None => return,
-                },
-                _ = stop.changed() => break,
+            let message = tokio::select! {
+                biased;
+                _ = &mut stopping => break,
+                message = messages.next() => message,
+            };
+            let Some(message) = message else { return };
+            delivered += 1;
+            self.take(message).await;
+            // What is here already is answered at once; tokio's budget ends this in time to look for the stop again.
+            while let Some(message) = messages.next().now_or_never() {
+                let Some(message) = message else { return };
+                delivered += 1;
+                self.take(message).await;
             }
         }
         self.drain(messages, delivered).await;

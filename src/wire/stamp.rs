@@ -3,9 +3,8 @@
 //! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says
 //! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::Hasher;
-use std::io::Write as _;
 
 use super::scan::{Broken, Cursor};
 use crate::broker::{Broker, Route, Settings};
@@ -100,26 +99,49 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &
     push(&signature.config);
     push("\",");
     if let Some(p) = route.chosen.p {
-        // Millionths are finer than anybody can measure, and quicker to write than the shortest exact digits.
-        let millionths = (p.clamp(0.0, 1.0) * 1e6).round() as u32;
-        // Writing into a Vec cannot fail.
-        let _ = write!(out, "\"p\":{}.{:06},", millionths / 1_000_000, millionths % 1_000_000);
+        push("\"p\":");
+        out.extend_from_slice(&six_digits(p));
+        out.push(b',');
     }
     out.extend_from_slice(b"\"why\":\"");
-    push_why(out, &pool.tree().why(&route.chosen.why).to_string(), start + MAX - 2);
+    // An error only says that there was no room for more.
+    let _ = write!(Room { out, end: start + MAX - 2 }, "{}", pool.tree().why(&route.chosen.why));
     out.extend_from_slice(b"\"}");
     true
 }
 
-/// Appends as much of a reason as there is room for; names in it are the user's, so quotes and the like become blanks.
-fn push_why(out: &mut Vec<u8>, why: &str, end: usize) {
-    for letter in why.chars() {
-        let letter = if letter.is_control() || matches!(letter, '"' | '\\') { ' ' } else { letter };
-        if out.len() + letter.len_utf8() > end {
-            return;
+/// What is left of a stamp's 300 bytes.
+struct Room<'a> {
+    out: &'a mut Vec<u8>,
+    end: usize,
+}
+
+impl fmt::Write for Room<'_> {
+    /// Appends as much as there is room for. Names in it are the user's, so quotes and the like become blanks.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            let letter = if letter.is_control() || matches!(letter, '"' | '\\') { ' ' } else { letter };
+            if self.out.len() + letter.len_utf8() > self.end {
+                return Err(fmt::Error);
+            }
+            match u8::try_from(letter) {
+                Ok(byte) if byte.is_ascii() => self.out.push(byte),
+                _ => self.out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
         }
-        out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        Ok(())
     }
+}
+
+/// A probability with six digits behind the point: finer than anybody can measure, and quicker than the shortest exact ones.
+fn six_digits(p: f64) -> [u8; 8] {
+    let mut rest = (p.clamp(0.0, 1.0) * 1e6).round() as u32;
+    let mut text = *b"0.000000";
+    for place in [7, 6, 5, 4, 3, 2, 0] {
+        text[place] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    text
 }
 
 /// A number in lower-case hexadecimal digits, without the machinery of formatting.
