@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{Broker, RouterSettings, Settings, invariants};
-use gecholog_broker::event::Event;
+use gecholog_broker::broker::{Broker, Event, RouterSettings, Settings, invariants};
 use gecholog_broker::outcome::Report;
 use gecholog_broker::router::RouterPath;
 use gecholog_broker::time::Now;

@@ -1,28 +1,13 @@
-//! Vocabulary: what happens to the broker, and what comes of it.
+//! Vocabulary: what comes of the events that the broker takes in.
 //!
-//! The broker's state is a fold over [`Event`]s; every [`Change`] is a plain fact that adapters may tell to people, to
-//! metrics and, later, to peers. A change is told once, at the moment it happens.
+//! Every [`Change`] is a plain fact that adapters may tell to people, to metrics and, later, to peers. A change is told once,
+//! at the moment it happens. The events themselves stand with the broker, whose settings they may carry.
 
 use std::fmt;
 
-use crate::outcome::{Cause, Report};
-use crate::broker::Settings;
-use crate::router::{PoolId, RouterPath};
-use crate::strategy::NodeId;
+use crate::outcome::Cause;
+use crate::router::RouterPath;
 use crate::time::Now;
-
-/// Something that happened. `apply` is the only way into the broker's state.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
-    /// A decision was answered: this leaf of this pool.
-    Chosen(PoolId, NodeId),
-    /// A message told of a finished request.
-    Report(&'a Report<'a>),
-    /// Time has passed.
-    Tick,
-    /// Other settings are in force from now on.
-    Configured(&'a Settings),
-}
 
 /// Whether a router may serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,9 +10,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::broker::{Applied, Broker, Settings};
+use crate::broker::{Applied, Broker, Event, Settings};
 use crate::clock::Clock;
-use crate::event::{Change, Event, Ignored};
+use crate::event::{Change, Ignored};
 use crate::outcome::Report;
 use crate::time::Now;
 use crate::wire::processor::Asked;

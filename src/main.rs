@@ -3,19 +3,20 @@
 //! 0: ended as asked. 1: could not start, or is not healthy. 2: the settings are wrong; all faults are on the standard error.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
 use gecholog_broker::cli::{self, Cli, Command};
 use gecholog_broker::config::{self, Config, Sources};
-use gecholog_broker::{app, http, telemetry};
+use gecholog_broker::{app, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let sources = Sources::new(std::env::vars_os(), cli.flags);
     match cli.command {
-        Some(Command::Health { ready }) => return config::http_of(sources).map_or_else(wrong, |http| report(&http, ready)),
+        Some(Command::Health { ready }) => return config::http_of(sources).map_or_else(wrong, |http| report(http.ask(), ready)),
         Some(Command::Schema) => return print(&config::file::shape::schema()),
         Some(Command::Check(args)) => return check(sources, &args),
         Some(Command::Init(args)) => return cli::init(&args).map_or_else(unusable, |text| print(&text)),
@@ -93,8 +94,8 @@ fn print(text: &str) -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
-fn report(http: &http::Settings, ready: bool) -> ExitCode {
-    let asked = match http.ask() {
+fn report(address: Option<SocketAddr>, ready: bool) -> ExitCode {
+    let asked = match address {
         Some(address) => cli::ask(address, ready),
         None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is nobody to ask")),
     };

@@ -1,16 +1,19 @@
 //! One decision, without a bus.
 
 use anyhow::{Context, Result};
-use gecholog_broker::broker::{Broker, PoolSettings, Settings};
+use gecholog_broker::broker::{Broker, PoolSettings, RouterSettings, Settings};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
-use gecholog_broker::outcome::FailureRule;
+use gecholog_broker::request::Patch;
 use gecholog_broker::router::RouterPath;
+use gecholog_broker::strategy::{Kind, Mode, Target};
+use gecholog_broker::telemetry;
 use gecholog_broker::time::Now;
-use gecholog_broker::wire::{Message, Signature, reply, stamp::Mode};
-use gecholog_broker::{health, telemetry};
+use gecholog_broker::wire::scan::Cursor;
+use gecholog_broker::wire::{Message, Signature, patch, reply, stamp};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use serde_json::{Map, json};
 use std::hint::black_box;
 
 use crate::Effort;
@@ -33,7 +36,11 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
         );
         rows.push(row.target(Target::AtMost(Figure::Time(300.0))));
     }
-    rows.push(Row::new("the same from message to answer, with lock, clock and dice", Figure::Time(answer(effort)?)));
+    let row = Row::new("one decision, nested 4 deep", Figure::Time(decide_nested(effort)?));
+    rows.push(row.target(Target::AtMost(Figure::Time(200.0))));
+    let row = Row::new("merging an override into a request of 4 KB", Figure::Time(merge(effort)));
+    rows.push(row.target(Target::AtMost(Figure::Time(5_000.0))));
+    rows.push(Row::new("from message to answer, 3 routers, with lock, clock and dice", Figure::Time(answer(effort)?)));
     Ok(rows)
 }
 
@@ -45,15 +52,34 @@ pub(crate) fn broker(routers: u16) -> Result<Broker> {
         Some(name) => format!("/azure/{name}/"),
         None => format!("/azure/r{number}/"),
     };
-    let pool = PoolSettings {
-        ingress: path(INGRESS.to_owned())?,
-        routers: (0..routers).map(|number| path(name(number))).collect::<Result<_>>()?,
-    };
-    Ok(Broker::new(Settings {
-        pools: vec![pool],
-        failures: FailureRule::default(),
-        health: health::Settings::default(),
-    }))
+    let routers = (0..routers).map(|number| path(name(number))).collect::<Result<_>>()?;
+    Ok(Broker::new(Settings::flat(path(INGRESS.to_owned())?, routers, RouterSettings::default())))
+}
+
+/// A broker whose one pool is nested four deep: two targets at each level, chosen by each of the plain modes in turn.
+fn nested() -> Result<Broker> {
+    let leaf = |name: String| Ok(Target::plain(Kind::Router(RouterPath::parse(&name)?)));
+    let mut root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets: vec![leaf("/azure/a/".into())?] });
+    for (depth, mode) in [Mode::Fallback, Mode::LoadBalance, Mode::LoadBalance].into_iter().enumerate() {
+        let targets = vec![root, leaf(format!("/azure/b{depth}/"))?];
+        root = Target::plain(Kind::Branch { mode, targets });
+    }
+    let pools = vec![PoolSettings { ingress: RouterPath::parse(INGRESS)?, root }];
+    Ok(Broker::new(Settings { pools, ..Settings::default() }))
+}
+
+fn decide_nested(effort: Effort) -> Result<f64> {
+    let (mut broker, mut rng) = (nested()?, SmallRng::seed_from_u64(1));
+    let now = Now::from_nanos(1);
+    Ok(nanos(effort, || broker.decide(&black_box(INGRESS), black_box(now), &mut rng)))
+}
+
+/// An override of one field in a request of 4 KB.
+fn merge(effort: Effort) -> f64 {
+    let body = json!({"model": "gpt-4", "max_tokens": 5, "messages": [{"role": "user", "content": "x".repeat(4_000)}]});
+    let body = body.to_string();
+    let patch = Patch { merge: Map::from_iter([("max_tokens".to_owned(), json!(200))]), ..Patch::default() };
+    nanos(effort, || Cursor::new(black_box(body.as_bytes())).raw().ok().and_then(|body| patch::apply(&patch, body)))
 }
 
 fn decide(effort: Effort, routers: u16) -> Result<f64> {
@@ -64,17 +90,17 @@ fn decide(effort: Effort, routers: u16) -> Result<f64> {
 
 fn write(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings(), Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
     let now = Now::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
-        reply::route(&signature, &broker, &decision)
+        reply::route(&signature, &broker, &decision, None)
     }))
 }
 
 fn answer(effort: Effort) -> Result<f64> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings(), Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     Ok(nanos(effort, || {
         let message = Message::read(black_box(QUESTION));

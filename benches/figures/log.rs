@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use gecholog_broker::event::Event;
+use gecholog_broker::broker::Event;
 use gecholog_broker::time::{GatewayTime, Now};
 use gecholog_broker::wire::log_entry;
 

@@ -5,6 +5,7 @@
 //! be simulated, replayed from a recorded log, and kept alike in many replicas.
 
 mod decision;
+mod event;
 pub mod invariants;
 mod learn;
 mod ledger;
@@ -16,11 +17,12 @@ use fnv::FnvHashMap;
 use rand::Rng;
 
 pub use decision::{Decision, Pass, Route};
+pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::Pool;
 
-use crate::event::{Change, Event, Ignored, Standing, Transition};
+use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Health};
 use crate::outcome::FailureRule;
 use crate::request::Request;

@@ -12,8 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, Value, json};
 
-use crate::broker::{Broker, Decision, Pass, Settings};
-use crate::event::Event;
+use crate::broker::{Broker, Decision, Event, Pass, Settings};
 use crate::strategy::Order;
 use crate::time::Now;
 use crate::wire::Message;
