@@ -57,6 +57,35 @@ fn it_makes_its_calls_and_finds_the_behaviour_right() {
 }
 
 #[test]
+fn every_example_of_a_pools_file_is_shown_and_found_right() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pools");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 10, "{files:?}");
+    for file in files {
+        let name = file.display().to_string();
+        let Some(mut demo) = demo(&FREE) else { return };
+        let output = demo.args(["--config", &name, "--requests", "60", "--rate", "50"]).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{name}: {said}");
+        assert!(said.contains("60 calls"), "{name}: {said}");
+        // What each is for is to be seen.
+        let calls = |router: &str, number: usize| format!("{router:<20} {number:>6} calls");
+        let words = match name.rsplit('/').next().unwrap() {
+            "05-first-active-only.json" => vec![calls("/azure/sweden/", 60)],
+            "09-endpoint-list.json" => vec![calls("/azure/one/", 30), calls("/openai/one/", 30)],
+            "10-conditional.json" => {
+                ["outbound_payload, outbound_headers", "/sessions/", "condition 3 on params.model"]
+                    .map(str::to_owned)
+                    .to_vec()
+            }
+            _ => Vec::new(),
+        };
+        assert!(words.iter().all(|words| said.contains(words)), "{name}, {words:?}: {said}");
+    }
+}
+
+#[test]
 fn it_finds_a_behaviour_that_is_not_right() {
     // Nothing fails here, so what is expected to fail does not.
     let arguments = ["--requests", "30", "--rate", "100", "--failing", "/azure/gpt4/"];
@@ -72,7 +101,8 @@ fn a_port_in_use_and_a_missing_file_are_said() {
     for (arguments, words) in [
         (vec!["--port", &port, "--nats-port", "0"], [port.as_str(), "in use"]),
         (vec!["--nats-port", &port, "--port", "0"], [port.as_str(), "in use"]),
-        ([&FREE[..], &["--config", "/no/such/file"]].concat(), ["/no/such/file", "No such file"]),
+        ([&FREE[..], &["--gl-config", "/no/such/file"]].concat(), ["/no/such/file", "No such file"]),
+        ([&FREE[..], &["--config", "/no/such/pools"]].concat(), ["/no/such/pools", "No such file"]),
     ] {
         let Some(mut demo) = demo(&arguments) else { return };
         let output = demo.output().unwrap();

@@ -19,25 +19,35 @@ pub(crate) struct Answer {
     pub(crate) transaction: String,
 }
 
-/// Makes the calls; each has an answer, or the reason why there is none.
-pub(crate) async fn make(url: String, number: u32, rate: u32) -> Vec<Result<Answer, String>> {
+/// So many users call in turn.
+const USERS: usize = 20;
+/// Models that they ask for in turn.
+const MODELS: [&str; 2] = ["gpt-4", "gpt-3.5-turbo"];
+
+/// Makes the calls, to each address in turn; each has an answer, or the reason why there is none.
+pub(crate) async fn make(urls: Vec<String>, number: u32, rate: u32) -> Vec<Result<Answer, String>> {
     let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(config);
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answers = Vec::new();
-    for _ in 0..number {
+    // Each address gets every user and every model.
+    let turns = (0_usize..).flat_map(|turn| urls.iter().map(move |url| (turn, url)));
+    for (_, (turn, url)) in (0..number).zip(turns) {
         pace.tick().await;
         let (agent, url) = (agent.clone(), url.clone());
-        let called = tokio::task::spawn_blocking(move || call(&agent, &url)).await;
+        let called = tokio::task::spawn_blocking(move || call(&agent, &url, turn)).await;
         answers.push(called.unwrap_or_else(|error| Err(error.to_string())));
     }
     answers
 }
 
-fn call(agent: &ureq::Agent, url: &str) -> Result<Answer, String> {
+fn call(agent: &ureq::Agent, url: &str, turn: usize) -> Result<Answer, String> {
     let request = agent.post(url).header("Content-Type", "application/json").header("Api-Key", "any-key");
-    let mut response = request.send(BODY).map_err(|error| error.to_string())?;
+    let request = request.header("X-User", format!("user-{}", turn % USERS));
+    let model = MODELS[turn / USERS % MODELS.len()];
+    let body = BODY.replacen('{', &format!("{{\"model\":\"{model}\","), 1);
+    let mut response = request.send(body).map_err(|error| error.to_string())?;
     // Only a whole answer is one.
     response.body_mut().read_to_vec().map_err(|error| error.to_string())?;
     let transaction = response.headers().get("Session-Id").and_then(|id| id.to_str().ok()).unwrap_or_default();

@@ -6,12 +6,14 @@
 //! the broker's log lines.
 //!
 //! - `world`: starts everything, in order, and takes it down again; `broker` is the child process.
+//! - `pools`: what the broker's settings say about the pools, and what the gateway needs for them.
 //! - `watch`: log entries and broker lines as events, put in the order in which they happened.
 //! - `screen`: events as lines to read.
 //! - `calls`: makes the calls; `summary`: what they show, and whether it is right.
 
 mod broker;
 mod calls;
+mod pools;
 mod screen;
 mod summary;
 mod watch;
@@ -52,9 +54,9 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 20, requires = "requests",
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// The router that is expected to fail, with --requests
-    #[arg(long, value_name = "PATH", default_value = "/azure/dud/", requires = "requests")]
-    failing: String,
+    /// The router that is expected to fail, with --requests [default: /azure/dud/, where a pool has it]
+    #[arg(long, value_name = "PATH", requires = "requests")]
+    failing: Option<String>,
     /// Minutes that a failing router is left out [default: DISABLED_TIME, else 0.25, or 0.05 with --requests]
     #[arg(long, value_name = "MINUTES", allow_hyphen_values = true)]
     disabled_time: Option<String>,
@@ -64,9 +66,12 @@ struct Args {
     /// Port of the bus on 127.0.0.1; 0 is any free one
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
     nats_port: u16,
-    /// Configuration of the gateway [default: the repository's gl_config.json]
+    /// Pools file for the broker, such as examples/pools/01-even.json; the gateway gets what it names and does not have
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Configuration of the gateway [default: the repository's gl_config.json, or docs/gl_config.overrides.json]
+    #[arg(long, value_name = "FILE")]
+    gl_config: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -127,8 +132,9 @@ async fn check(
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {
-    let mut run = Run::new(world.pool.clone(), &args.failing, number);
-    let mut caller = pin!(calls::make(world.url("127.0.0.1"), number, args.rate));
+    let mut run = Run::new(world.pools.clone(), world.failing.as_deref(), number);
+    let urls = world.pools.iter().map(|pool| world.url("127.0.0.1", pool)).collect();
+    let mut caller = pin!(calls::make(urls, number, args.rate));
     let mut queue = Queue::default();
     let mut end = None;
     while end.is_none_or(|end| Instant::now() < end) {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use crate::calls::BODY;
+use crate::pools::Pool;
 use crate::summary::{Run, Share, times};
 use crate::watch::{Call, Change, Event, Standing};
 use crate::world::World;
@@ -25,14 +26,14 @@ pub(crate) fn complain(text: &str) {
 pub(crate) struct Screen {
     colours: bool,
     calls: u64,
-    /// The router that is balanced.
-    ingress: String,
+    /// The routers that are balanced.
+    ingresses: Vec<String>,
 }
 
 impl Screen {
     pub(crate) fn new() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        Self { colours: wanted && io::stdout().is_terminal(), calls: 0, ingress: String::new() }
+        Self { colours: wanted && io::stdout().is_terminal(), calls: 0, ingresses: Vec::new() }
     }
 
     /// Prints lines.
@@ -44,10 +45,20 @@ impl Screen {
 
     /// What runs, what to type next, and the head of the table.
     pub(crate) fn welcome(&mut self, world: &World, calls_itself: bool) -> io::Result<()> {
-        world.pool.ingress.as_str().clone_into(&mut self.ingress);
-        let routers: Vec<_> = world.pool.routers.iter().map(|path| path.as_str()).collect();
+        self.ingresses = world.pools.iter().map(|pool| pool.ingress.clone()).collect();
+        let behind = |pool: &Pool| format!("Behind {} are {}.", pool.ingress, pool.routers.join(", "));
+        let behind: Vec<_> = world.pools.iter().map(behind).collect();
         let seconds = seconds(world.disabled_time);
-        self.say(&format!("Everything runs. Behind {} are {}.", self.ingress, routers.join(", ")))?;
+        self.say(&format!("Everything runs. {}", behind.join("\n")))?;
+        if !world.gap.routers.is_empty() {
+            self.say(&format!(
+                "Routers added to the gateway, each with a fake LLM: {}.",
+                world.gap.routers.join(", ")
+            ))?;
+        }
+        if !world.gap.fields.is_empty() {
+            self.say(&format!("Fields added to what the broker sees: {}.", world.gap.fields.join(", ")))?;
+        }
         let left_out =
             if world.disabled_time.is_zero() { "never left out".to_owned() } else { format!("left out for {seconds}") };
         self.say(&format!("A router that fails is {left_out} (DISABLED_TIME, --disabled-time)."))?;
@@ -75,7 +86,8 @@ impl Screen {
         let took = Duration::try_from(call.ended.duration_since(call.began)).unwrap_or_default();
         let status = call.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         let ms = format!("{:.1}", took.as_secs_f64() * 1e3);
-        let without = if call.ingress == self.ingress { "the broker named no router" } else { "called directly" };
+        let without =
+            if self.ingresses.contains(&call.ingress) { "the broker named no router" } else { "called directly" };
         let why = call.why.as_deref().unwrap_or(without);
         let line = row(&self.calls.to_string(), &call.ingress, &call.router, &status, &ms, why);
         let failed = call.status.is_none_or(|status| status >= 400);
@@ -139,7 +151,8 @@ fn seconds(length: Duration) -> String {
 }
 
 fn next_steps(world: &World) -> String {
-    let (url, bus, subject) = (world.url("localhost"), world.bus_address(), &world.log_subject);
+    let url = world.pools.first().map(|pool| world.url("localhost", pool)).unwrap_or_default();
+    let (bus, subject) = (world.bus_address(), &world.log_subject);
     let mut text = format!(
         "\nType in another shell, several times:\n\n  \
          curl {url} -H 'Content-Type: application/json' -H 'Api-Key: any-key' \\\n    -d '{BODY}'\n\n\

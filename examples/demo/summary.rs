@@ -13,10 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gecholog_broker::broker::PoolSettings;
 use jiff::Timestamp;
 
 use crate::calls::Answer;
+use crate::pools::Pool;
 use crate::watch::{Call, Change, Event, Standing};
 
 /// How many standard deviations a router's share may be off.
@@ -33,8 +33,9 @@ const ONE_LATE_IN: usize = 10;
 /// Everything that was seen in one run.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pool: PoolSettings,
-    failing: String,
+    pools: Vec<Pool>,
+    /// The router that is expected to fail, if a pool has it.
+    failing: Option<String>,
     asked: usize,
     answers: Vec<Result<Answer, String>>,
     calls: Vec<Call>,
@@ -85,10 +86,18 @@ impl Call {
 }
 
 impl Run {
-    pub(crate) fn new(pool: PoolSettings, failing: &str, asked: u32) -> Self {
+    pub(crate) fn new(pools: Vec<Pool>, failing: Option<&str>, asked: u32) -> Self {
         let asked = usize::try_from(asked).unwrap_or(usize::MAX);
         let (answers, calls, changes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { pool, failing: failing.to_owned(), asked, answers, calls, changes, ended: Timestamp::UNIX_EPOCH }
+        Self {
+            pools,
+            failing: failing.map(str::to_owned),
+            asked,
+            answers,
+            calls,
+            changes,
+            ended: Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// Takes what happened.
@@ -120,10 +129,11 @@ impl Run {
         began.map_or(Duration::ZERO, |began| between(began, self.ended))
     }
 
-    /// One for each router of the pool, then whatever else served calls.
+    /// One for each router of the pools, then whatever else served calls.
     pub(crate) fn shares(&self) -> Vec<Share> {
-        let mut routers: Vec<_> = self.pool.routers.iter().map(|path| path.as_str().to_owned()).collect();
-        let known: BTreeSet<_> = routers.iter().cloned().collect();
+        let mut known = BTreeSet::new();
+        let all = self.pools.iter().flat_map(|pool| &pool.routers);
+        let mut routers: Vec<_> = all.filter(|router| known.insert((*router).clone())).cloned().collect();
         let served: BTreeSet<_> = self.calls.iter().map(|call| call.router.clone()).collect();
         routers.extend(served.difference(&known).cloned());
         routers.into_iter().map(|router| self.share(router)).collect()
@@ -143,9 +153,22 @@ impl Run {
         self.calls.iter().filter(move |call| call.router == router)
     }
 
-    /// Whether it is one of the pool's routers that are expected to work.
+    /// Whether it is one of the pools' routers that are expected to work.
     fn works(&self, router: &str) -> bool {
-        router != self.failing && self.pool.routers.iter().any(|path| path.as_str() == router)
+        !self.fails(router) && self.pools.iter().any(|pool| pool.routers.iter().any(|one| one == router))
+    }
+
+    fn fails(&self, router: &str) -> bool {
+        self.failing.as_deref() == Some(router)
+    }
+
+    /// Whether every router must come to its turn: one pool, from which each is drawn alike.
+    fn is_even(&self) -> bool {
+        matches!(&self.pools[..], [pool] if pool.even)
+    }
+
+    fn pool(&self, call: &Call) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.ingress == call.ingress)
     }
 
     /// How many calls the working routers served.
@@ -169,15 +192,23 @@ impl Run {
 
     /// What was right, when nothing was wrong.
     pub(crate) fn praise(&self) -> String {
-        let periods = self.periods(&self.failing);
-        let returns = periods.iter().filter(|period| period.back.is_some()).count();
-        format!(
-            "Every call got an answer. {} failed {}, got no call while it was disabled, and came back {} on time.\n\
-             The other routers shared the rest evenly, within {SIGMAS} standard deviations of chance.",
-            self.failing,
-            times(periods.len()),
-            times(returns),
-        )
+        let mut praise = "Every call got an answer, from the router that its stamp names.".to_owned();
+        if let Some(failing) = &self.failing {
+            let periods = self.periods(failing);
+            let returns = periods.iter().filter(|period| period.back.is_some()).count();
+            let (failed, back) = (times(periods.len()), times(returns));
+            praise += &match periods.len() {
+                0 => format!("\n{failing} got no call."),
+                _ => format!(
+                    "\n{failing} failed {failed}, got no call while it was disabled, and came back {back} on time."
+                ),
+            };
+        }
+        if self.is_even() {
+            praise +=
+                &format!("\nThe other routers shared the rest evenly, within {SIGMAS} standard deviations of chance.");
+        }
+        praise
     }
 
     /// Everything that was wrong; nothing is right before enough was seen.
@@ -188,10 +219,8 @@ impl Run {
             self.unrouted(),
             self.wrong_failures(),
             self.wrong_changes(),
-            self.disturbed(),
-            self.wrong_returns(),
-            self.missed(),
-            self.uneven(),
+            self.failing.as_deref().map(|failing| self.wrong_standing(failing)).unwrap_or_default(),
+            if self.is_even() { self.uneven() } else { Vec::new() },
         ]
         .concat()
     }
@@ -229,7 +258,8 @@ impl Run {
     fn unrouted(&self) -> Vec<String> {
         let late = self.calls.iter().filter(|call| call.is_late()).count();
         let in_time: Vec<_> = self.calls.iter().filter(|call| !call.is_late()).collect();
-        let undecided = in_time.iter().filter(|call| call.stamped.is_none()).count();
+        let may_pass = |call: &Call| call.router == call.ingress && self.pool(call).is_some_and(|pool| pool.may_pass);
+        let undecided = in_time.iter().filter(|call| call.stamped.is_none() && !may_pass(call)).count();
         let elsewhere = |call: &&&Call| call.stamped.as_ref().is_some_and(|named| !self.is_served_at(call, named));
         let strays: Vec<_> = in_time.iter().filter(elsewhere).collect();
         let mut faults = Vec::new();
@@ -248,57 +278,63 @@ impl Run {
     }
 
     fn is_served_at(&self, call: &Call, named: &str) -> bool {
-        let in_pool = self.works(&call.router) || call.router == self.failing;
-        in_pool && call.router == named && call.ingress == self.pool.ingress.as_str()
+        call.router == named && self.pool(call).is_some_and(|pool| pool.routers.contains(&call.router))
+    }
+
+    /// What the router that is expected to fail shows.
+    fn wrong_standing(&self, failing: &str) -> Vec<String> {
+        let missed = if self.is_even() { self.missed(failing) } else { Vec::new() };
+        [self.wrong_periods(failing), self.disturbed(failing), self.wrong_returns(failing), missed].concat()
     }
 
     fn wrong_failures(&self) -> Vec<String> {
-        let others = self.calls.iter().filter(|call| call.failed() && call.router != self.failing).count();
-        let well = self.served_by(&self.failing).filter(|call| !call.failed()).count();
-        let mut faults = Vec::new();
-        if others > 0 {
-            faults.push(format!("{others} failures were not answered by {}", self.failing));
+        let others = self.calls.iter().filter(|call| call.failed() && !self.fails(&call.router)).count();
+        match &self.failing {
+            None if others > 0 => vec![format!("{others} calls failed, and every router works")],
+            Some(failing) if others > 0 => vec![format!("{others} failures were not answered by {failing}")],
+            _ => Vec::new(),
         }
-        if well > 0 {
-            faults.push(format!("{} did not fail in {well} calls, so there is nothing to see", self.failing));
-        }
-        faults
     }
 
-    /// One failure, one period; nobody else is ever disabled.
+    /// Nobody who works is ever disabled.
     fn wrong_changes(&self) -> Vec<String> {
+        let routers = self.changes.iter().map(|change| change.router.as_str());
+        let others: BTreeSet<_> = routers.filter(|router| !self.fails(router)).collect();
+        others.iter().map(|router| format!("{router} works and was disabled")).collect()
+    }
+
+    /// It always fails; one failure, one period. Where it need not get a call, it may have had none.
+    fn wrong_periods(&self, failing: &str) -> Vec<String> {
+        let well = self.served_by(failing).filter(|call| !call.failed()).count();
         let failures = self.calls.iter().filter(|call| call.failed()).count();
-        let periods = self.periods(&self.failing).len();
-        let others: BTreeSet<_> =
-            self.changes.iter().map(|change| change.router.as_str()).filter(|router| *router != self.failing).collect();
-        let mut faults: Vec<_> = others.iter().map(|router| format!("{router} works and was disabled")).collect();
-        if periods == 0 {
-            faults.push(format!("{} was never disabled", self.failing));
+        let periods = self.periods(failing).len();
+        let mut faults = Vec::new();
+        if well > 0 {
+            faults.push(format!("{failing} did not fail in {well} calls, so there is nothing to see"));
         }
-        let heard_late = self.served_by(&self.failing).filter(|call| call.is_heard_late()).count();
+        if periods == 0 && (failures > 0 || self.is_even()) {
+            faults.push(format!("{failing} was never disabled"));
+        }
+        let heard_late = self.served_by(failing).filter(|call| call.is_heard_late()).count();
         if failures < periods || failures > periods + heard_late {
-            faults.push(format!("{failures} failures, but {} was disabled {periods} times", self.failing));
+            faults.push(format!("{failures} failures, but {failing} was disabled {periods} times"));
         }
         faults
     }
 
     /// While a router is disabled it gets no call. What the broker decided, it decided between the call's beginning and
     /// the end of the request processors; so a call counts if all of that is in the period.
-    fn disturbed(&self) -> Vec<String> {
-        let periods = self.periods(&self.failing);
+    fn disturbed(&self, failing: &str) -> Vec<String> {
+        let periods = self.periods(failing);
         let inside =
             |call: &&Call| periods.iter().any(|period| call.began >= period.from && call.decided < period.until);
-        let calls = self.served_by(&self.failing).filter(inside).count();
-        if calls == 0 {
-            Vec::new()
-        } else {
-            vec![format!("{calls} calls went to {} while it was disabled", self.failing)]
-        }
+        let calls = self.served_by(failing).filter(inside).count();
+        if calls == 0 { Vec::new() } else { vec![format!("{calls} calls went to {failing} while it was disabled")] }
     }
 
     /// A router is back when its time is over: not before, not much later, and before it is disabled again.
-    fn wrong_returns(&self) -> Vec<String> {
-        let periods = self.periods(&self.failing);
+    fn wrong_returns(&self, failing: &str) -> Vec<String> {
+        let periods = self.periods(failing);
         let mut faults = Vec::new();
         for (number, period) in numbered(&periods) {
             match period.back {
@@ -315,17 +351,17 @@ impl Run {
     }
 
     /// An enabled router is drawn again.
-    fn missed(&self) -> Vec<String> {
-        let periods = self.periods(&self.failing);
+    fn missed(&self, failing: &str) -> Vec<String> {
+        let periods = self.periods(failing);
         let out = |call: &Call| {
             periods.iter().any(|period| call.decided >= period.from && call.began <= period.back.unwrap_or(self.ended))
         };
         let (mut row, mut longest) = (0, 0);
         for call in self.calls.iter().filter(|call| !call.is_late()) {
-            row = if call.router == self.failing || out(call) { 0 } else { row + 1 };
+            row = if call.router == failing || out(call) { 0 } else { row + 1 };
             longest = longest.max(row);
         }
-        let text = format!("{} was enabled and not drawn in {longest} calls in a row", self.failing);
+        let text = format!("{failing} was enabled and not drawn in {longest} calls in a row");
         if longest > MISSES { vec![text] } else { Vec::new() }
     }
 
@@ -362,6 +398,7 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use gecholog_broker::broker::{RouterSettings, Settings};
     use gecholog_broker::router::RouterPath;
 
     use super::*;
@@ -398,8 +435,9 @@ mod tests {
     /// 120 calls, 50 ms apart: /d/ fails at 0 and at 3050, each time for 3 s; /a/ and /b/ alternate.
     fn good() -> Run {
         let path = |text| RouterPath::parse(text).unwrap();
-        let pool = PoolSettings { ingress: path("/azure/"), routers: vec![path("/a/"), path("/b/"), path("/d/")] };
-        let mut run = Run::new(pool, "/d/", 120);
+        let routers = vec![path("/a/"), path("/b/"), path("/d/")];
+        let settings = Settings::flat(path("/azure/"), routers, RouterSettings::default());
+        let mut run = Run::new(Pool::all(&settings), Some("/d/"), 120);
         for number in 0..120 {
             let (router, status) = match number {
                 0 | 61 => ("/d/", 502),
@@ -435,7 +473,7 @@ mod tests {
 
     #[test]
     fn nothing_seen_is_not_right() {
-        let run = Run::new(good().pool, "/d/", 120);
+        let run = Run::new(good().pools, Some("/d/"), 120);
         assert!(run.faults().len() >= 3, "{:?}", run.faults());
         assert!(!run.is_logged());
     }
@@ -526,6 +564,30 @@ mod tests {
             },
             "not drawn in 70 calls",
         );
+    }
+
+    #[test]
+    fn where_routers_are_not_drawn_alike_the_rest_is_judged_all_the_same() {
+        let uneven = |run: &mut Run| {
+            run.pools[0].even = false;
+            run.calls.iter_mut().filter(|call| call.router == "/b/").for_each(|call| {
+                "/a/".clone_into(&mut call.router);
+                call.stamped = Some("/a/".to_owned());
+            });
+        };
+        let mut run = good();
+        uneven(&mut run);
+        assert_eq!(run.faults(), [""; 0]);
+        assert!(!run.praise().contains("evenly"));
+        wrong(|run| (uneven(run), run.calls[7].status = Some(500)).0, "not answered by /d/");
+        wrong(|run| (uneven(run), run.failing = None).0, "2 calls failed");
+        wrong(|run| (uneven(run), run.changes.clear()).0, "never disabled");
+        wrong(|run| (uneven(run), run.calls[7].stamped = None).0, "have no stamp");
+        let mut run = good();
+        run.pools[0].may_pass = true;
+        "/azure/".clone_into(&mut run.calls[7].router);
+        run.calls[7].stamped = None;
+        assert_eq!(run.faults(), [""; 0]);
     }
 
     #[test]

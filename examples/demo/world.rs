@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use gecholog_broker::broker::PoolSettings;
 use gecholog_broker::config::{self as settings, Raw, Sources};
 use jiff::Timestamp;
 use standin::config::Config;
@@ -19,6 +18,7 @@ use standin::nats_server::NatsServer;
 
 use crate::Args;
 use crate::broker::{self, Broker};
+use crate::pools::{self, Gap, Pool};
 use crate::watch::Event;
 
 /// What the broker is told by the demo, or must not be told by the shell.
@@ -33,6 +33,8 @@ const OURS: [&str; 9] = [
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];
+/// The router of the shipped configuration that always fails.
+const DUD: &str = "/azure/dud/";
 /// The token of the bus if nobody has set one; the bus is on this machine only, for as long as the demo runs.
 const TOKEN: &str = "demo";
 const END: Duration = Duration::from_secs(2);
@@ -45,8 +47,12 @@ pub(crate) struct World {
     log: async_nats::Subscriber,
     _llm: Llm,
     bus: NatsServer,
-    /// The pool that is balanced.
-    pub(crate) pool: PoolSettings,
+    /// The pools that are balanced.
+    pub(crate) pools: Vec<Pool>,
+    /// The router that is expected to fail, if a pool has it.
+    pub(crate) failing: Option<String>,
+    /// What the gateway's configuration did not have.
+    pub(crate) gap: Gap,
     /// The subject of the gateway's log.
     pub(crate) log_subject: String,
     /// How long a failing router is left out.
@@ -64,6 +70,9 @@ struct Plan {
     /// The broker's environment but for the bus's address, which is known when the bus runs.
     variables: Vec<(OsString, OsString)>,
     settings: settings::Config,
+    pools: Vec<Pool>,
+    failing: Option<String>,
+    gap: Gap,
 }
 
 impl World {
@@ -83,10 +92,10 @@ impl World {
         plan.variables.push(("GECHOLOG_HOST".into(), bus.host().into()));
         let mut broker = Broker::start(&plan.binary, &plan.variables).await?;
         remarks.append(&mut broker.remarks);
-        let Some(pool) = plan.settings.broker.pools.into_iter().next() else { bail!("the broker has no pool") };
-        let disabled_time = plan.settings.broker.health.disabled_time;
-        let log_subject = plan.settings.nats.logger_subject;
-        Ok(Self { broker, gateway, log, _llm: llm, bus, pool, log_subject, disabled_time, remarks })
+        let Plan { pools, failing, gap, settings, .. } = plan;
+        let disabled_time = settings.broker.defaults.health.disabled_time;
+        let log_subject = settings.nats.logger_subject;
+        Ok(Self { broker, gateway, log, _llm: llm, bus, pools, failing, gap, log_subject, disabled_time, remarks })
     }
 
     /// What happens next. The broker's own end is an error.
@@ -106,9 +115,9 @@ impl World {
         }
     }
 
-    /// Where clients call the router that is balanced.
-    pub(crate) fn url(&self, host: &str) -> String {
-        format!("http://{host}:{}{}", self.gateway.addr().port(), self.pool.ingress.as_str())
+    /// Where clients call a router that is balanced.
+    pub(crate) fn url(&self, host: &str, pool: &Pool) -> String {
+        format!("http://{host}:{}{}", self.gateway.addr().port(), pool.ingress)
     }
 
     /// Where the bus is, as `nats` wants it behind the token; its own port needs no word.
@@ -138,12 +147,12 @@ impl World {
 impl Plan {
     fn make(args: &Args) -> anyhow::Result<Self> {
         let binary = broker::binary()?;
-        let file = args.config.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/gl_config.json").into());
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            format!("cannot read {}; name the gateway's configuration with --config", file.display())
-        })?;
         let token = token()?;
         let mut variables = inherited();
+        if let Some(pools) = &args.config {
+            variables.retain(|(name, _)| name != "BROKER_CONFIG");
+            variables.push(("BROKER_CONFIG".into(), pools.into()));
+        }
         variables.push(("NATS_TOKEN".into(), token.clone().into()));
         variables.push(("BROKER_LOG_FORMAT".into(), "json".into()));
         variables.push(("DISABLED_TIME".into(), disabled_time(args)));
@@ -151,9 +160,19 @@ impl Plan {
             Ok(settings) => settings,
             Err(faults) => bail!("the broker's settings:{}", lines(&faults)),
         };
-        check_failing(args, &settings)?;
+        let pools = Pool::all(&settings.broker);
+        let failing = failing(args, &settings, &pools)?;
+        let file = args.gl_config.clone().unwrap_or_else(|| pools::gl_config(&pools));
+        let mut text = std::fs::read_to_string(&file).with_context(|| {
+            format!("cannot read {}; name the gateway's configuration with --gl-config", file.display())
+        })?;
+        // Without a file the gateway is as the repository has it, and what is missing there is to be seen.
+        let gap = match &settings.pools {
+            Some(_) => pools::fill(&mut text, &pools, &settings.nats.subject),
+            None => Gap::default(),
+        };
         check_ports(args)?;
-        Ok(Self { binary, file, text, token, variables, settings })
+        Ok(Self { binary, file, text, token, variables, settings, pools, failing, gap })
     }
 
     /// The gateway's configuration, with the fake LLMs as its upstream.
@@ -197,13 +216,17 @@ fn disabled_time(args: &Args) -> OsString {
     asked.or(set).unwrap_or_else(|| usual.into())
 }
 
-fn check_failing(args: &Args, settings: &settings::Config) -> anyhow::Result<()> {
-    let routers: Vec<_> =
-        settings.broker.pools.iter().flat_map(|pool| &pool.routers).map(|path| path.as_str()).collect();
-    if args.requests.is_some() && !routers.contains(&args.failing.as_str()) {
-        bail!("{} is none of the routers {}; name the one that fails with --failing", args.failing, routers.join(", "));
+/// The router that is expected to fail. A pools file need not have one.
+fn failing(args: &Args, settings: &settings::Config, pools: &[Pool]) -> anyhow::Result<Option<String>> {
+    let routers: Vec<_> = pools.iter().flat_map(|pool| &pool.routers).map(String::as_str).collect();
+    let failing = args.failing.as_deref().unwrap_or(DUD);
+    if routers.contains(&failing) {
+        return Ok(Some(failing.to_owned()));
     }
-    Ok(())
+    if args.requests.is_some() && (args.failing.is_some() || settings.pools.is_none()) {
+        bail!("{failing} is none of the routers {}; name the one that fails with --failing", routers.join(", "));
+    }
+    Ok(None)
 }
 
 /// All ports at once: whoever has started the demo twice has two of them in use.
