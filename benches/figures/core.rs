@@ -6,7 +6,7 @@ use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
 use gecholog_broker::request::Patch;
 use gecholog_broker::router::RouterPath;
-use gecholog_broker::strategy::{Kind, Mode, Target};
+use gecholog_broker::strategy::{self, Kind, Mode};
 use gecholog_broker::telemetry;
 use gecholog_broker::time::Now;
 use gecholog_broker::wire::scan::Cursor;
@@ -27,7 +27,7 @@ const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 /// All rows of the core.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (routers, most) in [(3, 60.0), (1_000, 100.0)] {
+    for (routers, most) in [(3, 80.0), (1_000, 300.0)] {
         let row = Row::new(format!("one decision, {routers} routers"), Figure::Time(decide(effort, routers)?));
         rows.push(row.target(Target::AtMost(Figure::Time(most))));
         let row = Row::new(
@@ -56,16 +56,24 @@ pub(crate) fn broker(routers: u16) -> Result<Broker> {
     Ok(Broker::new(Settings::flat(path(INGRESS.to_owned())?, routers, RouterSettings::default())))
 }
 
-/// A broker whose one pool is nested four deep: two targets at each level, chosen by each of the plain modes in turn.
+/// A broker whose one pool is nested four deep: two targets in each branch, and routers only at the bottom, so that every
+/// decision goes all the way down.
 fn nested() -> Result<Broker> {
-    let leaf = |name: String| Ok(Target::plain(Kind::Router(RouterPath::parse(&name)?)));
-    let mut root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets: vec![leaf("/azure/a/".into())?] });
-    for (depth, mode) in [Mode::Fallback, Mode::LoadBalance, Mode::LoadBalance].into_iter().enumerate() {
-        let targets = vec![root, leaf(format!("/azure/b{depth}/"))?];
-        root = Target::plain(Kind::Branch { mode, targets });
+    const LEVELS: [fn() -> Mode; 4] =
+        [|| Mode::LoadBalance, || Mode::Fallback, || Mode::RoundRobin, || Mode::LoadBalance];
+    fn target(levels: &[fn() -> Mode], path: &str) -> Result<strategy::Target> {
+        let Some((mode, below)) = levels.split_first() else {
+            let path = RouterPath::parse(path).with_context(|| format!("{path} is no path"))?;
+            return Ok(strategy::Target::plain(Kind::Router(path)));
+        };
+        let targets = ["a/", "b/"].iter().map(|name| target(below, &format!("{path}{name}"))).collect::<Result<_>>()?;
+        Ok(strategy::Target::plain(Kind::Branch { mode: mode(), targets }))
     }
-    let pools = vec![PoolSettings { ingress: RouterPath::parse(INGRESS)?, root }];
-    Ok(Broker::new(Settings { pools, ..Settings::default() }))
+    let pool = PoolSettings {
+        ingress: RouterPath::parse(INGRESS).with_context(|| format!("{INGRESS} is no path"))?,
+        root: target(&LEVELS, INGRESS)?,
+    };
+    Ok(Broker::new(Settings { pools: vec![pool], ..Settings::default() }))
 }
 
 fn decide_nested(effort: Effort) -> Result<f64> {
@@ -74,9 +82,12 @@ fn decide_nested(effort: Effort) -> Result<f64> {
     Ok(nanos(effort, || broker.decide(&black_box(INGRESS), black_box(now), &mut rng)))
 }
 
-/// An override of one field in a request of 4 KB.
+/// An override of one field in a request of 4 KB: a conversation, with the quotes and new lines that people write.
 fn merge(effort: Effort) -> f64 {
-    let body = json!({"model": "gpt-4", "max_tokens": 5, "messages": [{"role": "user", "content": "x".repeat(4_000)}]});
+    let said =
+        "He said \"come in\" without looking up from the stove.\nLet the dough rest for an hour; it should double. ";
+    let messages: Vec<_> = (0..16).map(|_| json!({"role": "user", "content": said.repeat(2)})).collect();
+    let body = json!({"max_tokens": 5, "messages": messages, "model": "gpt-4", "temperature": 0.7});
     let body = body.to_string();
     let patch = Patch { merge: Map::from_iter([("max_tokens".to_owned(), json!(200))]), ..Patch::default() };
     nanos(effort, || Cursor::new(black_box(body.as_bytes())).raw().ok().and_then(|body| patch::apply(&patch, body)))
