@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::event::{Change, Ignored};
 use crate::outcome::Report;
 use crate::time::Now;
+use crate::wire::Signature;
 use crate::wire::processor::Asked;
 use crate::wire::reply::{self, Flaw};
-use crate::wire::Signature;
 
 /// A way to the one broker of this process.
 #[derive(Clone)]

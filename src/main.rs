@@ -16,7 +16,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let sources = Sources::new(std::env::vars_os(), cli.flags);
     match cli.command {
-        Some(Command::Health { ready }) => return config::http_of(sources).map_or_else(wrong, |http| report(http.ask(), ready)),
+        Some(Command::Health { ready }) => {
+            return config::http_of(sources).map_or_else(wrong, |http| report(http.ask(), ready));
+        }
         Some(Command::Schema) => return print(&config::file::shape::schema()),
         Some(Command::Check(args)) => return check(sources, &args),
         Some(Command::Init(args)) => return cli::init(&args).map_or_else(unusable, |text| print(&text)),

@@ -84,7 +84,11 @@ impl Broker {
 
     fn outcome(&self, report: &Report<'_>, router: RouterId, status: u16) -> Outcome {
         let rule = self.routers.get(usize::from(router.0)).map(|router| &router.settings.failures);
-        let class = rule.unwrap_or(&self.settings.defaults.failures).classify(status, report.made_by_gateway, report.deployment_missing);
+        let class = rule.unwrap_or(&self.settings.defaults.failures).classify(
+            status,
+            report.made_by_gateway,
+            report.deployment_missing,
+        );
         let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
         Outcome {
             router,

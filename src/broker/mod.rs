@@ -254,7 +254,10 @@ impl Broker {
                 };
                 let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
                 let why = pool.tree().why(&route.chosen.why);
-                let passed = pool.tree().closed().filter_map(|(router, why)| Some(format!("; not {} ({why})", self.path(router)?)));
+                let passed = pool
+                    .tree()
+                    .closed()
+                    .filter_map(|(router, why)| Some(format!("; not {} ({why})", self.path(router)?)));
                 format!("{} -> {router}{p}: {why}{}", pool.ingress(), passed.collect::<String>())
             }
         }

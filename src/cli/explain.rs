@@ -51,11 +51,22 @@ pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
         Decision::Route(route) => tell(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::NotOurs) => {
             let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
-            writeln!(text, "{}: not balanced, the gateway goes on by itself. Ingresses: {}", asked.path, known.join(", "))
+            writeln!(
+                text,
+                "{}: not balanced, the gateway goes on by itself. Ingresses: {}",
+                asked.path,
+                known.join(", ")
+            )
         }
-        Decision::Pass(Pass::AllDisabled(_)) => writeln!(text, "{}: nothing may serve (weights 0, or drained)", asked.path),
+        Decision::Pass(Pass::AllDisabled(_)) => {
+            writeln!(text, "{}: nothing may serve (weights 0, or drained)", asked.path)
+        }
         Decision::Pass(Pass::NothingForIt(_)) => {
-            writeln!(text, "{}: nothing for this request: no condition holds, or what is meant may not serve", asked.path)
+            writeln!(
+                text,
+                "{}: nothing for this request: no condition holds, or what is meant may not serve",
+                asked.path
+            )
         }
     };
     if asked.times > 1 {

@@ -12,8 +12,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Raw;
 
-pub use explain::{Explain, explain};
 pub use check::{CheckArgs, check};
+pub use explain::{Explain, explain};
 pub use health::ask;
 pub use init::{InitArgs, init};
 

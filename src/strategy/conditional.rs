@@ -1,8 +1,8 @@
 //! `conditional`: the child of the first condition that holds, else the default's. A child that was meant and cannot serve is
 //! not replaced by the default: the default is for requests that nobody meant.
 
-use super::{Named, Note, Open};
 use super::tree::Condition;
+use super::{Named, Note, Open};
 use crate::request::Request;
 
 pub(super) fn next<Q: Request>(

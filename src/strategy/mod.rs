@@ -75,9 +75,7 @@ impl Mode {
             Self::RoundRobin => round_robin::next(open, drawn),
             Self::Fallback => fallback::next(open, drawn),
             Self::Sticky(key) => sticky::next(key, open, drawn, request, rng),
-            Self::Conditional { conditions, default } => {
-                conditional::next(conditions, *default, open, drawn, request)
-            }
+            Self::Conditional { conditions, default } => conditional::next(conditions, *default, open, drawn, request),
         }
     }
 }

@@ -126,9 +126,8 @@ impl Test {
     /// Whether one of the values passes; of none, whether that is what is wanted.
     fn holds(&self, values: &[Value]) -> bool {
         let any = |passes: &dyn Fn(&Value) -> bool| values.iter().any(passes);
-        let compares = |wanted: &Value, is: fn(std::cmp::Ordering) -> bool| {
-            any(&|value| compare(value, wanted).is_some_and(is))
-        };
+        let compares =
+            |wanted: &Value, is: fn(std::cmp::Ordering) -> bool| any(&|value| compare(value, wanted).is_some_and(is));
         match self {
             Self::Eq(wanted) => any(&|value| equal(value, wanted)),
             Self::Ne(wanted) => !any(&|value| equal(value, wanted)),
@@ -202,7 +201,11 @@ mod tests {
         ] {
             let query = Query::Field(Field::Param(vec!["n".to_owned()]), vec![test.clone()]);
             let holds = |body: Value| query.holds(&Body(body, Vec::new()));
-            assert_eq!((holds(json!({"n": 5})), holds(json!({"n": "5"})), holds(json!({}))), (number, text, missing), "{test:?}");
+            assert_eq!(
+                (holds(json!({"n": 5})), holds(json!({"n": "5"})), holds(json!({}))),
+                (number, text, missing),
+                "{test:?}"
+            );
         }
     }
 

@@ -4,9 +4,8 @@
 use super::{Named, Note, Open, left};
 
 pub(super) fn next(open: &[Open], drawn: &[u16]) -> Option<Named> {
-    let ahead = left(open, drawn).reduce(|best, open| {
-        if open.turn + open.weight > best.turn + best.weight { open } else { best }
-    })?;
+    let ahead = left(open, drawn)
+        .reduce(|best, open| if open.turn + open.weight > best.turn + best.weight { open } else { best })?;
     Some(Named { child: ahead.child, p: None, note: Note::Turn })
 }
 

@@ -79,12 +79,20 @@ mod loadbalance {
             seen[usize::from(first.router.0)] += 1.0;
         }
         let total: f64 = expected.iter().sum();
-        let chi: f64 = seen.iter().zip(expected).filter(|(_, share)| **share > 0.0).map(|(seen, share)| {
-            let expected = share / total * 30_000.0;
-            (seen - expected) * (seen - expected) / expected
-        }).sum();
+        let chi: f64 = seen
+            .iter()
+            .zip(expected)
+            .filter(|(_, share)| **share > 0.0)
+            .map(|(seen, share)| {
+                let expected = share / total * 30_000.0;
+                (seen - expected) * (seen - expected) / expected
+            })
+            .sum();
         assert!(chi < bound, "chi-square {chi} of {seen:?} against {expected:?}");
-        assert!(seen.iter().zip(expected).all(|(seen, share)| *share > 0.0 || *seen == 0.0), "weight 0 receives nothing");
+        assert!(
+            seen.iter().zip(expected).all(|(seen, share)| *share > 0.0 || *seen == 0.0),
+            "weight 0 receives nothing"
+        );
     }
 
     #[test]
@@ -205,7 +213,10 @@ mod sticky {
         let after = homes(&tree);
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
         assert!(moved <= USERS / 10 + USERS / 100, "{moved} keys moved");
-        assert!(before.iter().zip(&after).all(|(before, after)| before == after || *before == 3), "only those of the one");
+        assert!(
+            before.iter().zip(&after).all(|(before, after)| before == after || *before == 3),
+            "only those of the one"
+        );
         tree.refresh(|_| true);
         assert_eq!(before, homes(&tree), "and come back with it");
     }
@@ -279,7 +290,9 @@ fn may_come_first(target: &Target, serves: &dyn Fn(u16) -> bool) -> Vec<u16> {
         return if serves(number) { vec![number] } else { Vec::new() };
     };
     let weighs = matches!(mode, Mode::LoadBalance | Mode::RoundRobin);
-    let able = |child: &&Target| !child.drained && (!weighs || child.weight > 0.0) && !may_come_first(child, serves).is_empty();
+    let able = |child: &&Target| {
+        !child.drained && (!weighs || child.weight > 0.0) && !may_come_first(child, serves).is_empty()
+    };
     let mut able = targets.iter().filter(able);
     match mode {
         Mode::Fallback => able.next().map(|child| may_come_first(child, serves)).unwrap_or_default(),

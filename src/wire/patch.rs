@@ -111,7 +111,10 @@ mod tests {
     fn only_what_is_named_changes() {
         let patch = patch(json!({"max_tokens": 200, "user": null, "top_p": 1.0}), json!({"gpt-4": "gpt4"}));
         for (before, after) in [
-            (r#"{"b":1e3,"a":[1,2.50],"model":"gpt-4"}"#, r#"{"b":1e3,"a":[1,2.50],"model":"gpt4","max_tokens":200,"top_p":1.0}"#),
+            (
+                r#"{"b":1e3,"a":[1,2.50],"model":"gpt-4"}"#,
+                r#"{"b":1e3,"a":[1,2.50],"model":"gpt4","max_tokens":200,"top_p":1.0}"#,
+            ),
             (r#"{"max_tokens":5,"model":"other"}"#, r#"{"max_tokens":200,"model":"other","top_p":1.0}"#),
             (r#"{"user":"a","x":1,"user":"b"}"#, r#"{"x":1,"max_tokens":200,"top_p":1.0}"#),
             (r#"{"max_tokens":1,"max_tokens":2}"#, r#"{"max_tokens":200,"top_p":1.0}"#),

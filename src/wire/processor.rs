@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
+use super::reply::Flaw;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
-use super::reply::Flaw;
 use crate::request::Request;
 use crate::strategy::Needs;
 
