@@ -15,7 +15,7 @@ pub(super) fn write(patch: &Patch) -> Vec<u8> {
     json!({"merge": patch.merge, "model_map": patch.model_map}).to_string().into_bytes()
 }
 
-/// Reads what [`write`] wrote; whatever else it is changes nothing.
+/// Reads what [`write()`] wrote; whatever else it is changes nothing.
 pub(super) fn read(raw: Raw<'_>) -> Patch {
     let merge = raw.field("merge").and_then(Raw::value);
     let names = raw.field("model_map").and_then(Raw::value);
