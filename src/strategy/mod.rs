@@ -37,6 +37,15 @@ pub struct Open {
     pub turn: f64,
 }
 
+/// Those of a branch that may serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Those<'a> {
+    /// In the order in which they were written.
+    pub open: &'a [Open],
+    /// All weigh the same.
+    pub even: bool,
+}
+
 /// The next child that a strategy names, and why.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Named {
@@ -69,12 +78,13 @@ pub enum Note {
 
 impl Mode {
     /// The next child after those already `drawn`.
-    fn next<Q: Request, R: Rng>(&self, open: &[Open], drawn: &[u16], request: &Q, rng: &mut R) -> Option<Named> {
+    fn next<Q: Request, R: Rng>(&self, those: Those<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Named> {
+        let open = those.open;
         match self {
-            Self::LoadBalance => weighted::next(open, drawn, rng, Note::Random),
+            Self::LoadBalance => weighted::next(those, drawn, rng, Note::Random),
             Self::RoundRobin => round_robin::next(open, drawn),
             Self::Fallback => fallback::next(open, drawn),
-            Self::Sticky(key) => sticky::next(key, open, drawn, request, rng),
+            Self::Sticky(key) => sticky::next(key, those, drawn, request, rng),
             Self::Conditional { conditions, default } => conditional::next(conditions, *default, open, drawn, request),
         }
     }

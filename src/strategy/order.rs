@@ -67,7 +67,7 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
                 self.path.pop();
                 continue;
             };
-            let Some(Named { child, p, note }) = branch.mode.next(&branch.open, &frame.drawn, self.request, self.rng)
+            let Some(Named { child, p, note }) = branch.mode.next(branch.those(), &frame.drawn, self.request, self.rng)
             else {
                 self.path.pop();
                 continue;

@@ -9,22 +9,22 @@ use std::hash::Hasher;
 use rand::Rng;
 
 use super::query::Field;
-use super::{Named, Note, Open, left, weighted};
+use super::{Named, Note, Open, Those, left, weighted};
 use crate::request::Request;
 
 pub(super) fn next<Q: Request, R: Rng>(
     key: &Field,
-    open: &[Open],
+    those: Those<'_>,
     drawn: &[u16],
     request: &Q,
     rng: &mut R,
 ) -> Option<Named> {
     let Some(value) = key.values(request).into_iter().find(|value| !value.is_null()) else {
-        return weighted::next(open, drawn, rng, Note::NoKey);
+        return weighted::next(those, drawn, rng, Note::NoKey);
     };
     // A text without its quotes, everything else as it is spelled.
     let key = hash(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let scored = left(open, drawn).map(|open| (score(key, open), open.child));
+    let scored = left(those.open, drawn).map(|open| (score(key, open), open.child));
     let (_, child) = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     Some(Named { child, p: Some(1.0), note: Note::Sticky })
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::query::{Field, Query};
-use super::{Note, Open, round_robin, sticky};
+use super::{Note, Open, Those, round_robin, sticky};
 use crate::request::Patch;
 use crate::router::{RouterId, RouterPath};
 
@@ -109,7 +109,9 @@ enum NodeKind {
 pub(super) struct Branch {
     pub(super) mode: Mode,
     pub(super) children: Vec<NodeId>,
-    pub(super) open: Vec<Open>,
+    open: Vec<Open>,
+    /// All that may serve weigh the same.
+    even: bool,
 }
 
 /// A pool's tree.
@@ -117,6 +119,8 @@ pub(super) struct Branch {
 pub struct Tree {
     nodes: Vec<Node>,
     needs: Needs,
+    /// Somebody in it takes turns.
+    turns: bool,
 }
 
 /// What of a request the modes of a tree ask for.
@@ -132,7 +136,7 @@ impl Tree {
     /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
     /// 65,535th node.
     pub fn new(root: &Target, mut enrol: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
-        let mut tree = Self { nodes: Vec::new(), needs: Needs::default() };
+        let mut tree = Self { nodes: Vec::new(), needs: Needs::default(), turns: false };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -143,10 +147,11 @@ impl Tree {
                 },
                 Kind::Branch { mode, targets } => {
                     tree.needs = mode.needs(tree.needs);
+                    tree.turns |= matches!(mode, Mode::RoundRobin);
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
-                    NodeKind::Branch(Branch { mode: mode.clone(), children, open: Vec::new() })
+                    NodeKind::Branch(Branch { mode: mode.clone(), children, open: Vec::new(), even: true })
                 }
             };
             if let Some((above, place)) = parent {
@@ -196,6 +201,9 @@ impl Tree {
 
     /// A choice was used: whoever takes turns goes on.
     pub fn advance(&mut self, leaf: NodeId) {
+        if !self.turns {
+            return;
+        }
         let mut at = self.node(leaf).and_then(|node| node.parent);
         while let Some((id, place)) = at {
             let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
@@ -289,6 +297,11 @@ impl Mode {
 }
 
 impl Branch {
+    /// Those that may serve.
+    pub(super) fn those(&self) -> Those<'_> {
+        Those { open: &self.open, even: self.even }
+    }
+
     /// Whether weights mean anything here.
     fn weighs(&self) -> bool {
         matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_))
@@ -307,6 +320,7 @@ impl Branch {
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
             self.open.push(Open { child, weight: node.weight, upto, identity: node.identity, turn });
         }
+        self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
         round_robin::settle(&mut self.open, total);
     }
 }
@@ -333,7 +347,7 @@ impl fmt::Display for Told<'_> {
 impl Told<'_> {
     fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, note: Note) -> fmt::Result {
         let Some(node) = self.tree.node(branch) else { return Ok(()) };
-        let NodeKind::Branch(Branch { mode, children, open }) = &node.kind else { return Ok(()) };
+        let NodeKind::Branch(Branch { mode, children, open, .. }) = &node.kind else { return Ok(()) };
         if let Some(name) = &node.name {
             write!(f, "{name}: ")?;
         }

@@ -1,19 +1,22 @@
 //! `loadbalance`: weighted random. What cannot serve gives its share to the others in proportion.
 //!
-//! The first draw, the one that nearly every request needs, is a search in the running sums; later ones walk along those
-//! that are left.
+//! The first draw, the one that nearly every request needs, is a search in the running sums, or a plain index where all weigh
+//! the same; later ones walk along those that are left.
 
 use rand::{Rng, RngExt};
 
-use super::{Named, Note, Open, left};
+use super::{Named, Note, Open, Those, left};
 
-pub(super) fn next<R: Rng>(open: &[Open], drawn: &[u16], rng: &mut R, note: Note) -> Option<Named> {
-    let (chosen, total) = if drawn.is_empty() { first(open, rng)? } else { later(open, drawn, rng)? };
+pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R, note: Note) -> Option<Named> {
+    let (chosen, total) = if drawn.is_empty() { first(those, rng)? } else { later(those.open, drawn, rng)? };
     Some(Named { child: chosen.child, p: Some(chosen.weight / total), note })
 }
 
-fn first<'a, R: Rng>(open: &'a [Open], rng: &mut R) -> Option<(&'a Open, f64)> {
+fn first<'a, R: Rng>(Those { open, even }: Those<'a>, rng: &mut R) -> Option<(&'a Open, f64)> {
     let last = open.last()?;
+    if even {
+        return open.get(rng.random_range(0..open.len())).map(|chosen| (chosen, last.upto));
+    }
     let mark = rng.random::<f64>() * last.upto;
     // Rounding may put the mark on the very end.
     let chosen = open.get(open.partition_point(|open| open.upto <= mark)).unwrap_or(last);
