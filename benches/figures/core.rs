@@ -27,7 +27,7 @@ const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 /// All rows of the core.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (routers, most) in [(3, 80.0), (1_000, 300.0)] {
+    for (routers, most) in [(3, 60.0), (1_000, 100.0)] {
         let row = Row::new(format!("one decision, {routers} routers"), Figure::Time(decide(effort, routers)?));
         rows.push(row.target(Target::AtMost(Figure::Time(most))));
         let row = Row::new(
