@@ -21,6 +21,11 @@ pub enum Standing {
         /// Why it was taken out.
         cause: Cause,
     },
+    /// Its time is over, and it has yet to prove itself: a request or so at a time, until one succeeds.
+    Probing {
+        /// Why it was taken out.
+        cause: Cause,
+    },
 }
 
 /// A change of one router's standing.
@@ -58,6 +63,8 @@ pub enum Notice {
     RefusesCredentials(RouterPath, u16),
     /// A router never answered anything but 404.
     OnlyNotFound(RouterPath),
+    /// A router failed right after so many returns in a row.
+    KeepsFailing(RouterPath, u32),
     /// The gateway's log filters hide a field that learning needs.
     LogFiltered(&'static str),
 }

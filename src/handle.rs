@@ -74,7 +74,10 @@ impl Handle {
 
     /// Learns from a report. Some reason if there was nothing to learn.
     pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
-        self.apply(Event::Report(report)).ignored
+        // Only our own permits can be given back, and only the signature knows which are ours.
+        let ours = |id: &str| self.lock().signature.number(id);
+        let decision = report.stamp_id.filter(|_| report.probe).and_then(ours);
+        self.apply(Event::Report(&Report { decision, ..*report })).ignored
     }
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of

@@ -32,6 +32,24 @@ impl Class {
     }
 }
 
+/// What an upstream says about when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// It said so itself (retry-after and its kin).
+    After(Duration),
+    /// The time to full refill of the bucket that is empty: at most a minute is meant by it.
+    Refill(Duration),
+}
+
+impl Hint {
+    /// How long to wait.
+    pub const fn wait(self) -> Duration {
+        match self {
+            Self::After(wait) | Self::Refill(wait) => wait,
+        }
+    }
+}
+
 /// Which program sent a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -39,6 +57,17 @@ pub enum Source {
     Message,
     /// The gateway's log: late, knows everything, and has the last word.
     Log,
+}
+
+/// How much an outcome may decide about a router that has yet to prove itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// Nothing: a message whose log may still come, or a call that was sent for another reason.
+    Hearsay,
+    /// It is the last word about a call, and the call may have been any.
+    Word,
+    /// The call was sent to find out. With the number of our own decision, if it was ours.
+    Probe(Option<u64>),
 }
 
 /// What one message says about one finished request, as it stands there: nothing is resolved yet.
@@ -54,6 +83,12 @@ pub struct Report<'a> {
     pub ingress: Option<&'a str>,
     /// The router that our stamp named; only a log of the two-row configuration knows.
     pub stamped: Option<&'a str>,
+    /// Which decision wrote that stamp.
+    pub stamp_id: Option<&'a str>,
+    /// That decision sent the call to find out whether the router works again.
+    pub probe: bool,
+    /// The decision's number, if it was ours; who reads messages cannot know.
+    pub decision: Option<u64>,
     /// What the upstream said (`inbound_status_code`).
     pub status: Option<u16>,
     /// What the client was told (`egress_status_code`).
@@ -62,6 +97,8 @@ pub struct Report<'a> {
     pub made_by_gateway: bool,
     /// A processor answered in the upstream's place.
     pub control: bool,
+    /// How long the upstream asks to be left alone.
+    pub hint: Option<Hint>,
     /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
     pub deployment_missing: bool,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
@@ -87,10 +124,14 @@ impl Report<'_> {
             asked: None,
             ingress: None,
             stamped: None,
+            stamp_id: None,
+            probe: false,
+            decision: None,
             status: None,
             egress_status: None,
             made_by_gateway: false,
             control: false,
+            hint: None,
             deployment_missing: false,
             filtered: None,
             transaction: None,
@@ -134,6 +175,10 @@ pub struct Outcome {
     pub status: u16,
     /// The same in the words of log lines.
     pub cause: Cause,
+    /// How much it may decide.
+    pub evidence: Evidence,
+    /// How long the upstream asks to be left alone.
+    pub hint: Option<Hint>,
     /// When the gateway received the request, where that is known.
     pub started: Option<GatewayTime>,
     /// When the gateway answered the client, where that is known.

@@ -19,8 +19,21 @@ pub struct Route {
     pub number: u64,
     /// The pool that the ingress belongs to.
     pub pool: PoolId,
+    /// As what.
+    pub sent: Sent,
     /// The router, with its place in the tree, its probability and its reason.
     pub chosen: Candidate,
+}
+
+/// As what a request is sent to its router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// As any other.
+    ToServe,
+    /// To find out whether the router works again.
+    ToProve,
+    /// Because there is nothing better: a router that is being found out about already.
+    AsLastResort,
 }
 
 impl Route {

@@ -1,15 +1,13 @@
 //! What happens to the broker: its state is a fold over these.
 
-use super::Settings;
+use super::{Route, Settings};
 use crate::outcome::Report;
-use crate::router::PoolId;
-use crate::strategy::NodeId;
 
 /// Something that happened. `apply` is the only way into the broker's state.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// A decision was answered: this leaf of this pool.
-    Chosen(PoolId, NodeId),
+    /// A decision was answered.
+    Chosen(&'a Route),
     /// A message told of a finished request.
     Report(&'a Report<'a>),
     /// Time has passed.

@@ -3,8 +3,7 @@
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Broker, LEDGER_CAPACITY};
-use crate::event::Standing;
+use super::{Broker, LEDGER_CAPACITY, Pool};
 use crate::router::RouterId;
 use crate::strategy::Order;
 
@@ -12,9 +11,11 @@ use crate::strategy::Order;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 3] = [
+pub const ALL: [Invariant; 5] = [
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
+    ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
+    ("permits_are_at_most_the_limit", permits_are_at_most_the_limit),
     ("the_ledger_is_bounded", the_ledger_is_bounded),
 ];
 
@@ -27,7 +28,7 @@ pub fn broken(broker: &Broker) -> Option<&'static str> {
 pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     let serves = |id: RouterId| {
         let router = broker.routers.get(usize::from(id.0));
-        router.is_some_and(|router| router.health.standing() == Standing::Serving)
+        router.is_some_and(|router| router.health.may_serve(&router.settings.health))
     };
     broker.pools.iter().all(|pool| {
         let mut rng = SmallRng::seed_from_u64(0);
@@ -36,10 +37,31 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     })
 }
 
-/// Whoever cools comes back: the next deadline is never later than its own.
+/// Whoever cools comes back, and every permit ends: the next deadline is never later than its own.
 pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
     let next = broker.next_deadline();
-    broker.routers.iter().filter_map(|router| router.health.until()).all(|until| next.is_some_and(|next| next <= until))
+    broker.routers.iter().filter_map(|router| router.health.due()).all(|until| next.is_some_and(|next| next <= until))
+}
+
+/// The last resort of a pool are those that serve or prove themselves, never those that are disabled.
+pub fn whoever_is_out_is_no_last_resort(broker: &Broker) -> bool {
+    let out = |id: RouterId| {
+        let router = broker.routers.get(usize::from(id.0));
+        router.is_none_or(|router| !router.health.is_probing() && !router.health.may_serve(&router.settings.health))
+    };
+    broker.pools.iter().filter_map(Pool::last_resort).all(|tree| {
+        let mut rng = SmallRng::seed_from_u64(0);
+        Order::new(tree, &"", &mut rng).all(|candidate| !out(candidate.router))
+    })
+}
+
+/// No more requests find out about a router at a time than its settings say, and none about a router that does not prove
+/// itself.
+pub fn permits_are_at_most_the_limit(broker: &Broker) -> bool {
+    broker.routers.iter().all(|router| {
+        let limit = if router.health.is_probing() { router.settings.health.probe.concurrency } else { 0 };
+        router.health.permits() <= limit
+    })
 }
 
 /// Messages cannot make the ledger grow without bound.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::ledger::{Key, Met, Waiting};
 use super::{Broker, Place, Router};
 use crate::event::{Change, Ignored, Notice};
-use crate::health::{Effect, Failure};
-use crate::outcome::{Cause, Class, Outcome, Report, Source};
+use crate::health::Effect;
+use crate::outcome::{Cause, Class, Evidence, Outcome, Report, Source};
 use crate::router::RouterId;
 use crate::time::Now;
 
@@ -17,6 +17,8 @@ use crate::time::Now;
 const REFUSALS: u32 = 10;
 /// How many answers, all of them 404, are worth a word.
 const NOT_FOUNDS: u64 = 3;
+/// How many returns in a row that end in a failure are worth a word.
+const FAILED_RETURNS: u32 = 3;
 /// Below this path the gateway answers by itself (GATEWAY.md 4.9).
 const ECHO: &str = "/echo/";
 
@@ -43,6 +45,14 @@ pub struct Record {
     refused_since: Option<Now>,
 }
 
+/// What an outcome did to its router.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Verdict {
+    effect: Effect,
+    /// Of the router, after that.
+    epoch: u32,
+}
+
 impl Broker {
     /// Learns from a report. An error says why there was nothing to learn.
     pub(super) fn learn(&mut self, report: &Report<'_>, now: Now, changes: &mut Vec<Change>) -> Result<(), Ignored> {
@@ -53,12 +63,48 @@ impl Broker {
             }
             return Err(Ignored::Filtered);
         }
-        let outcome = self.interpret(report)?;
+        let interpreted = self.interpret(report);
+        self.release(report, interpreted.as_ref().ok(), changes);
+        let outcome = interpreted?;
         match report.source {
             Source::Message => self.learn_message(report, outcome, now, changes),
             Source::Log => return self.learn_log(report, outcome, now, changes),
         }
         Ok(())
+    }
+
+    /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
+    fn release(&mut self, report: &Report<'_>, outcome: Option<&Outcome>, changes: &mut Vec<Change>) {
+        let Some(decision) = report.decision.filter(|_| report.probe) else { return };
+        let Some(probed) =
+            self.stamped(report).filter(|probed| outcome.is_none_or(|outcome| outcome.router != *probed))
+        else {
+            return;
+        };
+        if let Some(router) = self.routers.get_mut(usize::from(probed.0))
+            && router.health.take_back(decision)
+        {
+            self.renew(changes);
+        }
+    }
+
+    /// The router that our stamp named.
+    fn stamped(&self, report: &Report<'_>) -> Option<RouterId> {
+        match report.stamped.and_then(|path| self.places.get(path)) {
+            Some(Place::Router(router)) => Some(*router),
+            _ => None,
+        }
+    }
+
+    /// How much a report may decide about this router.
+    fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
+        match (report.source, report.stamped) {
+            (Source::Log, None) => Evidence::Word,
+            (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
+                Evidence::Probe(report.decision)
+            }
+            _ => Evidence::Hearsay,
+        }
     }
 
     /// Whom a report is about and what it says of them.
@@ -95,6 +141,8 @@ impl Broker {
             class,
             status,
             cause,
+            evidence: self.evidence(report, router),
+            hint: report.hint,
             started: report.started,
             stopped: report.stopped,
             latency: report.latency,
@@ -112,15 +160,16 @@ impl Broker {
         Err(if report.stamped.is_some() { Ignored::NotApplied } else { Ignored::NotOurs })
     }
 
-    /// A failure acts at once; everything else waits for its log, which knows better.
+    /// A failure acts at once, but for a router that has yet to prove itself; everything else waits for its log, which
+    /// knows better.
     fn learn_message(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
             return;
         }
-        let counted = outcome.class.disables();
-        let trip = if counted { self.count(outcome, now, changes) } else { None };
-        self.ledger.keep(key, Waiting { outcome, at: now, counted, trip }, now);
+        let acts = outcome.class.disables() && !self.probes(outcome.router);
+        let verdict = if acts { self.count(outcome, now, changes) } else { None };
+        self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
     }
 
     /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
@@ -134,7 +183,7 @@ impl Broker {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         match self.ledger.log(key, report.egress_status, report.started, now) {
             Met::Twice => return Err(Ignored::Twice),
-            Met::Message(Waiting { counted: true, trip, .. }) => self.complete(outcome, trip, now, changes),
+            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
             Met::Message(_) | Met::Nothing => {
                 self.count(outcome, now, changes);
             }
@@ -142,45 +191,57 @@ impl Broker {
         Ok(())
     }
 
-    /// Counts an outcome and does to its router what it calls for. Answers with the epoch of the trip, if that was one.
-    pub(super) fn count(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<u32> {
+    /// Counts an outcome and does to its router what it calls for.
+    pub(super) fn count(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
         let router = self.routers.get_mut(place)?;
         router.record.count(&outcome, now);
         router.record.add(&outcome);
-        let trip = self.blame(place, outcome, now, changes);
+        let verdict = self.judge(place, &outcome, now, changes);
         self.notice(place, outcome.status, changes);
-        trip
+        verdict
     }
 
     /// The log of a request that has counted: what its message could not say. If the message could not even say when the
     /// request began, and so did nothing, the log does it now.
-    fn complete(&mut self, outcome: Outcome, trip: Option<u32>, now: Now, changes: &mut Vec<Change>) {
+    fn complete(&mut self, outcome: Outcome, verdict: Option<Verdict>, now: Now, changes: &mut Vec<Change>) {
         let place = usize::from(outcome.router.0);
         let Some(router) = self.routers.get_mut(place) else { return };
         router.record.add(&outcome);
-        match (trip, outcome.stopped) {
-            (Some(epoch), Some(stopped)) => router.health.date_trip(epoch, stopped),
-            (Some(_), None) => {}
-            (None, _) => drop(self.blame(place, outcome, now, changes)),
+        match (verdict, outcome.stopped) {
+            (None | Some(Verdict { effect: Effect::None, .. }), _) => {
+                self.judge(place, &outcome, now, changes);
+            }
+            (Some(Verdict { effect: Effect::Tripped, epoch }), Some(stopped)) => {
+                router.health.date_trip(epoch, stopped)
+            }
+            _ => {}
         }
     }
 
-    /// Does to a router what an outcome calls for.
-    fn blame(&mut self, place: usize, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<u32> {
-        if !outcome.class.disables() {
-            return None;
-        }
-        let failure = Failure { cause: outcome.cause, started: outcome.started, stopped: outcome.stopped };
+    /// Lets a router's health learn, and tells what came of it.
+    fn judge(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let router = self.routers.get_mut(place)?;
-        let effect = router.health.fail(failure, router.settings.health, now);
+        let effect = router.health.learn(outcome, &router.settings.health, now);
         let epoch = router.health.epoch();
         match effect {
-            Effect::None => return None,
-            Effect::Tripped => self.announce(place, now, Change::Standing, changes),
-            Effect::Extended => self.announce(place, now, Change::Extended, changes),
+            Effect::None | Effect::Counted => {}
+            Effect::Freed => self.renew(changes),
+            Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
+            Effect::Extended | Effect::Delayed => self.announce(place, now, Change::Extended, changes),
         }
-        (effect == Effect::Tripped).then_some(epoch)
+        if effect == Effect::Tripped {
+            self.advise(place, changes);
+        }
+        Some(Verdict { effect, epoch })
+    }
+
+    /// Says once that a router fails right after each return.
+    fn advise(&self, place: usize, changes: &mut Vec<Change>) {
+        let Some(router) = self.routers.get(place) else { return };
+        if router.health.failed_returns() == FAILED_RETURNS {
+            changes.push(Change::Notice(Notice::KeepsFailing(router.path.clone(), FAILED_RETURNS)));
+        }
     }
 
     /// Says once what no waiting will mend.

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
+use super::learn::Verdict;
 use crate::outcome::Outcome;
 use crate::router::RouterId;
 use crate::time::{GatewayTime, Now};
@@ -54,8 +55,8 @@ pub(super) struct Waiting {
     pub(super) at: Now,
     /// It has counted already.
     pub(super) counted: bool,
-    /// It took its router out: the epoch of that trip.
-    pub(super) trip: Option<u32>,
+    /// What it did then.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// Those of one key that wait: only ever of one kind, because a message and a log cancel each other.

@@ -16,18 +16,18 @@ use std::collections::BTreeMap;
 use fnv::FnvHashMap;
 use rand::Rng;
 
-pub use decision::{Decision, Pass, Route};
+pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::Pool;
 
 use crate::event::{Change, Ignored, Standing, Transition};
-use crate::health::{self, Health};
-use crate::outcome::FailureRule;
+use crate::health::{self, Due, Health};
+use crate::outcome::{Evidence, FailureRule, Outcome};
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Kind, Mode, Needs, NodeId, Order, Target, Tree};
+use crate::strategy::{Kind, Mode, Needs, Order, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
 
@@ -102,7 +102,7 @@ pub struct Broker {
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
-    /// The earliest return, derived from the routers so that a decision need not ask each of them.
+    /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
     filter_told: bool,
@@ -168,7 +168,7 @@ impl Broker {
         };
         let decision = self.choose(request, rng);
         if let Decision::Route(route) = &decision {
-            self.apply(Event::Chosen(route.pool, route.chosen.leaf), now);
+            self.apply(Event::Chosen(route), now);
         }
         (decision, changes)
     }
@@ -179,18 +179,28 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        match Order::new(pool.tree(), request, rng).next() {
-            Some(chosen) => Decision::Route(Route { number: self.decisions, pool: id, chosen }),
-            None if pool.tree().serves() => Decision::Pass(Pass::NothingForIt(id)),
-            None => Decision::Pass(Pass::AllDisabled(id)),
-        }
+        let first = |tree, rng: &mut R| Order::new(tree, request, rng).next();
+        let (chosen, sent) = match first(pool.tree(), rng) {
+            Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
+            Some(chosen) => (chosen, Sent::ToServe),
+            None => match pool.last_resort().and_then(|tree| first(tree, rng)) {
+                Some(chosen) => (chosen, Sent::AsLastResort),
+                None if pool.serves() => return Decision::Pass(Pass::NothingForIt(id)),
+                None => return Decision::Pass(Pass::AllDisabled(id)),
+            },
+        };
+        Decision::Route(Route { number: self.decisions, pool: id, sent, chosen })
+    }
+
+    fn probes(&self, router: RouterId) -> bool {
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.is_probing())
     }
 
     /// Takes an event in. The only writer.
     pub fn apply(&mut self, event: Event<'_>, now: Now) -> Applied {
         let mut applied = Applied::default();
         match event {
-            Event::Chosen(pool, leaf) => self.count_choice(pool, leaf),
+            Event::Chosen(route) => self.count_choice(route, now, &mut applied.changes),
             Event::Report(report) => {
                 self.tick(now, &mut applied.changes);
                 applied.ignored = self.learn(report, now, &mut applied.changes).err();
@@ -199,20 +209,24 @@ impl Broker {
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
                 self.configure(settings);
-                self.refresh(&mut applied.changes);
+                self.renew(&mut applied.changes);
             }
         }
         applied
     }
 
-    fn count_choice(&mut self, pool: PoolId, leaf: NodeId) {
+    fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
-        let Some(pool) = self.pools.get_mut(usize::from(pool.0)) else { return };
-        pool.advance(leaf);
-        if let Some(router) = pool.tree().router(leaf)
-            && let Some(router) = self.routers.get_mut(usize::from(router.0))
+        // A last resort was nobody's turn.
+        if route.sent != Sent::AsLastResort
+            && let Some(pool) = self.pools.get_mut(usize::from(route.pool.0))
         {
-            router.record.chosen += 1;
+            pool.advance(route.chosen.leaf);
+        }
+        let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
+        router.record.chosen += 1;
+        if route.sent == Sent::ToProve && router.health.permit(route.number, &router.settings.health, now) {
+            self.renew(changes);
         }
     }
 
@@ -281,16 +295,24 @@ impl Broker {
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
         while let Some(waiting) = self.ledger.expire(now) {
             if !waiting.counted {
-                self.count(waiting.outcome, waiting.at, changes);
+                // Nothing better will come.
+                self.count(Outcome { evidence: Evidence::Word, ..waiting.outcome }, waiting.at, changes);
             }
         }
         if self.next_return.is_none_or(|due| now < due) {
             return;
         }
+        let mut freed = false;
         for place in 0..self.routers.len() {
-            if self.routers[place].health.tick(now) {
-                self.announce(place, now, Change::Standing, changes);
+            match self.routers[place].health.tick(now) {
+                Due::Nothing => {}
+                Due::Freed => freed = true,
+                Due::Returned => self.announce(place, now, Change::Standing, changes),
+                Due::Undelayed => self.announce(place, now, Change::Extended, changes),
             }
+        }
+        if freed {
+            self.renew(changes);
         }
     }
 
@@ -303,15 +325,17 @@ impl Broker {
             standing: router.health.standing(),
             at: now,
         }));
-        self.next_return = self.routers.iter().filter_map(|router| router.health.until()).min();
-        self.refresh(changes);
+        self.renew(changes);
     }
 
-    fn refresh(&mut self, changes: &mut Vec<Change>) {
+    /// Derives anew what follows from the routers' health: when the next is due, and who may serve.
+    fn renew(&mut self, changes: &mut Vec<Change>) {
+        self.next_return = self.routers.iter().filter_map(|router| router.health.due()).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            let serves = |id| router(id).is_some_and(|router| router.health.standing() == Standing::Serving);
-            changes.extend(pool.refresh(serves));
+            let serves = |id| router(id).is_some_and(|router| router.health.may_serve(&router.settings.health));
+            let besides = |id| router(id).is_some_and(|router| router.health.is_probing()) && !serves(id);
+            changes.extend(pool.refresh(serves, besides));
         }
     }
 }

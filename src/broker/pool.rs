@@ -9,11 +9,13 @@ use crate::strategy::{NodeId, Tree};
 pub struct Pool {
     ingress: RouterPath,
     tree: Tree,
+    /// The same tree with those that may serve only if nothing else can; absent where there are none.
+    last_resort: Option<Tree>,
 }
 
 impl Pool {
     pub(super) const fn new(ingress: RouterPath, tree: Tree) -> Self {
-        Self { ingress, tree }
+        Self { ingress, tree, last_resort: None }
     }
 
     /// The router that clients call.
@@ -31,11 +33,30 @@ impl Pool {
         self.tree.advance(leaf);
     }
 
-    /// Renews who may serve; a change if the pool became empty or is no longer so.
-    pub(super) fn refresh(&mut self, serves: impl Fn(RouterId) -> bool) -> Option<Change> {
-        let served = self.tree.serves();
-        self.tree.refresh(serves);
-        match (served, self.tree.serves()) {
+    /// The targets where those may serve too that are being found out about already; only if there are such.
+    pub const fn last_resort(&self) -> Option<&Tree> {
+        self.last_resort.as_ref()
+    }
+
+    /// Whether anything may serve.
+    pub fn serves(&self) -> bool {
+        self.tree.serves() || self.last_resort.as_ref().is_some_and(Tree::serves)
+    }
+
+    /// Renews who may serve, and who besides if nothing else can; a change if the pool became empty or is no longer so.
+    pub(super) fn refresh(
+        &mut self,
+        serves: impl Fn(RouterId) -> bool,
+        besides: impl Fn(RouterId) -> bool,
+    ) -> Option<Change> {
+        let served = self.serves();
+        self.tree.refresh(&serves);
+        self.last_resort = self.tree.routers().any(&besides).then(|| {
+            let mut tree = self.tree.clone();
+            tree.refresh(|id| serves(id) || besides(id));
+            tree
+        });
+        match (served, self.serves()) {
             (true, false) => Some(Change::AllDisabled(self.ingress.clone())),
             (false, true) => Some(Change::SomeEnabled(self.ingress.clone())),
             _ => None,

@@ -23,7 +23,7 @@ fn router(place: usize) -> String {
 }
 
 fn settings(routers: usize) -> Settings {
-    let health = health::Settings { disabled_time: Duration::from_secs(600) };
+    let health = health::Settings { disabled_time: Duration::from_secs(600), ..health::Settings::default() };
     let defaults = RouterSettings { failures: FailureRule::default(), health };
     Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
 }
@@ -100,7 +100,7 @@ impl World {
     }
 
     fn out(&self) -> Vec<String> {
-        let cooling = self.broker.routers().filter(|(_, standing, _)| *standing != Standing::Serving);
+        let cooling = self.broker.routers().filter(|(_, standing, _)| matches!(standing, Standing::Cooling { .. }));
         cooling.map(|(path, _, _)| path.to_string()).collect()
     }
 
@@ -108,8 +108,15 @@ impl World {
         self.broker.routers().nth(place).unwrap().2
     }
 
+    fn standing(&self, place: usize) -> Standing {
+        self.broker.routers[place].health.standing()
+    }
+
     fn until(&self, place: usize) -> Option<Now> {
-        self.broker.routers[place].health.until()
+        match self.standing(place) {
+            Standing::Cooling { until, .. } => Some(until),
+            _ => None,
+        }
     }
 }
 
@@ -199,7 +206,7 @@ mod learning {
         assert_eq!(world.out(), Vec::<String>::new());
         assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
         let standings: Vec<_> = world.told.iter().filter(|change| matches!(change, Change::Standing(_))).collect();
-        assert_eq!(standings.len(), 2, "one line when it goes, one when it is back");
+        assert_eq!(standings.len(), 2, "one line when it goes, one when it may prove itself");
     }
 
     #[test]
@@ -493,14 +500,159 @@ mod stragglers {
     #[test]
     fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
         let mut world = World::new(2);
-        let short = health::Settings { disabled_time: Duration::from_secs(3) };
+        let short = health::Settings { disabled_time: Duration::from_secs(3), ..health::Settings::default() };
         world.broker.routers.iter_mut().for_each(|router| router.settings.health = short);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
         world.tick(at(3_000));
+        world.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));
         world.learn(&message("/azure/r0/", 500, "A_1_1_7"), at(4_000));
         assert_eq!(world.out(), Vec::<String>::new(), "may have begun before the trip");
         world.learn(&log("/azure/r0/", 500, "A_1_1_7", 4_000, 4_100), at(4_001));
         assert_eq!(world.out(), ["/azure/r0/"], "did not");
+    }
+}
+
+mod proving {
+    use super::*;
+    use crate::outcome::Hint;
+
+    const BACK: u64 = 600_000;
+
+    /// Two routers, of which the first is to prove itself.
+    fn world() -> World {
+        let mut world = World::new(2);
+        world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
+        world.tick(at(BACK));
+        world
+    }
+
+    /// Decides until a request goes to the router that has to prove itself.
+    fn probe(world: &mut World, now: Now) -> u64 {
+        let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
+            Decision::Route(route) if route.sent == Sent::ToProve => Some(route.number),
+            _ => None,
+        });
+        sent.expect("no request went there")
+    }
+
+    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> Report<'a> {
+        let log = log(served, status, id, BACK, BACK + 10);
+        Report { stamped: Some("/azure/r0/"), probe: true, decision, ..log }
+    }
+
+    #[test]
+    fn one_request_at_a_time_until_one_succeeds() {
+        let mut world = world();
+        let number = probe(&mut world, at(BACK));
+        for _ in 0..200 {
+            assert_eq!(world.choose(at(BACK)), Some(router(1)), "one at a time");
+        }
+        world.learn(&stamped(Some(number), "/azure/r0/", 200, "P_1_1_0"), at(BACK + 10));
+        assert_eq!(world.standing(0), Standing::Serving);
+        let both: std::collections::BTreeSet<_> = (0..200).filter_map(|_| world.choose(at(BACK + 10))).collect();
+        assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn a_failed_probe_of_any_replica_cools_again() {
+        let mut world = world();
+        world.learn(&stamped(None, "/azure/r0/", 500, "P_1_1_0"), at(BACK + 10));
+        assert_eq!(world.until(0), Some(at(2 * BACK + 10)));
+    }
+
+    #[test]
+    fn a_message_about_it_waits_for_its_log_and_decides_without_one() {
+        for (logged, standing) in [(true, true), (false, false)] {
+            let mut world = world();
+            let number = probe(&mut world, at(BACK));
+            let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
+            world.learn(&message("P_1_1_0"), at(BACK + 5));
+            assert!(world.broker.routers[0].health.is_probing());
+            if logged {
+                world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
+            }
+            assert_eq!(world.broker.routers[0].health.may_serve(&health::Settings::default()), standing);
+            world.tick(at(BACK + 10_005));
+            assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_went_elsewhere_or_nowhere_gives_its_permit_back() {
+        for served in ["/azure/r1/", INGRESS] {
+            let mut world = world();
+            let number = probe(&mut world, at(BACK));
+            let elsewhere = Report { asked: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
+            world.learn(&elsewhere, at(BACK + 10));
+            assert!(world.broker.routers[0].health.is_probing(), "{served}: says nothing");
+            assert_ne!(probe(&mut world, at(BACK + 10)), number);
+        }
+    }
+
+    #[test]
+    fn a_probe_whose_log_is_lost_is_issued_again() {
+        let mut world = world();
+        probe(&mut world, at(BACK));
+        assert_eq!(world.broker.next_deadline(), Some(at(BACK + 120_000)));
+        for _ in 0..50 {
+            assert_eq!(world.choose(at(BACK + 119_999)), Some(router(1)));
+        }
+        probe(&mut world, at(BACK + 120_000));
+    }
+
+    #[test]
+    fn where_nothing_else_is_left_it_serves_beyond_its_permit() {
+        let mut world = World::new(2);
+        for (served, id) in [("/azure/r0/", "A_1_1_0"), ("/azure/r1/", "A_2_1_0")] {
+            world.learn(&log(served, 503, id, 0, 5), START);
+        }
+        assert_eq!(world.choose(START), None);
+        world.tick(at(BACK));
+        let sent: Vec<_> = (0..50)
+            .filter_map(|_| match world.decide(at(BACK)) {
+                Decision::Route(route) => Some(route.sent),
+                Decision::Pass(_) => None,
+            })
+            .collect();
+        assert_eq!(sent.len(), 50, "every request has a router");
+        assert_eq!(sent.iter().filter(|sent| **sent == Sent::ToProve).count(), 2, "one probe each");
+        assert!(sent[2..].iter().all(|sent| *sent == Sent::AsLastResort));
+    }
+
+    #[test]
+    fn the_upstreams_own_word_replaces_the_disabled_time() {
+        let mut world = World::new(2);
+        let limited =
+            Report { hint: Some(Hint::After(Duration::from_secs(2))), ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) };
+        world.learn(&limited, START);
+        assert_eq!(world.until(0), Some(at(2_000)));
+        world.tick(at(2_000));
+        assert_eq!(world.standing(0), Standing::Serving);
+    }
+
+    #[test]
+    fn who_fails_right_after_each_return_is_told_once() {
+        let mut world = World::new(2);
+        for n in 0..6 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
+            world.tick(at((n + 1) * BACK + n));
+        }
+        let told = world.told.iter().filter(|change| matches!(change, Change::Notice(Notice::KeepsFailing(..))));
+        assert_eq!(told.count(), 1);
+    }
+
+    #[test]
+    fn two_failures_in_a_row_where_two_are_asked_for_and_a_message_and_its_log_are_one() {
+        let mut settings = settings(2);
+        settings.defaults.health.consecutive = 2;
+        let mut world = World { broker: Broker::new(settings), ..World::new(2) };
+        let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
+        world.learn(&fresh("A_1_1_0"), START);
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
+        assert_eq!(world.out(), Vec::<String>::new());
+        world.learn(&fresh("A_2_1_0"), at(2));
+        assert_eq!(world.out(), ["/azure/r0/"]);
     }
 }
 
@@ -509,8 +661,25 @@ mod stragglers {
 enum Step {
     Decide,
     Wait(u64),
-    Message { router: usize, status: u16, id: u8, known: bool },
-    Log { router: usize, status: u16, id: u8, began: u64 },
+    Message {
+        router: usize,
+        status: u16,
+        id: u8,
+        known: bool,
+    },
+    Log {
+        router: usize,
+        status: u16,
+        id: u8,
+        began: u64,
+        hint: Option<u64>,
+    },
+    /// The log of the last probe that was sent.
+    Probe {
+        status: u16,
+        ours: bool,
+        stray: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -521,8 +690,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u64..50).prop_map(Step::Wait),
         4 => (0_usize..5, status.clone(), 0_u8..6, any::<bool>())
             .prop_map(|(router, status, id, known)| Step::Message { router, status, id, known }),
-        4 => (0_usize..5, status, 0_u8..6, 0_u64..2_000_000)
-            .prop_map(|(router, status, id, began)| Step::Log { router, status, id, began }),
+        4 => (0_usize..5, status.clone(), 0_u8..6, 0_u64..2_000_000, prop::option::of(0_u64..9_000))
+            .prop_map(|(router, status, id, began, hint)| Step::Log { router, status, id, began, hint }),
+        2 => (status, any::<bool>(), any::<bool>()).prop_map(|(status, ours, stray)| Step::Probe { status, ours, stray }),
     ]
 }
 
@@ -530,22 +700,38 @@ fn step() -> impl Strategy<Value = Step> {
 fn play(steps: &[Step]) -> (Broker, Vec<Change>, String) {
     let mut world = World::new(4);
     let mut now = START;
+    let mut probe = None;
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| world.until(place)).collect();
         match step {
             Step::Wait(millis) => now = now.after(Duration::from_millis(*millis)),
-            Step::Decide => match world.choose(now) {
-                Some(chosen) => assert!(!world.out().contains(&chosen), "a disabled router was chosen"),
-                None => assert_eq!(world.out().len(), 4, "nothing offered though somebody serves"),
+            Step::Decide => match world.decide(now) {
+                Decision::Route(route) => {
+                    let chosen = world.broker.path(route.router()).unwrap().to_string();
+                    assert!(!world.out().contains(&chosen), "a disabled router was chosen");
+                    if route.sent == Sent::ToProve {
+                        probe = Some((route.number, chosen));
+                    }
+                }
+                Decision::Pass(_) => assert_eq!(world.out().len(), 4, "nothing offered though somebody serves"),
             },
+            Step::Probe { status, ours, stray } => {
+                if let Some((number, stamped)) = probe.take() {
+                    let served = if *stray { router(3) } else { stamped.clone() };
+                    let log = log(&served, *status, "P_1_1_0", 2_000_000, 2_000_010);
+                    let decision = ours.then_some(number);
+                    world.learn(&Report { stamped: Some(&stamped), probe: true, decision, ..log }, now);
+                }
+            }
             Step::Message { router: place, status, id, known } => {
                 let (served, id) = (router(*place), format!("A_1_1_{id}"));
                 let transaction = known.then_some(id.as_str());
                 world.learn(&Report { transaction, ..message(&served, *status, &id) }, now);
             }
-            Step::Log { router: place, status, id, began } => {
+            Step::Log { router: place, status, id, began, hint } => {
                 let (served, id) = (router(*place), format!("A_1_1_{id}"));
-                world.learn(&log(&served, *status, &id, *began, began + 10), now);
+                let hint = hint.map(|millis| crate::outcome::Hint::After(Duration::from_millis(millis)));
+                world.learn(&Report { hint, ..log(&served, *status, &id, *began, began + 10) }, now);
             }
         }
         for (place, before) in deadlines.into_iter().enumerate() {
@@ -574,7 +760,9 @@ proptest! {
             ticks += 1;
             prop_assert!(ticks < 10_000, "time does not bring it to rest");
         }
-        prop_assert!(broker.routers().all(|(_, standing, _)| standing == Standing::Serving));
+        let cools = |standing| matches!(standing, Standing::Cooling { .. });
+        prop_assert!(broker.routers().all(|(_, standing, _)| !cools(standing)));
+        prop_assert!(broker.routers.iter().all(|router| router.health.may_serve(&router.settings.health)));
         prop_assert_eq!(broker.ledger.len(), 0);
     }
 }

@@ -126,7 +126,7 @@ fn spread(text: &mut String, mut broker: Broker, request: &Asked<'_>, times: u32
     let mut nothing = times;
     for _ in 0..times {
         if let Decision::Route(route) = broker.choose(request, rng) {
-            broker.apply(Event::Chosen(route.pool, route.chosen.leaf), Now::from_nanos(0));
+            broker.apply(Event::Chosen(&route), Now::from_nanos(0));
             nothing -= 1;
         }
     }

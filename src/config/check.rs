@@ -132,7 +132,10 @@ impl Check {
                 FailureRule::default()
             }
         });
-        let health = health::Settings { disabled_time: self.disabled_time() };
+        let honor =
+            self.one_of("BROKER_RETRY_AFTER", |raw| &raw.broker_retry_after, &[("honor", true), ("ignore", false)]);
+        let mut health = health::Settings { disabled_time: self.disabled_time(), ..health::Settings::default() };
+        health.retry_after.honor = honor.unwrap_or(health.retry_after.honor);
         RouterSettings { failures: failures.unwrap_or_default(), health }
     }
 

@@ -9,7 +9,8 @@ use crate::time::Now;
 pub fn tell(change: &Change) {
     match change {
         Change::Standing(transition) => standing(transition),
-        // Calls that reach a disabled router past us (directly, say) can do this many times a second.
+        // Calls that reach a disabled router past us (directly, say) can do this many times a second, and so can delays of
+        // a few milliseconds.
         Change::Extended(Transition { router, standing: Standing::Cooling { until, .. }, .. }) => {
             tracing::debug!(%router, until = %clock(*until), "router disabled for longer");
         }
@@ -27,6 +28,9 @@ fn standing(transition: &Transition) {
     let Transition { router, epoch, standing, at } = transition;
     match standing {
         Standing::Serving => tracing::info!(%router, epoch, "router enabled"),
+        Standing::Probing { .. } => {
+            tracing::info!(%router, epoch, "router on probation: one request at a time until one succeeds");
+        }
         Standing::Cooling { until, cause } => {
             let cause = cause.to_string(); // a text, so that its spaces stand between quotes
             tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
@@ -44,6 +48,11 @@ fn say(notice: &Notice) {
         Notice::OnlyNotFound(router) => tracing::warn!(
             %router,
             "router answers nothing but 404: look at its url and endpoint in gl_config.json, and whether the deployment exists"
+        ),
+        Notice::KeepsFailing(router, times) => tracing::warn!(
+            %router,
+            times,
+            "router fails right after each return: mend it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
         ),
         Notice::LogFiltered(field) => tracing::warn!(
             field,

@@ -64,7 +64,10 @@ impl<'a> Parts<'a> {
                 b"gl_path" => report.asked = value.text()?,
                 b"original_gl_path" => report.ingress = value.text()?,
                 b"control" => report.control = true,
-                b"broker" => report.stamped = stamp::named(value)?,
+                b"broker" => {
+                    let stamp = stamp::read(value)?;
+                    (report.stamped, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
+                }
                 _ => {}
             }
             Ok(())

@@ -119,7 +119,7 @@ impl<'a> Message<'a> {
         let report = &mut self.report;
         match name {
             b"gl_path" => report.served = value.text()?,
-            b"broker" => self.stamped = stamp::named(value)?,
+            b"broker" => self.stamped = stamp::read(value)?.router,
             // What goes out before what came in: an earlier processor may have changed it.
             b"outbound_payload" => self.payload = Some(value.raw()?),
             b"ingress_payload" => self.payload = self.payload.or(Some(value.raw()?)),

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use std::hash::Hasher;
 
 use super::scan::{Broken, Cursor};
-use crate::broker::{Broker, Route, Settings};
+use crate::broker::{Broker, Route, Sent, Settings};
 
 /// The longest stamp, in bytes.
 pub const MAX: usize = 300;
@@ -62,6 +62,12 @@ impl Signature {
         &self.config
     }
 
+    /// The number of the decision that wrote a stamp of this id, if it was one of ours.
+    pub fn number(&self, id: &str) -> Option<u64> {
+        let number = id.strip_prefix(self.replica.as_str())?.strip_prefix('-')?;
+        u64::from_str_radix(number, 16).ok()
+    }
+
     /// Whether our answers change anything.
     pub const fn mode(&self) -> Mode {
         self.mode
@@ -102,6 +108,9 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &
         push("\"p\":");
         out.extend_from_slice(&six_digits(p));
         out.push(b',');
+    }
+    if route.sent == Sent::ToProve {
+        out.extend_from_slice(b"\"probe\":true,");
     }
     out.extend_from_slice(b"\"why\":\"");
     // An error only says that there was no room for more.
@@ -166,14 +175,27 @@ impl Hexadecimal {
     }
 }
 
-/// The router that a stamp which came back names; none in observe mode.
-pub(super) fn named<'a>(stamp: &mut Cursor<'a>) -> Result<Option<&'a str>, Broken> {
-    let mut router = None;
+/// A stamp that came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Read<'a> {
+    /// The router that it names; none in observe mode.
+    pub(super) router: Option<&'a str>,
+    /// The decision that wrote it.
+    pub(super) id: Option<&'a str>,
+    /// Whether the call was sent to find out if the router works again.
+    pub(super) probe: bool,
+}
+
+pub(super) fn read<'a>(stamp: &mut Cursor<'a>) -> Result<Read<'a>, Broken> {
+    let mut read = Read::default();
     stamp.fields(|name, value| {
-        if name == b"router" {
-            router = value.text()?;
+        match name {
+            b"router" => read.router = value.text()?,
+            b"id" => read.id = value.text()?,
+            b"probe" => read.probe = value.raw()?.value() == Some(true.into()),
+            _ => {}
         }
         Ok(())
     })?;
-    Ok(router)
+    Ok(read)
 }

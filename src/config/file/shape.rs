@@ -270,6 +270,34 @@ pub struct Health {
     /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx, and a 404 that says that the
     /// deployment does not exist.
     pub failure_status: Option<Statuses>,
+    /// How many failures in a row take a router out. Without: 1. A 429 that says when to come back counts by itself.
+    #[schemars(range(min = 1))]
+    pub consecutive: Option<u32>,
+    /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
+    pub retry_after: Option<RetryAfter>,
+    /// How a router proves itself before it serves again.
+    pub probe: Option<Probe>,
+}
+
+/// What becomes of an upstream's own word about when to come back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryAfter {
+    /// False: it is ignored.
+    pub honor: Option<bool>,
+    /// The longest that is believed, with its unit. Without: "1h".
+    pub max: Option<Word>,
+}
+
+/// How a router proves itself before it serves again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// How many requests at a time, of each broker. Without: 1.
+    #[schemars(range(min = 1))]
+    pub concurrency: Option<u32>,
+    /// After so long a request of which nothing was heard counts as lost, and the next may go. Without: "120s".
+    pub timeout: Option<Word>,
 }
 
 /// Statuses, ranges (500-599) and classes (5xx).

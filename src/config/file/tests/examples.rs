@@ -93,6 +93,8 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
         ("Query", &query::AROUND),
         ("Operators", &query::INSIDE),
         ("Health", &health::KEYS),
+        ("RetryAfter", &health::RETRY_AFTER_KEYS),
+        ("Probe", &health::PROBE_KEYS),
     ] {
         let defined = &schema["$defs"][name];
         assert_eq!(of(&defined["properties"]), keys(known), "{name}");

@@ -135,7 +135,8 @@ fn the_child_wins_field_by_field() {
 
 #[test]
 fn the_nearest_health_wins_setting_by_setting() {
-    let minutes = |minutes: u64| health::Settings { disabled_time: Duration::from_secs(minutes * 60) };
+    let minutes =
+        |minutes: u64| health::Settings { disabled_time: Duration::from_secs(minutes * 60), ..Default::default() };
     let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1) };
     let text = br#"{"health": {"disabled_time": 2}, "pools": [
         {"ingress": "/in/", "health": {"disabled_time": 3}, "targets": [
@@ -150,7 +151,7 @@ fn the_nearest_health_wins_setting_by_setting() {
     let settings = read(Path::new("broker.json"), text, &environment).unwrap();
     let listed = FailureRule::parse("404,5xx").unwrap();
     let any = FailureRule::AnyButSuccess;
-    let half = health::Settings { disabled_time: Duration::from_secs(30) };
+    let half = health::Settings { disabled_time: Duration::from_secs(30), ..Default::default() };
     assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2) });
     for (router, failures, health) in
         [("/a/", &any, minutes(3)), ("/b/", &listed, minutes(3)), ("/c/", &any, half), ("/d/", &any, minutes(2))]

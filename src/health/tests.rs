@@ -1,0 +1,341 @@
+//! One router's health with a stopped clock: every transition, at a millisecond before and at its moment.
+
+use super::*;
+use crate::outcome::{Cause, Hint};
+use crate::router::RouterId;
+
+const START: Now = Now::from_nanos(1_000_000_000_000);
+const MINUTES_10: u64 = 600_000;
+
+fn at(millis: u64) -> Now {
+    START.after(Duration::from_millis(millis))
+}
+
+fn gateway(millis: u64) -> Option<GatewayTime> {
+    Some(GatewayTime::from_nanos(50_000_000_000 + millis * 1_000_000))
+}
+
+/// One router, and a call that is answered in a millisecond at the moment in question.
+#[derive(Default)]
+struct World {
+    health: Health,
+    settings: Settings,
+}
+
+fn outcome(class: Class, from: u64, to: u64) -> Outcome {
+    Outcome {
+        router: RouterId(0),
+        class,
+        status: 500,
+        cause: Cause::Answered(500),
+        evidence: Evidence::Word,
+        hint: None,
+        started: gateway(from),
+        stopped: gateway(to),
+        latency: None,
+        tokens: None,
+    }
+}
+
+impl World {
+    fn learn(&mut self, outcome: Outcome, millis: u64) -> Effect {
+        self.health.learn(&outcome, &self.settings, at(millis))
+    }
+
+    fn answer(&mut self, class: Class, millis: u64) -> Effect {
+        self.learn(outcome(class, millis, millis + 1), millis)
+    }
+
+    fn hinted(&mut self, class: Class, wait: Duration, millis: u64) -> Effect {
+        self.learn(Outcome { hint: Some(Hint::After(wait)), ..outcome(class, millis, millis + 1) }, millis)
+    }
+
+    fn until(&self) -> Option<u64> {
+        match self.health.standing() {
+            Standing::Cooling { until, .. } => u64::try_from(until.since(START).as_millis()).ok(),
+            _ => None,
+        }
+    }
+
+    fn is_probing(&self) -> bool {
+        self.health.is_probing()
+    }
+
+    fn serves(&self) -> bool {
+        self.health.standing() == Standing::Serving
+    }
+}
+
+fn probing() -> World {
+    let mut world = World::default();
+    world.answer(Class::Failure, 0);
+    assert_eq!(world.health.tick(at(MINUTES_10)), Due::Returned);
+    world
+}
+
+mod going {
+    use super::*;
+
+    #[test]
+    fn out_for_the_disabled_time_to_the_millisecond() {
+        let mut world = World::default();
+        assert_eq!(world.answer(Class::Failure, 0), Effect::Tripped);
+        assert_eq!(world.health.tick(at(MINUTES_10 - 1)), Due::Nothing, "a millisecond early");
+        assert_eq!(world.until(), Some(MINUTES_10));
+        assert_eq!(world.health.tick(at(MINUTES_10)), Due::Returned, "on time");
+        assert!(world.is_probing());
+        assert_eq!(world.health.tick(at(MINUTES_10 + 1)), Due::Nothing, "a return is told once");
+    }
+
+    #[test]
+    fn zero_never_takes_a_router_out() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::ZERO;
+        for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
+            assert_eq!(world.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
+        }
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn only_so_many_failures_in_a_row_take_it_out() {
+        let mut world = World::default();
+        world.settings.consecutive = 3;
+        assert_eq!(world.answer(Class::Failure, 0), Effect::Counted);
+        assert_eq!(world.answer(Class::Overloaded, 1), Effect::Counted);
+        assert_eq!(world.answer(Class::Success, 2), Effect::Counted, "begins the count anew");
+        assert_eq!(world.answer(Class::Failure, 3), Effect::Counted);
+        assert_eq!(world.answer(Class::Neutral, 4), Effect::Counted, "counts nowhere");
+        assert_eq!(world.answer(Class::RateLimited, 5), Effect::Counted);
+        assert_eq!(world.answer(Class::Failure, 6), Effect::Tripped);
+    }
+
+    #[test]
+    fn a_rate_limit_that_says_how_long_needs_no_second_one() {
+        let mut world = World::default();
+        world.settings.consecutive = 3;
+        assert_eq!(world.hinted(Class::Overloaded, Duration::from_secs(2), 0), Effect::Counted);
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 10), Effect::Tripped);
+        assert_eq!(world.until(), Some(2_010));
+    }
+
+    #[test]
+    fn a_straggler_neither_extends_nor_trips_again() {
+        let mut world = World::default();
+        world.learn(outcome(Class::Failure, 0, 10), 10);
+        assert_eq!(world.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
+        assert_eq!(world.until(), Some(MINUTES_10 + 10));
+        world.health.tick(at(MINUTES_10 + 10));
+        assert_eq!(world.learn(outcome(Class::Failure, 9, 600_000), 610_000), Effect::None, "a very slow one");
+        assert_eq!(world.learn(outcome(Class::Success, 9, 600_000), 610_000), Effect::None, "nor is it a proof");
+        assert!(world.is_probing());
+        assert_eq!(world.learn(outcome(Class::Failure, 10, 600_001), 610_001), Effect::Tripped, "began after the trip");
+        assert_eq!(world.health.epoch(), 2);
+    }
+
+    #[test]
+    fn a_failure_that_began_later_extends_and_never_shortens() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        assert_eq!(world.answer(Class::Failure, 5_000), Effect::Extended);
+        assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), 6_000), Effect::None);
+        assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
+        assert_eq!(world.health.epoch(), 1, "a longer stay is not a new trip");
+    }
+
+    #[test]
+    fn where_nothing_tells_it_began_before_as_long_as_a_call_can_last() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(1);
+        let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
+        world.learn(unknown, 0);
+        assert_eq!(world.learn(unknown, 500), Effect::None);
+        world.health.tick(at(1_000));
+        assert_eq!(world.learn(unknown, 199_999), Effect::None);
+        assert_eq!(world.learn(unknown, 200_000), Effect::Tripped);
+    }
+
+    #[test]
+    fn the_log_of_the_trip_dates_it() {
+        let mut world = World::default();
+        let undated = |from| Outcome { stopped: None, ..outcome(Class::Failure, from, 0) };
+        world.learn(undated(0), 0);
+        assert_eq!(world.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
+        world.health.date_trip(1, gateway(10).unwrap());
+        world.health.date_trip(1, gateway(900).unwrap());
+        world.health.date_trip(7, gateway(0).unwrap());
+        assert_eq!(world.learn(undated(10), 20), Effect::Extended);
+    }
+}
+
+mod hints {
+    use super::*;
+
+    #[test]
+    fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
+        let mut world = World::default();
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
+        assert_eq!(world.health.tick(at(1_999)), Due::Nothing);
+        assert_eq!(world.health.tick(at(2_000)), Due::Returned);
+        assert!(world.serves(), "no probe");
+    }
+
+    #[test]
+    fn an_overloaded_router_has_to_prove_itself() {
+        let mut world = World::default();
+        world.hinted(Class::Overloaded, Duration::from_secs(2), 0);
+        world.health.tick(at(2_000));
+        assert!(world.is_probing());
+    }
+
+    #[test]
+    fn ignored_when_told_so_and_believed_up_to_the_longest() {
+        let mut world = World::default();
+        world.settings.retry_after.honor = false;
+        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(world.until(), Some(MINUTES_10));
+        let mut world = World::default();
+        world.hinted(Class::RateLimited, Duration::from_secs(86_400), 0);
+        assert_eq!(world.until(), Some(3_600_000));
+    }
+
+    #[test]
+    fn the_next_one_after_a_failed_return_doubles_and_a_success_ends_that() {
+        let mut world = World::default();
+        let mut now = 0;
+        for seconds in [1, 2, 4, 8] {
+            assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
+            now += seconds * 1_000;
+            assert_eq!(world.until(), Some(now), "{seconds} s");
+            world.health.tick(at(now));
+        }
+        world.answer(Class::Success, now);
+        world.hinted(Class::RateLimited, Duration::from_secs(1), now + 10);
+        assert_eq!(world.until(), Some(now + 1_010));
+    }
+
+    #[test]
+    fn a_dead_router_that_always_says_one_second_costs_seven_calls_a_minute() {
+        let mut world = World::default();
+        let calls = (0..60_000).filter(|millis| {
+            world.health.tick(at(*millis));
+            let asked = world.health.may_serve(&world.settings);
+            if asked {
+                world.hinted(Class::Overloaded, Duration::from_secs(1), *millis);
+            }
+            asked
+        });
+        assert_eq!(calls.count(), 6, "at 0, 1, 3, 7, 15 and 31 seconds");
+    }
+
+    #[test]
+    fn less_than_a_second_is_a_delay_and_no_trip() {
+        let mut world = World::default();
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Delayed);
+        assert!(!world.health.may_serve(&world.settings));
+        assert_eq!(world.health.epoch(), 0);
+        assert_eq!(world.health.tick(at(42)), Due::Nothing);
+        assert_eq!(world.health.tick(at(43)), Due::Undelayed);
+        assert!(world.serves());
+        assert_eq!(world.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn a_failure_while_it_waits_takes_its_trust() {
+        let mut world = World::default();
+        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(world.answer(Class::Failure, 100), Effect::Extended);
+        assert_eq!(world.until(), Some(MINUTES_10 + 100));
+        world.health.tick(at(MINUTES_10 + 100));
+        assert!(world.is_probing());
+    }
+}
+
+mod returning {
+    use super::*;
+
+    const BACK: u64 = MINUTES_10;
+
+    #[test]
+    fn one_request_at_a_time_until_one_succeeds() {
+        let mut world = probing();
+        assert!(world.health.permit(7, &world.settings, at(BACK)));
+        assert!(!world.health.may_serve(&world.settings), "one at a time");
+        assert!(!world.health.permit(8, &world.settings, at(BACK)));
+        let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
+        assert_eq!(world.learn(probe, BACK + 1), Effect::Returned);
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn a_failed_probe_cools_again() {
+        let mut world = probing();
+        world.health.permit(7, &world.settings, at(BACK));
+        let probe = Outcome { evidence: Evidence::Probe(None), ..outcome(Class::Failure, BACK, BACK + 1) };
+        assert_eq!(world.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
+        assert_eq!(world.until(), Some(2 * MINUTES_10 + 1));
+        assert_eq!((world.health.epoch(), world.health.failed_returns()), (2, 1));
+        world.health.tick(at(2 * MINUTES_10 + 1));
+        assert!(world.health.may_serve(&world.settings), "its permit is free again");
+    }
+
+    #[test]
+    fn a_clients_own_fault_gives_the_permit_back() {
+        let mut world = probing();
+        world.health.permit(7, &world.settings, at(BACK));
+        let neutral = |number| Outcome { evidence: Evidence::Probe(number), ..outcome(Class::Neutral, BACK, BACK + 1) };
+        assert_eq!(world.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
+        assert!(!world.health.may_serve(&world.settings));
+        assert_eq!(world.learn(neutral(Some(7)), BACK + 1), Effect::Freed);
+        assert!(world.is_probing() && world.health.may_serve(&world.settings));
+    }
+
+    #[test]
+    fn a_probe_that_is_never_seen_again_is_issued_again() {
+        let mut world = probing();
+        world.health.permit(7, &world.settings, at(BACK));
+        assert_eq!(world.health.tick(at(BACK + 119_999)), Due::Nothing);
+        assert_eq!(world.health.tick(at(BACK + 120_000)), Due::Freed);
+        assert!(world.health.permit(8, &world.settings, at(BACK + 120_000)));
+    }
+
+    #[test]
+    fn hearsay_decides_nothing() {
+        let mut world = probing();
+        for class in [Class::Success, Class::Failure, Class::RateLimited] {
+            let hearsay = Outcome { evidence: Evidence::Hearsay, ..outcome(class, BACK, BACK + 1) };
+            assert_eq!(world.learn(hearsay, BACK + 1), Effect::None);
+        }
+        assert!(world.is_probing());
+        assert_eq!(
+            world.answer(Class::Success, BACK + 2),
+            Effect::Returned,
+            "a call past us that began after the trip"
+        );
+    }
+
+    #[test]
+    fn the_probe_of_an_earlier_return_is_old_news() {
+        let mut world = probing();
+        world.health.permit(7, &world.settings, at(BACK));
+        world.health.tick(at(BACK + 120_000));
+        world.health.permit(8, &world.settings, at(BACK + 120_000));
+        let second = Outcome { evidence: Evidence::Probe(Some(8)), ..outcome(Class::Failure, 720_000, 720_001) };
+        assert_eq!(world.learn(second, 720_001), Effect::Tripped);
+        world.health.tick(at(720_001 + MINUTES_10));
+        let first = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 150_000) };
+        assert_eq!(world.learn(first, 1_320_002), Effect::None);
+        assert!(world.is_probing());
+    }
+
+    #[test]
+    fn more_permits_where_more_are_asked_for() {
+        let mut world = probing();
+        world.settings.probe.concurrency = 2;
+        assert!(world.health.permit(1, &world.settings, at(BACK)));
+        assert!(world.health.permit(2, &world.settings, at(BACK)));
+        assert!(!world.health.permit(3, &world.settings, at(BACK)));
+    }
+}
