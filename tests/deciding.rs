@@ -230,7 +230,7 @@ async fn while_all_are_disabled_requests_get_zero_bytes_and_both_ends_are_said_o
     assert_eq!(bus.ask(DECIDE, REQUEST).await, "");
     let line = broker.until(&["all routers disabled"]).await;
     assert!(line.contains("/azure/") && line.contains("own endpoint"), "names the last resort: {line}");
-    broker.until_nth(&["router enabled"], 3).await;
+    broker.until_nth(&["router on probation"], 3).await;
     assert!(chosen(&bus, 50).await.iter().all(|router| !router.is_empty()));
     broker.until(&["available again", "/azure/"]).await;
     assert_eq!(broker.count(&["all routers disabled"]), 1);

@@ -74,7 +74,7 @@ async fn the_user_sees_no_failure(kind: &str) {
             calls += 1;
             assert!(calls < 400, "the dud is never met");
         }
-        broker.until_nth(&["router enabled", DUD], round).await;
+        broker.until_nth(&["router on probation", DUD], round).await;
     }
     let failed = broker.count(&["router disabled", DUD]);
     println!("{kind}: {calls} calls, the dud met {failed} times, no failure seen");

@@ -85,7 +85,7 @@ async fn after_the_first_of_a_fallback_fails_the_very_next_request_goes_to_the_s
     assert_eq!(world.calls(), (6, 1));
     world.llms.answer("gpt4", 200);
     // Its own time, not the ten minutes of the others.
-    world.broker.until(&["router enabled", GPT4]).await;
+    world.broker.until(&["router on probation", GPT4]).await;
     assert_eq!(world.gateway.call().await.status, 200);
     assert_eq!(world.calls(), (7, 1), "and back");
 }

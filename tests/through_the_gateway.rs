@@ -29,7 +29,7 @@ async fn meet_the_dud(gateway: &Gateway) -> usize {
 /// The broker's own moments of the n-th time that the dud went out and came back.
 async fn time_out(broker: &Broker, n: usize) -> Duration {
     let out = broker.until_nth(&["router disabled", DUD], n).await;
-    let back = broker.until_nth(&["router enabled", DUD], n).await;
+    let back = broker.until_nth(&["router on probation", DUD], n).await;
     moment(&back) - moment(&out)
 }
 
@@ -110,7 +110,7 @@ async fn while_all_are_out_the_ingress_serves_by_its_own_endpoint() {
     }
     assert_eq!(llms.calls("gpt4"), before + 10);
     llms.answer("gpt35turbo", 200);
-    broker.until_nth(&["router enabled"], 3).await;
+    broker.until_nth(&["router on probation"], 3).await;
     assert_eq!(broker.count(&["all routers disabled"]), 1);
     assert!(broker.until(&["available again"]).await.contains("/azure/"));
     assert_eq!(broker.count(&["available again"]), 1);
@@ -207,7 +207,7 @@ async fn a_rate_limit_disables_even_the_only_router() {
     assert_eq!(gateway.call().await.status, 200, "the ingress's own endpoint");
     assert_eq!((llms.calls("gpt35turbo"), llms.calls("gpt4")), (1, 1));
     llms.answer("gpt35turbo", 200);
-    broker.until(&["router enabled", GPT35]).await;
+    broker.until(&["router on probation", GPT35]).await;
     assert_eq!(gateway.call().await.status, 200);
     assert_eq!(llms.calls("gpt35turbo"), 2);
 }

@@ -97,6 +97,10 @@ impl Screen {
     fn change(&self, change: &Change) -> io::Result<()> {
         let router = &change.router;
         let line = match &change.to {
+            Standing::OnProbation => self.paint(
+                GREEN,
+                &format!("        router {router} may prove itself: one call at a time until one succeeds"),
+            ),
             Standing::Enabled => self.paint(GREEN, &format!("        router {router} enabled again")),
             Standing::Disabled { until, cause } => {
                 let left_out = Duration::try_from(until.duration_since(change.at)).unwrap_or_default();

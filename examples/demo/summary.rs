@@ -180,8 +180,8 @@ impl Run {
         let mut periods: Vec<Period> = Vec::new();
         for change in self.changes.iter().filter(|change| change.router == router) {
             match (&change.to, periods.last_mut()) {
-                (Standing::Enabled, Some(last)) => last.back = last.back.or(Some(change.at)),
-                (Standing::Enabled, None) => {}
+                (Standing::Enabled | Standing::OnProbation, Some(last)) => last.back = last.back.or(Some(change.at)),
+                (Standing::Enabled | Standing::OnProbation, None) => {}
                 (Standing::Disabled { until, .. }, _) => {
                     periods.push(Period { from: change.at, until: *until, back: None });
                 }

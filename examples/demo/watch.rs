@@ -60,6 +60,8 @@ pub(crate) struct Change {
 pub(crate) enum Standing {
     /// May be chosen.
     Enabled,
+    /// One request at a time finds out whether it works again.
+    OnProbation,
     /// Left out until then, for this reason.
     Disabled { until: Timestamp, cause: String },
 }
@@ -100,6 +102,7 @@ impl Event {
         let (message, router) = (text(&line["message"])?, text(&line["router"]));
         let to = match (message.as_str(), moment(&line["until"])) {
             ("router enabled", _) => Standing::Enabled,
+            (message, _) if message.starts_with("router on probation") => Standing::OnProbation,
             ("router disabled", Some(until)) => {
                 Standing::Disabled { until, cause: text(&line["cause"]).unwrap_or_default() }
             }
