@@ -35,17 +35,20 @@ impl Class {
 /// What an upstream says about when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hint {
-    /// It said so itself (retry-after and its kin).
+    /// It said so itself (`retry-after` and its kin).
     After(Duration),
-    /// The time to full refill of the bucket that is empty: at most a minute is meant by it.
+    /// The time to full refill of a bucket that is empty.
     Refill(Duration),
+    /// Something stands there that is no time.
+    Unreadable,
 }
 
 impl Hint {
-    /// How long to wait.
-    pub const fn wait(self) -> Duration {
+    /// How long to wait, where that can be read.
+    pub const fn wait(self) -> Option<Duration> {
         match self {
-            Self::After(wait) | Self::Refill(wait) => wait,
+            Self::After(wait) | Self::Refill(wait) => Some(wait),
+            Self::Unreadable => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::ledger::{Key, Met, Waiting};
 use super::{Broker, Place, Router};
 use crate::event::{Change, Ignored, Notice};
 use crate::health::Effect;
-use crate::outcome::{Cause, Class, Evidence, Outcome, Report, Source};
+use crate::outcome::{Cause, Class, Evidence, Hint, Outcome, Report, Source};
 use crate::router::RouterId;
 use crate::time::Now;
 
@@ -37,6 +37,8 @@ pub struct Record {
     pub tokens: u64,
     /// Time that the upstream took, over all answers that said so.
     pub busy: Duration,
+    /// Answers whose word about when to come back could not be read.
+    pub unreadable_hints: u64,
     not_founds: u64,
     refusals: u32,
     refusals_told: bool,
@@ -278,6 +280,7 @@ impl Record {
             Class::Neutral => self.neutral += 1,
             Class::Failure | Class::Overloaded | Class::RateLimited => self.failures += 1,
         }
+        self.unreadable_hints += u64::from(outcome.hint == Some(Hint::Unreadable));
         self.not_founds += u64::from(outcome.status == 404);
         if outcome.class == Class::Success {
             self.last_success = Some(now);

@@ -48,7 +48,7 @@ impl RetryAfter {
     /// How long this answer asks to be left alone, if that is to be heeded: only who has no room may ask for it.
     pub(super) fn heed(&self, outcome: &Outcome) -> Option<Duration> {
         let entitled = self.honor && matches!(outcome.class, Class::RateLimited | Class::Overloaded);
-        outcome.hint.filter(|_| entitled).map(|hint| hint.wait().min(self.max))
+        outcome.hint.filter(|_| entitled)?.wait().map(|wait| wait.min(self.max))
     }
 }
 

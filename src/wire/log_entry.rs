@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::processor::headers_are_empty;
+use super::hint::Headers;
 use super::scan::{Broken, Cursor};
 use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
@@ -86,7 +86,10 @@ impl<'a> Parts<'a> {
                     self.has_status = true;
                 }
                 b"egress_status_code" => report.egress_status = value.raw()?.status(),
-                b"inbound_headers" => report.made_by_gateway = headers_are_empty(value)?,
+                b"inbound_headers" => {
+                    let headers = Headers::read(value)?;
+                    (report.made_by_gateway, report.hint) = (headers.are_none, headers.hint());
+                }
                 b"inbound_payload" => self.read_payload(value)?,
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
                 _ => {}

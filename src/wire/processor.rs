@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::hint::Headers;
 use super::reply::Flaw;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
@@ -127,7 +128,10 @@ impl<'a> Message<'a> {
             b"ingress_headers" => self.headers = self.headers.or(Some(value.raw()?)),
             b"broker_patch" => self.patch = Some(value.raw()?),
             b"inbound_status_code" => report.status = value.raw()?.status(),
-            b"inbound_headers" => report.made_by_gateway = headers_are_empty(value)?,
+            b"inbound_headers" => {
+                let headers = Headers::read(value)?;
+                (report.made_by_gateway, report.hint) = (headers.are_none, headers.hint());
+            }
             b"egress_headers" => report.transaction = session(value)?,
             b"egress_status_code" => {
                 self.is_response = true;
@@ -137,11 +141,6 @@ impl<'a> Message<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether it is an object without a single header.
-pub(super) fn headers_are_empty(headers: &mut Cursor<'_>) -> Result<bool, Broken> {
-    Ok(headers.is_object() && headers.fields(|_, _| Ok(()))? == 0)
 }
 
 /// The transaction id among the headers sent to the client: that of `Session-Id`, else, since a gateway can name the header
