@@ -20,6 +20,7 @@ mod openai_sdk;
 mod pools;
 mod reload;
 mod replicas;
+mod returning;
 mod rolling;
 mod settings;
 mod through_the_gateway;

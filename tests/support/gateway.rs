@@ -35,6 +35,11 @@ impl Llms {
         self.0.set(deployment, Behaviour { status, body: Some(body.into()), ..Behaviour::default() });
     }
 
+    /// What this deployment does with every call from now on.
+    pub(crate) fn behave(&self, deployment: &str, behaviour: Behaviour) {
+        self.0.set(deployment, behaviour);
+    }
+
     pub(crate) fn calls(&self, deployment: &str) -> u64 {
         self.0.calls(deployment)
     }
