@@ -125,15 +125,18 @@ impl Broker {
         broker
     }
 
-    /// Builds the pools anew, in one step; routers that were known keep what is known of them.
+    /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
     fn configure(&mut self, settings: &Settings) {
         self.settings = settings.clone();
         self.places.clear();
-        self.pools.clear();
+        let before = std::mem::take(&mut self.pools);
         let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
         let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
         for pool in &settings.pools {
-            let tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
+            let mut tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
+            if let Some(old) = before.iter().find(|old| *old.ingress() == pool.ingress) {
+                tree.go_on_from(old.tree());
+            }
             self.pools.push(Pool::new(pool.ingress.clone(), tree));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {

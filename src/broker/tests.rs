@@ -113,6 +113,103 @@ impl World {
     }
 }
 
+mod reloading {
+    use super::*;
+
+    /// A round robin over routers of these weights, and a nested one that may be named.
+    fn turns(weights: &[f64], nested: &[f64]) -> Settings {
+        let leaf = |(number, weight): (usize, &f64)| Target {
+            weight: *weight,
+            ..Target::plain(Kind::Router(path(&format!("/r/{number}/"))))
+        };
+        let branch = |targets| Target::plain(Kind::Branch { mode: Mode::RoundRobin, targets });
+        let mut targets: Vec<_> = weights.iter().enumerate().map(leaf).collect();
+        if !nested.is_empty() {
+            let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
+            targets.push(branch(nested.collect()));
+        }
+        let pools = vec![PoolSettings { ingress: path(INGRESS), root: branch(targets) }];
+        Settings { pools, ..Settings::default() }
+    }
+
+    fn world(settings: &Settings) -> World {
+        World { broker: Broker::new(settings.clone()), ..World::new(0) }
+    }
+
+    fn take(world: &mut World, times: usize) -> Vec<String> {
+        (0..times).filter_map(|_| world.choose(START)).collect()
+    }
+
+    fn reload(world: &mut World, settings: &Settings) {
+        world.broker.apply(Event::Configured(settings), START);
+    }
+
+    #[test]
+    fn the_same_settings_again_move_nobodys_turn() {
+        for settings in [turns(&[1.0; 3], &[]), turns(&[5.0, 1.0, 1.0], &[]), turns(&[0.3, 0.1], &[2.0, 1.0, 1.0])] {
+            let whole = take(&mut world(&settings), 40);
+            let mut world = world(&settings);
+            let mut chosen = Vec::new();
+            while chosen.len() < 40 {
+                chosen.extend(take(&mut world, 1));
+                reload(&mut world, &settings);
+            }
+            assert_eq!(chosen, whole);
+        }
+    }
+
+    #[test]
+    fn a_reload_goes_on_although_a_router_is_out() {
+        let settings = turns(&[1.0; 4], &[]);
+        let mut plain = world(&settings);
+        plain.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let whole = take(&mut plain, 12);
+        let mut world = world(&settings);
+        world.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let mut chosen = Vec::new();
+        while chosen.len() < 12 {
+            chosen.extend(take(&mut world, 1));
+            reload(&mut world, &settings);
+        }
+        assert_eq!(chosen, whole);
+    }
+
+    #[test]
+    fn an_added_or_removed_router_begins_nothing_anew() {
+        let mut added = world(&turns(&[1.0; 3], &[]));
+        assert_eq!(take(&mut added, 2), ["/r/0/", "/r/1/"]);
+        reload(&mut added, &turns(&[1.0; 4], &[]));
+        assert_eq!(take(&mut added, 1), ["/r/2/"], "it was next, and still is");
+        let mut removed = world(&turns(&[1.0; 3], &[]));
+        take(&mut removed, 1);
+        reload(&mut removed, &turns(&[1.0; 2], &[]));
+        assert_eq!(take(&mut removed, 2), ["/r/1/", "/r/0/"]);
+    }
+
+    #[test]
+    fn a_nested_round_robin_goes_on_when_something_else_changes_or_joins_it() {
+        for after in [turns(&[2.0], &[1.0; 3]), turns(&[1.0], &[1.0; 4]), turns(&[1.0, 1.0], &[1.0; 3])] {
+            let mut world = world(&turns(&[1.0], &[1.0; 3]));
+            assert_eq!(take(&mut world, 4), ["/r/0/", "/r/50/", "/r/0/", "/r/51/"]);
+            reload(&mut world, &after);
+            let next = take(&mut world, 4).into_iter().find(|router| router.starts_with("/r/5"));
+            assert_eq!(next.as_deref(), Some("/r/52/"), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn another_ingress_begins_at_the_beginning() {
+        let settings = turns(&[1.0; 3], &[]);
+        let mut world = world(&settings);
+        take(&mut world, 1);
+        let mut other = settings.clone();
+        other.pools[0].ingress = path("/other/");
+        reload(&mut world, &other);
+        reload(&mut world, &settings);
+        assert_eq!(take(&mut world, 1), ["/r/0/"]);
+    }
+}
+
 mod deciding {
     use super::*;
 
