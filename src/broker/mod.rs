@@ -10,6 +10,7 @@ pub mod invariants;
 mod learn;
 mod ledger;
 mod pool;
+mod tell;
 
 use std::collections::BTreeMap;
 
@@ -242,28 +243,6 @@ impl Broker {
             Decision::Pass(_) => return None,
         };
         self.pool(pool).map(|pool| pool.tree().needs())
-    }
-
-    /// A decision in words: which router and why, and who was passed over. Slow; for those who look.
-    pub fn tell(&self, decision: &Decision) -> String {
-        let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
-        match decision {
-            Decision::Pass(Pass::NotOurs) => "not an ingress of ours".to_owned(),
-            Decision::Pass(Pass::AllDisabled(pool)) => format!("{}: nothing may serve", ingress(*pool)),
-            Decision::Pass(Pass::NothingForIt(pool)) => format!("{}: nothing for this request", ingress(*pool)),
-            Decision::Route(route) => {
-                let Some((pool, router)) = self.pool(route.pool).zip(self.path(route.router())) else {
-                    return String::new();
-                };
-                let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
-                let why = pool.tree().why(&route.chosen.why);
-                let passed = pool
-                    .tree()
-                    .closed()
-                    .filter_map(|(router, why)| Some(format!("; not {} ({why})", self.path(router)?)));
-                format!("{} -> {router}{p}: {why}{}", pool.ingress(), passed.collect::<String>())
-            }
-        }
     }
 
     /// The path of a router.

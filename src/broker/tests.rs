@@ -255,6 +255,25 @@ mod deciding {
     }
 
     #[test]
+    fn a_decision_in_words_says_who_was_passed_over_until_when_and_why() {
+        let leaf = |number: usize| Target::plain(Kind::Router(path(&router(number))));
+        let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
+        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+        let pools = vec![PoolSettings { ingress: path(INGRESS), root }];
+        let broker = Broker::new(Settings { pools, ..settings(0) });
+        let mut world = World { broker, ..World::new(0) };
+        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        let decision = world.decide(START);
+        let told = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
+            2027-01-15T08:10:00Z, answered 500); not /azure/r2/ (weight 0); not /azure/r3/ (drained)";
+        assert_eq!(world.broker.tell(&decision), told);
+        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
+        let decision = world.decide(START);
+        let told = world.broker.tell(&decision);
+        assert!(told.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{told}");
+    }
+
+    #[test]
     fn all_disabled_is_told_when_it_begins_and_when_it_ends() {
         let mut world = World::new(2);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
