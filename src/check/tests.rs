@@ -10,6 +10,7 @@ use crate::config::file;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 use crate::wire::gl_config;
+use crate::wire::stamp::Mode;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");
@@ -52,7 +53,7 @@ fn pool(strategy: &str, first: &str) -> Settings {
 }
 
 fn plan(settings: &Settings) -> Plan<'_> {
-    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger" }
+    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger", mode: Mode::Balance }
 }
 
 fn found(settings: &Settings, text: &str, strict: bool) -> Vec<Finding> {
@@ -214,6 +215,41 @@ fn what_a_file_asks_for_must_be_told() {
     assert_eq!(short(&one_row), [(Warning, "payload-size"), (Warning, "outcome-missing")]);
     let one_row = short(&found(&pool(PLAIN, OVERRIDE), ONE_ROW, false));
     assert_eq!(one_row, [(Error, "input-field"), (Error, "output-field"), (Warning, "outcome-missing")]);
+}
+
+/// The row that applies, cut out of the shipped file.
+fn without_apply() -> String {
+    let (before, rest) = SHIPPED.split_once("      ],\n      [\n").unwrap();
+    let (_, after) = rest.split_once("\n      ]\n    ]\n  },\n  \"response\"").unwrap();
+    format!("{before}      ]\n    ]\n  }},\n  \"response\"{after}")
+}
+
+#[test]
+fn observing_takes_the_annotator_and_nothing_else() {
+    let observing = |settings: &Settings, text: &str| {
+        let plan = Plan { mode: Mode::Observe, ..plan(settings) };
+        short(&check(plan, &read(text), true))
+    };
+    let pool_that_overrides = pool(PLAIN, OVERRIDE);
+    let settings = default_pool();
+    let alone = without_apply();
+    assert_eq!(short(&found(&settings, &alone, true)), [(Error, "apply-missing")], "to balance takes more");
+    let table: &[Case] = &[
+        (&[], &[]),
+        (&[("\"output_fields_write\": [\"broker\"]", "\"output_fields_write\": []")], &[(Error, "output-field")]),
+        (&[("\"async\": false", "\"async\": true")], &[(Error, "chain-missing")]),
+        (&[("\"required\": false", "\"required\": true")], &[(Error, "required")]),
+        (&[("\"modifier\": false", "\"modifier\": true")], &[(Warning, "observe-unseen")]),
+        (&[("[\"gl_path\"]", "[\"ingress_subpath\"]")], &[(Error, "input-field")]),
+    ];
+    for (edits, expected) in table {
+        assert_eq!(observing(&settings, &edited(&alone, edits)), *expected, "{edits:?}");
+    }
+    assert_eq!(observing(&settings, SHIPPED), [], "a row that will apply one day does no harm");
+    assert_eq!(observing(&settings, ONE_ROW), [(Warning, "observe-unseen"), (Warning, "outcome-missing")]);
+    assert_eq!(observing(&pool_that_overrides, SHIPPED), [], "nothing is overridden");
+    assert_eq!(observing(&pool_that_overrides, ONE_ROW), [(Warning, "observe-unseen"), (Warning, "outcome-missing")]);
+    assert_eq!(observing(&pool(STICKY, ""), &alone), [(Error, "input-field")], "what would be chosen hangs on it");
 }
 
 #[test]
