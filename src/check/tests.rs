@@ -218,10 +218,10 @@ fn what_a_file_asks_for_must_be_told() {
     assert_eq!(one_row, [(Error, "input-field"), (Error, "output-field"), (Warning, "outcome-missing")]);
 }
 
-/// What is planted in the shipped file.
-type Plant = fn(&mut Value);
+/// What it is, how it is planted in the shipped file, findings.
+type Planted = (&'static str, fn(&mut Value), &'static [(Severity, &'static str)]);
 
-const PLANTED: &[(&str, Plant, &[(Severity, &str)])] = &[
+const PLANTED: &[Planted] = &[
     (
         "the row that applies comes first",
         |file| file["request"]["processors"].as_array_mut().unwrap().swap(0, 1),
