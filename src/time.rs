@@ -4,6 +4,7 @@
 //! into its own messages; it is compared only with another `GatewayTime`, so the two machines' clocks need not agree.
 //! Both count nanoseconds since the Unix epoch: a number can be replayed and sent to a peer, a `std::time::Instant` cannot.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A moment on this replica's clock, in nanoseconds since the Unix epoch.
@@ -45,6 +46,18 @@ impl Now {
     }
 }
 
+/// As people read it: UTC, to the millisecond.
+impl fmt::Display for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = Duration::from_nanos(self.0).as_millis();
+        let moment = i64::try_from(whole).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+        match moment {
+            Some(moment) => moment.fmt(f),
+            None => f.write_str("far ahead"),
+        }
+    }
+}
+
 /// A moment on a gateway's clock, in nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GatewayTime(u64);
@@ -58,5 +71,17 @@ impl GatewayTime {
     /// Nanoseconds since the Unix epoch.
     pub const fn as_nanos(self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_as_people_read_it() {
+        assert_eq!(Now::from_nanos(1_800_000_000_123_999_999).to_string(), "2027-01-15T08:00:00.123Z");
+        assert_eq!(Now::from_nanos(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Now::MAX.to_string(), "2554-07-21T23:34:33.709Z");
     }
 }

@@ -10,6 +10,7 @@ pub mod invariants;
 mod learn;
 mod ledger;
 mod pool;
+mod tell;
 
 use std::collections::BTreeMap;
 
@@ -125,16 +126,22 @@ impl Broker {
         broker
     }
 
-    /// Builds the pools anew, in one step; routers that were known keep what is known of them.
+    /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
     fn configure(&mut self, settings: &Settings) {
         self.settings = settings.clone();
         self.places.clear();
-        self.pools.clear();
+        let before = std::mem::take(&mut self.pools);
+        let before: FnvHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
         let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
         let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
         for pool in &settings.pools {
-            let tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
-            self.pools.push(Pool::new(pool.ingress.clone(), tree));
+            let mut tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
+            let old = before.get(&pool.ingress);
+            if let Some(old) = old {
+                tree.go_on_from(old.tree());
+            }
+            let served = old.is_none_or(|old| old.serves());
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, served));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
@@ -253,28 +260,6 @@ impl Broker {
             Decision::Pass(_) => return None,
         };
         self.pool(pool).map(|pool| pool.tree().needs())
-    }
-
-    /// A decision in words: which router and why, and who was passed over. Slow; for those who look.
-    pub fn tell(&self, decision: &Decision) -> String {
-        let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
-        match decision {
-            Decision::Pass(Pass::NotOurs) => "not an ingress of ours".to_owned(),
-            Decision::Pass(Pass::AllDisabled(pool)) => format!("{}: nothing may serve", ingress(*pool)),
-            Decision::Pass(Pass::NothingForIt(pool)) => format!("{}: nothing for this request", ingress(*pool)),
-            Decision::Route(route) => {
-                let Some((pool, router)) = self.pool(route.pool).zip(self.path(route.router())) else {
-                    return String::new();
-                };
-                let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
-                let why = pool.tree().why(&route.chosen.why);
-                let passed = pool
-                    .tree()
-                    .closed()
-                    .filter_map(|(router, why)| Some(format!("; not {} ({why})", self.path(router)?)));
-                format!("{} -> {router}{p}: {why}{}", pool.ingress(), passed.collect::<String>())
-            }
-        }
     }
 
     /// The path of a router.

@@ -11,11 +11,14 @@ pub struct Pool {
     tree: Tree,
     /// The same tree with those that may serve only if nothing else can; absent where there are none.
     last_resort: Option<Tree>,
+    /// Whether anything could serve when that was last told.
+    served: bool,
 }
 
 impl Pool {
-    pub(super) const fn new(ingress: RouterPath, tree: Tree) -> Self {
-        Self { ingress, tree, last_resort: None }
+    /// `served`: what was last told of this ingress; a new one is expected to serve.
+    pub(super) const fn new(ingress: RouterPath, tree: Tree, served: bool) -> Self {
+        Self { ingress, tree, last_resort: None, served }
     }
 
     /// The router that clients call.
@@ -46,17 +49,18 @@ impl Pool {
     /// Renews who may serve, and who besides if nothing else can; a change if the pool became empty or is no longer so.
     pub(super) fn refresh(
         &mut self,
-        serves: impl Fn(RouterId) -> bool,
+        may_serve: impl Fn(RouterId) -> bool,
         besides: impl Fn(RouterId) -> bool,
     ) -> Option<Change> {
-        let served = self.serves();
-        self.tree.refresh(&serves);
+        self.tree.refresh(&may_serve);
         self.last_resort = self.tree.routers().any(&besides).then(|| {
             let mut tree = self.tree.clone();
-            tree.refresh(|id| serves(id) || besides(id));
+            tree.refresh(|id| may_serve(id) || besides(id));
             tree
         });
-        match (served, self.serves()) {
+        let serves = self.serves();
+        let served = std::mem::replace(&mut self.served, serves);
+        match (served, serves) {
             (true, false) => Some(Change::AllDisabled(self.ingress.clone())),
             (false, true) => Some(Change::SomeEnabled(self.ingress.clone())),
             _ => None,

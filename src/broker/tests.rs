@@ -120,6 +120,103 @@ impl World {
     }
 }
 
+mod reloading {
+    use super::*;
+
+    /// A round robin over routers of these weights, and a nested one that may be named.
+    fn turns(weights: &[f64], nested: &[f64]) -> Settings {
+        let leaf = |(number, weight): (usize, &f64)| Target {
+            weight: *weight,
+            ..Target::plain(Kind::Router(path(&format!("/r/{number}/"))))
+        };
+        let branch = |targets| Target::plain(Kind::Branch { mode: Mode::RoundRobin, targets });
+        let mut targets: Vec<_> = weights.iter().enumerate().map(leaf).collect();
+        if !nested.is_empty() {
+            let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
+            targets.push(branch(nested.collect()));
+        }
+        let pools = vec![PoolSettings { ingress: path(INGRESS), root: branch(targets) }];
+        Settings { pools, ..Settings::default() }
+    }
+
+    fn world(settings: &Settings) -> World {
+        World { broker: Broker::new(settings.clone()), ..World::new(0) }
+    }
+
+    fn take(world: &mut World, times: usize) -> Vec<String> {
+        (0..times).filter_map(|_| world.choose(START)).collect()
+    }
+
+    fn reload(world: &mut World, settings: &Settings) {
+        world.broker.apply(Event::Configured(settings), START);
+    }
+
+    #[test]
+    fn the_same_settings_again_move_nobodys_turn() {
+        for settings in [turns(&[1.0; 3], &[]), turns(&[5.0, 1.0, 1.0], &[]), turns(&[0.3, 0.1], &[2.0, 1.0, 1.0])] {
+            let whole = take(&mut world(&settings), 40);
+            let mut world = world(&settings);
+            let mut chosen = Vec::new();
+            while chosen.len() < 40 {
+                chosen.extend(take(&mut world, 1));
+                reload(&mut world, &settings);
+            }
+            assert_eq!(chosen, whole);
+        }
+    }
+
+    #[test]
+    fn a_reload_goes_on_although_a_router_is_out() {
+        let settings = turns(&[1.0; 4], &[]);
+        let mut plain = world(&settings);
+        plain.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let whole = take(&mut plain, 12);
+        let mut world = world(&settings);
+        world.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let mut chosen = Vec::new();
+        while chosen.len() < 12 {
+            chosen.extend(take(&mut world, 1));
+            reload(&mut world, &settings);
+        }
+        assert_eq!(chosen, whole);
+    }
+
+    #[test]
+    fn an_added_or_removed_router_begins_nothing_anew() {
+        let mut added = world(&turns(&[1.0; 3], &[]));
+        assert_eq!(take(&mut added, 2), ["/r/0/", "/r/1/"]);
+        reload(&mut added, &turns(&[1.0; 4], &[]));
+        assert_eq!(take(&mut added, 1), ["/r/2/"], "it was next, and still is");
+        let mut removed = world(&turns(&[1.0; 3], &[]));
+        take(&mut removed, 1);
+        reload(&mut removed, &turns(&[1.0; 2], &[]));
+        assert_eq!(take(&mut removed, 2), ["/r/1/", "/r/0/"]);
+    }
+
+    #[test]
+    fn a_nested_round_robin_goes_on_when_something_else_changes_or_joins_it() {
+        for after in [turns(&[2.0], &[1.0; 3]), turns(&[1.0], &[1.0; 4]), turns(&[1.0, 1.0], &[1.0; 3])] {
+            let mut world = world(&turns(&[1.0], &[1.0; 3]));
+            assert_eq!(take(&mut world, 4), ["/r/0/", "/r/50/", "/r/0/", "/r/51/"]);
+            reload(&mut world, &after);
+            let next = take(&mut world, 4).into_iter().find(|router| router.starts_with("/r/5"));
+            assert_eq!(next.as_deref(), Some("/r/52/"), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn another_ingress_begins_at_the_beginning() {
+        let settings = turns(&[1.0; 3], &[]);
+        let mut world = world(&settings);
+        take(&mut world, 1);
+        let mut other = settings.clone();
+        other.pools[0].ingress = path("/other/");
+        reload(&mut world, &other);
+        reload(&mut world, &settings);
+        assert_eq!(take(&mut world, 1), ["/r/0/"]);
+    }
+}
+
 mod deciding {
     use super::*;
 
@@ -162,6 +259,25 @@ mod deciding {
             let sigma = (stated * (1.0 - stated) / 30_000.0).sqrt();
             assert!((stated - seen).abs() <= 4.0 * sigma, "stated {stated}, seen {seen}");
         }
+    }
+
+    #[test]
+    fn a_decision_in_words_says_who_was_passed_over_until_when_and_why() {
+        let leaf = |number: usize| Target::plain(Kind::Router(path(&router(number))));
+        let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
+        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+        let pools = vec![PoolSettings { ingress: path(INGRESS), root }];
+        let broker = Broker::new(Settings { pools, ..settings(0) });
+        let mut world = World { broker, ..World::new(0) };
+        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        let decision = world.decide(START);
+        let told = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
+            2027-01-15T08:10:00Z, answered 500); not /azure/r2/ (weight 0); not /azure/r3/ (drained)";
+        assert_eq!(world.broker.tell(&decision), told);
+        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
+        let decision = world.decide(START);
+        let told = world.broker.tell(&decision);
+        assert!(told.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{told}");
     }
 
     #[test]
@@ -510,6 +626,17 @@ mod stragglers {
         world.learn(&log("/azure/r0/", 500, "A_1_1_7", 4_000, 4_100), at(4_001));
         assert_eq!(world.out(), ["/azure/r0/"], "did not");
     }
+}
+
+#[test]
+fn a_reload_tells_of_a_pool_only_what_has_changed() {
+    let mut world = World::new(1);
+    world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
+    let told = |world: &mut World, routers| world.broker.apply(Event::Configured(&settings(routers)), START).changes;
+    assert!(matches!(world.told.last(), Some(Change::AllDisabled(_))));
+    assert_eq!(told(&mut world, 1), [], "said before");
+    assert_eq!(told(&mut world, 2), [Change::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
+    assert_eq!(told(&mut world, 1), [Change::AllDisabled(path(INGRESS))]);
 }
 
 mod proving {

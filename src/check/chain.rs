@@ -1,10 +1,11 @@
 //! Whether an answer of the broker reaches the router choice: the processors of the request (GATEWAY.md 1.3 to 1.5).
 //!
 //! Either one modifier that writes `gl_path` itself, or an annotator that writes the stamp and, in a later row, a modifier
-//! that applies it.
+//! that applies it. In observe mode nothing is applied, so the annotator alone is what it takes.
 
 use super::{Check, Finding, either, not};
 use crate::wire::gl_config::{Processor, Rows};
+use crate::wire::stamp::Mode;
 
 /// Below so many milliseconds a pause of the machine costs an answer.
 const SHORTEST: i64 = 5;
@@ -36,7 +37,8 @@ impl<'a> Check<'a> {
     pub(super) fn chain(&mut self) {
         let subject = self.plan.subject;
         let config = self.config;
-        let Some(sync) = self.somebody("chain-missing", subject, "no call is balanced") else { return };
+        let effect = if self.observes() { "nothing shows what would be chosen" } else { "no call is balanced" };
+        let Some(sync) = self.somebody("chain-missing", subject, effect) else { return };
         let Some(&(row, first)) = sync.first() else { return };
         for (_, twice) in sync.iter().skip(1) {
             let reason = format!("a second sync processor on {subject}: every request would be decided twice");
@@ -45,6 +47,10 @@ impl<'a> Check<'a> {
         self.member(first);
         self.inputs(first);
         match first.modifier {
+            Some(true) if self.observes() => self.unseen(first),
+            Some(false) if self.observes() => {
+                self.output(first, "broker", "the stamp is thrown away, and nothing shows what would be chosen");
+            }
             Some(true) => self.one_row(first),
             Some(false) => self.two_rows(row, first),
             None => {
@@ -86,6 +92,17 @@ impl<'a> Check<'a> {
         let unsure = one.is_async.is_none().then_some(None);
         let finding = Finding::error("chain-unsure", &one.place, "is async", "write \"async\": false");
         self.find(unsure.and_then(|wrong| finding.when(wrong)));
+    }
+
+    fn observes(&self) -> bool {
+        self.plan.mode == Mode::Observe
+    }
+
+    /// The one-row configuration in observe mode: it does no harm, and is of little use.
+    fn unseen(&mut self, one: &Processor) {
+        let reason = "is a modifier, which never adds a field: in observe mode nothing shows what would be chosen";
+        let mend = "write \"modifier\": false and name \"broker\" in its output_fields_write";
+        self.find([Finding::warning("observe-unseen", &one.place, reason, mend)]);
     }
 
     fn one_row(&mut self, one: &Processor) {
@@ -142,7 +159,7 @@ impl<'a> Check<'a> {
         if let Some(field) = self.needs.param() {
             self.body(one, &format!("a strategy asks for {field} and finds nothing"));
         }
-        if self.needs.patches() && one.modifier == Some(true) {
+        if self.needs.patches() && one.modifier == Some(true) && !self.observes() {
             self.body(one, "override_params and model_map have nothing to change");
         }
         if let Some(field) = self.needs.header() {

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::broker::Settings;
 use crate::wire::gl_config::{Fault, GlConfig};
+use crate::wire::stamp::Mode;
 use needs::Needs;
 
 pub use draw::draw;
@@ -59,6 +60,8 @@ pub struct Plan<'a> {
     pub subject: &'a str,
     /// The subject of the gateway's log.
     pub logger_subject: &'a str,
+    /// Whether its answers change anything.
+    pub mode: Mode,
 }
 
 impl Finding {

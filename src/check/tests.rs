@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::broker::{RouterSettings, Settings};
@@ -10,6 +11,7 @@ use crate::config::file;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 use crate::wire::gl_config;
+use crate::wire::stamp::Mode;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");
@@ -52,7 +54,7 @@ fn pool(strategy: &str, first: &str) -> Settings {
 }
 
 fn plan(settings: &Settings) -> Plan<'_> {
-    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger" }
+    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger", mode: Mode::Balance }
 }
 
 fn found(settings: &Settings, text: &str, strict: bool) -> Vec<Finding> {
@@ -216,6 +218,143 @@ fn what_a_file_asks_for_must_be_told() {
     assert_eq!(one_row, [(Error, "input-field"), (Error, "output-field"), (Warning, "outcome-missing")]);
 }
 
+/// What it is, how it is planted in the shipped file, findings.
+type Planted = (&'static str, fn(&mut Value), &'static [(Severity, &'static str)]);
+
+const PLANTED: &[Planted] = &[
+    (
+        "the row that applies comes first",
+        |file| file["request"]["processors"].as_array_mut().unwrap().swap(0, 1),
+        &[(Error, "apply-row")],
+    ),
+    ("it is async", |file| file["request"]["processors"][1][0]["async"] = true.into(), &[(Error, "apply-missing")]),
+    ("it is required", |file| file["request"]["processors"][1][0]["required"] = true.into(), &[(Error, "required")]),
+    ("it is hasty", |file| file["request"]["processors"][1][0]["timeout"] = 4.into(), &[(Warning, "timeout-short")]),
+    (
+        "it is told no stamp",
+        |file| file["request"]["processors"][1][0]["input_fields_exclude"] = json!(["broker"]),
+        &[(Error, "input-field")],
+    ),
+    (
+        "somebody else decides too",
+        |file| {
+            let mut other = file["request"]["processors"][0][0].clone();
+            other["name"] = "other".into();
+            file["request"]["processors"].as_array_mut().unwrap().push(json!([other]));
+        },
+        &[(Warning, "chain-twice")],
+    ),
+    (
+        "the outcome is async",
+        |file| file["response"]["processors"][0][0]["async"] = true.into(),
+        &[(Warning, "outcome-missing")],
+    ),
+    (
+        "the outcome is required",
+        |file| file["response"]["processors"][0][0]["required"] = true.into(),
+        &[(Warning, "required")],
+    ),
+    (
+        "the outcome is hasty",
+        |file| file["response"]["processors"][0][0]["timeout"] = 4.into(),
+        &[(Warning, "timeout-short")],
+    ),
+    (
+        "the outcome is told a payload",
+        |file| {
+            let told = file["response"]["processors"][0][0]["input_fields_include"].as_array_mut().unwrap();
+            told.push("inbound_payload".into());
+        },
+        &[(Warning, "payload-unneeded")],
+    ),
+    (
+        "an outcome that looks like a request",
+        |file| {
+            let one = &mut file["response"]["processors"][0][0];
+            one["service_bus_topic"] = "coburn.gl.broker".into();
+            one["input_fields_include"] = json!(["gl_path"]);
+        },
+        &[(Error, "response-unmarked"), (Warning, "outcome-missing")],
+    ),
+    (
+        "the log hides whose call it was",
+        |file| file["logger"]["response"]["fields_exclude"] = json!(["gl_path"]),
+        &[(Error, "log-response")],
+    ),
+    (
+        "a path stands twice",
+        |file| {
+            let again = file["routers"][1].clone();
+            file["routers"].as_array_mut().unwrap().push(again);
+        },
+        &[(Error, "file-refused")],
+    ),
+];
+
+#[test]
+fn each_fault_that_is_planted_by_hand_finds_its_finding() {
+    for (what, plant, expected) in PLANTED {
+        let mut file: Value = serde_json::from_str(SHIPPED).unwrap();
+        plant(&mut file);
+        let findings = found(&default_pool(), &file.to_string(), false);
+        assert_eq!(short(&findings), *expected, "{what}: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_flag_that_nobody_can_know_here_is_not_guessed() {
+    for flag in ["\"modifier\": ", "\"async\": "] {
+        let text = edited(SHIPPED, &[(&format!("{flag}false"), &format!("{flag}\"${{FLAG}}\""))]);
+        let findings = short(&found(&default_pool(), &text, false));
+        assert!(findings.contains(&(CannotSay, "chain-unsure")), "{flag}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_router_below_echo_is_not_echoed() {
+    let text = edited(SHIPPED, &[("\"path\": \"/azure/dud/\"", "\"path\": \"/echo/dud/\"")]);
+    let settings = pools(
+        r#"{"pools": [{"ingress": "/azure/", "targets": [
+        {"router": "/azure/gpt4/"}, {"router": "/azure/gpt35turbo/"}, {"router": "/echo/dud/"}]}]}"#,
+    );
+    assert_eq!(short(&found(&settings, &text, false)), [(Warning, "router-echo")]);
+}
+
+/// The row that applies, cut out of the shipped file.
+fn without_apply() -> String {
+    let (before, rest) = SHIPPED.split_once("      ],\n      [\n").unwrap();
+    let (_, after) = rest.split_once("\n      ]\n    ]\n  },\n  \"response\"").unwrap();
+    format!("{before}      ]\n    ]\n  }},\n  \"response\"{after}")
+}
+
+#[test]
+fn observing_takes_the_annotator_and_nothing_else() {
+    let observing = |settings: &Settings, text: &str| {
+        let plan = Plan { mode: Mode::Observe, ..plan(settings) };
+        short(&check(plan, &read(text), true))
+    };
+    let pool_that_overrides = pool(PLAIN, OVERRIDE);
+    let settings = default_pool();
+    let alone = without_apply();
+    assert_eq!(short(&found(&settings, &alone, true)), [(Error, "apply-missing")], "to balance takes more");
+    let table: &[Case] = &[
+        (&[], &[]),
+        (&[("\"output_fields_write\": [\"broker\"]", "\"output_fields_write\": []")], &[(Error, "output-field")]),
+        (&[("\"async\": false", "\"async\": true")], &[(Error, "chain-missing")]),
+        (&[("\"required\": false", "\"required\": true")], &[(Error, "required")]),
+        (&[("\"modifier\": false", "\"modifier\": true")], &[(Warning, "observe-unseen")]),
+        (&[("[\"gl_path\"]", "[\"ingress_subpath\"]")], &[(Error, "input-field")]),
+    ];
+    for (edits, expected) in table {
+        assert_eq!(observing(&settings, &edited(&alone, edits)), *expected, "{edits:?}");
+    }
+    assert_eq!(observing(&settings, SHIPPED), [], "a row that will apply one day does no harm");
+    assert_eq!(observing(&settings, ONE_ROW), [(Warning, "observe-unseen"), (Warning, "outcome-missing")]);
+    assert_eq!(observing(&pool_that_overrides, SHIPPED), [], "nothing is overridden");
+    assert_eq!(observing(&pool_that_overrides, ONE_ROW), [(Warning, "observe-unseen"), (Warning, "outcome-missing")]);
+    assert_eq!(observing(&pool(STICKY, ""), &alone), [(Error, "input-field")], "what would be chosen hangs on it");
+}
+
 #[test]
 fn a_401_must_be_heard_of_where_it_counts() {
     let mut settings = default_pool();
@@ -288,7 +427,7 @@ fn nothing_that_is_written_shows_a_value() {
 fn programs_can_read_the_report() {
     let settings = default_pool();
     let findings = found(&settings, &edited(SHIPPED, &[("\"BROKER01\"", "\"b\"")]), false);
-    let report: serde_json::Value = serde_json::from_str(&report::json(&findings, &settings)).unwrap();
+    let report: Value = serde_json::from_str(&report::json(&findings, &settings)).unwrap();
     assert_eq!((&report["ok"], &report["errors"], &report["warnings"]), (&false.into(), &1.into(), &0.into()));
     assert_eq!(report["findings"][0]["severity"], "error");
     assert_eq!(report["findings"][0]["rule"], "file-refused");

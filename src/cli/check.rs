@@ -67,7 +67,8 @@ impl GlFile {
 pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)> {
     let gl_config = args.file.read()?;
     let settings = &config.broker;
-    let plan = Plan { settings, subject: &config.nats.subject, logger_subject: &config.nats.logger_subject };
+    let nats = &config.nats;
+    let plan = Plan { settings, subject: &nats.subject, logger_subject: &nats.logger_subject, mode: config.mode };
     let findings = check::check(plan, &gl_config, args.strict);
     let report = match args.format {
         Format::Text => report::text(&findings, settings),

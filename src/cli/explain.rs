@@ -105,7 +105,7 @@ fn tell(
         let Some(router) = broker.path(candidate.router).filter(|router| !tried.contains(router)) else { continue };
         let place = if tried.is_empty() { pool.ingress().as_str() } else { "  then" };
         let p = candidate.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
-        writeln!(text, "{place} -> {router}{p}: {}", pool.tree().why(&candidate.why))?;
+        writeln!(text, "{place} -> {router}{p}: {:#}", pool.tree().why(&candidate.why))?;
         if let Some(patch) = pool.tree().patch(candidate.leaf).filter(|patch| !patch.is_empty()) {
             let fields: Vec<_> = patch.merge.keys().map(String::as_str).collect();
             let model = if patch.model_map.is_empty() { "" } else { " and may rename model" };
@@ -113,10 +113,8 @@ fn tell(
         }
         tried.push(router);
     }
-    for (router, why) in pool.tree().closed() {
-        if let Some(router) = broker.path(router).filter(|router| !tried.contains(router)) {
-            writeln!(text, "passed over: {router}: {why}")?;
-        }
+    for (router, why) in broker.passed_over(pool).filter(|(router, _)| !tried.contains(router)) {
+        writeln!(text, "passed over: {router}: {why}")?;
     }
     Ok(())
 }

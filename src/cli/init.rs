@@ -102,6 +102,7 @@ mod tests {
     use crate::check::{Plan, check, report};
     use crate::config::file;
     use crate::wire::gl_config;
+    use crate::wire::stamp::Mode;
 
     const SHIPPED: &str = include_str!("../../gl_config.json");
 
@@ -114,7 +115,12 @@ mod tests {
         let text = start_from(SHIPPED).unwrap();
         let settings = file::read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()).unwrap();
         let config = gl_config::read("gl_config.json", SHIPPED, |_| Some("http://h".to_owned()));
-        let plan = Plan { settings: &settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger" };
+        let plan = Plan {
+            settings: &settings,
+            subject: "coburn.gl.broker",
+            logger_subject: "coburn.gl.logger",
+            mode: Mode::Balance,
+        };
         let findings = check(plan, &config, true);
         assert!(report::is_ok(&findings), "{}", report::text(&findings, &settings));
         let pool = &settings.pools[0];

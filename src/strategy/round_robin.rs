@@ -29,6 +29,8 @@ pub(super) fn settle(open: &mut [Open], before: f64) {
     }
     let scale = total / before;
     let sum: f64 = open.iter().map(|open| open.turn * scale).sum();
+    // What is only rounding stays: else it would decide between those who are level, and nobody changed anything.
+    let sum = if sum.abs() > total * 1e-9 { sum } else { 0.0 };
     for open in open {
         open.turn = open.turn * scale - sum * open.weight / total;
     }

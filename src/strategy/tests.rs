@@ -271,6 +271,8 @@ mod conditional {
         assert!(order(&by_model(None), &model("z"), &mut dice()).is_empty());
         let first = Order::new(&tree, &model("b"), &mut dice()).next().unwrap();
         assert_eq!(tree.why(&first.why).to_string(), "condition 2 on params.model");
+        let in_full = format!("{:#}", tree.why(&first.why));
+        assert_eq!(in_full, "condition 2 on params.model (false: condition 1 on params.model)");
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! The log lines that tell of changes, in the users' words: disabled and enabled.
 
-use std::time::Duration;
-
 use crate::event::{Change, Notice, Standing, Transition};
-use crate::time::Now;
 
 /// Logs a change.
 pub fn tell(change: &Change) {
@@ -12,7 +9,7 @@ pub fn tell(change: &Change) {
         // Calls that reach a disabled router past us (directly, say) can do this many times a second, and so can delays of
         // a few milliseconds.
         Change::Extended(Transition { router, standing: Standing::Cooling { until, .. }, .. }) => {
-            tracing::debug!(%router, until = %clock(*until), "router disabled for longer");
+            tracing::debug!(%router, until = %until, "router disabled for longer");
         }
         Change::Extended(_) => {}
         Change::AllDisabled(ingress) => tracing::error!(
@@ -33,7 +30,7 @@ fn standing(transition: &Transition) {
         }
         Standing::Cooling { until, cause } => {
             let cause = cause.to_string(); // a text, so that its spaces stand between quotes
-            tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %clock(*until), "router disabled");
+            tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %until, "router disabled");
         }
     }
 }
@@ -59,11 +56,4 @@ fn say(notice: &Notice) {
             "the gateway's log comes without {field}: take it out of fields_exclude, or into fields_include, under \"logger\" in gl_config.json; until then we learn only from the processor messages"
         ),
     }
-}
-
-/// A moment as people read it, UTC.
-fn clock(at: Now) -> String {
-    let whole = Duration::from_nanos(at.as_nanos()).as_millis();
-    let moment = i64::try_from(whole).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-    moment.map_or_else(|| "far ahead".to_owned(), |moment| moment.to_string())
 }

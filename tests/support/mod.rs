@@ -13,7 +13,7 @@ pub(crate) mod upstream;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use broker::{Broker, Setup};
+pub(crate) use broker::{Broker, Ended, Setup};
 pub(crate) use bus::{Bus, TOKEN};
 pub(crate) use gateway::{Gateway, Llms};
 pub(crate) use messages::{Log, chosen, outcome, sentinel};

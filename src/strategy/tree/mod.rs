@@ -3,8 +3,13 @@
 //! The nodes stand in one list, parents before children, so that everything derived is renewed in one walk from the end.
 //! That happens when a standing changes (rare), so that a decision (frequent) only reads.
 
-use std::fmt;
+mod told;
+mod turns;
+
 use std::sync::Arc;
+
+use told::Told;
+pub use told::WhyClosed;
 
 use super::query::{Field, Query};
 use super::{Note, Open, Those, round_robin, sticky};
@@ -223,25 +228,25 @@ impl Tree {
     }
 
     /// Leaves that may not serve whatever the request is, and why.
-    pub fn closed(&self) -> impl Iterator<Item = (RouterId, &'static str)> {
+    pub fn closed(&self) -> impl Iterator<Item = (RouterId, WhyClosed)> {
         (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
             let NodeKind::Leaf(router) = node.kind else { return None };
             self.why_closed(NodeId(id)).map(|why| (router, why))
         })
     }
 
-    fn why_closed(&self, leaf: NodeId) -> Option<&'static str> {
+    fn why_closed(&self, leaf: NodeId) -> Option<WhyClosed> {
         let mut at = Some(leaf);
         while let Some(node) = at.and_then(|id| self.node(id)) {
             if node.drained {
-                return Some("drained");
+                return Some(WhyClosed::Drained);
             }
             let above = node.parent.and_then(|(id, place)| self.branch(id).map(|branch| (branch, place)));
             if above.is_some_and(|(branch, _)| branch.weighs()) && node.weight <= 0.0 {
-                return Some("weight 0");
+                return Some(WhyClosed::WeightZero);
             }
             if !node.serves && matches!(node.kind, NodeKind::Leaf(_)) {
-                return Some("disabled");
+                return Some(WhyClosed::Disabled);
             }
             at = node.parent.map(|(id, _)| id);
         }
@@ -253,7 +258,7 @@ impl Tree {
         self.node(leaf).map(|node| &*node.patch)
     }
 
-    /// The reasons of some steps, in a few words each.
+    /// The reasons of some steps, in a few words each; `{:#}` says besides which conditions were false.
     pub const fn why<'a>(&'a self, steps: &'a [(NodeId, Note)]) -> Told<'a> {
         Told { tree: self, steps }
     }
@@ -322,51 +327,6 @@ impl Branch {
         }
         self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
         round_robin::settle(&mut self.open, total);
-    }
-}
-
-/// Steps, as they are told: each branch by its name, and why it named whom it named.
-#[derive(Debug)]
-pub struct Told<'a> {
-    tree: &'a Tree,
-    steps: &'a [(NodeId, Note)],
-}
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (branch, note)) in self.steps.iter().enumerate() {
-            if number > 0 {
-                f.write_str("; ")?;
-            }
-            self.step(f, *branch, *note)?;
-        }
-        Ok(())
-    }
-}
-
-impl Told<'_> {
-    fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, note: Note) -> fmt::Result {
-        let Some(node) = self.tree.node(branch) else { return Ok(()) };
-        let NodeKind::Branch(Branch { mode, children, open, .. }) = &node.kind else { return Ok(()) };
-        if let Some(name) = &node.name {
-            write!(f, "{name}: ")?;
-        }
-        let (serving, of) = (open.len(), children.len());
-        match (note, mode) {
-            (Note::Random, _) => write!(f, "random, {serving} of {of} serve"),
-            (Note::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),
-            (Note::First, _) => write!(f, "first in order, {serving} of {of} serve"),
-            (Note::Sticky, Mode::Sticky(field)) => write!(f, "sticky by {field}"),
-            (Note::NoKey, Mode::Sticky(field)) => write!(f, "no {field}: random, {serving} of {of} serve"),
-            (Note::Matched(number), Mode::Conditional { conditions, .. }) => {
-                let condition = conditions.get(usize::from(number));
-                let fields = condition.map(|condition| condition.query.fields()).unwrap_or_default();
-                let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
-                write!(f, "condition {} on {}", number + 1, fields.join(", "))
-            }
-            (Note::Default, _) => f.write_str("no condition holds: default"),
-            _ => Ok(()),
-        }
     }
 }
 

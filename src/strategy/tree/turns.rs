@@ -1,0 +1,89 @@
+//! Whose turn it is, taken over from the tree that stood before a change of settings, so that a reload does not begin every
+//! round robin anew.
+//!
+//! The roots belong together, and below them children of the same identity. It refuses to guess more than one thing: that a
+//! branch without a name, whose identity is what stands in it, is still the one that stood in its place.
+
+use std::collections::BTreeSet;
+
+use fnv::FnvHashMap;
+
+use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
+use crate::strategy::{Open, round_robin};
+
+/// The places of a child among its siblings, now and before.
+type Twin = (u16, u16);
+
+impl Tree {
+    /// Goes on where `old` was. Who may serve is still that of `old`: the next refresh brings in who came and what weighs
+    /// otherwise now, by the same rule as if somebody had been out.
+    pub fn go_on_from(&mut self, old: &Self) {
+        if !self.turns || !old.turns {
+            return;
+        }
+        let mut waiting = vec![(NodeId::ROOT, NodeId::ROOT)];
+        while let Some((now, then)) = waiting.pop() {
+            let twins = self.twins(now, old, then);
+            let child = |tree: &Self, id, place: u16| tree.branch(id)?.children.get(usize::from(place)).copied();
+            waiting.extend(twins.iter().filter_map(|(new, was)| child(self, now, *new).zip(child(old, then, *was))));
+            if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(now.0))
+                && let Some(before) = old.branch(then)
+            {
+                branch.go_on_from(before, twins);
+            }
+        }
+    }
+
+    /// The children of two branches that belong together.
+    fn twins(&self, now: NodeId, old: &Self, then: NodeId) -> Vec<Twin> {
+        let mut left: FnvHashMap<u64, Vec<u16>> = FnvHashMap::default();
+        let before: Vec<_> = old.children(then).collect();
+        for (place, node) in before.iter().rev() {
+            left.entry(node.identity).or_default().push(*place);
+        }
+        let mut twins = Vec::new();
+        let mut strangers = Vec::new();
+        for (place, node) in self.children(now) {
+            match left.get_mut(&node.identity).and_then(Vec::pop) {
+                Some(was) => twins.push((place, was)),
+                None if node.is_nameless_branch() => strangers.push(place),
+                None => {}
+            }
+        }
+        let left: BTreeSet<u16> = left.into_values().flatten().collect();
+        let nameless: BTreeSet<u16> =
+            before.iter().filter(|(_, node)| node.is_nameless_branch()).map(|(place, _)| *place).collect();
+        let same_place = strangers.into_iter().filter(|place| left.contains(place) && nameless.contains(place));
+        twins.extend(same_place.map(|place| (place, place)));
+        twins
+    }
+
+    fn children(&self, branch: NodeId) -> impl Iterator<Item = (u16, &Node)> {
+        let children = self.branch(branch).map(|branch| branch.children.as_slice()).unwrap_or_default();
+        (0_u16..).zip(children).filter_map(|(place, id)| Some((place, self.node(*id)?)))
+    }
+}
+
+impl Node {
+    const fn is_nameless_branch(&self) -> bool {
+        self.name.is_none() && matches!(self.kind, NodeKind::Branch(_))
+    }
+}
+
+impl Branch {
+    fn go_on_from(&mut self, before: &Self, twins: Vec<Twin>) {
+        if !matches!((&self.mode, &before.mode), (Mode::RoundRobin, Mode::RoundRobin)) {
+            return;
+        }
+        let places: FnvHashMap<u16, u16> = twins.into_iter().map(|(now, then)| (then, now)).collect();
+        let stay = before.open.iter().filter_map(|open| Some(Open { child: *places.get(&open.child)?, ..*open }));
+        self.open = stay.collect();
+        self.open.sort_by_key(|open| open.child);
+        let mut upto = 0.0;
+        for open in &mut self.open {
+            upto += open.weight;
+            open.upto = upto;
+        }
+        round_robin::settle(&mut self.open, before.open.last().map_or(0.0, |open| open.upto));
+    }
+}
