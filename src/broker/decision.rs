@@ -1,7 +1,7 @@
 //! A decision: a router with its reason, or nothing with its reason.
 
 use crate::router::{PoolId, RouterId};
-use crate::strategy::Candidate;
+use crate::strategy::{Candidate, NodeId, Note};
 
 /// What a request gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,7 @@ pub enum Pass {
     NotOurs,
     /// Nothing in the pool may serve.
     AllDisabled(PoolId),
-    /// Something may serve, but not this request: no condition holds, or what it is meant for is disabled.
-    NothingForIt(PoolId),
+    /// Something may serve, but not this request: no condition holds, or what it is meant for is disabled. With the branch
+    /// where it went no further, and whom that would have named.
+    NothingForIt(PoolId, Option<(NodeId, Note)>),
 }

@@ -192,7 +192,9 @@ impl Broker {
             Some(chosen) => (chosen, Sent::ToServe),
             None => match pool.last_resort().and_then(|tree| first(tree, rng)) {
                 Some(chosen) => (chosen, Sent::AsLastResort),
-                None if pool.serves() => return Decision::Pass(Pass::NothingForIt(id)),
+                None if pool.serves() => {
+                    return Decision::Pass(Pass::NothingForIt(id, pool.tree().dead_end(request)));
+                }
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
@@ -256,7 +258,7 @@ impl Broker {
     pub fn needs(&self, decision: &Decision) -> Option<Needs> {
         let pool = match decision {
             Decision::Route(route) => route.pool,
-            Decision::Pass(Pass::NothingForIt(pool)) => *pool,
+            Decision::Pass(Pass::NothingForIt(pool, _)) => *pool,
             Decision::Pass(_) => return None,
         };
         self.pool(pool).map(|pool| pool.tree().needs())

@@ -3,7 +3,7 @@
 use super::{Broker, Decision, Pass, Pool};
 use crate::event::Standing;
 use crate::router::{RouterId, RouterPath};
-use crate::strategy::WhyClosed;
+use crate::strategy::{NodeId, Note, WhyClosed};
 
 impl Broker {
     /// A decision in words. Slow; for those who look.
@@ -15,8 +15,9 @@ impl Broker {
             Decision::Pass(Pass::AllDisabled(pool)) => {
                 format!("{}: nothing may serve{}", ingress(*pool), passed(*pool))
             }
-            Decision::Pass(Pass::NothingForIt(pool)) => {
-                format!("{}: nothing for this request{}", ingress(*pool), passed(*pool))
+            Decision::Pass(Pass::NothingForIt(id, dead_end)) => {
+                let why = self.pool(*id).map(|pool| dead(pool, *dead_end)).unwrap_or_default();
+                format!("{}: nothing for this request{why}{}", ingress(*id), passed(*id))
             }
             Decision::Route(route) => {
                 let Some((pool, router)) = self.pool(route.pool).zip(self.path(route.router())) else {
@@ -49,4 +50,11 @@ impl Broker {
             _ => why.to_string(),
         }
     }
+}
+
+/// Where a request went no further, and why.
+fn dead(pool: &Pool, dead_end: Option<(NodeId, Note)>) -> String {
+    let Some(step) = dead_end else { return String::new() };
+    let meant = if step.1 == Note::NoMatch { "" } else { ", and nothing there may serve" };
+    format!(": {:#}{meant}", pool.tree().why(&[step]))
 }

@@ -639,6 +639,32 @@ fn a_reload_tells_of_a_pool_only_what_has_changed() {
     assert_eq!(told(&mut world, 1), [Change::AllDisabled(path(INGRESS))]);
 }
 
+#[test]
+fn a_request_with_nothing_for_it_is_told_why() {
+    use crate::strategy::{Condition, Field, Query, Test};
+    let condition = |text: &str, then| {
+        let query = Query::Field(Field::Path, vec![Test::Eq(text.into())]);
+        Condition { query, then }
+    };
+    let told = |conditions, out: bool| {
+        let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
+        let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
+        let settings = Settings { pools: vec![PoolSettings { ingress: path(INGRESS), root }], ..Settings::default() };
+        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        if out {
+            world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
+        }
+        let decision = world.decide(START);
+        world.broker.tell(&decision)
+    };
+    let unmatched = told(vec![condition("/other/", 0)], false);
+    let why = "nothing for this request: no condition holds, and there is no default (false: condition 1 on path)";
+    assert!(unmatched.contains(why), "{unmatched}");
+    let out = told(vec![condition("/other/", 0), condition(INGRESS, 1)], true);
+    let why = "condition 2 on path (false: condition 1 on path), and nothing there may serve; not /b/ (disabled until ";
+    assert!(out.contains(why), "{out}");
+}
+
 mod proving {
     use super::*;
     use crate::outcome::Hint;

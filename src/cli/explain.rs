@@ -58,15 +58,8 @@ pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
                 known.join(", ")
             )
         }
-        Decision::Pass(Pass::AllDisabled(_)) => {
-            writeln!(text, "{}: nothing may serve (weights 0, or drained)", asked.path)
-        }
-        Decision::Pass(Pass::NothingForIt(_)) => {
-            writeln!(
-                text,
-                "{}: nothing for this request: no condition holds, or what is meant may not serve",
-                asked.path
-            )
+        pass @ Decision::Pass(Pass::AllDisabled(_) | Pass::NothingForIt(..)) => {
+            writeln!(text, "{}", broker.tell(&pass))
         }
     };
     if asked.times > 1 {

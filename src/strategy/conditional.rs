@@ -15,11 +15,19 @@ pub(super) fn next<Q: Request>(
     if !drawn.is_empty() {
         return None;
     }
+    let (child, note) = meant(conditions, default, request);
+    let child = child.filter(|child| open.iter().any(|open| open.child == *child))?;
+    Some(Named { child, p: Some(1.0), note })
+}
+
+/// The child that a request is meant for, whether it may serve or not, and why.
+pub(super) fn meant<Q: Request>(conditions: &[Condition], default: Option<u16>, request: &Q) -> (Option<u16>, Note) {
     let matched = conditions.iter().enumerate().find(|(_, condition)| condition.query.holds(request));
-    let (child, note) = match matched {
-        Some((number, condition)) => (condition.then, Note::Matched(u16::try_from(number).unwrap_or(u16::MAX))),
-        None => (default?, Note::Default),
-    };
-    let serves = open.iter().any(|open| open.child == child);
-    serves.then_some(Named { child, p: Some(1.0), note })
+    match (matched, default) {
+        (Some((number, condition)), _) => {
+            (Some(condition.then), Note::Matched(u16::try_from(number).unwrap_or(u16::MAX)))
+        }
+        (None, Some(default)) => (Some(default), Note::Default),
+        (None, None) => (None, Note::NoMatch),
+    }
 }

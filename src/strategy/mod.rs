@@ -74,6 +74,8 @@ pub enum Note {
     Matched(u16),
     /// No condition holds.
     Default,
+    /// No condition holds, and there is no default.
+    NoMatch,
 }
 
 impl Mode {

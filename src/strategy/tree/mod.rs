@@ -12,8 +12,8 @@ use told::Told;
 pub use told::WhyClosed;
 
 use super::query::{Field, Query};
-use super::{Note, Open, Those, round_robin, sticky};
-use crate::request::Patch;
+use super::{Note, Open, Those, conditional, round_robin, sticky};
+use crate::request::{Patch, Request};
 use crate::router::{RouterId, RouterPath};
 
 /// A node's place in its tree.
@@ -224,6 +224,18 @@ impl Tree {
         self.nodes.iter().filter_map(|node| match node.kind {
             NodeKind::Leaf(router) => Some(router),
             NodeKind::Branch(_) => None,
+        })
+    }
+
+    /// The first branch that has something to offer and nothing for this request, and whom it would have named.
+    pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, Note)> {
+        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.serves);
+        serving.find_map(|(id, node)| {
+            let NodeKind::Branch(Branch { mode, open, .. }) = &node.kind else { return None };
+            let Mode::Conditional { conditions, default } = mode else { return None };
+            let (child, note) = conditional::meant(conditions, *default, request);
+            let serves = child.is_some_and(|child| open.iter().any(|open| open.child == child));
+            (!serves).then_some((NodeId(id), note))
         })
     }
 

@@ -69,6 +69,10 @@ impl Told<'_> {
                 f.write_str("no condition holds: default")?;
                 not(f, conditions)
             }
+            (Note::NoMatch, Mode::Conditional { conditions, .. }) => {
+                f.write_str("no condition holds, and there is no default")?;
+                not(f, conditions)
+            }
             _ => Ok(()),
         }
     }
