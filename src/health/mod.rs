@@ -2,7 +2,7 @@
 //!
 //! Serving → Cooling (until, why) → Probing → Serving. Failures in a row take a router out; so does an upstream's own word
 //! that it wants to be left alone. When its time is over, one request at a time finds out whether it works again
-//! ([`permits`]). It refuses to judge by our own clock which requests were already under way when the router went out: what
+//! (`permits`). It refuses to judge by our own clock which requests were already under way when the router went out: what
 //! began before the trip is old news, and old news must neither extend the time, nor take the router out again after its
 //! return, nor pass for a proof that it works.
 
