@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::stamp::{MAX, Mode};
 use super::*;
 use crate::broker::{Broker, Decision, RouterSettings, Settings};
-use crate::outcome::Report;
+use crate::outcome::{Hint, Report};
 use crate::request::Request;
 use crate::router::{MAX_PATH, RouterPath};
 use crate::time::{GatewayTime, Now};
@@ -99,6 +99,24 @@ fn what_captured_logs_say() {
     assert_eq!(success[0].latency, Some(Duration::from_millis(0)));
     assert_eq!(success[0].started, Some(GatewayTime::from_nanos(1_795_324_897_644_499_599)));
     assert_eq!(success[0].stopped, Some(GatewayTime::from_nanos(1_795_324_897_646_168_907)));
+}
+
+#[test]
+fn captured_429s_carry_their_hint() {
+    let mut carried = 0;
+    for message in &captured() {
+        let report = if message.is_log {
+            log_entry::read(&message.bytes).unwrap()
+        } else {
+            Message::read(&message.bytes).unwrap().report
+        };
+        // A processor that is sent the original fields only sees no headers.
+        let told = report.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
+        let expected = told.then_some(Hint::After(Duration::from_secs(7)));
+        assert_eq!(report.hint, expected, "{}", message.scenario);
+        carried += u32::from(told);
+    }
+    assert!(carried >= 3, "only {carried} hints found");
 }
 
 #[test]
