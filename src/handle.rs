@@ -59,11 +59,12 @@ impl Handle {
         let now = self.now();
         let mut state = self.lock();
         let State { broker, signature, rng } = &mut *state;
-        let (decision, changes) = broker.decide(request, now, rng);
+        let (decision, mut changes) = broker.look(request, now, rng);
         let (answer, flaw) = reply::route(signature, broker, &decision, request.body());
         let flaw = flaw.or_else(|| broker.needs(&decision).and_then(|needs| request.lacks(needs)));
         // Built only where somebody looks, and under the lock, where the reasons still hold.
         let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
+        changes.extend(broker.count(&decision, now));
         drop(state);
         self.tell(&changes);
         if let Some(told) = told {

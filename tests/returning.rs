@@ -103,7 +103,8 @@ async fn the_probe_says_so_in_the_gateways_log() {
     for probe in [json!(true), Value::Null] {
         assert_eq!(gateway.call().await.status, 200);
         let log: Value = serde_json::from_slice(&soon("the log", logs.next()).await.unwrap().payload).unwrap();
-        assert_eq!(log["request"]["broker"]["probe"], probe, "{}", log["request"]["broker"]);
+        let stamp = &log["request"]["broker"];
+        assert_eq!((&stamp["probe"], &stamp["why"]), (&probe, &json!("random, 1 of 1 serve")), "{stamp}");
         broker.until(&["router enabled", GPT35]).await;
     }
 }

@@ -170,7 +170,7 @@ impl Broker {
             return;
         }
         let acts = outcome.class.disables() && !self.probes(outcome.router);
-        let verdict = if acts { self.count(outcome, now, changes) } else { None };
+        let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
         self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
     }
 
@@ -187,14 +187,14 @@ impl Broker {
             Met::Twice => return Err(Ignored::Twice),
             Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
             Met::Message(_) | Met::Nothing => {
-                self.count(outcome, now, changes);
+                self.count_outcome(outcome, now, changes);
             }
         }
         Ok(())
     }
 
     /// Counts an outcome and does to its router what it calls for.
-    pub(super) fn count(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
+    pub(super) fn count_outcome(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
         let router = self.routers.get_mut(place)?;
         router.record.count(&outcome, now);

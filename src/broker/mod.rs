@@ -167,17 +167,29 @@ impl Broker {
         Some(id)
     }
 
-    /// Brings time forward, chooses, and counts the choice: what one request needs. Changes that time brought come along.
+    /// Brings time forward, chooses, and counts the choice: what one request needs. Changes that came of it come along.
     pub fn decide<R: Rng>(&mut self, request: &impl Request, now: Now, rng: &mut R) -> (Decision, Vec<Change>) {
+        let (decision, mut changes) = self.look(request, now, rng);
+        changes.extend(self.count(&decision, now));
+        (decision, changes)
+    }
+
+    /// The first half of it: brings time forward and chooses. Until the choice is counted, all that it was made from still
+    /// stands, and can be told.
+    pub fn look<R: Rng>(&mut self, request: &impl Request, now: Now, rng: &mut R) -> (Decision, Vec<Change>) {
         let changes = match self.next_deadline() {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
         };
-        let decision = self.choose(request, rng);
-        if let Decision::Route(route) = &decision {
-            self.apply(Event::Chosen(route), now);
+        (self.choose(request, rng), changes)
+    }
+
+    /// The second half: the decision was answered.
+    pub fn count(&mut self, decision: &Decision, now: Now) -> Vec<Change> {
+        match decision {
+            Decision::Route(route) => self.apply(Event::Chosen(route), now).changes,
+            Decision::Pass(_) => Vec::new(),
         }
-        (decision, changes)
     }
 
     /// The router for a request, and why. Reads only; standings are those of the last event, so bring time forward first.
@@ -283,7 +295,7 @@ impl Broker {
         while let Some(waiting) = self.ledger.expire(now) {
             if !waiting.counted {
                 // Nothing better will come.
-                self.count(Outcome { evidence: Evidence::Word, ..waiting.outcome }, waiting.at, changes);
+                self.count_outcome(Outcome { evidence: Evidence::Word, ..waiting.outcome }, waiting.at, changes);
             }
         }
         if self.next_return.is_none_or(|due| now < due) {
