@@ -44,16 +44,16 @@ pub struct Record {
     refusals: u32,
     refusals_told: bool,
     not_found_told: bool,
-    last_success: Option<Now>,
+    pub(super) last_success: Option<Now>,
     refused_since: Option<Now>,
 }
 
 /// What an outcome did to its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Verdict {
-    effect: Effect,
+    pub(super) effect: Effect,
     /// Of the router, after that.
-    epoch: u32,
+    pub(super) epoch: u32,
 }
 
 impl Broker {
@@ -188,13 +188,20 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Result<(), Ignored> {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
-        match self.ledger.log(key, report.egress_status, report.started, now) {
-            Met::Twice => return Err(Ignored::Twice),
-            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
-            Met::Message(_) | Met::Nothing => {
-                self.count_outcome(outcome, now, changes);
-            }
+        let met = self.ledger.log(key, report.egress_status, report.started, now);
+        if met == Met::Twice {
+            return Err(Ignored::Twice);
         }
+        let at_fault = self.is_at_fault(report, &outcome, now, changes);
+        let outcome = if at_fault { Outcome { class: Class::Neutral, ..outcome } } else { outcome };
+        let verdict = match met {
+            Met::Message(Waiting { counted: true, verdict, .. }) if at_fault => {
+                self.acquit(&outcome, verdict, now, changes)
+            }
+            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
+            Met::Message(_) | Met::Nothing | Met::Twice => self.count_outcome(outcome, now, changes),
+        };
+        self.remember_trip(report, outcome.router, verdict);
         Ok(())
     }
 
@@ -211,19 +218,26 @@ impl Broker {
 
     /// The log of a request that has counted: what its message could not say. If the message could not even say when the
     /// request began, and so did nothing, the log does it now.
-    fn complete(&mut self, outcome: Outcome, verdict: Option<Verdict>, now: Now, changes: &mut Vec<Change>) {
+    fn complete(
+        &mut self,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+        now: Now,
+        changes: &mut Vec<Change>,
+    ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let Some(router) = self.routers.get_mut(place) else { return };
+        let router = self.routers.get_mut(place)?;
         router.record.add(&outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                self.judge(place, &outcome, now, changes);
+                return self.judge(place, &outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped, epoch }), Some(stopped)) => {
-                router.health.date_trip(epoch, stopped)
+                router.health.date_trip(epoch, stopped);
             }
             _ => {}
         }
+        verdict
     }
 
     /// Lets a router's health learn, and tells what came of it.
@@ -255,8 +269,7 @@ impl Broker {
             return Effect::Counted;
         }
         let Some(router) = self.routers.get_mut(place) else { return Effect::None };
-        router.health.convict(outcome, &router.settings.health, now);
-        Effect::Tripped
+        router.health.convict(outcome, &router.settings.health, now)
     }
 
     /// Says once that a router fails right after each return.
@@ -329,7 +342,7 @@ impl Record {
         }
     }
 
-    fn add(&mut self, outcome: &Outcome) {
+    pub(super) fn add(&mut self, outcome: &Outcome) {
         self.tokens = self.tokens.saturating_add(outcome.tokens.unwrap_or(0));
         self.busy = self.busy.saturating_add(outcome.latency.unwrap_or_default());
     }

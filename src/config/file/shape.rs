@@ -306,6 +306,9 @@ pub struct Health {
     pub ramp: Option<SpanOrOff>,
     /// A good answer that took longer counts as a failure; a time with its unit. False: off, which is the default.
     pub slow_is_failure_after: Option<SpanOrOff>,
+    /// True: a request that fails on a second router within a minute, while that one answers others, is taken for at fault
+    /// itself and harms no router. Without: false.
+    pub poison: Option<bool>,
 }
 
 /// A whole set of settings.
