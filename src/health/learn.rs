@@ -116,7 +116,7 @@ impl Health {
             (standing, _) => {
                 let step = self.step();
                 let time = match hint {
-                    Some(hint) => cooldown::told(hint, step, settings.disabled_time),
+                    Some(hint) => cooldown::told(hint, step, settings),
                     None => self.cooldown(outcome, settings, now),
                 };
                 match standing {
