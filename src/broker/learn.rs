@@ -167,14 +167,14 @@ impl Broker {
         Err(if report.stamped.is_some() { Ignored::NotApplied } else { Ignored::NotOurs })
     }
 
-    /// A failure acts at once, but for a router that has yet to prove itself; everything else waits for its log, which
-    /// knows better.
+    /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
+    /// to find out about a router, and so may decide about one that does not serve.
     fn learn_message(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
             return;
         }
-        let acts = outcome.class.disables() && !self.probes(outcome.router);
+        let acts = outcome.class.disables() && self.serves(outcome.router);
         let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
         self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
     }
@@ -260,12 +260,13 @@ impl Broker {
         Some(Verdict { effect, epoch })
     }
 
+    fn serves(&self, router: RouterId) -> bool {
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
+    }
+
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
     fn convict(&mut self, place: usize, outcome: &Outcome, now: Now) -> Effect {
-        let serves = |id: RouterId| {
-            self.routers.get(usize::from(id.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
-        };
-        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, serves)) {
+        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, |router| self.serves(router))) {
             return Effect::Counted;
         }
         let Some(router) = self.routers.get_mut(place) else { return Effect::None };

@@ -620,6 +620,8 @@ mod stragglers {
         world.learn(&fresh("A_3_1_0", 109), at(4));
         assert_eq!(world.until(0), Some(at(600_000)), "began before the first one's log says the trip was");
         world.learn(&fresh("A_4_1_0", 110), at(5_000));
+        assert_eq!(world.until(0), Some(at(600_000)), "a message only takes out who serves");
+        world.learn(&log("/azure/r0/", 500, "A_4_1_0", 110, 120), at(5_000));
         assert_eq!(world.until(0), Some(at(605_000)), "began after it");
         assert!(matches!(world.told.last(), Some(Change::Extended(_))));
     }
