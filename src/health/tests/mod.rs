@@ -4,6 +4,8 @@ use super::*;
 use crate::outcome::{Cause, Class, Evidence, Hint, Outcome};
 use crate::router::RouterId;
 
+mod named;
+
 const START: Now = Now::from_nanos(1_000_000_000_000);
 const MINUTES_10: u64 = 600_000;
 
