@@ -159,14 +159,22 @@ impl<'a> Document<'a> {
         let word = item.value.as_string_lit().map(|text| &*text.value);
         match word {
             None => self.must_be(item, &format!("one of {}", known.join(", "))),
-            Some(word) if !known.contains(&word) => self.fault(item, &format!("{word:?} is none; {}", those(word, known))),
+            Some(word) if !known.contains(&word) => {
+                self.fault(item, &format!("{word:?} is none; {}", those(word, known)))
+            }
             Some(_) => {}
         }
         word.filter(|word| known.contains(word))
     }
 
     /// A field that must be there: a number of this kind; `wanted` says which in words.
-    pub(crate) fn number(&mut self, parent: &Item<'_>, name: &str, wanted: &str, is: impl Fn(f64) -> bool) -> Option<f64> {
+    pub(crate) fn number(
+        &mut self,
+        parent: &Item<'_>,
+        name: &str,
+        wanted: &str,
+        is: impl Fn(f64) -> bool,
+    ) -> Option<f64> {
         let number = self.optional(parent, name, wanted, is);
         if parent.get(name).is_none() {
             self.fault(parent, &format!("lacks {name:?}: {wanted}"));
@@ -175,10 +183,17 @@ impl<'a> Document<'a> {
     }
 
     /// The same where the field may be missing.
-    pub(crate) fn optional(&mut self, parent: &Item<'_>, name: &str, wanted: &str, is: impl Fn(f64) -> bool) -> Option<f64> {
+    pub(crate) fn optional(
+        &mut self,
+        parent: &Item<'_>,
+        name: &str,
+        wanted: &str,
+        is: impl Fn(f64) -> bool,
+    ) -> Option<f64> {
         let item = parent.get(name)?;
         let literal = item.value.as_number_lit().map(|number| number.value);
-        let number = literal.and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite() && is(*number));
+        let number =
+            literal.and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite() && is(*number));
         if number.is_none() {
             self.must_be(&item, wanted);
         }

@@ -17,12 +17,8 @@ use crate::document::{self, Document, Item};
 /// An example, for who wrote something else.
 const LIKE: &str = r#"{"fault": "outage", "from": 2, "to": 6}"#;
 /// The kinds of faults, and the keys that each has beside `fault`, `from` and `to`.
-const KINDS: [(&str, &[&str]); 4] = [
-    ("outage", &[]),
-    ("errors", &["rate", "status"]),
-    ("latency", &["add"]),
-    ("rate_limit", &["requests", "per"]),
-];
+const KINDS: [(&str, &[&str]); 4] =
+    [("outage", &[]), ("errors", &["rate", "status"]), ("latency", &["add"]), ("rate_limit", &["requests", "per"])];
 /// No demo is longer, in seconds.
 const LONGEST: f64 = 86_400.0;
 /// How long is looked on after the last that is scripted.
@@ -70,7 +66,9 @@ impl Faults {
 
     /// What is scripted for a router, itself or one beside it.
     pub(crate) fn of(&self, router: &str) -> Option<&Scripted> {
-        self.scripted.iter().find(|scripted| scripted.router == router || scripted.beside.iter().any(|one| one == router))
+        self.scripted
+            .iter()
+            .find(|scripted| scripted.router == router || scripted.beside.iter().any(|one| one == router))
     }
 
     /// What happens when, earliest first.
@@ -78,7 +76,10 @@ impl Faults {
         let mut moments = Vec::new();
         for (scripted, episode) in self.episodes() {
             let name = scripted.name();
-            moments.push((episode.from, format!("from {} s: {name} {}", episode.from.as_secs_f64(), words(&episode.fault))));
+            moments.push((
+                episode.from,
+                format!("from {} s: {name} {}", episode.from.as_secs_f64(), words(&episode.fault)),
+            ));
             let over = |to: Duration| (to, format!("from {} s: {name} {}", to.as_secs_f64(), over(&episode.fault)));
             moments.extend(episode.to.map(over));
         }
@@ -98,7 +99,13 @@ impl Faults {
                 Fault::Outage => 2 * disabled_time,
                 Fault::RateLimit { per, .. } if episode.to.is_none() => per * WINDOWS,
                 Fault::RateLimit { per, .. } => per,
-                Fault::Errors { .. } | Fault::Latency { .. } => if episode.to.is_none() { AFTER } else { Duration::ZERO },
+                Fault::Errors { .. } | Fault::Latency { .. } => {
+                    if episode.to.is_none() {
+                        AFTER
+                    } else {
+                        Duration::ZERO
+                    }
+                }
             }
         };
         self.episodes().map(|(_, episode)| needs(episode)).max().unwrap_or_default() + AFTER
@@ -222,7 +229,8 @@ fn episode(document: &mut Document<'_>, item: &Item<'_>) -> Option<Episode> {
     let moment = |number: f64| (0.0..=LONGEST).contains(&number);
     let from = document.optional(item, "from", "seconds since the first call, such as 2", moment).unwrap_or_default();
     let later = |to: f64| moment(to) && to > from;
-    let to = document.optional(item, "to", &format!("seconds since the first call, and more than \"from\" ({from})"), later);
+    let to =
+        document.optional(item, "to", &format!("seconds since the first call, and more than \"from\" ({from})"), later);
     let fault = fault(document, item, word);
     Some(Episode { from: Duration::from_secs_f64(from), to: to.map(Duration::from_secs_f64), fault: fault? })
 }
@@ -231,7 +239,8 @@ fn fault(document: &mut Document<'_>, item: &Item<'_>, kind: &str) -> Option<Fau
     Some(match kind {
         "outage" => Fault::Outage,
         "errors" => {
-            let rate = document.number(item, "rate", "the part of the calls, above 0 and at most 1", |rate| rate > 0.0 && rate <= 1.0);
+            let rate = document
+                .number(item, "rate", "the part of the calls, above 0 and at most 1", |rate| rate > 0.0 && rate <= 1.0);
             let is_error = |status: f64| status.fract() == 0.0 && (400.0..600.0).contains(&status);
             let status = document.optional(item, "status", "a status from 400 to 599, such as 500", is_error);
             Fault::Errors { rate: rate?, status: status.map_or(500, |status| status as u16) }
@@ -244,7 +253,12 @@ fn fault(document: &mut Document<'_>, item: &Item<'_>, kind: &str) -> Option<Fau
         }
         _ => {
             let whole = |number: f64| number.fract() == 0.0 && (0.0..=1e6).contains(&number);
-            let requests = document.number(item, "requests", "a whole number of calls that pass in each window, such as 10", whole);
+            let requests = document.number(
+                item,
+                "requests",
+                "a whole number of calls that pass in each window, such as 10",
+                whole,
+            );
             let wanted = "seconds, at least 0.1: how long a window is, such as 2";
             let per = document.number(item, "per", wanted, |per| (0.1..=LONGEST).contains(&per));
             Fault::RateLimit { requests: requests? as u32, per: Duration::from_secs_f64(per?) }
@@ -277,14 +291,17 @@ mod tests {
         assert_eq!(faults.seed, 7);
         let moments: Vec<_> = faults.moments().into_iter().map(|(_, text)| text).collect();
         let gpt4 = "/azure/gpt4/ (with /azure/: the same fake LLM)";
-        assert_eq!(moments, [
-            "from 0 s: /azure/gpt35turbo/ answers 12.5 % of its calls with 500".to_owned(),
-            "from 0 s: /azure/gpt35turbo/ takes 10 calls per 2 s, and says 429 with Retry-After to more".to_owned(),
-            format!("from 0 s: {gpt4} answers 250 ms later"),
-            format!("from 1 s: {gpt4} is as fast as before"),
-            format!("from 2 s: {gpt4} is down"),
-            format!("from 6.5 s: {gpt4} works again"),
-        ]);
+        assert_eq!(
+            moments,
+            [
+                "from 0 s: /azure/gpt35turbo/ answers 12.5 % of its calls with 500".to_owned(),
+                "from 0 s: /azure/gpt35turbo/ takes 10 calls per 2 s, and says 429 with Retry-After to more".to_owned(),
+                format!("from 0 s: {gpt4} answers 250 ms later"),
+                format!("from 1 s: {gpt4} is as fast as before"),
+                format!("from 2 s: {gpt4} is down"),
+                format!("from 6.5 s: {gpt4} works again"),
+            ]
+        );
         assert_eq!(faults.of("/azure/").map(|scripted| scripted.deployment.as_str()), Some("gpt4"));
         assert_eq!(faults.length(Duration::from_secs(3)), Duration::from_millis(16_500));
     }
@@ -315,7 +332,10 @@ mod tests {
             ("f.json:2:3 sed: no such key", "did you mean \"seed\"?"),
             ("f.json:3:3 seed: must be a whole number", "is 1.5"),
             ("f.json:5:5 routers[\"/azure/gpt5/\"]: is no router", "did you mean \"/azure/gpt4/\"?"),
-            ("f.json:6:5 routers[\"/azure/dud/\"]: leads to no fake LLM", "use one of /azure/gpt35turbo/, /azure/gpt4/"),
+            (
+                "f.json:6:5 routers[\"/azure/dud/\"]: leads to no fake LLM",
+                "use one of /azure/gpt35turbo/, /azure/gpt4/",
+            ),
             ("f.json:8:34 routers[\"/azure/gpt4/\"][0].to: must be seconds", "more than \"from\" (5), and is 2"),
             ("f.json:8:43 routers[\"/azure/gpt4/\"][0].status: no such key", "there are fault, from, to"),
             ("f.json:9:27 routers[\"/azure/gpt4/\"][1].rate: must be the part", "at most 1, and is 2"),

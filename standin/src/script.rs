@@ -84,7 +84,8 @@ impl Play {
     /// What happens to the next call, so long after the beginning.
     pub(crate) fn next(&mut self, elapsed: Duration) -> Behaviour {
         self.calls += 1;
-        let on: Vec<_> = self.script.episodes.iter().enumerate().filter(|(_, episode)| episode.is_on(elapsed)).collect();
+        let on: Vec<_> =
+            self.script.episodes.iter().enumerate().filter(|(_, episode)| episode.is_on(elapsed)).collect();
         if on.iter().any(|(_, episode)| episode.fault == Fault::Outage) {
             return Behaviour { close: true, ..Behaviour::default() };
         }
@@ -110,7 +111,9 @@ impl Play {
 
     /// A number from 0 up to 1.
     fn dice(&self, episode: usize) -> f64 {
-        let mixed = [episode as u64, self.calls].into_iter().fold(self.script.seed ^ self.name, |state, next| mix(state ^ next));
+        let mixed = [episode as u64, self.calls]
+            .into_iter()
+            .fold(self.script.seed ^ self.name, |state, next| mix(state ^ next));
         (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
@@ -166,7 +169,9 @@ mod tests {
     #[test]
     fn an_outage_lasts_from_its_first_moment_to_its_last() {
         let mut play = play(0, &[(2_000, Some(6_000), Fault::Outage), (9_000, None, Fault::Outage)]);
-        for (at, close) in [(0, false), (1_999, false), (2_000, true), (5_999, true), (6_000, false), (9_000, true), (99_000, true)] {
+        for (at, close) in
+            [(0, false), (1_999, false), (2_000, true), (5_999, true), (6_000, false), (9_000, true), (99_000, true)]
+        {
             assert_eq!(play.next(millis(at)).close, close, "{at} ms");
         }
     }
@@ -204,12 +209,15 @@ mod tests {
     #[test]
     fn faults_add_up_and_an_outage_outdoes_them() {
         let slow = |add| Fault::Latency { add: millis(add) };
-        let mut play = play(0, &[
-            (0, None, slow(100)),
-            (1_000, None, slow(200)),
-            (2_000, None, Fault::Errors { rate: 1.0, status: 500 }),
-            (3_000, None, Fault::Outage),
-        ]);
+        let mut play = play(
+            0,
+            &[
+                (0, None, slow(100)),
+                (1_000, None, slow(200)),
+                (2_000, None, Fault::Errors { rate: 1.0, status: 500 }),
+                (3_000, None, Fault::Outage),
+            ],
+        );
         let mut at = |at| {
             let behaviour = play.next(millis(at));
             (behaviour.status, behaviour.delay, behaviour.close)
