@@ -118,7 +118,7 @@ impl Scripted {
         if self.beside.is_empty() {
             return self.router.clone();
         }
-        format!("{} (with {}: the same fake LLM)", self.router, self.beside.join(", "))
+        format!("{} (and {}, the same fake LLM)", self.router, self.beside.join(", "))
     }
 
     /// Whether a fault of it makes calls fail.
@@ -290,7 +290,7 @@ mod tests {
         let faults = faults.unwrap();
         assert_eq!(faults.seed, 7);
         let moments: Vec<_> = faults.moments().into_iter().map(|(_, text)| text).collect();
-        let gpt4 = "/azure/gpt4/ (with /azure/: the same fake LLM)";
+        let gpt4 = "/azure/gpt4/ (and /azure/, the same fake LLM)";
         assert_eq!(
             moments,
             [
@@ -336,8 +336,8 @@ mod tests {
                 "f.json:6:5 routers[\"/azure/dud/\"]: leads to no fake LLM",
                 "use one of /azure/gpt35turbo/, /azure/gpt4/",
             ),
-            ("f.json:8:34 routers[\"/azure/gpt4/\"][0].to: must be seconds", "more than \"from\" (5), and is 2"),
-            ("f.json:8:43 routers[\"/azure/gpt4/\"][0].status: no such key", "there are fault, from, to"),
+            ("f.json:8:38 routers[\"/azure/gpt4/\"][0].to: must be seconds", "more than \"from\" (5), and is 2"),
+            ("f.json:8:47 routers[\"/azure/gpt4/\"][0].status: no such key", "there are fault, from, to"),
             ("f.json:9:27 routers[\"/azure/gpt4/\"][1].rate: must be the part", "at most 1, and is 2"),
             ("f.json:9:38 routers[\"/azure/gpt4/\"][1].status: must be a status", "and is 200"),
             ("f.json:10:7 routers[\"/azure/gpt4/\"][2]: lacks \"add\"", "such as 0.3"),

@@ -102,8 +102,8 @@ impl Run {
 /// Whether a fault makes calls end like this one.
 fn makes(fault: &Fault, call: &Call) -> bool {
     match fault {
-        // The gateway says 502.
-        Fault::Outage => call.status.is_none_or(|status| status == 502),
+        // What the gateway says when it has no answer.
+        Fault::Outage => call.status.is_none_or(|status| matches!(status, 500 | 502)),
         Fault::Errors { status, .. } => call.status == Some(*status),
         Fault::RateLimit { .. } => call.status == Some(429),
         Fault::Latency { .. } => false,
@@ -198,21 +198,21 @@ impl<'a> Seen<'a> {
     }
 
     fn outage(&self) -> String {
-        let failed = self.failed().count();
-        let mut story = format!("{failed} of its calls failed");
+        let mut story = format!("{} failed", calls(self.failed().count()));
         let Some(detected) = self.detected() else { return story };
         let (tries, returns) = self.tries(detected);
-        story += &format!("; found out at {}", self.second(detected.from));
-        if tries + returns > 0 {
-            story += &format!(", then {tries} in {returns} returns, one at a time");
+        story += &format!("; the broker found out at {}", self.second(detected.from));
+        if returns > 0 {
+            story += &format!("; it might try again {}, and got {} then", times(returns), calls(tries));
         }
         match (self.episode.to, self.back()) {
             (None, _) => {}
             (Some(_), (Some(back), served)) => {
                 let after = between(self.to, back).as_secs_f64();
                 story += &format!(
-                    ";\n      enabled again at {}, {after:.1} s after the outage's end; {served} calls served since",
-                    self.second(back)
+                    ";\n      enabled again at {}, {after:.1} s after the outage's end; {} served since",
+                    self.second(back),
+                    calls(served)
                 );
             }
             (Some(_), (None, _)) => story += "; not back when the calls ended",
@@ -265,10 +265,8 @@ impl<'a> Seen<'a> {
     fn latency(&self) -> String {
         let others = self.run.calls.iter().filter(|call| call.router != self.router && !call.failed());
         let (own, others) = (median(self.calls.iter().copied()), median(others));
-        let number = self.calls.len();
-        format!(
-            "{number} calls, half of them took {own:.0} ms or more (other routers: {others:.0} ms); slow is not ill"
-        )
+        let number = calls(self.calls.len());
+        format!("{number}; half of them took {own:.0} ms or more (other routers: {others:.0} ms)")
     }
 
     /// What fails may be quick.
@@ -334,6 +332,10 @@ impl<'a> Seen<'a> {
              (Retry-After said {asked} s; DISABLED_TIME is {usual:.0} s)"
         )
     }
+}
+
+fn calls(number: usize) -> String {
+    if number == 1 { "1 call".to_owned() } else { format!("{number} calls") }
 }
 
 /// In milliseconds.
