@@ -22,7 +22,7 @@ const KINDS: [(&str, &[&str]); 4] =
 /// No demo is longer, in seconds.
 const LONGEST: f64 = 86_400.0;
 /// How long is looked on after the last that is scripted.
-const AFTER: Duration = Duration::from_secs(4);
+const AFTER: Duration = Duration::from_secs(3);
 /// Windows of a rate limit that must be seen.
 const WINDOWS: u32 = 4;
 
@@ -56,6 +56,13 @@ impl Faults {
             Ok(faults) => Ok(faults),
             Err(faults) => bail!("nothing is started, {name} has to be mended first:\n  {}", faults.join("\n  ")),
         }
+    }
+
+    /// One fault of one router, for tests of what comes of it.
+    #[cfg(test)]
+    pub(crate) fn just(router: &str, episode: Episode) -> Self {
+        let (router, beside, deployment) = (router.to_owned(), Vec::new(), "one".to_owned());
+        Self { seed: 0, scripted: vec![Scripted { router, beside, deployment, episodes: vec![episode] }] }
     }
 
     /// For the fake LLMs, by deployment.
@@ -303,7 +310,7 @@ mod tests {
             ]
         );
         assert_eq!(faults.of("/azure/").map(|scripted| scripted.deployment.as_str()), Some("gpt4"));
-        assert_eq!(faults.length(Duration::from_secs(3)), Duration::from_millis(16_500));
+        assert_eq!(faults.length(Duration::from_secs(3)), Duration::from_millis(15_500));
     }
 
     #[test]

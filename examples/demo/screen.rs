@@ -162,7 +162,7 @@ fn share_line(share: &Share) -> String {
 /// A length of time in the unit that people would use.
 fn seconds(length: Duration) -> String {
     let seconds = (length.as_secs_f64() * 10.0).round() / 10.0;
-    if seconds >= 120.0 { format!("{:.1} min", seconds / 60.0) } else { format!("{seconds} s") }
+    if seconds >= 120.0 { format!("{} min", (seconds / 6.0).round() / 10.0) } else { format!("{seconds} s") }
 }
 
 fn next_steps(world: &World) -> String {

@@ -11,10 +11,10 @@ use standin::script::{Episode, Fault};
 use super::standing::Period;
 use super::{Run, between, times};
 use crate::faults::{Faults, Scripted, words};
-use crate::watch::{Call, Standing};
+use crate::watch::{Call, Change, Standing};
 
 /// How much two clocks may be off around the beginning and the end of a fault.
-const SLACK: Duration = Duration::from_millis(20);
+const SLACK: Duration = Duration::from_millis(50);
 /// How much a cooldown may be off what the upstream asked for; that is in whole seconds.
 const OFF: Duration = Duration::from_millis(500);
 /// So many lengths of cooldowns are told.
@@ -139,7 +139,7 @@ impl<'a> Seen<'a> {
     fn title(&self) -> String {
         let from = self.episode.from.as_secs_f64();
         let to = self.episode.to.map_or_else(|| "the end".to_owned(), |to| format!("{} s", to.as_secs_f64()));
-        format!("  {} {}, {from} s to {to}", self.router, words(&self.episode.fault))
+        format!("  {} {} (from {from} s to {to})", self.router, words(&self.episode.fault))
     }
 
     fn story(&self) -> String {
@@ -189,9 +189,8 @@ impl<'a> Seen<'a> {
 
     /// When the broker said that the router works again, and the calls that it served since the end.
     fn back(&self) -> (Option<Timestamp>, usize) {
-        let enabled = |change: &&crate::watch::Change| {
-            change.router == self.router && change.to == Standing::Enabled && change.at >= self.to
-        };
+        let enabled =
+            |change: &&Change| change.router == self.router && change.to == Standing::Enabled && change.at >= self.to;
         let well = |call: &&Call| !call.failed() && call.began >= self.to;
         let enabled = self.run.changes.iter().find(enabled).map(|change| change.at);
         (enabled, self.run.served_by(self.router).filter(well).count())
@@ -252,14 +251,21 @@ impl<'a> Seen<'a> {
         let (failed, all) = (self.failed().count(), self.calls.len());
         let percent = 100.0 * failed as f64 / all as f64;
         let out = self.failed().filter(|call| self.run.counts(call)).count();
-        let so = if out > 0 {
-            "each took it out once"
-        } else if failed > 0 {
-            "that is the caller's own fault and took nobody out"
-        } else {
-            "so there was nothing to learn"
+        let so = match (failed, out) {
+            (0, _) => "so there was nothing to learn".to_owned(),
+            (_, 0) => "a caller's own fault by its status, so nobody was left out".to_owned(),
+            _ => {
+                let inside = |at: Timestamp| (self.from..=self.to + OFF).contains(&at);
+                let out = self.periods.iter().filter(|period| inside(period.from)).count();
+                let changes = self.run.changes.iter().filter(|change| change.router == self.router);
+                let back = changes.filter(|change| change.to == Standing::Enabled && change.at >= self.from).count();
+                match out {
+                    0 => "not enough in a row to leave it out".to_owned(),
+                    _ => format!("disabled {}, enabled again {}", times(out), times(back)),
+                }
+            }
         };
-        format!("{failed} of its {all} calls failed ({percent:.0} %); {so}")
+        format!("{failed} of its {all} calls failed ({percent:.0} %): {so}")
     }
 
     fn latency(&self) -> String {
@@ -327,9 +333,11 @@ impl<'a> Seen<'a> {
         let times = times(waits.len());
         let (asked, was) = (list(|wait| wait.0), list(|wait| wait.1));
         let usual = settings.health.disabled_time.as_secs_f64();
+        let doubled = waits.iter().any(|(hint, was, _)| *was > *hint + OFF);
+        let why = if doubled { ", and a return that fails at once doubles it" } else { "" };
         format!(
             "{refused} of its {all} calls were refused; left out {times}, for {was} s\n      \
-             (Retry-After said {asked} s; DISABLED_TIME is {usual:.0} s)"
+             (Retry-After said {asked} s{why}; DISABLED_TIME is {usual:.0} s)"
         )
     }
 }
