@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use std::io::{BufRead, BufReader};
 
+use super::support::PoolsFile;
+
 /// On any free ports.
 const FREE: [&str; 4] = ["--port", "0", "--nats-port", "0"];
 
@@ -51,7 +53,7 @@ fn it_makes_its_calls_and_finds_the_behaviour_right() {
     let output = demo.args(["--requests", "60", "--rate", "20", "--disabled-time", "0.02"]).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    for words in ["/azure/dud/ disabled", "/azure/dud/ enabled", "/azure/gpt4/", "/azure/gpt35turbo/", "502"] {
+    for words in ["/azure/dud/ disabled", "/azure/dud/ may prove itself", "/azure/gpt4/", "/azure/gpt35turbo/", "502"] {
         assert!(said.contains(words), "{words} in:\n{said}");
     }
 }
@@ -125,12 +127,11 @@ fn a_slow_router_stays_and_a_flaky_one_comes_and_goes() {
 
 #[test]
 fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("faults.json");
     let pools = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pools/05-first-active-only.json");
     let run = |text: &str| {
-        std::fs::write(&file, text).unwrap();
-        let arguments = ["--config", pools, "--disabled-time", "0.02", "--faults", file.to_str().unwrap()];
+        let file = PoolsFile::of(text);
+        let path = file.path();
+        let arguments = ["--config", pools, "--disabled-time", "0.02", "--faults", path.to_str().unwrap()];
         Some(demo(&FREE)?.args(arguments).output().unwrap())
     };
     let good = r#"{"routers": {"/azure/sweden/": [{"fault": "outage", "from": 0.5, "to": 1.5}]}}"#;
@@ -141,11 +142,11 @@ fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
     let Some(output) = run(bad) else { return };
     assert_eq!(output.status.code(), Some(1));
     let words = [
-        "faults.json:1:2 sed",
+        "broker.json:1:2 sed",
         "did you mean \"seed\"?",
-        "faults.json:1:24",
+        "broker.json:1:24",
         "there are /azure/sweden/",
-        ":1:60",
+        ":1:61",
         "-1",
     ];
     has_all(&said(&output), &words);
@@ -156,9 +157,15 @@ fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
 fn it_finds_a_behaviour_that_is_not_right() {
     // Nothing fails here, so what is expected to fail does not.
     let arguments = ["--requests", "30", "--rate", "100", "--failing", "/azure/gpt4/"];
-    let Some(mut demo) = demo(&FREE) else { return };
-    let output = demo.args(arguments).env("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt35turbo/").output().unwrap();
+    let Some(mut healthy) = demo(&FREE) else { return };
+    let output = healthy.args(arguments).env("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt35turbo/").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    // The calls end before the outage does.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/faults/01-outage.json");
+    let Some(mut short) = demo(&FREE) else { return };
+    let output = short.args(["--faults", script, "--requests", "60", "--rate", "50"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    has_all(&said(&output), &["WRONG", "too soon for", "/azure/gpt4/ is down (from 2 s to 6 s)"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ const LONGEST: f64 = 86_400.0;
 /// How long is looked on after the last that is scripted.
 const AFTER: Duration = Duration::from_secs(3);
 /// Windows of a rate limit that must be seen.
-const WINDOWS: u32 = 4;
+const WINDOWS: u32 = 3;
 
 /// What one fake LLM suffers.
 #[derive(Debug, Clone)]

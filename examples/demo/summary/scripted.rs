@@ -334,7 +334,11 @@ impl<'a> Seen<'a> {
         let (asked, was) = (list(|wait| wait.0), list(|wait| wait.1));
         let usual = settings.health.disabled_time.as_secs_f64();
         let doubled = waits.iter().any(|(hint, was, _)| *was > *hint + OFF);
-        let why = if doubled { ", and a return that fails at once doubles it" } else { "" };
+        let why = match settings.health.retry_after.honor {
+            false => ", and is ignored as asked",
+            true if doubled => ", and a return that fails at once doubles it",
+            true => "",
+        };
         format!(
             "{refused} of its {all} calls were refused; left out {times}, for {was} s\n      \
              (Retry-After said {asked} s{why}; DISABLED_TIME is {usual:.0} s)"

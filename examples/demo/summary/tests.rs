@@ -246,7 +246,7 @@ mod scripted {
         run
     }
 
-    /// /a/ refuses calls at 3 s, 5.1 s and, right after its return, at 8 s, and asks for 2 s each time.
+    /// /a/ refuses calls at 3 s, 5.2 s and, right after its return, at 7.3 s, and asks for 2 s each time.
     fn rate_limit() -> Run {
         let fault = Fault::RateLimit { requests: 10, per: Duration::from_secs(2) };
         let mut run = run(600, fault, None, |millis| match millis {
