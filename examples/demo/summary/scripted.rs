@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use gecholog_broker::broker::{RouterSettings, Settings};
+use gecholog_broker::health;
 use jiff::Timestamp;
 use standin::script::{Episode, Fault};
 
@@ -97,6 +98,25 @@ impl Run {
     pub(super) fn wrong_scripted(&self) -> Vec<String> {
         self.seen().iter().flat_map(Seen::faults).collect()
     }
+}
+
+/// One time out after a refusal.
+struct Wait {
+    /// What the upstream asked for.
+    hint: Duration,
+    was: Duration,
+    /// How long it should be.
+    due: Duration,
+}
+
+/// How long a router is left out that asked for so much (docs/health.md).
+fn due(hint: Duration, failed_returns: u32, health: &health::Settings) -> Duration {
+    if !health.retry_after.honor {
+        return health.disabled_time;
+    }
+    let believed = hint.min(health.retry_after.max);
+    let doubled = believed.max(Duration::from_secs(1)).saturating_mul(2_u32.saturating_pow(failed_returns));
+    believed.max(doubled.min(health.disabled_time))
 }
 
 /// Whether a fault makes calls end like this one.
@@ -285,55 +305,52 @@ impl<'a> Seen<'a> {
         format!("{} answered {quick} calls in less than the scripted {} ms", self.router, add.as_millis())
     }
 
-    /// Each refusal that took the router out: what it asked for, for how long it was out, and for how long it should be.
-    fn waits(&self) -> Vec<(Duration, Duration, Duration)> {
+    /// Each refusal that took the router out.
+    fn waits(&self) -> Vec<Wait> {
         let health = self.run.settings_of(self.router).health;
-        let (mut failed_returns, mut before) = (0_u32, None::<Timestamp>);
-        let mut waits = Vec::new();
-        for period in &self.periods {
-            let proof = |call: &Call| !call.failed() && before.is_none_or(|before| call.began >= before);
-            let proven = self.run.served_by(self.router).any(|call| proof(call) && call.ended <= period.from);
-            failed_returns = if before.is_none() || proven { 0 } else { failed_returns.saturating_add(1) };
-            before = Some(period.from);
+        let during = |period: &Period| (self.from..=self.to + OFF).contains(&period.from);
+        let wait = |(period, failed_returns): (&Period, u32)| {
             let cause = self.run.served_by(self.router).filter(|call| call.began <= period.from).last();
-            let Some(hint) = cause.filter(|call| makes(&self.episode.fault, call)).and_then(|call| call.retry_after)
-            else {
-                continue;
-            };
-            if period.from < self.from || period.from > self.to + OFF {
-                continue;
-            }
-            let believed = hint.min(health.retry_after.max);
-            let doubled = believed.max(Duration::from_secs(1)).saturating_mul(2_u32.saturating_pow(failed_returns));
-            let due = if health.retry_after.honor {
-                believed.max(doubled.min(health.disabled_time))
-            } else {
-                health.disabled_time
-            };
-            waits.push((hint, between(period.from, period.until), due));
+            let hint = cause.filter(|call| makes(&self.episode.fault, call))?.retry_after?;
+            Some(Wait { hint, was: between(period.from, period.until), due: due(hint, failed_returns, &health) })
+        };
+        let periods = self.periods.iter().zip(self.failed_returns());
+        periods.filter(|(period, _)| during(period)).filter_map(wait).collect()
+    }
+
+    /// For each period, how many returns in a row had failed: those without a success before the next failure.
+    fn failed_returns(&self) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        let (mut number, mut before) = (0_u32, None::<Timestamp>);
+        for period in &self.periods {
+            let between = |call: &Call| before.is_none_or(|before| call.began >= before) && call.ended <= period.from;
+            let proven = self.run.served_by(self.router).any(|call| !call.failed() && between(call));
+            number = if before.is_none() || proven { 0 } else { number.saturating_add(1) };
+            before = Some(period.from);
+            numbers.push(number);
         }
-        waits
+        numbers
     }
 
     fn wrong_waits(&self) -> Vec<String> {
-        let wrong = |(hint, was, due): &(Duration, Duration, Duration)| {
+        let wrong = |Wait { hint, was, due }: &Wait| {
             let (hint, was, due) = (hint.as_secs(), was.as_secs_f64(), due.as_secs_f64());
             format!("{} said Retry-After {hint} and was left out for {was:.1} s, not {due:.1} s", self.router)
         };
-        self.waits().iter().filter(|(_, was, due)| was.abs_diff(*due) > OFF).map(wrong).collect()
+        self.waits().iter().filter(|wait| wait.was.abs_diff(wait.due) > OFF).map(wrong).collect()
     }
 
     fn rate_limit(&self) -> String {
         let (refused, all, waits) = (self.failed().count(), self.calls.len(), self.waits());
-        let list = |of: fn(&(Duration, Duration, Duration)) -> Duration| {
+        let list = |of: fn(&Wait) -> Duration| {
             let all: Vec<_> = waits.iter().take(TOLD).map(|wait| format!("{:.0}", of(wait).as_secs_f64())).collect();
             all.join(", ") + if waits.len() > TOLD { " …" } else { "" }
         };
         let settings = self.run.settings_of(self.router);
         let times = times(waits.len());
-        let (asked, was) = (list(|wait| wait.0), list(|wait| wait.1));
+        let (asked, was) = (list(|wait| wait.hint), list(|wait| wait.was));
         let usual = settings.health.disabled_time.as_secs_f64();
-        let doubled = waits.iter().any(|(hint, was, _)| *was > *hint + OFF);
+        let doubled = waits.iter().any(|wait| wait.was > wait.hint + OFF);
         let why = match settings.health.retry_after.honor {
             false => ", and is ignored as asked",
             true if doubled => ", and a return that fails at once doubles it",
