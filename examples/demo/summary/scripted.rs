@@ -350,7 +350,7 @@ impl<'a> Seen<'a> {
         let times = times(waits.len());
         let (asked, was) = (list(|wait| wait.hint), list(|wait| wait.was));
         let usual = settings.health.disabled_time.as_secs_f64();
-        let doubled = waits.iter().any(|wait| wait.was > wait.hint + OFF);
+        let doubled = waits.iter().any(|wait| wait.due > wait.hint + OFF);
         let why = match settings.health.retry_after.honor {
             false => ", and is ignored as asked",
             true if doubled => ", and a return that fails at once doubles it",
