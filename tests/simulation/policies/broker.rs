@@ -1,0 +1,145 @@
+//! The real broker, one or more replicas of it, with a stopped clock: what it is told comes from the gateway's messages and
+//! logs as the bus brings them, and its invariants are looked at while it runs.
+
+use std::time::Duration;
+
+use gecholog_broker::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, invariants};
+use gecholog_broker::event::Standing;
+use gecholog_broker::health;
+use gecholog_broker::outcome::{FailureRule, Hint, Report, Source};
+use gecholog_broker::router::RouterPath;
+use gecholog_broker::time::{GatewayTime, Now};
+use rand::rngs::SmallRng;
+
+use crate::call::{Call, Choice, Sent};
+use crate::engine::dice;
+use crate::policy::{News, Policy, View};
+use crate::scenario::Scenario;
+
+const INGRESS: &str = "/pool/";
+/// The broker's clock when a run begins, in nanoseconds; and the gateway's, which goes wrong by an hour.
+const START: u64 = 1_800_000_000_000_000_000;
+const GATEWAY_START: u64 = START - 3_600_000_000_000;
+/// The invariants are looked at after every so many events.
+const LOOK: u32 = 16;
+
+/// The settings under test.
+fn resilient() -> health::Settings {
+    health::Settings { disabled_time: Duration::from_secs(5), consecutive: 3, ..health::Settings::default() }
+}
+
+/// All replicas.
+#[derive(Debug)]
+pub(super) struct Brokers {
+    replicas: Vec<Broker>,
+    paths: Vec<String>,
+    rng: SmallRng,
+    events: u32,
+}
+
+fn at(time: Duration) -> Now {
+    Now::from_nanos(START).after(time)
+}
+
+fn gateway(time: Duration) -> Option<GatewayTime> {
+    Some(GatewayTime::from_nanos(GATEWAY_START + u64::try_from(time.as_nanos()).unwrap()))
+}
+
+impl Brokers {
+    pub(super) fn documented(scenario: &Scenario, seed: u64) -> Self {
+        Self::new(scenario, seed, health::Settings::default())
+    }
+
+    pub(super) fn resilient(scenario: &Scenario, seed: u64) -> Self {
+        Self::new(scenario, seed, resilient())
+    }
+
+    fn new(scenario: &Scenario, seed: u64, health: health::Settings) -> Self {
+        let paths: Vec<_> = (0..scenario.upstreams.len()).map(|router| format!("/pool/r{router}/")).collect();
+        let path = |text: &str| RouterPath::parse(text).unwrap();
+        let defaults = RouterSettings { failures: FailureRule::default(), health };
+        let routers = paths.iter().map(|text| path(text)).collect();
+        let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
+        Self { replicas: vec![broker; scenario.replicas], paths, rng: dice(&[seed, 5]), events: 0 }
+    }
+
+    fn look(&mut self, replica: usize) {
+        self.events += 1;
+        if self.events.is_multiple_of(LOOK) {
+            assert_eq!(invariants::broken(&self.replicas[replica]), None);
+        }
+    }
+}
+
+/// What the outcome message of a call says.
+fn message<'a>(paths: &'a [String], call: &'a Call) -> Report<'a> {
+    let served = call.choice().map_or(INGRESS, |choice| &paths[choice.router]);
+    Report {
+        served: Some(served),
+        status: Some(call.answer.status),
+        egress_status: Some(call.answer.status),
+        made_by_gateway: call.answer.made_by_gateway,
+        hint: call.answer.retry_after.map(Hint::After),
+        transaction: Some(&call.transaction),
+        started: gateway(call.started),
+        ..Report::empty(Source::Message)
+    }
+}
+
+/// What its log says to one replica.
+fn log<'a>(paths: &'a [String], call: &'a Call, replica: usize) -> Report<'a> {
+    let choice = call.choice();
+    let message = message(paths, call);
+    Report {
+        source: Source::Log,
+        asked: message.served,
+        ingress: Some(INGRESS),
+        stamped: choice.and(message.served),
+        probe: choice.is_some_and(|choice| choice.probe),
+        decision: choice.filter(|choice| choice.replica == replica).map(|choice| choice.number),
+        stopped: gateway(call.stopped()),
+        latency: Some(call.answer.after),
+        ..message
+    }
+}
+
+impl Policy for Brokers {
+    fn replicas(&self) -> usize {
+        self.replicas.len()
+    }
+
+    fn choose(&mut self, replica: usize, now: Duration) -> Sent {
+        let (decision, _) = self.replicas[replica].decide(&INGRESS, at(now), &mut self.rng);
+        self.look(replica);
+        let Decision::Route(route) = decision else { return Sent::Pass };
+        let router = usize::from(route.router().0);
+        Sent::To(Choice { replica, router, number: route.number, probe: route.sent == SentAs::ToProve })
+    }
+
+    fn learn(&mut self, news: News<'_>, now: Duration) {
+        let Self { replicas, paths, .. } = self;
+        let (report, replica) = match news {
+            News::Answer(_) => return,
+            News::Message(call, replica) => (message(paths, call), replica),
+            News::Log(call, replica) => (log(paths, call, replica), replica),
+        };
+        replicas[replica].apply(Event::Report(&report), at(now));
+        self.look(replica);
+    }
+
+    fn tick(&mut self, now: Duration) {
+        for broker in &mut self.replicas {
+            if broker.next_deadline().is_some_and(|due| due <= at(now)) {
+                broker.apply(Event::Tick, at(now));
+            }
+        }
+    }
+
+    fn view(&self, replica: usize, router: usize) -> View {
+        match self.replicas[replica].routers().nth(router).map(|(_, standing, _)| standing) {
+            Some(Standing::Cooling { .. }) => View::Out,
+            Some(Standing::Probing { .. }) => View::Probing,
+            Some(Standing::Serving) | None => View::Serving(1.0),
+        }
+    }
+}
