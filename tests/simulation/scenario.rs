@@ -177,8 +177,9 @@ fn partial_faults() -> Vec<Scenario> {
 fn callers() -> Vec<Scenario> {
     let mut bad = Scenario::new("a caller with 20 % bad requests", 3);
     bad.callers.bad = 0.2;
-    let mut poison = Scenario::new("a poison prompt with client retries", 5);
+    let mut poison = Scenario::new("a poison prompt with client retries", 3);
     poison.callers.poison = Some(Duration::from_secs(60));
+    poison.callers.per_second = 1.0;
     vec![bad, poison]
 }
 

@@ -133,7 +133,9 @@ impl Router {
     }
 
     fn begin_outage(&mut self, outage: Option<(Duration, Duration)>, figures: &mut Figures) {
-        if let (Some((from, _)), Some(since)) = (outage, self.overdue.take()) {
+        if let Some((from, _)) = outage
+            && let Some(since) = self.overdue.take()
+        {
             figures.back.add_unended(from - since);
         }
         (self.outage, self.known, self.detected) = (outage, false, false);
