@@ -48,8 +48,13 @@ pub enum Change {
     Standing(Transition),
     /// A router that is out stays out longer.
     Extended(Transition),
-    /// No router behind this ingress may serve: the gateway uses the ingress router's own endpoint.
-    AllDisabled(RouterPath),
+    /// Every router behind this ingress is disabled.
+    AllDisabled {
+        /// The ingress.
+        ingress: RouterPath,
+        /// Its requests go to disabled ones; else the gateway uses the ingress router's own endpoint.
+        tried: bool,
+    },
     /// A router behind this ingress may serve again.
     SomeEnabled(RouterPath),
     /// Somebody should look at something; said once.

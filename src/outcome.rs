@@ -100,6 +100,8 @@ pub struct Report<'a> {
     pub made_by_gateway: bool,
     /// A processor answered in the upstream's place.
     pub control: bool,
+    /// The answer is a page for people.
+    pub html: bool,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
     /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
@@ -134,6 +136,7 @@ impl Report<'_> {
             egress_status: None,
             made_by_gateway: false,
             control: false,
+            html: false,
             hint: None,
             deployment_missing: false,
             filtered: None,
@@ -153,6 +156,14 @@ pub enum Cause {
     Answered(u16),
     /// The gateway could not reach the upstream and made this status itself.
     Unreachable(u16),
+    /// Too few of its answers were good; the last one had this status.
+    FailsOften(u16),
+    /// It works, and said that nothing remains of what it may give us.
+    UsedUp,
+    /// The client was cut off before the answer came.
+    CutOff,
+    /// It took longer than the settings allow.
+    TooSlow,
     /// The gateway answered from the ingress although we named a router: it does not have that router.
     UnknownToGateway,
 }
@@ -162,6 +173,10 @@ impl fmt::Display for Cause {
         match self {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
+            Self::FailsOften(status) => write!(f, "fails too often (last {status})"),
+            Self::UsedUp => f.write_str("its rate limit is used up"),
+            Self::CutOff => f.write_str("took so long that the client was cut off"),
+            Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
         }
     }
@@ -180,6 +195,8 @@ pub struct Outcome {
     pub cause: Cause,
     /// How much it may decide.
     pub evidence: Evidence,
+    /// Drawn from the router and the transaction, the same in every replica.
+    pub lot: u64,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
     /// When the gateway received the request, where that is known.

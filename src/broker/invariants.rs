@@ -40,7 +40,7 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
 /// Whoever cools comes back, and every permit ends: the next deadline is never later than its own.
 pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
     let next = broker.next_deadline();
-    broker.routers.iter().filter_map(|router| router.health.due()).all(|until| next.is_some_and(|next| next <= until))
+    broker.routers.iter().filter_map(super::Router::due).all(|until| next.is_some_and(|next| next <= until))
 }
 
 /// The last resort of a pool are those that serve or prove themselves, never those that are disabled.

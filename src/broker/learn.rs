@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use super::ledger::{Key, Met, Waiting};
-use super::{Broker, Place, Router};
-use crate::event::{Change, Ignored, Notice};
-use crate::health::Effect;
+use super::{Broker, Place, Router, RouterSettings};
+use crate::event::{Change, Ignored, Notice, Standing};
+use crate::health::{Effect, LONGEST_CALL};
 use crate::outcome::{Cause, Class, Evidence, Hint, Outcome, Report, Source};
 use crate::router::RouterId;
+use crate::strategy::hash;
 use crate::time::Now;
 
 /// How many refusals in a row are worth a word.
@@ -131,19 +132,23 @@ impl Broker {
     }
 
     fn outcome(&self, report: &Report<'_>, router: RouterId, status: u16) -> Outcome {
-        let rule = self.routers.get(usize::from(router.0)).map(|router| &router.settings.failures);
-        let class = rule.unwrap_or(&self.settings.defaults.failures).classify(
-            status,
-            report.made_by_gateway,
-            report.deployment_missing,
-        );
-        let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
+        let known = self.routers.get(usize::from(router.0));
+        let settings = known.map_or(&self.settings.defaults, |router| &router.settings);
+        let (class, cause) = judge(settings, report, status);
+        // Only what can take a router out needs a lot.
+        let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
+        let lot = if settings.health.cooldown.jitter > 0.0 {
+            hash(&[path, report.transaction.unwrap_or_default()].concat())
+        } else {
+            0
+        };
         Outcome {
             router,
             class,
             status,
             cause,
             evidence: self.evidence(report, router),
+            lot,
             hint: report.hint,
             started: report.started,
             stopped: report.stopped,
@@ -224,10 +229,13 @@ impl Broker {
     /// Lets a router's health learn, and tells what came of it.
     fn judge(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let router = self.routers.get_mut(place)?;
-        let effect = router.health.learn(outcome, &router.settings.health, now);
-        let epoch = router.health.epoch();
+        let mut effect = router.health.learn(outcome, &router.settings.health, now);
+        if effect == Effect::Suspected {
+            effect = self.convict(place, outcome, now);
+        }
+        let epoch = self.routers.get(place)?.health.epoch();
         match effect {
-            Effect::None | Effect::Counted => {}
+            Effect::None | Effect::Counted | Effect::Suspected => {}
             Effect::Freed => self.renew(changes),
             Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
             Effect::Extended | Effect::Delayed => self.announce(place, now, Change::Extended, changes),
@@ -236,6 +244,19 @@ impl Broker {
             self.advise(place, changes);
         }
         Some(Verdict { effect, epoch })
+    }
+
+    /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
+    fn convict(&mut self, place: usize, outcome: &Outcome, now: Now) -> Effect {
+        let serves = |id: RouterId| {
+            self.routers.get(usize::from(id.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
+        };
+        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, serves)) {
+            return Effect::Counted;
+        }
+        let Some(router) = self.routers.get_mut(place) else { return Effect::None };
+        router.health.convict(outcome, &router.settings.health, now);
+        Effect::Tripped
     }
 
     /// Says once that a router fails right after each return.
@@ -265,6 +286,20 @@ impl Broker {
             _ => router.record.not_found_told = true,
         }
         changes.push(Change::Notice(notice));
+    }
+}
+
+/// What an answer means, its status first, and then what hides behind the status.
+fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class, Cause) {
+    let class = settings.failures.classify(status, report.made_by_gateway, report.deployment_missing);
+    let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
+    match report.latency {
+        Some(latency) if latency >= LONGEST_CALL => (Class::Failure, Cause::CutOff),
+        Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
+            (Class::Failure, Cause::TooSlow)
+        }
+        _ if class == Class::Success && report.html => (Class::Neutral, cause),
+        _ => (class, cause),
     }
 }
 

@@ -28,6 +28,14 @@ fn settings(routers: usize) -> Settings {
     Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
 }
 
+fn pool(root: Target) -> PoolSettings {
+    PoolSettings { ingress: path(INGRESS), root, when_all_disabled: WhenAllDisabled::Pass }
+}
+
+fn all_disabled() -> Change {
+    Change::AllDisabled { ingress: path(INGRESS), tried: false }
+}
+
 fn at(millis: u64) -> Now {
     START.after(Duration::from_millis(millis))
 }
@@ -135,7 +143,7 @@ mod reloading {
             let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
             targets.push(branch(nested.collect()));
         }
-        let pools = vec![PoolSettings { ingress: path(INGRESS), root: branch(targets) }];
+        let pools = vec![pool(branch(targets))];
         Settings { pools, ..Settings::default() }
     }
 
@@ -266,7 +274,7 @@ mod deciding {
         let leaf = |number: usize| Target::plain(Kind::Router(path(&router(number))));
         let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
         let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        let pools = vec![PoolSettings { ingress: path(INGRESS), root }];
+        let pools = vec![pool(root)];
         let broker = Broker::new(Settings { pools, ..settings(0) });
         let mut world = World { broker, ..World::new(0) };
         world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
@@ -287,7 +295,7 @@ mod deciding {
         assert_eq!(world.choose(START), Some(router(1)));
         world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
         assert!(matches!(world.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
-        assert_eq!(world.told.last(), Some(&Change::AllDisabled(path(INGRESS))));
+        assert_eq!(world.told.last(), Some(&all_disabled()));
         let before = world.told.len();
         world.decide(at(2_000));
         assert_eq!(world.told.len(), before, "told once");
@@ -633,10 +641,10 @@ fn a_reload_tells_of_a_pool_only_what_has_changed() {
     let mut world = World::new(1);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
     let told = |world: &mut World, routers| world.broker.apply(Event::Configured(&settings(routers)), START).changes;
-    assert!(matches!(world.told.last(), Some(Change::AllDisabled(_))));
+    assert!(matches!(world.told.last(), Some(Change::AllDisabled { .. })));
     assert_eq!(told(&mut world, 1), [], "said before");
     assert_eq!(told(&mut world, 2), [Change::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
-    assert_eq!(told(&mut world, 1), [Change::AllDisabled(path(INGRESS))]);
+    assert_eq!(told(&mut world, 1), [all_disabled()]);
 }
 
 #[test]
@@ -649,7 +657,7 @@ fn a_request_with_nothing_for_it_is_told_why() {
     let told = |conditions, out: bool| {
         let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
         let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
-        let settings = Settings { pools: vec![PoolSettings { ingress: path(INGRESS), root }], ..Settings::default() };
+        let settings = Settings { pools: vec![pool(root)], ..Settings::default() };
         let mut world = World { broker: Broker::new(settings), ..World::new(0) };
         if out {
             world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);

@@ -8,16 +8,20 @@
 
 mod cooldown;
 mod permits;
+mod ramp;
 mod settings;
+mod window;
 
 use permits::Permits;
-pub use settings::{Probe, RetryAfter, Settings};
+pub use settings::{Cooldown, Preset, Probe, Ratio, RetryAfter, Settings};
 
 use std::time::Duration;
 
 use crate::event::Standing;
-use crate::outcome::{Class, Evidence, Outcome};
+use crate::outcome::{Cause, Class, Evidence, Outcome};
 use crate::time::{GatewayTime, Now};
+use ramp::Ramp;
+use window::Window;
 
 /// How long the gateway lets one call last before it cuts the client off (GATEWAY.md 1.6). A failure that says nothing
 /// about its own beginning can be a straggler for so long and no longer.
@@ -30,6 +34,8 @@ pub enum Effect {
     None,
     /// It counted, and changed nothing that others could see.
     Counted,
+    /// It should be left alone, by a guess: that must not take the last one away. [`Health::convict`] does it.
+    Suspected,
     /// It is out now.
     Tripped,
     /// It was out, and stays out longer.
@@ -59,8 +65,8 @@ struct Trip {
 pub enum Due {
     /// Nothing.
     Nothing,
-    /// A permit was lost and is free again.
-    Freed,
+    /// A permit was lost and is free again, or its share has grown.
+    Eased,
     /// Its time is over.
     Returned,
     /// A delay is over.
@@ -79,6 +85,12 @@ pub struct Health {
     failed_returns: u32,
     /// There was a success since the last trip.
     proven: bool,
+    /// How many steps longer than the first the next cooldown is.
+    level: u32,
+    /// Since when it serves; unknown before its first trip.
+    serves_since: Option<Now>,
+    ramp: Option<Ramp>,
+    window: Window,
     permits: Permits,
 }
 
@@ -91,6 +103,10 @@ impl Default for Health {
             in_a_row: 0,
             failed_returns: 0,
             proven: true,
+            level: 0,
+            serves_since: None,
+            ramp: None,
+            window: Window::default(),
             permits: Permits::default(),
         }
     }
@@ -112,12 +128,23 @@ impl Health {
         self.failed_returns
     }
 
-    /// When time alone changes something: the end of a cooldown, or of a permit whose outcome was never seen.
-    pub fn due(&self) -> Option<Now> {
+    /// When time alone changes something: the end of a cooldown, of a step of its return, or of a permit whose outcome was
+    /// never seen.
+    pub fn due(&self, settings: &Settings) -> Option<Now> {
+        let expiry = self.permits.next_expiry();
         match self.standing {
-            Standing::Serving => None,
-            Standing::Cooling { until, .. } => Some(until),
-            Standing::Probing { .. } => self.permits.next_expiry(),
+            Standing::Serving => self.ramp.map(|ramp| ramp.due(settings)),
+            Standing::Cooling { until, .. } => Some(expiry.map_or(until, |expiry| expiry.min(until))),
+            Standing::Probing { .. } => expiry,
+        }
+    }
+
+    /// The part of its share that the next request may give it; 0 if none may go here.
+    pub fn share(&self, settings: &Settings) -> f64 {
+        match self.standing {
+            _ if !self.may_serve(settings) => 0.0,
+            Standing::Serving => self.ramp.map_or(1.0, Ramp::share),
+            _ => 1.0,
         }
     }
 
@@ -140,13 +167,22 @@ impl Health {
         self.permits.given()
     }
 
-    /// Gives the decision of this number a permit, if one is needed and free. True if so.
-    pub fn permit(&mut self, decision: u64, settings: &Settings, now: Now) -> bool {
-        let probes = self.is_probing() && self.may_serve(settings);
-        if probes {
-            self.permits.give(decision, now.after(settings.probe.timeout));
+    /// When it is back, if it is out.
+    pub const fn until(&self) -> Option<Now> {
+        match self.standing {
+            Standing::Cooling { until, .. } => Some(until),
+            Standing::Serving | Standing::Probing { .. } => None,
         }
-        probes
+    }
+
+    /// Whether it waits for a moment that its upstream named.
+    pub fn waits_as_told(&self) -> bool {
+        matches!(self.standing, Standing::Cooling { .. }) && self.trip.is_some_and(|trip| trip.trusted)
+    }
+
+    /// Gives the decision of this number a permit.
+    pub fn permit(&mut self, decision: u64, settings: &Settings, now: Now) {
+        self.permits.give(decision, now.after(settings.probe.timeout));
     }
 
     /// Takes a permit back whose request said nothing about the router. True if there was one.
@@ -159,10 +195,40 @@ impl Health {
         if self.is_old(outcome, now) || (self.is_probing() && outcome.evidence == Evidence::Hearsay) {
             return Effect::None;
         }
-        match outcome.class {
-            Class::Neutral => self.shrug(outcome.evidence),
-            Class::Success => self.succeed(),
+        let effect = match outcome.class {
+            Class::Neutral => return self.shrug(outcome.evidence),
+            Class::Success => self.succeed(outcome, settings, now),
             Class::Failure | Class::Overloaded | Class::RateLimited => self.fail(outcome, settings, now),
+        };
+        let bad = self.is_bad(outcome, settings, now);
+        if effect == Effect::Counted && bad && self.standing == Standing::Serving { Effect::Suspected } else { effect }
+    }
+
+    /// Counts an answer, and tells whether too few of the last while were good.
+    fn is_bad(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> bool {
+        let Some(ratio) = settings.ratio.filter(|_| !settings.disabled_time.is_zero()) else { return false };
+        if self.standing != Standing::Serving {
+            return false;
+        }
+        let (good, all) = self.window.count(outcome.class == Class::Success, ratio.over, now);
+        let bad = all >= ratio.min && f64::from(good) < ratio.below * f64::from(all);
+        bad || settings.retry_after.foresee(outcome).is_some()
+    }
+
+    /// Takes a router out that is suspected.
+    pub fn convict(&mut self, outcome: &Outcome, settings: &Settings, now: Now) {
+        let trip = Trip { at: now, stopped: outcome.stopped, trusted: false, silent: false };
+        match settings.retry_after.foresee(outcome) {
+            // Nothing has failed: that is no return that failed either.
+            Some(wait) => {
+                let (proven, until) = (self.proven, now.after(wait));
+                self.trip(Cause::UsedUp, Trip { trusted: true, ..trip }, self.failed_returns, until);
+                self.proven = proven;
+            }
+            None => {
+                let until = now.after(self.cooldown(outcome, settings, now));
+                self.trip(Cause::FailsOften(outcome.status), trip, self.step(), until);
+            }
         }
     }
 
@@ -174,18 +240,27 @@ impl Health {
         }
     }
 
-    fn succeed(&mut self) -> Effect {
-        // While it cools, one success shows that it may work, not that it was wrong to leave it alone.
-        if matches!(self.standing, Standing::Cooling { .. }) {
+    fn succeed(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Effect {
+        // While it cools, a success shows that it may work, not that it was wrong to leave it alone; unless it was sent
+        // because nothing else was left.
+        let asked = matches!(outcome.evidence, Evidence::Probe(_));
+        if matches!(self.standing, Standing::Cooling { .. }) && !asked {
             return Effect::Counted;
         }
         (self.in_a_row, self.failed_returns, self.proven) = (0, 0, true);
-        if !self.is_probing() {
+        if self.standing == Standing::Serving {
             return Effect::Counted;
         }
+        self.serve(settings, now);
+        Effect::Returned
+    }
+
+    fn serve(&mut self, settings: &Settings, now: Now) {
         self.standing = Standing::Serving;
         self.permits = Permits::default();
-        Effect::Returned
+        self.window = Window::default();
+        self.serves_since = Some(now);
+        self.ramp = Ramp::begin(settings, now);
     }
 
     fn fail(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Effect {
@@ -194,18 +269,42 @@ impl Health {
         }
         let hint = settings.retry_after.heed(outcome);
         let told = hint.filter(|_| outcome.class == Class::RateLimited);
-        let step = self.step();
-        let until = now.after(cooldown::length(hint, step, settings.disabled_time));
         let trip = Trip { at: now, stopped: outcome.stopped, trusted: told.is_some(), silent: false };
         if told.is_none() {
             self.in_a_row = self.in_a_row.saturating_add(1);
         }
         match (self.standing, told) {
-            (Standing::Cooling { until: before, .. }, _) => self.extend(outcome, trip, before, until),
+            // It was sent because nothing else was left: that it failed is no news.
+            (Standing::Cooling { .. }, _) if matches!(outcome.evidence, Evidence::Probe(_)) => {
+                self.shrug(outcome.evidence)
+            }
             (Standing::Serving, Some(wait)) if wait < cooldown::SHORTEST => self.delay(outcome, trip, wait, now),
             (Standing::Serving, None) if self.in_a_row < settings.consecutive => Effect::Counted,
-            _ => self.trip(outcome, trip, step, until),
+            (standing, _) => {
+                let step = self.step();
+                let time = match hint {
+                    Some(hint) => cooldown::told(hint, step, settings.disabled_time),
+                    None => self.cooldown(outcome, settings, now),
+                };
+                match standing {
+                    Standing::Cooling { until: before, .. } => self.extend(outcome, trip, before, now.after(time)),
+                    _ => self.trip(outcome.cause, trip, step, now.after(time)),
+                }
+            }
         }
+    }
+
+    /// How long it is left alone now. Each trip makes the next one a step longer, and each time that long in service a step
+    /// shorter: one success is no recovery.
+    fn cooldown(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Duration {
+        if matches!(self.standing, Standing::Cooling { .. }) {
+            return cooldown::length(settings, self.level.saturating_sub(1), outcome.lot);
+        }
+        let well = self.serves_since.filter(|_| self.standing == Standing::Serving).map(|since| now.since(since));
+        let steps = well.unwrap_or_default().as_nanos() / settings.disabled_time.as_nanos().max(1);
+        let level = self.level.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
+        self.level = level.saturating_add(1);
+        cooldown::length(settings, level, outcome.lot)
     }
 
     /// How many returns in a row have failed, if it goes out now.
@@ -217,13 +316,14 @@ impl Health {
         }
     }
 
-    fn trip(&mut self, outcome: &Outcome, trip: Trip, step: u32, until: Now) -> Effect {
+    fn trip(&mut self, cause: Cause, trip: Trip, step: u32, until: Now) -> Effect {
         self.epoch = self.epoch.wrapping_add(1);
         self.failed_returns = step;
         self.proven = false;
         self.trip = Some(trip);
-        self.standing = Standing::Cooling { until, cause: outcome.cause };
+        self.standing = Standing::Cooling { until, cause };
         self.permits = Permits::default();
+        self.ramp = None;
         Effect::Tripped
     }
 
@@ -256,24 +356,33 @@ impl Health {
         }
     }
 
-    /// Lets the router back when its time is over, and forgets permits that nobody will answer for.
-    pub fn tick(&mut self, now: Now) -> Due {
-        if self.due().is_none_or(|due| now < due) {
+    /// Lets the router back when its time is over, lets its share grow, and forgets permits that nobody will answer for.
+    pub fn tick(&mut self, settings: &Settings, now: Now) -> Due {
+        if self.due(settings).is_none_or(|due| now < due) {
             return Due::Nothing;
         }
+        self.permits.expire(now);
         match (self.standing, self.trip) {
+            (Standing::Cooling { until, .. }, _) if now < until => Due::Eased,
             (Standing::Cooling { .. }, Some(Trip { trusted: true, silent, .. })) => {
-                self.standing = Standing::Serving;
-                if silent { Due::Undelayed } else { Due::Returned }
+                let ramp = self.ramp;
+                self.serve(settings, now);
+                if silent {
+                    self.ramp = ramp; // a pause of milliseconds is no return
+                    return Due::Undelayed;
+                }
+                Due::Returned
             }
             (Standing::Cooling { cause, .. }, _) => {
                 self.standing = Standing::Probing { cause };
+                self.permits = Permits::default();
                 Due::Returned
             }
-            _ => {
-                self.permits.expire(now);
-                Due::Freed
+            (Standing::Serving, _) => {
+                self.ramp = self.ramp.and_then(|ramp| ramp.go_on(settings, now));
+                Due::Eased
             }
+            (Standing::Probing { .. }, _) => Due::Eased,
         }
     }
 

@@ -29,6 +29,7 @@ fn outcome(class: Class, from: u64, to: u64) -> Outcome {
         status: 500,
         cause: Cause::Answered(500),
         evidence: Evidence::Word,
+        lot: 0,
         hint: None,
         started: gateway(from),
         stopped: gateway(to),
@@ -50,6 +51,14 @@ impl World {
         self.learn(Outcome { hint: Some(Hint::After(wait)), ..outcome(class, millis, millis + 1) }, millis)
     }
 
+    fn tick(&mut self, millis: u64) -> Due {
+        self.health.tick(&self.settings, at(millis))
+    }
+
+    fn permit(&mut self, decision: u64, millis: u64) {
+        self.health.permit(decision, &self.settings, at(millis));
+    }
+
     fn until(&self) -> Option<u64> {
         match self.health.standing() {
             Standing::Cooling { until, .. } => u64::try_from(until.since(START).as_millis()).ok(),
@@ -69,7 +78,7 @@ impl World {
 fn probing() -> World {
     let mut world = World::default();
     world.answer(Class::Failure, 0);
-    assert_eq!(world.health.tick(at(MINUTES_10)), Due::Returned);
+    assert_eq!(world.tick(MINUTES_10), Due::Returned);
     world
 }
 
@@ -80,11 +89,11 @@ mod going {
     fn out_for_the_disabled_time_to_the_millisecond() {
         let mut world = World::default();
         assert_eq!(world.answer(Class::Failure, 0), Effect::Tripped);
-        assert_eq!(world.health.tick(at(MINUTES_10 - 1)), Due::Nothing, "a millisecond early");
+        assert_eq!(world.tick(MINUTES_10 - 1), Due::Nothing, "a millisecond early");
         assert_eq!(world.until(), Some(MINUTES_10));
-        assert_eq!(world.health.tick(at(MINUTES_10)), Due::Returned, "on time");
+        assert_eq!(world.tick(MINUTES_10), Due::Returned, "on time");
         assert!(world.is_probing());
-        assert_eq!(world.health.tick(at(MINUTES_10 + 1)), Due::Nothing, "a return is told once");
+        assert_eq!(world.tick(MINUTES_10 + 1), Due::Nothing, "a return is told once");
     }
 
     #[test]
@@ -125,7 +134,7 @@ mod going {
         world.learn(outcome(Class::Failure, 0, 10), 10);
         assert_eq!(world.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
         assert_eq!(world.until(), Some(MINUTES_10 + 10));
-        world.health.tick(at(MINUTES_10 + 10));
+        world.tick(MINUTES_10 + 10);
         assert_eq!(world.learn(outcome(Class::Failure, 9, 600_000), 610_000), Effect::None, "a very slow one");
         assert_eq!(world.learn(outcome(Class::Success, 9, 600_000), 610_000), Effect::None, "nor is it a proof");
         assert!(world.is_probing());
@@ -151,7 +160,7 @@ mod going {
         let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
         world.learn(unknown, 0);
         assert_eq!(world.learn(unknown, 500), Effect::None);
-        world.health.tick(at(1_000));
+        world.tick(1_000);
         assert_eq!(world.learn(unknown, 199_999), Effect::None);
         assert_eq!(world.learn(unknown, 200_000), Effect::Tripped);
     }
@@ -176,8 +185,8 @@ mod hints {
     fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
         let mut world = World::default();
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
-        assert_eq!(world.health.tick(at(1_999)), Due::Nothing);
-        assert_eq!(world.health.tick(at(2_000)), Due::Returned);
+        assert_eq!(world.tick(1_999), Due::Nothing);
+        assert_eq!(world.tick(2_000), Due::Returned);
         assert!(world.serves(), "no probe");
     }
 
@@ -185,7 +194,7 @@ mod hints {
     fn an_overloaded_router_has_to_prove_itself() {
         let mut world = World::default();
         world.hinted(Class::Overloaded, Duration::from_secs(2), 0);
-        world.health.tick(at(2_000));
+        world.tick(2_000);
         assert!(world.is_probing());
     }
 
@@ -208,7 +217,7 @@ mod hints {
             assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
             now += seconds * 1_000;
             assert_eq!(world.until(), Some(now), "{seconds} s");
-            world.health.tick(at(now));
+            world.tick(now);
         }
         world.answer(Class::Success, now);
         world.hinted(Class::RateLimited, Duration::from_secs(1), now + 10);
@@ -219,7 +228,7 @@ mod hints {
     fn a_dead_router_that_always_says_one_second_costs_seven_calls_a_minute() {
         let mut world = World::default();
         let calls = (0..60_000).filter(|millis| {
-            world.health.tick(at(*millis));
+            world.tick(*millis);
             let asked = world.health.may_serve(&world.settings);
             if asked {
                 world.hinted(Class::Overloaded, Duration::from_secs(1), *millis);
@@ -235,8 +244,8 @@ mod hints {
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Delayed);
         assert!(!world.health.may_serve(&world.settings));
         assert_eq!(world.health.epoch(), 0);
-        assert_eq!(world.health.tick(at(42)), Due::Nothing);
-        assert_eq!(world.health.tick(at(43)), Due::Undelayed);
+        assert_eq!(world.tick(42), Due::Nothing);
+        assert_eq!(world.tick(43), Due::Undelayed);
         assert!(world.serves());
         assert_eq!(world.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
         assert!(world.serves());
@@ -248,7 +257,7 @@ mod hints {
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
         assert_eq!(world.answer(Class::Failure, 100), Effect::Extended);
         assert_eq!(world.until(), Some(MINUTES_10 + 100));
-        world.health.tick(at(MINUTES_10 + 100));
+        world.tick(MINUTES_10 + 100);
         assert!(world.is_probing());
     }
 }
@@ -261,9 +270,8 @@ mod returning {
     #[test]
     fn one_request_at_a_time_until_one_succeeds() {
         let mut world = probing();
-        assert!(world.health.permit(7, &world.settings, at(BACK)));
+        world.permit(7, BACK);
         assert!(!world.health.may_serve(&world.settings), "one at a time");
-        assert!(!world.health.permit(8, &world.settings, at(BACK)));
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
         assert_eq!(world.learn(probe, BACK + 1), Effect::Returned);
         assert!(world.serves());
@@ -272,19 +280,19 @@ mod returning {
     #[test]
     fn a_failed_probe_cools_again() {
         let mut world = probing();
-        world.health.permit(7, &world.settings, at(BACK));
+        world.permit(7, BACK);
         let probe = Outcome { evidence: Evidence::Probe(None), ..outcome(Class::Failure, BACK, BACK + 1) };
         assert_eq!(world.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
         assert_eq!(world.until(), Some(2 * MINUTES_10 + 1));
         assert_eq!((world.health.epoch(), world.health.failed_returns()), (2, 1));
-        world.health.tick(at(2 * MINUTES_10 + 1));
+        world.tick(2 * MINUTES_10 + 1);
         assert!(world.health.may_serve(&world.settings), "its permit is free again");
     }
 
     #[test]
     fn a_clients_own_fault_gives_the_permit_back() {
         let mut world = probing();
-        world.health.permit(7, &world.settings, at(BACK));
+        world.permit(7, BACK);
         let neutral = |number| Outcome { evidence: Evidence::Probe(number), ..outcome(Class::Neutral, BACK, BACK + 1) };
         assert_eq!(world.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
         assert!(!world.health.may_serve(&world.settings));
@@ -295,10 +303,10 @@ mod returning {
     #[test]
     fn a_probe_that_is_never_seen_again_is_issued_again() {
         let mut world = probing();
-        world.health.permit(7, &world.settings, at(BACK));
-        assert_eq!(world.health.tick(at(BACK + 119_999)), Due::Nothing);
-        assert_eq!(world.health.tick(at(BACK + 120_000)), Due::Freed);
-        assert!(world.health.permit(8, &world.settings, at(BACK + 120_000)));
+        world.permit(7, BACK);
+        assert_eq!(world.tick(BACK + 119_999), Due::Nothing);
+        assert_eq!(world.tick(BACK + 120_000), Due::Eased);
+        assert!(world.health.may_serve(&world.settings));
     }
 
     #[test]
@@ -319,12 +327,12 @@ mod returning {
     #[test]
     fn the_probe_of_an_earlier_return_is_old_news() {
         let mut world = probing();
-        world.health.permit(7, &world.settings, at(BACK));
-        world.health.tick(at(BACK + 120_000));
-        world.health.permit(8, &world.settings, at(BACK + 120_000));
+        world.permit(7, BACK);
+        world.tick(BACK + 120_000);
+        world.permit(8, BACK + 120_000);
         let second = Outcome { evidence: Evidence::Probe(Some(8)), ..outcome(Class::Failure, 720_000, 720_001) };
         assert_eq!(world.learn(second, 720_001), Effect::Tripped);
-        world.health.tick(at(720_001 + MINUTES_10));
+        world.tick(720_001 + MINUTES_10);
         let first = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 150_000) };
         assert_eq!(world.learn(first, 1_320_002), Effect::None);
         assert!(world.is_probing());
@@ -334,8 +342,9 @@ mod returning {
     fn more_permits_where_more_are_asked_for() {
         let mut world = probing();
         world.settings.probe.concurrency = 2;
-        assert!(world.health.permit(1, &world.settings, at(BACK)));
-        assert!(world.health.permit(2, &world.settings, at(BACK)));
-        assert!(!world.health.permit(3, &world.settings, at(BACK)));
+        world.permit(1, BACK);
+        assert!(world.health.may_serve(&world.settings));
+        world.permit(2, BACK);
+        assert!(!world.health.may_serve(&world.settings));
     }
 }

@@ -12,7 +12,11 @@ pub fn tell(change: &Change) {
             tracing::debug!(%router, until = %until, "router disabled for longer");
         }
         Change::Extended(_) => {}
-        Change::AllDisabled(ingress) => tracing::error!(
+        Change::AllDisabled { ingress, tried: true } => tracing::error!(
+            %ingress,
+            "all routers disabled: until one is back, disabled ones get these calls, as \"when_all_disabled\" says"
+        ),
+        Change::AllDisabled { ingress, tried: false } => tracing::error!(
             %ingress,
             "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort"
         ),

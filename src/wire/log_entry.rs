@@ -88,7 +88,8 @@ impl<'a> Parts<'a> {
                 b"egress_status_code" => report.egress_status = value.raw()?.status(),
                 b"inbound_headers" => {
                     let headers = Headers::read(value)?;
-                    (report.made_by_gateway, report.hint) = (headers.are_none, headers.hint());
+                    (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
+                    report.hint = headers.hint();
                 }
                 b"inbound_payload" => self.read_payload(value)?,
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,

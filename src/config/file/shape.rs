@@ -72,6 +72,22 @@ pub struct Pool {
     pub targets: Vec<Target>,
     /// For the routers of this pool.
     pub health: Option<Health>,
+    /// What becomes of a request when every router that it may go to is disabled.
+    #[serde(default)]
+    pub when_all_disabled: WhenAllDisabled,
+}
+
+/// What becomes of a request when every router that it may go to is disabled.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAllDisabled {
+    /// The gateway serves it by the ingress router's own endpoint.
+    #[default]
+    Pass,
+    /// The router that is back first gets it, one request at a time; others pass.
+    Soonest,
+    /// Any of them gets it, except those whose upstream named a moment to wait for.
+    Any,
 }
 
 /// A router, or a branch: a strategy over further targets.
@@ -264,20 +280,98 @@ pub enum Ordered {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
+    /// A whole set of the settings below; it replaces all that was said further out. Without: BROKER_HEALTH, else
+    /// documented.
+    pub preset: Option<Preset>,
     /// Minutes that a failing router is left out; 0 never takes it out. Without: DISABLED_TIME, else 10.
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
     /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx, and a 404 that says that the
     /// deployment does not exist.
     pub failure_status: Option<Statuses>,
+    /// What becomes of that time when a router fails again and again.
+    pub cooldown: Option<Cooldown>,
     /// How many failures in a row take a router out. Without: 1. A 429 that says when to come back counts by itself.
     #[schemars(range(min = 1))]
     pub consecutive: Option<u32>,
+    /// Takes a router out of whose answers too few are good, but never the last one of a pool. False: off, which is the
+    /// default.
+    pub ratio: Option<RatioOrOff>,
     /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
     pub retry_after: Option<RetryAfter>,
     /// How a router proves itself before it serves again.
     pub probe: Option<Probe>,
+    /// Over which time a router that is back comes to its whole share, beginning with a tenth; with its unit. False: at
+    /// once, which is the default.
+    pub ramp: Option<SpanOrOff>,
+    /// A good answer that took longer counts as a failure; a time with its unit. False: off, which is the default.
+    pub slow_is_failure_after: Option<SpanOrOff>,
 }
+
+/// A whole set of settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// One failure disables for ten minutes, as the gateway's documents promise.
+    Documented,
+    /// Three failures in a row or too few good answers; short times that grow; a gentle return.
+    Resilient,
+}
+
+/// How long a router is left alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cooldown {
+    /// The same as disabled_time, with its unit: give one of them.
+    pub base: Option<Word>,
+    /// Each further time is longer by this. Without: 1. A time that long in service takes one step back.
+    #[schemars(range(min = 1, max = 100))]
+    pub factor: Option<f64>,
+    /// The longest that the factor can make it, with its unit. Without: "1h".
+    pub max: Option<Word>,
+    /// By up to this part it is longer, the same in every broker. Without: 0.
+    #[schemars(range(min = 0, max = 1))]
+    pub jitter: Option<f64>,
+}
+
+/// Of whose answers too few are good.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RatioOrOff {
+    /// Off.
+    Off(Off),
+    /// So few.
+    Ratio(Ratio),
+}
+
+/// Below which share of good answers a router is taken out.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ratio {
+    /// The share of good answers. Without: 0.5.
+    #[schemars(range(min = 0, max = 1))]
+    pub below: Option<f64>,
+    /// Over which time, with its unit. Without: "60s".
+    pub over: Option<Word>,
+    /// Of how many answers at least. Without: 10.
+    #[schemars(range(min = 1))]
+    pub min: Option<u32>,
+}
+
+/// A time with its unit, or none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SpanOrOff {
+    /// None.
+    Off(Off),
+    /// A time with its unit.
+    Span(Word),
+}
+
+/// `false`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Off(#[schemars(extend("const" = false))] pub bool);
 
 /// What becomes of an upstream's own word about when to come back.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -287,6 +381,9 @@ pub struct RetryAfter {
     pub honor: Option<bool>,
     /// The longest that is believed, with its unit. Without: "1h".
     pub max: Option<Word>,
+    /// True: a good answer that says that nothing remains leaves the router out before it fails, but never the last one of
+    /// a pool. Without: false.
+    pub preempt: Option<bool>,
 }
 
 /// How a router proves itself before it serves again.
