@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, invariants};
+use gecholog_broker::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, WhenAllDisabled, invariants};
 use gecholog_broker::event::Standing;
-use gecholog_broker::health;
+use gecholog_broker::health::{self, Preset};
 use gecholog_broker::outcome::{FailureRule, Hint, Report, Source};
 use gecholog_broker::router::RouterPath;
 use gecholog_broker::time::{GatewayTime, Now};
@@ -23,9 +23,9 @@ const GATEWAY_START: u64 = START - 3_600_000_000_000;
 /// The invariants are looked at after every so many events.
 const LOOK: u32 = 16;
 
-/// The settings under test.
-fn resilient() -> health::Settings {
-    health::Settings { disabled_time: Duration::from_secs(5), consecutive: 3, ..health::Settings::default() }
+/// The settings under test, and what becomes of a request when all routers are disabled.
+fn resilient() -> (health::Settings, WhenAllDisabled) {
+    (Preset::Resilient.settings(), WhenAllDisabled::Any)
 }
 
 /// All replicas.
@@ -47,19 +47,23 @@ fn gateway(time: Duration) -> Option<GatewayTime> {
 
 impl Brokers {
     pub(super) fn documented(scenario: &Scenario, seed: u64) -> Self {
-        Self::new(scenario, seed, health::Settings::default())
+        Self::new(scenario, seed, (Preset::Documented.settings(), WhenAllDisabled::default()))
     }
 
     pub(super) fn resilient(scenario: &Scenario, seed: u64) -> Self {
         Self::new(scenario, seed, resilient())
     }
 
-    fn new(scenario: &Scenario, seed: u64, health: health::Settings) -> Self {
+    fn new(scenario: &Scenario, seed: u64, (health, when_all_disabled): (health::Settings, WhenAllDisabled)) -> Self {
         let paths: Vec<_> = (0..scenario.upstreams.len()).map(|router| format!("/pool/r{router}/")).collect();
         let path = |text: &str| RouterPath::parse(text).unwrap();
         let defaults = RouterSettings { failures: FailureRule::default(), health };
         let routers = paths.iter().map(|text| path(text)).collect();
-        let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
+        let mut settings = Settings::flat(path(INGRESS), routers, defaults);
+        for pool in &mut settings.pools {
+            pool.when_all_disabled = when_all_disabled;
+        }
+        let broker = Broker::new(settings);
         Self { replicas: vec![broker; scenario.replicas], paths, rng: dice(&[seed, 5]), events: 0 }
     }
 
@@ -113,7 +117,7 @@ impl Policy for Brokers {
         self.look(replica);
         let Decision::Route(route) = decision else { return Sent::Pass };
         let router = usize::from(route.router().0);
-        Sent::To(Choice { replica, router, number: route.number, probe: route.sent == SentAs::ToProve })
+        Sent::To(Choice { replica, router, number: route.number, probe: matches!(route.sent, SentAs::ToProve | SentAs::WhileDisabled) })
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
