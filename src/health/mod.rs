@@ -195,6 +195,11 @@ impl Health {
         if self.is_old(outcome, now) || (self.is_probing() && outcome.evidence == Evidence::Hearsay) {
             return Effect::None;
         }
+        if let (Evidence::Probe(_), Some(trip), Some(started)) = (outcome.evidence, self.trip.as_mut(), outcome.started)
+        {
+            // It began after the trip; so whoever began no earlier did, even if the log of the trip itself is lost.
+            trip.stopped.get_or_insert(started);
+        }
         let effect = match outcome.class {
             Class::Neutral => return self.shrug(outcome.evidence),
             Class::Success => self.succeed(outcome, settings, now),

@@ -278,6 +278,19 @@ mod returning {
     }
 
     #[test]
+    fn after_a_probe_it_is_not_deaf_although_the_log_of_its_trip_is_lost() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(5);
+        world.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
+        world.tick(5_000);
+        let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
+        assert_eq!(world.learn(probe, 5_200), Effect::Returned);
+        let straggler = Outcome { evidence: Evidence::Word, ..outcome(Class::Failure, 5_099, 5_300) };
+        assert_eq!(world.learn(straggler, 5_300), Effect::None, "under way before the probe");
+        assert_eq!(world.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
+    }
+
+    #[test]
     fn a_failed_probe_cools_again() {
         let mut world = probing();
         world.permit(7, BACK);

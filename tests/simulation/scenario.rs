@@ -71,8 +71,7 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     fn new(name: &'static str, routers: usize) -> Self {
-        let callers =
-            Callers { per_second: 6.0, even: false, retrying: 0.3, bad: 0.0, poison: None, burst: None };
+        let callers = Callers { per_second: 6.0, even: false, retrying: 0.3, bad: 0.0, poison: None, burst: None };
         let bus =
             Bus { messages_lost: 0.001, logs_lost: 0.002, logs_twice: 0.005, logs_late: 0.01, probes_without_log: 0 };
         Self {

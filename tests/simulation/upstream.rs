@@ -127,7 +127,8 @@ impl Upstream {
     }
 
     fn duration(&self, now: Duration, dice: &mut SmallRng) -> Duration {
-        let slower: f64 = self.now_wrong(now).map(|spell| if let Fault::Slow(by) = spell.fault { by } else { 1.0 }).product();
+        let slower: f64 =
+            self.now_wrong(now).map(|spell| if let Fault::Slow(by) = spell.fault { by } else { 1.0 }).product();
         // Twelve dice are as good as a bell curve.
         let bell = (0..12).map(|_| dice.random::<f64>()).sum::<f64>() - 6.0;
         self.median.mul_f64(slower * (bell * self.spread).exp()).min(LONGEST)

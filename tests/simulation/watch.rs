@@ -44,8 +44,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(routers: usize, replicas: usize) -> Self {
         let treats = vec![Treats { view: View::Serving(1.0), found_out: false, ended: 0, sent: 0 }; replicas];
-        let router =
-            Router { capacity: 1.0, treats, outage: None, known: false, detected: false, overdue: None };
+        let router = Router { capacity: 1.0, treats, outage: None, known: false, detected: false, overdue: None };
         let figures = Figures { runs: 1, ..Figures::default() };
         Self { routers: vec![router; routers], last: Duration::ZERO, figures }
     }

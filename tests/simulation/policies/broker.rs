@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, WhenAllDisabled, invariants};
+use gecholog_broker::broker::{
+    Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, WhenAllDisabled, invariants,
+};
 use gecholog_broker::event::Standing;
 use gecholog_broker::health::{self, Preset};
 use gecholog_broker::outcome::{FailureRule, Hint, Report, Source};
@@ -35,6 +37,45 @@ pub(super) struct Brokers {
     paths: Vec<String>,
     rng: SmallRng,
     events: u32,
+    /// What each replica gives each router, seen from outside.
+    views: Vec<Vec<Seen>>,
+    ramp: Duration,
+    now: Duration,
+}
+
+/// A router as a replica treats it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    standing: Standing,
+    since: Duration,
+    /// It came back then, and not from a pause that is too short to be a return.
+    returned: Option<Duration>,
+}
+
+impl Seen {
+    fn look(&mut self, standing: Standing, now: Duration) {
+        if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
+            return;
+        }
+        let paused = matches!(self.standing, Standing::Cooling { .. }) && now - self.since < Duration::from_secs(1);
+        if standing == Standing::Serving && !paused {
+            self.returned = Some(now);
+        }
+        (self.standing, self.since) = (standing, now);
+    }
+
+    /// What it gets of its share, while that grows in ten steps.
+    fn view(&self, ramp: Duration, now: Duration) -> View {
+        match self.standing {
+            Standing::Cooling { .. } => View::Out,
+            Standing::Probing { .. } => View::Probing,
+            Standing::Serving if ramp.is_zero() => View::Serving(1.0),
+            Standing::Serving => {
+                let gone = self.returned.map_or(1.0, |since| (now - since).as_secs_f64() / ramp.as_secs_f64());
+                View::Serving(((gone * 10.0).floor() / 10.0 + 0.1).min(1.0))
+            }
+        }
+    }
 }
 
 fn at(time: Duration) -> Now {
@@ -64,10 +105,24 @@ impl Brokers {
             pool.when_all_disabled = when_all_disabled;
         }
         let broker = Broker::new(settings);
-        Self { replicas: vec![broker; scenario.replicas], paths, rng: dice(&[seed, 5]), events: 0 }
+        let seen = Seen { standing: Standing::Serving, since: Duration::ZERO, returned: None };
+        Self {
+            replicas: vec![broker; scenario.replicas],
+            views: vec![vec![seen; paths.len()]; scenario.replicas],
+            paths,
+            rng: dice(&[seed, 5]),
+            events: 0,
+            ramp: health.ramp,
+            now: Duration::ZERO,
+        }
     }
 
-    fn look(&mut self, replica: usize) {
+    /// Looks at what an event did.
+    fn look(&mut self, replica: usize, now: Duration) {
+        self.now = now;
+        for (seen, (_, standing, _)) in self.views[replica].iter_mut().zip(self.replicas[replica].routers()) {
+            seen.look(standing, now);
+        }
         self.events += 1;
         if self.events.is_multiple_of(LOOK) {
             assert_eq!(invariants::broken(&self.replicas[replica]), None);
@@ -114,10 +169,15 @@ impl Policy for Brokers {
 
     fn choose(&mut self, replica: usize, now: Duration) -> Sent {
         let (decision, _) = self.replicas[replica].decide(&INGRESS, at(now), &mut self.rng);
-        self.look(replica);
+        self.look(replica, now);
         let Decision::Route(route) = decision else { return Sent::Pass };
         let router = usize::from(route.router().0);
-        Sent::To(Choice { replica, router, number: route.number, probe: matches!(route.sent, SentAs::ToProve | SentAs::WhileDisabled) })
+        Sent::To(Choice {
+            replica,
+            router,
+            number: route.number,
+            probe: matches!(route.sent, SentAs::ToProve | SentAs::WhileDisabled),
+        })
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
@@ -128,22 +188,19 @@ impl Policy for Brokers {
             News::Log(call, replica) => (log(paths, call, replica), replica),
         };
         replicas[replica].apply(Event::Report(&report), at(now));
-        self.look(replica);
+        self.look(replica, now);
     }
 
     fn tick(&mut self, now: Duration) {
-        for broker in &mut self.replicas {
-            if broker.next_deadline().is_some_and(|due| due <= at(now)) {
-                broker.apply(Event::Tick, at(now));
+        for replica in 0..self.replicas.len() {
+            if self.replicas[replica].next_deadline().is_some_and(|due| due <= at(now)) {
+                self.replicas[replica].apply(Event::Tick, at(now));
             }
+            self.look(replica, now);
         }
     }
 
     fn view(&self, replica: usize, router: usize) -> View {
-        match self.replicas[replica].routers().nth(router).map(|(_, standing, _)| standing) {
-            Some(Standing::Cooling { .. }) => View::Out,
-            Some(Standing::Probing { .. }) => View::Probing,
-            Some(Standing::Serving) | None => View::Serving(1.0),
-        }
+        self.views[replica][router].view(self.ramp, self.now)
     }
 }

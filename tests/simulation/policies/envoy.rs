@@ -92,8 +92,7 @@ impl Envoy {
     /// Those whose rate of successes stands out.
     fn outliers(&self) -> Vec<usize> {
         let rate = |host: &Host| f64::from(host.good) / f64::from(host.total) * 100.0;
-        let judged =
-            those(self.hosts.len(), |n| self.hosts[n].ejected.is_none() && self.hosts[n].total >= RATE_VOLUME);
+        let judged = those(self.hosts.len(), |n| self.hosts[n].ejected.is_none() && self.hosts[n].total >= RATE_VOLUME);
         if judged.len() < RATE_HOSTS {
             return Vec::new();
         }
