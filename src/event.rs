@@ -70,6 +70,8 @@ pub enum Notice {
     OnlyNotFound(RouterPath),
     /// A router failed right after so many returns in a row.
     KeepsFailing(RouterPath, u32),
+    /// A request failed on the first of these and then on the second, which answers others.
+    RequestAtFault(RouterPath, RouterPath),
     /// The gateway's log filters hide a field that learning needs.
     LogFiltered(&'static str),
 }

@@ -118,6 +118,8 @@ pub struct Report<'a> {
     pub latency: Option<Duration>,
     /// Completion tokens, where the upstream says.
     pub tokens: Option<u64>,
+    /// What the client sent, as it stands in the log; only there.
+    pub payload: Option<&'a [u8]>,
 }
 
 impl Report<'_> {
@@ -145,6 +147,7 @@ impl Report<'_> {
             stopped: None,
             latency: None,
             tokens: None,
+            payload: None,
         }
     }
 }

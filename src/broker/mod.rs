@@ -9,6 +9,7 @@ mod event;
 pub mod invariants;
 mod learn;
 mod ledger;
+mod poison;
 mod pool;
 mod tell;
 
@@ -31,6 +32,7 @@ use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::{Candidate, Kind, Mode, Needs, Order, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
+use poison::Suspects;
 
 /// What one pool is made of.
 #[derive(Debug, Clone)]
@@ -115,6 +117,7 @@ pub struct Broker {
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
+    suspects: Suspects,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
@@ -130,6 +133,7 @@ impl Broker {
             routers: Vec::new(),
             pools: Vec::new(),
             ledger: Ledger::default(),
+            suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
             filter_told: false,
@@ -268,12 +272,16 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
-        if let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) {
-            pool.advance(route.sent, route.chosen.leaf);
-        }
+        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        pool.advance(route.sent, route.chosen.leaf);
+        let one_at_a_time = match route.sent {
+            Sent::ToServe | Sent::AsLastResort => false,
+            Sent::ToProve => true,
+            Sent::WhileDisabled => pool.when_all_disabled() == WhenAllDisabled::Soonest,
+        };
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
-        if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
+        if one_at_a_time {
             router.health.permit(route.number, &router.settings.health, now);
             self.renew(changes);
         }

@@ -55,6 +55,11 @@ fn say(notice: &Notice) {
             times,
             "router fails right after each return: mend it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
         ),
+        Notice::RequestAtFault(first, second) => tracing::warn!(
+            %first,
+            %second,
+            "a request failed on one router and then on another that answers others: taken for at fault itself, and counted against neither"
+        ),
         Notice::LogFiltered(field) => tracing::warn!(
             field,
             "the gateway's log comes without {field}: take it out of fields_exclude, or into fields_include, under \"logger\" in gl_config.json; until then we learn only from the processor messages"

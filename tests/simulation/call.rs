@@ -9,8 +9,8 @@ pub(crate) enum Kind {
     Good,
     /// The caller's own fault: every working upstream answers 400.
     Bad,
-    /// Every working upstream breaks on it and answers 500. With the number of its payload.
-    Poison(u64),
+    /// Every working upstream breaks on it and answers 500.
+    Poison,
 }
 
 /// What a client wants: the first call, and those again after failures.
@@ -68,6 +68,8 @@ pub(crate) struct Call {
     pub(crate) request: usize,
     pub(crate) attempt: u32,
     pub(crate) kind: Kind,
+    /// What the client sent; the same in each of its tries.
+    pub(crate) payload: String,
     /// The gateway's id for it.
     pub(crate) transaction: String,
     pub(crate) started: Duration,

@@ -104,7 +104,8 @@ impl World<'_> {
         let sent = self.policy.choose(replica, now);
         let refused = Answer { status: 503, after: Duration::ZERO, retry_after: None, made_by_gateway: true };
         let transaction = format!("SIM_{}_{request}_{attempt}", self.seed);
-        let mut call = Call { request, attempt, kind, transaction, started: now, sent, answer: refused };
+        let payload = format!("{kind:?} {request}");
+        let mut call = Call { request, attempt, kind, payload, transaction, started: now, sent, answer: refused };
         self.watch.sent(sent, now, &self.upstreams);
         if let Some(router) = call.upstream() {
             let mut luck = dice(&[self.seed, 3, request as u64, attempt.into(), router as u64]);

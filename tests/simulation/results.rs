@@ -1,7 +1,7 @@
 //! Every scenario under every policy, over several seeds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{LazyLock, Mutex};
 
 use crate::engine;
 use crate::figures::Figures;
@@ -23,8 +23,8 @@ pub(crate) struct Results(pub(crate) Vec<(&'static str, Vec<Figures>)>);
 impl Results {
     /// Those that the tests judge; played once.
     pub(crate) fn of_the_tests() -> &'static Self {
-        static RESULTS: OnceLock<Results> = OnceLock::new();
-        RESULTS.get_or_init(|| Self::play(SEEDS))
+        static RESULTS: LazyLock<Results> = LazyLock::new(|| Results::play(SEEDS));
+        &RESULTS
     }
 
     /// Plays everything, on as many threads as there are cores.

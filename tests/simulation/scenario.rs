@@ -115,7 +115,7 @@ impl Scenario {
         }
         if let Some(every) = callers.poison {
             let times = (self.length.as_nanos() / every.as_nanos()) as u32;
-            requests.extend((1..times).map(|n| Request { at: every * n, kind: Kind::Poison(n.into()), retries: 8 }));
+            requests.extend((1..times).map(|n| Request { at: every * n, kind: Kind::Poison, retries: 8 }));
         }
         if let Some((from, count)) = callers.burst {
             let moments = (0..count).map(|_| from + Duration::from_secs(20).mul_f64(dice.random::<f64>()));

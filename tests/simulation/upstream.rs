@@ -122,7 +122,7 @@ impl Upstream {
         match kind {
             Kind::Good => plain(200, long),
             Kind::Bad => plain(400, REFUSAL),
-            Kind::Poison(_) => plain(500, long.mul_f64(breaks)),
+            Kind::Poison => plain(500, long.mul_f64(breaks)),
         }
     }
 

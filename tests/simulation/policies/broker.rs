@@ -158,6 +158,7 @@ fn log<'a>(paths: &'a [String], call: &'a Call, replica: usize) -> Report<'a> {
         decision: choice.filter(|choice| choice.replica == replica).map(|choice| choice.number),
         stopped: gateway(call.stopped()),
         latency: Some(call.answer.after),
+        payload: Some(call.payload.as_bytes()),
         ..message
     }
 }
