@@ -58,6 +58,8 @@ impl Hint {
 pub enum Source {
     /// A response processor's message: early, knows little.
     Message,
+    /// The one row that both asks and tells: as early, and there is no stamp by which anybody could know better.
+    OneRow,
     /// The gateway's log: late, knows everything, and has the last word.
     Log,
 }

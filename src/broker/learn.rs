@@ -70,7 +70,7 @@ impl Broker {
         self.release(report, interpreted.as_ref().ok(), changes);
         let outcome = interpreted?;
         match report.source {
-            Source::Message => self.learn_message(report, outcome, now, changes),
+            Source::Message | Source::OneRow => self.learn_message(report, outcome, now, changes),
             Source::Log => return self.learn_log(report, outcome, now, changes),
         }
         Ok(())
@@ -102,7 +102,7 @@ impl Broker {
     /// How much a report may decide about this router.
     fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
         match (report.source, report.stamped) {
-            (Source::Log, None) => Evidence::Word,
+            (Source::OneRow, _) | (Source::Log, None) => Evidence::Word,
             (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
                 Evidence::Probe(report.decision)
             }
@@ -121,7 +121,7 @@ impl Broker {
         let status = match (report.status, report.egress_status) {
             (Some(status), _) => status,
             // What the client was told stands in for what the upstream said, except a 500, which the gateway also makes.
-            (None, Some(status)) if report.source == Source::Message && status != 500 => status,
+            (None, Some(status)) if report.source != Source::Log && status != 500 => status,
             _ => return Err(Ignored::NoStatus),
         };
         match report.served.and_then(|path| self.places.get(path)).copied() {
@@ -168,13 +168,15 @@ impl Broker {
     }
 
     /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
-    /// to find out about a router, and so may decide about one that does not serve.
+    /// to find out about a router, and so may decide about one that does not serve. Where no log can know that, the message
+    /// decides about who has to prove itself.
     fn learn_message(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
             return;
         }
-        let acts = outcome.class.disables() && self.serves(outcome.router);
+        let proves = outcome.evidence == Evidence::Word && self.probes(outcome.router);
+        let acts = proves || outcome.class.disables() && self.serves(outcome.router);
         let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
         self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
     }

@@ -23,6 +23,7 @@ pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
+pub use tell::Although;
 
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};

@@ -767,6 +767,21 @@ mod proving {
     }
 
     #[test]
+    fn in_the_one_row_configuration_the_message_decides_at_once() {
+        let told = |status, id| Report { source: Source::OneRow, ..message("/azure/r0/", status, id) };
+        for (status, back) in [(200, true), (503, false)] {
+            let mut world = world();
+            probe(&mut world, at(BACK));
+            world.learn(&told(status, "O_1_1_0"), at(BACK + 10));
+            let standing = world.standing(0);
+            assert!(if back { standing == Standing::Serving } else { world.until(0).is_some() }, "{standing:?}");
+            world.learn(&log("/azure/r0/", status, "O_1_1_0", BACK, BACK + 10), at(BACK + 11));
+            assert_eq!(world.standing(0), standing, "its log adds nothing");
+            assert_eq!(world.record(0).successes, u64::from(back));
+        }
+    }
+
+    #[test]
     fn where_nothing_else_is_left_it_serves_beyond_its_permit() {
         let mut world = World::new(2);
         for (served, id) in [("/azure/r0/", "A_1_1_0"), ("/azure/r1/", "A_2_1_0")] {

@@ -45,7 +45,13 @@ fn pass_is_the_default() {
 fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     let mut world = all_out(3, WhenAllDisabled::Soonest);
     assert_eq!(world.told.last(), Some(&Change::AllDisabled { ingress: path(INGRESS), tried: true }));
-    let route = sent(world.decide(at(10_000))).expect("the first is tried");
+    let decision = world.decide(at(10_000));
+    let told = world.broker.tell(&decision);
+    assert!(
+        told.contains("/azure/r0/: random, 0 of 3 serve; disabled, as all are (answered 503); not /azure/r1/"),
+        "{told}"
+    );
+    let route = sent(decision).expect("the first is tried");
     assert_eq!((route.router(), route.chosen.p), (RouterId(0), None));
     for _ in 0..20 {
         assert_eq!(sent(world.decide(at(10_000))), None, "one at a time, and nobody else instead");
