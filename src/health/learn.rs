@@ -198,6 +198,7 @@ impl Health {
             Standing::Cooling { cause, .. } if proving => self.standing = Standing::Probing { cause },
             _ => self.standing = Standing::Serving,
         }
+        self.permits = Permits::default(); // of a request that was sent while nothing else was left
         self.trip = None;
         true
     }

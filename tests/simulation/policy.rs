@@ -11,6 +11,8 @@ pub(crate) enum View {
     Serving(f64),
     /// It gets a call or so at a time, to find out whether it works.
     Probing,
+    /// It is out, as all are, and gets its share nevertheless.
+    InNeed,
     /// It gets nothing.
     Out,
 }

@@ -137,10 +137,10 @@ fn outages() -> Vec<Scenario> {
     let mut back = Scenario::new("dead for 60 s, then back", 2).with([1], 60, 120, REFUSED);
     back.replicas = 2;
     let mut flapping = Scenario::new("flapping every 20 s", 3);
-    for from in (60..660).step_by(40) {
+    for from in (60..500).step_by(40) {
         flapping = flapping.with([1], from, from + 20, REFUSED);
     }
-    let mut many = Scenario::new("three of twenty dead", 20).with([3, 9, 15], 60, 660, REFUSED);
+    let mut many = Scenario::new("three of twenty dead", 20).with([3, 9, 15], 60, 360, REFUSED);
     many.callers.per_second = 12.0;
     let mut in_flight = Scenario::new("1,000 in flight when a router dies", 3).with([1], 60, 180, REFUSED);
     in_flight.callers.burst = Some((Duration::from_secs(30), 3_000));
@@ -149,7 +149,7 @@ fn outages() -> Vec<Scenario> {
         (upstream.median, upstream.spread) = (Duration::from_secs(60), 0.2);
     }
     let mut thundering =
-        Scenario::new("thundering return", 3).with([1], 60, 180, REFUSED).with([1], 180, 240, Fault::Cold(40.0));
+        Scenario::new("thundering return", 3).with([1], 60, 90, REFUSED).with([1], 90, 210, Fault::Cold(30.0));
     thundering.length = Duration::from_secs(600);
     thundering.callers.per_second = 15.0;
     for upstream in &mut thundering.upstreams {
@@ -158,14 +158,14 @@ fn outages() -> Vec<Scenario> {
     let mut rare = Scenario::new("one call per 15 minutes", 3).with([1], 43_200, 129_600, REFUSED);
     (rare.length, rare.tick) = (Duration::from_secs(10 * 86_400), Duration::from_secs(60));
     (rare.callers.per_second, rare.callers.even) = (1.0 / 900.0, true);
-    let two = Scenario::new("two of three dead", 3).with([0, 1], 60, 660, REFUSED);
+    let two = Scenario::new("two of three dead", 3).with([0, 1], 60, 500, REFUSED);
     vec![dead, back, flapping, two, many, in_flight, thundering, rare]
 }
 
 fn partial_faults() -> Vec<Scenario> {
     vec![
         Scenario::new("5 % random errors on all", 3).with(0..3, 0, 1_200, Fault::Errors(0.05)),
-        Scenario::new("60 % errors on one", 5).with([1], 60, 660, Fault::Errors(0.6)),
+        Scenario::new("60 % errors on one", 5).with([1], 60, 500, Fault::Errors(0.6)),
         Scenario::new("brown-out of all", 3).with(0..3, 120, 300, Fault::Errors(0.6)),
         Scenario::new("one slow (10×)", 3).with([1], 60, 1_200, Fault::Slow(10.0)),
         Scenario::new("rate limit with exact Retry-After", 3).limited(true),

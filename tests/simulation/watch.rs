@@ -89,6 +89,7 @@ impl Watch {
         self.figures.to_known_bad += u64::from(router.known);
         if let Some(treats) = replica.map(|replica| &mut router.treats[replica])
             && treats.found_out
+            && treats.view != View::InNeed
         {
             treats.sent += 1;
         }
@@ -126,6 +127,7 @@ impl Router {
     fn share(&self) -> f64 {
         let each = self.treats.iter().map(|treats| match treats.view {
             View::Serving(share) => share,
+            View::InNeed => 1.0,
             View::Probing | View::Out => 0.0,
         });
         each.sum::<f64>() / self.treats.len() as f64
@@ -139,7 +141,7 @@ impl Router {
         }
         (self.outage, self.known, self.detected) = (outage, false, false);
         for treats in &mut self.treats {
-            (treats.found_out, treats.ended, treats.sent) = (treats.view == View::Out, 0, 0);
+            (treats.found_out, treats.ended, treats.sent) = (treats.is_out(), 0, 0);
         }
     }
 
@@ -154,7 +156,7 @@ impl Router {
 
     /// Notes the moments when an outage is noticed by all, and when all have the router back.
     fn mark(&mut self, now: Duration, figures: &mut Figures) {
-        let out = self.treats.iter().all(|treats| treats.view == View::Out);
+        let out = self.treats.iter().all(|treats| treats.is_out());
         let serving = self.treats.iter().all(|treats| matches!(treats.view, View::Serving(_)));
         if let Some((from, _)) = self.outage.filter(|_| out && !self.detected) {
             self.detected = true;
@@ -167,9 +169,14 @@ impl Router {
 }
 
 impl Treats {
+    const fn is_out(&self) -> bool {
+        matches!(self.view, View::Out | View::InNeed)
+    }
+
     fn turn(&mut self, view: View, outage: bool, figures: &mut Figures) {
-        let (was_out, is_out) = (self.view == View::Out, view == View::Out);
+        let was_out = self.is_out();
         self.view = view;
+        let is_out = self.is_out();
         figures.trips += u64::from(is_out && !was_out);
         self.ended += u64::from(outage && was_out && !is_out);
         self.found_out |= outage && is_out;

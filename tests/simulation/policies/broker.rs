@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use gecholog_broker::broker::{
-    Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, WhenAllDisabled, invariants,
+    Broker, Decision, Event, Pool, RouterSettings, Sent as SentAs, Settings, WhenAllDisabled, invariants,
 };
 use gecholog_broker::event::Standing;
 use gecholog_broker::health::{self, Preset};
 use gecholog_broker::outcome::{FailureRule, Hint, Report, Source};
-use gecholog_broker::router::RouterPath;
+use gecholog_broker::router::{RouterId, RouterPath};
 use gecholog_broker::time::{GatewayTime, Now};
 use rand::rngs::SmallRng;
 
@@ -47,33 +47,37 @@ pub(super) struct Brokers {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     standing: Standing,
-    since: Duration,
-    /// It came back then, and not from a pause that is too short to be a return.
-    returned: Option<Duration>,
+    /// It proved itself then.
+    proved: Option<Duration>,
+    /// It is disabled, and is tried nevertheless because nothing else is left.
+    in_need: bool,
 }
 
 impl Seen {
-    fn look(&mut self, standing: Standing, now: Duration) {
+    fn look(&mut self, standing: Standing, in_need: bool, now: Duration) {
+        self.in_need = in_need;
         if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
             return;
         }
-        let paused = matches!(self.standing, Standing::Cooling { .. }) && now - self.since < Duration::from_secs(1);
-        if standing == Standing::Serving && !paused {
-            self.returned = Some(now);
+        // Whoever waited as it was told need not prove itself.
+        let waited = matches!(self.standing, Standing::Cooling { until, .. } if until <= at(now));
+        if standing == Standing::Serving {
+            self.proved = (!waited).then_some(now);
         }
-        (self.standing, self.since) = (standing, now);
+        self.standing = standing;
     }
 
     /// What it gets of its share, while that grows in ten steps.
     fn view(&self, ramp: Duration, now: Duration) -> View {
-        match self.standing {
-            Standing::Cooling { .. } => View::Out,
-            Standing::Probing { .. } => View::Probing,
-            Standing::Serving if ramp.is_zero() => View::Serving(1.0),
-            Standing::Serving => {
-                let gone = self.returned.map_or(1.0, |since| (now - since).as_secs_f64() / ramp.as_secs_f64());
-                View::Serving(((gone * 10.0).floor() / 10.0 + 0.1).min(1.0))
+        match (self.standing, self.proved) {
+            (Standing::Cooling { .. }, _) if self.in_need => View::InNeed,
+            (Standing::Cooling { .. }, _) => View::Out,
+            (Standing::Probing { .. }, _) => View::Probing,
+            (Standing::Serving, Some(since)) if now < since + ramp => {
+                let gone = (now - since).as_secs_f64() / ramp.as_secs_f64();
+                View::Serving((gone * 10.0).floor() / 10.0 + 0.1)
             }
+            (Standing::Serving, _) => View::Serving(1.0),
         }
     }
 }
@@ -105,7 +109,7 @@ impl Brokers {
             pool.when_all_disabled = when_all_disabled;
         }
         let broker = Broker::new(settings);
-        let seen = Seen { standing: Standing::Serving, since: Duration::ZERO, returned: None };
+        let seen = Seen { standing: Standing::Serving, proved: None, in_need: false };
         Self {
             replicas: vec![broker; scenario.replicas],
             views: vec![vec![seen; paths.len()]; scenario.replicas],
@@ -120,8 +124,11 @@ impl Brokers {
     /// Looks at what an event did.
     fn look(&mut self, replica: usize, now: Duration) {
         self.now = now;
-        for (seen, (_, standing, _)) in self.views[replica].iter_mut().zip(self.replicas[replica].routers()) {
-            seen.look(standing, now);
+        let broker = &self.replicas[replica];
+        let in_need = broker.pools().first().filter(|pool| !pool.serves()).and_then(Pool::disabled);
+        for (seen, (id, (_, standing, _))) in self.views[replica].iter_mut().zip((0..).zip(broker.routers())) {
+            let tried = in_need.is_some_and(|tree| tree.open().any(|open| open == RouterId(id)));
+            seen.look(standing, tried, now);
         }
         self.events += 1;
         if self.events.is_multiple_of(LOOK) {

@@ -135,6 +135,10 @@ impl Policy for Envoy {
     }
 
     fn view(&self, _: usize, router: usize) -> View {
-        if self.hosts[router].ejected.is_some() && !self.panics() { View::Out } else { View::Serving(1.0) }
+        match self.hosts[router].ejected {
+            Some(_) if self.panics() => View::InNeed,
+            Some(_) => View::Out,
+            None => View::Serving(1.0),
+        }
     }
 }
