@@ -7,7 +7,7 @@
 //! - `scenario`, `upstream`: what goes wrong. `call`: one call. `engine`: the events in order of time.
 //! - `policy`: what is asked of a policy; `policies`: all of them, the broker's among them.
 //! - `watch`: what happened, seen from outside; `figures`, `results`, `table`: in numbers.
-//! - `ranking`: what is to be reached, and where it is not.
+//! - `ranking`: what is to be reached, and where it is not. `million`: events without sense or order.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 #![allow(clippy::print_stdout, reason = "`make simulate` says what it wrote")]
@@ -15,6 +15,7 @@
 mod call;
 mod engine;
 mod figures;
+mod million;
 mod policies;
 mod policy;
 mod ranking;

@@ -14,6 +14,9 @@ use crate::upstream::{Fault, Limit, Upstream};
 /// Connections are refused at once.
 const REFUSED: Fault = Fault::Dead(Duration::from_millis(20));
 
+/// Longer than any run, in seconds.
+const FOREVER: u64 = 1_000_000_000;
+
 /// What the bus does to the messages about a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bus {
@@ -98,6 +101,12 @@ impl Scenario {
         self
     }
 
+    /// Whether any router is dead for a while.
+    pub(crate) fn has_outages(&self) -> bool {
+        let mut spells = self.upstreams.iter().flat_map(|upstream| &upstream.spells);
+        spells.any(|spell| matches!(spell.fault, Fault::Dead(_)))
+    }
+
     /// What the clients want, in order of time.
     pub(crate) fn requests(&self, dice: &mut SmallRng) -> Vec<Request> {
         let callers = &self.callers;
@@ -132,7 +141,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 }
 
 fn outages() -> Vec<Scenario> {
-    let mut dead = Scenario::new("one router dead", 3).with([1], 60, 1_200, REFUSED);
+    let mut dead = Scenario::new("one router dead", 3).with([1], 60, FOREVER, REFUSED);
     dead.replicas = 2;
     let mut back = Scenario::new("dead for 60 s, then back", 2).with([1], 60, 120, REFUSED);
     back.replicas = 2;
