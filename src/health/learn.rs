@@ -121,7 +121,7 @@ impl Health {
         let trusted = hint.is_some() && outcome.class != Class::Overloaded;
         let (stopped, told) = (outcome.stopped, hint.is_some());
         self.trip = Some(Trip { at: now, stopped, told, trusted, pause: false, before });
-        self.standing = Standing::Cooling { until: now.after(time), cause: outcome.cause };
+        self.cool(now.after(time), outcome.cause);
         self.permits = Permits::default();
         self.ramp = None;
         Effect::Tripped
@@ -156,11 +156,16 @@ impl Health {
             return Effect::Counted;
         }
         let before = self.before();
-        let until = self.until().map_or(now.after(wait), |until| until.max(now.after(wait)));
         self.epoch = self.epoch.wrapping_add(1);
         self.trip = Some(Trip { at: now, stopped: outcome.stopped, told: true, trusted: true, pause: true, before });
-        self.standing = Standing::Cooling { until, cause: outcome.cause };
+        self.cool(now.after(wait), outcome.cause);
         Effect::Paused
+    }
+
+    /// It is out until this moment, or until a later one that was set before.
+    fn cool(&mut self, until: Now, cause: Cause) {
+        let until = self.until().map_or(until, |before| before.max(until));
+        self.standing = Standing::Cooling { until, cause };
     }
 
     /// It failed again while it is out: by a call that did not ask us, or by one that began after the trip.
