@@ -104,7 +104,7 @@ async fn the_probe_says_so_in_the_gateways_log() {
         assert_eq!(gateway.call().await.status, 200);
         let log: Value = serde_json::from_slice(&soon("the log", logs.next()).await.unwrap().payload).unwrap();
         let stamp = &log["request"]["broker"];
-        assert_eq!((&stamp["probe"], &stamp["why"]), (&probe, &json!("random, 1 of 1 serve")), "{stamp}");
+        assert_eq!((&stamp["probe"], &stamp["why"]), (&probe, &json!("random, 1 of 1 serve; on probation (answered 500)")), "{stamp}");
         broker.until(&["router enabled", GPT35]).await;
     }
 }
