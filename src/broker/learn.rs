@@ -59,6 +59,9 @@ pub(super) struct Verdict {
 impl Broker {
     /// Learns from a report. An error says why there was nothing to learn.
     pub(super) fn learn(&mut self, report: &Report<'_>, now: Now, changes: &mut Vec<Change>) -> Result<(), Ignored> {
+        if let (Some(loads), Some(decision)) = (&mut self.loads, report.decision) {
+            loads.end(decision);
+        }
         if let Some(field) = report.filtered {
             if !self.filter_told {
                 self.filter_told = true;
@@ -194,6 +197,9 @@ impl Broker {
             Met::Message(_) | Met::Nothing => {
                 self.count_outcome(outcome, now, changes);
             }
+        }
+        if self.loads.as_mut().is_some_and(|loads| loads.learn(&outcome, now)) {
+            self.weigh();
         }
         Ok(())
     }

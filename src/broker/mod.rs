@@ -23,8 +23,9 @@ pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
 
-use crate::event::{Change, Ignored, Standing, Transition};
+use crate::event::{Change, Ignored, Notice, Standing, Transition};
 use crate::health::{self, Due, Health};
+use crate::load::Loads;
 use crate::outcome::{Evidence, FailureRule, Outcome};
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
@@ -115,6 +116,8 @@ pub struct Broker {
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
+    /// What is known of the routers besides their health; absent where no mode chooses by it.
+    loads: Option<Loads>,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
@@ -130,6 +133,7 @@ impl Broker {
             routers: Vec::new(),
             pools: Vec::new(),
             ledger: Ledger::default(),
+            loads: None,
             next_return: None,
             decisions: 0,
             filter_told: false,
@@ -157,6 +161,16 @@ impl Broker {
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
+        }
+        let learns = self.pools.iter().any(|pool| pool.tree().learns());
+        self.loads = if learns { Some(self.loads.take().unwrap_or_default()) } else { None };
+        self.weigh();
+    }
+
+    /// Finds anew what newcomers are taken for.
+    fn weigh(&mut self) {
+        if let Some(loads) = &self.loads {
+            self.pools.iter_mut().for_each(|pool| pool.weigh(loads));
         }
     }
 
@@ -193,6 +207,9 @@ impl Broker {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
         };
+        if let Some(loads) = &mut self.loads {
+            loads.bring_forward(now);
+        }
         (self.choose(request, rng), changes)
     }
 
@@ -210,7 +227,7 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let (chosen, sent) = match Order::new(pool.tree(), request, rng).next() {
+        let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
             Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
             Some(chosen) => (chosen, Sent::ToServe),
             None => match self.choose_in_need(pool, request, rng) {
@@ -226,10 +243,10 @@ impl Broker {
 
     /// Where a request goes for which nothing may serve.
     fn choose_in_need<R: Rng>(&self, pool: &Pool, request: &impl Request, rng: &mut R) -> Option<(Candidate, Sent)> {
-        if let Some(chosen) = pool.last_resort().and_then(|tree| Order::new(tree, request, rng).next()) {
+        if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).next()) {
             return Some((chosen, Sent::AsLastResort));
         }
-        let mut order = Order::new(pool.disabled()?, request, rng);
+        let mut order = self.order(pool.disabled()?, request, rng);
         let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
                 let health =
@@ -241,6 +258,10 @@ impl Broker {
             WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
         };
         Some((chosen, Sent::WhileDisabled))
+    }
+
+    fn order<'a, Q: Request, R: Rng>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Order<'a, Q, R> {
+        Order::new(tree, request, rng).knowing(self.loads.as_ref())
     }
 
     fn probes(&self, router: RouterId) -> bool {
@@ -271,6 +292,9 @@ impl Broker {
         if let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) {
             pool.advance(route.sent, route.chosen.leaf);
         }
+        if let Some(loads) = &mut self.loads {
+            loads.begin(route.number, route.router(), now);
+        }
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
         if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
@@ -281,7 +305,8 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        [self.next_return, self.ledger.next_deadline()].into_iter().flatten().min()
+        let loads = self.loads.as_ref().and_then(Loads::next_deadline);
+        [self.next_return, self.ledger.next_deadline(), loads].into_iter().flatten().min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -320,6 +345,9 @@ impl Broker {
     }
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
+        if self.loads.as_mut().is_some_and(|loads| loads.expire(now)) {
+            changes.push(Change::Notice(Notice::StampsUnseen));
+        }
         while let Some(waiting) = self.ledger.expire(now) {
             if !waiting.counted {
                 // Nothing better will come.

@@ -82,6 +82,6 @@ fn asked(mode: &Mode) -> Vec<&Field> {
         Mode::Conditional { conditions, .. } => {
             conditions.iter().flat_map(|condition| condition.query.fields()).collect()
         }
-        Mode::LoadBalance | Mode::RoundRobin | Mode::Fallback => Vec::new(),
+        _ => Vec::new(),
     }
 }

@@ -56,6 +56,8 @@ impl Told<'_> {
         match (note, mode) {
             (Note::Random, _) => write!(f, "random, {serving} of {of} serve"),
             (Note::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),
+            (Note::OfTwo, Mode::Fastest) => write!(f, "the faster of two, {serving} of {of} serve"),
+            (Note::OfTwo, _) => write!(f, "the less busy of two, {serving} of {of} serve"),
             (Note::First, _) => write!(f, "first in order, {serving} of {of} serve"),
             (Note::Sticky, Mode::Sticky(field)) => write!(f, "sticky by {field}"),
             (Note::NoKey, Mode::Sticky(field)) => write!(f, "no {field}: random, {serving} of {of} serve"),
