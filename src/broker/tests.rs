@@ -128,6 +128,8 @@ impl World {
     }
 }
 
+mod loads;
+
 mod reloading {
     use super::*;
 

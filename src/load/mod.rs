@@ -80,7 +80,7 @@ impl Default for Loads {
 
 impl Loads {
     /// What is known of a router among others of this `middle`. A newcomer is as fast as the middle until it has one request,
-    /// and then nobody's choice until that one has told how fast it is. What is known fades towards the middle.
+    /// and then as slow as can be until that one has told how fast it is. What is known fades towards the middle.
     pub fn of(&self, router: RouterId, middle: Option<Speed>) -> Load {
         let Router { pending, speed } = self.routers.get(usize::from(router.0)).copied().unwrap_or_default();
         let speed = match speed {
@@ -94,6 +94,11 @@ impl Loads {
     /// What was last learnt of a router.
     pub fn learnt(&self, router: RouterId) -> Option<Speed> {
         self.routers.get(usize::from(router.0))?.speed.map(|(speed, _)| speed)
+    }
+
+    /// Whether a router is a newcomer that has its one request.
+    pub fn is_tried(&self, router: RouterId) -> bool {
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.pending > 0 && router.speed.is_none())
     }
 
     /// Calls of ours that are under way at a router.

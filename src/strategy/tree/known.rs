@@ -22,6 +22,16 @@ impl Known<'_> {
         node.zip(self.loads).map_or(NOTHING, |(node, loads)| self.load(*node, loads))
     }
 
+    /// Whether a child is a newcomer that has its one request.
+    pub(in crate::strategy) fn is_tried(&self, child: u16) -> bool {
+        let node = self.branch.children.get(usize::from(child)).and_then(|node| self.tree.node(*node));
+        match (node.map(|node| &node.kind), self.loads) {
+            (Some(NodeKind::Leaf(router)), Some(loads)) => loads.is_tried(*router),
+            // A branch is never all new but at the very start, when nobody is better.
+            _ => false,
+        }
+    }
+
     fn load(&self, node: NodeId, loads: &Loads) -> Load {
         match self.tree.node(node).map(|node| &node.kind) {
             None => NOTHING,
