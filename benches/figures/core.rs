@@ -24,6 +24,8 @@ use crate::stats::nanos;
 use crate::table::{Figure, Row, Target};
 
 const INGRESS: &str = "/azure/";
+/// Routers enough that a page of memory more or less says nothing.
+const CROWD: u16 = 50_000;
 /// A row-1 message as the gateway sends it.
 const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 
@@ -46,6 +48,8 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
             rows.push(row.target(Target::AtMost(Figure::Time(most))));
         }
     }
+    let row = Row::new(format!("memory per router, of {CROWD}, all learnt of"), per_router()?.map(Figure::Memory));
+    rows.push(row.target(Target::AtMost(Figure::Memory(1_024.0))));
     let row = Row::new("one decision, nested 4 deep", Figure::Time(decide_nested(effort)?));
     rows.push(row.target(Target::AtMost(Figure::Time(200.0))));
     let row = Row::new("merging an override into a request of 4 KB", Figure::Time(merge(effort)));
@@ -111,6 +115,16 @@ fn decide_by_load(effort: Effort, mode: Mode, routers: u16) -> Result<f64> {
         now = now.after(Duration::from_micros(100));
         broker.decide(&black_box(INGRESS), black_box(now), &mut rng)
     }))
+}
+
+/// What a router adds to this process: settings, tree, health, record and what is learnt of it, in bytes. Absent where the
+/// system does not tell.
+fn per_router() -> Result<Option<f64>> {
+    let before = crate::process::resident();
+    let broker = learnt(Mode::Fastest, CROWD)?;
+    let after = crate::process::resident();
+    ensure!(broker.routers().count() == usize::from(CROWD), "not all are there");
+    Ok(before.zip(after).map(|(before, after)| (after - before).max(0.0) / f64::from(CROWD)))
 }
 
 /// A broker whose one pool is nested four deep: two targets in each branch, and routers only at the bottom, so that every

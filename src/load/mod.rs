@@ -84,7 +84,7 @@ impl Loads {
     pub fn of(&self, router: RouterId, middle: Option<Speed>) -> Load {
         let Router { pending, speed } = self.routers.get(usize::from(router.0)).copied().unwrap_or_default();
         let speed = match speed {
-            Some((speed, at)) => speed.faded(self.now.since(at), middle.unwrap_or(speed)),
+            Some((speed, at)) => speed.faded(at, self.now, middle.unwrap_or(speed)),
             None if pending == 0 => middle.unwrap_or(Speed::SLOWEST),
             None => Speed::SLOWEST,
         };
@@ -172,7 +172,7 @@ impl Loads {
         let Some(router) = self.routers.get_mut(place) else { return false };
         let before = router.speed.map(|(speed, _)| speed);
         let Some(sample) = Speed::of(outcome, before) else { return false };
-        let after = router.speed.map_or(sample, |(speed, at)| speed.with(sample, now.since(at)));
+        let after = router.speed.map_or(sample, |(speed, at)| speed.with(sample, at, now));
         router.speed = Some((after, now));
         let due = self.weighing.is_none_or(|due| due <= now);
         if due {

@@ -4,12 +4,11 @@
 //! (Finagle's rule, decay 10 s). Where Finagle lets what is known fade to nothing, it fades to the middle of the pool here:
 //! to nothing would send everybody to whoever was left alone for being slow. A caller's own bad request says nothing.
 
-use std::time::Duration;
-
 use crate::outcome::{Class, Outcome};
+use crate::time::Now;
 
-/// After so long a third is left of what was known.
-const DECAY: Duration = Duration::from_secs(10);
+/// After so many nanoseconds a third is left of what was known.
+const DECAY: f64 = 10e9;
 /// A failure is at least as slow as a call of so many seconds: fast errors attract nobody.
 const FAILURE: f64 = 5.0;
 /// Each failure is at least so many times slower than what was known.
@@ -51,9 +50,9 @@ impl Speed {
         }
     }
 
-    /// What is known after a sample that came so long after the last.
-    pub(super) fn with(self, sample: Self, after: Duration) -> Self {
-        let kept = kept(after);
+    /// What is known after a sample, with the moments of the last one and of this.
+    pub(super) fn with(self, sample: Self, last: Now, now: Now) -> Self {
+        let kept = kept(last, now);
         let peak = |known: f64, sample: f64| if sample > known { sample } else { known * kept + sample * (1.0 - kept) };
         let token = match (self.token, sample.token) {
             (Some(known), Some(sample)) => Some(peak(known, sample)),
@@ -62,9 +61,9 @@ impl Speed {
         Self { call: peak(self.call, sample.call), token }
     }
 
-    /// What is left of it after a while in which nothing was learnt.
-    pub(super) fn faded(self, after: Duration, middle: Self) -> Self {
-        let kept = kept(after);
+    /// What is left of it now that was learnt last at that moment.
+    pub(super) fn faded(self, last: Now, now: Now, middle: Self) -> Self {
+        let kept = kept(last, now);
         let fade = |known: f64, middle: f64| middle + (known - middle) * kept;
         Self {
             call: fade(self.call, middle.call),
@@ -80,8 +79,8 @@ impl Speed {
 }
 
 /// The part of what was known that still counts.
-fn kept(after: Duration) -> f64 {
-    (-after.as_secs_f64() / DECAY.as_secs_f64()).exp()
+fn kept(last: Now, now: Now) -> f64 {
+    (now.as_nanos().saturating_sub(last.as_nanos()) as f64 * (-1.0 / DECAY)).exp()
 }
 
 fn middle(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -88,7 +88,7 @@ fn per_token_where_the_log_says_how_many() {
     let slow = Speed { call: 1.0, token: Some(0.3) };
     let failure = Speed::of(&outcome(Class::Failure, Some(1), None), Some(slow)).unwrap();
     assert!(near(failure.token.unwrap(), 0.6));
-    let without = speed.with(Speed { call: 1.0, token: None }, Duration::ZERO);
+    let without = speed.with(Speed { call: 1.0, token: None }, START, START);
     assert_eq!(without.token, speed.token, "an answer without usage says nothing of tokens");
 }
 

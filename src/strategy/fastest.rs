@@ -7,7 +7,7 @@
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::{Named, Open, Those, two};
+use super::{Named, Those, two};
 use crate::load::Load;
 
 /// How often another one is drawn in place of a newcomer that has its request. Both draws name the same few newcomers so
@@ -37,10 +37,12 @@ fn faster<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named>
             (Some(one), Some(other)) => (one, other),
             _ => (loads.0.speed.call, loads.1.speed.call),
         };
-        cost(takes, loads.0, one).total_cmp(&cost(other_takes, loads.1, other))
+        // By each weight, without a division: that takes longer than all the rest.
+        let cost = cost(takes, loads.0) * other.weight;
+        cost.total_cmp(&(self::cost(other_takes, loads.1) * one.weight))
     })
 }
 
-fn cost(takes: f64, load: Load, open: &Open) -> f64 {
-    takes * (f64::from(load.pending) + 1.0) / open.weight
+fn cost(takes: f64, load: Load) -> f64 {
+    takes * (f64::from(load.pending) + 1.0)
 }

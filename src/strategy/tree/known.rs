@@ -22,6 +22,22 @@ impl Known<'_> {
         node.zip(self.loads).map_or(NOTHING, |(node, loads)| self.load(*node, loads))
     }
 
+    /// How many calls of ours are under way in a child.
+    pub(in crate::strategy) fn pending(&self, child: u16) -> u32 {
+        let node = self.branch.children.get(usize::from(child));
+        node.zip(self.loads).map_or(0, |(node, loads)| self.pending_in(*node, loads))
+    }
+
+    fn pending_in(&self, node: NodeId, loads: &Loads) -> u32 {
+        match self.tree.node(node).map(|node| &node.kind) {
+            None => 0,
+            Some(NodeKind::Leaf(router)) => loads.pending(*router),
+            Some(NodeKind::Branch(branch)) => {
+                branch.those_below().map(|child| self.pending_in(child, loads)).fold(0, u32::saturating_add)
+            }
+        }
+    }
+
     /// Whether a child is a newcomer that has its one request.
     pub(in crate::strategy) fn is_tried(&self, child: u16) -> bool {
         let node = self.branch.children.get(usize::from(child)).and_then(|node| self.tree.node(*node));
