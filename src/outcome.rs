@@ -58,6 +58,8 @@ impl Hint {
 pub enum Source {
     /// A response processor's message: early, knows little.
     Message,
+    /// The one row that both asks and tells: as early, and there is no stamp by which anybody could know better.
+    OneRow,
     /// The gateway's log: late, knows everything, and has the last word.
     Log,
 }
@@ -118,6 +120,8 @@ pub struct Report<'a> {
     pub latency: Option<Duration>,
     /// Completion tokens, where the upstream says.
     pub tokens: Option<u64>,
+    /// What the client sent, as it stands in the log; only there.
+    pub payload: Option<&'a [u8]>,
 }
 
 impl Report<'_> {
@@ -145,6 +149,7 @@ impl Report<'_> {
             stopped: None,
             latency: None,
             tokens: None,
+            payload: None,
         }
     }
 }

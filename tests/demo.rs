@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use std::io::{BufRead, BufReader};
 
+use super::support::PoolsFile;
+
 /// On any free ports.
 const FREE: [&str; 4] = ["--port", "0", "--nats-port", "0"];
 
@@ -51,7 +53,7 @@ fn it_makes_its_calls_and_finds_the_behaviour_right() {
     let output = demo.args(["--requests", "60", "--rate", "20", "--disabled-time", "0.02"]).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    for words in ["/azure/dud/ disabled", "/azure/dud/ enabled", "/azure/gpt4/", "/azure/gpt35turbo/", "502"] {
+    for words in ["/azure/dud/ disabled", "/azure/dud/ may prove itself", "/azure/gpt4/", "/azure/gpt35turbo/", "502"] {
         assert!(said.contains(words), "{words} in:\n{said}");
     }
 }
@@ -88,13 +90,85 @@ fn every_example_of_a_pools_file_is_shown_and_found_right() {
     }
 }
 
+/// Runs an example of a faults file; what it said, if it found the behaviour right.
+fn faults(file: &str, arguments: &[&str]) -> Option<String> {
+    let file = format!("{}/examples/faults/{file}", env!("CARGO_MANIFEST_DIR"));
+    let output = demo(&FREE)?.args(["--faults", &file]).args(arguments).output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    Some(said)
+}
+
+#[track_caller]
+fn has_all(said: &str, words: &[&str]) {
+    let missing: Vec<_> = words.iter().filter(|words| !said.contains(**words)).collect();
+    assert!(missing.is_empty(), "{missing:?} in:\n{said}");
+}
+
+#[test]
+fn a_scripted_outage_is_found_out_and_survived() {
+    let Some(said) = faults("01-outage.json", &["--disabled-time", "0.02"]) else { return };
+    let outage = "/azure/gpt4/ (and /azure/, the same fake LLM)";
+    let (down, works) = (format!("-- from 2 s: {outage} is down"), format!("-- from 6 s: {outage} works again"));
+    has_all(&said, &[&down, &works, "/azure/gpt4/ may prove itself", "/azure/gpt4/ enabled again", "the outage's end"]);
+}
+
+#[test]
+fn a_scripted_rate_limit_is_heeded_and_not_ten_minutes() {
+    let Some(said) = faults("02-rate-limit.json", &["--disabled-time", "10"]) else { return };
+    has_all(&said, &["429", "/azure/gpt35turbo/ enabled again", "Retry-After said", "DISABLED_TIME is 600 s"]);
+    assert!(!said.contains("/azure/gpt35turbo/ disabled for 10 min"), "{said}");
+    assert!(!said.contains("/azure/gpt35turbo/ may prove itself"), "rate-limited is not ill: {said}");
+}
+
+#[test]
+fn a_slow_router_stays_and_a_flaky_one_comes_and_goes() {
+    let Some(said) = faults("03-slow-and-flaky.json", &["--disabled-time", "0.02"]) else { return };
+    has_all(&said, &["answers 150 ms later", "/azure/gpt35turbo/ disabled for", "/azure/gpt35turbo/ enabled again"]);
+    assert!(!said.contains("/azure/gpt4/ disabled for"), "{said}");
+}
+
+#[test]
+fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
+    let pools = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pools/05-first-active-only.json");
+    let run = |text: &str| {
+        let file = PoolsFile::of(text);
+        let path = file.path();
+        let arguments = ["--config", pools, "--disabled-time", "0.02", "--faults", path.to_str().unwrap()];
+        Some(demo(&FREE)?.args(arguments).output().unwrap())
+    };
+    let good = r#"{"routers": {"/azure/sweden/": [{"fault": "outage", "from": 0.5, "to": 1.5}]}}"#;
+    let Some(output) = run(good) else { return };
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    has_all(&said(&output), &["/azure/sweden/ is down", "/azure/sweden/ enabled again", "/azure/france/"]);
+    let bad = r#"{"sed": 1, "routers": {"/azure/gpt4/": [{"fault": "outage", "to": -1}]}}"#;
+    let Some(output) = run(bad) else { return };
+    assert_eq!(output.status.code(), Some(1));
+    let words = [
+        "broker.json:1:2 sed",
+        "did you mean \"seed\"?",
+        "broker.json:1:24",
+        "there are /azure/sweden/",
+        ":1:61",
+        "-1",
+    ];
+    has_all(&said(&output), &words);
+    assert!(!said(&output).contains("Everything runs"), "{}", said(&output));
+}
+
 #[test]
 fn it_finds_a_behaviour_that_is_not_right() {
     // Nothing fails here, so what is expected to fail does not.
     let arguments = ["--requests", "30", "--rate", "100", "--failing", "/azure/gpt4/"];
-    let Some(mut demo) = demo(&FREE) else { return };
-    let output = demo.args(arguments).env("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt35turbo/").output().unwrap();
+    let Some(mut healthy) = demo(&FREE) else { return };
+    let output = healthy.args(arguments).env("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt35turbo/").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    // The calls end before the outage does.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/faults/01-outage.json");
+    let Some(mut short) = demo(&FREE) else { return };
+    let output = short.args(["--faults", script, "--requests", "60", "--rate", "50"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    has_all(&said(&output), &["WRONG", "too soon for", "/azure/gpt4/ is down (from 2 s to 6 s)"]);
 }
 
 #[test]

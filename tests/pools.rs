@@ -323,3 +323,30 @@ async fn a_file_and_a_list_of_routers_do_not_go_together() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("/no/such/file") && ended.err.contains("cannot read"), "{}", ended.err);
 }
+
+#[tokio::test]
+async fn where_all_are_disabled_the_soonest_is_tried_and_a_success_returns_it() {
+    let pool = format!(
+        r#"{{"pools": [{{"ingress": "/azure/", "when_all_disabled": "soonest", "strategy": {{"mode": "fallback"}},
+            "targets": [{{"router": "{GPT35}"}}, {{"router": "{DUD}"}}]}}]}}"#
+    );
+    let world = World::of(&pool, &[]).await;
+    world.llms.answer("gpt35turbo", 503);
+    assert_eq!(world.gateway.call().await.status, 503);
+    assert_eq!(world.gateway.call().await.status, 502, "nobody listens behind the second");
+    world.broker.until(&["all routers disabled", "when_all_disabled"]).await;
+    assert_eq!(world.gateway.call().await.status, 503, "the first is tried, and is still broken");
+    world.llms.answer("gpt35turbo", 200);
+    let before = world.calls();
+    world.broker.until(&["router disabled", DUD]).await;
+    loop {
+        // The permit of the last try is free as soon as its log is there; until then calls pass.
+        let answer = world.gateway.call().await;
+        assert_eq!(answer.status, 200);
+        if world.calls().1 > before.1 {
+            break;
+        }
+    }
+    world.broker.until(&["router enabled", GPT35]).await;
+    world.broker.until(&["routers available again"]).await;
+}

@@ -1,14 +1,24 @@
-//! The caller of `--requests`: one call after the other at a steady pace, as a client would make them.
+//! The caller of `--requests` and `--faults`: one call after the other at a steady pace, as a client would make them.
 //!
 //! Sequential on purpose: what a call finds out must be known before the next one, so there is nothing to excuse.
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// What a client says.
 pub(crate) const BODY: &str = r#"{"messages":[{"role":"user","content":"Hello"}]}"#;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it waits for an answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many calls there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Amount {
+    /// So many.
+    Number(u32),
+    /// Those of so long.
+    Time(Duration),
+}
 
 /// What a client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +35,7 @@ const USERS: usize = 20;
 const MODELS: [&str; 2] = ["gpt-4", "gpt-3.5-turbo"];
 
 /// Makes the calls, to each address in turn; each has an answer, or the reason why there is none.
-pub(crate) async fn make(urls: Vec<String>, number: u32, rate: u32) -> Vec<Result<Answer, String>> {
+pub(crate) async fn make(urls: Vec<String>, amount: Amount, rate: u32) -> Vec<Result<Answer, String>> {
     let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(config);
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
@@ -33,8 +43,15 @@ pub(crate) async fn make(urls: Vec<String>, number: u32, rate: u32) -> Vec<Resul
     let mut answers = Vec::new();
     // Each address gets every user and every model.
     let turns = (0_usize..).flat_map(|turn| urls.iter().map(move |url| (turn, url)));
+    let (number, end) = match amount {
+        Amount::Number(number) => (number, None),
+        Amount::Time(time) => (u32::MAX, Some(Instant::now() + time)),
+    };
     for (_, (turn, url)) in (0..number).zip(turns) {
         pace.tick().await;
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
         let (agent, url) = (agent.clone(), url.clone());
         let called = tokio::task::spawn_blocking(move || call(&agent, &url, turn)).await;
         answers.push(called.unwrap_or_else(|error| Err(error.to_string())));

@@ -1,7 +1,7 @@
 //! The demo: everything on one machine, and a line for each thing that happens (`make demo`).
 //!
 //! A real `nats-server`, fake LLMs, the stand-in gateway with the repository's `gl_config.json`, and the broker as the very
-//! binary that is shipped. Without `--requests` it waits for calls and ends on Ctrl-C; with it, it makes the calls itself and
+//! binary that is shipped. Without `--requests` or `--faults` it waits for calls and ends on Ctrl-C; with one, it makes the calls itself and
 //! judges what happened. It refuses to look inside the broker: it knows only what anybody can see, the gateway's log and
 //! the broker's log lines.
 //!
@@ -10,32 +10,40 @@
 //! - `watch`: log entries and broker lines as events, put in the order in which they happened.
 //! - `screen`: events as lines to read.
 //! - `calls`: makes the calls; `summary`: what they show, and whether it is right.
+//! - `faults`: what the fake LLMs suffer with `--faults`; `document`: a JSON file and its faults, by line and column.
 
 mod broker;
 mod calls;
+mod document;
+mod faults;
 mod pools;
 mod screen;
 mod summary;
 mod watch;
 mod world;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use calls::Amount;
+use faults::Faults;
 use screen::Screen;
 use summary::Run;
-use watch::Queue;
+use watch::{Event, Queue};
 use world::World;
 
 /// How long the gateway's last log entries may be on their way.
 const LOGS: Duration = Duration::from_secs(5);
+/// So long at one call per second is the least that proves anything.
+const FEWEST: Duration = Duration::from_secs(30);
 /// How long a log line of the broker may be on its way.
 const LINES: Duration = Duration::from_millis(500);
 
@@ -45,19 +53,23 @@ const LINES: Duration = Duration::from_millis(500);
 /// environment go to the broker, except BROKER_LOG and BROKER_LOG_FORMAT: the demo reads its log. NATS_TOKEN is the token of
 /// the bus [default: demo].
 #[derive(Debug, Parser)]
-#[command(name = "demo")]
+#[command(name = "demo", group = ArgGroup::new("traffic").args(["requests", "faults"]).multiple(true))]
 struct Args {
     /// Makes this many calls, one after the other, and ends: 0 if everything was right. Fewer than 30 prove nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=1_000_000))]
     requests: Option<u32>,
-    /// Calls per second, with --requests
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "requests",
+    /// Calls per second, with --requests or --faults
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "traffic",
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// The router that is expected to fail, with --requests [default: /azure/dud/, where a pool has it]
-    #[arg(long, value_name = "PATH", requires = "requests")]
+    /// The router that is expected to fail, with --requests or --faults [default: /azure/dud/, where a pool has it]
+    #[arg(long, value_name = "PATH", requires = "traffic")]
     failing: Option<String>,
-    /// Minutes that a failing router is left out [default: DISABLED_TIME, else 0.25, or 0.05 with --requests]
+    /// What the fake LLMs suffer, such as examples/faults/01-outage.json: makes calls for as long as that takes, or as many
+    /// as --requests says, and judges what the broker makes of it
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// Minutes that a failing router is left out [default: DISABLED_TIME, else 0.25, or 0.05 where the demo makes the calls]
     #[arg(long, value_name = "MINUTES", allow_hyphen_values = true)]
     disabled_time: Option<String>,
     /// Port of the gateway on 127.0.0.1; 0 is any free one
@@ -72,6 +84,13 @@ struct Args {
     /// Configuration of the gateway [default: the repository's gl_config.json, or docs/gl_config.overrides.json]
     #[arg(long, value_name = "FILE")]
     gl_config: Option<PathBuf>,
+}
+
+impl Args {
+    /// Whether the demo is its own client.
+    const fn makes_calls(&self) -> bool {
+        self.requests.is_some() || self.faults.is_some()
+    }
 }
 
 fn main() -> ExitCode {
@@ -100,13 +119,20 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
         () = stop.asked() => return Ok(ExitCode::FAILURE),
         world = World::start(args) => world?,
     };
-    screen.welcome(&world, args.requests.is_some())?;
-    let ended = match args.requests {
+    let amount = amount(args, &world);
+    screen.welcome(&world, amount)?;
+    let ended = match amount {
         None => attend(&mut world, &mut screen, &mut stop).await,
-        Some(number) => check(args, number, &mut world, &mut screen, &mut stop).await,
+        Some(amount) => check(amount, args.rate, &mut world, &mut screen, &mut stop).await,
     };
     world.stop().await;
     ended
+}
+
+/// The calls that the demo makes itself, if any: what was asked for, else as long as the script needs to be seen.
+fn amount(args: &Args, world: &World) -> Option<Amount> {
+    let needed = world.faults.as_ref().map(|faults| faults.length(world.disabled_time()).max(FEWEST / args.rate));
+    args.requests.map(Amount::Number).or(needed.map(Amount::Time))
 }
 
 /// Prints what happens until it is told to stop.
@@ -126,17 +152,23 @@ async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyh
 
 /// Makes the calls, prints what happens, and judges it.
 async fn check(
-    args: &Args,
-    number: u32,
+    amount: Amount,
+    rate: u32,
     world: &mut World,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {
-    let mut run = Run::new(world.pools.clone(), world.failing.as_deref(), number);
+    let mut run = Run::new(world.pools.clone(), world.failing.as_deref(), amount);
     let urls = world.pools.iter().map(|pool| world.url("127.0.0.1", pool)).collect();
-    let mut caller = pin!(calls::make(urls, number, args.rate));
+    let mut caller = pin!(calls::make(urls, amount, rate));
     let mut queue = Queue::default();
     let mut end = None;
+    world.begin_faults();
+    let (zero, began) = (Instant::now(), Timestamp::now());
+    let mut moments: VecDeque<_> = world.faults.iter().flat_map(Faults::moments).collect();
+    if let Some(faults) = world.faults.clone() {
+        run.follow(faults, world.settings.clone(), began);
+    }
     while end.is_none_or(|end| Instant::now() < end) {
         tokio::select! {
             biased;
@@ -145,6 +177,11 @@ async fn check(
                 return Ok(ExitCode::FAILURE);
             }
             event = world.next() => queue.push(event?),
+            () = sleep_until(moments.front().map_or_else(watch::far, |(at, _)| zero + *at)) => {
+                if let Some((at, text)) = moments.pop_front() {
+                    queue.push(Event::Scripted(began + at, text));
+                }
+            }
             () = sleep_until(queue.due()) => if let Some(event) = queue.pop() {
                 screen.show(&event)?;
                 run.take(event);

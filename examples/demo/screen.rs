@@ -5,7 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use crate::calls::BODY;
+use crate::calls::{Amount, BODY};
 use crate::pools::Pool;
 use crate::summary::{Run, Share, times};
 use crate::watch::{Call, Change, Event, Standing};
@@ -14,6 +14,7 @@ use crate::world::World;
 const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
+const CYAN: &str = "36";
 
 /// Says on the standard error why nothing more comes.
 pub(crate) fn complain(text: &str) {
@@ -44,11 +45,11 @@ impl Screen {
     }
 
     /// What runs, what to type next, and the head of the table.
-    pub(crate) fn welcome(&mut self, world: &World, calls_itself: bool) -> io::Result<()> {
+    pub(crate) fn welcome(&mut self, world: &World, amount: Option<Amount>) -> io::Result<()> {
         self.ingresses = world.pools.iter().map(|pool| pool.ingress.clone()).collect();
         let behind = |pool: &Pool| format!("Behind {} are {}.", pool.ingress, pool.routers.join(", "));
         let behind: Vec<_> = world.pools.iter().map(behind).collect();
-        let seconds = seconds(world.disabled_time);
+        let out = seconds(world.disabled_time());
         self.say(&format!("Everything runs. {}", behind.join("\n")))?;
         if !world.gap.routers.is_empty() {
             self.say(&format!(
@@ -60,10 +61,16 @@ impl Screen {
             self.say(&format!("Fields added to what the broker sees: {}.", world.gap.fields.join(", ")))?;
         }
         let left_out =
-            if world.disabled_time.is_zero() { "never left out".to_owned() } else { format!("left out for {seconds}") };
+            if world.disabled_time().is_zero() { "never left out".to_owned() } else { format!("left out for {out}") };
         self.say(&format!("A router that fails is {left_out} (DISABLED_TIME, --disabled-time)."))?;
-        if !calls_itself {
-            self.say(&next_steps(world))?;
+        if let Some(faults) = &world.faults {
+            let moments: Vec<_> = faults.moments().into_iter().map(|(_, text)| format!("  {text}")).collect();
+            self.say(&format!("Scripted (seed {}):\n{}", faults.seed, moments.join("\n")))?;
+        }
+        match amount {
+            None => self.say(&next_steps(world))?,
+            Some(Amount::Number(_)) => {}
+            Some(Amount::Time(time)) => self.say(&format!("Calls for {}, then the verdict.", seconds(time)))?,
         }
         for remark in &world.remarks {
             self.show(remark)?;
@@ -78,6 +85,7 @@ impl Screen {
             Event::Call(call) => self.call(call),
             Event::Change(change) => self.change(change),
             Event::Remark(_, text) => self.say(&self.paint(YELLOW, &format!("        broker: {text}"))),
+            Event::Scripted(_, text) => self.say(&self.paint(CYAN, &format!("     -- {text}"))),
         }
     }
 
@@ -117,6 +125,9 @@ impl Screen {
         for share in run.shares() {
             self.say(&share_line(&share))?;
         }
+        for line in run.scripted() {
+            self.say(&line)?;
+        }
         if faults.is_empty() {
             return self.say(&self.paint(GREEN, &format!("\nRight. {}", run.praise())));
         }
@@ -151,7 +162,7 @@ fn share_line(share: &Share) -> String {
 /// A length of time in the unit that people would use.
 fn seconds(length: Duration) -> String {
     let seconds = (length.as_secs_f64() * 10.0).round() / 10.0;
-    if seconds >= 120.0 { format!("{:.1} min", seconds / 60.0) } else { format!("{seconds} s") }
+    if seconds >= 120.0 { format!("{} min", (seconds / 6.0).round() / 10.0) } else { format!("{seconds} s") }
 }
 
 fn next_steps(world: &World) -> String {

@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Change(Change),
     /// The broker said something else that people should read.
     Remark(Timestamp, String),
+    /// A scripted fault begins or ends.
+    Scripted(Timestamp, String),
 }
 
 /// One call, as the gateway's log has it.
@@ -31,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) began: Timestamp,
     /// When all request processors had answered: what the broker decided, it decided before.
     pub(crate) decided: Timestamp,
+    /// When the gateway had the upstream's answer.
+    pub(crate) answered: Timestamp,
     /// When the client had its answer.
     pub(crate) ended: Timestamp,
     /// The gateway's id of it, which its client gets too.
@@ -43,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) stamped: Option<String>,
     /// What the client was told.
     pub(crate) status: Option<u16>,
+    /// The upstream's `Retry-After`, if it is whole seconds.
+    pub(crate) retry_after: Option<Duration>,
     /// Why this router, in the words of the stamp, if there is one.
     pub(crate) why: Option<String>,
 }
@@ -72,7 +78,7 @@ impl Event {
         match self {
             Self::Call(call) => call.began,
             Self::Change(change) => change.at,
-            Self::Remark(at, _) => *at,
+            Self::Remark(at, _) | Self::Scripted(at, _) => *at,
         }
     }
 
@@ -83,15 +89,20 @@ impl Event {
         let began = moment(&timer["start"])?;
         let asked = text(&request["original_gl_path"]).or_else(|| text(&request["gl_path"]));
         let stamp = &request["broker"];
+        let decided = moment(&request["ingress_outbound_timer"]["stop"]).unwrap_or(began);
+        let answered = moment(&response["outbound_inbound_timer"]["stop"]);
         Some(Self::Call(Call {
             began,
-            decided: moment(&request["ingress_outbound_timer"]["stop"]).unwrap_or(began),
+            decided,
+            // Never reached is the year 1.
+            answered: answered.filter(|at| *at >= decided).unwrap_or(decided),
             ended: moment(&timer["stop"]).unwrap_or(began),
             transaction: text(&entry["transaction_id"])?,
             ingress: asked.unwrap_or_default(),
             router: text(&response["gl_path"]).unwrap_or_default(),
             stamped: text(&stamp["router"]),
             status: response["egress_status_code"].as_u64().and_then(|status| u16::try_from(status).ok()),
+            retry_after: retry_after(&response["inbound_headers"]),
             why: why(stamp),
         }))
     }
@@ -126,6 +137,12 @@ fn why(stamp: &Value) -> Option<String> {
         Some(would) => format!("observed only: would be {would} ({words})"),
         None => words,
     })
+}
+
+fn retry_after(headers: &Value) -> Option<Duration> {
+    let header = headers.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+    let (_, values) = header?;
+    values[0].as_str()?.parse().ok().map(Duration::from_secs)
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -173,14 +190,16 @@ mod tests {
         "ingress_egress_timer":{"start":"2026-11-22T05:21:37.1Z","stop":"2026-11-22T05:21:37.102Z","duration":2},
         "request":{"gl_path":"/azure/dud/","original_gl_path":"/azure/","broker":{"router":"/azure/dud/","why":"random"},
             "ingress_outbound_timer":{"stop":"2026-11-22T05:21:37.101Z"}},
-        "response":{"gl_path":"/azure/dud/","egress_status_code":502}}"#;
+        "response":{"gl_path":"/azure/dud/","egress_status_code":502,"inbound_headers":{"Retry-After":["7"]},
+            "outbound_inbound_timer":{"stop":"2026-11-22T05:21:37.1015Z"}}}"#;
 
     #[test]
     fn a_log_entry_tells_of_a_call() {
         let Some(Event::Call(call)) = Event::of_log(ENTRY.as_bytes()) else { panic!("not a call") };
         assert_eq!((call.ingress.as_str(), call.router.as_str(), call.status), ("/azure/", "/azure/dud/", Some(502)));
         assert_eq!((call.stamped.as_deref(), call.why.as_deref()), (Some("/azure/dud/"), Some("random")));
-        assert!(call.began < call.decided && call.decided < call.ended);
+        assert!(call.began < call.decided && call.decided < call.answered && call.answered < call.ended);
+        assert_eq!(call.retry_after, Some(Duration::from_secs(7)));
     }
 
     #[test]

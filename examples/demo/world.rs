@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
+use gecholog_broker::broker::Settings;
 use gecholog_broker::config::{self as settings, Raw, Sources};
 use jiff::Timestamp;
 use standin::config::Config;
@@ -18,6 +19,7 @@ use standin::nats_server::NatsServer;
 
 use crate::Args;
 use crate::broker::{self, Broker};
+use crate::faults::Faults;
 use crate::pools::{self, Gap, Pool};
 use crate::watch::Event;
 
@@ -45,7 +47,7 @@ pub(crate) struct World {
     broker: Broker,
     gateway: Gateway,
     log: async_nats::Subscriber,
-    _llm: Llm,
+    llm: Llm,
     bus: NatsServer,
     /// The pools that are balanced.
     pub(crate) pools: Vec<Pool>,
@@ -55,8 +57,10 @@ pub(crate) struct World {
     pub(crate) gap: Gap,
     /// The subject of the gateway's log.
     pub(crate) log_subject: String,
-    /// How long a failing router is left out.
-    pub(crate) disabled_time: Duration,
+    /// What the broker was told about the routers.
+    pub(crate) settings: Settings,
+    /// What the fake LLMs suffer.
+    pub(crate) faults: Option<Faults>,
     /// What to say first, before any call: odd things that do no harm.
     pub(crate) remarks: Vec<Event>,
 }
@@ -73,6 +77,7 @@ struct Plan {
     pools: Vec<Pool>,
     failing: Option<String>,
     gap: Gap,
+    faults: Option<Faults>,
 }
 
 impl World {
@@ -92,10 +97,19 @@ impl World {
         plan.variables.push(("GECHOLOG_HOST".into(), bus.host().into()));
         let mut broker = Broker::start(&plan.binary, &plan.variables).await?;
         remarks.append(&mut broker.remarks);
-        let Plan { pools, failing, gap, settings, .. } = plan;
-        let disabled_time = settings.broker.defaults.health.disabled_time;
-        let log_subject = settings.nats.logger_subject;
-        Ok(Self { broker, gateway, log, _llm: llm, bus, pools, failing, gap, log_subject, disabled_time, remarks })
+        let Plan { pools, failing, gap, settings, faults, .. } = plan;
+        let (log_subject, settings) = (settings.nats.logger_subject, settings.broker);
+        Ok(Self { broker, gateway, log, llm, bus, pools, failing, gap, log_subject, settings, faults, remarks })
+    }
+
+    /// How long a failing router is left out, unless the pools file says otherwise of it.
+    pub(crate) const fn disabled_time(&self) -> Duration {
+        self.settings.defaults.health.disabled_time
+    }
+
+    /// The fake LLMs' script begins now.
+    pub(crate) fn begin_faults(&self) {
+        self.llm.play(self.faults.iter().flat_map(Faults::scripts));
     }
 
     /// What happens next. The broker's own end is an error.
@@ -171,8 +185,13 @@ impl Plan {
             Some(_) => pools::fill(&mut text, &pools, &settings.nats.subject),
             None => Gap::default(),
         };
+        let routers: Vec<_> = pools.iter().flat_map(|pool| &pool.routers).map(String::as_str).collect();
+        let faults = args.faults.as_ref().map(|file| Faults::read(file, &routers, &text)).transpose()?;
+        if let Some(failing) = failing.as_ref().filter(|failing| faults.iter().any(|all| all.of(failing).is_some())) {
+            bail!("{failing} cannot always fail and follow a script: leave out --failing, or its faults");
+        }
         check_ports(args)?;
-        Ok(Self { binary, file, text, token, variables, settings, pools, failing, gap })
+        Ok(Self { binary, file, text, token, variables, settings, pools, failing, gap, faults })
     }
 
     /// The gateway's configuration, with the fake LLMs as its upstream.
@@ -212,7 +231,7 @@ fn token() -> anyhow::Result<String> {
 fn disabled_time(args: &Args) -> OsString {
     let asked = args.disabled_time.clone().map(OsString::from);
     let set = std::env::var_os("DISABLED_TIME").filter(|minutes| !minutes.is_empty());
-    let usual = if args.requests.is_some() { "0.05" } else { "0.25" };
+    let usual = if args.makes_calls() { "0.05" } else { "0.25" };
     asked.or(set).unwrap_or_else(|| usual.into())
 }
 
@@ -223,7 +242,8 @@ fn failing(args: &Args, settings: &settings::Config, pools: &[Pool]) -> anyhow::
     if routers.contains(&failing) {
         return Ok(Some(failing.to_owned()));
     }
-    if args.requests.is_some() && (args.failing.is_some() || settings.pools.is_none()) {
+    let must = args.faults.is_none() && settings.pools.is_none();
+    if args.makes_calls() && (args.failing.is_some() || must) {
         bail!("{failing} is none of the routers {}; name the one that fails with --failing", routers.join(", "));
     }
     Ok(None)

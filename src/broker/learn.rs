@@ -44,24 +44,22 @@ pub struct Record {
     refusals: u32,
     refusals_told: bool,
     not_found_told: bool,
-    last_success: Option<Now>,
+    pub(super) last_success: Option<Now>,
     refused_since: Option<Now>,
 }
 
 /// What an outcome did to its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Verdict {
-    effect: Effect,
+    pub(super) effect: Effect,
     /// Of the router, after that.
-    epoch: u32,
+    pub(super) epoch: u32,
 }
 
 impl Broker {
     /// Learns from a report. An error says why there was nothing to learn.
     pub(super) fn learn(&mut self, report: &Report<'_>, now: Now, changes: &mut Vec<Change>) -> Result<(), Ignored> {
-        if let (Some(loads), Some(decision)) = (&mut self.loads, report.decision) {
-            loads.end(decision);
-        }
+        self.end_call(report);
         if let Some(field) = report.filtered {
             if !self.filter_told {
                 self.filter_told = true;
@@ -73,7 +71,7 @@ impl Broker {
         self.release(report, interpreted.as_ref().ok(), changes);
         let outcome = interpreted?;
         match report.source {
-            Source::Message => self.learn_message(report, outcome, now, changes),
+            Source::Message | Source::OneRow => self.learn_message(report, outcome, now, changes),
             Source::Log => return self.learn_log(report, outcome, now, changes),
         }
         Ok(())
@@ -105,7 +103,7 @@ impl Broker {
     /// How much a report may decide about this router.
     fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
         match (report.source, report.stamped) {
-            (Source::Log, None) => Evidence::Word,
+            (Source::OneRow, _) | (Source::Log, None) => Evidence::Word,
             (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
                 Evidence::Probe(report.decision)
             }
@@ -124,7 +122,7 @@ impl Broker {
         let status = match (report.status, report.egress_status) {
             (Some(status), _) => status,
             // What the client was told stands in for what the upstream said, except a 500, which the gateway also makes.
-            (None, Some(status)) if report.source == Source::Message && status != 500 => status,
+            (None, Some(status)) if report.source != Source::Log && status != 500 => status,
             _ => return Err(Ignored::NoStatus),
         };
         match report.served.and_then(|path| self.places.get(path)).copied() {
@@ -170,14 +168,16 @@ impl Broker {
         Err(if report.stamped.is_some() { Ignored::NotApplied } else { Ignored::NotOurs })
     }
 
-    /// A failure acts at once, but for a router that has yet to prove itself; everything else waits for its log, which
-    /// knows better.
+    /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
+    /// to find out about a router, and so may decide about one that does not serve. Where no log can know that, the message
+    /// decides about who has to prove itself.
     fn learn_message(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
             return;
         }
-        let acts = outcome.class.disables() && !self.probes(outcome.router);
+        let proves = outcome.evidence == Evidence::Word && self.probes(outcome.router);
+        let acts = proves || outcome.class.disables() && self.serves(outcome.router);
         let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
         self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
     }
@@ -191,16 +191,21 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Result<(), Ignored> {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
-        match self.ledger.log(key, report.egress_status, report.started, now) {
-            Met::Twice => return Err(Ignored::Twice),
-            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
-            Met::Message(_) | Met::Nothing => {
-                self.count_outcome(outcome, now, changes);
+        let met = self.ledger.log(key, report.egress_status, report.started, now);
+        if met == Met::Twice {
+            return Err(Ignored::Twice);
+        }
+        let at_fault = self.is_at_fault(report, &outcome, now, changes);
+        let outcome = if at_fault { Outcome { class: Class::Neutral, ..outcome } } else { outcome };
+        let verdict = match met {
+            Met::Message(Waiting { counted: true, verdict, .. }) if at_fault => {
+                self.acquit(&outcome, verdict, now, changes)
             }
-        }
-        if self.loads.as_mut().is_some_and(|loads| loads.learn(&outcome, now)) {
-            self.weigh();
-        }
+            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
+            Met::Message(_) | Met::Nothing | Met::Twice => self.count_outcome(outcome, now, changes),
+        };
+        self.remember_trip(report, outcome.router, verdict);
+        self.learn_speed(&outcome, now);
         Ok(())
     }
 
@@ -217,19 +222,26 @@ impl Broker {
 
     /// The log of a request that has counted: what its message could not say. If the message could not even say when the
     /// request began, and so did nothing, the log does it now.
-    fn complete(&mut self, outcome: Outcome, verdict: Option<Verdict>, now: Now, changes: &mut Vec<Change>) {
+    fn complete(
+        &mut self,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+        now: Now,
+        changes: &mut Vec<Change>,
+    ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let Some(router) = self.routers.get_mut(place) else { return };
+        let router = self.routers.get_mut(place)?;
         router.record.add(&outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                self.judge(place, &outcome, now, changes);
+                return self.judge(place, &outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped, epoch }), Some(stopped)) => {
-                router.health.date_trip(epoch, stopped)
+                router.health.date_trip(epoch, stopped);
             }
             _ => {}
         }
+        verdict
     }
 
     /// Lets a router's health learn, and tells what came of it.
@@ -252,17 +264,17 @@ impl Broker {
         Some(Verdict { effect, epoch })
     }
 
+    fn serves(&self, router: RouterId) -> bool {
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
+    }
+
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
     fn convict(&mut self, place: usize, outcome: &Outcome, now: Now) -> Effect {
-        let serves = |id: RouterId| {
-            self.routers.get(usize::from(id.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
-        };
-        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, serves)) {
+        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, |router| self.serves(router))) {
             return Effect::Counted;
         }
         let Some(router) = self.routers.get_mut(place) else { return Effect::None };
-        router.health.convict(outcome, &router.settings.health, now);
-        Effect::Tripped
+        router.health.convict(outcome, &router.settings.health, now)
     }
 
     /// Says once that a router fails right after each return.
@@ -335,7 +347,7 @@ impl Record {
         }
     }
 
-    fn add(&mut self, outcome: &Outcome) {
+    pub(super) fn add(&mut self, outcome: &Outcome) {
         self.tokens = self.tokens.saturating_add(outcome.tokens.unwrap_or(0));
         self.busy = self.busy.saturating_add(outcome.latency.unwrap_or_default());
     }

@@ -6,9 +6,12 @@
 //! finds no partner stays for [`WAIT`]. Every step costs the same however full the ledger is, and it never holds more than
 //! [`CAPACITY`] entries: the oldest then leaves early, as if its time were over.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::learn::Verdict;
 use crate::outcome::Outcome;
@@ -22,9 +25,8 @@ pub const WAIT: Duration = Duration::from_secs(10);
 /// shorter, and still a thousand times what a log takes to come.
 pub const CAPACITY: usize = 16_384;
 
-type Hasher = BuildHasherDefault<DefaultHasher>;
-
-/// What a message and its log have in common. The transaction id is kept as a hash: 64 bits, zero for "has none".
+/// What a message and its log have in common. The transaction id is kept as a hash: 64 bits, zero for "has none". So the
+/// tables need no strong hash of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     transaction: u64,
@@ -34,8 +36,12 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(transaction: Option<&str>, router: RouterId, status: u16) -> Self {
-        let transaction = transaction.map_or(0, |id| Hasher::default().hash_one(id));
-        Self { transaction, router, status }
+        let digest = |id: &str| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(id.as_bytes());
+            hasher.finish()
+        };
+        Self { transaction: transaction.map_or(0, digest), router, status }
     }
 
     const fn without_transaction(self) -> Self {
@@ -59,19 +65,38 @@ pub(super) struct Waiting {
     pub(super) verdict: Option<Verdict>,
 }
 
-/// Those of one key that wait: only ever of one kind, because a message and a log cancel each other.
+/// Those of one key that wait, each with its due: only ever of one kind, because a message and a log cancel each other.
 #[derive(Debug, Clone, PartialEq)]
 enum Open {
-    Messages(VecDeque<(Now, Waiting)>),
-    Logs(VecDeque<Now>),
+    Messages(Queue<(Now, Waiting)>),
+    Logs(Queue<Now>),
 }
 
+/// At least one, and nearly always just one: that one needs no memory of its own.
+#[derive(Debug, Clone, PartialEq)]
+struct Queue<T> {
+    first: T,
+    others: VecDeque<T>,
+}
+
+impl<T> Queue<T> {
+    const fn of(first: T) -> Self {
+        Self { first, others: VecDeque::new() }
+    }
+
+    /// Takes the first, if there is one behind it.
+    fn advance(&mut self) -> Option<T> {
+        let next = self.others.pop_front()?;
+        Some(std::mem::replace(&mut self.first, next))
+    }
+}
+
+/// Whoever of a key waits since then leaves; it may have met its partner long ago. A log that says when its call began is no
+/// longer known to have been here.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Due {
-    /// Whoever of this key waits since then leaves; it may have met its partner long ago.
-    Open(Key),
-    /// This very log is no longer remembered.
-    Log(Key, GatewayTime),
+struct Due {
+    key: Key,
+    log: Option<GatewayTime>,
 }
 
 /// What a log finds.
@@ -88,45 +113,52 @@ pub(super) enum Met {
 /// All that waits for its partner.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Ledger {
-    open: HashMap<Key, Open, Hasher>,
-    logs: HashSet<(Key, GatewayTime), Hasher>,
+    open: FxHashMap<Key, Open>,
+    logs: FxHashSet<(Key, GatewayTime)>,
     queue: VecDeque<(Now, Due)>,
 }
 
 impl Ledger {
     /// Takes a log. `egress` is the status under which a message that knew no better would have come.
     pub(super) fn log(&mut self, key: Key, egress: Option<u16>, started: Option<GatewayTime>, now: Now) -> Met {
-        if let Some(started) = started {
-            if !self.logs.insert((key, started)) {
-                return Met::Twice;
-            }
-            self.enqueue(Due::Log(key, started), now);
+        if started.is_some_and(|started| !self.logs.insert((key, started))) {
+            return Met::Twice;
         }
+        let due = self.enqueue(Due { key, log: started }, now);
         let other = egress.filter(|status| *status != key.status).map(|status| key.with_status(status));
         for known in [Some(key), other].into_iter().flatten() {
             for candidate in [known, known.without_transaction()] {
-                if let Some(waiting) = self.take_message(candidate, Now::MAX) {
+                if let Some(waiting) = self.take_message(candidate) {
                     return Met::Message(waiting);
                 }
             }
         }
-        let due = self.enqueue(Due::Open(key), now);
-        if let Open::Logs(logs) = self.open.entry(key).or_insert_with(|| Open::Logs(VecDeque::new())) {
-            logs.push_back(due);
+        match self.open.entry(key) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Open::Logs(Queue::of(due)))),
+            Entry::Occupied(mut occupied) => {
+                if let Open::Logs(logs) = occupied.get_mut() {
+                    logs.others.push_back(due);
+                }
+            }
         }
         Met::Nothing
     }
 
     /// Whether the log of this message was here before it; then the message has nothing to add.
     pub(super) fn overtaken(&mut self, key: Key) -> bool {
-        self.take_log(key, Now::MAX)
+        self.take_log(key)
     }
 
     /// Keeps a message until its log comes. Only after [`Ledger::overtaken`] said no.
     pub(super) fn keep(&mut self, key: Key, waiting: Waiting, now: Now) {
-        let due = self.enqueue(Due::Open(key), now);
-        if let Open::Messages(messages) = self.open.entry(key).or_insert_with(|| Open::Messages(VecDeque::new())) {
-            messages.push_back((due, waiting));
+        let due = self.enqueue(Due { key, log: None }, now);
+        match self.open.entry(key) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Open::Messages(Queue::of((due, waiting))))),
+            Entry::Occupied(mut occupied) => {
+                if let Open::Messages(messages) = occupied.get_mut() {
+                    messages.others.push_back((due, waiting));
+                }
+            }
         }
     }
 
@@ -138,16 +170,12 @@ impl Ledger {
     /// A message whose log did not come in time, one at a time; logs without a message leave silently.
     pub(super) fn expire(&mut self, now: Now) -> Option<Waiting> {
         while self.queue.len() > CAPACITY || self.next_deadline().is_some_and(|due| due <= now) {
-            match self.queue.pop_front()? {
-                (_, Due::Log(key, started)) => {
-                    self.logs.remove(&(key, started));
-                }
-                (due, Due::Open(key)) => {
-                    self.take_log(key, due);
-                    if let Some(waiting) = self.take_message(key, due) {
-                        return Some(waiting);
-                    }
-                }
+            let (due, Due { key, log }) = self.queue.pop_front()?;
+            if let Some(started) = log {
+                self.logs.remove(&(key, started));
+            }
+            if let Some(waiting) = self.leave(key, due) {
+                return Some(waiting);
             }
         }
         None
@@ -165,27 +193,41 @@ impl Ledger {
         due
     }
 
-    /// The oldest message of this key, if it was due by `latest`.
-    fn take_message(&mut self, key: Key, latest: Now) -> Option<Waiting> {
-        let Some(Open::Messages(messages)) = self.open.get_mut(&key) else { return None };
-        let due = messages.front().is_some_and(|(due, _)| *due <= latest);
-        let waiting = if due { messages.pop_front() } else { None };
-        if messages.is_empty() {
-            self.open.remove(&key);
+    /// The oldest of this key leaves, if it was due by `latest`; if that is a message, it is here.
+    fn leave(&mut self, key: Key, latest: Now) -> Option<Waiting> {
+        let Entry::Occupied(mut entry) = self.open.entry(key) else { return None };
+        match entry.get_mut() {
+            Open::Logs(logs) => {
+                if logs.first <= latest && logs.advance().is_none() {
+                    entry.remove();
+                }
+                None
+            }
+            Open::Messages(messages) if messages.first.0 <= latest => {
+                let waiting = messages.advance().map(|(_, waiting)| waiting);
+                waiting.or_else(|| match entry.remove() {
+                    Open::Messages(Queue { first: (_, waiting), .. }) => Some(waiting),
+                    Open::Logs(_) => None,
+                })
+            }
+            Open::Messages(_) => None,
         }
-        waiting.map(|(_, waiting)| waiting)
     }
 
-    /// Whether there was a log of this key that was due by `latest`; it leaves.
-    fn take_log(&mut self, key: Key, latest: Now) -> bool {
-        let Some(Open::Logs(logs)) = self.open.get_mut(&key) else { return false };
-        let taken = logs.front().is_some_and(|due| *due <= latest);
-        if taken {
-            logs.pop_front();
+    /// Whether a log of this key waits; it leaves.
+    fn take_log(&mut self, key: Key) -> bool {
+        let waits = matches!(self.open.get(&key), Some(Open::Logs(_)));
+        if waits {
+            self.leave(key, Now::MAX);
         }
-        if logs.is_empty() {
-            self.open.remove(&key);
+        waits
+    }
+
+    /// The oldest message of this key.
+    fn take_message(&mut self, key: Key) -> Option<Waiting> {
+        match self.open.get(&key) {
+            Some(Open::Messages(_)) => self.leave(key, Now::MAX),
+            _ => None,
         }
-        taken
     }
 }

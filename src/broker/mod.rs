@@ -9,6 +9,8 @@ mod event;
 pub mod invariants;
 mod learn;
 mod ledger;
+mod loads;
+mod poison;
 mod pool;
 mod tell;
 
@@ -22,16 +24,18 @@ pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
+pub use tell::Although;
 
-use crate::event::{Change, Ignored, Notice, Standing, Transition};
+use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};
 use crate::load::Loads;
 use crate::outcome::{Evidence, FailureRule, Outcome};
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Kind, Mode, Needs, Order, Target, Tree};
+use crate::strategy::{Candidate, Kind, Mode, Needs, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
+use poison::Suspects;
 
 /// What one pool is made of.
 #[derive(Debug, Clone)]
@@ -118,6 +122,7 @@ pub struct Broker {
     ledger: Ledger,
     /// What is known of the routers besides their health; absent where no mode chooses by it.
     loads: Option<Loads>,
+    suspects: Suspects,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
@@ -134,6 +139,7 @@ impl Broker {
             pools: Vec::new(),
             ledger: Ledger::default(),
             loads: None,
+            suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
             filter_told: false,
@@ -162,16 +168,7 @@ impl Broker {
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
         }
-        let learns = self.pools.iter().any(|pool| pool.tree().learns());
-        self.loads = if learns { Some(self.loads.take().unwrap_or_default()) } else { None };
-        self.weigh();
-    }
-
-    /// Finds anew what newcomers are taken for.
-    fn weigh(&mut self) {
-        if let Some(loads) = &self.loads {
-            self.pools.iter_mut().for_each(|pool| pool.weigh(loads));
-        }
+        self.keep_loads();
     }
 
     fn enrol(&mut self, path: &RouterPath, known: &mut FnvHashMap<RouterPath, RouterId>) -> Option<RouterId> {
@@ -260,10 +257,6 @@ impl Broker {
         Some((chosen, Sent::WhileDisabled))
     }
 
-    fn order<'a, Q: Request, R: Rng>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Order<'a, Q, R> {
-        Order::new(tree, request, rng).knowing(self.loads.as_ref())
-    }
-
     fn probes(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.is_probing())
     }
@@ -289,15 +282,17 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
-        if let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) {
-            pool.advance(route.sent, route.chosen.leaf);
-        }
-        if let Some(loads) = &mut self.loads {
-            loads.begin(route.number, route.router(), now);
-        }
+        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        pool.advance(route.sent, route.chosen.leaf);
+        let one_at_a_time = match route.sent {
+            Sent::ToServe | Sent::AsLastResort => false,
+            Sent::ToProve => true,
+            Sent::WhileDisabled => pool.when_all_disabled() == WhenAllDisabled::Soonest,
+        };
+        self.begin_call(route, now);
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
-        if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
+        if one_at_a_time {
             router.health.permit(route.number, &router.settings.health, now);
             self.renew(changes);
         }
@@ -305,8 +300,7 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        let loads = self.loads.as_ref().and_then(Loads::next_deadline);
-        [self.next_return, self.ledger.next_deadline(), loads].into_iter().flatten().min()
+        [self.next_return, self.ledger.next_deadline(), self.loads_due()].into_iter().flatten().min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -345,9 +339,7 @@ impl Broker {
     }
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
-        if self.loads.as_mut().is_some_and(|loads| loads.expire(now)) {
-            changes.push(Change::Notice(Notice::StampsUnseen));
-        }
+        self.expire_calls(now, changes);
         while let Some(waiting) = self.ledger.expire(now) {
             if !waiting.counted {
                 // Nothing better will come.

@@ -1,7 +1,10 @@
 //! A decision in words, for those who look: which router and why, and who was passed over and until when. Slow.
 
-use super::{Broker, Decision, Pass, Pool};
+use std::fmt;
+
+use super::{Broker, Decision, Pass, Pool, Route, Sent};
 use crate::event::Standing;
+use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
 use crate::strategy::{NodeId, Note, WhyClosed};
 
@@ -9,7 +12,7 @@ impl Broker {
     /// A decision in words. Slow; for those who look.
     pub fn tell(&self, decision: &Decision) -> String {
         let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
-        let passed = |pool| self.pool(pool).map(|pool| self.passed(pool)).unwrap_or_default();
+        let passed = |pool| self.pool(pool).map(|pool| self.passed(pool, None)).unwrap_or_default();
         match decision {
             Decision::Pass(Pass::NotOurs) => "not an ingress of ours".to_owned(),
             Decision::Pass(Pass::AllDisabled(pool)) => {
@@ -24,10 +27,20 @@ impl Broker {
                     return String::new();
                 };
                 let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
-                let why = pool.tree().why(&route.chosen.why);
-                format!("{} -> {router}{p}: {why:#}{}", pool.ingress(), self.passed(pool))
+                let (why, standing) = (pool.tree().why(&route.chosen.why), self.although(route));
+                format!("{} -> {router}{p}: {why:#}{standing}{}", pool.ingress(), self.passed(pool, Some(router)))
             }
         }
+    }
+
+    /// What stands against the router of a decision and why it was chosen nevertheless; nothing if it simply serves.
+    pub fn although(&self, route: &Route) -> Although {
+        let standing = self.routers.get(usize::from(route.router().0)).map(|router| router.health.standing());
+        let cause = match standing {
+            Some(Standing::Probing { cause } | Standing::Cooling { cause, .. }) => Some(cause),
+            Some(Standing::Serving) | None => None,
+        };
+        Although { sent: route.sent, cause }
     }
 
     /// The routers of a pool that may not serve whatever the request is, each with the reason.
@@ -35,8 +48,9 @@ impl Broker {
         pool.tree().closed().filter_map(|(router, why)| Some((self.path(router)?, self.why_closed(router, why))))
     }
 
-    fn passed(&self, pool: &Pool) -> String {
-        self.passed_over(pool).map(|(router, why)| format!("; not {router} ({why})")).collect()
+    fn passed(&self, pool: &Pool, chosen: Option<&RouterPath>) -> String {
+        let others = self.passed_over(pool).filter(|(router, _)| Some(*router) != chosen);
+        others.map(|(router, why)| format!("; not {router} ({why})")).collect()
     }
 
     /// The tree knows that a router is out; why and until when is its standing's to say.
@@ -49,6 +63,26 @@ impl Broker {
             }
             _ => why.to_string(),
         }
+    }
+}
+
+/// Why a router was chosen that does not simply serve, in words.
+#[derive(Debug, Clone, Copy)]
+pub struct Although {
+    sent: Sent,
+    cause: Option<Cause>,
+}
+
+impl fmt::Display for Although {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(cause) = self.cause else { return Ok(()) };
+        let standing = match self.sent {
+            Sent::ToServe => return Ok(()),
+            Sent::ToProve => "on probation",
+            Sent::AsLastResort => "on probation and being tried, but nothing else is left",
+            Sent::WhileDisabled => "disabled, as all are",
+        };
+        write!(f, "; {standing} ({cause})")
     }
 }
 

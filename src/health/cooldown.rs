@@ -22,11 +22,13 @@ pub(super) fn length(settings: &Settings, step: u32, lot: u64) -> Duration {
     Duration::try_from_secs_f64(capped * jitter).unwrap_or(Duration::MAX)
 }
 
-/// What the upstream asked for, doubled for each return in a row that failed, until the doubling reaches the disabled time: a
-/// dead upstream that always says "one second" must not cost a call every second.
-pub(super) fn told(hint: Duration, failed_returns: u32, disabled_time: Duration) -> Duration {
+/// What the upstream asked for, doubled for each return in a row that failed, until the doubling reaches the longest time that
+/// a router is left alone without a word: a dead upstream that always says "one second" must not cost a call every second.
+pub(super) fn told(hint: Duration, failed_returns: u32, settings: &Settings) -> Duration {
+    let grows = settings.cooldown.factor > 1.0;
+    let longest = settings.disabled_time.max(if grows { settings.cooldown.max } else { Duration::ZERO });
     let doubled = hint.max(SHORTEST).saturating_mul(2_u32.saturating_pow(failed_returns));
-    hint.max(doubled.min(disabled_time))
+    hint.max(doubled.min(longest))
 }
 
 #[cfg(test)]
@@ -50,10 +52,17 @@ mod tests {
             (900, 3, 900),
             (0, 0, 1),
         ] {
-            let length = told(seconds(hint), failed, seconds(600));
+            let length = told(seconds(hint), failed, &Settings::default());
             assert_eq!(length, seconds(expected), "{hint} s after {failed} failed returns");
         }
-        assert_eq!(told(Duration::MAX, u32::MAX, seconds(600)), Duration::MAX);
+        assert_eq!(told(Duration::MAX, u32::MAX, &Settings::default()), Duration::MAX);
+    }
+
+    #[test]
+    fn where_cooldowns_grow_the_doubling_goes_as_far() {
+        let cooldown = Cooldown { factor: 2.0, max: seconds(300), jitter: 0.0 };
+        let settings = Settings { disabled_time: seconds(5), cooldown, ..Settings::default() };
+        assert_eq!([0, 3, 8, 9].map(|failed| told(seconds(1), failed, &settings)), [1, 8, 256, 300].map(seconds));
     }
 
     #[test]

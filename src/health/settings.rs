@@ -23,6 +23,8 @@ pub struct Settings {
     pub ramp: Duration,
     /// A call that took longer counts as a failure.
     pub slow: Option<Duration>,
+    /// A request that fails wherever it goes is taken for at fault itself.
+    pub poison: bool,
 }
 
 impl Default for Settings {
@@ -37,6 +39,7 @@ impl Default for Settings {
             probe: Probe::default(),
             ramp: Duration::ZERO,
             slow: None,
+            poison: false,
         }
     }
 }
@@ -76,6 +79,7 @@ impl Preset {
                 probe: Probe::default(),
                 ramp: Duration::from_secs(10),
                 slow: None,
+                poison: true,
             },
         }
     }

@@ -34,6 +34,12 @@ impl Window {
         };
         self.buckets.iter().fold((0, 0), sum)
     }
+
+    /// Takes back a bad answer of just now.
+    pub(super) fn forgive(&mut self) {
+        let (of_good, of_all) = &mut self.buckets[(self.newest % BUCKETS as u64) as usize];
+        *of_all = of_all.saturating_sub(1).max(*of_good);
+    }
 }
 
 #[cfg(test)]

@@ -101,7 +101,10 @@ fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
     loads.bring_forward(at(10_000));
     assert!(near(loads.of(ROUTER, middle).speed.call, 1.0 + 8.0 * (-1.0_f64).exp()));
     loads.bring_forward(at(600_000));
-    assert!(near(loads.of(ROUTER, middle).speed.call, 1.0), "the slow one is no better than others, however long alone");
+    assert!(
+        near(loads.of(ROUTER, middle).speed.call, 1.0),
+        "the slow one is no better than others, however long alone"
+    );
     assert!(near(loads.of(ROUTER, None).speed.call, 9.0), "without others it stays");
 }
 

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Settings;
 use crate::event::Ignored;
 use crate::handle::Handle;
+use crate::outcome::{Report, Source};
 use crate::telemetry::Tally;
 use crate::wire::reply::{self, Flaw};
 use crate::wire::{Malformed, Message};
@@ -176,7 +177,9 @@ impl Answers {
             Subject::Apply => Ok(self.admit(reply::apply(message))),
             Subject::Decide if !message.is_response => Ok(self.admit(self.handle.answer(&message.request()?))),
             Subject::Decide | Subject::Outcome => {
-                if let Some(ignored) = self.handle.learn(&message.report) {
+                // Who is told on the subject of the questions has the configuration with one row.
+                let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };
+                if let Some(ignored) = self.handle.learn(&Report { source, ..message.report }) {
                     let total = self.ignored.count(ignored, self.handle.now());
                     tracing::trace!(total, "a finished request {ignored}");
                 }

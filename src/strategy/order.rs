@@ -76,8 +76,7 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
                 continue;
             };
             let those = branch.those(self.tree, self.loads);
-            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng)
-            else {
+            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng) else {
                 self.path.pop();
                 continue;
             };

@@ -58,6 +58,11 @@ fn say(notice: &Notice) {
         Notice::StampsUnseen => tracing::warn!(
             "no log entry shows a stamp of ours, so fastest and least_busy do not know which calls are under way: let the processor on our subject write \"broker\" (two rows, output_fields_write), keep request.broker in the log (fields_exclude), and let BROKER_LOGGER_SUBJECT be the gateway's (said once)"
         ),
+        Notice::RequestAtFault(first, second) => tracing::warn!(
+            %first,
+            %second,
+            "a request failed on one router and then on another that answers others: taken for at fault itself, and counted against neither"
+        ),
         Notice::LogFiltered(field) => tracing::warn!(
             field,
             "the gateway's log comes without {field}: take it out of fields_exclude, or into fields_include, under \"logger\" in gl_config.json; until then we learn only from the processor messages"

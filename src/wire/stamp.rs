@@ -114,7 +114,11 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &
     }
     out.extend_from_slice(b"\"why\":\"");
     // An error only says that there was no room for more.
-    let _ = write!(Room { out, end: start + MAX - 2 }, "{}", pool.tree().why(&route.chosen.why));
+    let mut room = Room { out, end: start + MAX - 2 };
+    let _ = write!(room, "{}", pool.tree().why(&route.chosen.why));
+    if route.sent != Sent::ToServe {
+        let _ = write!(room, "{}", broker.although(route));
+    }
     out.extend_from_slice(b"\"}");
     true
 }

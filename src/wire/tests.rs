@@ -120,6 +120,38 @@ fn captured_429s_carry_their_hint() {
 }
 
 #[test]
+fn captured_logs_carry_what_the_client_sent() {
+    let mut carried = 0;
+    for log in captured().iter().filter(|one| one.is_log) {
+        let entry: Value = serde_json::from_slice(&log.bytes).unwrap();
+        let report = log_entry::read(&log.bytes).unwrap();
+        let sent = report.payload.map(|payload| serde_json::from_slice::<Value>(payload).unwrap());
+        assert_eq!(sent.as_ref(), entry["request"].get("ingress_payload"), "{}", log.scenario);
+        carried += u32::from(sent.is_some());
+    }
+    assert!(carried >= 3, "only {carried} payloads found");
+}
+
+#[test]
+fn a_page_for_people_is_told_by_its_content_type() {
+    for (name, value, html) in [
+        ("Content-Type", "text/html", true),
+        ("content-type", "Text/HTML; charset=utf-8", true),
+        ("Content-Type", "application/json", false),
+        ("Content-Type", "text", false),
+        ("X-Content-Type", "text/html", false),
+    ] {
+        let headers = json!({ name: [value], "Server": ["x"] });
+        let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers}});
+        let bytes = serde_json::to_vec(&entry).unwrap();
+        assert_eq!(log_entry::read(&bytes).unwrap().html, html, "{name}: {value}");
+        let message = json!({"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers});
+        let bytes = serde_json::to_vec(&message).unwrap();
+        assert_eq!(Message::read(&bytes).unwrap().report.html, html, "{name}: {value}");
+    }
+}
+
+#[test]
 fn requests_and_responses_are_told_apart() {
     let all = captured();
     for message in all.iter().filter(|message| !message.is_log) {

@@ -14,7 +14,7 @@
 //! - `upstream`: the call to the LLM and what each failure looks like.
 //! - `object`, `side`, `payload`, `headers`, `query`, `session`, `clock`: the vocabulary.
 //! - [`nats_server`]: a real bus, as a child process.
-//! - [`llm`]: a fake LLM whose behaviour can be changed while it runs.
+//! - [`llm`]: a fake LLM whose behaviour can be changed while it runs; [`script`]: what it suffers at which time.
 //!
 //! # Known differences from the real gateway
 //!
@@ -41,6 +41,7 @@ mod payload;
 mod processors;
 mod query;
 mod route;
+pub mod script;
 mod serve;
 mod session;
 mod side;

@@ -1,6 +1,6 @@
 //! A fake LLM on loopback: enough of the OpenAI and Azure OpenAI chat API for their SDKs, and as ill as one likes.
 //!
-//! What a deployment does can be changed while it runs. It does not stream, count tokens, or read the conversation.
+//! What a deployment does can be changed while it runs, by hand or by a script. It does not stream, count tokens, or read the conversation.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,8 +14,10 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::path;
+use crate::script::{Play, Script};
 use crate::serve::{HangUp, Served, Server};
 use crate::upstream::collect;
 
@@ -51,6 +53,8 @@ impl Default for Behaviour {
 struct Deployment {
     behaviour: Behaviour,
     calls: u64,
+    /// What is played instead, and since when.
+    play: Option<(Instant, Play)>,
 }
 
 type Deployments = Arc<Mutex<HashMap<String, Deployment>>>;
@@ -76,6 +80,15 @@ impl Llm {
     /// What `deployment` does from now on.
     pub fn set(&self, deployment: &str, behaviour: Behaviour) {
         lock(&self.deployments).entry(deployment.to_owned()).or_default().behaviour = behaviour;
+    }
+
+    /// Plays these scripts from now on, each for the deployment of its name; what was set for those counts no more.
+    pub fn play(&self, scripts: impl IntoIterator<Item = (String, Script)>) {
+        let (now, mut deployments) = (Instant::now(), lock(&self.deployments));
+        for (name, script) in scripts {
+            let play = Play::new(&name, script);
+            deployments.entry(name).or_default().play = Some((now, play));
+        }
     }
 
     /// How many calls `deployment` got.
@@ -110,7 +123,10 @@ fn note_call(deployments: &Deployments, name: &str) -> Behaviour {
     let mut deployments = lock(deployments);
     let deployment = deployments.entry(name.to_owned()).or_default();
     deployment.calls += 1;
-    deployment.behaviour.clone()
+    match &mut deployment.play {
+        Some((since, play)) => play.next(since.elapsed()),
+        None => deployment.behaviour.clone(),
+    }
 }
 
 /// Azure names the deployment in the path, OpenAI names the model in the body.

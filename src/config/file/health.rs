@@ -19,7 +19,7 @@ use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 
 /// The keys of `health`.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "preset",
     "disabled_time",
     "failure_status",
@@ -30,6 +30,7 @@ pub(super) const KEYS: [&str; 10] = [
     "probe",
     "ramp",
     "slow_is_failure_after",
+    "poison",
 ];
 /// The keys of `cooldown`.
 pub(super) const COOLDOWN_KEYS: [&str; 4] = ["base", "factor", "max", "jitter"];
@@ -86,6 +87,7 @@ impl Health {
         health.take(reader, &item, "ratio", ratio, |all, ratio| all.health.ratio = ratio);
         health.take(reader, &item, "ramp", span_or_off, |all, ramp| all.health.ramp = ramp.unwrap_or_default());
         health.take(reader, &item, "slow_is_failure_after", span_or_off, |all, slow| all.health.slow = slow);
+        health.take(reader, &item, "poison", flag, |all, poison| all.health.poison = poison);
         if let Some(cooldown) = item.get("cooldown") {
             health.cooldown(reader, &cooldown);
             if let Some(base) = cooldown.get("base").filter(|_| item.get("disabled_time").is_some()) {

@@ -1,8 +1,10 @@
 //! One router's health with a stopped clock: every transition, at a millisecond before and at its moment.
 
 use super::*;
-use crate::outcome::{Cause, Hint};
+use crate::outcome::{Cause, Class, Evidence, Hint, Outcome};
 use crate::router::RouterId;
+
+mod named;
 
 const START: Now = Now::from_nanos(1_000_000_000_000);
 const MINUTES_10: u64 = 600_000;
@@ -346,5 +348,252 @@ mod returning {
         assert!(world.health.may_serve(&world.settings));
         world.permit(2, BACK);
         assert!(!world.health.may_serve(&world.settings));
+    }
+}
+
+mod too_few_good {
+    use super::*;
+
+    /// Half of at least four within ten seconds; failures in a row alone do nothing.
+    fn world() -> World {
+        let mut world = World::default();
+        world.settings.consecutive = 100;
+        world.settings.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(10), min: 4 });
+        world
+    }
+
+    #[test]
+    fn makes_it_suspected_and_only_a_verdict_takes_it_out() {
+        let mut world = world();
+        for (millis, class, effect) in [
+            (0, Class::Failure, Effect::Counted),
+            (1, Class::Failure, Effect::Counted),
+            (2, Class::Failure, Effect::Counted),
+            (3, Class::Success, Effect::Counted),
+            (4, Class::Neutral, Effect::Counted),
+            (5, Class::Failure, Effect::Suspected),
+        ] {
+            assert_eq!(world.answer(class, millis), effect, "{class:?} at {millis} ms");
+        }
+        assert!(world.serves());
+        let last = outcome(Class::Failure, 5, 6);
+        assert_eq!(world.health.convict(&last, &world.settings, at(5)), Effect::Tripped);
+        assert_eq!(world.until(), Some(MINUTES_10 + 5));
+        let Standing::Cooling { cause, .. } = world.health.standing() else { panic!("serves") };
+        assert_eq!(cause, Cause::FailsOften(500));
+    }
+
+    #[test]
+    fn needs_enough_answers_within_the_time_and_fewer_good_ones_than_the_share() {
+        let mut world = world();
+        for millis in [0, 1, 2, 11_000, 11_001, 11_002] {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted, "three in any ten seconds");
+        }
+        let mut world = self::world();
+        for (millis, class) in [Class::Success, Class::Failure].into_iter().cycle().take(40).enumerate() {
+            assert_eq!(world.answer(class, millis as u64), Effect::Counted, "just the share");
+        }
+    }
+
+    #[test]
+    fn counts_from_nothing_after_a_return() {
+        let mut world = world();
+        world.settings.consecutive = 3;
+        for millis in 0..3 {
+            world.answer(Class::Failure, millis);
+        }
+        world.tick(MINUTES_10 + 2);
+        assert_eq!(world.answer(Class::Success, MINUTES_10 + 3), Effect::Returned);
+        assert_eq!(world.answer(Class::Failure, MINUTES_10 + 4), Effect::Counted);
+        assert_eq!(world.answer(Class::Failure, MINUTES_10 + 5), Effect::Counted);
+    }
+}
+
+mod a_growing_cooldown {
+    use super::*;
+
+    /// Ten seconds, then twenty, then forty, and no more.
+    fn world() -> World {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(10);
+        world.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(40), jitter: 0.0 };
+        world
+    }
+
+    /// Fails at this moment, and tells for how long it is out.
+    fn out(world: &mut World, millis: u64) -> u64 {
+        assert_eq!(world.answer(Class::Failure, millis), Effect::Tripped);
+        world.until().unwrap() - millis
+    }
+
+    #[test]
+    fn is_longer_each_time_a_probe_fails() {
+        let mut world = world();
+        let mut now = 0;
+        for expected in [10_000, 20_000, 40_000, 40_000] {
+            let time = out(&mut world, now);
+            assert_eq!(time, expected);
+            now += time;
+            assert_eq!(world.tick(now - 1), Due::Nothing);
+            assert_eq!(world.tick(now), Due::Returned);
+            now += 1;
+        }
+    }
+
+    #[test]
+    fn falls_by_one_step_for_each_such_time_in_service() {
+        for (served, expected) in [(1, 40_000), (9_999, 40_000), (10_000, 20_000), (20_000, 10_000), (900_000, 10_000)]
+        {
+            let mut world = world();
+            let mut now = 0;
+            for _ in 0..2 {
+                now += out(&mut world, now);
+                world.tick(now);
+                now += 10;
+            }
+            assert_eq!(world.answer(Class::Success, now), Effect::Returned);
+            assert_eq!(out(&mut world, now + served), expected, "{served} ms in service");
+        }
+    }
+
+    #[test]
+    fn is_not_made_longer_by_failures_while_it_lasts() {
+        let mut world = world();
+        out(&mut world, 0);
+        assert_eq!(world.answer(Class::Failure, 1_000), Effect::Extended, "by a call past us");
+        assert_eq!(world.until(), Some(11_000), "from now on, and no step longer");
+    }
+
+    #[test]
+    fn is_spread_by_the_lot() {
+        let mut world = world();
+        world.settings.cooldown.jitter = 0.5;
+        let lot = 1 << 63;
+        world.learn(Outcome { lot, ..outcome(Class::Failure, 0, 1) }, 0);
+        assert_eq!(world.until(), Some(12_500));
+    }
+}
+
+mod a_ramp {
+    use super::*;
+
+    #[test]
+    fn grows_in_tenths_after_a_proof() {
+        let mut world = probing();
+        world.settings.ramp = Duration::from_secs(10);
+        assert_eq!(world.answer(Class::Success, MINUTES_10), Effect::Returned);
+        for tenth in 1..=10_u64 {
+            let now = MINUTES_10 + (tenth - 1) * 1_000;
+            assert_eq!(world.tick(now), if tenth == 1 { Due::Nothing } else { Due::Eased });
+            assert!((world.health.share(&world.settings) - tenth as f64 / 10.0).abs() < 1e-9, "tenth {tenth}");
+            assert_eq!(world.tick(now + 999), Due::Nothing);
+        }
+        assert_eq!(world.tick(MINUTES_10 + 10_000), Due::Eased);
+        assert_eq!(world.health.due(&world.settings), None, "over");
+    }
+
+    #[test]
+    fn skips_steps_that_nobody_saw() {
+        let mut world = probing();
+        world.settings.ramp = Duration::from_secs(10);
+        world.answer(Class::Success, MINUTES_10);
+        world.tick(MINUTES_10 + 7_500);
+        assert!((world.health.share(&world.settings) - 0.8).abs() < 1e-9);
+        world.tick(MINUTES_10 + 60_000);
+        assert_eq!(world.health.share(&world.settings), 1.0);
+    }
+
+    #[test]
+    fn is_not_for_who_was_only_rate_limited() {
+        let mut world = World::default();
+        world.settings.ramp = Duration::from_secs(10);
+        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(world.tick(2_000), Due::Returned);
+        assert_eq!(world.health.share(&world.settings), 1.0);
+    }
+}
+
+mod nothing_remains {
+    use super::*;
+
+    fn used_up(wait: u64, millis: u64) -> Outcome {
+        let hint = Some(Hint::Refill(Duration::from_millis(wait)));
+        Outcome { hint, ..outcome(Class::Success, millis, millis + 1) }
+    }
+
+    #[test]
+    fn takes_it_out_before_it_fails_if_that_is_wanted() {
+        let mut world = World::default();
+        assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted, "off by default");
+        world.settings.retry_after.preempt = true;
+        let used_up = used_up(5_000, 1);
+        assert_eq!(world.learn(used_up, 1), Effect::Suspected);
+        assert_eq!(world.health.convict(&used_up, &world.settings, at(1)), Effect::Tripped);
+        assert!(world.health.waits_as_told());
+        assert_eq!(world.tick(5_001), Due::Returned);
+        assert!(world.serves(), "no probe");
+        assert_eq!(world.health.failed_returns(), 0);
+    }
+
+    #[test]
+    fn for_less_than_a_second_is_only_a_delay() {
+        let mut world = World::default();
+        world.settings.retry_after.preempt = true;
+        let used_up = used_up(12, 0);
+        assert_eq!(world.learn(used_up, 0), Effect::Suspected);
+        assert_eq!(world.health.convict(&used_up, &world.settings, at(0)), Effect::Delayed);
+        assert_eq!(world.tick(12), Due::Undelayed);
+    }
+
+    #[test]
+    fn is_ignored_where_nothing_is_ever_taken_out() {
+        let mut world = World::default();
+        world.settings.retry_after.preempt = true;
+        world.settings.disabled_time = Duration::ZERO;
+        assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted);
+    }
+}
+
+mod while_disabled {
+    use super::*;
+
+    fn sent(class: Class, decision: u64, millis: u64) -> Outcome {
+        Outcome { evidence: Evidence::Probe(Some(decision)), ..outcome(class, millis, millis + 1) }
+    }
+
+    #[test]
+    fn a_success_of_who_was_sent_nevertheless_returns_it() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        world.permit(7, 1_000);
+        assert_eq!(world.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn a_failure_neither_extends_nor_counts_as_a_failed_return() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        world.permit(7, 1_000);
+        assert_eq!(world.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::Freed);
+        assert_eq!((world.until(), world.health.permits(), world.health.failed_returns()), (Some(MINUTES_10), 0, 0));
+    }
+
+    #[test]
+    fn a_permit_that_is_lost_is_free_again() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        world.permit(7, 1_000);
+        assert_eq!(world.health.due(&world.settings), Some(at(121_000)));
+        assert_eq!(world.tick(121_000), Due::Eased);
+        assert_eq!((world.until(), world.health.permits()), (Some(MINUTES_10), 0));
+    }
+
+    #[test]
+    fn a_success_past_us_does_not_return_it() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        assert_eq!(world.answer(Class::Success, 1_000), Effect::Counted);
+        assert_eq!(world.until(), Some(MINUTES_10));
     }
 }
