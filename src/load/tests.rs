@@ -111,8 +111,9 @@ fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
 #[test]
 fn a_newcomer_is_the_middle_until_it_has_one_request() {
     let mut loads = Loads::default();
-    let middle = Some(Speed { call: 2.0, token: Some(0.1) });
-    assert_eq!(loads.of(ROUTER, middle), Load { pending: 0, speed: middle.unwrap() });
+    let speed = Speed { call: 2.0, token: Some(0.1) };
+    let middle = Some(speed);
+    assert_eq!(loads.of(ROUTER, middle), Load { pending: 0, speed });
     loads.begin(0, ROUTER, START);
     assert_eq!(loads.of(ROUTER, middle), Load { pending: 1, speed: Speed::SLOWEST }, "enough until it has answered");
     loads.end(0);

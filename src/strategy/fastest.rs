@@ -7,7 +7,7 @@
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::{Named, Those, two};
+use super::{Named, Open, Those, two};
 use crate::load::Load;
 
 /// How often another one is drawn in place of a newcomer that has its request. Both draws name the same few newcomers so
@@ -16,30 +16,29 @@ const REDRAWS: usize = 3;
 
 pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named> {
     let first = faster(those, drawn, rng)?;
-    if !those.known.is_tried(first.child) {
-        return Some(first);
+    if !those.known.is_tried(first) {
+        return Some(two::named(first));
     }
     let mut passed: SmallVec<[u16; 8]> = drawn.iter().copied().chain([first.child]).collect();
     for _ in 0..REDRAWS {
         let Some(next) = faster(those, &passed, rng) else { break };
-        if !those.known.is_tried(next.child) {
-            return Some(next);
+        if !those.known.is_tried(next) {
+            return Some(two::named(next));
         }
         passed.push(next.child);
     }
-    Some(first)
+    Some(two::named(first))
 }
 
-fn faster<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named> {
-    two::next(those, drawn, rng, |one, other| {
-        let loads = (those.known.of(one.child), those.known.of(other.child));
-        let (takes, other_takes) = match (loads.0.speed.token, loads.1.speed.token) {
-            (Some(one), Some(other)) => (one, other),
-            _ => (loads.0.speed.call, loads.1.speed.call),
+fn faster<'a, R: Rng>(those: Those<'a>, drawn: &[u16], rng: &mut R) -> Option<&'a Open> {
+    two::draw(those, drawn, rng, |one, other| {
+        let (load, other_load) = (those.known.of(one), those.known.of(other));
+        let (takes, other_takes) = match (load.speed.token, other_load.speed.token) {
+            (Some(token), Some(other_token)) => (token, other_token),
+            _ => (load.speed.call, other_load.speed.call),
         };
         // By each weight, without a division: that takes longer than all the rest.
-        let cost = cost(takes, loads.0) * other.weight;
-        cost.total_cmp(&(self::cost(other_takes, loads.1) * one.weight))
+        (cost(takes, load) * other.weight).total_cmp(&(cost(other_takes, other_load) * one.weight))
     })
 }
 

@@ -5,7 +5,8 @@ use rand::Rng;
 use super::{Named, Open, Those, two};
 
 pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named> {
-    let pending = |open: &Open| f64::from(those.known.pending(open.child));
+    let pending = |open: &Open| f64::from(those.known.pending(open));
     // By each weight, without a division.
-    two::next(those, drawn, rng, |one, other| (pending(one) * other.weight).total_cmp(&(pending(other) * one.weight)))
+    let busier = |one: &Open, other: &Open| (pending(one) * other.weight).total_cmp(&(pending(other) * one.weight));
+    two::draw(those, drawn, rng, busier).map(two::named)
 }

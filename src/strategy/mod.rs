@@ -25,12 +25,15 @@ pub use sticky::hash;
 pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Target, Tree, WhyClosed};
 
 use crate::request::Request;
+use crate::router::RouterId;
 
 /// A child that may serve, among its siblings that may.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Open {
     /// Its place among all children of the branch.
     pub child: u16,
+    /// Its router, if it is a leaf.
+    pub router: Option<RouterId>,
     /// Its share, relative to its siblings'.
     pub weight: f64,
     /// The sum of the weights up to and with this one.
@@ -103,7 +106,7 @@ impl Mode {
 }
 
 /// Those that were not named yet.
-fn left<'a>(open: &'a [Open], drawn: &'a [u16]) -> impl Iterator<Item = &'a Open> {
+fn left<'a>(open: &'a [Open], drawn: &[u16]) -> impl Iterator<Item = &'a Open> {
     open.iter().filter(|open| !drawn.contains(&open.child))
 }
 

@@ -8,15 +8,19 @@ use rand::Rng;
 use super::{Named, Note, Open, Those, weighted};
 
 /// `compare` says which of two different ones is better, that is less; where they are level, chance has decided already.
-pub(super) fn next<R: Rng>(
-    those: Those<'_>,
+pub(super) fn draw<'a, R: Rng>(
+    those: Those<'a>,
     drawn: &[u16],
     rng: &mut R,
     compare: impl Fn(&Open, &Open) -> Ordering,
-) -> Option<Named> {
+) -> Option<&'a Open> {
     let (one, _) = weighted::draw(those, drawn, rng)?;
     let (other, _) = weighted::draw(those, drawn, rng)?;
     let better = one.child != other.child && compare(other, one).is_lt();
-    let chosen = if better { other } else { one };
-    Some(Named { child: chosen.child, p: None, note: Note::OfTwo })
+    Some(if better { other } else { one })
+}
+
+/// What is said of a child that was chosen so.
+pub(super) const fn named(chosen: &Open) -> Named {
+    Named { child: chosen.child, p: None, note: Note::OfTwo }
 }

@@ -13,7 +13,7 @@ pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R, note: N
 }
 
 /// One of those that were not named yet, and the sum of their weights.
-pub(super) fn draw<'a, R: Rng>(those: Those<'a>, drawn: &'a [u16], rng: &mut R) -> Option<(&'a Open, f64)> {
+pub(super) fn draw<'a, R: Rng>(those: Those<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a Open, f64)> {
     if drawn.is_empty() { first(those, rng) } else { later(those.open, drawn, rng) }
 }
 
@@ -28,7 +28,7 @@ fn first<'a, R: Rng>(Those { open, even, .. }: Those<'a>, rng: &mut R) -> Option
     Some((chosen, last.upto))
 }
 
-fn later<'a, R: Rng>(open: &'a [Open], drawn: &'a [u16], rng: &mut R) -> Option<(&'a Open, f64)> {
+fn later<'a, R: Rng>(open: &'a [Open], drawn: &[u16], rng: &mut R) -> Option<(&'a Open, f64)> {
     let total: f64 = left(open, drawn).map(|open| open.weight).sum();
     let mut mark = rng.random::<f64>() * total;
     let mut last = None;

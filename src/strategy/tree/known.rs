@@ -1,8 +1,9 @@
 //! What is known of the children of a branch: a router's load is its own, a branch has all the calls of those that may serve
 //! in it and their mean speed.
 
-use super::{Branch, NodeId, NodeKind, Tree};
+use super::{Branch, NodeKind, Tree};
 use crate::load::{Load, Loads, Speed};
+use crate::strategy::Open;
 
 /// What is known of the children of one branch.
 #[derive(Debug, Clone, Copy)]
@@ -17,46 +18,43 @@ const NOTHING: Load = Load { pending: 0, speed: Speed::SLOWEST };
 
 impl Known<'_> {
     /// What is known of a child. For a branch that costs as much as there is in it.
-    pub(in crate::strategy) fn of(&self, child: u16) -> Load {
-        let node = self.branch.children.get(usize::from(child));
-        node.zip(self.loads).map_or(NOTHING, |(node, loads)| self.load(*node, loads))
+    pub(in crate::strategy) fn of(&self, child: &Open) -> Load {
+        self.loads.map_or(NOTHING, |loads| self.load(self.branch, child, loads))
     }
 
     /// How many calls of ours are under way in a child.
-    pub(in crate::strategy) fn pending(&self, child: u16) -> u32 {
-        let node = self.branch.children.get(usize::from(child));
-        node.zip(self.loads).map_or(0, |(node, loads)| self.pending_in(*node, loads))
+    pub(in crate::strategy) fn pending(&self, child: &Open) -> u32 {
+        self.loads.map_or(0, |loads| self.pending_in(self.branch, child, loads))
     }
 
-    fn pending_in(&self, node: NodeId, loads: &Loads) -> u32 {
-        match self.tree.node(node).map(|node| &node.kind) {
-            None => 0,
-            Some(NodeKind::Leaf(router)) => loads.pending(*router),
-            Some(NodeKind::Branch(branch)) => {
-                branch.those_below().map(|child| self.pending_in(child, loads)).fold(0, u32::saturating_add)
-            }
-        }
+    /// Whether a child is a newcomer that has its one request. A branch is all new only at the very start, when nobody is
+    /// better.
+    pub(in crate::strategy) fn is_tried(&self, child: &Open) -> bool {
+        self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_tried(router))
     }
 
-    /// Whether a child is a newcomer that has its one request.
-    pub(in crate::strategy) fn is_tried(&self, child: u16) -> bool {
-        let node = self.branch.children.get(usize::from(child)).and_then(|node| self.tree.node(*node));
-        match (node.map(|node| &node.kind), self.loads) {
-            (Some(NodeKind::Leaf(router)), Some(loads)) => loads.is_tried(*router),
-            // A branch is never all new but at the very start, when nobody is better.
-            _ => false,
+    fn load(&self, above: &Branch, child: &Open, loads: &Loads) -> Load {
+        if let Some(router) = child.router {
+            return loads.of(router, self.branch.middle);
         }
+        let Some(branch) = self.below(above, child) else { return NOTHING };
+        let children = branch.open.iter().map(|child| self.load(branch, child, loads));
+        children.reduce(add).map_or(NOTHING, |sum| mean(sum, branch.open.len()))
     }
 
-    fn load(&self, node: NodeId, loads: &Loads) -> Load {
-        match self.tree.node(node).map(|node| &node.kind) {
-            None => NOTHING,
-            Some(NodeKind::Leaf(router)) => loads.of(*router, self.branch.middle),
-            Some(NodeKind::Branch(branch)) => {
-                let children = branch.those_below().map(|child| self.load(child, loads));
-                children.reduce(add).map_or(NOTHING, |sum| mean(sum, branch.open.len()))
-            }
+    fn pending_in(&self, above: &Branch, child: &Open, loads: &Loads) -> u32 {
+        if let Some(router) = child.router {
+            return loads.pending(router);
         }
+        let children = self
+            .below(above, child)
+            .into_iter()
+            .flat_map(|branch| branch.open.iter().map(move |child| (branch, child)));
+        children.map(|(branch, child)| self.pending_in(branch, child, loads)).fold(0, u32::saturating_add)
+    }
+
+    fn below(&self, above: &Branch, child: &Open) -> Option<&Branch> {
+        self.tree.branch(*above.children.get(usize::from(child.child))?)
     }
 }
 
@@ -97,18 +95,14 @@ impl Tree {
     }
 
     fn gather(&self, branch: &Branch, loads: &Loads, speeds: &mut Vec<Speed>) {
-        for child in branch.those_below() {
-            match self.node(child).map(|node| &node.kind) {
-                Some(NodeKind::Leaf(router)) => speeds.extend(loads.learnt(*router)),
-                Some(NodeKind::Branch(branch)) => self.gather(branch, loads, speeds),
-                None => {}
+        for open in &branch.open {
+            match open.router {
+                Some(router) => speeds.extend(loads.learnt(router)),
+                None => {
+                    let below = branch.children.get(usize::from(open.child)).and_then(|id| self.branch(*id));
+                    below.into_iter().for_each(|below| self.gather(below, loads, speeds));
+                }
             }
         }
-    }
-}
-
-impl Branch {
-    fn those_below(&self) -> impl Iterator<Item = NodeId> {
-        self.open.iter().filter_map(|open| self.children.get(usize::from(open.child)).copied())
     }
 }

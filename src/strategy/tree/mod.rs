@@ -233,10 +233,7 @@ impl Tree {
 
     /// All leaves' routers, in the order of the tree; one may come twice.
     pub fn routers(&self) -> impl Iterator<Item = RouterId> {
-        self.nodes.iter().filter_map(|node| match node.kind {
-            NodeKind::Leaf(router) => Some(router),
-            NodeKind::Branch(_) => None,
-        })
+        self.nodes.iter().filter_map(Node::router)
     }
 
     /// The first branch that has something to offer and nothing for this request, and whom it would have named.
@@ -314,10 +311,7 @@ impl Tree {
 
     /// The router of a leaf.
     pub fn router(&self, id: NodeId) -> Option<RouterId> {
-        match self.node(id)?.kind {
-            NodeKind::Leaf(router) => Some(router),
-            NodeKind::Branch(_) => None,
-        }
+        self.node(id)?.router()
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
@@ -328,6 +322,13 @@ impl Tree {
 impl Node {
     fn serves(&self) -> bool {
         self.share > 0.0
+    }
+
+    const fn router(&self) -> Option<RouterId> {
+        match self.kind {
+            NodeKind::Leaf(router) => Some(router),
+            NodeKind::Branch(_) => None,
+        }
     }
 }
 
@@ -378,7 +379,7 @@ impl Branch {
             (upto, best) = (upto + weight, best.max(node.share));
             while before.next_if(|open| open.child < child).is_some() {}
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
-            self.open.push(Open { child, weight, upto, identity: node.identity, turn });
+            self.open.push(Open { child, router: node.router(), weight, upto, identity: node.identity, turn });
         }
         self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
         round_robin::settle(&mut self.open, total);
