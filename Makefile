@@ -6,7 +6,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # What follows the program's name: make demo ARGS="--requests 200"
 ARGS ?=
 
-.PHONY: help demo test bench check clean-tools toolchain
+.PHONY: help demo test bench simulate check clean-tools toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,9 @@ test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> ru
 bench: toolchain ## one table of what a decision, a log entry and a round trip cost
 	@nats=$$(script/nats-server) && \
 	NATS_SERVER="$$nats" cargo bench --locked --bench figures -- $(ARGS)
+
+simulate: toolchain ## writes the tables of docs/health.md: this broker and others on the same scripted faults; SEED=1
+	SEED=$(or $(SEED),1) cargo test --profile demo --locked --test simulation -- --ignored --nocapture the_page_is_written
 
 check: toolchain ## what CI asks before the tests: form, lints, documentation, dependencies
 	cargo fmt --all -- --check

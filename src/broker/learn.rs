@@ -236,7 +236,7 @@ impl Broker {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
                 return self.judge(place, &outcome, now, changes);
             }
-            (Some(Verdict { effect: Effect::Tripped, epoch }), Some(stopped)) => {
+            (Some(Verdict { effect: Effect::Tripped | Effect::Delayed, epoch }), Some(stopped)) => {
                 router.health.date_trip(epoch, stopped);
             }
             _ => {}

@@ -68,25 +68,29 @@ pub(super) struct Waiting {
 /// Those of one key that wait, each with its due: only ever of one kind, because a message and a log cancel each other.
 #[derive(Debug, Clone, PartialEq)]
 enum Open {
-    Messages(Queue<(Now, Waiting)>),
+    Messages(Queue<(Now, Box<Waiting>)>),
     Logs(Queue<Now>),
 }
 
-/// At least one, and nearly always just one: that one needs no memory of its own.
+/// At least one, and nearly always just one: a full table of them is small, so that the processor keeps it near.
 #[derive(Debug, Clone, PartialEq)]
 struct Queue<T> {
     first: T,
-    others: VecDeque<T>,
+    others: Option<Box<VecDeque<T>>>,
 }
 
 impl<T> Queue<T> {
     const fn of(first: T) -> Self {
-        Self { first, others: VecDeque::new() }
+        Self { first, others: None }
+    }
+
+    fn push(&mut self, last: T) {
+        self.others.get_or_insert_default().push_back(last);
     }
 
     /// Takes the first, if there is one behind it.
     fn advance(&mut self) -> Option<T> {
-        let next = self.others.pop_front()?;
+        let next = self.others.as_mut()?.pop_front()?;
         Some(std::mem::replace(&mut self.first, next))
     }
 }
@@ -137,7 +141,7 @@ impl Ledger {
             Entry::Vacant(vacant) => drop(vacant.insert(Open::Logs(Queue::of(due)))),
             Entry::Occupied(mut occupied) => {
                 if let Open::Logs(logs) = occupied.get_mut() {
-                    logs.others.push_back(due);
+                    logs.push(due);
                 }
             }
         }
@@ -153,10 +157,10 @@ impl Ledger {
     pub(super) fn keep(&mut self, key: Key, waiting: Waiting, now: Now) {
         let due = self.enqueue(Due { key, log: None }, now);
         match self.open.entry(key) {
-            Entry::Vacant(vacant) => drop(vacant.insert(Open::Messages(Queue::of((due, waiting))))),
+            Entry::Vacant(vacant) => drop(vacant.insert(Open::Messages(Queue::of((due, Box::new(waiting)))))),
             Entry::Occupied(mut occupied) => {
                 if let Open::Messages(messages) = occupied.get_mut() {
-                    messages.others.push_back((due, waiting));
+                    messages.push((due, Box::new(waiting)));
                 }
             }
         }
@@ -204,9 +208,9 @@ impl Ledger {
                 None
             }
             Open::Messages(messages) if messages.first.0 <= latest => {
-                let waiting = messages.advance().map(|(_, waiting)| waiting);
+                let waiting = messages.advance().map(|(_, waiting)| *waiting);
                 waiting.or_else(|| match entry.remove() {
-                    Open::Messages(Queue { first: (_, waiting), .. }) => Some(waiting),
+                    Open::Messages(Queue { first: (_, waiting), .. }) => Some(*waiting),
                     Open::Logs(_) => None,
                 })
             }

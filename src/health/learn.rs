@@ -16,6 +16,11 @@ impl Health {
         if self.is_old(outcome, now) || (self.is_probing() && outcome.evidence == Evidence::Hearsay) {
             return Effect::None;
         }
+        if let (Evidence::Probe(_), Some(trip), Some(started)) = (outcome.evidence, self.trip.as_mut(), outcome.started)
+        {
+            // It began after the trip; so did whatever began no earlier, even if the log of the trip itself is lost.
+            trip.stopped.get_or_insert(started);
+        }
         let effect = match outcome.class {
             Class::Neutral => return self.shrug(outcome.evidence),
             Class::Success => self.succeed(outcome, settings, now),
@@ -193,6 +198,7 @@ impl Health {
             Standing::Cooling { cause, .. } if proving => self.standing = Standing::Probing { cause },
             _ => self.standing = Standing::Serving,
         }
+        self.permits = Permits::default(); // of a request that was sent while nothing else was left
         self.trip = None;
         true
     }

@@ -209,6 +209,7 @@ impl Health {
             (Standing::Cooling { until, .. }, _) if now < until => Due::Eased,
             (Standing::Cooling { .. }, Some(Trip { silent: true, trusted: true, .. })) => {
                 self.standing = Standing::Serving;
+                self.permits = Permits::default();
                 Due::Undelayed
             }
             (Standing::Cooling { .. }, Some(Trip { trusted: true, .. })) => {

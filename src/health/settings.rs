@@ -72,10 +72,10 @@ impl Preset {
             Self::Documented => Settings::default(),
             Self::Resilient => Settings {
                 disabled_time: Duration::from_secs(5),
-                cooldown: Cooldown { factor: 2.0, max: Duration::from_secs(300), jitter: 0.25 },
+                cooldown: Cooldown { factor: 2.0, max: Duration::from_secs(120), jitter: 0.25 },
                 consecutive: 3,
                 ratio: Some(Ratio::default()),
-                retry_after: RetryAfter::default(),
+                retry_after: RetryAfter { assume: Some(Duration::from_secs(5)), ..RetryAfter::default() },
                 probe: Probe::default(),
                 ramp: Duration::from_secs(10),
                 slow: None,
@@ -130,11 +130,13 @@ pub struct RetryAfter {
     pub max: Duration,
     /// A good answer that says that nothing remains leaves the router out before it fails.
     pub preempt: bool,
+    /// A 429 that says nothing is taken as if it had said this: whoever has no room is not ill, and one such answer is enough.
+    pub assume: Option<Duration>,
 }
 
 impl Default for RetryAfter {
     fn default() -> Self {
-        Self { honor: true, max: Duration::from_secs(3_600), preempt: false }
+        Self { honor: true, max: Duration::from_secs(3_600), preempt: false, assume: None }
     }
 }
 
@@ -142,7 +144,9 @@ impl RetryAfter {
     /// How long this answer asks to be left alone, if that is to be heeded: only who has no room may ask for it.
     pub(super) fn heed(&self, outcome: &Outcome) -> Option<Duration> {
         let entitled = self.honor && matches!(outcome.class, Class::RateLimited | Class::Overloaded);
-        outcome.hint.filter(|_| entitled)?.wait().map(|wait| wait.min(self.max))
+        let said = outcome.hint.and_then(Hint::wait);
+        let assumed = self.assume.filter(|_| outcome.class == Class::RateLimited);
+        said.or(assumed).filter(|_| entitled).map(|wait| wait.min(self.max))
     }
 
     /// How long a good answer says that nothing will remain, if that is to be heeded.

@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::event::Notice;
-use crate::outcome::{Cause, Report, Source};
+use crate::outcome::{Cause, Hint, Report, Source};
 use crate::time::GatewayTime;
 
 const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
@@ -968,6 +968,19 @@ fn play(settings: &Settings, steps: &[Step]) -> (Broker, Vec<Change>, String) {
     }
     let state = format!("{:?}", world.broker);
     (world.broker, world.told, state)
+}
+
+#[test]
+fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
+    let mut world = World::new(2);
+    let hint = Some(Hint::After(Duration::from_millis(43)));
+    let early = Report { hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
+    world.learn(&early, at(100));
+    world.learn(&Report { hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
+    world.tick(at(143));
+    assert_eq!(world.standing(0), Standing::Serving);
+    world.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));
+    assert!(matches!(world.standing(0), Standing::Cooling { .. }), "it began after the pause, so it counts");
 }
 
 proptest! {

@@ -254,6 +254,22 @@ mod hints {
     }
 
     #[test]
+    fn a_rate_limit_that_says_nothing_can_be_taken_as_if_it_had_said_something() {
+        let mut world = World::default();
+        world.settings.consecutive = 3;
+        world.settings.retry_after.assume = Some(Duration::from_secs(5));
+        assert_eq!(world.answer(Class::Overloaded, 0), Effect::Counted, "only a rate limit");
+        for (now, seconds) in [(10, 5), (5_010, 10)] {
+            assert_eq!(world.answer(Class::RateLimited, now), Effect::Tripped);
+            assert_eq!(world.until(), Some(now + seconds * 1_000), "the next one right after the return doubles");
+            world.tick(now + seconds * 1_000);
+            assert!(world.serves(), "rate-limited is not ill");
+        }
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
+        assert_eq!(world.until(), Some(119_000), "its own word comes first");
+    }
+
+    #[test]
     fn a_failure_while_it_waits_takes_its_trust() {
         let mut world = World::default();
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
@@ -277,6 +293,19 @@ mod returning {
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
         assert_eq!(world.learn(probe, BACK + 1), Effect::Returned);
         assert!(world.serves());
+    }
+
+    #[test]
+    fn after_a_probe_it_is_not_deaf_although_the_log_of_its_trip_is_lost() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(5);
+        world.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
+        world.tick(5_000);
+        let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
+        assert_eq!(world.learn(probe, 5_200), Effect::Returned);
+        let straggler = Outcome { evidence: Evidence::Word, ..outcome(Class::Failure, 5_099, 5_300) };
+        assert_eq!(world.learn(straggler, 5_300), Effect::None, "under way before the probe");
+        assert_eq!(world.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn every_setting_of_health_arrives() {
         cooldown: health::Cooldown { factor: 2.0, max: seconds(300), jitter: 0.25 },
         consecutive: 3,
         ratio: Some(health::Ratio { below: 0.25, over: seconds(10), min: 20 }),
-        retry_after: health::RetryAfter { honor: false, max: seconds(90), preempt: true },
+        retry_after: health::RetryAfter { honor: false, max: seconds(90), preempt: true, assume: None },
         probe: health::Probe { concurrency: 4, timeout: seconds(30) },
         ramp: seconds(10),
         slow: Some(seconds(20)),
