@@ -24,8 +24,8 @@ use crate::stats::nanos;
 use crate::table::{Figure, Row, Target};
 
 const INGRESS: &str = "/azure/";
-/// Routers enough that a page of memory more or less says nothing.
-const CROWD: u16 = 50_000;
+/// As many routers as a pools file may have: a page of memory more or less says nothing.
+const CROWD: u16 = 65_000;
 /// A minute after everything was learnt.
 const LEARNT: Now = Now::from_nanos(60_000_000_000);
 /// A row-1 message as the gateway sends it.

@@ -114,7 +114,8 @@ struct Node {
 #[derive(Debug, Clone)]
 enum NodeKind {
     Leaf(RouterId),
-    Branch(Branch),
+    /// Apart, because most nodes are leaves and a branch is large.
+    Branch(Box<Branch>),
 }
 
 /// A branch, ready to choose.
@@ -170,7 +171,7 @@ impl Tree {
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
                     let (mode, open) = (mode.clone(), Vec::new());
-                    NodeKind::Branch(Branch { mode, children, open, even: true, middle: None })
+                    NodeKind::Branch(Box::new(Branch { mode, children, open, even: true, middle: None }))
                 }
             };
             if let Some((above, place)) = parent {
@@ -225,8 +226,10 @@ impl Tree {
         while let Some((id, place)) = at {
             let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
             at = node.parent;
-            if let NodeKind::Branch(Branch { mode: Mode::RoundRobin, open, .. }) = &mut node.kind {
-                round_robin::advance(open, place);
+            if let NodeKind::Branch(branch) = &mut node.kind
+                && matches!(branch.mode, Mode::RoundRobin)
+            {
+                round_robin::advance(&mut branch.open, place);
             }
         }
     }
@@ -240,10 +243,10 @@ impl Tree {
     pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, Note)> {
         let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.serves());
         serving.find_map(|(id, node)| {
-            let NodeKind::Branch(Branch { mode, open, .. }) = &node.kind else { return None };
-            let Mode::Conditional { conditions, default } = mode else { return None };
+            let NodeKind::Branch(branch) = &node.kind else { return None };
+            let Mode::Conditional { conditions, default } = &branch.mode else { return None };
             let (child, note) = conditional::meant(conditions, *default, request);
-            let serves = child.is_some_and(|child| open.iter().any(|open| open.child == child));
+            let serves = child.is_some_and(|child| branch.open.iter().any(|open| open.child == child));
             (!serves).then_some((NodeId(id), note))
         })
     }

@@ -48,7 +48,8 @@ impl fmt::Display for Told<'_> {
 impl Told<'_> {
     fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, note: Note) -> fmt::Result {
         let Some(node) = self.tree.node(branch) else { return Ok(()) };
-        let NodeKind::Branch(Branch { mode, children, open, .. }) = &node.kind else { return Ok(()) };
+        let NodeKind::Branch(branch) = &node.kind else { return Ok(()) };
+        let Branch { mode, children, open, .. } = &**branch;
         if let Some(name) = &node.name {
             write!(f, "{name}: ")?;
         }
