@@ -46,7 +46,7 @@ pub struct Transition {
 pub enum Change {
     /// A router went out, or is back.
     Standing(Transition),
-    /// A router that is out stays out longer.
+    /// A router that is out stays out longer, or one that serves pauses for less than a second.
     Extended(Transition),
     /// Every router behind this ingress is disabled.
     AllDisabled {

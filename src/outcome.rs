@@ -75,6 +75,13 @@ pub enum Evidence {
     Probe(Option<u64>),
 }
 
+impl Evidence {
+    /// Whether the call was sent to find out.
+    pub const fn is_probe(self) -> bool {
+        matches!(self, Self::Probe(_))
+    }
+}
+
 /// What one message says about one finished request, as it stands there: nothing is resolved yet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report<'a> {
@@ -100,6 +107,8 @@ pub struct Report<'a> {
     pub egress_status: Option<u16>,
     /// The answer has no headers at all: the gateway itself made it (GATEWAY.md 4.7).
     pub made_by_gateway: bool,
+    /// The answer's headers were not sent along.
+    pub headless: bool,
     /// A processor answered in the upstream's place.
     pub control: bool,
     /// The answer is a page for people.
@@ -139,6 +148,7 @@ impl Report<'_> {
             status: None,
             egress_status: None,
             made_by_gateway: false,
+            headless: false,
             control: false,
             html: false,
             hint: None,

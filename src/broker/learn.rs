@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use super::ledger::{Key, Met, Waiting};
-use super::{Broker, Place, Router, RouterSettings};
-use crate::event::{Change, Ignored, Notice, Standing};
+use super::{Broker, Place, Pool, Router, RouterSettings};
+use crate::event::{Change, Ignored, Notice};
 use crate::health::{Effect, LONGEST_CALL};
 use crate::outcome::{Cause, Class, Evidence, Hint, Outcome, Report, Source};
 use crate::router::RouterId;
 use crate::strategy::hash;
-use crate::time::Now;
+use crate::time::{GatewayTime, Now};
 
 /// How many refusals in a row are worth a word.
 const REFUSALS: u32 = 10;
@@ -44,7 +44,9 @@ pub struct Record {
     refusals: u32,
     refusals_told: bool,
     not_found_told: bool,
-    pub(super) last_success: Option<Now>,
+    last_success: Option<Now>,
+    /// When that began, by the gateway's clock.
+    pub(super) last_good_start: Option<GatewayTime>,
     refused_since: Option<Now>,
 }
 
@@ -103,11 +105,38 @@ impl Broker {
     /// How much a report may decide about this router.
     fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
         match (report.source, report.stamped) {
-            (Source::OneRow, _) | (Source::Log, None) => Evidence::Word,
+            (Source::OneRow, _) | (Source::Log, None) => self.presume(router, report.started),
             (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
                 Evidence::Probe(report.decision)
             }
             _ => Evidence::Hearsay,
+        }
+    }
+
+    /// What a call without a stamp is worth. If its router is one that requests get only because nothing else is left, that is
+    /// why it was sent.
+    fn presume(&self, router: RouterId, started: Option<GatewayTime>) -> Evidence {
+        let Some(known) = self.routers.get(usize::from(router.0)) else { return Evidence::Word };
+        let in_need =
+            |pool: &Pool| !pool.serves() && pool.disabled().is_some_and(|tree| tree.open().any(|open| open == router));
+        match known.health.presume(started) {
+            Evidence::Word if known.health.is_out() && self.pools.iter().any(in_need) => Evidence::Probe(None),
+            evidence => evidence,
+        }
+    }
+
+    /// A message that has waited in vain for its log: nothing better will come.
+    pub(super) fn settle(&mut self, waiting: Waiting, changes: &mut Vec<Change>) {
+        let Waiting { outcome, at, counted, verdict } = waiting;
+        if !counted {
+            let evidence = self.presume(outcome.router, outcome.started);
+            self.count_outcome(Outcome { evidence, ..outcome }, at, changes);
+        } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
+            (verdict, outcome.started)
+            && let Some(router) = self.routers.get_mut(usize::from(outcome.router.0))
+        {
+            // What began before that call did is old for sure.
+            router.health.date_trip(epoch, started);
         }
     }
 
@@ -169,17 +198,27 @@ impl Broker {
     }
 
     /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
-    /// to find out about a router, and so may decide about one that does not serve. Where no log can know that, the message
-    /// decides about who has to prove itself.
+    /// to find out about a router, and so may decide about one that does not serve; or when a busy upstream wants to be asked
+    /// again, if its headers were not sent along. Where no log can know better, the message decides.
     fn learn_message(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
             return;
         }
-        let proves = outcome.evidence == Evidence::Word && self.probes(outcome.router);
-        let acts = proves || outcome.class.disables() && self.serves(outcome.router);
+        let serves = self.serves(outcome.router);
+        let acts = match report.source {
+            Source::OneRow => outcome.class.disables() || !serves,
+            _ => outcome.class.disables() && serves && !(report.headless && self.honors_hints(&outcome)),
+        };
         let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
         self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
+    }
+
+    /// Whether this answer's own word about when to come back would be heeded.
+    fn honors_hints(&self, outcome: &Outcome) -> bool {
+        let router = self.routers.get(usize::from(outcome.router.0));
+        matches!(outcome.class, Class::RateLimited | Class::Overloaded)
+            && router.is_some_and(|router| router.settings.health.retry_after.honor)
     }
 
     /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
@@ -236,7 +275,7 @@ impl Broker {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
                 return self.judge(place, &outcome, now, changes);
             }
-            (Some(Verdict { effect: Effect::Tripped | Effect::Delayed, epoch }), Some(stopped)) => {
+            (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
                 router.health.date_trip(epoch, stopped);
             }
             _ => {}
@@ -253,10 +292,12 @@ impl Broker {
         }
         let epoch = self.routers.get(place)?.health.epoch();
         match effect {
-            Effect::None | Effect::Counted | Effect::Suspected => {}
-            Effect::Freed => self.renew(changes),
+            Effect::None | Effect::Counted | Effect::Suspected | Effect::Freed => {}
             Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
-            Effect::Extended | Effect::Delayed => self.announce(place, now, Change::Extended, changes),
+            Effect::Extended | Effect::Paused => self.announce(place, now, Change::Extended, changes),
+        }
+        if !matches!(effect, Effect::None | Effect::Counted | Effect::Suspected) {
+            self.renew(changes);
         }
         if effect == Effect::Tripped {
             self.advise(place, changes);
@@ -265,7 +306,7 @@ impl Broker {
     }
 
     fn serves(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.serves())
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
@@ -316,7 +357,7 @@ fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class,
         Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
             (Class::Failure, Cause::TooSlow)
         }
-        _ if class == Class::Success && report.html => (Class::Neutral, cause),
+        _ if report.html && (200..300).contains(&status) && class == Class::Success => (Class::Neutral, cause),
         _ => (class, cause),
     }
 }
@@ -337,6 +378,7 @@ impl Record {
         self.not_founds += u64::from(outcome.status == 404);
         if outcome.class == Class::Success {
             self.last_success = Some(now);
+            self.last_good_start = self.last_good_start.max(outcome.started);
         }
         if matches!(outcome.status, 401 | 403) {
             self.refusals = self.refusals.saturating_add(1);

@@ -29,7 +29,7 @@ pub use tell::Although;
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};
 use crate::load::Loads;
-use crate::outcome::{Evidence, FailureRule, Outcome};
+use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::{Candidate, Kind, Mode, Needs, Target, Tree};
@@ -274,6 +274,7 @@ impl Broker {
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
                 self.configure(settings);
+                self.pardon(now, &mut applied.changes);
                 self.renew(&mut applied.changes);
             }
         }
@@ -341,10 +342,7 @@ impl Broker {
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
         self.expire_calls(now, changes);
         while let Some(waiting) = self.ledger.expire(now) {
-            if !waiting.counted {
-                // Nothing better will come.
-                self.count_outcome(Outcome { evidence: Evidence::Word, ..waiting.outcome }, waiting.at, changes);
-            }
+            self.settle(waiting, changes);
         }
         if self.next_return.is_none_or(|due| now < due) {
             return;
@@ -355,8 +353,10 @@ impl Broker {
             match router.health.tick(&router.settings.health, now) {
                 Due::Nothing => {}
                 Due::Eased => eased = true,
-                Due::Returned => self.announce(place, now, Change::Standing, changes),
-                Due::Undelayed => self.announce(place, now, Change::Extended, changes),
+                Due::Returned => {
+                    eased = true;
+                    self.announce(place, now, Change::Standing, changes);
+                }
             }
         }
         if eased {
@@ -364,7 +364,18 @@ impl Broker {
         }
     }
 
-    /// Tells of a router's new standing, and of the pools that it emptied or filled.
+    /// Lets those back who are never to be taken out.
+    fn pardon(&mut self, now: Now, changes: &mut Vec<Change>) {
+        for place in 0..self.routers.len() {
+            let router = &mut self.routers[place];
+            if router.settings.health.disabled_time.is_zero() && router.health.standing() != Standing::Serving {
+                router.health.serve(now);
+                self.announce(place, now, Change::Standing, changes);
+            }
+        }
+    }
+
+    /// Tells of a router's new standing; what follows from it is renewed when all are told.
     fn announce(&mut self, place: usize, now: Now, kind: fn(Transition) -> Change, changes: &mut Vec<Change>) {
         let Some(router) = self.routers.get(place) else { return };
         changes.push(kind(Transition {
@@ -373,7 +384,6 @@ impl Broker {
             standing: router.health.standing(),
             at: now,
         }));
-        self.renew(changes);
     }
 
     /// Derives anew what follows from the routers' health: when the next is due, and who may serve.

@@ -16,7 +16,7 @@ use crate::event::{Change, Notice};
 use crate::health::Effect;
 use crate::outcome::{Class, Outcome, Report};
 use crate::router::RouterId;
-use crate::time::Now;
+use crate::time::{GatewayTime, Now};
 
 /// How long a failed request is remembered.
 pub(super) const MEMORY: Duration = Duration::from_secs(60);
@@ -45,9 +45,10 @@ impl Payload {
 #[derive(Debug, Clone, PartialEq)]
 struct Suspect {
     payload: Payload,
-    /// Where, and when.
+    /// Where, and when by our clock and by the gateway's.
     router: RouterId,
     at: Now,
+    stopped: Option<GatewayTime>,
     /// The epoch of the trip that it made.
     tripped: Option<u32>,
     convicted: bool,
@@ -69,20 +70,27 @@ pub(super) enum Finding {
 pub(super) struct Suspects(VecDeque<Suspect>);
 
 impl Suspects {
-    /// A request failed at a router that last answered well at `well`, before this.
-    pub(super) fn failed(&mut self, payload: Payload, router: RouterId, well: Option<Now>, now: Now) -> Finding {
+    /// A request failed, as this outcome says, at a router to which the last call that went well began at `well`.
+    pub(super) fn failed(
+        &mut self,
+        payload: Payload,
+        outcome: &Outcome,
+        well: Option<GatewayTime>,
+        now: Now,
+    ) -> Finding {
+        let Outcome { router, stopped, .. } = *outcome;
         self.forget(now);
         let Some(known) = self.0.iter_mut().find(|suspect| suspect.payload == payload) else {
             if self.0.len() == CAPACITY {
                 self.0.pop_front();
             }
-            self.0.push_back(Suspect { payload, router, at: now, tripped: None, convicted: false });
+            self.0.push_back(Suspect { payload, router, at: now, stopped, tripped: None, convicted: false });
             return Finding::Nothing;
         };
         if known.convicted {
             return Finding::Known;
         }
-        if known.router == router || well.is_none_or(|well| well <= known.at) {
+        if known.router == router || known.stopped.zip(well).is_none_or(|(failed, well)| well <= failed) {
             return Finding::Nothing;
         }
         known.convicted = true;
@@ -136,9 +144,9 @@ impl Broker {
             // No request makes a rate limit by what it says.
             Class::Neutral | Class::RateLimited => {}
             Class::Failure | Class::Overloaded => {
-                let well =
-                    self.routers.get(usize::from(outcome.router.0)).and_then(|router| router.record.last_success);
-                match self.suspects.failed(Payload::of(payload), outcome.router, well, now) {
+                let router = self.routers.get(usize::from(outcome.router.0));
+                let well = router.and_then(|router| router.record.last_good_start);
+                match self.suspects.failed(Payload::of(payload), outcome, well, now) {
                     Finding::Nothing => {}
                     Finding::Known => return true,
                     Finding::Convicted(first, tripped) => {
@@ -156,8 +164,10 @@ impl Broker {
             changes.push(Change::Notice(Notice::RequestAtFault(first.clone(), second.clone())));
         }
         let place = usize::from(first.0);
-        if self.routers.get_mut(place).is_some_and(|router| router.health.try_at_once(tripped)) {
+        let router = self.routers.get_mut(place).zip(tripped);
+        if router.is_some_and(|(router, epoch)| router.health.try_at_once(epoch)) {
             self.announce(place, now, Change::Standing, changes);
+            self.renew(changes);
         }
     }
 
@@ -172,9 +182,9 @@ impl Broker {
         let place = usize::from(outcome.router.0);
         let router = self.routers.get_mut(place)?;
         router.record.add(outcome);
-        let tripped = verdict.filter(|verdict| verdict.effect == Effect::Tripped).map(|verdict| verdict.epoch);
-        if router.health.acquit(tripped) {
+        if verdict.is_some_and(|Verdict { effect, epoch }| router.health.acquit(effect, epoch)) {
             self.announce(place, now, Change::Standing, changes);
+            self.renew(changes);
         }
         None
     }
@@ -201,6 +211,27 @@ mod tests {
         START.after(Duration::from_secs(seconds))
     }
 
+    /// A failure of this router, answered at this second of the gateway's clock.
+    fn failure(router: RouterId, second: u64) -> Outcome {
+        Outcome {
+            router,
+            class: Class::Failure,
+            status: 500,
+            cause: crate::outcome::Cause::Answered(500),
+            evidence: crate::outcome::Evidence::Word,
+            lot: 0,
+            hint: None,
+            started: gateway(second),
+            stopped: gateway(second),
+            latency: None,
+            tokens: None,
+        }
+    }
+
+    fn gateway(second: u64) -> Option<GatewayTime> {
+        Some(GatewayTime::from_nanos(second * 1_000_000_000))
+    }
+
     fn bad() -> Payload {
         Payload::of(b"{\"prompt\": \"bad\"}")
     }
@@ -208,39 +239,47 @@ mod tests {
     #[test]
     fn who_fails_where_others_succeed_is_convicted() {
         let mut suspects = Suspects::default();
-        assert_eq!(suspects.failed(bad(), A, None, at(0)), Finding::Nothing);
+        assert_eq!(suspects.failed(bad(), &failure(A, 0), None, at(0)), Finding::Nothing);
         suspects.tripped(bad(), A, 3);
-        assert_eq!(suspects.failed(bad(), A, Some(at(1)), at(2)), Finding::Nothing, "the same router again");
-        assert_eq!(suspects.failed(bad(), B, Some(at(3)), at(4)), Finding::Convicted(A, Some(3)));
-        assert_eq!(suspects.failed(bad(), B, None, at(5)), Finding::Known);
+        assert_eq!(
+            suspects.failed(bad(), &failure(A, 2), gateway(1), at(2)),
+            Finding::Nothing,
+            "the same router again"
+        );
+        assert_eq!(suspects.failed(bad(), &failure(B, 4), gateway(3), at(4)), Finding::Convicted(A, Some(3)));
+        assert_eq!(suspects.failed(bad(), &failure(B, 5), None, at(5)), Finding::Known);
     }
 
     #[test]
     fn two_dead_routers_convict_nobody() {
         let mut suspects = Suspects::default();
-        assert_eq!(suspects.failed(bad(), A, None, at(10)), Finding::Nothing);
-        for well in [None, Some(at(9)), Some(at(10))] {
-            assert_eq!(suspects.failed(bad(), B, well, at(11)), Finding::Nothing, "answered well at {well:?}");
+        assert_eq!(suspects.failed(bad(), &failure(A, 10), None, at(10)), Finding::Nothing);
+        for well in [None, gateway(9), gateway(10)] {
+            assert_eq!(
+                suspects.failed(bad(), &failure(B, 11), well, at(11)),
+                Finding::Nothing,
+                "answered well at {well:?}"
+            );
         }
     }
 
     #[test]
     fn a_success_acquits() {
         let mut suspects = Suspects::default();
-        suspects.failed(bad(), A, None, at(0));
+        suspects.failed(bad(), &failure(A, 0), None, at(0));
         suspects.succeeded(b"{\"prompt\": \"bat\"}");
         assert_eq!(suspects.len(), 1, "another of the same length");
         suspects.succeeded(b"{\"prompt\": \"bad\"}");
-        assert_eq!(suspects.failed(bad(), B, Some(at(1)), at(2)), Finding::Nothing);
+        assert_eq!(suspects.failed(bad(), &failure(B, 2), gateway(1), at(2)), Finding::Nothing);
     }
 
     #[test]
     fn nothing_is_remembered_for_longer_than_a_minute_nor_beyond_the_capacity() {
         let mut suspects = Suspects::default();
-        suspects.failed(bad(), A, None, at(0));
-        assert_eq!(suspects.failed(bad(), B, Some(at(1)), at(60)), Finding::Nothing, "a minute later");
+        suspects.failed(bad(), &failure(A, 0), None, at(0));
+        assert_eq!(suspects.failed(bad(), &failure(B, 60), gateway(1), at(60)), Finding::Nothing, "a minute later");
         for n in 0..1_000_u32 {
-            suspects.failed(Payload::of(&n.to_be_bytes()), A, None, at(61));
+            suspects.failed(Payload::of(&n.to_be_bytes()), &failure(A, 61), None, at(61));
         }
         assert_eq!(suspects.len(), CAPACITY);
     }

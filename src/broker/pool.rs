@@ -89,14 +89,10 @@ impl Pool {
         self.tree.serves() || self.last_resort.as_ref().is_some_and(Tree::serves)
     }
 
-    /// Whether this is the last of those in it that serve.
+    /// Whether this is one of its routers, and no other one serves.
     pub(super) fn hangs_on(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
-        let mut it_serves = false;
-        let others = self.tree.open().filter(|open| serves(*open)).any(|open| {
-            it_serves |= open == router;
-            open != router
-        });
-        it_serves && !others
+        let mut others = self.tree.open().filter(|open| *open != router);
+        self.tree.routers().any(|of_it| of_it == router) && !others.any(serves)
     }
 
     /// Renews who may serve; a change if the pool became empty or is no longer so.

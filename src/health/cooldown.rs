@@ -6,6 +6,8 @@ use super::settings::Settings;
 
 /// A shorter wait is a delay and no illness.
 pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+/// From which pauses are doubled.
+const LEAST: Duration = Duration::from_millis(10);
 /// More steps than this make no difference.
 const MOST_STEPS: u32 = 64;
 
@@ -29,6 +31,12 @@ pub(super) fn told(hint: Duration, failed_returns: u32, settings: &Settings) -> 
     let longest = settings.disabled_time.max(if grows { settings.cooldown.max } else { Duration::ZERO });
     let doubled = hint.max(SHORTEST).saturating_mul(2_u32.saturating_pow(failed_returns));
     hint.max(doubled.min(longest))
+}
+
+/// How long a pause is that an upstream asked for, after so many since the last success: what it said if that is a second or
+/// more, or the first; else doubled each time, so that who always says "43 ms", or nothing at all, is left alone one day.
+pub(super) fn pause(hint: Duration, pauses: u32) -> Duration {
+    if hint >= SHORTEST || pauses == 0 { hint } else { hint.max(LEAST).saturating_mul(2_u32.saturating_pow(pauses)) }
 }
 
 #[cfg(test)]

@@ -18,13 +18,14 @@ pub use settings::{Cooldown, Preset, Probe, Ratio, RetryAfter, Settings};
 use std::time::Duration;
 
 use crate::event::Standing;
+use crate::outcome::Evidence;
 use crate::time::{GatewayTime, Now};
 use permits::Permits;
 use ramp::Ramp;
 use window::Window;
 
-/// How long the gateway lets one call last before it cuts the client off (GATEWAY.md 1.6). A failure that says nothing
-/// about its own beginning can be a straggler for so long and no longer.
+/// How long the gateway lets a client wait before it cuts it off (GATEWAY.md 1.6). A failure that says nothing about its own
+/// beginning counts as a straggler for so long; an upstream may take longer, but few do.
 pub const LONGEST_CALL: Duration = Duration::from_secs(200);
 
 /// What an answer did to a router.
@@ -40,8 +41,8 @@ pub enum Effect {
     Tripped,
     /// It was out, and stays out longer.
     Extended,
-    /// A wait of less than a second, not worth a word.
-    Delayed,
+    /// It waits for less than a second, which is not worth a word.
+    Paused,
     /// It proved itself.
     Returned,
     /// Its permit is free again.
@@ -54,12 +55,23 @@ struct Trip {
     at: Now,
     /// When the gateway answered the request that did it; unknown until that request's log is here.
     stopped: Option<GatewayTime>,
+    /// The upstream named the moment itself.
+    told: bool,
     /// It need not prove itself: rate-limited is not ill.
     trusted: bool,
-    /// It was only a delay.
-    silent: bool,
-    /// It was out on probation before.
-    proving: bool,
+    /// It is for less than a second: the router counts as serving all the while.
+    pause: bool,
+    /// For the case that the request was at fault.
+    before: Before,
+}
+
+/// What a trip changes and an acquittal brings back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Before {
+    probing: bool,
+    proven: bool,
+    failed_returns: u32,
+    level: u32,
 }
 
 /// What time alone did to a router.
@@ -67,12 +79,10 @@ struct Trip {
 pub enum Due {
     /// Nothing.
     Nothing,
-    /// A permit was lost and is free again, or its share has grown.
+    /// A permit was lost and is free again, its share has grown, or a pause is over.
     Eased,
     /// Its time is over.
     Returned,
-    /// A delay is over.
-    Undelayed,
 }
 
 /// The health of one router.
@@ -83,6 +93,8 @@ pub struct Health {
     trip: Option<Trip>,
     /// Failures since the last success.
     in_a_row: u32,
+    /// Pauses since the last success.
+    pauses: u32,
     /// Returns in a row that ended in another trip.
     failed_returns: u32,
     /// There was a success since the last trip.
@@ -91,6 +103,8 @@ pub struct Health {
     level: u32,
     /// Since when it serves; unknown before its first trip.
     serves_since: Option<Now>,
+    /// Time in service that was not counted yet.
+    served: Duration,
     ramp: Option<Ramp>,
     window: Window,
     permits: Permits,
@@ -103,10 +117,12 @@ impl Default for Health {
             epoch: 0,
             trip: None,
             in_a_row: 0,
+            pauses: 0,
             failed_returns: 0,
             proven: true,
             level: 0,
             serves_since: None,
+            served: Duration::ZERO,
             ramp: None,
             window: Window::default(),
             permits: Permits::default(),
@@ -120,7 +136,7 @@ impl Health {
         self.standing
     }
 
-    /// How often the router was taken out.
+    /// How often the router was taken out, pauses included.
     pub const fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -179,7 +195,27 @@ impl Health {
 
     /// Whether it waits for a moment that its upstream named.
     pub fn waits_as_told(&self) -> bool {
-        matches!(self.standing, Standing::Cooling { .. }) && self.trip.is_some_and(|trip| trip.trusted)
+        self.until().is_some() && self.trip.is_some_and(|trip| trip.told)
+    }
+
+    /// Whether it cools, and not only for a pause.
+    pub fn is_out(&self) -> bool {
+        self.until().is_some() && !self.trip.is_some_and(|trip| trip.pause)
+    }
+
+    /// Whether it serves, but for a pause.
+    pub fn serves(&self) -> bool {
+        !self.is_probing() && !self.is_out()
+    }
+
+    /// What a call is worth of which nobody knows why it was sent: if we wait for one, and this one did not begin too early,
+    /// it is taken for that.
+    pub fn presume(&self, started: Option<GatewayTime>) -> Evidence {
+        let old = started.zip(self.trip.and_then(|trip| trip.stopped)).is_some_and(|(started, trip)| started < trip);
+        match self.permits.oldest() {
+            Some(decision) if !old => Evidence::Probe(Some(decision)),
+            _ => Evidence::Word,
+        }
     }
 
     /// Gives the decision of this number a permit.
@@ -207,10 +243,10 @@ impl Health {
         self.permits.expire(now);
         match (self.standing, self.trip) {
             (Standing::Cooling { until, .. }, _) if now < until => Due::Eased,
-            (Standing::Cooling { .. }, Some(Trip { silent: true, trusted: true, .. })) => {
+            (Standing::Cooling { .. }, Some(Trip { pause: true, .. })) => {
                 self.standing = Standing::Serving;
                 self.permits = Permits::default();
-                Due::Undelayed
+                Due::Eased
             }
             (Standing::Cooling { .. }, Some(Trip { trusted: true, .. })) => {
                 self.serve(now);

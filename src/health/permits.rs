@@ -17,6 +17,15 @@ impl Permits {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
 
+    pub(super) fn holds(&self, decision: u64) -> bool {
+        self.0.iter().any(|(given, _)| *given == decision)
+    }
+
+    /// The number of the decision that has waited longest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.0.first().map(|(decision, _)| *decision)
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Now> {
         self.0.iter().map(|(_, until)| *until).min()
     }

@@ -29,14 +29,18 @@ impl Ramp {
 
     /// When the next step is due.
     pub(super) fn due(self, settings: &Settings) -> Now {
-        self.since.after(settings.ramp / STEPS * self.step)
+        self.since.after(length(settings) * self.step)
     }
 
     /// Where it is by now; nothing if it is over.
     pub(super) fn go_on(self, settings: &Settings, now: Now) -> Option<Self> {
-        let length = (settings.ramp / STEPS).max(Duration::from_millis(1));
-        let steps = now.since(self.since).as_nanos() / length.as_nanos();
+        let steps = now.since(self.since).as_nanos() / length(settings).as_nanos();
         let step = u32::try_from(steps).unwrap_or(STEPS).saturating_add(1);
         (step <= STEPS).then_some(Self { step, ..self })
     }
+}
+
+/// How long a step takes; not so short that a clock could not follow.
+fn length(settings: &Settings) -> Duration {
+    (settings.ramp / STEPS).max(Duration::from_millis(1))
 }

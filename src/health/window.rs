@@ -14,12 +14,17 @@ pub(super) struct Window {
     buckets: [(u32, u32); BUCKETS],
     /// The number of the newest bucket, counted from the epoch.
     newest: u64,
+    /// How long a bucket is.
+    length: Duration,
 }
 
 impl Window {
     /// Counts an answer, and tells how many were good and how many there were within the time that ends now.
     pub(super) fn count(&mut self, good: bool, over: Duration, now: Now) -> (u32, u32) {
         let length = (over / BUCKETS as u32).max(Duration::from_millis(1));
+        if self.length != length {
+            *self = Self { length, ..Self::default() };
+        }
         let bucket = now.as_nanos() / u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
         // However long nothing came, there are only ten to clear.
         for stale in (self.newest + 1..=bucket).rev().take(BUCKETS) {
@@ -67,6 +72,10 @@ mod tests {
     fn a_shorter_time_than_can_be_counted_is_no_fault() {
         let mut window = Window::default();
         assert_eq!(window.count(false, Duration::ZERO, at(0)), (0, 1));
-        assert_eq!(window.count(false, Duration::MAX, at(0)), (0, 2), "nor is a longer one");
+        assert_eq!(
+            window.count(false, Duration::MAX, at(0)),
+            (0, 1),
+            "nor is a longer one, and it counts from nothing"
+        );
     }
 }

@@ -94,7 +94,7 @@ impl<'a> Message<'a> {
         let mut message = Self {
             stamped: None,
             is_response: false,
-            report: Report::empty(Source::Message),
+            report: Report { headless: true, ..Report::empty(Source::Message) },
             payload: None,
             patch: None,
             headers: None,
@@ -131,7 +131,7 @@ impl<'a> Message<'a> {
             b"inbound_headers" => {
                 let headers = Headers::read(value)?;
                 (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
-                report.hint = headers.hint();
+                (report.hint, report.headless) = (headers.hint(), false);
             }
             b"egress_headers" => report.transaction = session(value)?,
             b"egress_status_code" => {

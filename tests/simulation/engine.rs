@@ -1,7 +1,8 @@
 //! The simulation: a queue of events in order of time, one upstream per router, one policy.
 //!
-//! What happens to a call depends on the seed, the request, the try and the router alone, never on the policy's own dice;
-//! so policies are compared on the same luck.
+//! The luck of a call depends on the seed, the request and the try alone, not on the router and never on the policy's own
+//! dice: where two routers are alike, it makes no difference for a call which of them serves it. So policies are compared on
+//! the same luck, and what differs is their doing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -108,7 +109,7 @@ impl World<'_> {
         let mut call = Call { request, attempt, kind, payload, transaction, started: now, sent, answer: refused };
         self.watch.sent(sent, now, &self.upstreams);
         if let Some(router) = call.upstream() {
-            let mut luck = dice(&[self.seed, 3, request as u64, attempt.into(), router as u64]);
+            let mut luck = dice(&[self.seed, 3, request as u64, attempt.into()]);
             let upstream = &mut self.upstreams[router];
             call.answer = upstream.ask(kind, now, &mut luck);
             upstream.in_flight += 1;

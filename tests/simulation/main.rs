@@ -7,7 +7,7 @@
 //! - `scenario`, `upstream`: what goes wrong. `call`: one call. `engine`: the events in order of time.
 //! - `policy`: what is asked of a policy; `policies`: all of them, the broker's among them.
 //! - `watch`: what happened, seen from outside; `figures`, `results`, `table`: in numbers.
-//! - `ranking`: what is to be reached, and where it is not. `million`: events without sense or order.
+//! - `ranking`: what is to be reached. `million`: events without sense or order.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 #![allow(clippy::print_stdout, reason = "`make simulate` says what it wrote")]

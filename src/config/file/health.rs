@@ -37,7 +37,7 @@ pub(super) const COOLDOWN_KEYS: [&str; 4] = ["base", "factor", "max", "jitter"];
 /// The keys of `ratio`.
 pub(super) const RATIO_KEYS: [&str; 3] = ["below", "over", "min"];
 /// The keys of `retry_after`.
-pub(super) const RETRY_AFTER_KEYS: [&str; 3] = ["honor", "max", "preempt"];
+pub(super) const RETRY_AFTER_KEYS: [&str; 4] = ["honor", "max", "assume", "preempt"];
 /// The keys of `probe`.
 pub(super) const PROBE_KEYS: [&str; 2] = ["concurrency", "timeout"];
 /// The longest time that a text can say, in seconds: a year. What is longer is a mistake.
@@ -99,6 +99,9 @@ impl Health {
         {
             health.take(reader, &item, "retry_after.honor", flag, |all, honor| all.health.retry_after.honor = honor);
             health.take(reader, &item, "retry_after.max", span, |all, max| all.health.retry_after.max = max);
+            health.take(reader, &item, "retry_after.assume", span_or_off, |all, time| {
+                all.health.retry_after.assume = time
+            });
             health.take(reader, &item, "retry_after.preempt", flag, |all, is| all.health.retry_after.preempt = is);
         }
         if let Some(item) = item.get("probe")

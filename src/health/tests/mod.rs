@@ -243,14 +243,51 @@ mod hints {
     #[test]
     fn less_than_a_second_is_a_delay_and_no_trip() {
         let mut world = World::default();
-        assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Delayed);
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
         assert!(!world.health.may_serve(&world.settings));
-        assert_eq!(world.health.epoch(), 0);
         assert_eq!(world.tick(42), Due::Nothing);
-        assert_eq!(world.tick(43), Due::Undelayed);
+        assert_eq!(world.tick(43), Due::Eased);
         assert!(world.serves());
+        assert_eq!(world.health.failed_returns(), 0);
+        assert_eq!(world.answer(Class::Success, 45), Effect::Counted);
         assert_eq!(world.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
         assert!(world.serves());
+        assert_eq!(world.answer(Class::Success, 55), Effect::Counted);
+        assert_eq!(world.hinted(Class::Overloaded, Duration::from_millis(300), 60), Effect::Paused, "a 503 too");
+        world.tick(360);
+        assert!(world.serves(), "without a probation");
+    }
+
+    #[test]
+    fn who_asks_for_less_than_a_second_again_and_again_is_left_alone_for_longer() {
+        for (hint, lengths) in [(43, [43, 86, 172, 344, 688, 1_376]), (0, [0, 20, 40, 80, 160, 320])] {
+            let mut world = World::default();
+            let mut now = 0;
+            for length in lengths {
+                let effect = world.hinted(Class::RateLimited, Duration::from_millis(hint), now);
+                let expected = match length {
+                    0 => Effect::Counted,
+                    1..1_000 => Effect::Paused,
+                    _ => Effect::Tripped,
+                };
+                assert_eq!((effect, world.until().unwrap_or(now)), (expected, now + length), "asked for {hint} ms");
+                now += length;
+                world.tick(now);
+                assert!(world.serves());
+                now += 2;
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_during_a_pause_counts_as_if_it_served() {
+        let mut world = World::default();
+        world.settings.consecutive = 2;
+        world.hinted(Class::RateLimited, Duration::from_millis(500), 0);
+        assert_eq!(world.answer(Class::Failure, 10), Effect::Counted);
+        assert_eq!(world.until(), Some(500), "the pause stays what it is");
+        assert_eq!(world.answer(Class::Failure, 20), Effect::Tripped);
+        assert_eq!(world.until(), Some(MINUTES_10 + 20));
     }
 
     #[test]
@@ -265,6 +302,7 @@ mod hints {
             world.tick(now + seconds * 1_000);
             assert!(world.serves(), "rate-limited is not ill");
         }
+        assert_eq!(world.answer(Class::Success, 16_000), Effect::Counted);
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
         assert_eq!(world.until(), Some(119_000), "its own word comes first");
     }
@@ -570,8 +608,8 @@ mod nothing_remains {
         world.settings.retry_after.preempt = true;
         let used_up = used_up(12, 0);
         assert_eq!(world.learn(used_up, 0), Effect::Suspected);
-        assert_eq!(world.health.convict(&used_up, &world.settings, at(0)), Effect::Delayed);
-        assert_eq!(world.tick(12), Due::Undelayed);
+        assert_eq!(world.health.convict(&used_up, &world.settings, at(0)), Effect::Paused);
+        assert_eq!(world.tick(12), Due::Eased);
     }
 
     #[test]

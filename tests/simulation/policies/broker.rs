@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{
-    Broker, Decision, Event, Pool, RouterSettings, Sent as SentAs, Settings, WhenAllDisabled, invariants,
-};
+use gecholog_broker::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, invariants};
 use gecholog_broker::event::Standing;
-use gecholog_broker::health::{self, Preset};
+use gecholog_broker::health::Preset;
 use gecholog_broker::outcome::{FailureRule, Hint, Report, Source};
-use gecholog_broker::router::{RouterId, RouterPath};
+use gecholog_broker::router::RouterPath;
 use gecholog_broker::time::{GatewayTime, Now};
 use rand::rngs::SmallRng;
 
@@ -24,11 +22,6 @@ const START: u64 = 1_800_000_000_000_000_000;
 const GATEWAY_START: u64 = START - 3_600_000_000_000;
 /// The invariants are looked at after every so many events.
 const LOOK: u32 = 16;
-
-/// The settings under test, and what becomes of a request when all routers are disabled.
-fn resilient() -> (health::Settings, WhenAllDisabled) {
-    (Preset::Resilient.settings(), WhenAllDisabled::Any)
-}
 
 /// All replicas.
 #[derive(Debug)]
@@ -49,13 +42,10 @@ struct Seen {
     standing: Standing,
     /// It proved itself then.
     proved: Option<Duration>,
-    /// It is disabled, and is tried nevertheless because nothing else is left.
-    in_need: bool,
 }
 
 impl Seen {
-    fn look(&mut self, standing: Standing, in_need: bool, now: Duration) {
-        self.in_need = in_need;
+    fn look(&mut self, standing: Standing, now: Duration) {
         if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
             return;
         }
@@ -70,7 +60,6 @@ impl Seen {
     /// What it gets of its share, while that grows in ten steps.
     fn view(&self, ramp: Duration, now: Duration) -> View {
         match (self.standing, self.proved) {
-            (Standing::Cooling { .. }, _) if self.in_need => View::InNeed,
             (Standing::Cooling { .. }, _) => View::Out,
             (Standing::Probing { .. }, _) => View::Probing,
             (Standing::Serving, Some(since)) if now < since + ramp => {
@@ -92,24 +81,21 @@ fn gateway(time: Duration) -> Option<GatewayTime> {
 
 impl Brokers {
     pub(super) fn documented(scenario: &Scenario, seed: u64) -> Self {
-        Self::new(scenario, seed, (Preset::Documented.settings(), WhenAllDisabled::default()))
+        Self::new(scenario, seed, Preset::Documented)
     }
 
     pub(super) fn resilient(scenario: &Scenario, seed: u64) -> Self {
-        Self::new(scenario, seed, resilient())
+        Self::new(scenario, seed, Preset::Resilient)
     }
 
-    fn new(scenario: &Scenario, seed: u64, (health, when_all_disabled): (health::Settings, WhenAllDisabled)) -> Self {
+    fn new(scenario: &Scenario, seed: u64, preset: Preset) -> Self {
+        let health = preset.settings();
         let paths: Vec<_> = (0..scenario.upstreams.len()).map(|router| format!("/pool/r{router}/")).collect();
         let path = |text: &str| RouterPath::parse(text).unwrap();
         let defaults = RouterSettings { failures: FailureRule::default(), health };
         let routers = paths.iter().map(|text| path(text)).collect();
-        let mut settings = Settings::flat(path(INGRESS), routers, defaults);
-        for pool in &mut settings.pools {
-            pool.when_all_disabled = when_all_disabled;
-        }
-        let broker = Broker::new(settings);
-        let seen = Seen { standing: Standing::Serving, proved: None, in_need: false };
+        let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
+        let seen = Seen { standing: Standing::Serving, proved: None };
         Self {
             replicas: vec![broker; scenario.replicas],
             views: vec![vec![seen; paths.len()]; scenario.replicas],
@@ -124,11 +110,8 @@ impl Brokers {
     /// Looks at what an event did.
     fn look(&mut self, replica: usize, now: Duration) {
         self.now = now;
-        let broker = &self.replicas[replica];
-        let in_need = broker.pools().first().filter(|pool| !pool.serves()).and_then(Pool::disabled);
-        for (seen, (id, (_, standing, _))) in self.views[replica].iter_mut().zip((0..).zip(broker.routers())) {
-            let tried = in_need.is_some_and(|tree| tree.open().any(|open| open == RouterId(id)));
-            seen.look(standing, tried, now);
+        for (seen, (_, standing, _)) in self.views[replica].iter_mut().zip(self.replicas[replica].routers()) {
+            seen.look(standing, now);
         }
         self.events += 1;
         if self.events.is_multiple_of(LOOK) {
@@ -180,12 +163,7 @@ impl Policy for Brokers {
         self.look(replica, now);
         let Decision::Route(route) = decision else { return Sent::Pass };
         let router = usize::from(route.router().0);
-        Sent::To(Choice {
-            replica,
-            router,
-            number: route.number,
-            probe: matches!(route.sent, SentAs::ToProve | SentAs::WhileDisabled),
-        })
+        Sent::To(Choice { replica, router, number: route.number, probe: route.sent == SentAs::ToProve })
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {

@@ -114,6 +114,9 @@ pub struct RetryAfter {
     pub honor: Option<bool>,
     /// The longest that is believed, with its unit. Without: "1h".
     pub max: Option<Word>,
+    /// A 429 that says nothing is taken as if it had said this, with its unit; false: it counts as a failure, which is the
+    /// default.
+    pub assume: Option<SpanOrOff>,
     /// True: a good answer that says that nothing remains leaves the router out before it fails, but never the last one of
     /// a pool. Without: false.
     pub preempt: Option<bool>,

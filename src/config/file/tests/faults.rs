@@ -339,6 +339,7 @@ fn cooldowns_ratios_and_what_else_shapes_a_return() {
         (health("\"ramp\": \"10\""), "ramp=\"10\": ", "must be a time with its unit"),
         (health("\"slow_is_failure_after\": 30"), "slow_is_failure_after=\"30\": ", "must be a text"),
         (health("\"retry_after\": {\"preempt\": 1}"), "retry_after.preempt=\"1\": ", "must be true or false"),
+        (health("\"retry_after\": {\"assume\": 5}"), "retry_after.assume=\"5\": ", "must be a text"),
         (health("\"poison\": \"yes\""), "poison=\"yes\": ", "must be true or false"),
     ]);
     let several = faults(&health("\"ratio\": {\"below\": 2, \"over\": \"x\", \"min\": 0}"));

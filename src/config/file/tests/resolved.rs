@@ -168,7 +168,7 @@ fn the_nearest_health_wins_setting_by_setting() {
 fn every_setting_of_health_arrives() {
     let text = br#"{"pools": [{"ingress": "/in/", "when_all_disabled": "soonest", "targets": [{"router": "/a/", "health": {
         "cooldown": {"base": "5s", "factor": 2, "max": "5m", "jitter": 0.25}, "consecutive": 3,
-        "ratio": {"below": 0.25, "over": "10s", "min": 20}, "retry_after": {"honor": false, "max": "90s", "preempt": true},
+        "ratio": {"below": 0.25, "over": "10s", "min": 20}, "retry_after": {"honor": false, "max": "90s", "assume": "7s", "preempt": true},
         "probe": {"concurrency": 4, "timeout": "30s"}, "ramp": "10s", "slow_is_failure_after": "20s", "poison": true
     }}]}]}"#;
     let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
@@ -179,7 +179,7 @@ fn every_setting_of_health_arrives() {
         cooldown: health::Cooldown { factor: 2.0, max: seconds(300), jitter: 0.25 },
         consecutive: 3,
         ratio: Some(health::Ratio { below: 0.25, over: seconds(10), min: 20 }),
-        retry_after: health::RetryAfter { honor: false, max: seconds(90), preempt: true, assume: None },
+        retry_after: health::RetryAfter { honor: false, max: seconds(90), preempt: true, assume: Some(seconds(7)) },
         probe: health::Probe { concurrency: 4, timeout: seconds(30) },
         ramp: seconds(10),
         slow: Some(seconds(20)),
