@@ -76,6 +76,7 @@ enum Open {
 #[derive(Debug, Clone, PartialEq)]
 struct Queue<T> {
     first: T,
+    #[expect(clippy::box_collection, reason = "it is hardly ever there, and then its size does not matter")]
     others: Option<Box<VecDeque<T>>>,
 }
 

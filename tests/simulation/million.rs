@@ -8,7 +8,7 @@ use std::time::Duration;
 use gecholog_broker::broker::{
     Broker, Decision, Event, PoolSettings, Route, RouterSettings, Sent, Settings, WhenAllDisabled, invariants,
 };
-use gecholog_broker::event::Standing;
+use gecholog_broker::event::{Change, Standing};
 use gecholog_broker::health::{Preset, RetryAfter};
 use gecholog_broker::outcome::{FailureRule, Hint, Report, Source};
 use gecholog_broker::router::RouterPath;
@@ -72,6 +72,8 @@ struct World {
     now: Now,
     open: Vec<Route>,
     concurrency: u32,
+    /// In the last event.
+    somebody_returned: bool,
 }
 
 impl World {
@@ -85,9 +87,9 @@ impl World {
         match self.rng.random_range(0..2_000) {
             0 => {
                 let settings = settings(&mut self.rng, self.concurrency);
-                self.broker.apply(Event::Configured(&settings), self.now);
+                self.apply(&Event::Configured(&settings));
             }
-            1..100 => drop(self.broker.apply(Event::Tick, self.now)),
+            1..100 => self.apply(&Event::Tick),
             100..900 => self.decide(),
             _ => self.report(),
         }
@@ -95,7 +97,8 @@ impl World {
 
     fn decide(&mut self) {
         let ingress = format!("/pool/{}/", self.rng.random_range(0..4));
-        let (decision, _) = self.broker.decide(&ingress.as_str(), self.now, &mut self.rng);
+        let (decision, changes) = self.broker.decide(&ingress.as_str(), self.now, &mut self.rng);
+        self.note(&changes);
         if let Decision::Route(route) = decision {
             if self.open.len() == 64 {
                 self.open.swap_remove(self.rng.random_range(0..64));
@@ -134,7 +137,20 @@ impl World {
             payload: PAYLOADS.choose(rng).copied().filter(|_| log),
             ..Report::empty(if log { Source::Log } else { Source::Message })
         };
-        self.broker.apply(Event::Report(&report), self.now);
+        let applied = self.broker.apply(Event::Report(&report), self.now);
+        self.note(&applied.changes);
+    }
+
+    fn apply(&mut self, event: &Event<'_>) {
+        let applied = self.broker.apply(*event, self.now);
+        self.note(&applied.changes);
+    }
+
+    fn note(&mut self, changes: &[Change]) {
+        self.somebody_returned = changes.iter().any(|change| {
+            let Change::Standing(transition) = change else { return false };
+            !matches!(transition.standing, Standing::Cooling { .. })
+        });
     }
 }
 
@@ -172,12 +188,13 @@ fn play(number: u64) {
     let mut rng = dice(&[7, number]);
     let concurrency = rng.random_range(1..4);
     let broker = Broker::new(settings(&mut rng, concurrency));
-    let mut world = World { broker, rng, now: START, open: Vec::new(), concurrency };
+    let mut world = World { broker, rng, now: START, open: Vec::new(), concurrency, somebody_returned: false };
     for event in 0..EVENTS / WORLDS {
         let before = world.deadlines();
         world.step();
-        let earlier = before.iter().zip(&world.deadlines()).any(|(before, after)| after.is_some() && after < before);
-        assert!(!earlier, "world {number}, event {event}: a deadline moved closer");
+        let closer = before.iter().zip(&world.deadlines()).any(|(before, after)| after.is_some() && after < before);
+        // Who came back and went out again within one event has a deadline of its own.
+        assert!(!closer || world.somebody_returned, "world {number}, event {event}: a deadline moved closer");
         assert_eq!(invariants::broken(&world.broker), None, "world {number}, event {event}");
     }
     let mut ticks = 0;
