@@ -70,6 +70,8 @@ pub enum Notice {
     OnlyNotFound(RouterPath),
     /// A router failed right after so many returns in a row.
     KeepsFailing(RouterPath, u32),
+    /// The log shows no stamps: which calls are under way is not known, and a mode chooses by it.
+    StampsUnseen,
     /// A request failed on the first of these and then on the second, which answers others.
     RequestAtFault(RouterPath, RouterPath),
     /// The gateway's log filters hide a field that learning needs.

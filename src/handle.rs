@@ -75,9 +75,9 @@ impl Handle {
 
     /// Learns from a report. Some reason if there was nothing to learn.
     pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
-        // Only our own permits can be given back, and only the signature knows which are ours.
+        // Only our own calls are over for us, and only the signature knows which are ours.
         let ours = |id: &str| self.lock().signature.number(id);
-        let decision = report.stamp_id.filter(|_| report.probe).and_then(ours);
+        let decision = report.stamp_id.and_then(ours);
         self.apply(Event::Report(&Report { decision, ..*report })).ignored
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`time`], [`router`], [`request`], [`outcome`], [`event`] | vocabulary: plain values that every room shares |
 //! | [`health`] | whether a router may serve, and until when not |
+//! | [`load`] | what a router is busy with, and how fast it is |
 //! | [`strategy`] | in which order those that may serve are tried |
 //! | [`broker`] | owns the truth: choose a router, learn from what became of it |
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
@@ -29,6 +30,7 @@ pub mod event;
 pub mod handle;
 pub mod health;
 pub mod http;
+pub mod load;
 pub mod nats;
 pub mod outcome;
 pub mod reload;

@@ -1,8 +1,11 @@
 //! The pools file at work: each mode, and what targets change in a request, through a real bus and a gateway.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use super::support::gateway::{HI, overriding, overriding_in_one_row, seeing, two_rows};
+use standin::llm::Behaviour;
+
+use super::support::gateway::{HI, one_row, overriding, overriding_in_one_row, seeing, two_rows};
 use super::support::pools::pool;
 use super::support::upstream::Upstream;
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, Gateway, Llms, PoolsFile, Setup};
@@ -88,6 +91,44 @@ async fn after_the_first_of_a_fallback_fails_the_very_next_request_goes_to_the_s
     world.broker.until(&["router on probation", GPT4]).await;
     assert_eq!(world.gateway.call().await.status, 200);
     assert_eq!(world.calls(), (7, 1), "and back");
+}
+
+#[tokio::test]
+async fn fastest_prefers_the_faster_as_the_log_tells() {
+    let world = World::of(&pool(r#"{"mode": "fastest"}"#, &both("", "")), &[]).await;
+    let slow = Behaviour { delay: Duration::from_millis(150), ..Behaviour::default() };
+    world.llms.behave("gpt35turbo", slow.clone());
+    for _ in 0..80 {
+        assert_eq!(world.gateway.call().await.status, 200);
+    }
+    let (fast, few) = world.calls();
+    // Both draws name the slow one in a quarter of the calls; five sigma above that.
+    assert!((1..=40).contains(&few), "{few} of {}", fast + few);
+    world.llms.behave("gpt35turbo", Behaviour::default());
+    world.llms.behave("gpt4", slow);
+    for _ in 0..80 {
+        assert_eq!(world.gateway.call().await.status, 200);
+    }
+    let few = world.calls().0 - fast;
+    assert!((1..=40).contains(&few), "{few} of 80 after they changed places");
+    assert_eq!(world.broker.count(&["shows a stamp of ours"]), 0, "{}", world.broker.text());
+}
+
+/// One row cannot add the stamp to the log.
+#[tokio::test]
+async fn a_log_without_stamps_is_said_once() {
+    let file = PoolsFile::of(&pool(r#"{"mode": "least_busy"}"#, &both("", "")));
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    let broker = broker(&bus, &file).await;
+    let gateway = Gateway::start(&bus, &one_row(&bus, &llms)).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.call().await.status, 200);
+    }
+    broker.until(&["WARN", "shows a stamp of ours", "fastest and least_busy"]).await;
+    for _ in 0..5 {
+        assert_eq!(gateway.call().await.status, 200);
+    }
+    assert_eq!(broker.count(&["shows a stamp of ours"]), 1);
 }
 
 #[tokio::test]

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
     ("outcome", &["time", "router"]),
     ("event", &["time", "router", "outcome"]),
     ("health", VOCABULARY),
-    ("strategy", VOCABULARY),
-    ("broker", &["time", "router", "request", "outcome", "event", "health", "strategy"]),
+    ("load", VOCABULARY),
+    ("strategy", &["time", "router", "request", "outcome", "event", "load"]),
+    ("broker", &["time", "router", "request", "outcome", "event", "health", "load", "strategy"]),
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
     ("clock", &["time"]),
@@ -36,6 +37,7 @@ const EVERYTHING: &[&str] = &[
     "outcome",
     "event",
     "health",
+    "load",
     "strategy",
     "broker",
     "wire",
@@ -51,8 +53,8 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The rooms that never touch the world.
-const CORE: [&str; 10] =
-    ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "check"];
+const CORE: [&str; 11] =
+    ["time", "router", "request", "outcome", "event", "health", "load", "strategy", "broker", "wire", "check"];
 
 /// The world.
 const WORLD: [&str; 14] = [

@@ -1,9 +1,12 @@
 //! One decision, without a bus.
 
-use anyhow::{Context, Result};
-use gecholog_broker::broker::{Broker, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use gecholog_broker::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
+use gecholog_broker::outcome::{Report, Source};
 use gecholog_broker::request::Patch;
 use gecholog_broker::router::RouterPath;
 use gecholog_broker::strategy::{self, Kind, Mode};
@@ -21,6 +24,10 @@ use crate::stats::nanos;
 use crate::table::{Figure, Row, Target};
 
 const INGRESS: &str = "/azure/";
+/// As many routers as a pools file may have: a page of memory more or less says nothing.
+const CROWD: u16 = 65_000;
+/// A minute after everything was learnt.
+const LEARNT: Now = Now::from_nanos(60_000_000_000);
 /// A row-1 message as the gateway sends it.
 const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 
@@ -36,6 +43,15 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
         );
         rows.push(row.target(Target::AtMost(Figure::Time(300.0))));
     }
+    for (routers, most) in [(3, 120.0), (1_000, 300.0)] {
+        for (mode, name) in [(Mode::Fastest, "fastest"), (Mode::LeastBusy, "least_busy")] {
+            let took = Figure::Time(decide_by_load(effort, mode, routers)?);
+            let row = Row::new(format!("one decision, {routers} routers, {name}"), took);
+            rows.push(row.target(Target::AtMost(Figure::Time(most))));
+        }
+    }
+    let row = Row::new(format!("memory per router, of {CROWD}, all learnt of"), per_router()?.map(Figure::Memory));
+    rows.push(row.target(Target::AtMost(Figure::Memory(1_024.0))));
     let row = Row::new("one decision, nested 4 deep", Figure::Time(decide_nested(effort)?));
     rows.push(row.target(Target::AtMost(Figure::Time(200.0))));
     let row = Row::new("merging an override into a request of 4 KB", Figure::Time(merge(effort)));
@@ -46,14 +62,75 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
 
 /// A broker with this many routers behind one ingress.
 pub(crate) fn broker(routers: u16) -> Result<Broker> {
-    let path = |text: String| RouterPath::parse(&text).with_context(|| format!("{text} is no path"));
+    Ok(Broker::new(flat(routers)?))
+}
+
+fn path(text: &str) -> Result<RouterPath> {
+    RouterPath::parse(text).with_context(|| format!("{text} is no path"))
+}
+
+fn name(number: u16) -> String {
     let names: [&str; 3] = ["gpt35turbo", "gpt4", "dud"];
-    let name = |number: u16| match names.get(usize::from(number)) {
+    match names.get(usize::from(number)) {
         Some(name) => format!("/azure/{name}/"),
         None => format!("/azure/r{number}/"),
-    };
-    let routers = (0..routers).map(|number| path(name(number))).collect::<Result<_>>()?;
-    Ok(Broker::new(Settings::flat(path(INGRESS.to_owned())?, routers, RouterSettings::default())))
+    }
+}
+
+fn flat(routers: u16) -> Result<Settings> {
+    let routers = (0..routers).map(|number| path(&name(number))).collect::<Result<_>>()?;
+    Ok(Settings::flat(path(INGRESS)?, routers, RouterSettings::default()))
+}
+
+/// A broker that chooses by what it has learnt of each router: as many answers as there are routers, each of another speed.
+fn learnt(mode: Mode, routers: u16) -> Result<Broker> {
+    let mut settings = flat(routers)?;
+    for pool in &mut settings.pools {
+        if let Kind::Branch { mode: old, .. } = &mut pool.root.kind {
+            *old = mode.clone();
+        }
+    }
+    let mut broker = Broker::new(settings);
+    for number in 0..routers {
+        let served = name(number);
+        let report = Report {
+            served: Some(&served),
+            status: Some(200),
+            latency: Some(Duration::from_millis(500 + u64::from(number))),
+            tokens: Some(100),
+            ..Report::empty(Source::Log)
+        };
+        let applied = broker.apply(Event::Report(&report), Now::from_nanos(u64::from(number)));
+        ensure!(applied.ignored.is_none(), "{served} taught nothing");
+    }
+    // No log waits for its message any more.
+    broker.apply(Event::Tick, LEARNT);
+    Ok(broker)
+}
+
+/// Each decision a tenth of a millisecond after the last. No log shows a stamp, so the table of calls under way is as full as
+/// it can be.
+fn decide_by_load(effort: Effort, mode: Mode, routers: u16) -> Result<f64> {
+    let (mut broker, mut rng) = (learnt(mode, routers)?, SmallRng::seed_from_u64(1));
+    let mut now = LEARNT;
+    let (decision, _) = broker.decide(&INGRESS, now, &mut rng);
+    ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "not chosen by what was learnt");
+    Ok(nanos(effort, || {
+        now = now.after(Duration::from_micros(100));
+        broker.decide(&black_box(INGRESS), black_box(now), &mut rng)
+    }))
+}
+
+/// What a router adds to this process: settings, tree, health, record and what is learnt of it, in bytes. Absent where the
+/// system does not tell.
+fn per_router() -> Result<Option<f64>> {
+    // What building one takes for a while, the next one takes again.
+    let first = learnt(Mode::Fastest, CROWD)?;
+    let before = crate::process::resident();
+    let broker = learnt(Mode::Fastest, CROWD)?;
+    let after = crate::process::resident();
+    ensure!([first, broker].iter().all(|broker| broker.routers().count() == usize::from(CROWD)), "not all are there");
+    Ok(before.zip(after).map(|(before, after)| (after - before).max(0.0) / f64::from(CROWD)))
 }
 
 /// A broker whose one pool is nested four deep: two targets in each branch, and routers only at the bottom, so that every

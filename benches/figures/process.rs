@@ -83,11 +83,20 @@ impl Process {
 
     /// The most memory that it ever held, in bytes.
     pub(crate) fn peak_memory(&self) -> Option<f64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-        Some(kibibytes * 1024.0)
+        memory(&self.child.id().to_string(), "VmHWM:")
     }
+}
+
+/// The memory that this very program holds, in bytes.
+pub(crate) fn resident() -> Option<f64> {
+    memory("self", "VmRSS:")
+}
+
+fn memory(process: &str, which: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(which))?;
+    let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024.0)
 }
 
 impl Drop for Process {

@@ -31,6 +31,7 @@ impl fmt::Display for Figure {
             Self::Time(nanos) if nanos.abs() < 1e6 => write!(f, "{:.0} µs", nanos / 1e3),
             Self::Time(nanos) => write!(f, "{:.1} ms", nanos / 1e6),
             Self::Rate(rate) => write!(f, "{rate:.0} /s"),
+            Self::Memory(bytes) if bytes < 1e4 => write!(f, "{bytes:.0} B"),
             Self::Memory(bytes) => write!(f, "{:.1} MB", bytes / 1e6),
             Self::Throughput(rate) => write!(f, "{rate:.2} GB/s"),
         }

@@ -5,6 +5,7 @@ use rand::rngs::SmallRng;
 
 use super::{Broker, LEDGER_CAPACITY, Pool, WhenAllDisabled};
 use crate::event::Standing;
+use crate::load::{LONGEST, Loads};
 use crate::router::RouterId;
 use crate::strategy::Order;
 
@@ -12,13 +13,15 @@ use crate::strategy::Order;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 7] = [
+pub const ALL: [Invariant; 9] = [
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
     ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
     ("permits_are_at_most_the_limit", permits_are_at_most_the_limit),
     ("the_disabled_are_offered_only_where_that_is_wanted", the_disabled_are_offered_only_where_that_is_wanted),
     ("the_ledger_is_bounded", the_ledger_is_bounded),
+    ("pending_is_what_is_under_way", pending_is_what_is_under_way),
+    ("pending_is_zero_when_quiet", pending_is_zero_when_quiet),
     ("suspects_are_bounded", suspects_are_bounded),
 ];
 
@@ -91,4 +94,18 @@ pub fn suspects_are_bounded(broker: &Broker) -> bool {
 /// Messages cannot make the ledger grow without bound.
 pub fn the_ledger_is_bounded(broker: &Broker) -> bool {
     broker.ledger.len() <= LEDGER_CAPACITY + 2
+}
+
+/// Each router has as many calls pending as are under way there, so never fewer than none; and they are bounded.
+pub fn pending_is_what_is_under_way(broker: &Broker) -> bool {
+    broker.loads.as_ref().is_none_or(Loads::is_sound)
+}
+
+/// When the longest call is over and nothing else has happened, nothing is pending.
+pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
+    broker.loads.as_ref().is_none_or(|loads| {
+        let mut quiet = loads.clone();
+        quiet.expire(loads.now().after(LONGEST));
+        quiet.is_quiet()
+    })
 }

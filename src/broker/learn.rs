@@ -61,6 +61,7 @@ pub(super) struct Verdict {
 impl Broker {
     /// Learns from a report. An error says why there was nothing to learn.
     pub(super) fn learn(&mut self, report: &Report<'_>, now: Now, changes: &mut Vec<Change>) -> Result<(), Ignored> {
+        self.end_call(report);
         if let Some(field) = report.filtered {
             if !self.filter_told {
                 self.filter_told = true;
@@ -243,6 +244,7 @@ impl Broker {
             Met::Message(_) | Met::Nothing | Met::Twice => self.count_outcome(outcome, now, changes),
         };
         self.remember_trip(report, outcome.router, verdict);
+        self.learn_speed(&outcome, now);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod event;
 pub mod invariants;
 mod learn;
 mod ledger;
+mod loads;
 mod poison;
 mod pool;
 mod tell;
@@ -27,10 +28,11 @@ pub use tell::Although;
 
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};
+use crate::load::Loads;
 use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Kind, Mode, Needs, Order, Target, Tree};
+use crate::strategy::{Candidate, Kind, Mode, Needs, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
 use poison::Suspects;
@@ -118,6 +120,8 @@ pub struct Broker {
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
+    /// What is known of the routers besides their health; absent where no mode chooses by it.
+    loads: Option<Loads>,
     suspects: Suspects,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
@@ -134,6 +138,7 @@ impl Broker {
             routers: Vec::new(),
             pools: Vec::new(),
             ledger: Ledger::default(),
+            loads: None,
             suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
@@ -163,6 +168,7 @@ impl Broker {
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
         }
+        self.keep_loads();
     }
 
     fn enrol(&mut self, path: &RouterPath, known: &mut FnvHashMap<RouterPath, RouterId>) -> Option<RouterId> {
@@ -198,6 +204,9 @@ impl Broker {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
         };
+        if let Some(loads) = &mut self.loads {
+            loads.bring_forward(now);
+        }
         (self.choose(request, rng), changes)
     }
 
@@ -215,7 +224,7 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let (chosen, sent) = match Order::new(pool.tree(), request, rng).next() {
+        let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
             Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
             Some(chosen) => (chosen, Sent::ToServe),
             None => match self.choose_in_need(pool, request, rng) {
@@ -231,10 +240,10 @@ impl Broker {
 
     /// Where a request goes for which nothing may serve.
     fn choose_in_need<R: Rng>(&self, pool: &Pool, request: &impl Request, rng: &mut R) -> Option<(Candidate, Sent)> {
-        if let Some(chosen) = pool.last_resort().and_then(|tree| Order::new(tree, request, rng).next()) {
+        if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).next()) {
             return Some((chosen, Sent::AsLastResort));
         }
-        let mut order = Order::new(pool.disabled()?, request, rng);
+        let mut order = self.order(pool.disabled()?, request, rng);
         let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
                 let health =
@@ -281,6 +290,7 @@ impl Broker {
             Sent::ToProve => true,
             Sent::WhileDisabled => pool.when_all_disabled() == WhenAllDisabled::Soonest,
         };
+        self.begin_call(route, now);
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
         if one_at_a_time {
@@ -291,7 +301,7 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        [self.next_return, self.ledger.next_deadline()].into_iter().flatten().min()
+        [self.next_return, self.ledger.next_deadline(), self.loads_due()].into_iter().flatten().min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -330,6 +340,7 @@ impl Broker {
     }
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
+        self.expire_calls(now, changes);
         while let Some(waiting) = self.ledger.expire(now) {
             self.settle(waiting, changes);
         }

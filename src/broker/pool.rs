@@ -6,6 +6,7 @@
 use super::Sent;
 use crate::event::Change;
 use crate::health::{Health, Settings};
+use crate::load::Loads;
 use crate::router::{RouterId, RouterPath};
 use crate::strategy::{NodeId, Tree};
 
@@ -76,6 +77,11 @@ impl Pool {
     /// What becomes of requests when all are disabled.
     pub const fn when_all_disabled(&self) -> WhenAllDisabled {
         self.when_all_disabled
+    }
+
+    /// Finds the middle of what is known of its routers, for modes that choose by it.
+    pub(super) fn weigh(&mut self, loads: &Loads) {
+        self.tree.weigh(loads);
     }
 
     /// Whether anything may serve that is not disabled.

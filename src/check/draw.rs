@@ -34,14 +34,15 @@ fn branch(out: &mut String, mode: &Mode, targets: &[Target], share: Option<f64>,
                 let part = if serving == Some(place) { 1.0 } else { 0.0 };
                 (share.map(|share| share * part), format!("{}. ", place + 1))
             }
+            Mode::Fastest | Mode::LeastBusy => (None, String::new()),
             Mode::Conditional { conditions, default } => (None, when(conditions, *default, place)),
         };
         let last = place + 1 == targets.len();
         let shown = share.map_or_else(String::new, |share| format!("{:>5.1} %  ", share * 100.0));
         let _ = writeln!(out, "{indent}{} {shown}{note}{}", if last { "└─" } else { "├─" }, label(target));
         if let Kind::Branch { mode: inner, targets } = &target.kind {
-            // Below a condition the count begins anew.
-            let below = if matches!(mode, Mode::Conditional { .. }) { Some(1.0) } else { share };
+            // Where nobody knows how many calls come, the count begins anew.
+            let below = share.or(Some(1.0));
             branch(out, inner, targets, below, &format!("{indent}{}", if last { "   " } else { "│  " }));
         }
     }
@@ -71,8 +72,7 @@ fn gives_nothing(target: &Target) -> bool {
         || match &target.kind {
             Kind::Router(_) => false,
             Kind::Branch { mode, targets } => {
-                let weighs = matches!(mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_));
-                targets.iter().all(|target| gives_nothing(target) || (weighs && target.weight <= 0.0))
+                targets.iter().all(|target| gives_nothing(target) || (mode.weighs() && target.weight <= 0.0))
             }
         }
 }
@@ -109,6 +109,8 @@ fn name(mode: &Mode) -> String {
         Mode::LoadBalance => "loadbalance".to_owned(),
         Mode::RoundRobin => "round_robin".to_owned(),
         Mode::Fallback => "fallback, the first that serves".to_owned(),
+        Mode::Fastest => "fastest, no shares: by what was learnt".to_owned(),
+        Mode::LeastBusy => "least_busy, no shares: by the calls under way".to_owned(),
         Mode::Sticky(field) => format!("sticky by {field}"),
         Mode::Conditional { .. } => "conditional, shares below are of the calls that come there".to_owned(),
     }

@@ -45,6 +45,7 @@ impl Check<'_> {
         let finding = Finding::error("log-subject", &config.name, reason, mend);
         self.find(finding.when(not(config.logger_subject.is(subject))));
         self.unauthorized(told);
+        self.stamps();
     }
 
     /// The processor that tells how calls end, at once; whether there is one.
@@ -111,6 +112,24 @@ impl Check<'_> {
             if all { Finding::error(rule, place, reason, mend) } else { Finding::warning(rule, place, reason, mend) };
         let sure = hidden.iter().any(|(field, _, _)| filter.passes(field) == Some(false));
         self.find(finding.when(sure.then_some(true)));
+    }
+
+    /// Calls under way are found again by their stamps, so those must stand in the log.
+    fn stamps(&mut self) {
+        let (config, rule) = (self.config, "stamps-unseen");
+        let Some(ingress) = self.needs.learns() else { return };
+        let effect = format!("fastest and least_busy of {ingress} do not know which calls are under way");
+        if let Asked::Sync(sync) = asked(&config.request, self.plan.subject)
+            && let Some((_, one)) = sync.first()
+        {
+            let reason = format!("is a modifier, which never adds a field: no stamp stands in the log, and {effect}");
+            let mend = "use two rows, as in the gl_config.json of the broker";
+            self.find(Finding::warning(rule, &one.place, reason, mend).when(one.modifier.or(Some(false))));
+        }
+        let filter = &config.log_request;
+        let reason = format!("hides broker, which is the stamp: {effect}");
+        let mend = "let it pass \"broker\"";
+        self.find(Finding::warning(rule, &filter.place, reason, mend).when(not(filter.passes("broker"))));
     }
 
     /// A 401 is logged only where the gateway is told so; a sync processor hears of an upstream's in any case.

@@ -13,6 +13,8 @@ pub(super) struct PoolNeeds<'a> {
     pub(super) fields: Vec<&'a Field>,
     /// Whether a target changes the request.
     pub(super) patches: bool,
+    /// Whether a strategy chooses by the calls that are under way.
+    pub(super) learns: bool,
 }
 
 /// What all pools ask for.
@@ -34,6 +36,11 @@ impl<'a> Needs<'a> {
     /// Whether a target changes the request.
     pub(super) fn patches(&self) -> bool {
         self.pools.iter().any(|(_, pool)| pool.patches)
+    }
+
+    /// The ingress of a pool that chooses by the calls that are under way.
+    pub(super) fn learns(&self) -> Option<&'a RouterPath> {
+        self.pools.iter().find(|(_, pool)| pool.learns).map(|(ingress, _)| *ingress)
     }
 
     fn fields(&self) -> impl Iterator<Item = &'a Field> {
@@ -64,6 +71,7 @@ impl<'a> PoolNeeds<'a> {
             Kind::Router(path) if !self.routers.contains(&path) => self.routers.push(path),
             Kind::Router(_) => {}
             Kind::Branch { mode, targets } => {
+                self.learns |= mode.learns();
                 for field in asked(mode) {
                     if !self.fields.contains(&field) {
                         self.fields.push(field);
@@ -82,6 +90,6 @@ fn asked(mode: &Mode) -> Vec<&Field> {
         Mode::Conditional { conditions, .. } => {
             conditions.iter().flat_map(|condition| condition.query.fields()).collect()
         }
-        Mode::LoadBalance | Mode::RoundRobin | Mode::Fallback => Vec::new(),
+        _ => Vec::new(),
     }
 }

@@ -292,6 +292,20 @@ const PLANTED: &[Planted] = &[
 ];
 
 #[test]
+fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
+    let hidden = edited(SHIPPED, &[("[], \"fields_exclude\": [] }", "[], \"fields_exclude\": [\"broker\"] }")]);
+    for mode in ["fastest", "least_busy"] {
+        let learns = pool(&format!(r#"{{"mode": "{mode}"}}"#), "");
+        assert_eq!(found(&learns, SHIPPED, true), [], "{mode}");
+        let one_row = found(&learns, ONE_ROW, true);
+        assert_eq!(short(&one_row), [(Warning, "outcome-missing"), (Warning, "stamps-unseen")], "{mode}");
+        assert!(one_row[1].mend.contains("two rows"), "{one_row:?}");
+        assert_eq!(short(&found(&learns, &hidden, true)), [(Warning, "log-request"), (Warning, "stamps-unseen")]);
+    }
+    assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "nobody counts them");
+}
+
+#[test]
 fn each_fault_that_is_planted_by_hand_finds_its_finding() {
     for (what, plant, expected) in PLANTED {
         let mut file: Value = serde_json::from_str(SHIPPED).unwrap();

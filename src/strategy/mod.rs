@@ -7,11 +7,14 @@
 
 mod conditional;
 mod fallback;
+mod fastest;
+mod least_busy;
 mod order;
 pub mod query;
 mod round_robin;
 mod sticky;
 mod tree;
+mod two;
 mod weighted;
 
 use rand::Rng;
@@ -19,15 +22,18 @@ use rand::Rng;
 pub use order::{Candidate, Order, Steps};
 pub use query::{Field, Query, Test};
 pub use sticky::hash;
-pub use tree::{Condition, Kind, Mode, Needs, NodeId, Target, Tree, WhyClosed};
+pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Target, Tree, WhyClosed};
 
 use crate::request::Request;
+use crate::router::RouterId;
 
 /// A child that may serve, among its siblings that may.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Open {
     /// Its place among all children of the branch.
     pub child: u16,
+    /// Its router, if it is a leaf.
+    pub router: Option<RouterId>,
     /// Its share, relative to its siblings'.
     pub weight: f64,
     /// The sum of the weights up to and with this one.
@@ -45,6 +51,8 @@ pub struct Those<'a> {
     pub open: &'a [Open],
     /// All weigh the same.
     pub even: bool,
+    /// What was learnt of them.
+    pub known: Known<'a>,
 }
 
 /// The next child that a strategy names, and why.
@@ -65,6 +73,8 @@ pub enum Note {
     Random,
     /// It was its turn.
     Turn,
+    /// The better one of two.
+    OfTwo,
     /// The first in order that may serve.
     First,
     /// By the hash of a request's key.
@@ -87,6 +97,8 @@ impl Mode {
             Self::LoadBalance => weighted::next(those, drawn, rng, Note::Random),
             Self::RoundRobin => round_robin::next(open, drawn),
             Self::Fallback => fallback::next(open, drawn),
+            Self::Fastest => fastest::next(those, drawn, rng),
+            Self::LeastBusy => least_busy::next(those, drawn, rng),
             Self::Sticky(key) => sticky::next(key, those, drawn, request, rng),
             Self::Conditional { conditions, default } => conditional::next(conditions, *default, open, drawn, request),
         }
@@ -94,7 +106,7 @@ impl Mode {
 }
 
 /// Those that were not named yet.
-fn left<'a>(open: &'a [Open], drawn: &'a [u16]) -> impl Iterator<Item = &'a Open> {
+fn left<'a>(open: &'a [Open], drawn: &[u16]) -> impl Iterator<Item = &'a Open> {
     open.iter().filter(|open| !drawn.contains(&open.child))
 }
 

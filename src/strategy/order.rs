@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::tree::{NodeId, Tree};
 use super::{Named, Note};
+use crate::load::Loads;
 use crate::request::Request;
 use crate::router::RouterId;
 
@@ -17,7 +18,7 @@ pub struct Candidate {
     pub router: RouterId,
     /// The leaf it was found at.
     pub leaf: NodeId,
-    /// The probability with which it was drawn at this step; absent below a round robin.
+    /// The probability with which it was drawn at this step; absent below a mode that is not chance alone.
     pub p: Option<f64>,
     /// Why: one branch after the other, from the root.
     pub why: Steps,
@@ -30,6 +31,7 @@ pub type Steps = SmallVec<[(NodeId, Note); 4]>;
 #[derive(Debug)]
 pub struct Order<'a, Q, R> {
     tree: &'a Tree,
+    loads: Option<&'a Loads>,
     request: &'a Q,
     rng: &'a mut R,
     path: SmallVec<[Frame; 4]>,
@@ -53,7 +55,13 @@ impl Frame {
 impl<'a, Q: Request, R: Rng> Order<'a, Q, R> {
     /// A walk that has not begun.
     pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
-        Self { tree, request, rng, path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+        Self { tree, loads: None, request, rng, path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+    }
+
+    /// The same walk, for modes that choose by what was learnt; without it all are level to them.
+    #[must_use]
+    pub fn knowing(self, loads: Option<&'a Loads>) -> Self {
+        Self { loads, ..self }
     }
 }
 
@@ -67,8 +75,8 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
                 self.path.pop();
                 continue;
             };
-            let Some(Named { child, p, note }) = branch.mode.next(branch.those(), &frame.drawn, self.request, self.rng)
-            else {
+            let those = branch.those(self.tree, self.loads);
+            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng) else {
                 self.path.pop();
                 continue;
             };

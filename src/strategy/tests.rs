@@ -291,7 +291,7 @@ fn may_come_first(target: &Target, serves: &dyn Fn(u16) -> bool) -> Vec<u16> {
         let number: u16 = path.as_str().trim_matches(['/', 'r']).parse().unwrap();
         return if serves(number) { vec![number] } else { Vec::new() };
     };
-    let weighs = matches!(mode, Mode::LoadBalance | Mode::RoundRobin);
+    let weighs = !matches!(mode, Mode::Fallback);
     let able = |child: &&Target| {
         !child.drained && (!weighs || child.weight > 0.0) && !may_come_first(child, serves).is_empty()
     };
@@ -307,7 +307,8 @@ fn any_tree() -> impl Strategy<Value = Target> {
     let leaf = (0_u16..12, weight.clone(), prop::bool::weighted(0.1))
         .prop_map(|(number, weight, drained)| Target { drained, ..super::tests::leaf(number, weight) });
     let inner = leaf.prop_recursive(6, 40, 4, move |inner| {
-        let mode = prop_oneof![Just(Mode::LoadBalance), Just(Mode::RoundRobin), Just(Mode::Fallback)];
+        let modes = [Mode::LoadBalance, Mode::RoundRobin, Mode::Fallback, Mode::Fastest, Mode::LeastBusy];
+        let mode = prop::sample::select(modes.to_vec());
         (mode, prop::collection::vec(inner, 1..4), weight.clone())
             .prop_map(|(mode, targets, weight)| Target { weight, ..branch(mode, targets) })
     });

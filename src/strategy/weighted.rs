@@ -8,11 +8,16 @@ use rand::{Rng, RngExt};
 use super::{Named, Note, Open, Those, left};
 
 pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R, note: Note) -> Option<Named> {
-    let (chosen, total) = if drawn.is_empty() { first(those, rng)? } else { later(those.open, drawn, rng)? };
+    let (chosen, total) = draw(those, drawn, rng)?;
     Some(Named { child: chosen.child, p: Some(chosen.weight / total), note })
 }
 
-fn first<'a, R: Rng>(Those { open, even }: Those<'a>, rng: &mut R) -> Option<(&'a Open, f64)> {
+/// One of those that were not named yet, and the sum of their weights.
+pub(super) fn draw<'a, R: Rng>(those: Those<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a Open, f64)> {
+    if drawn.is_empty() { first(those, rng) } else { later(those.open, drawn, rng) }
+}
+
+fn first<'a, R: Rng>(Those { open, even, .. }: Those<'a>, rng: &mut R) -> Option<(&'a Open, f64)> {
     let last = open.last()?;
     if even {
         return open.get(rng.random_range(0..open.len())).map(|chosen| (chosen, last.upto));
@@ -23,7 +28,7 @@ fn first<'a, R: Rng>(Those { open, even }: Those<'a>, rng: &mut R) -> Option<(&'
     Some((chosen, last.upto))
 }
 
-fn later<'a, R: Rng>(open: &'a [Open], drawn: &'a [u16], rng: &mut R) -> Option<(&'a Open, f64)> {
+fn later<'a, R: Rng>(open: &'a [Open], drawn: &[u16], rng: &mut R) -> Option<(&'a Open, f64)> {
     let total: f64 = left(open, drawn).map(|open| open.weight).sum();
     let mut mark = rng.random::<f64>() * total;
     let mut last = None;

@@ -55,6 +55,9 @@ fn say(notice: &Notice) {
             times,
             "router fails right after each return: mend it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
         ),
+        Notice::StampsUnseen => tracing::warn!(
+            "no log entry shows a stamp of ours, so fastest and least_busy do not know which calls are under way: let the processor on our subject write \"broker\" (two rows, output_fields_write), keep request.broker in the log (fields_exclude), and let BROKER_LOGGER_SUBJECT be the gateway's (said once)"
+        ),
         Notice::RequestAtFault(first, second) => tracing::warn!(
             %first,
             %second,

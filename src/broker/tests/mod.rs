@@ -129,6 +129,7 @@ impl World {
 }
 
 mod hiding;
+mod loads;
 mod need;
 mod sequences;
 

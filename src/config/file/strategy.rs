@@ -9,7 +9,8 @@ pub(super) const KEYS: [&str; 4] = ["mode", "key", "conditions", "default"];
 /// The keys of a condition.
 pub(super) const CONDITION_KEYS: [&str; 2] = ["query", "then"];
 /// The modes.
-pub(super) const MODES: [&str; 5] = ["loadbalance", "round_robin", "fallback", "sticky", "conditional"];
+pub(super) const MODES: [&str; 7] =
+    ["loadbalance", "round_robin", "fallback", "sticky", "conditional", "fastest", "least_busy"];
 
 /// The names of a branch's targets, each at its target's place.
 pub(super) type Names<'n> = [Option<&'n str>];
@@ -28,6 +29,8 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Name
     match mode {
         "round_robin" => Some(Mode::RoundRobin),
         "fallback" => Some(Mode::Fallback),
+        "fastest" => Some(Mode::Fastest),
+        "least_busy" => Some(Mode::LeastBusy),
         "sticky" => sticky(reader, &item),
         "conditional" => conditional(reader, &item, names),
         _ => Some(Mode::LoadBalance),

@@ -3,16 +3,19 @@
 //! The nodes stand in one list, parents before children, so that everything derived is renewed in one walk from the end.
 //! That happens when a standing changes (rare), so that a decision (frequent) only reads.
 
+mod known;
 mod told;
 mod turns;
 
 use std::sync::Arc;
 
+pub use known::Known;
 use told::Told;
 pub use told::WhyClosed;
 
 use super::query::{Field, Query};
 use super::{Note, Open, Those, conditional, round_robin, sticky};
+use crate::load::{Loads, Speed};
 use crate::request::{Patch, Request};
 use crate::router::{RouterId, RouterPath};
 
@@ -70,6 +73,10 @@ pub enum Mode {
     RoundRobin,
     /// The first in order.
     Fallback,
+    /// Of two, the one that will have answered first.
+    Fastest,
+    /// Of two, the one with fewer calls under way.
+    LeastBusy,
     /// By the hash of a field.
     Sticky(Field),
     /// By conditions.
@@ -107,7 +114,8 @@ struct Node {
 #[derive(Debug, Clone)]
 enum NodeKind {
     Leaf(RouterId),
-    Branch(Branch),
+    /// Apart, because most nodes are leaves and a branch is large.
+    Branch(Box<Branch>),
 }
 
 /// A branch, ready to choose.
@@ -118,6 +126,8 @@ pub(super) struct Branch {
     open: Vec<Open>,
     /// All that may serve weigh the same.
     even: bool,
+    /// The middle of what is known of them.
+    middle: Option<Speed>,
 }
 
 /// A pool's tree.
@@ -127,6 +137,8 @@ pub struct Tree {
     needs: Needs,
     /// Somebody in it takes turns.
     turns: bool,
+    /// Somebody in it chooses by what was learnt.
+    learns: bool,
 }
 
 /// What of a request the modes of a tree ask for.
@@ -142,7 +154,7 @@ impl Tree {
     /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
     /// 65,535th node.
     pub fn new(root: &Target, mut enrol: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
-        let mut tree = Self { nodes: Vec::new(), needs: Needs::default(), turns: false };
+        let mut tree = Self { nodes: Vec::new(), needs: Needs::default(), turns: false, learns: false };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -154,10 +166,12 @@ impl Tree {
                 Kind::Branch { mode, targets } => {
                     tree.needs = mode.needs(tree.needs);
                     tree.turns |= matches!(mode, Mode::RoundRobin);
+                    tree.learns |= mode.learns();
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
-                    NodeKind::Branch(Branch { mode: mode.clone(), children, open: Vec::new(), even: true })
+                    let (mode, open) = (mode.clone(), Vec::new());
+                    NodeKind::Branch(Box::new(Branch { mode, children, open, even: true, middle: None }))
                 }
             };
             if let Some((above, place)) = parent {
@@ -212,28 +226,27 @@ impl Tree {
         while let Some((id, place)) = at {
             let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
             at = node.parent;
-            if let NodeKind::Branch(Branch { mode: Mode::RoundRobin, open, .. }) = &mut node.kind {
-                round_robin::advance(open, place);
+            if let NodeKind::Branch(branch) = &mut node.kind
+                && matches!(branch.mode, Mode::RoundRobin)
+            {
+                round_robin::advance(&mut branch.open, place);
             }
         }
     }
 
     /// All leaves' routers, in the order of the tree; one may come twice.
     pub fn routers(&self) -> impl Iterator<Item = RouterId> {
-        self.nodes.iter().filter_map(|node| match node.kind {
-            NodeKind::Leaf(router) => Some(router),
-            NodeKind::Branch(_) => None,
-        })
+        self.nodes.iter().filter_map(Node::router)
     }
 
     /// The first branch that has something to offer and nothing for this request, and whom it would have named.
     pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, Note)> {
         let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.serves());
         serving.find_map(|(id, node)| {
-            let NodeKind::Branch(Branch { mode, open, .. }) = &node.kind else { return None };
-            let Mode::Conditional { conditions, default } = mode else { return None };
+            let NodeKind::Branch(branch) = &node.kind else { return None };
+            let Mode::Conditional { conditions, default } = &branch.mode else { return None };
             let (child, note) = conditional::meant(conditions, *default, request);
-            let serves = child.is_some_and(|child| open.iter().any(|open| open.child == child));
+            let serves = child.is_some_and(|child| branch.open.iter().any(|open| open.child == child));
             (!serves).then_some((NodeId(id), note))
         })
     }
@@ -271,7 +284,7 @@ impl Tree {
                 return Some(WhyClosed::Drained);
             }
             let above = node.parent.and_then(|(id, place)| self.branch(id).map(|branch| (branch, place)));
-            if above.is_some_and(|(branch, _)| branch.weighs()) && node.weight <= 0.0 {
+            if above.is_some_and(|(branch, _)| branch.mode.weighs()) && node.weight <= 0.0 {
                 return Some(WhyClosed::WeightZero);
             }
             if !node.serves() && matches!(node.kind, NodeKind::Leaf(_)) {
@@ -301,10 +314,7 @@ impl Tree {
 
     /// The router of a leaf.
     pub fn router(&self, id: NodeId) -> Option<RouterId> {
-        match self.node(id)?.kind {
-            NodeKind::Leaf(router) => Some(router),
-            NodeKind::Branch(_) => None,
-        }
+        self.node(id)?.router()
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
@@ -316,9 +326,26 @@ impl Node {
     fn serves(&self) -> bool {
         self.share > 0.0
     }
+
+    const fn router(&self) -> Option<RouterId> {
+        match self.kind {
+            NodeKind::Leaf(router) => Some(router),
+            NodeKind::Branch(_) => None,
+        }
+    }
 }
 
 impl Mode {
+    /// Whether it chooses by what was learnt.
+    pub const fn learns(&self) -> bool {
+        matches!(self, Self::Fastest | Self::LeastBusy)
+    }
+
+    /// Whether weights mean anything in it.
+    pub const fn weighs(&self) -> bool {
+        !matches!(self, Self::Fallback | Self::Conditional { .. })
+    }
+
     /// What it asks for, besides what is asked for already.
     fn needs(&self, mut needs: Needs) -> Needs {
         let fields = match self {
@@ -326,7 +353,7 @@ impl Mode {
             Self::Conditional { conditions, .. } => {
                 conditions.iter().flat_map(|condition| condition.query.fields()).collect()
             }
-            Self::LoadBalance | Self::RoundRobin | Self::Fallback => Vec::new(),
+            _ => Vec::new(),
         };
         for field in fields {
             needs.body |= matches!(field, Field::Param(_));
@@ -338,19 +365,14 @@ impl Mode {
 
 impl Branch {
     /// Those that may serve.
-    pub(super) fn those(&self) -> Those<'_> {
-        Those { open: &self.open, even: self.even }
-    }
-
-    /// Whether weights mean anything here.
-    fn weighs(&self) -> bool {
-        matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_))
+    pub(super) fn those<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Those<'a> {
+        Those { open: &self.open, even: self.even, known: Known { tree, branch: self, loads } }
     }
 
     /// Lists those children that may serve, and tells the greatest share among them. Who stays keeps its turn, who comes back
     /// begins in the middle.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
-        let weighs = self.weighs();
+        let weighs = self.mode.weighs();
         let total = self.open.last().map_or(0.0, |open| open.upto);
         let mut before = std::mem::take(&mut self.open).into_iter().peekable();
         let (mut upto, mut best) = (0.0, 0.0_f64);
@@ -360,7 +382,7 @@ impl Branch {
             (upto, best) = (upto + weight, best.max(node.share));
             while before.next_if(|open| open.child < child).is_some() {}
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
-            self.open.push(Open { child, weight, upto, identity: node.identity, turn });
+            self.open.push(Open { child, router: node.router(), weight, upto, identity: node.identity, turn });
         }
         self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
         round_robin::settle(&mut self.open, total);

@@ -48,7 +48,8 @@ impl fmt::Display for Told<'_> {
 impl Told<'_> {
     fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, note: Note) -> fmt::Result {
         let Some(node) = self.tree.node(branch) else { return Ok(()) };
-        let NodeKind::Branch(Branch { mode, children, open, .. }) = &node.kind else { return Ok(()) };
+        let NodeKind::Branch(branch) = &node.kind else { return Ok(()) };
+        let Branch { mode, children, open, .. } = &**branch;
         if let Some(name) = &node.name {
             write!(f, "{name}: ")?;
         }
@@ -56,6 +57,8 @@ impl Told<'_> {
         match (note, mode) {
             (Note::Random, _) => write!(f, "random, {serving} of {of} serve"),
             (Note::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),
+            (Note::OfTwo, Mode::Fastest) => write!(f, "the faster of two, {serving} of {of} serve"),
+            (Note::OfTwo, _) => write!(f, "the less busy of two, {serving} of {of} serve"),
             (Note::First, _) => write!(f, "first in order, {serving} of {of} serve"),
             (Note::Sticky, Mode::Sticky(field)) => write!(f, "sticky by {field}"),
             (Note::NoKey, Mode::Sticky(field)) => write!(f, "no {field}: random, {serving} of {of} serve"),

@@ -112,7 +112,8 @@ pub struct Target {
     /// The targets of the branch, nested at most 16 deep.
     #[schemars(length(min = 1))]
     pub targets: Option<Vec<Target>>,
-    /// Its share among its siblings, relative to theirs; 0 receives nothing. Counts for loadbalance, round_robin and sticky.
+    /// Its share among its siblings, relative to theirs; 0 receives nothing. Counts for all modes but fallback and
+    /// conditional.
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub weight: f64,
@@ -180,6 +181,10 @@ pub enum Mode {
     Sticky,
     /// By conditions on the request.
     Conditional,
+    /// Of two drawn by weight, the one that will have answered first, by what the log told of each.
+    Fastest,
+    /// Of two drawn by weight, the one with fewer calls under way for its weight.
+    LeastBusy,
 }
 
 /// Where requests go that fulfil a query.

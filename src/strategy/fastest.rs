@@ -1,0 +1,47 @@
+//! `fastest`: of two drawn by weight, the one that will have answered first: how long it takes, times the calls that it would
+//! then have under way, by its weight. Per completion token where that is known of both, else per call.
+//!
+//! A newcomer gets one request and no second one before that has told how fast it is; only where nearly all are new at once,
+//! at the start, it may, because nobody is better.
+
+use rand::Rng;
+use smallvec::SmallVec;
+
+use super::{Named, Open, Those, two};
+use crate::load::Load;
+
+/// How often another one is drawn in place of a newcomer that has its request. Both draws name the same few newcomers so
+/// often in a row only where there are hardly any others.
+const REDRAWS: usize = 3;
+
+pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named> {
+    let first = faster(those, drawn, rng)?;
+    if !those.known.is_tried(first) {
+        return Some(two::named(first));
+    }
+    let mut passed: SmallVec<[u16; 8]> = drawn.iter().copied().chain([first.child]).collect();
+    for _ in 0..REDRAWS {
+        let Some(next) = faster(those, &passed, rng) else { break };
+        if !those.known.is_tried(next) {
+            return Some(two::named(next));
+        }
+        passed.push(next.child);
+    }
+    Some(two::named(first))
+}
+
+fn faster<'a, R: Rng>(those: Those<'a>, drawn: &[u16], rng: &mut R) -> Option<&'a Open> {
+    two::draw(those, drawn, rng, |one, other| {
+        let (load, other_load) = (those.known.of(one), those.known.of(other));
+        let (takes, other_takes) = match (load.speed.token, other_load.speed.token) {
+            (Some(token), Some(other_token)) => (token, other_token),
+            _ => (load.speed.call, other_load.speed.call),
+        };
+        // By each weight, without a division: that takes longer than all the rest.
+        (cost(takes, load) * other.weight).total_cmp(&(cost(other_takes, other_load) * one.weight))
+    })
+}
+
+fn cost(takes: f64, load: Load) -> f64 {
+    takes * (f64::from(load.pending) + 1.0)
+}
