@@ -4,6 +4,7 @@
 //! source of randomness in here, and nothing can fail: the same events at the same times make the same state, so that it can
 //! be simulated, replayed from a recorded log, and kept alike in many replicas.
 
+mod configure;
 mod decision;
 mod event;
 pub mod invariants;
@@ -15,6 +16,7 @@ mod pool;
 mod tell;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fnv::FnvHashMap;
 use rand::Rng;
@@ -32,7 +34,7 @@ use crate::load::Loads;
 use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Kind, Mode, Needs, Target, Tree};
+use crate::strategy::{Candidate, Kind, Mode, Needs, Target};
 use crate::time::Now;
 use ledger::Ledger;
 use poison::Suspects;
@@ -85,7 +87,8 @@ impl Settings {
 #[derive(Debug, Clone, PartialEq)]
 struct Router {
     path: RouterPath,
-    settings: RouterSettings,
+    /// Shared with all that have the same from the same place.
+    settings: Arc<RouterSettings>,
     health: Health,
     record: Record,
 }
@@ -146,48 +149,6 @@ impl Broker {
         };
         broker.configure(&settings);
         broker
-    }
-
-    /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
-    fn configure(&mut self, settings: &Settings) {
-        self.settings = settings.clone();
-        self.places.clear();
-        let before = std::mem::take(&mut self.pools);
-        let before: FnvHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
-        let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
-        let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
-        for pool in &settings.pools {
-            let mut tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
-            let old = before.get(&pool.ingress);
-            if let Some(old) = old {
-                tree.go_on_from(old.tree());
-            }
-            let served = old.is_none_or(|old| old.serves());
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, served));
-        }
-        for (id, pool) in (0_u16..).zip(&settings.pools) {
-            self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
-        }
-        self.keep_loads();
-    }
-
-    fn enrol(&mut self, path: &RouterPath, known: &mut FnvHashMap<RouterPath, RouterId>) -> Option<RouterId> {
-        let settings = self.settings.routers.get(path).unwrap_or(&self.settings.defaults).clone();
-        let id = match known.get(path) {
-            Some(id) => {
-                self.routers.get_mut(usize::from(id.0))?.settings = settings;
-                *id
-            }
-            None => {
-                let id = RouterId(u16::try_from(self.routers.len()).ok()?);
-                let (health, record) = (Health::default(), Record::default());
-                self.routers.push(Router { path: path.clone(), settings, health, record });
-                known.insert(path.clone(), id);
-                id
-            }
-        };
-        self.places.insert(path.clone(), Place::Router(id));
-        Some(id)
     }
 
     /// Brings time forward, chooses, and counts the choice: what one request needs. Changes that came of it come along.
@@ -361,17 +322,6 @@ impl Broker {
         }
         if eased {
             self.renew(changes);
-        }
-    }
-
-    /// Lets those back who are never to be taken out.
-    fn pardon(&mut self, now: Now, changes: &mut Vec<Change>) {
-        for place in 0..self.routers.len() {
-            let router = &mut self.routers[place];
-            if router.settings.health.disabled_time.is_zero() && router.health.standing() != Standing::Serving {
-                router.health.serve(now);
-                self.announce(place, now, Change::Standing, changes);
-            }
         }
     }
 

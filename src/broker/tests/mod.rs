@@ -629,9 +629,9 @@ mod stragglers {
 
     #[test]
     fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
-        let mut world = World::new(2);
-        let short = health::Settings { disabled_time: Duration::from_secs(3), ..health::Settings::default() };
-        world.broker.routers.iter_mut().for_each(|router| router.settings.health = short);
+        let mut settings = settings(2);
+        settings.defaults.health.disabled_time = Duration::from_secs(3);
+        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
         world.tick(at(3_000));
         world.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));

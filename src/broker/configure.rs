@@ -1,0 +1,74 @@
+//! Settings take over: pools are built anew in one step, and what was learnt of a router stays with its path.
+
+use std::sync::Arc;
+
+use fnv::FnvHashMap;
+
+use super::{Broker, Place, Pool, Record, Router, RouterSettings, Settings};
+use crate::event::{Change, Standing};
+use crate::health::Health;
+use crate::router::{PoolId, RouterId, RouterPath};
+use crate::strategy::Tree;
+use crate::time::Now;
+
+impl Broker {
+    /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
+    pub(super) fn configure(&mut self, settings: &Settings) {
+        self.settings = settings.clone();
+        self.places.clear();
+        let before = std::mem::take(&mut self.pools);
+        let before: FnvHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
+        let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
+        let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
+        let defaults = Arc::new(settings.defaults.clone());
+        for pool in &settings.pools {
+            let mut tree = Tree::new(&pool.root, |path| self.enrol(path, &defaults, &mut known));
+            let old = before.get(&pool.ingress);
+            if let Some(old) = old {
+                tree.go_on_from(old.tree());
+            }
+            let served = old.is_none_or(|old| old.serves());
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, served));
+        }
+        for (id, pool) in (0_u16..).zip(&settings.pools) {
+            self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
+        }
+        self.keep_loads();
+    }
+
+    fn enrol(
+        &mut self,
+        path: &RouterPath,
+        defaults: &Arc<RouterSettings>,
+        known: &mut FnvHashMap<RouterPath, RouterId>,
+    ) -> Option<RouterId> {
+        let own = self.settings.routers.get(path).map(|own| Arc::new(own.clone()));
+        let settings = own.unwrap_or_else(|| Arc::clone(defaults));
+        let id = match known.get(path) {
+            Some(id) => {
+                self.routers.get_mut(usize::from(id.0))?.settings = settings;
+                *id
+            }
+            None => {
+                let id = RouterId(u16::try_from(self.routers.len()).ok()?);
+                let (health, record) = (Health::default(), Record::default());
+                self.routers.push(Router { path: path.clone(), settings, health, record });
+                known.insert(path.clone(), id);
+                id
+            }
+        };
+        self.places.insert(path.clone(), Place::Router(id));
+        Some(id)
+    }
+
+    /// Lets those back who are never to be taken out.
+    pub(super) fn pardon(&mut self, now: Now, changes: &mut Vec<Change>) {
+        for place in 0..self.routers.len() {
+            let router = &mut self.routers[place];
+            if router.settings.health.disabled_time.is_zero() && router.health.standing() != Standing::Serving {
+                router.health.serve(now);
+                self.announce(place, now, Change::Standing, changes);
+            }
+        }
+    }
+}
