@@ -9,6 +9,7 @@
 //! | [`health`] | whether a router may serve, and until when not |
 //! | [`strategy`] | in which order those that may serve are tried |
 //! | [`broker`] | owns the truth: choose a router, learn from what became of it |
+//! | [`attempt`] | one request that may be sent more than once: what to do next |
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
 //! | [`check`] | whether the pools and the gateway's configuration fit together |
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
@@ -20,6 +21,7 @@
 //! | [`cli`], [`app`] | the command line; everything put together |
 
 pub mod app;
+pub mod attempt;
 pub mod broker;
 pub mod check;
 pub mod cli;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -14,6 +14,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("health", VOCABULARY),
     ("strategy", VOCABULARY),
     ("broker", &["time", "router", "request", "outcome", "event", "health", "strategy"]),
+    ("attempt", &["time", "router", "outcome", "broker"]),
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
     ("clock", &["time"]),
@@ -38,6 +39,7 @@ const EVERYTHING: &[&str] = &[
     "health",
     "strategy",
     "broker",
+    "attempt",
     "wire",
     "clock",
     "telemetry",
@@ -51,8 +53,8 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The rooms that never touch the world.
-const CORE: [&str; 10] =
-    ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "check"];
+const CORE: [&str; 11] =
+    ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "attempt", "wire", "check"];
 
 /// The world.
 const WORLD: [&str; 14] = [

@@ -70,6 +70,7 @@ impl Broker {
         let outcome = interpreted?;
         match report.source {
             Source::Message => self.learn_message(report, outcome, now, changes),
+            Source::Attempt => self.learn_attempt(report, outcome, now, changes),
             Source::Log => return self.learn_log(report, outcome, now, changes),
         }
         Ok(())
@@ -101,6 +102,10 @@ impl Broker {
     /// How much a report may decide about this router.
     fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
         match (report.source, report.stamped) {
+            (Source::Attempt, _) => match report.began {
+                Some(began) => Evidence::Own { began, permit: report.decision.filter(|_| report.probe) },
+                None => Evidence::Word,
+            },
             (Source::Log, None) => Evidence::Word,
             (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
                 Evidence::Probe(report.decision)
@@ -137,7 +142,11 @@ impl Broker {
             report.made_by_gateway,
             report.deployment_missing,
         );
-        let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
+        let (class, cause) = match report.broken {
+            Some(breakage) => (Class::Failure, Cause::Broken(breakage)),
+            None if report.made_by_gateway => (class, Cause::Unreachable(status)),
+            None => (class, Cause::Answered(status)),
+        };
         Outcome {
             router,
             class,
@@ -174,6 +183,22 @@ impl Broker {
         self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
     }
 
+    /// We saw its end ourselves, so it counts at once, whatever it is; its log only adds what we do not know. A log that came
+    /// before has counted already, and can only not know of a permit.
+    fn learn_attempt(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
+        let key = Key::new(report.transaction, outcome.router, outcome.status);
+        if self.ledger.overtaken(key) {
+            let permit = report.decision.filter(|_| report.probe);
+            let router = self.routers.get_mut(usize::from(outcome.router.0));
+            if router.zip(permit).is_some_and(|(router, decision)| router.health.take_back(decision)) {
+                self.renew(changes);
+            }
+            return;
+        }
+        let verdict = self.count_outcome(outcome, now, changes);
+        self.ledger.keep(key, Waiting { outcome, at: now, counted: true, verdict }, now);
+    }
+
     /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
     fn learn_log(
         &mut self,
@@ -185,7 +210,7 @@ impl Broker {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         match self.ledger.log(key, report.egress_status, report.started, now) {
             Met::Twice => return Err(Ignored::Twice),
-            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
+            Met::Message(waiting) if waiting.counted => self.complete(outcome, &waiting, now, changes),
             Met::Message(_) | Met::Nothing => {
                 self.count_outcome(outcome, now, changes);
             }
@@ -205,13 +230,14 @@ impl Broker {
     }
 
     /// The log of a request that has counted: what its message could not say. If the message could not even say when the
-    /// request began, and so did nothing, the log does it now.
-    fn complete(&mut self, outcome: Outcome, verdict: Option<Verdict>, now: Now, changes: &mut Vec<Change>) {
+    /// request began, and so did nothing, the log does it now; of a call of our own we know that better than any log.
+    fn complete(&mut self, outcome: Outcome, waiting: &Waiting, now: Now, changes: &mut Vec<Change>) {
         let place = usize::from(outcome.router.0);
         let Some(router) = self.routers.get_mut(place) else { return };
         router.record.add(&outcome);
-        match (verdict, outcome.stopped) {
-            (None | Some(Verdict { effect: Effect::None, .. }), _) => {
+        let own = matches!(waiting.outcome.evidence, Evidence::Own { .. });
+        match (waiting.verdict, outcome.stopped) {
+            (None | Some(Verdict { effect: Effect::None, .. }), _) if !own => {
                 self.judge(place, &outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped, epoch }), Some(stopped)) => {

@@ -4,6 +4,7 @@
 //! source of randomness in here, and nothing can fail: the same events at the same times make the same state, so that it can
 //! be simulated, replayed from a recorded log, and kept alike in many replicas.
 
+mod course;
 mod decision;
 mod event;
 pub mod invariants;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use fnv::FnvHashMap;
 use rand::Rng;
 
+pub use course::{Course, Offer};
 pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
 pub use learn::Record;
@@ -106,6 +108,8 @@ pub struct Broker {
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
+    /// Counts the settings that were in force.
+    edition: u64,
     filter_told: bool,
 }
 
@@ -120,6 +124,7 @@ impl Broker {
             ledger: Ledger::default(),
             next_return: None,
             decisions: 0,
+            edition: 0,
             filter_told: false,
         };
         broker.configure(&settings);
@@ -128,6 +133,7 @@ impl Broker {
 
     /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
     fn configure(&mut self, settings: &Settings) {
+        self.edition += 1;
         self.settings = settings.clone();
         self.places.clear();
         let before = std::mem::take(&mut self.pools);
@@ -226,6 +232,7 @@ impl Broker {
                 self.tick(now, &mut applied.changes);
                 applied.ignored = self.learn(report, now, &mut applied.changes).err();
             }
+            Event::Abandoned(route) => self.abandon(route, &mut applied.changes),
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
@@ -247,6 +254,13 @@ impl Broker {
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
         if route.sent == Sent::ToProve && router.health.permit(route.number, &router.settings.health, now) {
+            self.renew(changes);
+        }
+    }
+
+    fn abandon(&mut self, route: &Route, changes: &mut Vec<Change>) {
+        let router = self.routers.get_mut(usize::from(route.router().0)).filter(|_| route.sent == Sent::ToProve);
+        if router.is_some_and(|router| router.health.take_back(route.number)) {
             self.renew(changes);
         }
     }

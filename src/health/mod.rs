@@ -169,7 +169,11 @@ impl Health {
     /// The client's own fault proves nothing: another one may try.
     fn shrug(&mut self, evidence: Evidence) -> Effect {
         match evidence {
-            Evidence::Probe(Some(decision)) if self.take_back(decision) => Effect::Freed,
+            Evidence::Probe(Some(decision)) | Evidence::Own { permit: Some(decision), .. }
+                if self.take_back(decision) =>
+            {
+                Effect::Freed
+            }
             _ => Effect::Counted,
         }
     }
@@ -281,6 +285,9 @@ impl Health {
     /// tells, it counts as begun before, as long as a call can last; only a probe is known to have begun later.
     fn is_old(&self, outcome: &Outcome, now: Now) -> bool {
         let Some(trip) = self.trip else { return false };
+        if let Evidence::Own { began, .. } = outcome.evidence {
+            return began < trip.at;
+        }
         match (outcome.started, trip.stopped) {
             (Some(started), Some(stopped)) => started < stopped,
             _ => !matches!(outcome.evidence, Evidence::Probe(_)) && now < trip.at.after(LONGEST_CALL),

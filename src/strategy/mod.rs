@@ -16,7 +16,7 @@ mod weighted;
 
 use rand::Rng;
 
-pub use order::{Candidate, Order, Steps};
+pub use order::{Candidate, Order, Steps, Walk};
 pub use query::{Field, Query, Test};
 pub use tree::{Condition, Kind, Mode, Needs, NodeId, Target, Tree, WhyClosed};
 
