@@ -4,6 +4,7 @@
 //! other, so that no flood of logs and no slow reader of a page can stand before a decision.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,8 +19,9 @@ use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::handle::Handle;
 use crate::nats::{Link, State};
+use crate::relay::Relay;
 use crate::wire::Signature;
-use crate::{http, nats, reload, telemetry};
+use crate::{http, nats, relay, reload, telemetry};
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
@@ -36,7 +38,8 @@ const END: Duration = Duration::from_secs(5);
 pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
-    let signature = Signature::new(&replica(), broker.settings(), config.mode);
+    let replica = replica();
+    let signature = Signature::new(&replica, broker.settings(), config.mode);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         replica = signature.replica(),
@@ -50,6 +53,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
+    let relay = Relaying::start(&config.relay, &handle, &replica)?;
     let beside = Beside {
         settings: config.nats.clone(),
         handle: handle.clone(),
@@ -60,7 +64,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
-    runtime.block_on(serve(&config.nats, &decisions, handle, failure, stop))
+    runtime.block_on(serve(&config.nats, &decisions, handle, failure, relay, stop))
 }
 
 /// Decisions, until the end.
@@ -69,6 +73,7 @@ async fn serve(
     link: &Link,
     handle: Handle,
     failure: oneshot::Receiver<anyhow::Error>,
+    relay: Option<Relaying>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
@@ -88,11 +93,63 @@ async fn serve(
     tracing::info!("stopping: no new requests, answering those that are here");
     let was_ready = link.reason().is_none();
     let _ = stopping.send(true);
-    if was_ready && tokio::time::timeout(END, work).await.is_err() {
-        tracing::warn!("stopped before every answer was written");
-    }
+    let answering = async {
+        if was_ready && tokio::time::timeout(END, work).await.is_err() {
+            tracing::warn!("stopped before every answer was written");
+        }
+    };
+    tokio::join!(answering, async {
+        if let Some(relay) = relay {
+            relay.end().await;
+        }
+    });
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The relay, on threads of its own: what it carries must delay no decision.
+struct Relaying {
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<()>,
+    _runtime: Background,
+}
+
+/// A runtime that can be let go of from within another.
+struct Background(Option<runtime::Runtime>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Relaying {
+    /// Begins, if it is on.
+    fn start(settings: &relay::Settings, handle: &Handle, replica: &str) -> anyhow::Result<Option<Self>> {
+        let Some(address) = settings.listen else { return Ok(None) };
+        let relay = Arc::new(Relay::new(settings, handle.clone(), replica)?);
+        let runtime = runtime::Builder::new_multi_thread().thread_name("relay").enable_all().build();
+        let runtime = runtime.context("cannot start a runtime")?;
+        let listener = runtime.block_on(TcpListener::bind(address));
+        let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
+        tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, "relay listens");
+        let (stop, stopped) = watch::channel(false);
+        let (over, ended) = oneshot::channel();
+        runtime.spawn(async move {
+            relay::serve(relay, listener, stopped).await;
+            // Whoever waits for it is gone only when the process ends anyway.
+            let _ = over.send(());
+        });
+        Ok(Some(Self { stop, ended, _runtime: Background(Some(runtime)) }))
+    }
+
+    /// Takes nothing more and waits until all is answered, or the time for it is over.
+    async fn end(self) {
+        let _ = self.stop.send(true);
+        let _ = self.ended.await;
+    }
 }
 
 /// What runs beside the decisions.

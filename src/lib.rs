@@ -13,6 +13,7 @@
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
 //! | [`check`] | whether the pools and the gateway's configuration fit together |
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
+//! | [`relay`] | calls that are tried again elsewhere inside the same request |
 //! | [`nats`] | the bus: requests answered, logs learnt from |
 //! | [`http`] | probes |
 //! | [`telemetry`] | log lines and counts |
@@ -33,6 +34,7 @@ pub mod health;
 pub mod http;
 pub mod nats;
 pub mod outcome;
+pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod router;

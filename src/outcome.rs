@@ -178,6 +178,8 @@ pub enum Breakage {
     Stalled,
     /// The stream carried an error.
     ErrorEvent,
+    /// It says that it is JSON, and is not.
+    Malformed,
 }
 
 impl fmt::Display for Breakage {
@@ -190,6 +192,7 @@ impl fmt::Display for Breakage {
             Self::Cut => "broke off in its answer",
             Self::Stalled => "stood still in its answer",
             Self::ErrorEvent => "sent an error in its stream",
+            Self::Malformed => "sent JSON that is none",
         })
     }
 }

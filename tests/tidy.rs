@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -19,10 +19,30 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
     ("clock", &["time"]),
     ("telemetry", VOCABULARY),
-    ("handle", &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "clock"]),
+    (
+        "handle",
+        &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "attempt", "wire", "clock"],
+    ),
     ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
     ("http", &["nats"]),
-    ("config", &["router", "request", "outcome", "strategy", "health", "broker", "wire", "nats", "http", "telemetry"]),
+    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "handle"]),
+    (
+        "config",
+        &[
+            "router",
+            "request",
+            "outcome",
+            "strategy",
+            "health",
+            "broker",
+            "attempt",
+            "wire",
+            "nats",
+            "http",
+            "relay",
+            "telemetry",
+        ],
+    ),
     ("reload", &["config", "handle"]),
     ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
     ("app", EVERYTHING),
@@ -46,6 +66,7 @@ const EVERYTHING: &[&str] = &[
     "handle",
     "nats",
     "http",
+    "relay",
     "config",
     "reload",
     "check",
@@ -220,6 +241,9 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
         for (library, rooms) in [
             ("async_nats", &["nats", "config", "telemetry"][..]),
             ("axum", &["http"]),
+            ("hyper", &["relay"]),
+            ("hyper_util", &["relay"]),
+            ("rustls", &["relay"]),
             ("ureq", &["cli"]),
             ("envy", &["config"]),
         ] {

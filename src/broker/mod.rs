@@ -183,11 +183,16 @@ impl Broker {
     /// The first half of it: brings time forward and chooses. Until the choice is counted, all that it was made from still
     /// stands, and can be told.
     pub fn look<R: Rng>(&mut self, request: &impl Request, now: Now, rng: &mut R) -> (Decision, Vec<Change>) {
-        let changes = match self.next_deadline() {
+        let changes = self.bring_forward(now);
+        (self.choose(request, rng), changes)
+    }
+
+    /// Brings time forward, if that changes anything.
+    pub fn bring_forward(&mut self, now: Now) -> Vec<Change> {
+        match self.next_deadline() {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
-        };
-        (self.choose(request, rng), changes)
+        }
     }
 
     /// The second half: the decision was answered.

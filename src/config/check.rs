@@ -17,7 +17,7 @@ use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 use crate::telemetry::Format;
 use crate::wire::stamp::Mode;
-use crate::{health, http, nats, telemetry};
+use crate::{attempt, health, http, nats, relay, telemetry};
 
 const INGRESS: &str = "/azure/";
 const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
@@ -44,9 +44,10 @@ pub fn resolve(sources: Sources) -> Resolved {
         check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
     let nats = check.nats();
     let http = check.http();
+    let relay = check.relay();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, relay, telemetry })
     } else {
         Err(check.faults)
     };
@@ -294,6 +295,41 @@ impl Check {
                 }
             },
         }
+    }
+
+    fn relay(&mut self) -> relay::Settings {
+        let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
+            "off" => None,
+            address => {
+                let address = address.parse().ok();
+                if address.is_none() {
+                    self.fault(&written, "must be an address with a port, such as 0.0.0.0:5390, or off");
+                }
+                address
+            }
+        });
+        relay::Settings {
+            listen,
+            gateway: self.gateway(),
+            authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
+            limits: attempt::Limits::default(),
+            spending: attempt::Spending::default(),
+            room: relay::Room::default(),
+        }
+    }
+
+    /// Where the gateway is: beside the bus, unless somebody says otherwise.
+    fn gateway(&mut self) -> relay::Base {
+        if let Some(written) = self.get("BROKER_GATEWAY", |raw| &raw.broker_gateway) {
+            match written.value.parse() {
+                Ok(base) => return base,
+                // Somebody may have put a password before an @.
+                Err(fault) => self.secret_fault(&written.place, fault.to_string()),
+            }
+        }
+        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
+        let bus = written.and_then(|written| format!("http://{}", written.value.trim()).parse::<relay::Base>().ok());
+        bus.map_or_else(relay::Base::default, |bus| bus.on_port(relay::GATEWAY_PORT))
     }
 
     fn telemetry(&mut self) -> telemetry::Settings {

@@ -66,6 +66,15 @@ pub struct Raw {
     /// Address for /livez and /readyz, or off [default: 127.0.0.1:5381]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) broker_http: Option<String>,
+    /// Address of the relay, such as 0.0.0.0:5390, or off [default: off]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(super) broker_relay: Option<String>,
+    /// The gateway as the relay calls it [default: http://, the host of GECHOLOG_HOST, :5380]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) broker_gateway: Option<String>,
+    /// Extra certificate authorities for the relay's targets, a PEM file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_relay_ca: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) broker_log: Option<String>,

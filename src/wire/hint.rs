@@ -123,6 +123,17 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// What the headers of an answer say that is at hand as names and values.
+pub fn of<'a>(headers: impl Iterator<Item = (&'a [u8], &'a str)>) -> Option<Hint> {
+    let mut read = Headers::default();
+    for (name, value) in headers {
+        if let Some(place) = read.place(name) {
+            place.get_or_insert(value.trim());
+        }
+    }
+    read.hint()
+}
+
 /// A number that can be a time: finite and not negative.
 fn number(text: &str) -> Option<f64> {
     let number: f64 = Some(text).filter(|text| text.len() <= LONGEST_TEXT)?.parse().ok()?;

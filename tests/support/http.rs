@@ -11,10 +11,18 @@ use super::PATIENCE;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Its first line and its headers, in small letters.
+    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
+    /// The value of a header, in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let prefix = format!("{name}: ");
+        self.head.lines().find_map(|line| line.strip_prefix(prefix.as_str()))
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -49,5 +57,5 @@ fn read(answer: &[u8]) -> Option<Answer> {
     let body = answer[end + 4..].to_vec();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    length.is_none_or(|length: usize| length == body.len()).then_some(Answer { status, body })
+    length.is_none_or(|length: usize| length == body.len()).then_some(Answer { status, head, body })
 }

@@ -1,0 +1,300 @@
+//! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
+
+use std::fmt::Write as _;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::RETRY_AFTER;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request, Response};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Own, seconds};
+use super::asked::Asked;
+use super::exchange::{self, Answer, Times, exchange};
+use super::session::Session;
+use super::stream::Passing;
+use super::target::{Onward, Target, stays_below};
+use super::underway::{End, Underway};
+use super::{PIECE, Relay, headers};
+use crate::attempt::{Ended, Lead, Plan, Stop, lead};
+use crate::broker::Course;
+use crate::handle::{Dispatch, Next};
+use crate::outcome::{Breakage, Hint};
+use crate::request::Patch;
+use crate::router::RouterPath;
+use crate::time::Now;
+use crate::wire::scan::Cursor;
+use crate::wire::{answer, hint, patch};
+
+/// Who served an answer, how often the call was sent, and why it was not sent once more.
+const ROUTER: &str = "x-broker-router";
+const ATTEMPTS: &str = "x-broker-attempts";
+const SESSION: &str = "x-broker-session";
+const REASON: &str = "x-broker-reason";
+
+/// A body, and its place among the bytes of all bodies.
+struct Whole {
+    bytes: Bytes,
+    _place: Vec<OwnedSemaphorePermit>,
+}
+
+/// A call whose body is here.
+struct Call<'a> {
+    relay: &'a Relay,
+    ingress: &'a RouterPath,
+    head: &'a Parts,
+    body: Bytes,
+    session: Session,
+    plan: Plan,
+    course: Course,
+    /// The last answer that was not worth passing on, and whose it was.
+    last: Option<(Answer, RouterPath)>,
+    /// What became of the attempts so far.
+    story: String,
+}
+
+/// What one attempt came to.
+enum Outcome {
+    /// An answer to be passed on; told already, or to be told at its end.
+    Final(Answer, Underway, End),
+    /// Another one may do better.
+    On,
+}
+
+/// Serves one call.
+pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<Passing> {
+    let (head, body) = request.into_parts();
+    let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return Own::NoPool.response() };
+    if !stays_below(rest(&head, &ingress)) {
+        return Own::OddPath.response();
+    }
+    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return Own::Busy.response() };
+    let now = relay.handle.now();
+    let body = match read(relay, body).await {
+        Ok(body) => body,
+        Err(own) => return own.response(),
+    };
+    let call = Call {
+        relay,
+        ingress: &ingress,
+        head: &head,
+        body: body.bytes,
+        session: relay.sessions.begin(now),
+        plan: Plan::new(relay.limits, now),
+        course: Course::default(),
+        last: None,
+        story: String::new(),
+    };
+    call.run().await.map(|passing| passing.keeping(place))
+}
+
+/// What follows the ingress in a path.
+fn rest<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
+    head.uri.path().get(ingress.as_str().len()..).unwrap_or_default()
+}
+
+/// The whole body: every attempt needs it.
+async fn read(relay: &Relay, mut body: Incoming) -> Result<Whole, Own> {
+    let most = relay.room.body;
+    if body.size_hint().lower() > most as u64 {
+        return Err(Own::TooLarge(most));
+    }
+    let by = Instant::now() + relay.room.patience;
+    let mut bytes = BytesMut::new();
+    let mut places = Vec::new();
+    let mut paid = 0;
+    while !body.is_end_stream() {
+        let frame = match timeout_at(by, body.frame()).await {
+            Err(_) => return Err(Own::TooSlow),
+            Ok(Some(Err(_))) => return Err(Own::Incomplete),
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(Own::TooLarge(most));
+        }
+        bytes.extend_from_slice(&data);
+        let pieces = bytes.len().div_ceil(PIECE);
+        if pieces > paid {
+            let more = u32::try_from(pieces - paid).unwrap_or(u32::MAX);
+            places.push(relay.bodies.clone().try_acquire_many_owned(more).map_err(|_| Own::Busy)?);
+            paid = pieces;
+        }
+    }
+    Ok(Whole { bytes: bytes.freeze(), _place: places })
+}
+
+impl Call<'_> {
+    async fn run(mut self) -> Response<Passing> {
+        loop {
+            match self.next() {
+                Next::Pause(pause) => tokio::time::sleep(pause).await,
+                Next::Stop(stop, words) => return self.give_up(stop, words),
+                Next::Send(dispatch) => {
+                    let router = dispatch.router.clone();
+                    if let Outcome::Final(answer, underway, end) = self.attempt(*dispatch).await {
+                        return self.pass_on(answer, &router, Some(underway), end);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        let asked = Asked::new(self.ingress, &self.head.headers, &self.body);
+        let (plan, budget) = (&mut self.plan, &self.relay.budget);
+        self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
+            plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
+        })
+    }
+
+    async fn attempt(&mut self, dispatch: Dispatch) -> Outcome {
+        let Dispatch { route, router, by, patch, .. } = dispatch;
+        let (number, id) = (self.plan.sent(), route.router());
+        let transaction = self.session.transaction(number);
+        let mut underway = Underway::begin(self.relay.handle.clone(), route, router.clone(), transaction);
+        let session = self.session.before(number);
+        let target = Target::Router { gateway: &self.relay.gateway, router: &router, session };
+        let Some(request) = self.request(&target, &patch) else {
+            // Only a path that no URL can have comes to this; no target would take it.
+            self.course.note(id, false);
+            return Outcome::On;
+        };
+        let (ended, heeded, outcome) = match exchange(&self.relay.client, request, self.times(by)).await {
+            Err(breakage) => {
+                let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
+                // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
+                if !(unreached && target.is_behind_gateway()) {
+                    underway.tell(End::broken(breakage));
+                }
+                self.tell(&router, &breakage, underway.time());
+                (Ended::Broken(breakage), None, None)
+            }
+            Ok(answer) => {
+                let (end, ended) = ending(&answer, &target);
+                self.tell(&router, &format_args!("answered {}", end.status), underway.time());
+                (ended, end.hint.and_then(Hint::wait), Some((answer, end)))
+            }
+        };
+        let lead = lead(ended, target.has_own_key(), None);
+        self.course.note(id, lead == Lead::Anywhere);
+        self.plan.heed(id, heeded, self.relay.handle.now());
+        match (outcome, lead) {
+            (Some((answer, end)), Lead::Final) => {
+                if end.status >= 400 || answer.rest.is_none() {
+                    underway.tell(end);
+                }
+                Outcome::Final(answer, underway, end)
+            }
+            (Some((answer, end)), _) => {
+                underway.tell(end);
+                self.last = Some((answer, router));
+                Outcome::On
+            }
+            (None, _) => Outcome::On,
+        }
+    }
+
+    /// The request as this target is sent it.
+    fn request(&self, target: &Target<'_>, patch: &Patch) -> Option<Request<Full<Bytes>>> {
+        let query = self.head.uri.query();
+        let onward = Onward { rest: rest(self.head, self.ingress), query, headers: &self.head.headers };
+        let mut request = Request::new(Full::new(self.patched(patch)));
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = target.uri(onward)?;
+        *request.headers_mut() = target.headers(onward);
+        Some(request)
+    }
+
+    /// The body with what the target changes in it; one that is no object goes as it is.
+    fn patched(&self, patch: &Patch) -> Bytes {
+        if patch.is_empty() {
+            return self.body.clone();
+        }
+        let raw = Cursor::new(&self.body).raw().ok();
+        raw.and_then(|raw| patch::apply(patch, raw)).map_or_else(|| self.body.clone(), Bytes::from)
+    }
+
+    fn times(&self, by: Now) -> Times {
+        let now = self.relay.handle.now();
+        let at = |moment: Now| Instant::now() + moment.since(now);
+        Times { first_byte: at(by), end: at(self.plan.deadline()), idle: self.relay.limits.idle }
+    }
+
+    /// Adds to the story.
+    fn tell(&mut self, router: &RouterPath, what: &dyn std::fmt::Display, time: Duration) {
+        let comma = if self.story.is_empty() { "" } else { ", " };
+        // Writing into a String cannot fail.
+        let _ = write!(self.story, "{comma}{router} {what} after {} ms", time.as_millis());
+    }
+
+    /// Passes an answer on.
+    fn pass_on(self, answer: Answer, router: &RouterPath, underway: Option<Underway>, end: End) -> Response<Passing> {
+        let Answer { mut head, held, rest } = answer;
+        headers::strip(&mut head.headers);
+        self.sign(&mut head.headers, Some(router));
+        let events = exchange::is_event_stream(&head.headers);
+        let passing = match rest {
+            None => Passing::whole(held),
+            Some(body) => Passing::to_come(held, body, self.relay.limits.idle, events, underway, end),
+        };
+        Response::from_parts(head, passing)
+    }
+
+    /// There is nothing left to do: the last answer as it was, or one of our own.
+    fn give_up(mut self, stop: Stop, words: Option<String>) -> Response<Passing> {
+        let wait = match stop {
+            Stop::Nobody(until) => until.map(|until| until.since(self.relay.handle.now())),
+            Stop::Attempts | Stop::Time | Stop::Budget => None,
+        };
+        tracing::debug!(ingress = %self.ingress, story = self.story, "a call is given up: {stop}");
+        let mut response = match self.last.take() {
+            Some((answer, router)) => {
+                let end = End::with(answer.head.status.as_u16());
+                self.pass_on(answer, &router, None, end)
+            }
+            None => {
+                let words = words.filter(|_| self.story.is_empty());
+                let story = words.unwrap_or_else(|| format!("{} ({stop})", self.story));
+                let mut response = Own::NobodyLeft(story, wait).response();
+                self.sign(response.headers_mut(), None);
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(REASON, headers::value(&stop.to_string()));
+        if let Some(wait) = wait {
+            headers.insert(RETRY_AFTER, seconds(wait));
+        }
+        response
+    }
+
+    /// Says who served, and how.
+    fn sign(&self, headers: &mut HeaderMap, router: Option<&RouterPath>) {
+        if let Some(router) = router {
+            headers.insert(ROUTER, headers::value(router.as_str()));
+        }
+        headers.insert(ATTEMPTS, self.plan.sent().into());
+        headers.insert(SESSION, headers::value(&self.session.id()));
+    }
+}
+
+/// What an answer says, to health and to the plan.
+fn ending(answer: &Answer, target: &Target<'_>) -> (End, Ended) {
+    let status = answer.head.status.as_u16();
+    let fields = answer.head.headers.iter();
+    let hint = hint::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
+    let mut end = End { hint, ..End::with(status) };
+    if status >= 400 {
+        let body = answer.start();
+        end.deployment_missing = answer::deployment_missing(&body);
+        end.made_by_gateway = target.is_behind_gateway() && answer::made_by_gateway(&body);
+    }
+    (end, Ended::Answered { status, deployment_missing: end.deployment_missing })
+}

@@ -1,0 +1,91 @@
+//! An attempt under way. However it ends, it is told once: as an outcome, or as one that nobody is to blame for.
+//!
+//! The last is what happens when it is dropped, which is how a call ends whose client went away: so no path through this room
+//! can forget a router that is being found out about.
+
+use std::time::Duration;
+
+use crate::broker::{Route, Sent};
+use crate::handle::Handle;
+use crate::outcome::{Breakage, Hint, Report, Source};
+use crate::router::RouterPath;
+use crate::time::Now;
+
+/// An attempt that has not ended.
+#[derive(Debug)]
+pub(super) struct Underway {
+    handle: Handle,
+    route: Route,
+    router: RouterPath,
+    transaction: String,
+    began: Now,
+    told: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) status: u16,
+    pub(super) broken: Option<Breakage>,
+    pub(super) made_by_gateway: bool,
+    pub(super) deployment_missing: bool,
+    pub(super) hint: Option<Hint>,
+}
+
+impl End {
+    /// With this status, and nothing to add.
+    pub(super) const fn with(status: u16) -> Self {
+        Self { status, broken: None, made_by_gateway: false, deployment_missing: false, hint: None }
+    }
+
+    /// Without a good answer. What the client would have been told is what gateways say then.
+    pub(super) const fn broken(breakage: Breakage) -> Self {
+        let status = match breakage {
+            Breakage::ConnectTimeout | Breakage::Silent => 504,
+            _ => 502,
+        };
+        Self { broken: Some(breakage), ..Self::with(status) }
+    }
+}
+
+impl Underway {
+    pub(super) fn begin(handle: Handle, route: Route, router: RouterPath, transaction: String) -> Self {
+        let began = handle.now();
+        Self { handle, route, router, transaction, began, told: false }
+    }
+
+    /// How long it has taken so far.
+    pub(super) fn time(&self) -> Duration {
+        self.handle.now().since(self.began)
+    }
+
+    /// It has ended so.
+    pub(super) fn tell(&mut self, end: End) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let router = Some(self.router.as_str());
+        self.handle.learn(&Report {
+            served: router,
+            stamped: router,
+            probe: self.route.sent == Sent::ToProve,
+            decision: Some(self.route.number),
+            status: Some(end.status),
+            made_by_gateway: end.made_by_gateway,
+            hint: end.hint,
+            deployment_missing: end.deployment_missing,
+            broken: end.broken,
+            began: Some(self.began),
+            transaction: Some(&self.transaction),
+            ..Report::empty(Source::Attempt)
+        });
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if !self.told {
+            self.handle.abandon(&self.route);
+        }
+    }
+}
