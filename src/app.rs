@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ const REQUESTS: usize = 4_096;
 /// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
 /// by that turn itself, some megabytes, because all of it is read before the next.
 const LOGS: usize = 8_192;
+/// How many entries of our own may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
+const ENTRIES: usize = 256;
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
@@ -53,13 +56,16 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
-    let relay = Relaying::start(&config.relay, &handle, &replica)?;
+    let (log, entries) = mpsc::channel(ENTRIES);
+    let relay = Relaying::start(&config.relay, &handle, &replica, log)?;
     let beside = Beside {
         settings: config.nats.clone(),
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
         pools: config.pools,
+        relay: relay.as_ref().map(|relaying| Arc::clone(&relaying.relay)),
+        entries,
     };
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
@@ -109,6 +115,7 @@ async fn serve(
 
 /// The relay, on threads of its own: what it carries must delay no decision.
 struct Relaying {
+    relay: Arc<Relay>,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<()>,
     _runtime: Background,
@@ -127,9 +134,14 @@ impl Drop for Background {
 
 impl Relaying {
     /// Begins, if it is on.
-    fn start(settings: &relay::Settings, handle: &Handle, replica: &str) -> anyhow::Result<Option<Self>> {
+    fn start(
+        settings: &relay::Settings,
+        handle: &Handle,
+        replica: &str,
+        log: mpsc::Sender<Bytes>,
+    ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
-        let relay = Arc::new(Relay::new(settings, handle.clone(), replica)?);
+        let relay = Arc::new(Relay::new(settings, handle.clone(), replica, log)?);
         let runtime = runtime::Builder::new_multi_thread().thread_name("relay").enable_all().build();
         let runtime = runtime.context("cannot start a runtime")?;
         let listener = runtime.block_on(TcpListener::bind(address));
@@ -137,12 +149,13 @@ impl Relaying {
         tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, "relay listens");
         let (stop, stopped) = watch::channel(false);
         let (over, ended) = oneshot::channel();
+        let serving = Arc::clone(&relay);
         runtime.spawn(async move {
-            relay::serve(relay, listener, stopped).await;
+            relay::serve(serving, listener, stopped).await;
             // Whoever waits for it is gone only when the process ends anyway.
             let _ = over.send(());
         });
-        Ok(Some(Self { stop, ended, _runtime: Background(Some(runtime)) }))
+        Ok(Some(Self { relay, stop, ended, _runtime: Background(Some(runtime)) }))
     }
 
     /// Takes nothing more and waits until all is answered, or the time for it is over.
@@ -159,6 +172,9 @@ struct Beside {
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
     pools: Option<PoolsFile>,
+    relay: Option<Arc<Relay>>,
+    /// What the relay has for the gateway's log.
+    entries: mpsc::Receiver<Bytes>,
 }
 
 impl Beside {
@@ -176,7 +192,7 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, pools } = self;
+        let Self { settings, handle, links, listener, pools, relay, mut entries } = self;
         let probes = async {
             match listener {
                 Some(listener) => {
@@ -191,12 +207,16 @@ impl Beside {
         let learning = async {
             let Some(link) = links.last() else { return Ok(()) };
             let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
-            nats::learn_from_logs(client, &settings, link, &handle).await?;
+            let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
+            tokio::select! {
+                learnt = nats::learn_from_logs(client, &settings, link, &handle) => learnt?,
+                () = publishing => {}
+            }
             anyhow::Ok(())
         };
         let following = async {
             match pools {
-                Some(file) => reload::follow(file, handle.clone()).await,
+                Some(file) => reload::follow(file, handle.clone(), relay).await,
                 None => std::future::pending().await,
             }
         };

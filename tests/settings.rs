@@ -17,6 +17,8 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
         .set("BROKER_RELAY", "everywhere")
         .set("BROKER_GATEWAY", "gecholog:5380")
         .set("BROKER_RELAY_CA", "/no/such/ca")
+        .set("BROKER_RELAY_CALLS", "0")
+        .set("BROKER_RELAY_GRACE", "soon")
         .set("BROKER_LOG", "info,=,=")
         .set("BROKER_LOG_FORMAT", "xml")
         .set("BROKER_FAILURE_STATUS", "404,teapot,9xx9")
@@ -43,6 +45,8 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
         ["BROKER_HTTP", "nowhere", "127.0.0.1:5381"],
         ["BROKER_RELAY=", "everywhere", "0.0.0.0:5390"],
         ["BROKER_GATEWAY", "must be a URL", "https://"],
+        ["BROKER_RELAY_CALLS", "\"0\"", "from 1 to"],
+        ["BROKER_RELAY_GRACE", "soon", "from 0 to"],
         ["BROKER_RELAY_CA", "/no/such/ca", "cannot read"],
         ["BROKER_LOG=", "info,=,=", "debug"],
         ["BROKER_LOG_FORMAT", "xml", "text or json"],

@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ),
     ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
     ("http", &["nats"]),
-    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "handle"]),
+    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "telemetry", "handle"]),
     (
         "config",
         &[
@@ -43,7 +43,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "telemetry",
         ],
     ),
-    ("reload", &["config", "handle"]),
+    ("reload", &["config", "handle", "relay"]),
     ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
     ("app", EVERYTHING),
 ];

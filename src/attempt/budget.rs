@@ -31,6 +31,11 @@ impl Budget {
         Self { spending, seconds: [Second { number: 0, requests: 0, retries: 0 }; WINDOW] }
     }
 
+    /// Other rules are in force; what is spent is spent.
+    pub fn allow(&mut self, spending: Spending) {
+        self.spending = spending;
+    }
+
     /// A request was sent for the first time.
     pub fn deposit(&mut self, now: Now) {
         if let Some(second) = self.second(now) {

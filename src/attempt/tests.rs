@@ -1,7 +1,5 @@
 //! Plans against scripts of answers, with a stopped clock: the limits hold whatever the answers are.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -82,7 +80,7 @@ impl World {
         let ingress = RouterPath::parse(INGRESS).unwrap();
         let pools = vec![PoolSettings { ingress, root }];
         Self {
-            broker: Broker::new(Settings { pools, defaults, routers: BTreeMap::new() }),
+            broker: Broker::new(Settings { pools, defaults, ..Settings::default() }),
             budget: Budget::new(Spending::default()),
             limits: Limits::default(),
             now: Now::from_nanos(1_800_000_000_000_000_000),

@@ -90,7 +90,7 @@ impl Broker {
 
     /// Who is next for a request that went its course so far. Reads only; bring time forward first.
     pub fn offer<R: Rng>(&self, request: &impl Request, course: &mut Course, rng: &mut R) -> Offer {
-        let Some(Place::Ingress(id)) = self.places.get(request.path()).copied() else {
+        let Some(Place::Ingress(id) | Place::Relayed(id)) = self.places.get(request.path()).copied() else {
             return Offer::Nobody { why: Pass::NotOurs, until: None };
         };
         let Some(pool) = self.pool(id) else { return Offer::Nobody { why: Pass::NotOurs, until: None } };

@@ -130,7 +130,7 @@ impl Broker {
         };
         match report.served.and_then(|path| self.places.get(path)).copied() {
             Some(Place::Router(router)) => Ok(self.outcome(report, router, status)),
-            Some(Place::Ingress(_)) => self.interpret_fallback(report, status),
+            Some(Place::Ingress(_) | Place::Relayed(_)) => self.interpret_fallback(report, status),
             None => Err(Ignored::NotOurs),
         }
     }

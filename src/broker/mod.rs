@@ -13,7 +13,7 @@ mod ledger;
 mod pool;
 mod tell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fnv::FnvHashMap;
 use rand::Rng;
@@ -61,6 +61,8 @@ pub struct Settings {
     pub defaults: RouterSettings,
     /// For these routers.
     pub routers: BTreeMap<RouterPath, RouterSettings>,
+    /// The paths that are the relay's and not the gateway's: ingresses that only it serves, targets that only it reaches.
+    pub relayed: BTreeSet<RouterPath>,
 }
 
 impl Settings {
@@ -68,7 +70,7 @@ impl Settings {
     pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
         let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
         let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        Self { pools: vec![PoolSettings { ingress, root }], defaults, routers: BTreeMap::new() }
+        Self { pools: vec![PoolSettings { ingress, root }], defaults, ..Self::default() }
     }
 }
 
@@ -85,6 +87,8 @@ struct Router {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Ingress(PoolId),
+    /// An ingress that the gateway does not ask us about.
+    Relayed(PoolId),
     Router(RouterId),
 }
 
@@ -150,7 +154,8 @@ impl Broker {
             self.pools.push(Pool::new(pool.ingress.clone(), tree, served));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
-            self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
+            let place = if settings.relayed.contains(&pool.ingress) { Place::Relayed } else { Place::Ingress };
+            self.places.insert(pool.ingress.clone(), place(PoolId(id)));
         }
     }
 

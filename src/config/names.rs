@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 22] = [
+pub(super) const KNOWN: [&str; 24] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -27,6 +27,8 @@ pub(super) const KNOWN: [&str; 22] = [
     "BROKER_RELAY",
     "BROKER_GATEWAY",
     "BROKER_RELAY_CA",
+    "BROKER_RELAY_CALLS",
+    "BROKER_RELAY_GRACE",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

@@ -16,12 +16,13 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{Own, seconds};
 use super::asked::Asked;
 use super::exchange::{self, Answer, Times, exchange};
+use super::record::{Record, shown};
 use super::session::Session;
 use super::stream::Passing;
 use super::target::{Onward, Target, stays_below};
 use super::underway::{End, Underway};
 use super::{PIECE, Relay, headers};
-use crate::attempt::{Ended, Lead, Plan, Stop, lead};
+use crate::attempt::{Ended, Lead, Limits, Plan, Stop, lead};
 use crate::broker::Course;
 use crate::handle::{Dispatch, Next};
 use crate::outcome::{Breakage, Hint};
@@ -50,6 +51,8 @@ struct Call<'a> {
     head: &'a Parts,
     body: Bytes,
     session: Session,
+    came: Now,
+    limits: Limits,
     plan: Plan,
     course: Course,
     /// The last answer that was not worth passing on, and whose it was.
@@ -79,13 +82,16 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
         Ok(body) => body,
         Err(own) => return own.response(),
     };
+    let limits = relay.rules().limits;
     let call = Call {
         relay,
         ingress: &ingress,
         head: &head,
         body: body.bytes,
         session: relay.sessions.begin(now),
-        plan: Plan::new(relay.limits, now),
+        came: now,
+        limits,
+        plan: Plan::new(limits, now),
         course: Course::default(),
         last: None,
         story: String::new(),
@@ -155,17 +161,26 @@ impl Call<'_> {
     }
 
     async fn attempt(&mut self, dispatch: Dispatch) -> Outcome {
-        let Dispatch { route, router, by, patch, .. } = dispatch;
+        let Dispatch { route, router, by, patch, stamp } = dispatch;
         let (number, id) = (self.plan.sent(), route.router());
         let transaction = self.session.transaction(number);
         let mut underway = Underway::begin(self.relay.handle.clone(), route, router.clone(), transaction);
-        let session = self.session.before(number);
-        let target = Target::Router { gateway: &self.relay.gateway, router: &router, session };
-        let Some(request) = self.request(&target, &patch) else {
+        let direct = self.relay.direct(&router);
+        let target = match &direct {
+            Some(direct) => Target::Direct(direct),
+            None => {
+                Target::Router { gateway: &self.relay.gateway, router: &router, session: self.session.before(number) }
+            }
+        };
+        let body = self.patched(&patch);
+        let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
             self.course.note(id, false);
             return Outcome::On;
         };
+        if direct.is_some() {
+            underway.record(self.record(stamp, &request, body));
+        }
         let (ended, heeded, outcome) = match exchange(&self.relay.client, request, self.times(by)).await {
             Err(breakage) => {
                 let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
@@ -178,6 +193,7 @@ impl Call<'_> {
             }
             Ok(answer) => {
                 let (end, ended) = ending(&answer, &target);
+                underway.answered(&answer.head.headers, &answer.held);
                 self.tell(&router, &format_args!("answered {}", end.status), underway.time());
                 (ended, end.hint.and_then(Hint::wait), Some((answer, end)))
             }
@@ -202,14 +218,33 @@ impl Call<'_> {
     }
 
     /// The request as this target is sent it.
-    fn request(&self, target: &Target<'_>, patch: &Patch) -> Option<Request<Full<Bytes>>> {
+    fn request(&self, target: &Target<'_>, body: Bytes) -> Option<Request<Full<Bytes>>> {
         let query = self.head.uri.query();
         let onward = Onward { rest: rest(self.head, self.ingress), query, headers: &self.head.headers };
-        let mut request = Request::new(Full::new(self.patched(patch)));
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = target.uri(onward)?;
         *request.headers_mut() = target.headers(onward);
         Some(request)
+    }
+
+    /// What the log entry of a call that does not pass the gateway is made of.
+    fn record(&self, stamp: Vec<u8>, request: &Request<Full<Bytes>>, body: Bytes) -> Record {
+        let uri = request.uri();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        Record {
+            entries: self.relay.entries.clone(),
+            session: self.session.id(),
+            ingress: self.ingress.to_string(),
+            stamp,
+            rest: rest(self.head, self.ingress).to_owned(),
+            url: format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path()),
+            asked: shown(request.headers()),
+            ingress_payload: self.body.clone(),
+            outbound_payload: body,
+            came: self.came,
+            answer: None,
+        }
     }
 
     /// The body with what the target changes in it; one that is no object goes as it is.
@@ -224,7 +259,7 @@ impl Call<'_> {
     fn times(&self, by: Now) -> Times {
         let now = self.relay.handle.now();
         let at = |moment: Now| Instant::now() + moment.since(now);
-        Times { first_byte: at(by), end: at(self.plan.deadline()), idle: self.relay.limits.idle }
+        Times { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
     }
 
     /// Adds to the story.
@@ -242,7 +277,7 @@ impl Call<'_> {
         let events = exchange::is_event_stream(&head.headers);
         let passing = match rest {
             None => Passing::whole(held),
-            Some(body) => Passing::to_come(held, body, self.relay.limits.idle, events, underway, end),
+            Some(body) => Passing::to_come(held, body, self.limits.idle, events, underway, end),
         };
         Response::from_parts(head, passing)
     }

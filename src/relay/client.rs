@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -43,8 +45,28 @@ pub enum ClientError {
     Tls(#[from] rustls::Error),
 }
 
-/// Builds the client; `patience` is for connecting, TLS included.
-pub(super) fn build(authorities: Option<&Path>, patience: Duration) -> Result<Client, ClientError> {
+/// How long connecting may take, TLS included; it may change.
+#[derive(Debug, Clone)]
+pub(super) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    pub(super) fn new(time: Duration) -> Self {
+        let patience = Self(Arc::default());
+        patience.set(time);
+        patience
+    }
+
+    pub(super) fn set(&self, time: Duration) {
+        self.0.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Builds the client.
+pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Client, ClientError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities)?)
@@ -82,7 +104,7 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     https: HttpsConnector<HttpConnector>,
-    patience: Duration,
+    patience: Patience,
 }
 
 /// There was no connection in time.
@@ -100,7 +122,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.patience, self.https.call(uri));
+        let connecting = tokio::time::timeout(self.patience.get(), self.https.call(uri));
         Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())) })
     }
 }

@@ -44,6 +44,11 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a header is the relay's own to say.
+pub(super) fn is_ours(name: &HeaderName) -> bool {
+    HOP.contains(name) || *name == header::HOST || *name == header::CONTENT_LENGTH
+}
+
 /// The headers of a request without those of this hop. Host and length are said anew.
 pub(super) fn onward(headers: &HeaderMap) -> HeaderMap {
     let mut onward = headers.clone();

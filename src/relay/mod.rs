@@ -9,30 +9,37 @@ mod answer;
 mod asked;
 mod call;
 mod client;
+mod direct;
 mod exchange;
 mod headers;
 mod patient;
+mod record;
 mod server;
 mod session;
 mod stream;
 mod target;
 mod underway;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use client::ClientError;
+pub use direct::{Direct, HeaderFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
 
 use crate::attempt::{Budget, Limits, Spending};
 use crate::handle::Handle;
-use client::Client;
+use crate::router::RouterPath;
+use client::{Client, Patience};
+use record::Entries;
 use session::Sessions;
 
 /// Where the gateway listens unless told otherwise.
@@ -49,12 +56,21 @@ pub struct Settings {
     pub gateway: Base,
     /// Certificate authorities besides the system's: `BROKER_RELAY_CA`.
     pub authorities: Option<PathBuf>,
+    /// What may change while it runs.
+    pub rules: Rules,
+    /// What the process may hold.
+    pub room: Room,
+}
+
+/// What the pools file says of the relay; it may change while that runs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rules {
     /// What one call may cost.
     pub limits: Limits,
     /// What all calls may spend on attempts beyond the first.
     pub spending: Spending,
-    /// What the process may hold.
-    pub room: Room,
+    /// Targets that are called without the gateway, by the paths that stand for them in the pools.
+    pub direct: BTreeMap<RouterPath, Arc<Direct>>,
 }
 
 /// What the process may hold.
@@ -91,13 +107,22 @@ impl Default for Room {
 pub struct Relay {
     handle: Handle,
     client: Client,
+    patience: Patience,
     gateway: Base,
-    limits: Limits,
+    rules: RwLock<Ruled>,
     room: Room,
     budget: Mutex<Budget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
+    entries: Entries,
+}
+
+/// The rules in force, and those before: between two looks of a call they can change, and a target that it was just told to
+/// go to is then found among the old ones.
+struct Ruled {
+    now: Arc<Rules>,
+    before: Arc<Rules>,
 }
 
 impl fmt::Debug for Relay {
@@ -107,22 +132,49 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// A relay that serves nobody yet. `replica` signs its sessions.
+    /// A relay that serves nobody yet. `replica` signs its sessions; `log` takes entries in the gateway's form of calls that
+    /// do not pass the gateway.
     ///
     /// # Errors
     /// A certificate authority cannot be read.
-    pub fn new(settings: &Settings, handle: Handle, replica: &str) -> Result<Self, ClientError> {
-        let Settings { gateway, authorities, limits, spending, room, .. } = settings;
+    pub fn new(
+        settings: &Settings,
+        handle: Handle,
+        replica: &str,
+        log: mpsc::Sender<Bytes>,
+    ) -> Result<Self, ClientError> {
+        let Settings { gateway, authorities, rules, room, .. } = settings;
+        let patience = Patience::new(rules.limits.connect);
         Ok(Self {
             handle,
-            client: client::build(authorities.as_deref(), limits.connect)?,
+            client: client::build(authorities.as_deref(), patience.clone())?,
+            patience,
             gateway: gateway.clone(),
-            limits: *limits,
+            rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
-            budget: Mutex::new(Budget::new(*spending)),
+            budget: Mutex::new(Budget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),
             bodies: Arc::new(Semaphore::new(room.bodies / PIECE)),
+            entries: Entries::new(log),
         })
+    }
+
+    /// Puts other rules in force. Calls under way keep their limits.
+    pub fn configure(&self, rules: Rules) {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
+        self.patience.set(rules.limits.connect);
+        let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).now)
+    }
+
+    /// The target that a path of the pools stands for, if it is not a router of the gateway.
+    fn direct(&self, path: &RouterPath) -> Option<Arc<Direct>> {
+        let ruled = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        ruled.now.direct.get(path).or_else(|| ruled.before.direct.get(path)).cloned()
     }
 }

@@ -28,10 +28,19 @@ pub(super) struct Broken;
 pub(super) struct Passing {
     held: VecDeque<Bytes>,
     rest: Option<Rest>,
-    /// It broke off; the client's end is cut at the next look.
-    broken: bool,
+    /// It broke off.
+    cut: Option<Cut>,
     /// Its place among the calls under way.
     _place: Option<OwnedSemaphorePermit>,
+}
+
+/// How far the end of a broken answer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// All that was given is to be written first: the connection forgets it when it is cut.
+    Writing,
+    /// The connection is cut.
+    Now,
 }
 
 /// What is still to come, and what becomes of it.
@@ -72,9 +81,9 @@ impl Passing {
         Self { _place: Some(place), ..self }
     }
 
-    /// Ends it. A stream of events says why; it is written before the connection is cut, which the next look does.
+    /// Ends it. A stream of events says why.
     fn cut(&mut self, breakage: Breakage, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.broken = true;
+        self.cut = Some(Cut::Writing);
         let events = self.rest.take().is_some_and(|mut rest| {
             rest.tell(End { broken: Some(breakage), ..rest.end });
             rest.events
@@ -82,6 +91,12 @@ impl Passing {
         if events {
             return Poll::Ready(Some(Ok(Frame::data(answer::broken_event(breakage)))));
         }
+        self.finish_writing(context)
+    }
+
+    /// Whoever asks is told to write what it has and to ask again at once.
+    fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.cut = Some(Cut::Now);
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -102,6 +117,9 @@ impl Rest {
 
     /// A part of it came.
     fn note(&mut self, part: &Bytes) {
+        if let Some(underway) = &mut self.underway {
+            underway.add(part);
+        }
         self.failed |= self.events && hints_at_error(part);
         self.timer.as_mut().reset(Instant::now() + self.idle);
     }
@@ -115,8 +133,10 @@ impl Body for Passing {
         if let Some(part) = self.held.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        if self.broken {
-            return Poll::Ready(Some(Err(Broken)));
+        match self.cut {
+            Some(Cut::Writing) => return self.finish_writing(context),
+            Some(Cut::Now) => return Poll::Ready(Some(Err(Broken))),
+            None => {}
         }
         let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
         loop {
@@ -146,13 +166,13 @@ impl Body for Passing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && self.rest.is_none() && !self.broken
+        self.held.is_empty() && self.rest.is_none() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         let held = self.held.iter().map(Bytes::len).sum::<usize>() as u64;
         match &self.rest {
-            None if !self.broken => SizeHint::with_exact(held),
+            None if self.cut.is_none() => SizeHint::with_exact(held),
             None => SizeHint::default(),
             Some(rest) => match rest.body.size_hint().exact() {
                 Some(more) => SizeHint::with_exact(held + more),

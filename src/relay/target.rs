@@ -1,4 +1,4 @@
-//! Where an attempt goes: a router of the gateway. Of the client's request only the rest of the path, the query, headers and
+//! Where an attempt goes: a router of the gateway, or a target of its own. Of the client's request only the rest of the path, the query, headers and
 //! body go on; the address is always that of the settings.
 
 use std::fmt;
@@ -8,6 +8,7 @@ use hyper::header::ACCEPT_ENCODING;
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{HeaderMap, Uri};
 
+use super::direct::Direct;
 use super::headers;
 use crate::router::RouterPath;
 
@@ -71,6 +72,11 @@ impl Default for Base {
 }
 
 impl Base {
+    /// The host.
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+
     /// The same host at another port, with no path.
     #[must_use]
     pub fn on_port(&self, port: u16) -> Self {
@@ -119,6 +125,8 @@ pub(super) enum Target<'a> {
         /// The session that this attempt belongs to.
         session: String,
     },
+    /// Past the gateway.
+    Direct(&'a Direct),
 }
 
 impl Target<'_> {
@@ -126,6 +134,10 @@ impl Target<'_> {
     pub(super) fn uri(&self, onward: Onward<'_>) -> Option<Uri> {
         match self {
             Self::Router { gateway, router, .. } => gateway.at(&format!("{router}{}", onward.rest), onward.query),
+            Self::Direct(direct) => {
+                let (path, query) = direct.below(onward);
+                direct.base().at(&path, query.as_deref())
+            }
         }
     }
 
@@ -137,15 +149,17 @@ impl Target<'_> {
                 // The gateway answers 500 when a client asks for compression and an upstream grants it (GATEWAY.md 4.8).
                 headers.remove(ACCEPT_ENCODING);
                 headers.insert(headers::SESSION, headers::value(session));
+                headers
             }
+            Self::Direct(direct) => direct.dress(headers),
         }
-        headers
     }
 
     /// Whether it is called with a key of its own: then the client's key has no part in a refusal.
     pub(super) const fn has_own_key(&self) -> bool {
         match self {
             Self::Router { .. } => false,
+            Self::Direct(direct) => direct.has_own_key(),
         }
     }
 
@@ -153,6 +167,7 @@ impl Target<'_> {
     pub(super) const fn is_behind_gateway(&self) -> bool {
         match self {
             Self::Router { .. } => true,
+            Self::Direct(_) => false,
         }
     }
 }

@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::HeaderMap;
+
+use super::record::{Answered, Ending, Record};
 use crate::broker::{Route, Sent};
 use crate::handle::Handle;
 use crate::outcome::{Breakage, Hint, Report, Source};
@@ -19,6 +23,8 @@ pub(super) struct Underway {
     router: RouterPath,
     transaction: String,
     began: Now,
+    /// What its log entry is made of, if nobody else writes one.
+    record: Option<Box<Record>>,
     told: bool,
 }
 
@@ -51,7 +57,28 @@ impl End {
 impl Underway {
     pub(super) fn begin(handle: Handle, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, told: false }
+        Self { handle, route, router, transaction, began, record: None, told: false }
+    }
+
+    /// Keeps a record from now on.
+    pub(super) fn record(&mut self, record: Record) {
+        self.record = Some(Box::new(record));
+    }
+
+    /// An answer began so.
+    pub(super) fn answered(&mut self, headers: &HeaderMap, held: &[Bytes]) {
+        if let Some(record) = &mut self.record {
+            let mut answered = Answered::new(headers);
+            held.iter().for_each(|part| answered.add(part));
+            record.answer = Some(answered);
+        }
+    }
+
+    /// A part of its body came.
+    pub(super) fn add(&mut self, part: &[u8]) {
+        if let Some(answer) = self.record.as_mut().and_then(|record| record.answer.as_mut()) {
+            answer.add(part);
+        }
     }
 
     /// How long it has taken so far.
@@ -60,9 +87,14 @@ impl Underway {
     }
 
     /// It has ended so.
-    pub(super) fn tell(&mut self, end: End) {
+    pub(super) fn tell(&mut self, mut end: End) {
         if std::mem::replace(&mut self.told, true) {
             return;
+        }
+        let record = self.record.take();
+        if let (Some(_), Some(breakage)) = (&record, end.broken) {
+            // Its entry says so too, as the gateway's would.
+            end.status = End::broken(breakage).status;
         }
         let router = Some(self.router.as_str());
         self.handle.learn(&Report {
@@ -79,6 +111,16 @@ impl Underway {
             transaction: Some(&self.transaction),
             ..Report::empty(Source::Attempt)
         });
+        if let Some(record) = record {
+            record.publish(Ending {
+                router: self.router.as_str(),
+                transaction: &self.transaction,
+                status: end.status,
+                broken: end.broken,
+                sent: self.began,
+                over: self.handle.now(),
+            });
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! all is a value too ([`Malformed`]), never a panic.
 
 pub mod answer;
+pub mod entry;
 pub mod gl_config;
 pub mod hint;
 pub mod log_entry;

@@ -157,7 +157,7 @@ fn disabled_time(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
 }
 
 /// A whole number from 1 on.
-fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
+pub(super) fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
     let wanted = "a whole number from 1 on";
     let amount = reader.amount(item, wanted)?;
     let whole = amount.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&amount);
@@ -168,7 +168,7 @@ fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
 }
 
 /// A time with its unit.
-fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
+pub(super) fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     let text = reader.word(item)?;
     let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     let time = time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(LONGEST));

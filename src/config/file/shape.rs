@@ -10,6 +10,8 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod relay;
+
 /// The JSON Schema of the file, as text.
 pub fn schema() -> String {
     let mut schema = schema_for!(PoolsFile);
@@ -56,6 +58,8 @@ pub struct PoolsFile {
     pub pools: Vec<Pool>,
     /// For every router that nothing nearer says otherwise.
     pub health: Option<Health>,
+    /// What one call of the relay may cost, and all of them together.
+    pub relay: Option<relay::Relay>,
 }
 
 /// What stands behind one ingress.
@@ -72,13 +76,21 @@ pub struct Pool {
     pub targets: Vec<Target>,
     /// For the routers of this pool.
     pub health: Option<Health>,
+    /// True: only the relay serves it, and requests of the gateway for this ingress are left alone. A pool with a target that
+    /// has a url is always so.
+    #[serde(default)]
+    pub relay: bool,
 }
 
-/// A router, or a branch: a strategy over further targets.
+/// A router, a url, or a branch: a strategy over further targets.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "oneOf" = [{"required": ["router"], "properties": {"strategy": false}}, {"required": ["targets"]}]
+    "oneOf" = [
+        {"required": ["router"], "properties": {"strategy": false}},
+        {"required": ["url"], "properties": {"strategy": false}},
+        {"required": ["targets"]}
+    ]
 ))]
 pub struct Target {
     /// What reasons call it, and conditions point to; no two targets of one branch share it.
@@ -87,6 +99,23 @@ pub struct Target {
     /// The gateway's router that serves it, such as /azure/gpt4/.
     #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
     pub router: Option<String>,
+    /// The address of a target that the relay calls without the gateway, such as https://api.openai.com/v1/. The rest of the
+    /// client's path follows it. ${NAME} is a variable of the environment, here and in the next three.
+    #[schemars(length(min = 1))]
+    pub url: Option<String>,
+    /// For a url: the path below it, instead of the rest of the client's.
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
+    /// For a url: parameters of the query, instead of the client's of the same name.
+    pub query: Option<BTreeMap<String, Word>>,
+    /// For a url: headers that are sent, instead of the client's of the same name: {"Authorization": ["Bearer
+    /// ${OPENAI_API_KEY}"]}.
+    pub headers: Option<relay::Headers>,
+    /// For a url: headers of the client's that are not sent.
+    #[schemars(length(min = 1))]
+    pub remove_headers: Option<Vec<Word>>,
+    /// For a url: the client's own credentials go there. Without: no.
+    pub forward_credentials: Option<bool>,
     /// How the branch chooses among its targets.
     pub strategy: Option<Strategy>,
     /// The targets of the branch, nested at most 16 deep.
