@@ -82,6 +82,21 @@ pub enum Evidence {
     },
 }
 
+impl Evidence {
+    /// Whether the call was sent to find out.
+    pub const fn was_asked_for(self) -> bool {
+        matches!(self, Self::Probe(_) | Self::Own { permit: Some(_), .. })
+    }
+
+    /// The number of our own decision that sent it to find out.
+    pub const fn permit(self) -> Option<u64> {
+        match self {
+            Self::Probe(permit) | Self::Own { permit, .. } => permit,
+            Self::Hearsay | Self::Word => None,
+        }
+    }
+}
+
 /// What one message says about one finished request, as it stands there: nothing is resolved yet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report<'a> {
@@ -109,6 +124,8 @@ pub struct Report<'a> {
     pub made_by_gateway: bool,
     /// A processor answered in the upstream's place.
     pub control: bool,
+    /// The answer is a page for people.
+    pub html: bool,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
     /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
@@ -129,6 +146,8 @@ pub struct Report<'a> {
     pub latency: Option<Duration>,
     /// Completion tokens, where the upstream says.
     pub tokens: Option<u64>,
+    /// What the client sent, as it stands in the log; only there.
+    pub payload: Option<&'a [u8]>,
 }
 
 impl Report<'_> {
@@ -147,6 +166,7 @@ impl Report<'_> {
             egress_status: None,
             made_by_gateway: false,
             control: false,
+            html: false,
             hint: None,
             deployment_missing: false,
             filtered: None,
@@ -157,6 +177,7 @@ impl Report<'_> {
             stopped: None,
             latency: None,
             tokens: None,
+            payload: None,
         }
     }
 }
@@ -206,6 +227,14 @@ pub enum Cause {
     Unreachable(u16),
     /// A call of ours came to no good end.
     Broken(Breakage),
+    /// Too few of its answers were good; the last one had this status.
+    FailsOften(u16),
+    /// It works, and said that nothing remains of what it may give us.
+    UsedUp,
+    /// The client was cut off before the answer came.
+    CutOff,
+    /// It took longer than the settings allow.
+    TooSlow,
     /// The gateway answered from the ingress although we named a router: it does not have that router.
     UnknownToGateway,
 }
@@ -216,6 +245,10 @@ impl fmt::Display for Cause {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
             Self::Broken(breakage) => breakage.fmt(f),
+            Self::FailsOften(status) => write!(f, "fails too often (last {status})"),
+            Self::UsedUp => f.write_str("its rate limit is used up"),
+            Self::CutOff => f.write_str("took so long that the client was cut off"),
+            Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
         }
     }
@@ -234,6 +267,8 @@ pub struct Outcome {
     pub cause: Cause,
     /// How much it may decide.
     pub evidence: Evidence,
+    /// Drawn from the router and the transaction, the same in every replica.
+    pub lot: u64,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
     /// When the gateway received the request, where that is known.

@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::*;
-use crate::broker::{Broker, Course, Event, Offer, PoolSettings, Route, RouterSettings, Settings};
+use crate::broker::{Broker, Course, Event, Offer, PoolSettings, Route, RouterSettings, Settings, WhenAllDisabled};
 use crate::event::Standing;
 use crate::outcome::{Breakage, Hint, Report, Source};
 use crate::router::{RouterId, RouterPath};
@@ -78,7 +78,7 @@ impl World {
         defaults.health.disabled_time = disabled_time;
         defaults.health.consecutive = consecutive;
         let ingress = RouterPath::parse(INGRESS).unwrap();
-        let pools = vec![PoolSettings { ingress, root }];
+        let pools = vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }];
         Self {
             broker: Broker::new(Settings { pools, defaults, ..Settings::default() }),
             budget: Budget::new(Spending::default()),

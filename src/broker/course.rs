@@ -97,27 +97,27 @@ impl Broker {
         if course.edition != self.edition {
             (course.edition, course.walk) = (self.edition, Walk::default());
         }
-        let resort = pool.last_resort();
         if let Some(chosen) = course.onward(pool.tree(), request, rng) {
-            let sent = if self.probes(chosen.router) { Sent::ToProve } else { Sent::ToServe };
-            return Offer::New(self.route(id, sent, chosen));
+            return Offer::New(self.route(id, chosen));
         }
-        let unseen = |tree, rng: &mut R| first(&mut Walk::default(), tree, request, rng, |id| !course.has_tried(id));
-        if let Some(chosen) = resort.and_then(|tree| unseen(tree, rng)) {
-            return Offer::New(self.route(id, Sent::AsLastResort, chosen));
+        let unseen = |router| !course.has_tried(router);
+        let in_need = |(chosen, sent)| Route { sent, ..self.route(id, chosen) };
+        let need = self.choose_in_need(pool, request, rng, unseen).map(in_need);
+        // Whoever proves itself before whoever was tried, and whoever is disabled after.
+        if let Some(route) = need.clone().filter(|route| route.sent == Sent::AsLastResort) {
+            return Offer::New(route);
         }
-        let again = |tree, rng: &mut R| first(&mut Walk::default(), tree, request, rng, |id| course.may_again(id));
-        if let Some(chosen) = again(pool.tree(), rng) {
-            let sent = if self.probes(chosen.router) { Sent::ToProve } else { Sent::ToServe };
-            return Offer::Again(self.route(id, sent, chosen));
+        let again = |router| course.may_again(router);
+        if let Some(chosen) = first(&mut Walk::default(), pool.tree(), request, rng, again) {
+            return Offer::Again(self.route(id, chosen));
         }
-        if let Some(chosen) = resort.and_then(|tree| again(tree, rng)) {
-            return Offer::Again(self.route(id, Sent::AsLastResort, chosen));
-        }
-        self.nobody(id, pool, request, course)
+        let need = need.map(Offer::New);
+        let need = need.or_else(|| self.choose_in_need(pool, request, rng, again).map(in_need).map(Offer::Again));
+        need.unwrap_or_else(|| self.nobody(id, pool, request, course))
     }
 
-    fn route(&self, pool: PoolId, sent: Sent, chosen: Candidate) -> Route {
+    fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
+        let sent = if self.probes(chosen.router) { Sent::ToProve } else { Sent::ToServe };
         Route { number: self.decisions, pool, sent, chosen }
     }
 

@@ -10,6 +10,7 @@ mod event;
 pub mod invariants;
 mod learn;
 mod ledger;
+mod poison;
 mod pool;
 mod tell;
 
@@ -23,16 +24,17 @@ pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
-pub use pool::Pool;
+pub use pool::{Pool, WhenAllDisabled};
 
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};
 use crate::outcome::{Evidence, FailureRule, Outcome};
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Kind, Mode, Needs, Order, Target, Tree};
+use crate::strategy::{Candidate, Kind, Mode, Needs, Order, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
+use poison::Suspects;
 
 /// What one pool is made of.
 #[derive(Debug, Clone)]
@@ -41,10 +43,12 @@ pub struct PoolSettings {
     pub ingress: RouterPath,
     /// What stands behind it: a branch.
     pub root: Target,
+    /// What becomes of a request when all routers are disabled.
+    pub when_all_disabled: WhenAllDisabled,
 }
 
 /// What belongs to one router, wherever it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct RouterSettings {
     /// Which answers count as failures.
     pub failures: FailureRule,
@@ -70,7 +74,11 @@ impl Settings {
     pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
         let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
         let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        Self { pools: vec![PoolSettings { ingress, root }], defaults, ..Self::default() }
+        Self {
+            pools: vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }],
+            defaults,
+            ..Self::default()
+        }
     }
 }
 
@@ -81,6 +89,12 @@ struct Router {
     settings: RouterSettings,
     health: Health,
     record: Record,
+}
+
+impl Router {
+    fn due(&self) -> Option<Now> {
+        self.health.due(&self.settings.health)
+    }
 }
 
 /// What a path means to us.
@@ -109,6 +123,7 @@ pub struct Broker {
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
+    suspects: Suspects,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
@@ -126,6 +141,7 @@ impl Broker {
             routers: Vec::new(),
             pools: Vec::new(),
             ledger: Ledger::default(),
+            suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
             edition: 0,
@@ -151,7 +167,7 @@ impl Broker {
                 tree.go_on_from(old.tree());
             }
             let served = old.is_none_or(|old| old.serves());
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, served));
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, served));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             let place = if settings.relayed.contains(&pool.ingress) { Place::Relayed } else { Place::Ingress };
@@ -214,12 +230,11 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let first = |tree, rng: &mut R| Order::new(tree, request, rng).next();
-        let (chosen, sent) = match first(pool.tree(), rng) {
+        let (chosen, sent) = match Order::new(pool.tree(), request, rng).next() {
             Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
             Some(chosen) => (chosen, Sent::ToServe),
-            None => match pool.last_resort().and_then(|tree| first(tree, rng)) {
-                Some(chosen) => (chosen, Sent::AsLastResort),
+            None => match self.choose_in_need(pool, request, rng, |_| true) {
+                Some(found) => found,
                 None if pool.serves() => {
                     return Decision::Pass(Pass::NothingForIt(id, pool.tree().dead_end(request)));
                 }
@@ -227,6 +242,32 @@ impl Broker {
             },
         };
         Decision::Route(Route { number: self.decisions, pool: id, sent, chosen })
+    }
+
+    /// Where a request goes for which nothing may serve, of those that are wanted.
+    fn choose_in_need<R: Rng>(
+        &self,
+        pool: &Pool,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: impl Fn(RouterId) -> bool,
+    ) -> Option<(Candidate, Sent)> {
+        let wanted = |chosen: &Candidate| wanted(chosen.router);
+        if let Some(chosen) = pool.last_resort().and_then(|tree| Order::new(tree, request, rng).find(wanted)) {
+            return Some((chosen, Sent::AsLastResort));
+        }
+        let mut order = Order::new(pool.disabled()?, request, rng).filter(wanted);
+        let chosen = match pool.when_all_disabled() {
+            WhenAllDisabled::Soonest => {
+                let health =
+                    |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(|router| &router.health);
+                let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
+                let busy = health(&soonest).is_none_or(|health| health.permits() > 0);
+                (!busy).then_some(Candidate { p: None, ..soonest })?
+            }
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
+        };
+        Some((chosen, Sent::WhileDisabled))
     }
 
     fn probes(&self, router: RouterId) -> bool {
@@ -255,21 +296,23 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
-        // A last resort was nobody's turn.
-        if route.sent != Sent::AsLastResort
-            && let Some(pool) = self.pools.get_mut(usize::from(route.pool.0))
-        {
-            pool.advance(route.chosen.leaf);
-        }
+        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        pool.advance(route.sent, route.chosen.leaf);
+        let one_at_a_time = match route.sent {
+            Sent::ToServe | Sent::AsLastResort => false,
+            Sent::ToProve => true,
+            Sent::WhileDisabled => pool.when_all_disabled() == WhenAllDisabled::Soonest,
+        };
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
-        if route.sent == Sent::ToProve && router.health.permit(route.number, &router.settings.health, now) {
+        if one_at_a_time {
+            router.health.permit(route.number, &router.settings.health, now);
             self.renew(changes);
         }
     }
 
     fn abandon(&mut self, route: &Route, changes: &mut Vec<Change>) {
-        let router = self.routers.get_mut(usize::from(route.router().0)).filter(|_| route.sent == Sent::ToProve);
+        let router = self.routers.get_mut(usize::from(route.router().0));
         if router.is_some_and(|router| router.health.take_back(route.number)) {
             self.renew(changes);
         }
@@ -325,16 +368,17 @@ impl Broker {
         if self.next_return.is_none_or(|due| now < due) {
             return;
         }
-        let mut freed = false;
+        let mut eased = false;
         for place in 0..self.routers.len() {
-            match self.routers[place].health.tick(now) {
+            let router = &mut self.routers[place];
+            match router.health.tick(&router.settings.health, now) {
                 Due::Nothing => {}
-                Due::Freed => freed = true,
+                Due::Eased => eased = true,
                 Due::Returned => self.announce(place, now, Change::Standing, changes),
                 Due::Undelayed => self.announce(place, now, Change::Extended, changes),
             }
         }
-        if freed {
+        if eased {
             self.renew(changes);
         }
     }
@@ -353,12 +397,11 @@ impl Broker {
 
     /// Derives anew what follows from the routers' health: when the next is due, and who may serve.
     fn renew(&mut self, changes: &mut Vec<Change>) {
-        self.next_return = self.routers.iter().filter_map(|router| router.health.due()).min();
+        self.next_return = self.routers.iter().filter_map(Router::due).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            let serves = |id| router(id).is_some_and(|router| router.health.may_serve(&router.settings.health));
-            let besides = |id| router(id).is_some_and(|router| router.health.is_probing()) && !serves(id);
-            changes.extend(pool.refresh(serves, besides));
+            let health = |id| router(id).map(|router| (&router.health, &router.settings.health));
+            changes.extend(pool.refresh(health));
         }
     }
 }

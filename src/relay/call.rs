@@ -324,8 +324,8 @@ impl Call<'_> {
 fn ending(answer: &Answer, target: &Target<'_>) -> (End, Ended) {
     let status = answer.head.status.as_u16();
     let fields = answer.head.headers.iter();
-    let hint = hint::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
-    let mut end = End { hint, ..End::with(status) };
+    let said = hint::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
+    let mut end = End { hint: said.hint, html: said.html, ..End::with(status) };
     if status >= 400 {
         let body = answer.start();
         end.deployment_missing = answer::deployment_missing(&body);

@@ -36,12 +36,13 @@ pub(super) struct End {
     pub(super) made_by_gateway: bool,
     pub(super) deployment_missing: bool,
     pub(super) hint: Option<Hint>,
+    pub(super) html: bool,
 }
 
 impl End {
     /// With this status, and nothing to add.
     pub(super) const fn with(status: u16) -> Self {
-        Self { status, broken: None, made_by_gateway: false, deployment_missing: false, hint: None }
+        Self { status, broken: None, made_by_gateway: false, deployment_missing: false, hint: None, html: false }
     }
 
     /// Without a good answer. What the client would have been told is what gateways say then.
@@ -100,11 +101,14 @@ impl Underway {
         self.handle.learn(&Report {
             served: router,
             stamped: router,
-            probe: self.route.sent == Sent::ToProve,
+            // A disabled one that is tried because there is nothing else finds out too.
+            probe: matches!(self.route.sent, Sent::ToProve | Sent::WhileDisabled),
             decision: Some(self.route.number),
             status: Some(end.status),
             made_by_gateway: end.made_by_gateway,
             hint: end.hint,
+            html: end.html,
+            latency: Some(self.time()),
             deployment_missing: end.deployment_missing,
             broken: end.broken,
             began: Some(self.began),

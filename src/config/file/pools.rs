@@ -10,7 +10,7 @@ use super::direct::{self, Directs, Variables};
 use super::health::{Health, Routers};
 use super::reader::{Item, Place, Reader};
 use super::{DEEPEST, MOST_TARGETS, limits, strategy};
-use crate::broker::{PoolSettings, RouterSettings, Settings};
+use crate::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use crate::relay::Rules;
 use crate::request::Patch;
 use crate::router::RouterPath;
@@ -19,7 +19,7 @@ use crate::strategy::{Kind, Mode, Target};
 /// The keys of the file.
 pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 5] = ["ingress", "strategy", "targets", "health", "relay"];
+pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
 /// The keys of a target.
 pub(super) const TARGET_KEYS: [&str; 15] = [
     "name",
@@ -121,8 +121,10 @@ impl Pools {
             self.relayed.extend(ingress.clone());
         }
         let above = Above { ingress: ingress.clone(), health, ..Above::default() };
+        let when_all_disabled = when_all_disabled(reader, item);
         let (mode, targets) = self.branch(reader, item, &above)?;
-        Some(PoolSettings { ingress: ingress?, root: Target::plain(Kind::Branch { mode, targets }) })
+        let root = Target::plain(Kind::Branch { mode, targets });
+        Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled? })
     }
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
@@ -247,6 +249,16 @@ impl Pools {
             reader.lack(item, format!("is one more than the {MOST_TARGETS} pools and targets that a file may have"));
         }
         self.nodes <= MOST_TARGETS
+    }
+}
+
+/// What is said of a pool whose routers are all disabled; nothing if it cannot be read.
+fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<WhenAllDisabled> {
+    let choices =
+        [("pass", WhenAllDisabled::Pass), ("soonest", WhenAllDisabled::Soonest), ("any", WhenAllDisabled::Any)];
+    match pool.get("when_all_disabled") {
+        Some(item) => reader.one_of(&item, &choices),
+        None => Some(WhenAllDisabled::default()),
     }
 }
 
