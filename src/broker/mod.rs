@@ -12,9 +12,8 @@ mod learn;
 mod ledger;
 mod poison;
 mod pool;
+mod settings;
 mod tell;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use fnv::FnvHashMap;
 use rand::Rng;
@@ -25,62 +24,17 @@ pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
+pub use settings::{PoolSettings, RouterSettings, Settings};
 
 use crate::event::{Change, Ignored, Standing, Transition};
-use crate::health::{self, Due, Health};
-use crate::outcome::{Evidence, FailureRule, Outcome};
+use crate::health::{Due, Health};
+use crate::outcome::{Evidence, Outcome};
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Kind, Mode, Needs, Order, Target, Tree};
+use crate::strategy::{Candidate, Needs, Order, Tree};
 use crate::time::Now;
 use ledger::Ledger;
 use poison::Suspects;
-
-/// What one pool is made of.
-#[derive(Debug, Clone)]
-pub struct PoolSettings {
-    /// The router that clients call.
-    pub ingress: RouterPath,
-    /// What stands behind it: a branch.
-    pub root: Target,
-    /// What becomes of a request when all routers are disabled.
-    pub when_all_disabled: WhenAllDisabled,
-}
-
-/// What belongs to one router, wherever it stands.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RouterSettings {
-    /// Which answers count as failures.
-    pub failures: FailureRule,
-    /// How it is taken out.
-    pub health: health::Settings,
-}
-
-/// Everything that shapes decisions.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The pools, at most one per ingress.
-    pub pools: Vec<PoolSettings>,
-    /// For every router that has none of its own.
-    pub defaults: RouterSettings,
-    /// For these routers.
-    pub routers: BTreeMap<RouterPath, RouterSettings>,
-    /// The paths that are the relay's and not the gateway's: ingresses that only it serves, targets that only it reaches.
-    pub relayed: BTreeSet<RouterPath>,
-}
-
-impl Settings {
-    /// One pool that spreads evenly over some routers: what the environment can say.
-    pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
-        let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
-        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        Self {
-            pools: vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }],
-            defaults,
-            ..Self::default()
-        }
-    }
-}
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,6 +4,7 @@
 //! begun; `edges` what a client may and may not do; `told` what is said about calls.
 
 mod edges;
+mod examples;
 mod faults;
 mod gateway;
 mod streams;

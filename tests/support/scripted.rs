@@ -60,9 +60,12 @@ pub(crate) struct Call {
     pub(crate) body: String,
 }
 
+/// What is done with a call.
+type Always = Arc<dyn Fn(&Call) -> Act + Send + Sync>;
+
 struct Script {
     next: Mutex<VecDeque<Act>>,
-    always: Mutex<Act>,
+    always: Mutex<Always>,
     calls: watch::Sender<Vec<Call>>,
     /// Calls that were held and whose other side went away.
     gone: watch::Sender<usize>,
@@ -77,11 +80,16 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Does this with every call.
     pub(crate) async fn start(always: Act) -> Self {
+        Self::answering(move |_| always.clone()).await
+    }
+
+    /// Looks at a call, and does what that calls for.
+    pub(crate) async fn answering(always: impl Fn(&Call) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let script = Arc::new(Script {
             next: Mutex::default(),
-            always: Mutex::new(always),
+            always: Mutex::new(Arc::new(always)),
             calls: watch::Sender::default(),
             gone: watch::Sender::default(),
         });
@@ -105,7 +113,7 @@ impl Scripted {
 
     /// Does this with every call from now on.
     pub(crate) fn always(&self, act: Act) {
-        *self.script.always.lock().unwrap() = act;
+        *self.script.always.lock().unwrap() = Arc::new(move |_| act.clone());
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -138,7 +146,7 @@ impl Drop for Scripted {
 async fn act(mut stream: TcpStream, script: Arc<Script>) -> Option<()> {
     let call = read(&mut stream).await?;
     let next = script.next.lock().unwrap().pop_front();
-    let act = next.unwrap_or_else(|| script.always.lock().unwrap().clone());
+    let act = next.unwrap_or_else(|| (script.always.lock().unwrap().clone())(&call));
     script.calls.send_modify(|calls| calls.push(call));
     for step in act {
         match step {

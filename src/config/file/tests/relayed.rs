@@ -121,3 +121,27 @@ fn faults_say_what_would_be_right_and_show_no_secret() {
         assert!(told.contains(words), "{relay}\n{told}");
     }
 }
+
+#[test]
+fn every_example_of_the_relay_loads_and_says_what_it_is() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/relay");
+    let names = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU"];
+    let variables: BTreeMap<_, _> = names.map(|name| (format!("{name}_API_KEY"), "x".to_owned())).into();
+    let variables = Variables::new(variables);
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("// "), "{}", path.display());
+        let loaded = read_all(&path, text.as_bytes(), &RouterSettings::default(), &variables);
+        assert!(loaded.is_ok(), "{loaded:?}");
+        let parsed = jsonc_parser::parse_to_ast(&text, &Default::default(), &super::super::FORM).unwrap();
+        let value = parsed.value.unwrap();
+        let plain =
+            super::super::reader::Reader::new("", &text).json(&super::super::reader::Item::root(&value)).unwrap();
+        let shaped = serde_json::from_value::<super::super::shape::PoolsFile>(plain);
+        assert!(shaped.is_ok(), "{}: {shaped:?}", path.display());
+        examples += 1;
+    }
+    assert_eq!(examples, 4);
+}
