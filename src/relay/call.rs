@@ -61,12 +61,12 @@ struct Call<'a> {
     story: String,
 }
 
-/// What one attempt came to.
-enum Outcome {
-    /// An answer to be passed on; told already, or to be told at its end.
-    Final(Answer, Underway, End),
-    /// Another one may do better.
-    On,
+/// An answer that is worth passing on.
+struct Final {
+    answer: Answer,
+    /// Told already, or to be told at the answer's end.
+    underway: Underway,
+    end: End,
 }
 
 /// Serves one call.
@@ -144,7 +144,7 @@ impl Call<'_> {
                 Next::Stop(stop, words) => return self.give_up(stop, words),
                 Next::Send(dispatch) => {
                     let router = dispatch.router.clone();
-                    if let Outcome::Final(answer, underway, end) = self.attempt(*dispatch).await {
+                    if let Some(Final { answer, underway, end }) = self.attempt(*dispatch).await {
                         return self.pass_on(answer, &router, Some(underway), end);
                     }
                 }
@@ -160,7 +160,8 @@ impl Call<'_> {
         })
     }
 
-    async fn attempt(&mut self, dispatch: Dispatch) -> Outcome {
+    /// One attempt. `None`: another one may do better.
+    async fn attempt(&mut self, dispatch: Dispatch) -> Option<Final> {
         let Dispatch { route, router, by, patch, stamp } = dispatch;
         let (number, id) = (self.plan.sent(), route.router());
         let transaction = self.session.transaction(number);
@@ -176,7 +177,7 @@ impl Call<'_> {
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
             self.course.note(id, false);
-            return Outcome::On;
+            return None;
         };
         if direct.is_some() {
             underway.record(self.record(stamp, &request, body));
@@ -206,14 +207,14 @@ impl Call<'_> {
                 if end.status >= 400 || answer.rest.is_none() {
                     underway.tell(end);
                 }
-                Outcome::Final(answer, underway, end)
+                Some(Final { answer, underway, end })
             }
             (Some((answer, end)), _) => {
                 underway.tell(end);
                 self.last = Some((answer, router));
-                Outcome::On
+                None
             }
-            (None, _) => Outcome::On,
+            (None, _) => None,
         }
     }
 

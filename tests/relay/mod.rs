@@ -7,6 +7,7 @@ mod edges;
 mod examples;
 mod faults;
 mod gateway;
+mod sdk;
 mod streams;
 mod told;
 

@@ -8,7 +8,10 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::event::Notice;
+use crate::health;
+use crate::outcome::FailureRule;
 use crate::outcome::{Cause, Report, Source};
+use crate::strategy::{Kind, Mode, Target};
 use crate::time::GatewayTime;
 
 const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
