@@ -15,7 +15,7 @@ use crate::attempt::{Step, Stop};
 use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings};
 use crate::clock::Clock;
 use crate::event::{Change, Ignored};
-use crate::outcome::Report;
+use crate::outcome::{FailureRule, Report};
 use crate::request::{Patch, Request};
 use crate::router::RouterPath;
 use crate::time::Now;
@@ -62,6 +62,8 @@ pub struct Dispatch {
     pub by: Now,
     /// What changes in the request.
     pub patch: Patch,
+    /// After which of its answers the request may be sent elsewhere, if the user lists them.
+    pub leads: Option<Arc<FailureRule>>,
     /// The stamp, as it would stand in the gateway's log.
     pub stamp: Vec<u8>,
 }
@@ -212,8 +214,10 @@ impl Handle {
 /// What an attempt needs to know of a choice. `None` if the choice is not this broker's.
 fn dispatch(broker: &Broker, signature: &Signature, route: Route, by: Now) -> Option<Box<Dispatch>> {
     let router = broker.path(route.router())?.clone();
-    let patch = broker.pool(route.pool)?.tree().patch(route.chosen.leaf).cloned().unwrap_or_default();
+    let tree = broker.pool(route.pool)?.tree();
+    let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
+    let leads = tree.leads(route.chosen.leaf).cloned();
     let mut stamp = Vec::new();
     stamp::write(&mut stamp, signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, by, patch, stamp }))
+    Some(Box::new(Dispatch { route, router, by, patch, leads, stamp }))
 }

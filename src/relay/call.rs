@@ -162,7 +162,7 @@ impl Call<'_> {
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch) -> Option<Final> {
-        let Dispatch { route, router, by, patch, stamp } = dispatch;
+        let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
         let (number, id) = (self.plan.sent(), route.router());
         let transaction = self.session.transaction(number);
         let mut underway = Underway::begin(self.relay.handle.clone(), route, router.clone(), transaction);
@@ -182,39 +182,47 @@ impl Call<'_> {
         if direct.is_some() {
             underway.record(self.record(stamp, &request, body));
         }
-        let (ended, heeded, outcome) = match exchange(&self.relay.client, request, self.times(by)).await {
+        let came = exchange(&self.relay.client, request, self.times(by)).await;
+        let (ended, came) = self.judge(&target, &router, came, &mut underway);
+        let lead = lead(ended, target.has_own_key(), leads.as_deref());
+        self.course.note(id, lead == Lead::Anywhere);
+        let (answer, end) = came?;
+        self.plan.heed(id, end.hint.and_then(Hint::wait), self.relay.handle.now());
+        // What is still to come can still break off.
+        if lead != Lead::Final || end.status >= 400 || answer.rest.is_none() {
+            underway.tell(end);
+        }
+        if lead == Lead::Final {
+            return Some(Final { answer, underway, end });
+        }
+        self.last = Some((answer, router));
+        None
+    }
+
+    /// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
+    fn judge(
+        &mut self,
+        target: &Target<'_>,
+        router: &RouterPath,
+        came: Result<Answer, Breakage>,
+        underway: &mut Underway,
+    ) -> (Ended, Option<(Answer, End)>) {
+        match came {
+            Ok(answer) => {
+                let (end, ended) = ending(&answer, target);
+                underway.answered(&answer.head.headers, &answer.held);
+                self.tell(router, &format_args!("answered {}", end.status), underway.time());
+                (ended, Some((answer, end)))
+            }
             Err(breakage) => {
+                self.tell(router, &breakage, underway.time());
                 let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
                 // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
                 if !(unreached && target.is_behind_gateway()) {
                     underway.tell(End::broken(breakage));
                 }
-                self.tell(&router, &breakage, underway.time());
-                (Ended::Broken(breakage), None, None)
+                (Ended::Broken(breakage), None)
             }
-            Ok(answer) => {
-                let (end, ended) = ending(&answer, &target);
-                underway.answered(&answer.head.headers, &answer.held);
-                self.tell(&router, &format_args!("answered {}", end.status), underway.time());
-                (ended, end.hint.and_then(Hint::wait), Some((answer, end)))
-            }
-        };
-        let lead = lead(ended, target.has_own_key(), None);
-        self.course.note(id, lead == Lead::Anywhere);
-        self.plan.heed(id, heeded, self.relay.handle.now());
-        match (outcome, lead) {
-            (Some((answer, end)), Lead::Final) => {
-                if end.status >= 400 || answer.rest.is_none() {
-                    underway.tell(end);
-                }
-                Some(Final { answer, underway, end })
-            }
-            (Some((answer, end)), _) => {
-                underway.tell(end);
-                self.last = Some((answer, router));
-                None
-            }
-            (None, _) => None,
         }
     }
 

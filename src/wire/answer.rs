@@ -115,7 +115,7 @@ mod tests {
             if let Some(event) = first_event(&bytes) {
                 is_error_event(event);
             }
-            (deployment_missing(&bytes), is_error_event(&bytes), hints_at_error(&bytes));
+            let _ = (deployment_missing(&bytes), is_error_event(&bytes), hints_at_error(&bytes));
         }
     }
 }

@@ -162,3 +162,15 @@ async fn a_mix_of_faults_is_never_noticed() {
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("4")), "{}", answer.text());
     assert_eq!((a.calls(), b.calls(), c.calls()), (1, 1, 2), "the last is asked again when nobody else is left");
 }
+
+#[tokio::test]
+async fn a_branch_may_say_after_which_answers_a_call_goes_elsewhere() {
+    let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
+    let listed = pools(&[target("a", &a.url()), target("b", &b.url())])
+        .replace("\"fallback\"", "\"fallback\", \"on_status_codes\": [422]");
+    let world = World::of(&listed).await;
+    assert_eq!((world.call().await.status, b.calls()), (503, 0), "not on the list");
+    let world = World::of(&listed).await;
+    a.always(answer(422, &[], "{}"));
+    assert_eq!((world.call().await.status, b.calls()), (200, 1), "on the list");
+}

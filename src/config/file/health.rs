@@ -261,7 +261,8 @@ fn ratio(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Ratio>> {
     Some(Some(Ratio { below: below?, over: over?, min: min? }))
 }
 
-fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<FailureRule> {
+/// A list of statuses.
+pub(super) fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<FailureRule> {
     match item.value {
         Value::Array(_) => {
             if !reader.list(item, "statuses such as 429 or \"5xx\"") {

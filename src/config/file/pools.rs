@@ -7,10 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::direct::{self, Directs, Variables};
-use super::health::{Health, Routers};
+use super::health::{self, Health, Routers};
 use super::reader::{Item, Place, Reader};
 use super::{DEEPEST, MOST_TARGETS, limits, strategy};
 use crate::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use crate::outcome::FailureRule;
 use crate::relay::Rules;
 use crate::request::Patch;
 use crate::router::RouterPath;
@@ -48,6 +49,7 @@ struct Above {
     /// How many lists of targets stand around these.
     depth: usize,
     patch: Arc<Patch>,
+    leads: Option<Arc<FailureRule>>,
     health: Health,
 }
 
@@ -155,7 +157,9 @@ impl Pools {
         if !reader.list(&list, "targets") {
             return None;
         }
-        let above = Above { depth: above.depth + 1, ..above.clone() };
+        let listed = item.get("strategy").and_then(|strategy| leads(reader, &strategy));
+        let leads = listed.or_else(|| above.leads.clone());
+        let above = Above { depth: above.depth + 1, leads, ..above.clone() };
         let targets: Vec<_> = list.elements().map(|target| self.target(reader, &target, &above)).collect();
         let elements: Vec<_> = list.elements().collect();
         let names: Vec<_> = elements.iter().map(name).collect();
@@ -180,8 +184,10 @@ impl Pools {
         let above = Above { patch, health, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         let kind = kind?;
-        let patch = if matches!(kind, Kind::Router(_)) { above.patch } else { Arc::default() };
-        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, kind })
+        let is_leaf = matches!(kind, Kind::Router(_));
+        let leads = above.leads.filter(|_| is_leaf);
+        let patch = if is_leaf { above.patch } else { Arc::default() };
+        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, leads, kind })
     }
 
     fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Kind> {
@@ -260,6 +266,12 @@ fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<WhenAll
         Some(item) => reader.one_of(&item, &choices),
         None => Some(WhenAllDisabled::default()),
     }
+}
+
+/// The answers after which the relay sends a request elsewhere, if a branch lists them.
+fn leads(reader: &mut Reader<'_>, strategy: &Item<'_>) -> Option<Arc<FailureRule>> {
+    let list = strategy.get("on_status_codes")?;
+    health::failure_status(reader, &list).map(Arc::new)
 }
 
 fn router(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RouterPath> {

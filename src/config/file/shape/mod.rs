@@ -190,6 +190,9 @@ pub struct Strategy {
     pub conditions: Option<Vec<Condition>>,
     /// For conditional: the name of the target for requests that fulfil none.
     pub default: Option<String>,
+    /// For the relay: the answers of a target at or below this branch after which a call is sent elsewhere, and no others; the
+    /// nearest list wins. Without: 408, 409, 429, 5xx, and 401 to 404 of a target with a key of its own.
+    pub on_status_codes: Option<health::Statuses>,
 }
 
 /// A rule by which a branch chooses.

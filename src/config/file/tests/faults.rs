@@ -76,9 +76,9 @@ fn keys() {
         (target("\"provider\": \"openai\""), "targets[0].provider: ", "name one of its routers with \"router\""),
         (target("\"a b\\n\": 1"), "targets[0][\"a b\"]: ", "no such key; there are name, router, url"),
         (
-            strategy("{\"mode\": \"fallback\", \"on_status_codes\": [429]}"),
-            "strategy.on_status_codes: ",
-            "\"failure_status\" in \"health\"",
+            strategy("{\"mode\": \"fallback\", \"on_status_codes\": [\"4x\"]}"),
+            "strategy.on_status_codes[0]=\"4x\": ",
+            "is no status",
         ),
         (target("\"weight\": 1, \"weight\": 2"), "broker.json:1:75 pools[0].targets[0].weight: ", "a second time"),
         (target("\"override_params\": {\"a\": {\"b\": 1, \"b\": 2}}"), "override_params.a.b: ", "a second time"),
