@@ -205,8 +205,8 @@ pub enum Mode {
     LoadBalance,
     /// In turn, by weight: exact over one cycle.
     RoundRobin,
-    /// The first that may serve, in the order of the list. The call that fails is answered with its error; the next one
-    /// goes to the next target.
+    /// The first that may serve, in the order of the list. Through the gateway the call that fails is answered with its
+    /// error, and the next one goes to the next target; the relay sends the same call on.
     Fallback,
     /// The same key to the same target, by weight, as long as that may serve.
     Sticky,
