@@ -3,7 +3,7 @@
 //! A [`Plan`] belongs to one request. It is shown who may be tried ([`crate::broker::Offer`]) and says: send it there, wait
 //! first, or stop and why. Elsewhere at once, the same target only after a pause, never more than the [`Limits`] and never
 //! more than the [`Budget`] that all requests share; whatever the answers are, it ends in time. Which answers are worth
-//! another attempt is [`lead`].
+//! another attempt is [`lead()`].
 
 mod budget;
 mod lead;

@@ -119,7 +119,7 @@ pub struct Target {
     /// The gateway's router that serves it, such as /azure/gpt4/.
     #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
     pub router: Option<String>,
-    /// The address of a target that the relay calls without the gateway, such as https://api.openai.com/v1/. The rest of the
+    /// The address of a target that the relay calls without the gateway, such as `https://api.openai.com/v1/`. The rest of the
     /// client's path follows it. ${NAME} is a variable of the environment, here and in the next three.
     #[schemars(length(min = 1))]
     pub url: Option<String>,
