@@ -21,6 +21,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
+use super::kept::Kept;
+
 /// So many connections to one host wait for the next call.
 const IDLE: usize = 256;
 /// A connection waits so long for the next call; many servers close theirs after 60 s or more.
@@ -113,7 +115,7 @@ pub(super) struct Connector {
 pub(super) struct TooSlow;
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = Kept;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -123,7 +125,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.patience.get(), self.https.call(uri));
-        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())) })
+        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())).map(Kept::new) })
     }
 }
 

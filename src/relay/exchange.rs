@@ -10,11 +10,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::http::Extensions;
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::client::legacy::connect::capture_connection;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, Client};
+use super::kept::Used;
 use crate::outcome::Breakage;
 use crate::wire::answer;
 
@@ -55,18 +58,49 @@ pub(super) struct Times {
 /// # Errors
 /// How it came to nothing.
 pub(super) async fn exchange(client: &Client, request: Request<Full<Bytes>>, times: Times) -> Result<Answer, Breakage> {
-    let response = match timeout_at(times.first_byte, client.request(request)).await {
-        Err(_) => return Err(Breakage::Silent),
-        Ok(Err(error)) if client::is_too_slow(&error) => return Err(Breakage::ConnectTimeout),
-        Ok(Err(error)) if error.is_connect() => return Err(Breakage::Connect),
-        Ok(Err(_)) => return Err(Breakage::NoAnswer),
-        Ok(Ok(response)) => response,
+    let sending = async {
+        match send(client, request.clone()).await {
+            // The connection was closed while the request was on its way: that is not the target's answer.
+            Err(Unsent { old: true, .. }) => send(client, request).await,
+            sent => sent,
+        }
     };
+    let sent = timeout_at(times.first_byte, sending).await.map_err(|_| Breakage::Silent)?;
+    let response = sent.map_err(|unsent| unsent.breakage)?;
     let (head, body) = response.into_parts();
     let until = until(&head, &body);
     let mut answer = Answer { head, held: Vec::new(), rest: Some(body).filter(|body| !body.is_end_stream()) };
     answer.begin(until, times).await?;
     answer.judge(until)
+}
+
+/// Why no answer began.
+struct Unsent {
+    breakage: Breakage,
+    /// It went over a connection that had carried answers before.
+    old: bool,
+}
+
+async fn send(client: &Client, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
+    let connection = capture_connection(&mut request);
+    match client.request(request).await {
+        Ok(response) => {
+            if let Some(used) = response.extensions().get::<Used>() {
+                used.mark();
+            }
+            Ok(response)
+        }
+        Err(error) if client::is_too_slow(&error) => Err(Unsent { breakage: Breakage::ConnectTimeout, old: false }),
+        Err(error) if error.is_connect() => Err(Unsent { breakage: Breakage::Connect, old: false }),
+        Err(_) => {
+            let mut known = Extensions::new();
+            if let Some(connected) = connection.connection_metadata().as_ref() {
+                connected.get_extras(&mut known);
+            }
+            let old = known.get::<Used>().is_some_and(Used::is);
+            Err(Unsent { breakage: Breakage::NoAnswer, old })
+        }
+    }
 }
 
 fn until(head: &Parts, body: &Incoming) -> Until {

@@ -12,6 +12,7 @@ mod client;
 mod direct;
 mod exchange;
 mod headers;
+mod kept;
 mod patient;
 mod record;
 mod server;

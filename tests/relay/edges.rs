@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::support::PoolsFile;
 use super::super::support::http::{self, Open};
-use super::super::support::scripted::{Move, Scripted, answer};
-use super::{CHAT, HI, World, good, pools};
+use super::super::support::scripted::{Move, Scripted, answer, answer_and_hang_up_later};
+use super::{CHAT, HELLO, HI, World, good, pools};
 
 fn code(answer: &http::Answer) -> String {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -159,4 +160,41 @@ async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
     go.notify_one();
     call.until("hello").await;
     assert_eq!(world.broker.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_nobodys_fault() {
+    let (a, b) = (Scripted::start(answer_and_hang_up_later(HELLO)).await, Scripted::start(good()).await);
+    let world = World::before(&[&a, &b]).await;
+    for calls in 1..=5 {
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")), "call {calls}");
+        assert_eq!((a.calls(), b.calls()), (calls, 0));
+    }
+    assert_eq!(world.disabled(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn targets_and_limits_change_while_the_relay_runs() {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let file = PoolsFile::of(&pools(&[super::target("a", &a.url())]));
+    let world = World::on(file, |setup| setup).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
+    world.file.put(&pools(&[super::target("a", &b.url()), super::target("b", &a.url())]));
+    world.broker.until(&["pools file taken over"]).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
+    assert_eq!((a.calls(), b.calls()), (1, 1), "the same name, another address");
+    b.always(answer(500, &[], "{}"));
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+    world.file.put(&pools(&[super::target("c", "https://${NOBODY}/")]));
+    world.broker.until(&["needs the variable NOBODY"]).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "a bad file changes nothing");
+    world.file.put(
+        &pools(&[super::target("a", &b.url()), super::target("b", &a.url())])
+            .replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\""),
+    );
+    world.broker.until_nth(&["pools file taken over"], 2).await;
+    a.always(answer(500, &[], "{}"));
+    let answer = world.call().await;
+    assert_eq!((answer.status, answer.header("x-broker-attempts")), (500, Some("1")));
 }

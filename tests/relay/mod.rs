@@ -9,6 +9,7 @@ mod faults;
 mod gateway;
 mod sdk;
 mod streams;
+mod tls;
 mod told;
 
 use std::net::SocketAddr;
@@ -47,7 +48,7 @@ struct World {
     bus: Bus,
     broker: Broker,
     relay: SocketAddr,
-    _file: PoolsFile,
+    file: PoolsFile,
 }
 
 /// The key of every target here; no broker may ever print it.
@@ -59,11 +60,15 @@ impl World {
     }
 
     async fn with(text: &str, set: impl FnOnce(Setup) -> Setup) -> Self {
-        let (bus, file) = (Bus::start().await, PoolsFile::of(text));
+        Self::on(PoolsFile::of(text), set).await
+    }
+
+    async fn on(file: PoolsFile, set: impl FnOnce(Setup) -> Setup) -> Self {
+        let bus = Bus::start().await;
         let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
         let broker = set(setup.set("KEY", KEY).secret(KEY)).ready().await;
         let relay = broker.relay().await;
-        Self { bus, broker, relay, _file: file }
+        Self { bus, broker, relay, file }
     }
 
     async fn before(upstreams: &[&Scripted]) -> Self {

@@ -17,6 +17,8 @@ pub(crate) enum Move {
     Send(Vec<u8>),
     /// Waits until it is told to go on.
     Await(Arc<Notify>),
+    /// Waits until the other side says anything more.
+    Hear,
     /// Does nothing until the other side goes away.
     Hold,
 }
@@ -34,6 +36,13 @@ pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Act {
         head += &format!("{name}: {value}\r\n");
     }
     vec![Move::Send(format!("{head}\r\n{body}").into_bytes())]
+}
+
+/// A whole answer after which the connection is kept; whatever the other side says next, it is closed.
+pub(crate) fn answer_and_hang_up_later(body: &str) -> Act {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+    vec![Move::Send(head.into_bytes()), Move::Hear]
 }
 
 /// The beginning of a stream of events.
@@ -152,6 +161,7 @@ async fn act(mut stream: TcpStream, script: Arc<Script>) -> Option<()> {
         match step {
             Move::Send(bytes) => stream.write_all(&bytes).await.ok()?,
             Move::Await(go) => go.notified().await,
+            Move::Hear => drop(stream.read(&mut [0; 1024]).await),
             Move::Hold => {
                 while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
                 script.gone.send_modify(|gone| *gone += 1);
