@@ -29,7 +29,7 @@ async fn upstream() -> u16 {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let mut stream = acceptor.accept(stream).await.ok()?;
-                stream.read(&mut [0; 4_096]).await.ok()?;
+                stream.read(&mut [0; 4_096]).await.ok().filter(|read| *read > 0)?;
                 let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", HELLO.len());
                 stream.write_all(format!("{head}{HELLO}").as_bytes()).await.ok()?;
                 stream.shutdown().await.ok()
