@@ -41,7 +41,7 @@ const REASON: &str = "x-broker-reason";
 /// A body, and its place among the bytes of all bodies.
 struct Whole {
     bytes: Bytes,
-    _place: Vec<OwnedSemaphorePermit>,
+    places: Vec<OwnedSemaphorePermit>,
 }
 
 /// A call whose body is here.
@@ -78,8 +78,8 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
     }
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return Own::Busy.response() };
     let now = relay.handle.now();
-    let body = match read(relay, body).await {
-        Ok(body) => body,
+    let Whole { bytes, mut places } = match read(relay, body).await {
+        Ok(whole) => whole,
         Err(own) => return own.response(),
     };
     let limits = relay.rules().limits;
@@ -87,7 +87,7 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
         relay,
         ingress: &ingress,
         head: &head,
-        body: body.bytes,
+        body: bytes,
         session: relay.sessions.begin(now),
         came: now,
         limits,
@@ -96,7 +96,8 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
         last: None,
         story: String::new(),
     };
-    call.run().await.map(|passing| passing.keeping(place))
+    places.push(place);
+    call.run().await.map(|passing| passing.keeping(places))
 }
 
 /// What follows the ingress in a path.
@@ -133,7 +134,7 @@ async fn read(relay: &Relay, mut body: Incoming) -> Result<Whole, Own> {
             paid = pieces;
         }
     }
-    Ok(Whole { bytes: bytes.freeze(), _place: places })
+    Ok(Whole { bytes: bytes.freeze(), places })
 }
 
 impl Call<'_> {
