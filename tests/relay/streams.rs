@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use super::super::support::http::Open;
 use super::super::support::scripted::{Move, Scripted, chunk, last_chunk, stream};
+use super::super::support::{LOGGER, soon};
 use super::{CHAT, HI, World, good};
 
 const ONE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
@@ -97,7 +99,12 @@ async fn a_probe_whose_client_goes_away_lets_another_one_find_out() {
     a.called(2).await;
     drop(probe);
     a.gone(1).await;
+    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
+    world.bus.client.flush().await.unwrap();
     assert_eq!(world.call().await.status, 200);
+    let entry = soon("an entry", entries.next()).await.unwrap();
+    let entry: serde_json::Value = serde_json::from_slice(&entry.payload).unwrap();
+    assert_eq!(entry["request"]["broker"]["probe"], true, "it is a probe, and not the last resort beside one");
     world.broker.until(&["router enabled", "/llm/a/"]).await;
 }
 
