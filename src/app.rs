@@ -4,13 +4,15 @@
 //! other, so that no flood of logs and no slow reader of a page can stand before a decision.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -18,14 +20,17 @@ use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::handle::Handle;
 use crate::nats::{Link, State};
+use crate::relay::Relay;
 use crate::wire::Signature;
-use crate::{http, nats, reload, telemetry};
+use crate::{http, nats, relay, reload, telemetry};
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
 /// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
 /// by that turn itself, some megabytes, because all of it is read before the next.
 const LOGS: usize = 8_192;
+/// How many entries of our own may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
+const ENTRIES: usize = 256;
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
@@ -36,7 +41,8 @@ const END: Duration = Duration::from_secs(5);
 pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
-    let signature = Signature::new(&replica(), broker.settings(), config.mode);
+    let replica = replica();
+    let signature = Signature::new(&replica, broker.settings(), config.mode);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         replica = signature.replica(),
@@ -50,17 +56,21 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
+    let (log, entries) = mpsc::channel(ENTRIES);
+    let relay = Relaying::start(&config.relay, &handle, &replica, log)?;
     let beside = Beside {
         settings: config.nats.clone(),
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
         pools: config.pools,
+        relay: relay.as_ref().map(|relaying| Arc::clone(&relaying.relay)),
+        entries,
     };
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
-    runtime.block_on(serve(&config.nats, &decisions, handle, failure, stop))
+    runtime.block_on(serve(&config.nats, &decisions, handle, failure, relay, stop))
 }
 
 /// Decisions, until the end.
@@ -69,6 +79,7 @@ async fn serve(
     link: &Link,
     handle: Handle,
     failure: oneshot::Receiver<anyhow::Error>,
+    relay: Option<Relaying>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
@@ -88,11 +99,70 @@ async fn serve(
     tracing::info!("stopping: no new requests, answering those that are here");
     let was_ready = link.reason().is_none();
     let _ = stopping.send(true);
-    if was_ready && tokio::time::timeout(END, work).await.is_err() {
-        tracing::warn!("stopped before every answer was written");
-    }
+    let answering = async {
+        if was_ready && tokio::time::timeout(END, work).await.is_err() {
+            tracing::warn!("stopped before every answer was written");
+        }
+    };
+    tokio::join!(answering, async {
+        if let Some(relay) = relay {
+            relay.end().await;
+        }
+    });
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The relay, on threads of its own: what it carries must delay no decision.
+struct Relaying {
+    relay: Arc<Relay>,
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<()>,
+    _runtime: Background,
+}
+
+/// A runtime that can be let go of from within another.
+struct Background(Option<runtime::Runtime>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Relaying {
+    /// Begins, if it is on.
+    fn start(
+        settings: &relay::Settings,
+        handle: &Handle,
+        replica: &str,
+        log: mpsc::Sender<Bytes>,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(address) = settings.listen else { return Ok(None) };
+        let relay = Arc::new(Relay::new(settings, handle.clone(), replica, log)?);
+        let runtime = runtime::Builder::new_multi_thread().thread_name("relay").enable_all().build();
+        let runtime = runtime.context("cannot start a runtime")?;
+        let listener = runtime.block_on(TcpListener::bind(address));
+        let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
+        tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, "relay listens");
+        let (stop, stopped) = watch::channel(false);
+        let (over, ended) = oneshot::channel();
+        let serving = Arc::clone(&relay);
+        runtime.spawn(async move {
+            relay::serve(serving, listener, stopped).await;
+            // Whoever waits for it is gone only when the process ends anyway.
+            let _ = over.send(());
+        });
+        Ok(Some(Self { relay, stop, ended, _runtime: Background(Some(runtime)) }))
+    }
+
+    /// Takes nothing more and waits until all is answered, or the time for it is over.
+    async fn end(self) {
+        let _ = self.stop.send(true);
+        let _ = self.ended.await;
+    }
 }
 
 /// What runs beside the decisions.
@@ -102,6 +172,9 @@ struct Beside {
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
     pools: Option<PoolsFile>,
+    relay: Option<Arc<Relay>>,
+    /// What the relay has for the gateway's log.
+    entries: mpsc::Receiver<Bytes>,
 }
 
 impl Beside {
@@ -119,7 +192,7 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, pools } = self;
+        let Self { settings, handle, links, listener, pools, relay, mut entries } = self;
         let probes = async {
             match listener {
                 Some(listener) => {
@@ -134,12 +207,16 @@ impl Beside {
         let learning = async {
             let Some(link) = links.last() else { return Ok(()) };
             let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
-            nats::learn_from_logs(client, &settings, link, &handle).await?;
+            let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
+            tokio::select! {
+                learnt = nats::learn_from_logs(client, &settings, link, &handle) => learnt?,
+                () = publishing => {}
+            }
             anyhow::Ok(())
         };
         let following = async {
             match pools {
-                Some(file) => reload::follow(file, handle.clone()).await,
+                Some(file) => reload::follow(file, handle.clone(), relay).await,
                 None => std::future::pending().await,
             }
         };

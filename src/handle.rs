@@ -5,19 +5,23 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::broker::{Applied, Broker, Event, Settings};
+use crate::attempt::{Step, Stop};
+use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings};
 use crate::clock::Clock;
 use crate::event::{Change, Ignored};
-use crate::outcome::Report;
+use crate::outcome::{FailureRule, Report};
+use crate::request::{Patch, Request};
+use crate::router::RouterPath;
 use crate::time::Now;
-use crate::wire::Signature;
 use crate::wire::processor::Asked;
 use crate::wire::reply::{self, Flaw};
+use crate::wire::{Signature, stamp};
 
 /// A way to the one broker of this process.
 #[derive(Clone)]
@@ -34,6 +38,34 @@ struct State {
     broker: Broker,
     signature: Signature,
     rng: SmallRng,
+}
+
+/// What a request that may be sent more than once does next.
+#[derive(Debug)]
+pub enum Next {
+    /// It is sent, and that is counted.
+    Send(Box<Dispatch>),
+    /// It waits so long.
+    Pause(Duration),
+    /// It is over; with the broker's words for why nobody was left, if so.
+    Stop(Stop, Option<String>),
+}
+
+/// One attempt, ready to be made.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// The choice.
+    pub route: Route,
+    /// Its router.
+    pub router: RouterPath,
+    /// When the first byte of an answer must be here.
+    pub by: Now,
+    /// What changes in the request.
+    pub patch: Patch,
+    /// After which of its answers the request may be sent elsewhere, if the user lists them.
+    pub leads: Option<Arc<FailureRule>>,
+    /// The stamp, as it would stand in the gateway's log.
+    pub stamp: Vec<u8>,
 }
 
 impl fmt::Debug for Handle {
@@ -73,12 +105,55 @@ impl Handle {
         (answer, flaw)
     }
 
+    /// The ingress that a path lies at or below.
+    pub fn ingress_of(&self, path: &str) -> Option<RouterPath> {
+        self.lock().broker.ingress_of(path).cloned()
+    }
+
+    /// The next step of a request that may be sent more than once: `plan` judges who is offered, in the same moment in which
+    /// the choice is counted, so that no two requests are sent to find out about the same router.
+    pub fn next(
+        &self,
+        request: &impl Request,
+        course: &mut Course,
+        plan: impl FnOnce(Offer, Now, &mut SmallRng) -> Step,
+    ) -> Next {
+        let now = self.now();
+        let mut state = self.lock();
+        let State { broker, signature, rng } = &mut *state;
+        let mut changes = broker.bring_forward(now);
+        let offer = broker.offer(request, course, rng);
+        let words = match &offer {
+            Offer::Nobody { why, .. } => Some(broker.tell(&Decision::Pass(*why))),
+            Offer::New(_) | Offer::Again(_) => None,
+        };
+        let next = match plan(offer, now, rng) {
+            Step::Pause(pause) => Next::Pause(pause),
+            Step::Stop(stop) => Next::Stop(stop, words),
+            Step::Send { route, by } => match dispatch(broker, signature, route, by) {
+                Some(dispatch) => {
+                    changes.extend(broker.apply(Event::Chosen(&dispatch.route), now).changes);
+                    Next::Send(dispatch)
+                }
+                None => Next::Stop(Stop::Nobody(None), None),
+            },
+        };
+        drop(state);
+        self.tell(&changes);
+        next
+    }
+
+    /// What was chosen came to nothing that anybody is to blame for.
+    pub fn abandon(&self, route: &Route) {
+        self.apply(Event::Abandoned(route));
+    }
+
     /// Learns from a report. Some reason if there was nothing to learn.
     pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
         // Only our own calls are over for us, and only the signature knows which are ours.
         let ours = |id: &str| self.lock().signature.number(id);
         let decision = report.stamp_id.and_then(ours);
-        self.apply(Event::Report(&Report { decision, ..*report })).ignored
+        self.apply(Event::Report(&Report { decision: report.decision.or(decision), ..*report })).ignored
     }
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of
@@ -134,4 +209,15 @@ impl Handle {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What an attempt needs to know of a choice. `None` if the choice is not this broker's.
+fn dispatch(broker: &Broker, signature: &Signature, route: Route, by: Now) -> Option<Box<Dispatch>> {
+    let router = broker.path(route.router())?.clone();
+    let tree = broker.pool(route.pool)?.tree();
+    let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
+    let leads = tree.leads(route.chosen.leaf).cloned();
+    let mut stamp = Vec::new();
+    stamp::write(&mut stamp, signature, broker, &route);
+    Some(Box::new(Dispatch { route, router, by, patch, leads, stamp }))
 }

@@ -10,9 +10,11 @@
 //! | [`load`] | what a router is busy with, and how fast it is |
 //! | [`strategy`] | in which order those that may serve are tried |
 //! | [`broker`] | owns the truth: choose a router, learn from what became of it |
+//! | [`attempt`] | one request that may be sent more than once: what to do next |
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
 //! | [`check`] | whether the pools and the gateway's configuration fit together |
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
+//! | [`relay`] | calls that are tried again elsewhere inside the same request |
 //! | [`nats`] | the bus: requests answered, logs learnt from |
 //! | [`http`] | probes |
 //! | [`telemetry`] | log lines and counts |
@@ -21,6 +23,7 @@
 //! | [`cli`], [`app`] | the command line; everything put together |
 
 pub mod app;
+pub mod attempt;
 pub mod broker;
 pub mod check;
 pub mod cli;
@@ -33,6 +36,7 @@ pub mod http;
 pub mod load;
 pub mod nats;
 pub mod outcome;
+pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod router;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::router::RouterId;
-use crate::time::GatewayTime;
+use crate::time::{GatewayTime, Now};
 
 /// What an answer says about the router that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +62,8 @@ pub enum Source {
     OneRow,
     /// The gateway's log: late, knows everything, and has the last word.
     Log,
+    /// A call of our own: we sent it and saw its end. Its log, if one comes, has nothing to add to the judgement.
+    Attempt,
 }
 
 /// How much an outcome may decide about a router that has yet to prove itself.
@@ -73,12 +75,27 @@ pub enum Evidence {
     Word,
     /// The call was sent to find out. With the number of our own decision, if it was ours.
     Probe(Option<u64>),
+    /// The call was our own.
+    Own {
+        /// When we sent it, by our own clock.
+        began: Now,
+        /// The number of the decision, if it was sent to find out.
+        permit: Option<u64>,
+    },
 }
 
 impl Evidence {
     /// Whether the call was sent to find out.
-    pub const fn is_probe(self) -> bool {
-        matches!(self, Self::Probe(_))
+    pub const fn was_asked_for(self) -> bool {
+        matches!(self, Self::Probe(_) | Self::Own { permit: Some(_), .. })
+    }
+
+    /// The number of our own decision that sent it to find out.
+    pub const fn permit(self) -> Option<u64> {
+        match self {
+            Self::Probe(permit) | Self::Own { permit, .. } => permit,
+            Self::Hearsay | Self::Word => None,
+        }
     }
 }
 
@@ -119,6 +136,10 @@ pub struct Report<'a> {
     pub deployment_missing: bool,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
+    /// How a call of our own ended without a good answer.
+    pub broken: Option<Breakage>,
+    /// When we sent a call of our own, by our own clock.
+    pub began: Option<Now>,
     /// The transaction's id; a client can make two calls share one.
     pub transaction: Option<&'a str>,
     /// When the gateway received the request.
@@ -154,6 +175,8 @@ impl Report<'_> {
             hint: None,
             deployment_missing: false,
             filtered: None,
+            broken: None,
+            began: None,
             transaction: None,
             started: None,
             stopped: None,
@@ -164,6 +187,42 @@ impl Report<'_> {
     }
 }
 
+/// How a call of our own ended without a good answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Breakage {
+    /// There was no connection: refused, no such name, no trust.
+    Connect,
+    /// There was no connection in time.
+    ConnectTimeout,
+    /// The connection broke before there was a byte of an answer.
+    NoAnswer,
+    /// There was no byte of an answer in time.
+    Silent,
+    /// The answer broke off.
+    Cut,
+    /// The answer stood still for too long.
+    Stalled,
+    /// The stream carried an error.
+    ErrorEvent,
+    /// It says that it is JSON, and is not.
+    Malformed,
+}
+
+impl fmt::Display for Breakage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "cannot be connected to",
+            Self::ConnectTimeout => "takes too long to connect to",
+            Self::NoAnswer => "closed the connection without an answer",
+            Self::Silent => "gave no answer in time",
+            Self::Cut => "broke off in its answer",
+            Self::Stalled => "stood still in its answer",
+            Self::ErrorEvent => "sent an error in its stream",
+            Self::Malformed => "sent JSON that is none",
+        })
+    }
+}
+
 /// Why a router was taken out, in the words of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -171,6 +230,8 @@ pub enum Cause {
     Answered(u16),
     /// The gateway could not reach the upstream and made this status itself.
     Unreachable(u16),
+    /// A call of ours came to no good end.
+    Broken(Breakage),
     /// Too few of its answers were good; the last one had this status.
     FailsOften(u16),
     /// It works, and said that nothing remains of what it may give us.
@@ -188,6 +249,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
+            Self::Broken(breakage) => breakage.fmt(f),
             Self::FailsOften(status) => write!(f, "fails too often (last {status})"),
             Self::UsedUp => f.write_str("its rate limit is used up"),
             Self::CutOff => f.write_str("took so long that the client was cut off"),
@@ -291,16 +353,22 @@ impl FailureRule {
         if faults.is_empty() { Ok(Self::Listed(ranges)) } else { Err(faults) }
     }
 
+    /// Whether this status is on the list, whatever else the answer says.
+    pub fn lists(&self, status: u16) -> bool {
+        match self {
+            Self::Standard => matches!(status, 408 | 429 | 500..=599),
+            Self::Listed(ranges) => ranges.iter().any(|range| range.has(status)),
+            Self::AnyButSuccess => !(200..300).contains(&status),
+        }
+    }
+
     /// What an answer with this status says about its router.
     ///
     /// `made_by_gateway`: the upstream was never reached, so no status of it can mean "overloaded".
     /// `deployment_missing`: the body of a 404 says so.
     pub fn classify(&self, status: u16, made_by_gateway: bool, deployment_missing: bool) -> Class {
-        let listed = match self {
-            Self::Standard => matches!(status, 408 | 429 | 500..=599) || (status == 404 && deployment_missing),
-            Self::Listed(ranges) => ranges.iter().any(|range| range.has(status)),
-            Self::AnyButSuccess => !(200..300).contains(&status),
-        };
+        let missing = status == 404 && deployment_missing;
+        let listed = self.lists(status) || (missing && *self == Self::Standard);
         match status {
             429 if listed => Class::RateLimited,
             503 | 529 if listed && !made_by_gateway => Class::Overloaded,

@@ -3,6 +3,7 @@
 //! Its folder is watched, because editors and Kubernetes put a new file in the old one's place; its content is compared every
 //! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
@@ -12,11 +13,12 @@ use tokio::time::interval;
 
 use crate::config::file::PoolsFile;
 use crate::handle::Handle;
+use crate::relay::Relay;
 
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Follows a file for ever.
-pub async fn follow(mut file: PoolsFile, handle: Handle) {
+pub async fn follow(mut file: PoolsFile, handle: Handle, relay: Option<Arc<Relay>>) {
     let (touched, mut touches) = mpsc::channel(1);
     let watcher = watch(&file, touched);
     if let Err(error) = &watcher {
@@ -31,7 +33,7 @@ pub async fn follow(mut file: PoolsFile, handle: Handle) {
             _ = hangup.recv() => true,
         };
         if file.look() || asked {
-            take(&file, &handle);
+            take(&file, &handle, relay.as_deref());
         }
     }
 }
@@ -47,9 +49,13 @@ fn watch(file: &PoolsFile, touched: mpsc::Sender<()>) -> notify::Result<notify::
     Ok(watcher)
 }
 
-fn take(file: &PoolsFile, handle: &Handle) {
-    match file.load() {
-        Ok(settings) => {
+fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
+    match file.load_all() {
+        Ok((settings, rules)) => {
+            // First where targets are, then that there are some.
+            if let Some(relay) = relay {
+                relay.configure(rules);
+            }
             let config = handle.configure(&settings);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");
         }

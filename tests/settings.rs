@@ -14,6 +14,11 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
         .set("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt4/,azure/dud,/azure/gpt-5/,/azure/")
         .set("BROKER_MODE", "blance")
         .set("BROKER_HTTP", "nowhere")
+        .set("BROKER_RELAY", "everywhere")
+        .set("BROKER_GATEWAY", "gecholog:5380")
+        .set("BROKER_RELAY_CA", "/no/such/ca")
+        .set("BROKER_RELAY_CALLS", "0")
+        .set("BROKER_RELAY_GRACE", "soon")
         .set("BROKER_LOG", "info,=,=")
         .set("BROKER_LOG_FORMAT", "xml")
         .set("BROKER_FAILURE_STATUS", "404,teapot,9xx9")
@@ -38,6 +43,11 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
         ["BROKER_ROUTERS", "/azure/", "ingress"],
         ["BROKER_MODE", "blance", "balance or observe"],
         ["BROKER_HTTP", "nowhere", "127.0.0.1:5381"],
+        ["BROKER_RELAY=", "everywhere", "0.0.0.0:5390"],
+        ["BROKER_GATEWAY", "must be a URL", "https://"],
+        ["BROKER_RELAY_CALLS", "\"0\"", "from 1 to"],
+        ["BROKER_RELAY_GRACE", "soon", "from 0 to"],
+        ["BROKER_RELAY_CA", "/no/such/ca", "cannot read"],
         ["BROKER_LOG=", "info,=,=", "debug"],
         ["BROKER_LOG_FORMAT", "xml", "text or json"],
         ["BROKER_FAILURE_STATUS", "\"teapot\"", "5xx"],

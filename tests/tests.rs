@@ -19,6 +19,7 @@ mod learning;
 mod life;
 mod openai_sdk;
 mod pools;
+mod relay;
 mod reload;
 mod replicas;
 mod returning;

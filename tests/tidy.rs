@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -15,15 +15,36 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("load", VOCABULARY),
     ("strategy", &["time", "router", "request", "outcome", "event", "load"]),
     ("broker", &["time", "router", "request", "outcome", "event", "health", "load", "strategy"]),
+    ("attempt", &["time", "router", "outcome", "broker"]),
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
     ("clock", &["time"]),
     ("telemetry", VOCABULARY),
-    ("handle", &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "clock"]),
+    (
+        "handle",
+        &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "attempt", "wire", "clock"],
+    ),
     ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
     ("http", &["nats"]),
-    ("config", &["router", "request", "outcome", "strategy", "health", "broker", "wire", "nats", "http", "telemetry"]),
-    ("reload", &["config", "handle"]),
+    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "telemetry", "handle"]),
+    (
+        "config",
+        &[
+            "router",
+            "request",
+            "outcome",
+            "strategy",
+            "health",
+            "broker",
+            "attempt",
+            "wire",
+            "nats",
+            "http",
+            "relay",
+            "telemetry",
+        ],
+    ),
+    ("reload", &["config", "handle", "relay"]),
     ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
     ("app", EVERYTHING),
 ];
@@ -40,12 +61,14 @@ const EVERYTHING: &[&str] = &[
     "load",
     "strategy",
     "broker",
+    "attempt",
     "wire",
     "clock",
     "telemetry",
     "handle",
     "nats",
     "http",
+    "relay",
     "config",
     "reload",
     "check",
@@ -53,8 +76,9 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The rooms that never touch the world.
-const CORE: [&str; 11] =
-    ["time", "router", "request", "outcome", "event", "health", "load", "strategy", "broker", "wire", "check"];
+const CORE: [&str; 12] = [
+    "time", "router", "request", "outcome", "event", "health", "load", "strategy", "broker", "attempt", "wire", "check",
+];
 
 /// The world.
 const WORLD: [&str; 14] = [
@@ -220,6 +244,9 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
         for (library, rooms) in [
             ("async_nats", &["nats", "config", "telemetry"][..]),
             ("axum", &["http"]),
+            ("hyper", &["relay"]),
+            ("hyper_util", &["relay"]),
+            ("rustls", &["relay"]),
             ("ureq", &["cli"]),
             ("envy", &["config"]),
         ] {

@@ -6,6 +6,7 @@
 
 mod asker;
 mod bare;
+mod caller;
 mod core;
 mod entries;
 mod flood;
@@ -13,10 +14,12 @@ mod flooder;
 mod log;
 mod machine;
 mod process;
+mod relay;
 mod round_trip;
 mod start;
 mod stats;
 mod table;
+mod upstream;
 mod whole_call;
 
 use std::time::Duration;
@@ -51,6 +54,9 @@ enum Role {
     /// Publishes log entries at a fixed rate
     #[command(hide = true)]
     Flood(flooder::Arguments),
+    /// Answers HTTP at once
+    #[command(hide = true)]
+    Upstream,
 }
 
 /// A part of the table.
@@ -62,6 +68,7 @@ enum Part {
     Core,
     Log,
     Flood,
+    Relay,
 }
 
 /// How much is done for a figure.
@@ -104,6 +111,7 @@ fn main() -> Result<()> {
     match arguments.role {
         Some(Role::Bare(role)) => return bare::run(role),
         Some(Role::Flood(role)) => return flooder::run(role),
+        Some(Role::Upstream) => return upstream::run(),
         None => {}
     }
     let effort = if arguments.quick { QUICK } else { FULL };
@@ -129,6 +137,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::Core => core::measure(effort),
         Part::Log => log::measure(effort),
         Part::Flood => flood::measure(effort),
+        Part::Relay => relay::measure(effort),
     }
 }
 

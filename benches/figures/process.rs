@@ -39,6 +39,13 @@ impl Process {
         Self::start(name, command)
     }
 
+    /// This program in a role that needs no bus.
+    pub(crate) fn alone(name: &'static str, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+        command.args(arguments);
+        Self::start(name, command)
+    }
+
     fn start(name: &'static str, mut command: Command) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

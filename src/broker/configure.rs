@@ -14,6 +14,7 @@ use crate::time::Now;
 impl Broker {
     /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
     pub(super) fn configure(&mut self, settings: &Settings) {
+        self.edition += 1;
         self.settings = settings.clone();
         self.places.clear();
         let before = std::mem::take(&mut self.pools);
@@ -31,7 +32,8 @@ impl Broker {
             self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, served));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
-            self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
+            let place = if settings.relayed.contains(&pool.ingress) { Place::Relayed } else { Place::Ingress };
+            self.places.insert(pool.ingress.clone(), place(PoolId(id)));
         }
         self.keep_loads();
     }

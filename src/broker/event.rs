@@ -10,6 +10,8 @@ pub enum Event<'a> {
     Chosen(&'a Route),
     /// A message told of a finished request.
     Report(&'a Report<'a>),
+    /// What was chosen came to nothing that anybody is to blame for: the client went away.
+    Abandoned(&'a Route),
     /// Time has passed.
     Tick,
     /// Other settings are in force from now on.

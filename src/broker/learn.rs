@@ -74,6 +74,7 @@ impl Broker {
         let outcome = interpreted?;
         match report.source {
             Source::Message | Source::OneRow => self.learn_message(report, outcome, now, changes),
+            Source::Attempt => self.learn_attempt(report, outcome, now, changes),
             Source::Log => return self.learn_log(report, outcome, now, changes),
         }
         Ok(())
@@ -105,6 +106,10 @@ impl Broker {
     /// How much a report may decide about this router.
     fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
         match (report.source, report.stamped) {
+            (Source::Attempt, _) => match report.began {
+                Some(began) => Evidence::Own { began, permit: report.decision.filter(|_| report.probe) },
+                None => Evidence::Word,
+            },
             (Source::OneRow, _) | (Source::Log, None) => self.presume(router, report.started),
             (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
                 Evidence::Probe(report.decision)
@@ -156,7 +161,7 @@ impl Broker {
         };
         match report.served.and_then(|path| self.places.get(path)).copied() {
             Some(Place::Router(router)) => Ok(self.outcome(report, router, status)),
-            Some(Place::Ingress(_)) => self.interpret_fallback(report, status),
+            Some(Place::Ingress(_) | Place::Relayed(_)) => self.interpret_fallback(report, status),
             None => Err(Ignored::NotOurs),
         }
     }
@@ -219,6 +224,27 @@ impl Broker {
         let router = self.routers.get(usize::from(outcome.router.0));
         matches!(outcome.class, Class::RateLimited | Class::Overloaded)
             && router.is_some_and(|router| router.settings.health.retry_after.honor)
+    }
+
+    /// We saw its end ourselves, so it counts at once, whatever it is; its log only adds what we do not know. A log that came
+    /// before has counted already, and can only not know of a permit.
+    fn learn_attempt(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
+        let key = Key::new(report.transaction, outcome.router, outcome.status);
+        if self.ledger.overtaken(key) {
+            let permit = report.decision.filter(|_| report.probe);
+            let router = self.routers.get_mut(usize::from(outcome.router.0));
+            if router.zip(permit).is_some_and(|(router, decision)| router.health.take_back(decision)) {
+                self.renew(changes);
+            }
+            return;
+        }
+        // The log adds the time, and cannot know better whether this was old news.
+        let outcome = Outcome { latency: None, ..outcome };
+        let mut verdict = self.count_outcome(outcome, now, changes);
+        if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
+            *effect = Effect::Counted;
+        }
+        self.ledger.keep(key, Waiting { outcome, at: now, counted: true, verdict }, now);
     }
 
     /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
@@ -352,6 +378,9 @@ impl Broker {
 fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class, Cause) {
     let class = settings.failures.classify(status, report.made_by_gateway, report.deployment_missing);
     let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
+    if let Some(breakage) = report.broken {
+        return (Class::Failure, Cause::Broken(breakage));
+    }
     match report.latency {
         Some(latency) if latency >= LONGEST_CALL => (Class::Failure, Cause::CutOff),
         Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {

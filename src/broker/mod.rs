@@ -5,6 +5,7 @@
 //! be simulated, replayed from a recorded log, and kept alike in many replicas.
 
 mod configure;
+mod course;
 mod decision;
 mod event;
 pub mod invariants;
@@ -13,75 +14,32 @@ mod ledger;
 mod loads;
 mod poison;
 mod pool;
+mod settings;
 mod tell;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fnv::FnvHashMap;
 use rand::Rng;
 
+pub use course::{Course, Offer};
 pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
+pub use settings::{PoolSettings, RouterSettings, Settings};
 pub use tell::Although;
 
 use crate::event::{Change, Ignored, Standing, Transition};
-use crate::health::{self, Due, Health};
+use crate::health::{Due, Health};
 use crate::load::Loads;
-use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Kind, Mode, Needs, Target};
+use crate::strategy::{Candidate, Needs};
 use crate::time::Now;
 use ledger::Ledger;
 use poison::Suspects;
-
-/// What one pool is made of.
-#[derive(Debug, Clone)]
-pub struct PoolSettings {
-    /// The router that clients call.
-    pub ingress: RouterPath,
-    /// What stands behind it: a branch.
-    pub root: Target,
-    /// What becomes of a request when all routers are disabled.
-    pub when_all_disabled: WhenAllDisabled,
-}
-
-/// What belongs to one router, wherever it stands.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RouterSettings {
-    /// Which answers count as failures.
-    pub failures: FailureRule,
-    /// How it is taken out.
-    pub health: health::Settings,
-}
-
-/// Everything that shapes decisions.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The pools, at most one per ingress.
-    pub pools: Vec<PoolSettings>,
-    /// For every router that has none of its own.
-    pub defaults: RouterSettings,
-    /// For these routers.
-    pub routers: BTreeMap<RouterPath, RouterSettings>,
-}
-
-impl Settings {
-    /// One pool that spreads evenly over some routers: what the environment can say.
-    pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
-        let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
-        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        Self {
-            pools: vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }],
-            defaults,
-            routers: BTreeMap::new(),
-        }
-    }
-}
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +61,8 @@ impl Router {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Ingress(PoolId),
+    /// An ingress that the gateway does not ask us about.
+    Relayed(PoolId),
     Router(RouterId),
 }
 
@@ -129,6 +89,8 @@ pub struct Broker {
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
+    /// Counts the settings that were in force.
+    edition: u64,
     filter_told: bool,
 }
 
@@ -145,6 +107,7 @@ impl Broker {
             suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
+            edition: 0,
             filter_told: false,
         };
         broker.configure(&settings);
@@ -161,6 +124,12 @@ impl Broker {
     /// The first half of it: brings time forward and chooses. Until the choice is counted, all that it was made from still
     /// stands, and can be told.
     pub fn look<R: Rng>(&mut self, request: &impl Request, now: Now, rng: &mut R) -> (Decision, Vec<Change>) {
+        let changes = self.bring_forward(now);
+        (self.choose(request, rng), changes)
+    }
+
+    /// Brings time forward, if that changes anything.
+    pub fn bring_forward(&mut self, now: Now) -> Vec<Change> {
         let changes = match self.next_deadline() {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
@@ -168,7 +137,7 @@ impl Broker {
         if let Some(loads) = &mut self.loads {
             loads.bring_forward(now);
         }
-        (self.choose(request, rng), changes)
+        changes
     }
 
     /// The second half: the decision was answered.
@@ -188,7 +157,7 @@ impl Broker {
         let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
             Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
             Some(chosen) => (chosen, Sent::ToServe),
-            None => match self.choose_in_need(pool, request, rng) {
+            None => match self.choose_in_need(pool, request, rng, |_| true) {
                 Some(found) => found,
                 None if pool.serves() => {
                     return Decision::Pass(Pass::NothingForIt(id, pool.tree().dead_end(request)));
@@ -199,12 +168,19 @@ impl Broker {
         Decision::Route(Route { number: self.decisions, pool: id, sent, chosen })
     }
 
-    /// Where a request goes for which nothing may serve.
-    fn choose_in_need<R: Rng>(&self, pool: &Pool, request: &impl Request, rng: &mut R) -> Option<(Candidate, Sent)> {
-        if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).next()) {
+    /// Where a request goes for which nothing may serve, of those that are wanted.
+    fn choose_in_need<R: Rng>(
+        &self,
+        pool: &Pool,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: impl Fn(RouterId) -> bool,
+    ) -> Option<(Candidate, Sent)> {
+        let wanted = |chosen: &Candidate| wanted(chosen.router);
+        if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).find(wanted)) {
             return Some((chosen, Sent::AsLastResort));
         }
-        let mut order = self.order(pool.disabled()?, request, rng);
+        let mut order = self.order(pool.disabled()?, request, rng).filter(wanted);
         let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
                 let health =
@@ -231,6 +207,7 @@ impl Broker {
                 self.tick(now, &mut applied.changes);
                 applied.ignored = self.learn(report, now, &mut applied.changes).err();
             }
+            Event::Abandoned(route) => self.abandon(route, &mut applied.changes),
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
@@ -256,6 +233,16 @@ impl Broker {
         router.record.chosen += 1;
         if one_at_a_time {
             router.health.permit(route.number, &router.settings.health, now);
+            self.renew(changes);
+        }
+    }
+
+    fn abandon(&mut self, route: &Route, changes: &mut Vec<Change>) {
+        if let Some(loads) = &mut self.loads {
+            loads.end(route.number);
+        }
+        let router = self.routers.get_mut(usize::from(route.router().0));
+        if router.is_some_and(|router| router.health.take_back(route.number)) {
             self.renew(changes);
         }
     }

@@ -30,7 +30,9 @@ impl<'a> Needs<'a> {
             needs.take(&pool.root);
             (&pool.ingress, needs)
         };
-        Self { pools: settings.pools.iter().map(pool).collect() }
+        // A pool that only the relay serves asks nothing of the gateway.
+        let asked = settings.pools.iter().filter(|pool| !settings.relayed.contains(&pool.ingress));
+        Self { pools: asked.map(pool).collect() }
     }
 
     /// Whether a target changes the request.

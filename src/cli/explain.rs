@@ -2,6 +2,7 @@
 //!
 //! It asks the very core that runs, and only looks: nobody's turn moves.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -43,10 +44,16 @@ pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
     let bytes = serde_json::to_vec(&message(asked)?)?;
     let message = Message::read(&bytes).context("the request")?;
     let request = message.request().context("the request")?;
-    let broker = Broker::new(settings);
+    // What only the relay serves is explained all the same.
+    let relayed = settings.relayed.iter().any(|path| path.as_str() == asked.path);
+    let broker = Broker::new(Settings { relayed: BTreeSet::new(), ..settings });
     let mut rng = SmallRng::from_rng(&mut rand::rng());
     let mut text = String::new();
     // Writing into a String cannot fail.
+    if relayed {
+        let _ =
+            writeln!(text, "{}: only the relay serves it; the gateway's requests for it are left alone", asked.path);
+    }
     let _ = match broker.choose(&request, &mut rng) {
         Decision::Route(route) => tell(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::NotOurs) => {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 use crate::telemetry::Format;
 use crate::wire::stamp::Mode;
-use crate::{http, nats, telemetry};
+use crate::{http, nats, relay, telemetry};
 
 const INGRESS: &str = "/azure/";
 const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
@@ -40,14 +41,16 @@ pub fn resolve(sources: Sources) -> Resolved {
             None => {}
         }
     }
-    let (broker, pools) = check.broker();
+    let (broker, pools, rules) = check.broker();
     let mode =
         check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
     let nats = check.nats();
     let http = check.http();
+    let relay = check.relay(rules);
+    warnings.extend(idle(&relay, &broker));
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, relay, telemetry })
     } else {
         Err(check.faults)
     };
@@ -63,6 +66,13 @@ pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
     let mut check = Check { sources, faults: Vec::new() };
     let http = check.http();
     if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
+}
+
+/// Pools that nobody serves, because the relay is off.
+fn idle(relay: &relay::Settings, broker: &broker::Settings) -> Option<Fault> {
+    let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
+    let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
+    relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
 }
 
 struct Check {
@@ -102,12 +112,14 @@ impl Check {
         chosen.map(|(_, choice)| *choice)
     }
 
-    fn broker(&mut self) -> (broker::Settings, Option<PoolsFile>) {
+    fn broker(&mut self) -> (broker::Settings, Option<PoolsFile>, relay::Rules) {
         let defaults = self.defaults();
         let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
             return match self.pool() {
-                Some((ingress, routers)) => (broker::Settings::flat(ingress, routers, defaults), None),
-                None => (broker::Settings { defaults, ..broker::Settings::default() }, None),
+                Some((ingress, routers)) => {
+                    (broker::Settings::flat(ingress, routers, defaults), None, relay::Rules::default())
+                }
+                None => (broker::Settings { defaults, ..broker::Settings::default() }, None, relay::Rules::default()),
             };
         };
         let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
@@ -115,12 +127,12 @@ impl Check {
         for other in ingress.into_iter().chain(routers) {
             self.fault(&other, format!("{} is set too, and its file names the pools: give one of them", written.place));
         }
-        let file = PoolsFile::open(written.value.into(), defaults);
-        let settings = file.load().unwrap_or_else(|faults| {
+        let file = PoolsFile::open(written.value.into(), defaults).knowing(self.sources.variables.clone());
+        let (settings, rules) = file.load_all().unwrap_or_else(|faults| {
             self.faults.extend(faults);
-            broker::Settings::default()
+            Default::default()
         });
-        (settings, Some(file))
+        (settings, Some(file), rules)
     }
 
     /// What holds for routers of which nothing else is said.
@@ -297,6 +309,67 @@ impl Check {
                 }
             },
         }
+    }
+
+    fn relay(&mut self, rules: relay::Rules) -> relay::Settings {
+        let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
+            "off" => None,
+            address => {
+                let address = address.parse().ok();
+                if address.is_none() {
+                    self.fault(&written, "must be an address with a port, such as 0.0.0.0:5390, or off");
+                }
+                address
+            }
+        });
+        relay::Settings {
+            listen,
+            gateway: self.gateway(),
+            authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
+            rules,
+            room: self.room(),
+        }
+    }
+
+    fn room(&mut self) -> relay::Room {
+        let mut room = relay::Room::default();
+        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, 1..=100_000) {
+            room.calls = calls as usize;
+            room.connections = room.calls * 2;
+        }
+        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, 0..=3_600) {
+            room.grace = Duration::from_secs(seconds.into());
+        }
+        room
+    }
+
+    /// A whole number in this range.
+    fn whole(
+        &mut self,
+        name: &str,
+        field: impl Fn(&Raw) -> &Option<String>,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let written = self.get(name, field)?;
+        let number = written.value.trim().parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.fault(&written, format!("must be a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// Where the gateway is: beside the bus, unless somebody says otherwise.
+    fn gateway(&mut self) -> relay::Base {
+        if let Some(written) = self.get("BROKER_GATEWAY", |raw| &raw.broker_gateway) {
+            match written.value.parse() {
+                Ok(base) => return base,
+                // Somebody may have put a password before an @.
+                Err(fault) => self.secret_fault(&written.place, fault.to_string()),
+            }
+        }
+        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
+        let bus = written.and_then(|written| format!("http://{}", written.value.trim()).parse::<relay::Base>().ok());
+        bus.map_or_else(relay::Base::default, |bus| bus.on_port(relay::GATEWAY_PORT))
     }
 
     fn telemetry(&mut self) -> telemetry::Settings {

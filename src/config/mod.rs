@@ -15,7 +15,7 @@ pub use raw::{Raw, Sources};
 use std::fmt;
 
 use crate::wire::stamp::Mode;
-use crate::{broker, http, nats, telemetry};
+use crate::{broker, http, nats, relay, telemetry};
 
 /// Settings that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub nats: nats::Settings,
     /// Where HTTP listens.
     pub http: http::Settings,
+    /// Calls that are tried again elsewhere.
+    pub relay: relay::Settings,
     /// What is logged.
     pub telemetry: telemetry::Settings,
 }

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 20] = [
+pub(super) const KNOWN: [&str; 25] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -25,6 +25,11 @@ pub(super) const KNOWN: [&str; 20] = [
     "BROKER_RETRY_AFTER",
     "BROKER_MODE",
     "BROKER_HTTP",
+    "BROKER_RELAY",
+    "BROKER_GATEWAY",
+    "BROKER_RELAY_CA",
+    "BROKER_RELAY_CALLS",
+    "BROKER_RELAY_GRACE",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

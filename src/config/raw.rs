@@ -3,12 +3,14 @@
 //! `envy` reads the variables and stops at its first fault, and panics on text that is no UTF-8; so it is given only texts
 //! and only asked for texts, and everything else is judged later, all at once.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::Args;
 use serde::Deserialize;
 
 use super::Fault;
+use super::file::Variables;
 
 /// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes, but for
 /// `--config`.
@@ -69,6 +71,21 @@ pub struct Raw {
     /// Address for /livez and /readyz, or off [default: 127.0.0.1:5381]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) broker_http: Option<String>,
+    /// Address of the relay, such as 0.0.0.0:5390, or off [default: off]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(super) broker_relay: Option<String>,
+    /// The gateway as the relay calls it [default: http://, the host of GECHOLOG_HOST, :5380]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) broker_gateway: Option<String>,
+    /// Extra certificate authorities for the relay's targets, a PEM file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_relay_ca: Option<String>,
+    /// Calls of the relay under way at a time; what comes beyond is told to come later [default: 2048]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(super) broker_relay_calls: Option<String>,
+    /// Seconds that calls of the relay under way may still take when the broker ends [default: 25]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(super) broker_relay_grace: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) broker_log: Option<String>,
@@ -86,6 +103,8 @@ pub struct Sources {
     pub(super) flags: Raw,
     /// Names of all variables that are set.
     pub(super) names: Vec<String>,
+    /// All variables that are texts: what `${NAME}` in the pools file means.
+    pub(super) variables: Variables,
     /// Variables of ours whose value is no text.
     pub(super) faults: Vec<Fault>,
 }
@@ -95,12 +114,14 @@ impl Sources {
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, flags: Raw) -> Self {
         let mut sources = Self { flags, ..Self::default() };
         let mut pairs = Vec::new();
+        let mut all = BTreeMap::new();
         for (name, value) in variables {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) if value.is_empty() => {}
                 Ok(value) => {
                     sources.names.push(name.clone());
+                    all.insert(name.clone(), value.clone());
                     pairs.push((name, value));
                 }
                 Err(_) if super::names::KNOWN.contains(&name.as_str()) => {
@@ -110,6 +131,7 @@ impl Sources {
                 Err(_) => {}
             }
         }
+        sources.variables = Variables::new(all);
         match envy::from_iter(pairs) {
             Ok(environment) => sources.environment = environment,
             // Cannot happen to texts that are all optional; if it does, it must not pass in silence.

@@ -50,8 +50,8 @@ impl Health {
 
     /// The client's own fault proves nothing: another one may try.
     fn shrug(&mut self, evidence: Evidence) -> Effect {
-        match evidence {
-            Evidence::Probe(Some(decision)) if self.take_back(decision) => Effect::Freed,
+        match evidence.permit() {
+            Some(decision) if self.take_back(decision) => Effect::Freed,
             _ => Effect::Counted,
         }
     }
@@ -59,22 +59,27 @@ impl Health {
     fn succeed(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Effect {
         // While it cools, a success shows that it may work, not that it was wrong to leave it alone; unless it was sent
         // because nothing else was left.
-        if self.is_out() && !outcome.evidence.is_probe() {
+        if self.is_out() && !outcome.evidence.was_asked_for() {
             return Effect::Counted;
         }
         (self.in_a_row, self.failed_returns, self.pauses, self.proven) = (0, 0, 0, true);
         if self.serves() {
             return Effect::Counted;
         }
-        // What began before this proof is old news from now on, and what began after it is not, whatever is known of the
-        // trip. Where nothing tells when calls begin, a straggler more is better than deafness.
-        self.trip = self.trip.filter(|_| outcome.started.is_some());
-        if let Some(trip) = self.trip.as_mut() {
-            trip.stopped = outcome.started;
-        }
+        self.date_proof(outcome);
         self.serve(now);
         self.ramp = Ramp::begin(settings, now);
         Effect::Returned
+    }
+
+    /// What began before this proof is old news from now on, and what began after it is not, whatever is known of the trip.
+    /// Where nothing tells when calls begin, a straggler more is better than deafness.
+    fn date_proof(&mut self, outcome: &Outcome) {
+        match (self.trip.as_mut(), outcome.evidence, outcome.started) {
+            (Some(trip), Evidence::Own { began, .. }, _) => trip.at = began,
+            (Some(trip), _, Some(started)) => trip.stopped = Some(started),
+            _ => self.trip = None,
+        }
     }
 
     /// Lets it serve, whatever it was.
@@ -87,7 +92,7 @@ impl Health {
 
     fn fail(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Effect {
         // A call that was sent because nothing else was left: that it failed is no news.
-        if settings.disabled_time.is_zero() || (self.is_out() && outcome.evidence.is_probe()) {
+        if settings.disabled_time.is_zero() || (self.is_out() && outcome.evidence.was_asked_for()) {
             return self.shrug(outcome.evidence);
         }
         let hint = settings.retry_after.heed(outcome);
@@ -234,6 +239,7 @@ impl Health {
     fn is_old(&self, outcome: &Outcome, now: Now) -> bool {
         let Some(trip) = self.trip else { return false };
         match (outcome.evidence, outcome.started, trip.stopped) {
+            (Evidence::Own { began, .. }, ..) => began < trip.at,
             (Evidence::Probe(Some(decision)), ..) if self.permits.holds(decision) => false,
             (_, Some(started), Some(stopped)) => started < stopped,
             (Evidence::Probe(_), ..) => false,

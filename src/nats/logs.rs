@@ -5,7 +5,9 @@
 //! way, still teach what matters most.
 
 use async_nats::{Client, SubscribeError, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
 use super::{Link, Settings, State, barrier};
@@ -31,6 +33,18 @@ pub async fn learn_from_logs(
     // so that a burst of thousands of small entries is learnt whole and large ones never pile up.
     unconstrained(read(entries, handle)).await;
     Ok(())
+}
+
+/// Publishes entries of our own, in the gateway's form, where the gateway publishes its own. What the bus does not take is
+/// dropped: an entry is a lesson, not a promise.
+pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Bytes>) {
+    while let Some(entry) = entries.recv().await {
+        if let Err(error) = client.publish(settings.logger_subject.clone(), entry).await {
+            tracing::debug!(%error, "a log entry could not be published");
+        }
+    }
+    // Nobody writes any more; the others go on reading.
+    std::future::pending().await
 }
 
 async fn read(mut entries: Subscriber, handle: &Handle) {

@@ -15,7 +15,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
 pub use link::{Link, State};
-pub use logs::learn_from_logs;
+pub use logs::{learn_from_logs, publish_entries};
 pub use requests::{Requests, subscribe};
 
 /// The longest pause between two tries to connect.

@@ -19,7 +19,7 @@ mod weighted;
 
 use rand::Rng;
 
-pub use order::{Candidate, Order, Steps};
+pub use order::{Candidate, Order, Steps, Walk};
 pub use query::{Field, Query, Test};
 pub use sticky::hash;
 pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Target, Tree, WhyClosed};

@@ -27,18 +27,15 @@ pub struct Candidate {
 /// The branches from the root to a leaf, each with the reason for its choice.
 pub type Steps = SmallVec<[(NodeId, Note); 4]>;
 
-/// A walk through a tree.
-#[derive(Debug)]
-pub struct Order<'a, Q, R> {
-    tree: &'a Tree,
-    loads: Option<&'a Loads>,
-    request: &'a Q,
-    rng: &'a mut R,
+/// How far a walk through a tree has come: plain data, so that whoever retries can rest between two steps, in which others
+/// may go out or come back. Its places belong to the tree it began in.
+#[derive(Debug, Clone)]
+pub struct Walk {
     path: SmallVec<[Frame; 4]>,
 }
 
 /// A branch on the way, and which of its children have been named.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Frame {
     branch: NodeId,
     drawn: SmallVec<[u16; 4]>,
@@ -52,10 +49,62 @@ impl Frame {
     }
 }
 
+impl Default for Walk {
+    /// One that has not begun.
+    fn default() -> Self {
+        Self { path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+    }
+}
+
+impl Walk {
+    /// The next candidate, of those that may serve now.
+    pub fn next<Q: Request, R: Rng>(
+        &mut self,
+        tree: &Tree,
+        loads: Option<&Loads>,
+        request: &Q,
+        rng: &mut R,
+    ) -> Option<Candidate> {
+        loop {
+            let frame = self.path.last_mut()?;
+            let Some(branch) = tree.branch(frame.branch) else {
+                self.path.pop();
+                continue;
+            };
+            let those = branch.those(tree, loads);
+            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, request, rng) else {
+                self.path.pop();
+                continue;
+            };
+            frame.drawn.push(child);
+            frame.note = note;
+            let p = frame.p.zip(p).map(|(above, here)| above * here);
+            let Some(node) = branch.children.get(usize::from(child)).copied() else { continue };
+            match tree.router(node) {
+                None => self.path.push(Frame::at(node, p)),
+                Some(router) => {
+                    let why = self.path.iter().map(|frame| (frame.branch, frame.note)).collect();
+                    return Some(Candidate { router, leaf: node, p, why });
+                }
+            }
+        }
+    }
+}
+
+/// A walk through a tree in one go.
+#[derive(Debug)]
+pub struct Order<'a, Q, R> {
+    tree: &'a Tree,
+    loads: Option<&'a Loads>,
+    request: &'a Q,
+    rng: &'a mut R,
+    walk: Walk,
+}
+
 impl<'a, Q: Request, R: Rng> Order<'a, Q, R> {
     /// A walk that has not begun.
     pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
-        Self { tree, loads: None, request, rng, path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+        Self { tree, loads: None, request, rng, walk: Walk::default() }
     }
 
     /// The same walk, for modes that choose by what was learnt; without it all are level to them.
@@ -69,28 +118,6 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
     type Item = Candidate;
 
     fn next(&mut self) -> Option<Candidate> {
-        loop {
-            let frame = self.path.last_mut()?;
-            let Some(branch) = self.tree.branch(frame.branch) else {
-                self.path.pop();
-                continue;
-            };
-            let those = branch.those(self.tree, self.loads);
-            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng) else {
-                self.path.pop();
-                continue;
-            };
-            frame.drawn.push(child);
-            frame.note = note;
-            let p = frame.p.zip(p).map(|(above, here)| above * here);
-            let Some(node) = branch.children.get(usize::from(child)).copied() else { continue };
-            match self.tree.router(node) {
-                None => self.path.push(Frame::at(node, p)),
-                Some(router) => {
-                    let why = self.path.iter().map(|frame| (frame.branch, frame.note)).collect();
-                    return Some(Candidate { router, leaf: node, p, why });
-                }
-            }
-        }
+        self.walk.next(self.tree, self.loads, self.request, self.rng)
     }
 }

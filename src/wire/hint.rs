@@ -131,6 +131,26 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// What the headers of an answer say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Said {
+    /// When to come back.
+    pub hint: Option<Hint>,
+    /// The answer is a page for people.
+    pub html: bool,
+}
+
+/// What the headers of an answer say that are at hand as names and values.
+pub fn of<'a>(headers: impl Iterator<Item = (&'a [u8], &'a str)>) -> Said {
+    let mut read = Headers::default();
+    for (name, value) in headers {
+        if let Some(place) = read.place(name) {
+            place.get_or_insert(value.trim());
+        }
+    }
+    Said { hint: read.hint(), html: read.is_html() }
+}
+
 /// A number that can be a time: finite and not negative.
 fn number(text: &str) -> Option<f64> {
     let number: f64 = Some(text).filter(|text| text.len() <= LONGEST_TEXT)?.parse().ok()?;

@@ -4,6 +4,8 @@
 //! expected reads as absent, and of a name that stands twice the last one counts, as in the gateway. What cannot be read at
 //! all is a value too ([`Malformed`]), never a panic.
 
+pub mod answer;
+pub mod entry;
 pub mod gl_config;
 pub mod hint;
 pub mod log_entry;

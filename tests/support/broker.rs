@@ -221,6 +221,12 @@ impl Broker {
         field(&line, "address").unwrap().parse().unwrap()
     }
 
+    /// Where the relay listens.
+    pub(crate) async fn relay(&self) -> SocketAddr {
+        let line = self.until(&["relay listens"]).await;
+        field(&line, "address").unwrap().parse().unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         http::send(self.http().await, "GET", path, &[], b"").await.unwrap()
     }

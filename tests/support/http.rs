@@ -11,10 +11,18 @@ use super::PATIENCE;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Its first line and its headers, in small letters.
+    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
+    /// The value of a header, in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let prefix = format!("{name}: ");
+        self.head.lines().find_map(|line| line.strip_prefix(prefix.as_str()))
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -49,5 +57,61 @@ fn read(answer: &[u8]) -> Option<Answer> {
     let body = answer[end + 4..].to_vec();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    length.is_none_or(|length: usize| length == body.len()).then_some(Answer { status, body })
+    length.is_none_or(|length: usize| length == body.len()).then_some(Answer { status, head, body })
+}
+
+/// A request that was sent and whose answer is read as it comes.
+pub(crate) struct Open {
+    stream: TcpStream,
+    seen: Vec<u8>,
+}
+
+impl Open {
+    pub(crate) async fn post(addr: SocketAddr, target: &str, body: &str) -> Self {
+        let length = body.len();
+        let text = format!("POST {target} HTTP/1.1\r\nHost: {addr}\r\nContent-Length: {length}\r\n\r\n{body}");
+        Self::raw(addr, text.as_bytes()).await
+    }
+
+    /// Sends these bytes.
+    pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8]) -> Self {
+        let mut open = Self { stream: TcpStream::connect(addr).await.unwrap(), seen: Vec::new() };
+        open.again(bytes).await;
+        open
+    }
+
+    /// Sends further bytes.
+    pub(crate) async fn again(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Reads what comes next.
+    pub(crate) async fn more(&mut self) {
+        let read = self.stream.read_buf(&mut self.seen).await.unwrap();
+        assert!(read > 0, "the answer ends:\n{}", self.text());
+    }
+
+    /// Waits until this text has come.
+    pub(crate) async fn until(&mut self, text: &str) {
+        super::soon(text, async {
+            while !self.text().contains(text) {
+                self.more().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the other side closes the connection; all that came.
+    pub(crate) async fn closed(mut self) -> String {
+        super::soon("the end of the connection", async {
+            // A connection that is reset has ended too.
+            while self.stream.read_buf(&mut self.seen).await.is_ok_and(|read| read > 0) {}
+        })
+        .await;
+        self.text()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
 }

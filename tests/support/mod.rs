@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod messages;
 pub(crate) mod pools;
+pub(crate) mod scripted;
 pub(crate) mod upstream;
 
 use std::future::Future;

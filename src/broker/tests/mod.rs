@@ -7,7 +7,9 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::event::Notice;
-use crate::outcome::{Cause, Hint, Report, Source};
+use crate::health;
+use crate::outcome::{Cause, FailureRule, Hint, Report, Source};
+use crate::strategy::{Kind, Mode, Target};
 use crate::time::GatewayTime;
 
 const START: Now = Now::from_nanos(1_800_000_000_000_000_000);

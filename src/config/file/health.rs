@@ -202,7 +202,7 @@ fn disabled_time(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
 }
 
 /// A whole number from 1 on.
-fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
+pub(super) fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
     let wanted = "a whole number from 1 on";
     let amount = reader.amount(item, wanted)?;
     let whole = amount.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&amount);
@@ -213,7 +213,7 @@ fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
 }
 
 /// A time with its unit.
-fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
+pub(super) fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     let text = reader.word(item)?;
     let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     let time = time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(LONGEST));
@@ -264,7 +264,8 @@ fn ratio(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Ratio>> {
     Some(Some(Ratio { below: below?, over: over?, min: min? }))
 }
 
-fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<FailureRule> {
+/// A list of statuses.
+pub(super) fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<FailureRule> {
     match item.value {
         Value::Array(_) => {
             if !reader.list(item, "statuses such as 429 or \"5xx\"") {

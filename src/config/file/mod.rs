@@ -4,7 +4,9 @@
 //! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the
 //! JSON Schema that editors read; tests hold the two together.
 
+mod direct;
 mod health;
+mod limits;
 mod pools;
 mod query;
 mod reader;
@@ -19,6 +21,8 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::Fault;
 use crate::broker::{RouterSettings, Settings};
+use crate::relay::Rules;
+pub use direct::Variables;
 use reader::{Item, Reader};
 
 /// The largest file, in bytes.
@@ -49,6 +53,8 @@ pub struct PoolsFile {
     pub path: PathBuf,
     /// For what it leaves out.
     pub defaults: RouterSettings,
+    /// What `${NAME}` means in it.
+    pub variables: Variables,
     /// What it held when it was last looked at: whoever follows it sees what changed since then, however early.
     pub seen: Result<Vec<u8>, Fault>,
 }
@@ -57,7 +63,13 @@ impl PoolsFile {
     /// Looks at a file.
     pub fn open(path: PathBuf, defaults: RouterSettings) -> Self {
         let seen = content(&path);
-        Self { path, defaults, seen }
+        Self { path, defaults, variables: Variables::default(), seen }
+    }
+
+    /// The same, in which these variables mean something.
+    #[must_use]
+    pub fn knowing(self, variables: Variables) -> Self {
+        Self { variables, ..self }
     }
 
     /// Looks again. True if it holds something else than before.
@@ -73,8 +85,16 @@ impl PoolsFile {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<Settings, Vec<Fault>> {
+        self.load_all().map(|(settings, _)| settings)
+    }
+
+    /// Reads what it held, for the relay too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_all(&self) -> Result<(Settings, Rules), Vec<Fault>> {
         let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
-        read(&self.path, bytes, &self.defaults)
+        read_all(&self.path, bytes, &self.defaults, &self.variables)
     }
 }
 
@@ -99,6 +119,19 @@ pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<Settings, Vec<Fault>> {
+    read_all(path, bytes, defaults, &Variables::default()).map(|(settings, _)| settings)
+}
+
+/// The same for the relay too, with what `${NAME}` means.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_all(
+    path: &Path,
+    bytes: &[u8],
+    defaults: &RouterSettings,
+    variables: &Variables,
+) -> Result<(Settings, Rules), Vec<Fault>> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => return Err(vec![whole(path, format!("is no text in UTF-8 from byte {}", error.valid_up_to()))]),
@@ -109,7 +142,7 @@ pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<Sett
         Ok(parsed) => parsed.value.map(|value| {
             let file = Item::root(&value);
             reader.duplicates(&file);
-            pools::read(&mut reader, &file, defaults)
+            pools::read(&mut reader, &file, defaults, variables.clone())
         }),
         Err(error) => {
             reader.syntax(error.range().start, format!("is no JSON: {}", lower(&error.kind().to_string())));

@@ -3,24 +3,42 @@
 //! What stands above a target holds below it: `override_params` and `model_map` field by field, `health` setting by setting,
 //! the nearest each time. A target that cannot be read is left out only to go on reading: its fault keeps the file from use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::health::{Health, Routers};
+use super::direct::{self, Directs, Variables};
+use super::health::{self, Health, Routers};
 use super::reader::{Item, Place, Reader};
-use super::{DEEPEST, MOST_TARGETS, strategy};
+use super::{DEEPEST, MOST_TARGETS, limits, strategy};
 use crate::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use crate::outcome::FailureRule;
+use crate::relay::Rules;
 use crate::request::Patch;
 use crate::router::RouterPath;
 use crate::strategy::{Kind, Mode, Target};
 
 /// The keys of the file.
-pub(super) const FILE_KEYS: [&str; 3] = ["$schema", "pools", "health"];
+pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 5] = ["ingress", "strategy", "targets", "health", "when_all_disabled"];
+pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 9] =
-    ["name", "router", "strategy", "targets", "weight", "drained", "override_params", "model_map", "health"];
+pub(super) const TARGET_KEYS: [&str; 15] = [
+    "name",
+    "router",
+    "url",
+    "endpoint",
+    "query",
+    "headers",
+    "remove_headers",
+    "forward_credentials",
+    "strategy",
+    "targets",
+    "weight",
+    "drained",
+    "override_params",
+    "model_map",
+    "health",
+];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
 
@@ -31,6 +49,7 @@ struct Above {
     /// How many lists of targets stand around these.
     depth: usize,
     patch: Arc<Patch>,
+    leads: Option<Arc<FailureRule>>,
     health: Health,
 }
 
@@ -41,20 +60,29 @@ struct Pools {
     /// Where each router stands first.
     leaves: HashMap<RouterPath, Place>,
     routers: Routers,
+    directs: Directs,
+    /// Ingresses that only the relay serves.
+    relayed: BTreeSet<RouterPath>,
     /// Pools and targets.
     nodes: usize,
 }
 
 /// The whole file. What comes of it counts only if the reader found no fault.
-pub(super) fn read(reader: &mut Reader<'_>, file: &Item<'_>, defaults: &RouterSettings) -> Settings {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    file: &Item<'_>,
+    defaults: &RouterSettings,
+    variables: Variables,
+) -> (Settings, Rules) {
     if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
-        return Settings::default();
+        return Default::default();
     }
     if let Some(schema) = file.get("$schema") {
         reader.text(&schema);
     }
     let defaults = Health::default().below(reader, file.get("health")).settings(defaults);
-    let mut pools = Pools::default();
+    let (limits, spending) = limits::read(reader, file.get("relay"));
+    let mut pools = Pools { directs: Directs::new(variables), ..Pools::default() };
     let mut settings = Settings::default();
     match file.get("pools") {
         None => reader.lack(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
@@ -68,9 +96,18 @@ pub(super) fn read(reader: &mut Reader<'_>, file: &Item<'_>, defaults: &RouterSe
         let problem = "is the ingress of another pool, and one path cannot be both: name the routers behind it";
         reader.push(place, Some(router.to_string()), problem.to_owned());
     }
+    for (router, place) in &pools.leaves {
+        if let Some(direct) = pools.directs.place(router) {
+            let direct = reader.tell(direct);
+            let problem = format!("is also what the target with a url is called ({direct}): give that another name");
+            reader.push(place, Some(router.to_string()), problem);
+        }
+    }
     settings.routers = pools.routers.settings(&defaults);
     settings.defaults = defaults;
-    settings
+    let direct = pools.directs.into_found();
+    settings.relayed = pools.relayed.into_iter().chain(direct.keys().cloned()).collect();
+    (settings, Rules { limits, spending, direct })
 }
 
 impl Pools {
@@ -82,6 +119,9 @@ impl Pools {
         }
         let ingress = self.ingress(reader, item);
         let health = Health::default().below(reader, item.get("health"));
+        if item.get("relay").and_then(|flag| reader.flag(&flag)) == Some(true) {
+            self.relayed.extend(ingress.clone());
+        }
         let above = Above { ingress: ingress.clone(), health, ..Above::default() };
         let when_all_disabled = when_all_disabled(reader, item);
         let (mode, targets) = self.branch(reader, item, &above)?;
@@ -117,7 +157,9 @@ impl Pools {
         if !reader.list(&list, "targets") {
             return None;
         }
-        let above = Above { depth: above.depth + 1, ..above.clone() };
+        let listed = item.get("strategy").and_then(|strategy| leads(reader, &strategy));
+        let leads = listed.or_else(|| above.leads.clone());
+        let above = Above { depth: above.depth + 1, leads, ..above.clone() };
         let targets: Vec<_> = list.elements().map(|target| self.target(reader, &target, &above)).collect();
         let elements: Vec<_> = list.elements().collect();
         let names: Vec<_> = elements.iter().map(name).collect();
@@ -142,30 +184,57 @@ impl Pools {
         let above = Above { patch, health, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         let kind = kind?;
-        let patch = if matches!(kind, Kind::Router(_)) { above.patch } else { Arc::default() };
-        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, kind })
+        let is_leaf = matches!(kind, Kind::Router(_));
+        let leads = above.leads.filter(|_| is_leaf);
+        let patch = if is_leaf { above.patch } else { Arc::default() };
+        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, leads, kind })
     }
 
     fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Kind> {
-        match (item.get("router"), item.get("targets")) {
-            (Some(router), None) => {
-                if let Some(strategy) = item.get("strategy") {
-                    reader.key_fault(&strategy, "belongs to a branch with \"targets\", and this is a router");
+        let said: Vec<_> = ["router", "url", "targets"].into_iter().filter(|key| item.get(key).is_some()).collect();
+        let kinds: Vec<_> = said.iter().map(|key| self.kind_by(reader, item, key, above)).collect();
+        let [key] = said[..] else {
+            match said.get(1).and_then(|second| item.get(second)) {
+                Some(second) => {
+                    let first = said[0];
+                    let problem = format!("stands beside \"{first}\": a target is either a router, a url or a branch");
+                    reader.key_fault(&second, problem);
                 }
-                self.leaf(reader, &router, above).map(Kind::Router)
+                None => reader.lack(
+                    item,
+                    "needs a \"router\", such as /azure/gpt4/, a \"url\", or a \"strategy\" over \"targets\"",
+                ),
             }
-            (None, Some(_)) => self.branch(reader, item, above).map(|(mode, targets)| Kind::Branch { mode, targets }),
-            (Some(router), Some(targets)) => {
-                self.leaf(reader, &router, above);
-                self.branch(reader, item, above);
-                reader.key_fault(&targets, "stands beside \"router\": a target is either a router or a branch");
-                None
-            }
-            (None, None) => {
-                reader.lack(item, "needs a \"router\", such as /azure/gpt4/, or a \"strategy\" over \"targets\"");
-                None
-            }
+            return None;
+        };
+        if let Some(strategy) = item.get("strategy").filter(|_| key != "targets") {
+            reader.key_fault(&strategy, format!("belongs to a branch with \"targets\", and this is a {key}"));
         }
+        for (name, field) in item.fields().filter(|(name, _)| direct::KEYS.contains(name) && key != "url") {
+            reader.key_fault(
+                &field,
+                format!("belongs to a target with \"url\"; the gateway says the {name} of a router"),
+            );
+        }
+        kinds.into_iter().next().flatten()
+    }
+
+    fn kind_by(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, key: &str, above: &Above) -> Option<Kind> {
+        match key {
+            "router" => self.leaf(reader, &item.get(key)?, above).map(Kind::Router),
+            "url" => self.direct(reader, item, above).map(Kind::Router),
+            _ => self.branch(reader, item, above).map(|(mode, targets)| Kind::Branch { mode, targets }),
+        }
+    }
+
+    /// A target that only the relay reaches: its whole pool is served by the relay alone.
+    fn direct(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<RouterPath> {
+        // Without an ingress there is a fault already; any other will do to find those of the target.
+        let ingress = above.ingress.clone().or_else(|| RouterPath::parse("/ingress/").ok())?;
+        let path = self.directs.read(reader, item, &ingress)?;
+        self.relayed.insert(ingress);
+        self.routers.add(reader, &path, &above.health);
+        Some(path)
     }
 
     fn leaf(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<RouterPath> {
@@ -197,6 +266,12 @@ fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<WhenAll
         Some(item) => reader.one_of(&item, &choices),
         None => Some(WhenAllDisabled::default()),
     }
+}
+
+/// The answers after which the relay sends a request elsewhere, if a branch lists them.
+fn leads(reader: &mut Reader<'_>, strategy: &Item<'_>) -> Option<Arc<FailureRule>> {
+    let list = strategy.get("on_status_codes")?;
+    health::failure_status(reader, &list).map(Arc::new)
 }
 
 fn router(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RouterPath> {

@@ -16,6 +16,7 @@ pub use told::WhyClosed;
 use super::query::{Field, Query};
 use super::{Note, Open, Those, conditional, round_robin, sticky};
 use crate::load::{Loads, Speed};
+use crate::outcome::FailureRule;
 use crate::request::{Patch, Request};
 use crate::router::{RouterId, RouterPath};
 
@@ -39,6 +40,8 @@ pub struct Target {
     pub drained: bool,
     /// What changes in a request that goes to this leaf, all that it inherits included; empty for a branch.
     pub patch: Arc<Patch>,
+    /// The answers of this leaf after which a request may be sent elsewhere, if the user lists them: `on_status_codes`.
+    pub leads: Option<Arc<FailureRule>>,
     /// Router or branch.
     pub kind: Kind,
 }
@@ -46,7 +49,7 @@ pub struct Target {
 impl Target {
     /// A target with nothing special about it.
     pub fn plain(kind: Kind) -> Self {
-        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), kind }
+        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), leads: None, kind }
     }
 }
 
@@ -103,6 +106,7 @@ struct Node {
     weight: f64,
     drained: bool,
     patch: Arc<Patch>,
+    leads: Option<Arc<FailureRule>>,
     identity: u64,
     /// The parent, and the place among its children.
     parent: Option<(NodeId, u16)>,
@@ -178,8 +182,8 @@ impl Tree {
                 tree.adopt(above, place, id);
             }
             let identity = sticky::hash(&identity(target));
-            let Target { name, weight, drained, patch, .. } = target.clone();
-            tree.nodes.push(Node { name, weight, drained, patch, identity, parent, kind, share: 1.0 });
+            let Target { name, weight, drained, patch, leads, .. } = target.clone();
+            tree.nodes.push(Node { name, weight, drained, patch, leads, identity, parent, kind, share: 1.0 });
         }
         tree.refresh(|_| 1.0);
         tree
@@ -298,6 +302,11 @@ impl Tree {
     /// What changes in a request that goes to a leaf.
     pub fn patch(&self, leaf: NodeId) -> Option<&Patch> {
         self.node(leaf).map(|node| &*node.patch)
+    }
+
+    /// The answers of a leaf after which a request may be sent elsewhere, if the user lists them.
+    pub fn leads(&self, leaf: NodeId) -> Option<&Arc<FailureRule>> {
+        self.node(leaf)?.leads.as_ref()
     }
 
     /// The reasons of some steps, in a few words each; `{:#}` says besides which conditions were false.

@@ -12,6 +12,8 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod relay;
+
 pub use health::Health;
 
 /// The JSON Schema of the file, as text.
@@ -60,6 +62,8 @@ pub struct PoolsFile {
     pub pools: Vec<Pool>,
     /// For every router that nothing nearer says otherwise.
     pub health: Option<Health>,
+    /// What one call of the relay may cost, and all of them together.
+    pub relay: Option<relay::Relay>,
 }
 
 /// What stands behind one ingress.
@@ -76,6 +80,10 @@ pub struct Pool {
     pub targets: Vec<Target>,
     /// For the routers of this pool.
     pub health: Option<Health>,
+    /// True: only the relay serves it, and requests of the gateway for this ingress are left alone. A pool with a target that
+    /// has a url is always so.
+    #[serde(default)]
+    pub relay: bool,
     /// What becomes of a request when every router that it may go to is disabled.
     #[serde(default)]
     pub when_all_disabled: WhenAllDisabled,
@@ -94,11 +102,15 @@ pub enum WhenAllDisabled {
     Any,
 }
 
-/// A router, or a branch: a strategy over further targets.
+/// A router, a url, or a branch: a strategy over further targets.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "oneOf" = [{"required": ["router"], "properties": {"strategy": false}}, {"required": ["targets"]}]
+    "oneOf" = [
+        {"required": ["router"], "properties": {"strategy": false}},
+        {"required": ["url"], "properties": {"strategy": false}},
+        {"required": ["targets"]}
+    ]
 ))]
 pub struct Target {
     /// What reasons call it, and conditions point to; no two targets of one branch share it.
@@ -107,6 +119,23 @@ pub struct Target {
     /// The gateway's router that serves it, such as /azure/gpt4/.
     #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
     pub router: Option<String>,
+    /// The address of a target that the relay calls without the gateway, such as `https://api.openai.com/v1/`. The rest of the
+    /// client's path follows it. ${NAME} is a variable of the environment, here and in the next three.
+    #[schemars(length(min = 1))]
+    pub url: Option<String>,
+    /// For a url: the path below it, instead of the rest of the client's.
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
+    /// For a url: parameters of the query, instead of the client's of the same name.
+    pub query: Option<BTreeMap<String, Word>>,
+    /// For a url: headers that are sent, instead of the client's of the same name: {"Authorization": ["Bearer
+    /// ${OPENAI_API_KEY}"]}.
+    pub headers: Option<relay::Headers>,
+    /// For a url: headers of the client's that are not sent.
+    #[schemars(length(min = 1))]
+    pub remove_headers: Option<Vec<Word>>,
+    /// For a url: the client's own credentials go there. Without: no.
+    pub forward_credentials: Option<bool>,
     /// How the branch chooses among its targets.
     pub strategy: Option<Strategy>,
     /// The targets of the branch, nested at most 16 deep.
@@ -162,6 +191,9 @@ pub struct Strategy {
     pub conditions: Option<Vec<Condition>>,
     /// For conditional: the name of the target for requests that fulfil none.
     pub default: Option<String>,
+    /// For the relay: the answers of a target at or below this branch after which a call is sent elsewhere, and no others; the
+    /// nearest list wins. Without: 408, 409, 429, 5xx, and 401 to 404 of a target with a key of its own.
+    pub on_status_codes: Option<health::Statuses>,
 }
 
 /// A rule by which a branch chooses.
@@ -174,8 +206,8 @@ pub enum Mode {
     LoadBalance,
     /// In turn, by weight: exact over one cycle.
     RoundRobin,
-    /// The first that may serve, in the order of the list. The call that fails is answered with its error; the next one
-    /// goes to the next target.
+    /// The first that may serve, in the order of the list. Through the gateway the call that fails is answered with its
+    /// error, and the next one goes to the next target; the relay sends the same call on.
     Fallback,
     /// The same key to the same target, by weight, as long as that may serve.
     Sticky,

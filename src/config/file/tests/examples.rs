@@ -8,7 +8,7 @@ use jsonc_parser::parse_to_ast;
 use serde_json::Value;
 
 use super::super::reader::{Item, Reader};
-use super::super::{FORM, PoolsFile, health, pools, query, shape, strategy};
+use super::super::{FORM, PoolsFile, health, limits, pools, query, shape, strategy};
 use crate::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
@@ -97,6 +97,9 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
         ("Ratio", &health::RATIO_KEYS),
         ("RetryAfter", &health::RETRY_AFTER_KEYS),
         ("Probe", &health::PROBE_KEYS),
+        ("Relay", &limits::KEYS),
+        ("Backoff", &limits::BACKOFF_KEYS),
+        ("RetryBudget", &limits::BUDGET_KEYS),
     ] {
         let defined = &schema["$defs"][name];
         assert_eq!(of(&defined["properties"]), keys(known), "{name}");

@@ -2,6 +2,7 @@
 
 mod examples;
 mod faults;
+mod relayed;
 mod resolved;
 
 use std::path::Path;

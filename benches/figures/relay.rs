@@ -1,0 +1,206 @@
+//! The relay before an upstream that answers at once: what it adds to the upstream alone.
+//!
+//! Both are asked in turns. Everything shares the same processors, the upstream and the caller too.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use standin::nats_server::NatsServer;
+use tokio::runtime::Builder;
+
+use crate::Effort;
+use crate::caller::{Load, Open, press};
+use crate::process::{Process, TOKEN};
+use crate::stats::{median, now};
+use crate::table::{Figure, Row, Target};
+use crate::upstream::EVENTS;
+
+const CONNECTIONS: [usize; 3] = [1, 64, 256];
+/// What is asked for at a fixed rate.
+const RATE: f64 = 5_000.0;
+/// How many calls are under way when memory is looked at.
+const WAITING: usize = 1_000;
+
+/// Whoever is called.
+struct Hop {
+    process: Process,
+    addr: SocketAddr,
+    /// What stands before every path.
+    prefix: &'static str,
+}
+
+/// What one round says of one of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sample {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    cpu: f64,
+}
+
+/// All rows of the relay.
+pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
+    Builder::new_current_thread().enable_all().build()?.block_on(run(effort))
+}
+
+async fn run(effort: Effort) -> Result<Vec<Row>> {
+    let bus = NatsServer::start(0, TOKEN, "")?;
+    let upstream = Hop::of(Process::alone("the upstream", &["upstream"])?, "upstream listens", "").await?;
+    let folder = std::env::temp_dir().join(format!("figures-relay-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("broker.json");
+    std::fs::write(&file, pools(upstream.addr))?;
+    let settings =
+        [("BROKER_CONFIG", file.to_str().context("a path that is no text")?), ("BROKER_RELAY", "127.0.0.1:0")];
+    let relay = Hop::of(Process::broker(&bus, &settings)?, "relay listens", "/llm").await?;
+    let mut rows = Vec::new();
+    for connections in CONNECTIONS {
+        rows.extend(at(effort, connections, &upstream, &relay).await?);
+    }
+    rows.push(paced(effort, &upstream, &relay).await?);
+    rows.push(streamed(effort, &upstream, &relay).await?);
+    rows.push(failed_over(effort, &upstream, &relay).await?);
+    // One of its own: what the loads before left in the queues of others is no call under way.
+    drop(relay);
+    let relay = Hop::of(Process::broker(&bus, &settings)?, "relay listens", "/llm").await?;
+    rows.push(waiting(&relay).await?);
+    std::fs::remove_dir_all(&folder)?;
+    Ok(rows)
+}
+
+/// One pool with the upstream alone, one whose first target always fails. Nobody is ever left out, and retries are free.
+fn pools(upstream: SocketAddr) -> String {
+    let target = |name: &str, path: &str| format!(r#"{{"name": "{name}", "url": "http://{upstream}{path}"}}"#);
+    let pool = |ingress: &str, targets: &str| {
+        format!(r#"{{"ingress": "{ingress}", "strategy": {{"mode": "fallback"}}, "targets": [{targets}]}}"#)
+    };
+    let failing =
+        format!(r#"{{"name": "dead", "url": "http://{upstream}", "endpoint": "fail"}}, {}"#, target("good", ""));
+    format!(
+        r#"{{"health": {{"disabled_time": 0}}, "relay": {{"retry_budget": {{"ratio": 1, "per_second": 1000}}}}, "pools": [{}, {}]}}"#,
+        pool("/llm/", &target("good", "")),
+        pool("/over/", &failing)
+    )
+}
+
+impl Hop {
+    /// A program that says where it listens.
+    async fn of(mut process: Process, words: &str, prefix: &'static str) -> Result<Self> {
+        let began = now();
+        loop {
+            let said = process.said();
+            let line = said.lines().find(|line| line.contains(words));
+            let told = line.and_then(|line| line.split_once("address=")?.1.split(' ').next()?.parse().ok());
+            if let Some(addr) = told {
+                return Ok(Self { process, addr, prefix });
+            }
+            process.check()?;
+            if began.elapsed() > Duration::from_secs(20) {
+                bail!("it does not say where it listens:\n{said}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn sample(&self, connections: usize, rate: Option<f64>, span: Duration) -> Result<Sample> {
+        let before = self.process.cpu().unwrap_or_default();
+        let path = format!("{}/", self.prefix);
+        let mut called = press(Load { addr: self.addr, path: &path, connections, rate, span }).await?;
+        let cpu = self.process.cpu().unwrap_or_default().saturating_sub(before);
+        let count = called.latencies.len() as f64;
+        Ok(Sample {
+            rate: count / called.took.as_secs_f64(),
+            p50: called.latencies.quantile(0.5),
+            p99: called.latencies.quantile(0.99),
+            cpu: cpu.as_nanos() as f64 / count,
+        })
+    }
+}
+
+async fn at(effort: Effort, connections: usize, upstream: &Hop, relay: &Hop) -> Result<[Row; 4]> {
+    let mut pairs: Vec<(Sample, Sample)> = Vec::new();
+    for round in 0..effort.rounds {
+        let mut pair = <(Sample, Sample)>::default();
+        for ours in [round.is_multiple_of(2), !round.is_multiple_of(2)] {
+            let (hop, sample) = if ours { (relay, &mut pair.0) } else { (upstream, &mut pair.1) };
+            *sample = hop.sample(connections, None, effort.round).await?;
+        }
+        pairs.push(pair);
+    }
+    let ours = |value: fn(&Sample) -> f64| median(pairs.iter().map(|(ours, _)| value(ours)));
+    let alone = |value: fn(&Sample) -> f64| median(pairs.iter().map(|(_, alone)| value(alone)));
+    let ratio = |value: fn(&Sample) -> f64| median(pairs.iter().map(|(ours, alone)| value(ours) / value(alone)));
+    let name = |what: &str| format!("relay, {connections} connections: {what}");
+    let time = |what: &str, value: fn(&Sample) -> f64| {
+        Row::new(name(what), Figure::Time(ours(value))).on_top_of("upstream alone", Figure::Time(alone(value)))
+    };
+    let rate = Row::new(name("rate"), Figure::Rate(ours(|sample| sample.rate)));
+    Ok([
+        rate.against("upstream alone", Figure::Rate(alone(|sample| sample.rate)), ratio(|sample| sample.rate)),
+        time("p50", |sample| sample.p50),
+        time("p99", |sample| sample.p99),
+        Row::new(name("processor time per call"), Figure::Time(ours(|sample| sample.cpu))),
+    ])
+}
+
+/// The added p99 at a fixed rate.
+async fn paced(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row> {
+    let mut pairs = Vec::new();
+    for _ in 0..effort.rounds {
+        let ours = relay.sample(64, Some(RATE), effort.round).await?;
+        pairs.push((ours.p99, upstream.sample(64, Some(RATE), effort.round).await?.p99));
+    }
+    let added = median(pairs.iter().map(|(ours, alone)| ours - alone)).max(0.0);
+    Ok(Row::new("relay, 5000 calls a second: p99 added to the upstream's", Figure::Time(added))
+        .target(Target::AtMost(Figure::Time(0.5e6))))
+}
+
+/// What a stream's events cost.
+async fn streamed(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row> {
+    let mut direct = Open::to(upstream.addr, "/stream").await?;
+    let mut through = Open::to(relay.addr, "/llm/stream").await?;
+    let mut added = Vec::new();
+    for _ in 0..effort.rounds * 3 {
+        let [began, direct] = [now(), {
+            direct.call().await?;
+            now()
+        }];
+        through.call().await?;
+        let times = (direct.elapsed().as_nanos() as f64, (direct - began).as_nanos() as f64);
+        added.push((times.0 - times.1) / EVENTS as f64);
+    }
+    Ok(Row::new("relay, a stream of 2000 events: added per event", Figure::Time(median(added).max(0.0)))
+        .target(Target::AtMost(Figure::Time(50e3))))
+}
+
+/// What it costs to go elsewhere, beyond the failing attempt itself.
+async fn failed_over(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row> {
+    let mut over = Open::to(relay.addr, "/over/").await?;
+    let mut once = Open::to(relay.addr, "/llm/").await?;
+    let mut alone = Open::to(upstream.addr, "/").await?;
+    let mut added = Vec::new();
+    for _ in 0..effort.calls.min(2_000) {
+        let mut times = [0.0; 3];
+        for (open, time) in [&mut over, &mut once, &mut alone].into_iter().zip(&mut times) {
+            let began = now();
+            open.call().await?;
+            *time = began.elapsed().as_nanos() as f64;
+        }
+        added.push(times[0] - times[1] - times[2]);
+    }
+    Ok(Row::new("relay, going elsewhere: beyond the failing attempt itself", Figure::Time(median(added).max(0.0)))
+        .target(Target::AtMost(Figure::Time(1e6))))
+}
+
+/// Memory with many calls under way at a time.
+async fn waiting(relay: &Hop) -> Result<Row> {
+    let load =
+        Load { addr: relay.addr, path: "/llm/later", connections: WAITING, rate: None, span: Duration::from_millis(1) };
+    press(load).await?;
+    Ok(Row::new(
+        "relay: memory at its peak, with 1000 calls under way",
+        relay.process.peak_memory().map(Figure::Memory),
+    )
+    .target(Target::AtMost(Figure::Memory(30e6))))
+}

@@ -1,0 +1,208 @@
+//! Targets with a `url`: called by the relay, without the gateway.
+//!
+//! `${NAME}` in their texts is a variable of the environment as it was at the start; one that is unset is a fault. Values are
+//! never shown, nor is a header that somebody wrote out, which may be a secret all the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::reader::{Item, Place, Reader};
+use crate::relay::{Base, Direct};
+use crate::router::RouterPath;
+
+/// The keys of a target that are only of use beside `url`.
+pub(super) const KEYS: [&str; 5] = ["endpoint", "query", "headers", "remove_headers", "forward_credentials"];
+
+/// The variables of the environment; some of them are secret.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Variables(Arc<BTreeMap<String, String>>);
+
+impl Variables {
+    /// Those that are set.
+    pub fn new(variables: BTreeMap<String, String>) -> Self {
+        Self(Arc::new(variables))
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(variables)")
+    }
+}
+
+/// The direct targets of a file, by the paths that stand for them.
+#[derive(Debug, Default)]
+pub(super) struct Directs {
+    variables: Variables,
+    found: BTreeMap<RouterPath, (Place, Arc<Direct>)>,
+}
+
+impl Directs {
+    pub(super) fn new(variables: Variables) -> Self {
+        Self { variables, ..Self::default() }
+    }
+
+    /// All that were found.
+    pub(super) fn into_found(self) -> BTreeMap<RouterPath, Arc<Direct>> {
+        self.found.into_iter().map(|(path, (_, direct))| (path, direct)).collect()
+    }
+
+    /// Where the target stands that this path stands for.
+    pub(super) fn place(&self, path: &RouterPath) -> Option<&Place> {
+        self.found.get(path).map(|(place, _)| place)
+    }
+
+    /// Reads a target; answers with the path that stands for it.
+    pub(super) fn read(
+        &mut self,
+        reader: &mut Reader<'_>,
+        target: &Item<'_>,
+        ingress: &RouterPath,
+    ) -> Option<RouterPath> {
+        let url = target.get("url")?;
+        let base = self.text(reader, &url).and_then(|text| match text.parse::<Base>() {
+            Ok(base) => Some(base),
+            Err(fault) => {
+                // A password may stand in it.
+                reader.lack(&url, fault.to_string());
+                None
+            }
+        });
+        let endpoint = target.get("endpoint").map_or(Some(None), |item| self.endpoint(reader, &item).map(Some));
+        let forwards = target.get("forward_credentials").map_or(Some(false), |flag| reader.flag(&flag));
+        let (base, endpoint, forwards) = (base?, endpoint?, forwards?);
+        let path = path(reader, target, ingress, &base);
+        let mut direct = Direct::new(base, endpoint, forwards);
+        self.dress(reader, target, &mut direct)?;
+        self.enrol(reader, &url, path?, direct)
+    }
+
+    fn endpoint(&self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<String> {
+        let text = self.text(reader, item)?;
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\'));
+        if !plain {
+            reader.lack(item, "must be a path such as chat/completions; parameters belong into \"query\"");
+        }
+        plain.then_some(text)
+    }
+
+    fn dress(&self, reader: &mut Reader<'_>, target: &Item<'_>, direct: &mut Direct) -> Option<()> {
+        let mut good = true;
+        if let Some(query) = target.get("query")
+            && reader.map(&query, "{\"api-version\": \"2024-02-01\"}")
+        {
+            for (name, item) in query.fields() {
+                match self.text(reader, &item) {
+                    Some(value) => direct.ask(name, &value),
+                    None => good = false,
+                }
+            }
+        }
+        if let Some(headers) = target.get("headers")
+            && reader.map(&headers, "{\"Authorization\": [\"Bearer ${OPENAI_API_KEY}\"]}")
+        {
+            for (name, item) in headers.fields() {
+                good &= self.header(reader, name, &item, direct).is_some();
+            }
+        }
+        if let Some(removed) = target.get("remove_headers")
+            && reader.list(&removed, "names of headers")
+        {
+            for item in removed.elements() {
+                let withheld = reader.word(&item).map(|name| direct.withhold(name));
+                if let Some(Err(fault)) = withheld {
+                    reader.fault(&item, fault.to_string());
+                }
+            }
+        }
+        good.then_some(())
+    }
+
+    fn header(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut Direct) -> Option<()> {
+        if item.value.as_string_lit().is_some() {
+            return self.say(reader, name, item, direct);
+        }
+        if !reader.list(item, "values, such as \"Bearer ${OPENAI_API_KEY}\"") {
+            return None;
+        }
+        let said: Vec<_> = item.elements().map(|value| self.say(reader, name, &value, direct)).collect();
+        said.into_iter().collect()
+    }
+
+    fn say(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut Direct) -> Option<()> {
+        let value = self.text(reader, item)?;
+        match direct.say(name, &value) {
+            Ok(()) => Some(()),
+            Err(fault) => {
+                reader.lack(item, format!("the header {name:?} {fault}"));
+                None
+            }
+        }
+    }
+
+    /// A text, with its variables put in.
+    fn text(&self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<String> {
+        let mut rest = reader.word(item)?;
+        let mut whole = String::new();
+        let mut good = true;
+        while let Some((before, behind)) = rest.split_once("${") {
+            whole.push_str(before);
+            let Some((name, after)) = behind.split_once('}') else {
+                reader.lack(item, "has a ${ without its }");
+                return None;
+            };
+            match self.variables.0.get(name) {
+                Some(value) => whole.push_str(value),
+                None => {
+                    reader.lack(item, format!("needs the variable {name} in the environment, and it is not set"));
+                    good = false;
+                }
+            }
+            rest = after;
+        }
+        whole.push_str(rest);
+        good.then_some(whole)
+    }
+
+    fn enrol(
+        &mut self,
+        reader: &mut Reader<'_>,
+        url: &Item<'_>,
+        path: RouterPath,
+        direct: Direct,
+    ) -> Option<RouterPath> {
+        match self.found.get(&path) {
+            Some((_, other)) if **other == direct => {}
+            Some((place, _)) => {
+                let place = reader.tell(place);
+                reader.lack(
+                    url,
+                    format!("would be called {path}, as another target is ({place}): give them names that differ"),
+                );
+                return None;
+            }
+            None => drop(self.found.insert(path.clone(), (url.place(), Arc::new(direct)))),
+        }
+        Some(path)
+    }
+}
+
+/// The path that stands for a target in logs and headers: the ingress, and the letters and digits of its name, else of its
+/// host.
+fn path(reader: &mut Reader<'_>, target: &Item<'_>, ingress: &RouterPath, base: &Base) -> Option<RouterPath> {
+    let name = target.get("name");
+    let said = name.as_ref().and_then(|name| name.value.as_string_lit()).map_or(base.host(), |name| &name.value);
+    let word: String = said.chars().filter(char::is_ascii_alphanumeric).collect();
+    match RouterPath::parse(&format!("{ingress}{word}/")) {
+        Ok(path) => Some(path),
+        Err(fault) => {
+            let item = name.as_ref().unwrap_or(target);
+            reader.lack(
+                item,
+                format!("is called {ingress}{word}/ in logs, which {fault}: give it a short name of letters"),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the relay adds to the pools file, as types.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Word;
+
+/// What one call of the relay may cost, and all of them together.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    /// How often a call is sent, all targets together. Without: 4.
+    #[schemars(range(min = 1))]
+    pub attempts: Option<u32>,
+    /// From a call's arrival to the first byte of its answer, all attempts together. Without: "60s".
+    pub timeout: Option<Word>,
+    /// Until there is a connection. Without: "5s".
+    pub connect: Option<Word>,
+    /// From there to the first byte of an answer. Without: "30s".
+    pub first_byte: Option<Word>,
+    /// Between two parts of an answer. Without: "60s".
+    pub idle: Option<Word>,
+    /// The pause before the same target is asked again, drawn between nothing and a bound that doubles.
+    pub backoff: Option<Backoff>,
+    /// What all calls together may spend on attempts beyond the first.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// The pause before the same target is asked again, drawn between nothing and a bound that doubles.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backoff {
+    /// The first bound. Without: "500ms".
+    pub base: Option<Word>,
+    /// The highest bound. Without: "8s".
+    pub cap: Option<Word>,
+}
+
+/// What all calls together may spend on attempts beyond the first.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryBudget {
+    /// So many per call, on average over ten seconds. Without: 0.2.
+    #[schemars(range(min = 0))]
+    pub ratio: Option<f64>,
+    /// So many a second besides. Without: 10.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub per_second: Option<u32>,
+}
+
+/// The value of a header, or several.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Values {
+    /// One.
+    One(#[schemars(length(min = 1))] String),
+    /// Several, each in a line of its own.
+    Several(#[schemars(length(min = 1))] Vec<Word>),
+}
+
+/// Headers, by their names.
+pub(super) type Headers = BTreeMap<String, Values>;

@@ -1,0 +1,147 @@
+//! What the relay adds to a pools file: targets with a url, its limits, and what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::{Variables, read_all};
+use crate::broker::{Broker, Decision, Pass, RouterSettings, Settings};
+use crate::config::Fault;
+use crate::relay::Rules;
+use crate::router::RouterPath;
+
+const KEY: &str = "sk-very-secret";
+
+fn load(text: &str) -> Result<(Settings, Rules), Vec<Fault>> {
+    let variables = [("KEY", KEY), ("HOST", "api.example.com"), ("ODD", "a\nb")];
+    let variables: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    read_all(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default(), &Variables::new(variables))
+}
+
+fn targets(targets: &str) -> String {
+    format!("{{\"pools\": [{{\"ingress\": \"/in/\", \"targets\": [{targets}]}}]}}")
+}
+
+fn fault(text: &str) -> String {
+    let faults = load(text).unwrap_err();
+    let told: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
+    assert!(!told.contains(KEY), "{told}");
+    told
+}
+
+#[test]
+fn a_url_has_a_path_that_stands_for_it_and_only_the_relay_serves_its_pool() {
+    let text = targets(
+        r#"{"url": "https://${HOST}/v1/", "headers": {"Authorization": ["Bearer ${KEY}"], "X-One": "1"}},
+           {"name": "Azure, west", "url": "https://west.example.com/", "query": {"api-version": "1"}},
+           {"router": "/azure/gpt4/"}"#,
+    );
+    let (settings, rules) = load(&text).unwrap();
+    let paths: Vec<_> = rules.direct.keys().map(RouterPath::as_str).collect();
+    assert_eq!(paths, ["/in/Azurewest/", "/in/apiexamplecom/"]);
+    assert_eq!(format!("{:?}", rules.direct.values().last().unwrap()), "Direct(https://api.example.com/v1, ..)");
+    let relayed: Vec<_> = settings.relayed.iter().map(RouterPath::as_str).collect();
+    assert_eq!(relayed, ["/in/", "/in/Azurewest/", "/in/apiexamplecom/"]);
+    let broker = Broker::new(settings.clone());
+    assert_eq!(
+        broker.choose(&"/in/", &mut rand::rng()),
+        Decision::Pass(Pass::NotOurs),
+        "the gateway cannot reach them"
+    );
+    assert!(!format!("{settings:?} {rules:?}").contains(KEY));
+}
+
+#[test]
+fn a_pool_of_routers_can_be_the_relays_too() {
+    let text = r#"{"pools": [{"ingress": "/in/", "relay": true, "targets": [{"router": "/a/"}]}]}"#;
+    let broker = Broker::new(load(text).unwrap().0);
+    assert_eq!(broker.choose(&"/in/", &mut rand::rng()), Decision::Pass(Pass::NotOurs));
+}
+
+#[test]
+fn one_target_may_stand_twice_and_two_may_not_share_a_name() {
+    let same = r#"{"url": "https://h/"}, {"targets": [{"url": "https://h/"}]}"#;
+    assert_eq!(load(&targets(same)).unwrap().1.direct.len(), 1);
+    let other = r#"{"url": "https://h/a"}, {"url": "https://h/b"}"#;
+    assert!(fault(&targets(other)).contains("give them names that differ"));
+    let router = r#"{"url": "https://h/a"}, {"router": "/in/h/"}"#;
+    assert!(fault(&targets(router)).contains("give that another name"));
+}
+
+#[test]
+fn limits() {
+    let text = r#"{"relay": {"attempts": 2, "timeout": "10s", "connect": "1s", "first_byte": "2s", "idle": "3s",
+        "backoff": {"base": "10ms", "cap": "1s"}, "retry_budget": {"ratio": 0.5, "per_second": 3}},
+        "pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#;
+    let rules = load(text).unwrap().1;
+    assert_eq!((rules.limits.attempts, rules.limits.whole), (2, Duration::from_secs(10)));
+    assert_eq!((rules.limits.connect, rules.limits.first_byte), (Duration::from_secs(1), Duration::from_secs(2)));
+    assert_eq!((rules.limits.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
+    assert_eq!((rules.spending.ratio, rules.spending.per_second), (0.5, 3));
+    assert_eq!(load(&targets(r#"{"router": "/a/"}"#)).unwrap().1, Rules::default());
+}
+
+#[test]
+fn faults_say_what_would_be_right_and_show_no_secret() {
+    for (target, words) in [
+        (r#""url": "api.openai.com""#, "must be a URL such as"),
+        (r#""url": "ftp://h/""#, "must begin with http"),
+        (r#""url": "https://user:sk-very-secret@h/""#, "must not carry a user"),
+        (r#""url": "https://${NOBODY}/""#, "needs the variable NOBODY"),
+        (r#""url": "https://${HOST/""#, "without its }"),
+        (r#""url": "https://h/", "headers": {"Authorization": ["Bearer ${KEYS}"]}"#, "needs the variable KEYS"),
+        (r#""url": "https://h/", "headers": {"Api Key": "${KEY}"}"#, "is not the name of a header"),
+        (r#""url": "https://h/", "headers": {"Host": "${KEY}"}"#, "is said by the relay itself"),
+        (r#""url": "https://h/", "headers": {"Key": "${ODD}"}"#, "has a value that no header can have"),
+        (r#""url": "https://h/", "headers": {"Key": []}"#, "is empty"),
+        (r#""url": "https://h/", "headers": {"Key": 7}"#, "must be a list of values"),
+        (r#""url": "https://h/", "remove_headers": ["a b"]"#, "is not the name of a header"),
+        (r#""url": "https://h/", "endpoint": "chat?a=1""#, "parameters belong into"),
+        (r#""url": "https://h/", "query": {"a": 1}"#, "must be a text"),
+        (r#""url": "https://h/", "forward_credentials": "yes""#, "must be true or false"),
+        (r#""url": "https://h/", "strategy": {"mode": "fallback"}"#, "belongs to a branch"),
+        (r#""url": "https://h/", "router": "/a/""#, "is either a router, a url or a branch"),
+        (r#""router": "/a/", "headers": {"Key": "${KEY}"}"#, "belongs to a target with \"url\""),
+        (r#""url": "https://h/", "name": "---""#, "give it a short name of letters"),
+    ] {
+        let told = fault(&targets(&format!("{{{target}}}")));
+        assert!(told.contains(words), "{target}\n{told}");
+    }
+    for (relay, words) in [
+        (r#"{"attempts": 0}"#, "whole number from 1 on"),
+        (r#"{"timeout": 60}"#, "must be a text"),
+        (r#"{"time": "60s"}"#, "there are attempts, timeout"),
+        (r#"{"retry_budget": {"per_second": 0.5}}"#, "whole number such as 10"),
+        (r#"{"backoff": {"base": "soon"}}"#, "must be a time with its unit"),
+    ] {
+        let text = format!(
+            "{{\"relay\": {relay}, \"pools\": [{{\"ingress\": \"/in/\", \"targets\": [{{\"router\": \"/a/\"}}]}}]}}"
+        );
+        let told = fault(&text);
+        assert!(told.contains(words), "{relay}\n{told}");
+    }
+}
+
+#[test]
+fn every_example_of_the_relay_loads_and_says_what_it_is() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/relay");
+    let names = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU"];
+    let variables: BTreeMap<_, _> = names.map(|name| (format!("{name}_API_KEY"), "x".to_owned())).into();
+    let variables = Variables::new(variables);
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("// "), "{}", path.display());
+        let loaded = read_all(&path, text.as_bytes(), &RouterSettings::default(), &variables);
+        assert!(loaded.is_ok(), "{loaded:?}");
+        let parsed = jsonc_parser::parse_to_ast(&text, &Default::default(), &super::super::FORM).unwrap();
+        let value = parsed.value.unwrap();
+        let plain =
+            super::super::reader::Reader::new("", &text).json(&super::super::reader::Item::root(&value)).unwrap();
+        let shaped = serde_json::from_value::<super::super::shape::PoolsFile>(plain);
+        assert!(shaped.is_ok(), "{}: {shaped:?}", path.display());
+        examples += 1;
+    }
+    assert_eq!(examples, 4);
+}

@@ -1,0 +1,115 @@
+//! Our own answers: errors in the form that OpenAI's clients know, with codes that say that they are ours.
+//!
+//! None of them looks like a bad key, and each that is worth another try says when.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::stream::Passing;
+use crate::outcome::Breakage;
+
+/// What we have to say ourselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Own {
+    /// No pool serves this path.
+    NoPool,
+    /// The path climbs.
+    OddPath,
+    /// The body is larger than this, in bytes.
+    TooLarge(usize),
+    /// The body did not come in time.
+    TooSlow,
+    /// The client broke off its body.
+    Incomplete,
+    /// There is no room for another call.
+    Busy,
+    /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
+    NobodyLeft(String, Option<Duration>),
+}
+
+impl Own {
+    const fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoPool => (StatusCode::NOT_FOUND, "no_such_pool"),
+            Self::OddPath => (StatusCode::BAD_REQUEST, "bad_path"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "request_too_slow"),
+            Self::Incomplete => (StatusCode::BAD_REQUEST, "request_incomplete"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+            Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::NoPool => "No pool of the broker serves this path.".to_owned(),
+            Self::OddPath => "The path must not have the segments . or .. in it.".to_owned(),
+            Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
+            Self::TooSlow => "The request's body did not come in time.".to_owned(),
+            Self::Incomplete => "The request's body broke off.".to_owned(),
+            Self::Busy => "The broker has as many calls under way as it takes: come again.".to_owned(),
+            Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
+        }
+    }
+
+    const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy => Some(Duration::from_secs(1)),
+            Self::NobodyLeft(_, wait) => *wait,
+            _ => None,
+        }
+    }
+
+    /// The answer.
+    pub(super) fn response(&self) -> Response<Passing> {
+        let (status, code) = self.code();
+        let error = json!({"message": self.message(), "type": "broker_error", "param": null, "code": code});
+        let body = Bytes::from(json!({"error": error}).to_string());
+        let mut response = Response::new(Passing::whole([body]));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.wait() {
+            headers.insert(RETRY_AFTER, seconds(wait));
+        }
+        response
+    }
+}
+
+/// Whole seconds, never too few.
+pub(super) fn seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// The last event of a stream that breaks off.
+pub(super) fn broken_event(breakage: Breakage) -> Bytes {
+    let message = format!("The answer is not whole: its target {breakage}.");
+    let error = json!({"message": message, "type": "broker_error", "param": null, "code": "stream_broken"});
+    Bytes::from(format!("\n\ndata: {}\n\n", json!({"error": error})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_has_the_form_that_clients_know() {
+        for (own, status, wait) in [
+            (Own::Busy, 503, Some("1")),
+            (Own::NobodyLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
+            (Own::NobodyLeft("a".to_owned(), None), 503, None),
+            (Own::NoPool, 404, None),
+            (Own::TooLarge(20 << 20), 413, None),
+        ] {
+            let response = own.response();
+            assert_eq!(response.status(), status);
+            let said = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!(said, wait, "{own:?}");
+        }
+        assert!(Own::TooLarge(20 << 20).message().contains("20 MB"));
+    }
+}

@@ -1,0 +1,88 @@
+//! A call as the core asks about it: the ingress, the fields of its body, its headers.
+//!
+//! The core asks under its lock, and a body can have 20 MB: so the body is walked once before, and what stands under the lock
+//! is to find a name among its fields.
+
+use hyper::HeaderMap;
+use serde_json::Value;
+
+use crate::request::Request;
+use crate::router::RouterPath;
+use crate::wire::scan::{Cursor, Raw};
+
+/// So many fields of a body are looked at; no API has a tenth of it.
+const FIELDS: usize = 1_024;
+
+/// A call whose body is here.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    ingress: &'a RouterPath,
+    headers: &'a HeaderMap,
+    /// Names as they stand between their quotes.
+    fields: Vec<(&'a [u8], Raw<'a>)>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(ingress: &'a RouterPath, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        let mut fields = Vec::new();
+        let walked = Cursor::new(body).fields(|name, value| {
+            if fields.len() < FIELDS {
+                fields.push((name, value.raw()?));
+            }
+            Ok(())
+        });
+        if walked.is_err() {
+            // What breaks off is no JSON, and says nothing.
+            fields.clear();
+        }
+        Self { ingress, headers, fields }
+    }
+}
+
+impl Request for Asked<'_> {
+    fn path(&self) -> &str {
+        self.ingress.as_str()
+    }
+
+    fn param(&self, names: &[String]) -> Option<Value> {
+        let (first, behind) = names.split_first()?;
+        let quoted = serde_json::to_string(first).ok()?;
+        let name = quoted.as_bytes().get(1..quoted.len() - 1)?;
+        // Of a name that stands twice the last one counts, as in the gateway.
+        let (_, found) = self.fields.iter().rfind(|(other, _)| *other == name)?;
+        behind.iter().try_fold(*found, |found, name| found.field(name))?.value()
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_and_headers() {
+        let ingress = RouterPath::parse("/llm/").unwrap();
+        let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
+        let names = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
+        let asked = Asked::new(&ingress, &headers, body);
+        for (path, value) in [
+            ("model", Some(json!("b"))),
+            ("user.tier", Some(json!(2))),
+            ("user.name", None),
+            ("odd\"name", Some(json!(1))),
+            ("nothing", None),
+        ] {
+            assert_eq!(asked.param(&names(path)), value, "{path}");
+        }
+        assert_eq!((asked.header("User-Agent"), asked.header("x")), (vec!["me".to_owned()], Vec::new()));
+        for body in ["", "hello", "[1]", "{\"model\": \"a\""] {
+            assert_eq!(Asked::new(&ingress, &headers, body.as_bytes()).param(&names("model")), None, "{body}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The HTTP client: connections are kept, redirects are not followed, TLS trusts the system's roots and those we are given.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tower_service::Service;
+
+use super::kept::Kept;
+
+/// So many connections to one host wait for the next call.
+const IDLE: usize = 256;
+/// A connection waits so long for the next call; many servers close theirs after 60 s or more.
+const IDLE_TIME: Duration = Duration::from_secs(50);
+
+/// The client of the relay.
+pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file with certificate authorities cannot be read.
+    #[error("cannot read the certificates in {path}: {source}")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The library has none of the protocols it should have.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// How long connecting may take, TLS included; it may change.
+#[derive(Debug, Clone)]
+pub(super) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    pub(super) fn new(time: Duration) -> Self {
+        let patience = Self(Arc::default());
+        patience.set(time);
+        patience
+    }
+
+    pub(super) fn set(&self, time: Duration) {
+        self.0.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Builds the client.
+pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Client, ClientError> {
+    let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(authorities)?)
+        .with_no_client_auth();
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.enforce_http(false);
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIME)
+        .pool_max_idle_per_host(IDLE)
+        .build(Connector { https, patience }))
+}
+
+fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::debug!(%error, "a certificate of the system cannot be read");
+    }
+    roots.add_parsable_certificates(system.certs);
+    let Some(path) = authorities else { return Ok(roots) };
+    let fault = |source: Box<dyn Error + Send + Sync>| ClientError::Authorities { path: path.to_owned(), source };
+    let mut found = false;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.into()))? {
+        let certificate = certificate.map_err(|error| fault(error.into()))?;
+        roots.add(certificate).map_err(|error| fault(error.into()))?;
+        found = true;
+    }
+    if found { Ok(roots) } else { Err(fault("there are none in it".into())) }
+}
+
+/// Connects within a time: name, TCP and TLS together.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    https: HttpsConnector<HttpConnector>,
+    patience: Patience,
+}
+
+/// There was no connection in time.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no connection in time")]
+pub(super) struct TooSlow;
+
+impl Service<Uri> for Connector {
+    type Response = Kept;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.patience.get(), self.https.call(uri));
+        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())).map(Kept::new) })
+    }
+}
+
+/// Whether an error comes of a connection that took too long.
+pub(super) fn is_too_slow(error: &legacy::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<TooSlow>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

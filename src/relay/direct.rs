@@ -1,0 +1,186 @@
+//! A target that is called without the gateway: its address, and what is said to it besides what the client says.
+//!
+//! Its headers and its query can be secret and are never shown.
+
+use std::fmt;
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::headers::{self, CREDENTIALS};
+use super::target::{Base, Onward};
+
+/// What stands in a query as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A target of its own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Direct {
+    base: Base,
+    /// Instead of the rest of the client's path.
+    endpoint: Option<String>,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    removed: Vec<HeaderName>,
+    /// The client's own credentials go there.
+    forwards: bool,
+}
+
+/// Why a header cannot be sent; reads after its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderFault {
+    /// Not the name of a header.
+    #[error("is not the name of a header")]
+    Name,
+    /// It belongs to the connection.
+    #[error("is said by the relay itself")]
+    Ours,
+    /// A line end or the like.
+    #[error("has a value that no header can have")]
+    Value,
+}
+
+impl Direct {
+    /// At this address. `forwards`: the client's own credentials go there.
+    pub fn new(base: Base, endpoint: Option<String>, forwards: bool) -> Self {
+        let endpoint = endpoint.map(|endpoint| endpoint.trim_start_matches('/').to_owned());
+        Self { base, endpoint, query: Vec::new(), headers: HeaderMap::new(), removed: Vec::new(), forwards }
+    }
+
+    /// Says this in the query, instead of what the client says under this name.
+    pub fn ask(&mut self, name: &str, value: &str) {
+        self.query.push((encode(name), encode(value)));
+    }
+
+    /// Sends this header, instead of the client's.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn say(&mut self, name: &str, value: &str) -> Result<(), HeaderFault> {
+        let name = header(name)?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| HeaderFault::Value)?;
+        value.set_sensitive(true);
+        self.headers.append(name, value);
+        Ok(())
+    }
+
+    /// Does not send this header of the client's.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn withhold(&mut self, name: &str) -> Result<(), HeaderFault> {
+        self.removed.push(header(name)?);
+        Ok(())
+    }
+
+    /// Whether it is called with a key of its own.
+    pub(super) const fn has_own_key(&self) -> bool {
+        !self.forwards
+    }
+
+    /// The path and the query below its address.
+    pub(super) fn below(&self, onward: Onward<'_>) -> (String, Option<String>) {
+        let path = format!("/{}", self.endpoint.as_deref().unwrap_or(onward.rest));
+        let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+        let theirs = onward.query.into_iter().flat_map(|query| query.split('&'));
+        let theirs = theirs.filter(|pair| !pair.is_empty() && self.query.iter().all(|(own, _)| *own != name(pair)));
+        let ours = self.query.iter().map(|(name, value)| format!("{name}={value}"));
+        let query: Vec<_> = theirs.map(str::to_owned).chain(ours).collect();
+        (path, (!query.is_empty()).then(|| query.join("&")))
+    }
+
+    /// The headers of a client's request as they go there.
+    pub(super) fn dress(&self, mut headers: HeaderMap) -> HeaderMap {
+        if !self.forwards {
+            CREDENTIALS.iter().for_each(|name| drop(headers.remove(name)));
+        }
+        headers.remove(headers::SESSION);
+        self.removed.iter().for_each(|name| drop(headers.remove(name)));
+        for name in self.headers.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+
+    /// Where it is.
+    pub(super) const fn base(&self) -> &Base {
+        &self.base
+    }
+}
+
+/// Where it is, and nothing else.
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Direct").field(&self.base).finish_non_exhaustive()
+    }
+}
+
+fn header(name: &str) -> Result<HeaderName, HeaderFault> {
+    let name: HeaderName = name.parse().map_err(|_| HeaderFault::Name)?;
+    if headers::is_ours(&name) { Err(HeaderFault::Ours) } else { Ok(name) }
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direct(url: &str, endpoint: Option<&str>, forwards: bool) -> Direct {
+        Direct::new(url.parse().unwrap(), endpoint.map(str::to_owned), forwards)
+    }
+
+    #[test]
+    fn a_path_and_a_query_of_its_own() {
+        let headers = HeaderMap::new();
+        let below = |direct: &Direct, rest, query| direct.below(Onward { rest, query, headers: &headers });
+        let mut azure = direct("https://x.openai.azure.com/openai/deployments/gpt4/", None, false);
+        azure.ask("api-version", "2024-02-01");
+        let (path, query) = below(&azure, "chat/completions", Some("a=1&api-version=old&b"));
+        assert_eq!((path.as_str(), query.as_deref()), ("/chat/completions", Some("a=1&b&api-version=2024-02-01")));
+        let fixed = direct("https://h/", Some("/v1/chat"), false);
+        assert_eq!(below(&fixed, "anything", None), ("/v1/chat".to_owned(), None));
+        let mut odd = direct("https://h/", None, false);
+        odd.ask("a b", "1&2=3");
+        assert_eq!(below(&odd, "", None).1.as_deref(), Some("a%20b=1%262%3D3"));
+    }
+
+    #[test]
+    fn a_clients_credentials_stay_here_unless_asked_for() {
+        let mut headers = HeaderMap::new();
+        for name in ["authorization", "api-key", "x-api-key", "cookie", "x-kept", "session-id", "x-gone"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("client"));
+        }
+        let mut own = direct("https://h/", None, false);
+        own.say("Authorization", "Bearer own").unwrap();
+        own.say("X-Two", "1").unwrap();
+        own.say("X-Two", "2").unwrap();
+        own.withhold("X-Gone").unwrap();
+        let dressed = own.dress(headers.clone());
+        let mut names: Vec<_> = dressed.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        names.sort_unstable();
+        assert_eq!(names, [("authorization", "Bearer own"), ("x-kept", "client"), ("x-two", "1"), ("x-two", "2")]);
+        let forwarded = direct("https://h/", None, true).dress(headers);
+        assert_eq!(forwarded.get("authorization"), Some(&HeaderValue::from_static("client")));
+        assert!(forwarded.get("session-id").is_none());
+    }
+
+    #[test]
+    fn secrets_are_not_shown_and_odd_headers_not_taken() {
+        let mut own = direct("https://h/v1", None, false);
+        own.say("Api-Key", "very-secret").unwrap();
+        own.ask("key", "very-secret");
+        assert_eq!(format!("{own:?}"), "Direct(https://h/v1, ..)");
+        assert_eq!(own.say("Api Key", "a"), Err(HeaderFault::Name));
+        assert_eq!(own.say("X", "a\nb"), Err(HeaderFault::Value));
+        for name in ["Host", "content-length", "Connection", "Transfer-Encoding"] {
+            assert_eq!(own.say(name, "a"), Err(HeaderFault::Ours), "{name}");
+        }
+    }
+}

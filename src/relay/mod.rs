@@ -1,0 +1,181 @@
+//! The relay: an HTTP hop that sends one call elsewhere when a target fails, until one answers or the call's limits are met.
+//!
+//! It walks the order that the core gives and does what `attempt` says; nothing is decided here. Answers are passed on as
+//! they come. What is bounded: connections, calls under way, the size of a request, the bytes of all requests together, and
+//! every wait. It refuses to reach any address but those of its settings: of a request only the rest of its path, its query,
+//! headers and body go on.
+
+mod answer;
+mod asked;
+mod call;
+mod client;
+mod direct;
+mod exchange;
+mod headers;
+mod kept;
+mod patient;
+mod record;
+mod server;
+mod session;
+mod stream;
+mod target;
+mod underway;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc};
+
+pub use client::ClientError;
+pub use direct::{Direct, HeaderFault};
+pub use server::serve;
+pub use target::{Base, BaseFault};
+
+use crate::attempt::{Budget, Limits, Spending};
+use crate::handle::Handle;
+use crate::router::RouterPath;
+use client::{Client, Patience};
+use record::Entries;
+use session::Sessions;
+
+/// Where the gateway listens unless told otherwise.
+pub const GATEWAY_PORT: u16 = 5380;
+/// The bodies of all requests together are kept in pieces of so many bytes.
+const PIECE: usize = 1 << 10;
+
+/// What holds for the whole process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where it listens: `BROKER_RELAY`. Off by default.
+    pub listen: Option<SocketAddr>,
+    /// The gateway that has the routers: `BROKER_GATEWAY`.
+    pub gateway: Base,
+    /// Certificate authorities besides the system's: `BROKER_RELAY_CA`.
+    pub authorities: Option<PathBuf>,
+    /// What may change while it runs.
+    pub rules: Rules,
+    /// What the process may hold.
+    pub room: Room,
+}
+
+/// What the pools file says of the relay; it may change while that runs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rules {
+    /// What one call may cost.
+    pub limits: Limits,
+    /// What all calls may spend on attempts beyond the first.
+    pub spending: Spending,
+    /// Targets that are called without the gateway, by the paths that stand for them in the pools.
+    pub direct: BTreeMap<RouterPath, Arc<Direct>>,
+}
+
+/// What the process may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The largest body of a request, in bytes. Default 20 MB: a dozen pictures.
+    pub body: usize,
+    /// The bodies of all requests together, in bytes. Default 512 MB.
+    pub bodies: usize,
+    /// Calls under way; what comes beyond is told to come later. Default 2,048.
+    pub calls: usize,
+    /// Open connections of clients; more wait to be accepted. Default 4,096.
+    pub connections: usize,
+    /// From a request's head to its end, and between two parts of an answer that a client reads. Default 60 s.
+    pub patience: Duration,
+    /// How long calls under way may still take when the process ends. Default 25 s, within Kubernetes' 30.
+    pub grace: Duration,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            body: 20 << 20,
+            bodies: 512 << 20,
+            calls: 2_048,
+            connections: 4_096,
+            patience: Duration::from_secs(60),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// The relay of this process.
+pub struct Relay {
+    handle: Handle,
+    client: Client,
+    patience: Patience,
+    gateway: Base,
+    rules: RwLock<Ruled>,
+    room: Room,
+    budget: Mutex<Budget>,
+    sessions: Sessions,
+    calls: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+    entries: Entries,
+}
+
+/// The rules in force, and those before: between two looks of a call they can change, and a target that it was just told to
+/// go to is then found among the old ones.
+struct Ruled {
+    now: Arc<Rules>,
+    before: Arc<Rules>,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// A relay that serves nobody yet. `replica` signs its sessions; `log` takes entries in the gateway's form of calls that
+    /// do not pass the gateway.
+    ///
+    /// # Errors
+    /// A certificate authority cannot be read.
+    pub fn new(
+        settings: &Settings,
+        handle: Handle,
+        replica: &str,
+        log: mpsc::Sender<Bytes>,
+    ) -> Result<Self, ClientError> {
+        let Settings { gateway, authorities, rules, room, .. } = settings;
+        let patience = Patience::new(rules.limits.connect);
+        Ok(Self {
+            handle,
+            client: client::build(authorities.as_deref(), patience.clone())?,
+            patience,
+            gateway: gateway.clone(),
+            rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
+            room: *room,
+            budget: Mutex::new(Budget::new(rules.spending)),
+            sessions: Sessions::new(replica),
+            calls: Arc::new(Semaphore::new(room.calls)),
+            bodies: Arc::new(Semaphore::new(room.bodies / PIECE)),
+            entries: Entries::new(log),
+        })
+    }
+
+    /// Puts other rules in force. Calls under way keep their limits.
+    pub fn configure(&self, rules: Rules) {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
+        self.patience.set(rules.limits.connect);
+        let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).now)
+    }
+
+    /// The target that a path of the pools stands for, if it is not a router of the gateway.
+    fn direct(&self, path: &RouterPath) -> Option<Arc<Direct>> {
+        let ruled = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        ruled.now.direct.get(path).or_else(|| ruled.before.direct.get(path)).cloned()
+    }
+}

@@ -1,0 +1,177 @@
+//! The record of a call that does not pass the gateway: what its log entry is made of, collected while it runs.
+//!
+//! No header by which somebody says who he is, and none that the settings add, stands in it with its value; nor does a query.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::SET_COOKIE;
+use tokio::sync::mpsc;
+
+use super::headers::CREDENTIALS;
+use crate::outcome::Breakage;
+use crate::telemetry::Tally;
+use crate::time::Now;
+use crate::wire::entry::{self, Entry, Header};
+
+/// How the gateway spells what must not be seen.
+const MASKED: &str = "*****MASKED*****";
+
+/// Where entries go.
+#[derive(Debug, Clone)]
+pub(super) struct Entries {
+    log: mpsc::Sender<Bytes>,
+    dropped: Arc<Tally<&'static str>>,
+}
+
+impl Entries {
+    pub(super) fn new(log: mpsc::Sender<Bytes>) -> Self {
+        Self { log, dropped: Arc::default() }
+    }
+
+    fn send(&self, entry: Vec<u8>, now: Now) {
+        if self.log.try_send(entry.into()).is_err()
+            && let Some(total) = self.dropped.count("dropped", now)
+        {
+            tracing::warn!(
+                total,
+                "log entries of the relay come faster than the bus takes them: the newest are dropped"
+            );
+        }
+    }
+}
+
+/// What is known of a call before it is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) entries: Entries,
+    pub(super) session: String,
+    pub(super) ingress: String,
+    pub(super) stamp: Vec<u8>,
+    pub(super) rest: String,
+    pub(super) url: String,
+    pub(super) asked: Vec<Header>,
+    pub(super) ingress_payload: Bytes,
+    pub(super) outbound_payload: Bytes,
+    pub(super) came: Now,
+    /// What is known of the answer so far.
+    pub(super) answer: Option<Answered>,
+}
+
+/// What is known of an answer.
+#[derive(Debug, Clone)]
+pub(super) struct Answered {
+    headers: Vec<Header>,
+    body: Vec<u8>,
+    /// How many bytes there were.
+    length: usize,
+}
+
+impl Answered {
+    pub(super) fn new(headers: &HeaderMap) -> Self {
+        Self { headers: shown(headers), body: Vec::new(), length: 0 }
+    }
+
+    /// A part of the body came. What is too long for an entry is only counted.
+    pub(super) fn add(&mut self, part: &[u8]) {
+        self.length += part.len();
+        if self.length <= entry::LONGEST {
+            self.body.extend_from_slice(part);
+        }
+    }
+}
+
+/// How a recorded call ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending<'a> {
+    pub(super) router: &'a str,
+    pub(super) transaction: &'a str,
+    pub(super) status: u16,
+    pub(super) broken: Option<Breakage>,
+    pub(super) sent: Now,
+    pub(super) over: Now,
+}
+
+impl Record {
+    /// Publishes the entry.
+    pub(super) fn publish(self, ending: Ending<'_>) {
+        let left_out;
+        // One without a good end says nothing that anybody should take for an answer.
+        let answer = self.answer.filter(|_| ending.broken.is_none());
+        let inbound = match &answer {
+            None => None,
+            Some(answer) if answer.length > answer.body.len() => {
+                left_out = format!("left out: {} bytes", answer.length);
+                Some(left_out.as_bytes())
+            }
+            Some(answer) => Some(answer.body.as_slice()),
+        };
+        let error = ending.broken.map(|broken| broken.to_string());
+        let entry = entry::write(&Entry {
+            session: &self.session,
+            transaction: ending.transaction,
+            ingress: &self.ingress,
+            router: ending.router,
+            stamp: &self.stamp,
+            rest: &self.rest,
+            url: &self.url,
+            asked: &self.asked,
+            ingress_payload: &self.ingress_payload,
+            outbound_payload: &self.outbound_payload,
+            status: ending.status,
+            answered: answer.as_ref().map(|answer| answer.headers.as_slice()).unwrap_or_default(),
+            inbound_payload: inbound,
+            error: error.as_deref(),
+            times: Some([self.came, ending.sent, ending.over]),
+        });
+        self.entries.send(entry, ending.over);
+    }
+}
+
+/// Headers as the gateway's log spells them: `Content-Type`, each with its values.
+pub(super) fn shown(headers: &HeaderMap) -> Vec<Header> {
+    let values = |name| headers.get_all(name).iter();
+    let secret = |name| CREDENTIALS.contains(name) || *name == SET_COOKIE;
+    let header = |name| {
+        let shown = values(name).map(|value| match value.is_sensitive() || secret(name) {
+            true => MASKED.to_owned(),
+            false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        });
+        (canonical(name.as_str()), shown.collect())
+    };
+    headers.keys().map(header).collect()
+}
+
+/// The first letter of each word in capitals.
+fn canonical(name: &str) -> String {
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>()
+    };
+    name.split('-').map(word).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::{HeaderName, HeaderValue};
+
+    #[test]
+    fn secrets_are_masked_and_names_spelled_as_the_gateway_does() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("x-ratelimit-remaining-tokens", "5"), ("authorization", "Bearer a"), ("api-key", "b")] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut own = HeaderValue::from_static("own");
+        own.set_sensitive(true);
+        headers.append("x-own", own);
+        let shown = shown(&headers);
+        let of = |name: &str| shown.iter().find(|(other, _)| other == name).map(|(_, values)| values[0].as_str());
+        assert_eq!(of("X-Ratelimit-Remaining-Tokens"), Some("5"));
+        for name in ["Authorization", "Api-Key", "X-Own"] {
+            assert_eq!(of(name), Some(MASKED), "{name}");
+        }
+    }
+}

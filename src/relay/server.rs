@@ -1,0 +1,77 @@
+//! The server: connections in, within their bounds, and an end that lets calls under way finish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::patient::Patient;
+use super::{Relay, call};
+
+/// The head of a request must come within this, and be no larger than so many bytes and headers.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+const HEAD: usize = 64 << 10;
+const HEADERS: usize = 100;
+/// Accepting fails when files run out, which no event announces the end of.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves until `stop` says so, then lets the calls under way finish within the grace, and cuts the rest.
+pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let connections = Arc::new(Semaphore::new(relay.room.connections));
+    let graceful = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.changed() => break,
+            accepted = accept(&listener, &connections) => accepted,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        tasks.spawn(converse(Arc::clone(&relay), stream, graceful.watcher(), place));
+    }
+    drop(listener);
+    let left = graceful.count();
+    if tokio::time::timeout(relay.room.grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!(connections = left, "the relay's time to end is over: calls under way are cut");
+    }
+}
+
+/// The next connection, once there is room for it; others wait in the system's own, bounded queue.
+async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            tracing::warn!(%error, "the relay could not accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let stream = Patient::new(stream, relay.room.patience);
+    let service = service_fn(|request| {
+        let relay = Arc::clone(&relay);
+        async move { Ok::<_, std::convert::Infallible>(call::serve(&relay, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
+        .serve_connection(stream, service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a client's connection ended");
+    }
+    drop(place);
+}

@@ -1,0 +1,228 @@
+//! Where an attempt goes: a router of the gateway, or a target of its own. Of the client's request only the rest of the path, the query, headers and
+//! body go on; the address is always that of the settings.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hyper::header::ACCEPT_ENCODING;
+use hyper::http::uri::{Authority, Scheme};
+use hyper::{HeaderMap, Uri};
+
+use super::direct::Direct;
+use super::headers;
+use crate::router::RouterPath;
+
+/// The beginning of a URL, which cannot be wrong: `http` or `https`, a host, a path.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Base {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a slash at its end.
+    path: String,
+}
+
+/// Why a text is no [`Base`]; reads after the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BaseFault {
+    /// Not a URL with scheme and host.
+    #[error("must be a URL such as https://api.openai.com/v1/")]
+    NoUrl,
+    /// Neither http nor https.
+    #[error("must begin with http:// or https://")]
+    Scheme,
+    /// A user or password before an @.
+    #[error("must not carry a user or password: put them into a header")]
+    User,
+    /// A query.
+    #[error("must not carry a query")]
+    Query,
+}
+
+impl FromStr for Base {
+    type Err = BaseFault;
+
+    fn from_str(text: &str) -> Result<Self, BaseFault> {
+        let parts = text.trim().parse::<Uri>().map_err(|_| BaseFault::NoUrl)?.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else { return Err(BaseFault::NoUrl) };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(BaseFault::Scheme);
+        }
+        if authority.as_str().contains('@') {
+            return Err(BaseFault::User);
+        }
+        if authority.host().is_empty()
+            || (authority.as_str().len() > authority.host().len() && authority.port_u16().is_none())
+        {
+            return Err(BaseFault::NoUrl);
+        }
+        let path = parts.path_and_query.ok_or(BaseFault::NoUrl)?;
+        if path.query().is_some() {
+            return Err(BaseFault::Query);
+        }
+        Ok(Self { scheme, authority, path: path.path().trim_end_matches('/').to_owned() })
+    }
+}
+
+impl Default for Base {
+    /// A gateway on this machine.
+    fn default() -> Self {
+        let authority = Authority::from_static("localhost:5380");
+        Self { scheme: Scheme::HTTP, authority, path: String::new() }
+    }
+}
+
+impl Base {
+    /// The host.
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// The same host at another port, with no path.
+    #[must_use]
+    pub fn on_port(&self, port: u16) -> Self {
+        let authority = format!("{}:{port}", self.authority.host()).parse();
+        let authority = authority.unwrap_or_else(|_| self.authority.clone());
+        Self { scheme: self.scheme.clone(), authority, path: String::new() }
+    }
+
+    /// The address of this path below it, which begins with a slash.
+    fn at(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        uri.path_and_query(format!("{}{path}{query}", self.path)).build().ok()
+    }
+}
+
+/// As it was written, but for a slash at the end.
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What of a client's request goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Onward<'a> {
+    /// What follows the ingress in the path.
+    pub(super) rest: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// Where an attempt goes.
+#[derive(Debug, Clone)]
+pub(super) enum Target<'a> {
+    /// Through the gateway.
+    Router {
+        gateway: &'a Base,
+        router: &'a RouterPath,
+        /// The session that this attempt belongs to.
+        session: String,
+    },
+    /// Past the gateway.
+    Direct(&'a Direct),
+}
+
+impl Target<'_> {
+    /// The address.
+    pub(super) fn uri(&self, onward: Onward<'_>) -> Option<Uri> {
+        match self {
+            Self::Router { gateway, router, .. } => gateway.at(&format!("{router}{}", onward.rest), onward.query),
+            Self::Direct(direct) => {
+                let (path, query) = direct.below(onward);
+                direct.base().at(&path, query.as_deref())
+            }
+        }
+    }
+
+    /// The headers.
+    pub(super) fn headers(&self, onward: Onward<'_>) -> HeaderMap {
+        let mut headers = headers::onward(onward.headers);
+        match self {
+            Self::Router { session, .. } => {
+                // The gateway answers 500 when a client asks for compression and an upstream grants it (GATEWAY.md 4.8).
+                headers.remove(ACCEPT_ENCODING);
+                headers.insert(headers::SESSION, headers::value(session));
+                headers
+            }
+            Self::Direct(direct) => direct.dress(headers),
+        }
+    }
+
+    /// Whether it is called with a key of its own: then the client's key has no part in a refusal.
+    pub(super) const fn has_own_key(&self) -> bool {
+        match self {
+            Self::Router { .. } => false,
+            Self::Direct(direct) => direct.has_own_key(),
+        }
+    }
+
+    /// Whether somebody stands before it, who answers for it.
+    pub(super) const fn is_behind_gateway(&self) -> bool {
+        match self {
+            Self::Router { .. } => true,
+            Self::Direct(_) => false,
+        }
+    }
+}
+
+/// Whether the rest of a path stays below what it is put behind.
+pub(super) fn stays_below(rest: &str) -> bool {
+    let lower = rest.to_ascii_lowercase().replace("%2e", ".");
+    let lower = lower.replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    lower.split('/').all(|segment| segment != ".." && segment != ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_an_address_and_nothing_else() {
+        for good in ["http://gecholog:5380", "https://api.openai.com/v1/", "http://[::1]:80/a", "https://h/"] {
+            let base: Base = good.parse().unwrap();
+            assert_eq!(base.to_string(), good.trim_end_matches('/'));
+        }
+        for (bad, fault) in [
+            ("", BaseFault::NoUrl),
+            ("gecholog:5380", BaseFault::NoUrl),
+            ("/v1/", BaseFault::NoUrl),
+            ("http://", BaseFault::NoUrl),
+            ("http://h:99999/", BaseFault::NoUrl),
+            ("ftp://h/", BaseFault::Scheme),
+            ("file:///etc/passwd", BaseFault::NoUrl),
+            ("https://user:secret@h/", BaseFault::User),
+            ("https://h/?a=1", BaseFault::Query),
+        ] {
+            assert_eq!(bad.parse::<Base>(), Err(fault), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_made_of_the_settings_and_the_rest_of_the_path() {
+        let gateway: Base = "http://gecholog:5380".parse().unwrap();
+        let router = RouterPath::parse("/azure/gpt4/").unwrap();
+        let target = Target::Router { gateway: &gateway, router: &router, session: String::new() };
+        let headers = HeaderMap::new();
+        let uri = |rest, query| target.uri(Onward { rest, query, headers: &headers }).unwrap().to_string();
+        assert_eq!(uri("", None), "http://gecholog:5380/azure/gpt4/");
+        assert_eq!(uri("v1/chat", Some("a=b&c")), "http://gecholog:5380/azure/gpt4/v1/chat?a=b&c");
+        assert_eq!(uri("@evil.example/", None), "http://gecholog:5380/azure/gpt4/@evil.example/");
+    }
+
+    #[test]
+    fn a_path_does_not_climb() {
+        for good in ["", "v1/chat/completions", "a..b/c", "models/gpt-4.1"] {
+            assert!(stays_below(good), "{good}");
+        }
+        for bad in ["..", "a/../b", "%2e%2E/x", "a%2f..%2fb", "./a", "a\\..\\b", ".%2e"] {
+            assert!(!stays_below(bad), "{bad}");
+        }
+    }
+}

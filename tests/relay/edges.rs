@@ -1,0 +1,200 @@
+//! What a client may send, what of it goes on, and what it is told where there is no room.
+
+use std::time::Duration;
+
+use super::super::support::PoolsFile;
+use super::super::support::http::{self, Open};
+use super::super::support::scripted::{Move, Scripted, answer, answer_and_hang_up_later};
+use super::{CHAT, HELLO, HI, World, good, pools};
+
+fn code(answer: &http::Answer) -> String {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    body["error"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_target_gets_its_own_key_path_query_and_body_and_nobody_elses() {
+    let a = Scripted::start(good()).await;
+    let target = format!(
+        r#"{{"name": "a", "url": "{}", "headers": {{"Authorization": ["Bearer ${{KEY}}"]}}, "query": {{"api-version": "7"}},
+            "remove_headers": ["X-Gone"], "model_map": {{"gpt-4o": "mine"}}, "override_params": {{"max_tokens": 5}}}}"#,
+        a.url()
+    );
+    let world = World::of(&pools(&[target])).await;
+    let headers = [
+        ("Authorization", "Bearer of-the-client"),
+        ("Api-Key", "of-the-client"),
+        ("Cookie", "of-the-client"),
+        ("X-Gone", "1"),
+        ("X-Kept", "1"),
+        ("TE", "trailers"),
+        ("Accept-Encoding", "br"),
+    ];
+    assert_eq!(world.send(&format!("{CHAT}?api-version=1&x=2"), &headers, HI).await.status, 200);
+    let call = a.last();
+    assert!(call.head.starts_with("post /v1/chat/completions?x=2&api-version=7 http/1.1\r\n"), "{}", call.head);
+    assert!(!call.head.contains("of-the-client") && !call.head.contains("x-gone"), "{}", call.head);
+    for line in [format!("authorization: bearer {}", super::KEY).as_str(), "x-kept: 1", "accept-encoding: br"] {
+        assert!(call.head.contains(line), "{line} in {}", call.head);
+    }
+    let host = a.url().replace("http://", "host: ").replace("/v1/", "\r\n");
+    assert!(call.head.contains(&host) && !call.head.contains("te: "), "{}", call.head);
+    let body: serde_json::Value = serde_json::from_str(&call.body).unwrap();
+    assert_eq!((&body["model"], &body["max_tokens"]), (&"mine".into(), &5.into()));
+}
+
+#[tokio::test]
+async fn a_clients_credentials_go_where_that_is_said_and_a_refusal_is_then_the_clients() {
+    let a = Scripted::start(answer(401, &[], "{}")).await;
+    let b = Scripted::start(good()).await;
+    let forwarding = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
+    let world = World::of(&pools(&[forwarding, super::target("b", &b.url())])).await;
+    let answer = world.send(CHAT, &[("Authorization", "Bearer of-the-client")], HI).await;
+    assert_eq!((answer.status, b.calls()), (401, 0));
+    assert!(a.last().head.contains("authorization: bearer of-the-client"));
+}
+
+#[tokio::test]
+async fn what_nobody_serves_and_what_climbs_is_refused() {
+    let a = Scripted::start(good()).await;
+    let world = World::before(&[&a]).await;
+    for (path, status, expected) in [
+        ("/other/", 404, "no_such_pool"),
+        ("/", 404, "no_such_pool"),
+        ("/llm", 404, "no_such_pool"),
+        ("/llm/../other", 400, "bad_path"),
+        ("/llm/%2e%2e/x", 400, "bad_path"),
+        ("http://169.254.169.254/latest/", 404, "no_such_pool"),
+    ] {
+        let answer = world.send(path, &[], HI).await;
+        assert_eq!((answer.status, code(&answer).as_str()), (status, expected), "{path}");
+    }
+    assert_eq!(a.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_redirect_is_passed_on_and_not_followed() {
+    let b = Scripted::start(good()).await;
+    let a = Scripted::start(answer(302, &[("Location", &b.url())], "{}")).await;
+    let world = World::before(&[&a]).await;
+    let answer = world.call().await;
+    assert_eq!((answer.status, answer.header("location"), b.calls()), (302, Some(b.url().as_str()), 0));
+}
+
+#[tokio::test]
+async fn a_compressed_answer_passes_untouched() {
+    let packed = "\u{1f}not really packed, and no json";
+    let a = Scripted::start(answer(200, &[("Content-Encoding", "gzip")], packed)).await;
+    let world = World::before(&[&a]).await;
+    let answer = world.call().await;
+    assert_eq!((answer.text().as_str(), answer.header("content-encoding")), (packed, Some("gzip")));
+}
+
+#[tokio::test]
+async fn a_body_of_20_mb_is_taken_and_a_larger_one_refused() {
+    let a = Scripted::start(good()).await;
+    let world = World::before(&[&a]).await;
+    let most = "x".repeat(20 << 20);
+    assert_eq!(world.send(CHAT, &[], &most).await.status, 200);
+    assert_eq!(a.last().body.len(), most.len());
+    // The answer comes before the body is sent, so only its announcement is.
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (20 << 20) + 1);
+    let mut refused = Open::raw(world.relay, head.as_bytes()).await;
+    refused.until("request_too_large").await;
+    assert!(refused.text().starts_with("HTTP/1.1 413"));
+    assert_eq!(a.calls(), 1);
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_a_client_is_told_when_to_come_back() {
+    let a = Scripted::start(vec![Move::Hold]).await;
+    let text = pools(&[super::target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
+    let world = World::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
+    let _one = Open::post(world.relay, CHAT, HI).await;
+    let two = Open::post(world.relay, CHAT, HI).await;
+    a.called(2).await;
+    let busy = world.call().await;
+    assert_eq!((busy.status, busy.header("retry-after"), code(&busy).as_str()), (503, Some("1"), "broker_busy"));
+    a.always(good());
+    drop(two);
+    a.gone(1).await;
+    // The place is free when the connection's end was seen, which is before the upstream's was.
+    assert_eq!(world.call().await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_are_kept_for_the_next_call() {
+    let a = Scripted::start(good()).await;
+    let world = World::before(&[&a]).await;
+    let request = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}");
+    let mut open = Open::raw(world.relay, request.as_bytes()).await;
+    open.until("hello").await;
+    open.again(request.as_bytes()).await;
+    super::super::support::soon("a second answer", async {
+        while open.text().matches("hello").count() < 2 {
+            open.more().await;
+        }
+    })
+    .await;
+    assert_eq!(a.calls(), 2);
+}
+
+#[tokio::test]
+async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let mut act = vec![Move::Await(std::sync::Arc::clone(&go))];
+    act.extend(good());
+    let a = Scripted::start(act).await;
+    let text = pools(&[super::target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
+    let mut world = World::of(&text).await;
+    let mut call = Open::post(world.relay, CHAT, HI).await;
+    a.called(1).await;
+    world.broker.signal("TERM");
+    world.broker.until(&["stopping"]).await;
+    super::super::support::soon("a closed port", async {
+        while tokio::net::TcpStream::connect(world.relay).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    go.notify_one();
+    call.until("hello").await;
+    assert_eq!(world.broker.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_nobodys_fault() {
+    let (a, b) = (Scripted::start(answer_and_hang_up_later(HELLO)).await, Scripted::start(good()).await);
+    let world = World::before(&[&a, &b]).await;
+    for calls in 1..=5 {
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")), "call {calls}");
+        assert_eq!((a.calls(), b.calls()), (calls, 0));
+    }
+    assert_eq!(world.disabled(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn targets_and_limits_change_while_the_relay_runs() {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let file = PoolsFile::of(&pools(&[super::target("a", &a.url())]));
+    let world = World::on(file, |setup| setup).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
+    world.file.put(&pools(&[super::target("a", &b.url()), super::target("b", &a.url())]));
+    world.broker.until(&["pools file taken over"]).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
+    assert_eq!((a.calls(), b.calls()), (1, 1), "the same name, another address");
+    b.always(answer(500, &[], "{}"));
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+    world.file.put(&pools(&[super::target("c", "https://${NOBODY}/")]));
+    world.broker.until(&["needs the variable NOBODY"]).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "a bad file changes nothing");
+    world.file.put(
+        &pools(&[super::target("a", &b.url()), super::target("b", &a.url())])
+            .replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\""),
+    );
+    world.broker.until_nth(&["pools file taken over"], 2).await;
+    a.always(answer(500, &[], "{}"));
+    let answer = world.call().await;
+    assert_eq!((answer.status, answer.header("x-broker-attempts")), (500, Some("1")));
+}

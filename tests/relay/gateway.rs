@@ -1,0 +1,167 @@
+//! The table of faults through the gateway: one transaction per attempt, all in one session.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use standin::llm::Behaviour;
+
+use super::super::support::gateway::{HI, two_rows};
+use super::super::support::http::{self, Answer};
+use super::super::support::{Broker, Bus, GPT4, GPT35, Gateway, LOGGER, Llms, PoolsFile, Setup, soon};
+
+/// A relay before a gateway with two deployments, the first of which is preferred.
+struct Through {
+    bus: Bus,
+    llms: Llms,
+    broker: Broker,
+    relay: std::net::SocketAddr,
+    _gateway: Gateway,
+    _file: PoolsFile,
+}
+
+impl Through {
+    async fn start() -> Self {
+        let (bus, llms) = (Bus::start().await, Llms::start().await);
+        let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
+        let file = PoolsFile::of(&format!(
+            r#"{{"relay": {}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "relay": true,
+                "targets": [{{"router": "{GPT35}"}}, {{"router": "{GPT4}"}}]}}]}}"#,
+            super::LIMITS
+        ));
+        let broker = Setup::on(&bus)
+            .set("BROKER_CONFIG", file.path())
+            .set("BROKER_RELAY", "127.0.0.1:0")
+            .set("BROKER_GATEWAY", format!("http://{}", gateway.addr()))
+            .ready()
+            .await;
+        let relay = broker.relay().await;
+        Self { bus, llms, broker, relay, _gateway: gateway, _file: file }
+    }
+
+    async fn call(&self) -> Answer {
+        let headers =
+            [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client"), ("Accept-Encoding", "gzip")];
+        http::send(self.relay, "POST", "/llm/", &headers, HI.as_bytes()).await.unwrap()
+    }
+}
+
+fn status(status: u16, headers: &[(&str, &str)]) -> Behaviour {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Behaviour { status, headers, ..Behaviour::default() }
+}
+
+#[tokio::test]
+async fn a_router_that_fails_is_never_noticed() {
+    for (fault, behaviour, disables) in [
+        ("429 with Retry-After", status(429, &[("Retry-After", "2")]), true),
+        ("429", status(429, &[]), true),
+        ("500", status(500, &[]), true),
+        ("503", status(503, &[]), true),
+        ("404, no such deployment", status(404, &[]), true),
+        ("closed without an answer", Behaviour { close: true, ..Behaviour::default() }, true),
+        ("silent", Behaviour { delay: Duration::from_secs(30), ..Behaviour::default() }, true),
+    ] {
+        let world = Through::start().await;
+        world.llms.behave("gpt35turbo", behaviour);
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT4)), "{fault}: {}", answer.text());
+        assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
+        world.call().await;
+        assert_eq!(world.llms.calls("gpt35turbo"), if disables { 1 } else { 2 }, "{fault}");
+        assert_eq!(world.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_clients_own_key_or_request_is_answered_as_it_is() {
+    for refused in [400, 401, 403, 422] {
+        let world = Through::start().await;
+        world.llms.answer("gpt35turbo", refused);
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (refused, Some(GPT35)), "{}", answer.text());
+        assert_eq!((world.llms.calls("gpt4"), world.broker.count(&["router disabled"])), (0, 0), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
+    let world = Through::start().await;
+    world.llms.answer("gpt35turbo", 500);
+    world.llms.answer("gpt4", 503);
+    let last = world.call().await;
+    assert_eq!((last.status, last.header("x-broker-router")), (503, Some(GPT4)));
+    let ours = world.call().await;
+    assert!(ours.status == 503 && ours.text().contains("all_targets_unavailable"), "{}", ours.text());
+    assert_eq!((world.llms.calls("gpt35turbo"), world.llms.calls("gpt4")), (1, 1));
+}
+
+#[tokio::test]
+async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
+    let world = Through::start().await;
+    world.llms.answer("gpt35turbo", 503);
+    for _ in 0..15 {
+        assert_eq!(world.call().await.status, 200);
+    }
+    assert_eq!((world.llms.calls("gpt35turbo"), world.llms.calls("gpt4")), (1, 15));
+}
+
+#[tokio::test]
+async fn all_attempts_are_one_session_and_each_counts_once() {
+    let world = Through::start().await;
+    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
+    world.bus.client.flush().await.unwrap();
+    world.llms.answer("gpt35turbo", 500);
+    let answer = world.call().await;
+    let session = answer.header("x-broker-session").unwrap().to_ascii_uppercase();
+    for number in 1..=2 {
+        let entry = soon("an entry", entries.next()).await.unwrap();
+        let entry: Value = serde_json::from_slice(&entry.payload).unwrap();
+        assert_eq!(entry["session_id"], session.as_str());
+        assert_eq!(entry["transaction_id"], format!("{}{number}", session.trim_end_matches('0')));
+    }
+    assert_eq!(
+        answer.header("session-id").map(str::to_ascii_uppercase),
+        Some(format!("{}2", session.trim_end_matches('0')))
+    );
+    assert_eq!(world.broker.count(&["router disabled"]), 1, "{}", world.broker.text());
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_away_is_no_routers_fault() {
+    let bus = Bus::start().await;
+    let file = PoolsFile::of(&format!(
+        r#"{{"pools": [{{"ingress": "/llm/", "targets": [{{"router": "{GPT35}"}}, {{"router": "{GPT4}"}}]}}]}}"#
+    ));
+    let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
+    let broker = setup.set("BROKER_GATEWAY", "http://127.0.0.1:9").ready().await;
+    let answer = http::send(broker.relay().await, "POST", "/llm/", &[], b"{}").await.unwrap();
+    assert!(answer.status == 503 && answer.text().contains("cannot be connected to"), "{}", answer.text());
+    assert_eq!(broker.count(&["router disabled"]), 0);
+}
+
+#[tokio::test]
+async fn behind_the_gateway_its_ingress_leads_to_the_relay() {
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    let file = PoolsFile::of(&format!(
+        r#"{{"pools": [{{"ingress": "/azure/", "strategy": {{"mode": "fallback"}}, "relay": true,
+            "targets": [{{"router": "{GPT35}"}}, {{"router": "{GPT4}"}}]}}]}}"#
+    ));
+    // Each needs the other's address: the inner gateway comes first, and stands for the one that clients call too.
+    let inner = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
+    let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
+    let broker = setup.set("BROKER_GATEWAY", format!("http://{}", inner.addr())).ready().await;
+    let mut config = two_rows(&bus, &llms);
+    let routers = config["routers"].as_array_mut().unwrap();
+    let ingress = routers.iter_mut().find(|router| router["path"] == "/azure/").unwrap();
+    ingress["outbound"]["url"] = format!("http://{}/azure/", broker.relay().await).into();
+    ingress["outbound"]["endpoint"] = "".into();
+    let outer = Gateway::start(&bus, &config).await;
+    llms.answer("gpt35turbo", 503);
+    for _ in 0..5 {
+        let answer = outer.call().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-broker-router"), Some(GPT4), "{}", answer.head);
+    }
+    assert_eq!((llms.calls("gpt35turbo"), llms.calls("gpt4")), (1, 5));
+}

@@ -1,0 +1,94 @@
+//! The relay: a call that fails at one target is answered by another, inside the same call.
+//!
+//! `faults` has the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
+//! begun; `edges` what a client may and may not do; `told` what is said about calls.
+
+mod edges;
+mod examples;
+mod faults;
+mod gateway;
+mod sdk;
+mod streams;
+mod tls;
+mod told;
+
+use std::net::SocketAddr;
+
+use super::support::http::{self, Answer};
+use super::support::scripted::{Act, Scripted, answer};
+use super::support::{Broker, Bus, PoolsFile, Setup};
+
+const CHAT: &str = "/llm/chat/completions";
+const HI: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}"#;
+const HELLO: &str = r#"{"choices":[{"message":{"content":"hello"}}],"usage":{"completion_tokens":3}}"#;
+
+/// Limits that a test can wait for; everything else as it is by default.
+const LIMITS: &str = r#"{"timeout": "10s", "connect": "2s", "first_byte": "400ms", "idle": "400ms",
+    "backoff": {"base": "5ms", "cap": "20ms"}}"#;
+
+fn good() -> Act {
+    answer(200, &[], HELLO)
+}
+
+/// A pools file with an ingress `/llm/` and these targets, in this order of preference.
+fn pools(targets: &[String]) -> String {
+    format!(
+        r#"{{"relay": {LIMITS}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [{}]}}]}}"#,
+        targets.join(",")
+    )
+}
+
+/// A target with a key of its own.
+fn target(name: &str, url: &str) -> String {
+    format!(r#"{{"name": "{name}", "url": "{url}", "headers": {{"Authorization": ["Bearer ${{KEY}}"]}}}}"#)
+}
+
+/// A relay before some upstreams, called `a`, `b` and so on.
+struct World {
+    bus: Bus,
+    broker: Broker,
+    relay: SocketAddr,
+    file: PoolsFile,
+}
+
+/// The key of every target here; no broker may ever print it.
+const KEY: &str = "sk-of-the-targets";
+
+impl World {
+    async fn of(text: &str) -> Self {
+        Self::with(text, |setup| setup).await
+    }
+
+    async fn with(text: &str, set: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::on(PoolsFile::of(text), set).await
+    }
+
+    async fn on(file: PoolsFile, set: impl FnOnce(Setup) -> Setup) -> Self {
+        let bus = Bus::start().await;
+        let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
+        let broker = set(setup.set("KEY", KEY).secret(KEY)).ready().await;
+        let relay = broker.relay().await;
+        Self { bus, broker, relay, file }
+    }
+
+    async fn before(upstreams: &[&Scripted]) -> Self {
+        let named = ["a", "b", "c"].iter().zip(upstreams);
+        let targets: Vec<_> = named.map(|(name, upstream)| target(name, &upstream.url())).collect();
+        Self::of(&pools(&targets)).await
+    }
+
+    async fn call(&self) -> Answer {
+        self.send(CHAT, &[], HI).await
+    }
+
+    async fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = [&[("Content-Type", "application/json")], headers].concat();
+        http::send(self.relay, "POST", path, &headers, body.as_bytes()).await.unwrap()
+    }
+
+    /// Which targets were disabled so far.
+    fn disabled(&self) -> Vec<String> {
+        let lines = self.broker.lines(&["router disabled"]);
+        lines.iter().filter_map(|line| super::support::broker::field(line, "router")).collect()
+    }
+}

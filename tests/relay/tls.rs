@@ -1,0 +1,56 @@
+//! Targets over TLS: whoever signed their certificate must be known to the system, or be named.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::super::support::scripted::Scripted;
+use super::{HELLO, World, good, pools, target};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+
+/// An upstream that answers everything well, over TLS; its port.
+async fn upstream() -> u16 {
+    let chain = CertificateDer::pem_file_iter(format!("{FOLDER}/server.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(format!("{FOLDER}/server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut stream = acceptor.accept(stream).await.ok()?;
+                stream.read(&mut [0; 4_096]).await.ok().filter(|read| *read > 0)?;
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", HELLO.len());
+                stream.write_all(format!("{head}{HELLO}").as_bytes()).await.ok()?;
+                stream.shutdown().await.ok()
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_named_authority_is_trusted_and_nobody_elses_word_is() {
+    let (port, backup) = (upstream().await, Scripted::start(good()).await);
+    let text = |host: &str| pools(&[target("a", &format!("https://{host}:{port}/")), target("b", &backup.url())]);
+    let trusting = |setup: super::Setup| setup.set("BROKER_RELAY_CA", format!("{FOLDER}/ca.pem"));
+    for host in ["localhost", "127.0.0.1"] {
+        let world = World::with(&text(host), trusting).await;
+        let answer = world.call().await;
+        assert_eq!((answer.text().as_str(), answer.header("x-broker-router")), (HELLO, Some("/llm/a/")), "{host}");
+    }
+    let world = World::of(&text("localhost")).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "unknown authority");
+    let world = World::with(&text("localhost.localdomain"), trusting).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "another name than the certificate's");
+}
