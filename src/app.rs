@@ -55,6 +55,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
+        access: config.access,
         pools: config.pools,
     };
     let (failed, failure) = oneshot::channel();
@@ -101,6 +102,7 @@ struct Beside {
     handle: Handle,
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
+    access: http::Access,
     pools: Option<PoolsFile>,
 }
 
@@ -119,13 +121,20 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, pools } = self;
-        let probes = async {
+        let Self { settings, handle, links, listener, access, pools } = self;
+        let feed = http::Feed::default();
+        let http = async {
             match listener {
                 Some(listener) => {
                     let listener = TcpListener::from_std(listener)?;
                     tracing::info!(address = %listener.local_addr()?, "HTTP listens");
-                    http::serve(listener, http::routes(links.clone()), std::future::pending()).await?;
+                    let sources = http::Sources {
+                        handle: handle.clone(),
+                        links: links.clone(),
+                        bus: settings.show(),
+                        feed: feed.clone(),
+                    };
+                    tokio::join!(http::serve(listener, http::routes(sources, &access)), feed.run(&handle));
                 }
                 None => std::future::pending().await,
             }
@@ -147,7 +156,7 @@ impl Beside {
             tokio::join!(handle.keep_time(), following);
             anyhow::Ok(())
         };
-        tokio::try_join!(probes, learning, endless)?;
+        tokio::try_join!(http, learning, endless)?;
         Ok(())
     }
 }

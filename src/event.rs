@@ -88,6 +88,21 @@ pub enum Ignored {
     Filtered,
 }
 
+impl Ignored {
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotOurs => "not_ours",
+            Self::NoStatus => "no_status",
+            Self::Control => "control",
+            Self::Echo => "echo",
+            Self::NotApplied => "not_applied",
+            Self::Twice => "twice",
+            Self::Filtered => "filtered",
+        }
+    }
+}
+
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -10,14 +10,19 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::broker::{Applied, Broker, Event, Settings};
+use crate::broker::{Applied, Broker, Event, Settings, Snapshot};
 use crate::clock::Clock;
 use crate::event::{Change, Ignored};
-use crate::outcome::Report;
+use crate::journal::Journal;
+use crate::outcome::{Report, Source};
+use crate::telemetry::Counts;
 use crate::time::Now;
 use crate::wire::Signature;
 use crate::wire::processor::Asked;
-use crate::wire::reply::{self, Flaw};
+use crate::wire::reply::{self, Answer, Flaw};
+
+/// So much is copied under one lock: routers of a snapshot, entries of the journal.
+pub const PART: usize = 64;
 
 /// A way to the one broker of this process.
 #[derive(Clone)]
@@ -28,12 +33,15 @@ struct Inner {
     clock: Clock,
     tell: fn(&Change),
     earlier: Notify,
+    counts: Counts,
+    started: Now,
 }
 
 struct State {
     broker: Broker,
     signature: Signature,
     rng: SmallRng,
+    journal: Journal,
 }
 
 impl fmt::Debug for Handle {
@@ -45,8 +53,16 @@ impl fmt::Debug for Handle {
 impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
     pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
-        let state = Mutex::new(State { broker, signature, rng: SmallRng::from_rng(&mut rand::rng()) });
-        Self(Arc::new(Inner { state, clock, tell, earlier: Notify::new() }))
+        let rng = SmallRng::from_rng(&mut rand::rng());
+        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default() });
+        Self(Arc::new(Inner {
+            state,
+            clock,
+            tell,
+            earlier: Notify::new(),
+            counts: Counts::default(),
+            started: clock.now(),
+        }))
     }
 
     /// The moment.
@@ -54,39 +70,91 @@ impl Handle {
         self.0.clock.now()
     }
 
+    /// When the process was started.
+    pub fn started(&self) -> Now {
+        self.0.started
+    }
+
+    /// What is counted beside the broker.
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Who signs, under which settings, in which mode.
+    pub fn signature(&self) -> Signature {
+        self.lock().signature.clone()
+    }
+
+    /// What shapes decisions now.
+    pub fn settings(&self) -> Settings {
+        self.lock().broker.settings().clone()
+    }
+
+    /// The broker as it is shown, copied in parts so that no decision waits for more than one of them.
+    pub fn see(&self) -> Snapshot {
+        let at = self.now();
+        let (not_ours, pools, routers) = {
+            let state = self.lock();
+            (state.broker.not_ours(), state.broker.pools().len(), state.broker.routers_known())
+        };
+        let pools = (0..pools).filter_map(|place| self.lock().broker.show_pool(place)).collect();
+        let parts = (0..routers).step_by(PART).map(|start| start..start + PART);
+        let routers = parts.flat_map(|places| self.lock().broker.show_routers(places, at)).collect();
+        Snapshot { at, not_ours, pools, routers }
+    }
+
+    /// Reads what happened last; `read` runs under the lock and copies at most [`PART`] entries.
+    pub fn journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> T {
+        read(&self.lock().journal)
+    }
+
     /// The answer to a request, in bytes: the router with its stamp, or nothing; and what it had to do without.
     pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
         let now = self.now();
         let mut state = self.lock();
-        let State { broker, signature, rng } = &mut *state;
+        let State { broker, signature, rng, journal } = &mut *state;
         let (decision, mut changes) = broker.look(request, now, rng);
-        let (answer, flaw) = reply::route(signature, broker, &decision, request.body());
+        let Answer { bytes, stamp, flaw } = reply::route(signature, broker, &decision, request.body());
+        journal.decided(now, &decision, bytes.get(stamp).unwrap_or_default(), broker.ingress(&decision));
         let flaw = flaw.or_else(|| broker.needs(&decision).and_then(|needs| request.lacks(needs)));
         // Built only where somebody looks, and under the lock, where the reasons still hold.
         let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
         changes.extend(broker.count(&decision, now));
+        journal.changed(now, &changes);
         drop(state);
         self.tell(&changes);
         if let Some(told) = told {
             tracing::debug!("{told}");
         }
-        (answer, flaw)
+        (bytes, flaw)
     }
 
     /// Learns from a report. Some reason if there was nothing to learn.
     pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
-        // Only our own permits can be given back, and only the signature knows which are ours.
-        let ours = |id: &str| self.lock().signature.number(id);
-        let decision = report.stamp_id.filter(|_| report.probe).and_then(ours);
-        self.apply(Event::Report(&Report { decision, ..*report })).ignored
+        let now = self.now();
+        let applied = self.change(|state| {
+            // Only our own decisions can be ended, and only the signature knows which are ours.
+            let decision = report.stamp_id.and_then(|id| state.signature.number(id));
+            let applied = state.broker.apply(Event::Report(&Report { decision, ..*report }), now);
+            if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
+                state.journal.finished(now, report, &outcome);
+            }
+            applied
+        });
+        applied.ignored
     }
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of
     /// what is in force then.
     pub fn configure(&self, settings: &Settings) -> String {
-        let signature = |state: &mut State| state.signature = state.signature.under(settings);
-        self.apply_with(Event::Configured(settings), signature);
-        self.lock().signature.config().to_owned()
+        let now = self.now();
+        let mut config = String::new();
+        self.change(|state| {
+            state.signature = state.signature.under(settings);
+            config = state.signature.config().to_owned();
+            state.broker.apply(Event::Configured(settings), now)
+        });
+        config
     }
 
     /// Brings time forward whenever time alone changes something, so that a router's return is told at its moment even
@@ -99,7 +167,7 @@ impl Handle {
                 None => earlier.await,
                 Some(due) => {
                     tokio::select! {
-                        () = tokio::time::sleep(due.since(self.now())) => drop(self.apply(Event::Tick)),
+                        () = tokio::time::sleep(due.since(self.now())) => drop(self.change(|state| state.broker.apply(Event::Tick, self.now()))),
                         () = earlier => {}
                     }
                 }
@@ -107,17 +175,12 @@ impl Handle {
         }
     }
 
-    fn apply(&self, event: Event<'_>) -> Applied {
-        self.apply_with(event, |_| {})
-    }
-
-    /// Applies an event and does something else with it, in one step.
-    fn apply_with(&self, event: Event<'_>, also: impl FnOnce(&mut State)) -> Applied {
-        let now = self.now();
+    /// Changes the state in one step, and tells what came of it.
+    fn change(&self, apply: impl FnOnce(&mut State) -> Applied) -> Applied {
         let mut state = self.lock();
-        also(&mut state);
         let before = state.broker.next_deadline();
-        let applied = state.broker.apply(event, now);
+        let applied = apply(&mut state);
+        state.journal.changed(self.now(), &applied.changes);
         let after = state.broker.next_deadline();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
@@ -128,7 +191,10 @@ impl Handle {
     }
 
     fn tell(&self, changes: &[Change]) {
-        changes.iter().for_each(self.0.tell);
+        for change in changes {
+            self.0.counts.change(change);
+            (self.0.tell)(change);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -11,7 +11,9 @@
 //! | [`broker`] | owns the truth: choose a router, learn from what became of it |
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
 //! | [`check`] | whether the pools and the gateway's configuration fit together |
+//! | [`journal`] | what happened last, for those who look
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
+//! | [`stats`] | documents and metrics for people and their tools
 //! | [`nats`] | the bus: requests answered, logs learnt from |
 //! | [`http`] | probes |
 //! | [`telemetry`] | log lines and counts |
@@ -29,11 +31,13 @@ pub mod event;
 pub mod handle;
 pub mod health;
 pub mod http;
+pub mod journal;
 pub mod nats;
 pub mod outcome;
 pub mod reload;
 pub mod request;
 pub mod router;
+pub mod stats;
 pub mod strategy;
 pub mod telemetry;
 pub mod time;

@@ -11,7 +11,8 @@ use crate::router::RouterId;
 use crate::time::GatewayTime;
 
 /// What an answer says about the router that gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The router works.
     Success,
@@ -26,6 +27,20 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited];
+
+    /// As metrics and documents spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Neutral => "neutral",
+            Self::Failure => "failure",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
     /// Whether such an answer takes its router out.
     pub const fn disables(self) -> bool {
         matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited)
@@ -108,6 +123,8 @@ pub struct Report<'a> {
     pub filtered: Option<&'static str>,
     /// The transaction's id; a client can make two calls share one.
     pub transaction: Option<&'a str>,
+    /// The session's id, which a client may name; only a log knows.
+    pub session: Option<&'a str>,
     /// When the gateway received the request.
     pub started: Option<GatewayTime>,
     /// When the gateway answered the client.
@@ -138,6 +155,7 @@ impl Report<'_> {
             deployment_missing: false,
             filtered: None,
             transaction: None,
+            session: None,
             started: None,
             stopped: None,
             latency: None,
@@ -164,6 +182,13 @@ impl fmt::Display for Cause {
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
         }
+    }
+}
+
+/// In the words of log lines.
+impl serde::Serialize for Cause {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -202,6 +227,26 @@ pub enum FailureRule {
     Listed(Vec<StatusRange>),
     /// Everything but 2xx: the rule of the reference broker.
     AnyButSuccess,
+}
+
+/// As `BROKER_FAILURE_STATUS` spells it; the rule of ours is `standard`.
+impl fmt::Display for FailureRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard => f.write_str("standard"),
+            Self::AnyButSuccess => f.write_str("any"),
+            Self::Listed(ranges) => {
+                let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+                f.write_str(&ranges.join(","))
+            }
+        }
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.low == self.high { write!(f, "{}", self.low) } else { write!(f, "{}-{}", self.low, self.high) }
+    }
 }
 
 /// A range of statuses, both ends included.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -16,11 +16,13 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("broker", &["time", "router", "request", "outcome", "event", "health", "strategy"]),
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
+    ("journal", &["time", "router", "outcome", "event", "broker", "wire"]),
     ("clock", &["time"]),
-    ("telemetry", VOCABULARY),
-    ("handle", &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "clock"]),
-    ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
-    ("http", &["nats"]),
+    ("telemetry", &["time", "router", "outcome", "event", "wire"]),
+    ("handle", &["time", "outcome", "event", "broker", "wire", "journal", "clock", "telemetry"]),
+    ("stats", &["time", "outcome", "health", "strategy", "broker", "telemetry", "handle"]),
+    ("nats", &["event", "wire", "clock", "telemetry", "handle", "stats"]),
+    ("http", &["handle", "journal", "stats", "nats"]),
     ("config", &["router", "request", "outcome", "strategy", "health", "broker", "wire", "nats", "http", "telemetry"]),
     ("reload", &["config", "handle"]),
     ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
@@ -39,9 +41,11 @@ const EVERYTHING: &[&str] = &[
     "strategy",
     "broker",
     "wire",
+    "journal",
     "clock",
     "telemetry",
     "handle",
+    "stats",
     "nats",
     "http",
     "config",
@@ -51,8 +55,8 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The rooms that never touch the world.
-const CORE: [&str; 10] =
-    ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "check"];
+const CORE: [&str; 11] =
+    ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "check", "journal"];
 
 /// The world.
 const WORLD: [&str; 14] = [
@@ -218,6 +222,8 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
         for (library, rooms) in [
             ("async_nats", &["nats", "config", "telemetry"][..]),
             ("axum", &["http"]),
+            ("hyper", &["http"]),
+            ("prometheus_client", &["stats"]),
             ("ureq", &["cli"]),
             ("envy", &["config"]),
         ] {

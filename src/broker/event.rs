@@ -1,6 +1,6 @@
 //! What happens to the broker: its state is a fold over these.
 
-use super::{Route, Settings};
+use super::{Pass, Route, Settings};
 use crate::outcome::Report;
 
 /// Something that happened. `apply` is the only way into the broker's state.
@@ -8,6 +8,8 @@ use crate::outcome::Report;
 pub enum Event<'a> {
     /// A decision was answered.
     Chosen(&'a Route),
+    /// A request got nothing.
+    Passed(&'a Pass),
     /// A message told of a finished request.
     Report(&'a Report<'a>),
     /// Time has passed.

@@ -6,11 +6,15 @@
 
 mod decision;
 mod event;
+mod histogram;
 pub mod invariants;
 mod learn;
 mod ledger;
 mod pool;
+mod snapshot;
+mod spread;
 mod tell;
+mod under_way;
 
 use std::collections::BTreeMap;
 
@@ -19,9 +23,13 @@ use rand::Rng;
 
 pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
+pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::Pool;
+pub use snapshot::{PoolShown, RouterShown, Snapshot, Word};
+pub use spread::{Reason, Spread};
+pub use under_way::CAPACITY as UNDER_WAY_CAPACITY;
 
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};
@@ -31,6 +39,7 @@ use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::{Kind, Mode, Needs, Order, Target, Tree};
 use crate::time::Now;
 use ledger::Ledger;
+use under_way::UnderWay;
 
 /// What one pool is made of.
 #[derive(Debug, Clone)]
@@ -93,6 +102,8 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// Why a report taught nothing, if so.
     pub ignored: Option<Ignored>,
+    /// What a report said of a router of ours.
+    pub outcome: Option<Outcome>,
 }
 
 /// The broker's state.
@@ -103,9 +114,12 @@ pub struct Broker {
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
+    under_way: UnderWay,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
+    /// Requests whose path is no ingress of ours.
+    not_ours: u64,
     filter_told: bool,
 }
 
@@ -118,8 +132,10 @@ impl Broker {
             routers: Vec::new(),
             pools: Vec::new(),
             ledger: Ledger::default(),
+            under_way: UnderWay::default(),
             next_return: None,
             decisions: 0,
+            not_ours: 0,
             filter_told: false,
         };
         broker.configure(&settings);
@@ -141,7 +157,8 @@ impl Broker {
                 tree.go_on_from(old.tree());
             }
             let served = old.is_none_or(|old| old.serves());
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, served));
+            let spread = old.map(|old| old.spread().clone()).unwrap_or_default();
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, served, spread));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
@@ -188,7 +205,7 @@ impl Broker {
     pub fn count(&mut self, decision: &Decision, now: Now) -> Vec<Change> {
         match decision {
             Decision::Route(route) => self.apply(Event::Chosen(route), now).changes,
-            Decision::Pass(_) => Vec::new(),
+            Decision::Pass(pass) => self.apply(Event::Passed(pass), now).changes,
         }
     }
 
@@ -222,9 +239,16 @@ impl Broker {
         let mut applied = Applied::default();
         match event {
             Event::Chosen(route) => self.count_choice(route, now, &mut applied.changes),
+            Event::Passed(pass) => self.count_pass(pass),
             Event::Report(report) => {
                 self.tick(now, &mut applied.changes);
-                applied.ignored = self.learn(report, now, &mut applied.changes).err();
+                if let Some(number) = report.decision {
+                    self.under_way.end(number);
+                }
+                match self.learn(report, now, &mut applied.changes) {
+                    Ok(outcome) => applied.outcome = Some(outcome),
+                    Err(why) => applied.ignored = Some(why),
+                }
             }
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
@@ -238,11 +262,13 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
-        // A last resort was nobody's turn.
-        if route.sent != Sent::AsLastResort
-            && let Some(pool) = self.pools.get_mut(usize::from(route.pool.0))
-        {
-            pool.advance(route.chosen.leaf);
+        self.under_way.begin(route.number, route.router(), now);
+        if let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) {
+            pool.count(route);
+            // A last resort was nobody's turn.
+            if route.sent != Sent::AsLastResort {
+                pool.advance(route.chosen.leaf);
+            }
         }
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
@@ -251,9 +277,20 @@ impl Broker {
         }
     }
 
+    fn count_pass(&mut self, pass: &Pass) {
+        match pass {
+            Pass::NotOurs => self.not_ours = self.not_ours.wrapping_add(1),
+            Pass::AllDisabled(pool) | Pass::NothingForIt(pool, _) => {
+                if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
+                    pool.count_pass(pass);
+                }
+            }
+        }
+    }
+
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        [self.next_return, self.ledger.next_deadline()].into_iter().flatten().min()
+        [self.next_return, self.ledger.next_deadline(), self.under_way.next_deadline()].into_iter().flatten().min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -276,6 +313,16 @@ impl Broker {
         self.pool(pool).map(|pool| pool.tree().needs())
     }
 
+    /// The ingress of the pool that a decision is about.
+    pub fn ingress(&self, decision: &Decision) -> Option<&RouterPath> {
+        let pool = match decision {
+            Decision::Route(route) => route.pool,
+            Decision::Pass(Pass::NothingForIt(pool, _) | Pass::AllDisabled(pool)) => *pool,
+            Decision::Pass(Pass::NotOurs) => return None,
+        };
+        self.pool(pool).map(Pool::ingress)
+    }
+
     /// The path of a router.
     pub fn path(&self, router: RouterId) -> Option<&RouterPath> {
         self.routers.get(usize::from(router.0)).map(|router| &router.path)
@@ -292,6 +339,7 @@ impl Broker {
     }
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
+        self.under_way.expire(now);
         while let Some(waiting) = self.ledger.expire(now) {
             if !waiting.counted {
                 // Nothing better will come.

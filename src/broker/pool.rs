@@ -1,5 +1,6 @@
 //! A pool: the tree of targets behind one ingress, and whether anything in it may serve.
 
+use super::{Pass, Route, Spread};
 use crate::event::Change;
 use crate::router::{RouterId, RouterPath};
 use crate::strategy::{NodeId, Tree};
@@ -13,12 +14,13 @@ pub struct Pool {
     last_resort: Option<Tree>,
     /// Whether anything could serve when that was last told.
     served: bool,
+    spread: Spread,
 }
 
 impl Pool {
-    /// `served`: what was last told of this ingress; a new one is expected to serve.
-    pub(super) const fn new(ingress: RouterPath, tree: Tree, served: bool) -> Self {
-        Self { ingress, tree, last_resort: None, served }
+    /// `served`: what was last told of this ingress; a new one is expected to serve. `spread`: what its calls got so far.
+    pub(super) const fn new(ingress: RouterPath, tree: Tree, served: bool, spread: Spread) -> Self {
+        Self { ingress, tree, last_resort: None, served, spread }
     }
 
     /// The router that clients call.
@@ -29,6 +31,19 @@ impl Pool {
     /// Its targets.
     pub const fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// What its calls got.
+    pub const fn spread(&self) -> &Spread {
+        &self.spread
+    }
+
+    pub(super) fn count(&mut self, route: &Route) {
+        self.spread.count(route);
+    }
+
+    pub(super) fn count_pass(&mut self, pass: &Pass) {
+        self.spread.count_pass(pass);
     }
 
     /// A choice was used.

@@ -44,9 +44,10 @@ pub fn resolve(sources: Sources) -> Resolved {
         check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
     let nats = check.nats();
     let http = check.http();
+    let access = http::Access { hosts: check.hosts() };
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, telemetry })
     } else {
         Err(check.faults)
     };
@@ -294,6 +295,19 @@ impl Check {
                 }
             },
         }
+    }
+
+    fn hosts(&mut self) -> Vec<String> {
+        let Some(written) = self.get("BROKER_HTTP_HOSTS", |raw| &raw.broker_http_hosts) else { return Vec::new() };
+        let hosts: Vec<_> = written.value.split(',').map(|host| host.trim().to_owned()).collect();
+        let is_name = |host: &String| {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        if !hosts.iter().all(is_name) {
+            let problem = "must be host names without a port, separated by commas, such as broker.example.com";
+            self.fault(&written, problem);
+        }
+        hosts
     }
 
     fn telemetry(&mut self) -> telemetry::Settings {

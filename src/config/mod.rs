@@ -30,6 +30,8 @@ pub struct Config {
     pub nats: nats::Settings,
     /// Where HTTP listens.
     pub http: http::Settings,
+    /// Whom HTTP answers.
+    pub access: http::Access,
     /// What is logged.
     pub telemetry: telemetry::Settings,
 }

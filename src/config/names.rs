@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 19] = [
+pub(super) const KNOWN: [&str; 20] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -24,6 +24,7 @@ pub(super) const KNOWN: [&str; 19] = [
     "BROKER_RETRY_AFTER",
     "BROKER_MODE",
     "BROKER_HTTP",
+    "BROKER_HTTP_HOSTS",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

@@ -63,9 +63,12 @@ pub struct Raw {
     /// balance, or observe: only stamp where a call would have gone [default: balance]
     #[arg(long, global = true, value_name = "MODE")]
     pub(super) broker_mode: Option<String>,
-    /// Address for /livez and /readyz, or off [default: 127.0.0.1:5381]
+    /// Address for probes, metrics and the API, or off [default: 127.0.0.1:5381]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) broker_http: Option<String>,
+    /// Names by which the API may be asked, besides localhost and addresses, separated by commas
+    #[arg(long, global = true, value_name = "NAMES")]
+    pub(super) broker_http_hosts: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) broker_log: Option<String>,

@@ -11,8 +11,7 @@ use tokio::task::unconstrained;
 use super::{Link, Settings, State, barrier};
 use crate::event::Ignored;
 use crate::handle::Handle;
-use crate::telemetry::Tally;
-use crate::wire::{Malformed, log_entry};
+use crate::wire::log_entry;
 
 /// Subscribes and learns until the connection ends.
 ///
@@ -34,19 +33,19 @@ pub async fn learn_from_logs(
 }
 
 async fn read(mut entries: Subscriber, handle: &Handle) {
-    let (malformed, ignored) = (Tally::<Malformed>::default(), Tally::<Ignored>::default());
+    let counts = handle.counts();
     while let Some(entry) = entries.next().await {
         match log_entry::read(&entry.payload) {
             Ok(report) => {
                 let learnt = handle.learn(&report);
                 if let Some(why) = learnt
-                    && let Some(total) = ignored.count(why, handle.now())
+                    && let Some(total) = counts.ignored_logs.count(why, handle.now())
                 {
                     say(why, total);
                 }
             }
             Err(fault) => {
-                if let Some(total) = malformed.count(fault, handle.now()) {
+                if let Some(total) = counts.malformed_logs.count(fault, handle.now()) {
                     tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
                 }
             }

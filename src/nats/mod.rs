@@ -14,6 +14,8 @@ use std::time::Duration;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
+use crate::stats::Bus;
+
 pub use link::{Link, State};
 pub use logs::learn_from_logs;
 pub use requests::{Requests, subscribe};
@@ -57,10 +59,26 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the bus is, without any credential.
+    pub fn show(&self) -> Bus {
+        let credentials = match (&self.token, &self.user, &self.credentials) {
+            (_, _, Some(_)) => "credentials",
+            (_, Some(_), None) => "user",
+            (Some(_), None, None) => "token",
+            (None, None, None) => "none",
+        };
+        Bus {
+            servers: self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect(),
+            credentials,
+            subject: self.subject.clone(),
+            logger_subject: self.logger_subject.clone(),
+            queue: self.queue.clone(),
+        }
+    }
+
     /// The servers as they may be shown.
     fn shown(&self) -> String {
-        let shown: Vec<_> = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
-        shown.join(", ")
+        self.show().servers.join(", ")
     }
 }
 

@@ -15,9 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
-use crate::event::Ignored;
 use crate::handle::Handle;
-use crate::telemetry::Tally;
 use crate::wire::reply::{self, Flaw};
 use crate::wire::{Malformed, Message};
 
@@ -69,14 +67,7 @@ impl Requests {
         let Self { client, subscriptions } = self;
         let mut tasks = JoinSet::new();
         for (subject, messages) in subscriptions {
-            let answers = Answers {
-                subject,
-                handle: handle.clone(),
-                client: client.clone(),
-                malformed: Tally::default(),
-                ignored: Tally::default(),
-                flaws: Tally::default(),
-            };
+            let answers = Answers { subject, handle: handle.clone(), client: client.clone() };
             tasks.spawn(answers.serve(messages, stop.clone()));
         }
         while tasks.join_next().await.is_some() {}
@@ -91,9 +82,6 @@ struct Answers {
     subject: Subject,
     handle: Handle,
     client: Client,
-    malformed: Tally<Malformed>,
-    ignored: Tally<Ignored>,
-    flaws: Tally<Flaw>,
 }
 
 impl Answers {
@@ -153,7 +141,7 @@ impl Answers {
         match Message::read(payload).and_then(|message| self.answer_message(&message)) {
             Ok(answer) => answer,
             Err(malformed) => {
-                if let Some(total) = self.malformed.count(malformed, self.handle.now()) {
+                if let Some(total) = self.handle.counts().malformed_messages.count(malformed, self.handle.now()) {
                     tracing::warn!(total, subject = ?self.subject, "a message that is {malformed}: left unanswered, with zero bytes");
                 }
                 Vec::new()
@@ -164,7 +152,7 @@ impl Answers {
     /// Says the first flaw of its kind, counts the others.
     fn admit(&self, (answer, flaw): (Vec<u8>, Option<Flaw>)) -> Vec<u8> {
         if let Some(flaw) = flaw
-            && self.flaws.count(flaw, self.handle.now()) == Some(1)
+            && self.handle.counts().flaws.count(flaw, self.handle.now()) == Some(1)
         {
             tracing::warn!("{flaw} (said once)");
         }
@@ -177,7 +165,7 @@ impl Answers {
             Subject::Decide if !message.is_response => Ok(self.admit(self.handle.answer(&message.request()?))),
             Subject::Decide | Subject::Outcome => {
                 if let Some(ignored) = self.handle.learn(&message.report) {
-                    let total = self.ignored.count(ignored, self.handle.now());
+                    let total = self.handle.counts().ignored_messages.count(ignored, self.handle.now());
                     tracing::trace!(total, "a finished request {ignored}");
                 }
                 Ok(Vec::new())

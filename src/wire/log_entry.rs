@@ -43,6 +43,7 @@ impl<'a> Parts<'a> {
         entry.fields(|name, value| {
             match name {
                 b"transaction_id" => self.report.transaction = value.text()?,
+                b"session_id" => self.report.session = value.text()?,
                 b"ingress_egress_timer" => {
                     let timer = Timer::read(value)?;
                     self.report.started = timer.start.and_then(moment);

@@ -34,6 +34,17 @@ pub enum Malformed {
     NoPath,
 }
 
+impl Malformed {
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::NoPath => "no_path",
+        }
+    }
+}
+
 /// Reads the one object that a message is.
 fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), Broken>) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(bytes);

@@ -5,11 +5,13 @@
 
 mod told;
 mod turns;
+mod view;
 
 use std::sync::Arc;
 
 use told::Told;
 pub use told::WhyClosed;
+pub use view::Shown;
 
 use super::query::{Field, Query};
 use super::{Note, Open, Those, conditional, round_robin, sticky};

@@ -1,0 +1,148 @@
+//! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
+//! more than [`PART`] at a time, so that a flood of calls is sampled and said to be.
+//!
+//! One task reads for all; it writes once, and whoever cannot keep up is dropped. Nobody listens: nothing is read.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::limits::STREAMS;
+use super::{Sources, api};
+use crate::handle::{Handle, PART};
+use crate::journal::Ring;
+
+/// How often listeners hear.
+const BEAT: Duration = Duration::from_millis(250);
+/// After so many beats without news a listener hears that we are still here.
+const SILENT: u32 = 40;
+/// So many beats a listener may lag behind before it is dropped.
+const LAG: usize = 16;
+
+/// The one source of all streams.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    beats: broadcast::Sender<Bytes>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { beats: broadcast::Sender::new(LAG), room: Arc::new(Semaphore::new(STREAMS)) }
+    }
+}
+
+/// How far has been read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cursor {
+    decisions: u64,
+    calls: u64,
+    changes: u64,
+}
+
+impl Feed {
+    /// Reads and sends for ever.
+    pub async fn run(&self, handle: &Handle) {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut cursor, mut silent) = (Cursor::default(), 0);
+        loop {
+            beat.tick().await;
+            if self.beats.receiver_count() == 0 {
+                cursor = Cursor::now(handle);
+                continue;
+            }
+            let mut text = cursor.read(handle);
+            silent = if text.is_empty() { silent + 1 } else { 0 };
+            if silent >= SILENT {
+                text.push_str(":\n\n");
+                silent = 0;
+            }
+            if !text.is_empty() {
+                // The last listener may have gone just now.
+                let _ = self.beats.send(text.into());
+            }
+        }
+    }
+}
+
+impl Cursor {
+    /// Behind everything that is there.
+    fn now(handle: &Handle) -> Self {
+        handle.journal(|journal| Self {
+            decisions: journal.decisions.next(),
+            calls: journal.calls.next(),
+            changes: journal.changes.next(),
+        })
+    }
+
+    /// What is new, as events.
+    fn read(&mut self, handle: &Handle) -> String {
+        let mut text = String::new();
+        let (decisions, skipped) = fresh(handle, |journal| &journal.decisions, &mut self.decisions);
+        let (calls, skipped_calls) = fresh(handle, |journal| &journal.calls, &mut self.calls);
+        let (changes, _) = fresh(handle, |journal| &journal.changes, &mut self.changes);
+        decisions.iter().for_each(|one| event(&mut text, "decision", one));
+        calls.iter().for_each(|one| event(&mut text, "call", one));
+        changes.iter().for_each(|one| event(&mut text, "change", one));
+        if skipped + skipped_calls > 0 {
+            event(&mut text, "skipped", &json!({"decisions": skipped, "calls": skipped_calls}));
+        }
+        text
+    }
+}
+
+/// The newest of a ring, and how many before them were left out.
+fn fresh<T: Clone>(
+    handle: &Handle,
+    ring: impl Fn(&crate::journal::Journal) -> &Ring<T>,
+    seen: &mut u64,
+) -> (Vec<T>, u64) {
+    let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, PART));
+    let skipped = first - *seen;
+    *seen = first + entries.len() as u64;
+    (entries, skipped)
+}
+
+fn event(text: &mut String, name: &str, data: &impl Serialize) {
+    if let Ok(data) = serde_json::to_string(data) {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "event: {name}\ndata: {data}\n\n");
+    }
+}
+
+pub(super) async fn events(State(sources): State<Sources>) -> Response {
+    let Ok(place) = Arc::clone(&sources.feed.room).try_acquire_owned() else {
+        return api::refusal(StatusCode::SERVICE_UNAVAILABLE, "as many streams are open as there may be, 16");
+    };
+    let beats = sources.feed.beats.subscribe();
+    let mut hello = "retry: 1000\n".to_owned();
+    event(
+        &mut hello,
+        "hello",
+        &json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")}),
+    );
+    let first = Some(Bytes::from(hello));
+    // The place is given back when the stream is dropped, with the connection or by us.
+    let stream = stream::unfold((first, beats, place), |(first, mut beats, place)| async move {
+        let bytes = match first {
+            Some(hello) => hello,
+            // Too slow, or at its end: either way it is over, and a browser comes back by itself.
+            None => beats.recv().await.ok()?,
+        };
+        Some((Ok::<_, Infallible>(bytes), (None, beats, place)))
+    });
+    api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream))
+}
