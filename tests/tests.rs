@@ -23,6 +23,7 @@ mod reload;
 mod replicas;
 mod returning;
 mod rolling;
+mod seeing;
 mod settings;
 mod through_the_gateway;
 mod tidy;

@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, broadcast};
@@ -53,6 +53,24 @@ struct Cursor {
 }
 
 impl Feed {
+    /// A stream for one more listener, that begins with `hello`; none if there are enough.
+    fn listen(&self, hello: &impl Serialize) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
+        let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let beats = self.beats.subscribe();
+        let mut first = "retry: 1000\n".to_owned();
+        event(&mut first, "hello", hello);
+        // The place is given back when the stream is dropped, with the connection or by us.
+        let start = (Some(Bytes::from(first)), beats, place);
+        Some(stream::unfold(start, |(first, mut beats, place)| async move {
+            let bytes = match first {
+                Some(hello) => hello,
+                // Too slow, or at its end: either way it is over, and a browser comes back by itself.
+                None => beats.recv().await.ok()?,
+            };
+            Some((Ok(bytes), (None, beats, place)))
+        }))
+    }
+
     /// Reads and sends for ever.
     pub async fn run(&self, handle: &Handle) {
         let mut beat = interval(BEAT);
@@ -124,25 +142,41 @@ fn event(text: &mut String, name: &str, data: &impl Serialize) {
 }
 
 pub(super) async fn events(State(sources): State<Sources>) -> Response {
-    let Ok(place) = Arc::clone(&sources.feed.room).try_acquire_owned() else {
-        return api::refusal(StatusCode::SERVICE_UNAVAILABLE, "as many streams are open as there may be, 16");
-    };
-    let beats = sources.feed.beats.subscribe();
-    let mut hello = "retry: 1000\n".to_owned();
-    event(
-        &mut hello,
-        "hello",
-        &json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")}),
-    );
-    let first = Some(Bytes::from(hello));
-    // The place is given back when the stream is dropped, with the connection or by us.
-    let stream = stream::unfold((first, beats, place), |(first, mut beats, place)| async move {
-        let bytes = match first {
-            Some(hello) => hello,
-            // Too slow, or at its end: either way it is over, and a browser comes back by itself.
-            None => beats.recv().await.ok()?,
-        };
-        Some((Ok::<_, Infallible>(bytes), (None, beats, place)))
-    });
-    api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream))
+    let hello = json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
+    match sources.feed.listen(&hello) {
+        Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
+        None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "as many streams are open as there may be, 16"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[test]
+    fn whoever_lags_behind_is_dropped_and_the_others_hear_on() {
+        let feed = Feed::default();
+        let mut slow = pin!(feed.listen(&json!({})).unwrap());
+        let mut quick = pin!(feed.listen(&json!({})).unwrap());
+        assert!(quick.next().now_or_never().flatten().is_some(), "hello");
+        for beat in 0..=LAG {
+            feed.beats.send(Bytes::from(beat.to_string())).unwrap();
+            assert_eq!(quick.next().now_or_never().unwrap(), Some(Ok(Bytes::from(beat.to_string()))));
+        }
+        assert!(slow.next().now_or_never().flatten().is_some(), "hello is its own");
+        assert_eq!(slow.next().now_or_never(), Some(None), "dropped");
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_stream_is_gone() {
+        let feed = Feed::default();
+        let mut streams: Vec<_> = (0..STREAMS).map(|_| feed.listen(&json!({})).unwrap()).collect();
+        assert!(feed.listen(&json!({})).is_none());
+        streams.pop();
+        assert!(feed.listen(&json!({})).is_some());
+    }
 }
