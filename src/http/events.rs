@@ -54,7 +54,7 @@ struct Cursor {
 
 impl Feed {
     /// A stream for one more listener, that begins with `hello`; none if there are enough.
-    fn listen(&self, hello: &impl Serialize) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
+    fn listen(&self, hello: &serde_json::Value) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
         let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
         let beats = self.beats.subscribe();
         let mut first = "retry: 1000\n".to_owned();
