@@ -54,6 +54,25 @@ pub enum Change {
     SomeEnabled(RouterPath),
     /// Somebody should look at something; said once.
     Notice(Notice),
+    /// An operator's word was carried out, or its time is over.
+    Ordered(Ordered),
+}
+
+/// An operator's word, as it was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordered {
+    /// The router.
+    pub about: RouterPath,
+    /// What became of it: `drained`, `resumed`, `weighs 0.5` …
+    pub what: String,
+    /// Until when.
+    pub until: Option<Now>,
+    /// Who asked for it, by which way.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it happened.
+    pub at: Now,
 }
 
 /// Facts that a person should look at, because no waiting will mend them.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::broker::{Applied, Broker, Event, Settings, Snapshot};
 use crate::clock::Clock;
+use crate::control::{Done, Order};
 use crate::event::{Change, Ignored};
 use crate::journal::Journal;
 use crate::outcome::{Report, Source};
@@ -42,6 +43,33 @@ struct State {
     signature: Signature,
     rng: SmallRng,
     journal: Journal,
+}
+
+impl State {
+    fn obey(&mut self, order: &Order, now: Now) -> (Done, Applied) {
+        let replica = self.signature.replica().to_owned();
+        let given = match order {
+            Order::Mode { mode, .. } => {
+                self.signature = self.signature.in_mode(*mode);
+                let done = Some(format!("mode is {mode}"));
+                return (Done { replica, done, ..Done::default() }, Applied::default());
+            }
+            Order::Broker(given) => given,
+        };
+        if let Err(why) = self.broker.check(&given.command) {
+            let error = Some(why.to_string());
+            return (Done { replica, error, ..Done::default() }, Applied::default());
+        }
+        let applied = self.broker.apply(Event::Command(given), now);
+        let done = applied.changes.iter().find_map(|change| match change {
+            Change::Ordered(order) => Some(format!("{} {}", order.about, order.what)),
+            _ => None,
+        });
+        let router = given.command.router();
+        let left_without = self.broker.left_without(router).into_iter().cloned().collect();
+        let in_flight = self.broker.in_flight(router);
+        (Done { replica, done, left_without, in_flight, error: None }, applied)
+    }
 }
 
 impl fmt::Debug for Handle {
@@ -142,6 +170,21 @@ impl Handle {
             applied
         });
         applied.ignored
+    }
+
+    /// Carries an operator's order out, or says why it cannot be.
+    pub fn obey(&self, order: &Order) -> Done {
+        let now = self.now();
+        let mut done = None;
+        self.change(|state| {
+            let (answer, applied) = state.obey(order, now);
+            done = Some(answer);
+            applied
+        });
+        if let (Order::Mode { mode, by, reason }, Some(Done { done: Some(_), .. })) = (order, &done) {
+            tracing::warn!(%mode, by, reason, "an operator's word");
+        }
+        done.unwrap_or_default()
     }
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of

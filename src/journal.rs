@@ -147,7 +147,7 @@ pub struct Changed {
     pub at: Now,
     /// A router or an ingress.
     pub about: RouterPath,
-    /// `enabled`, `disabled`, `probation`, `extended`, `all_disabled`, `some_enabled`, or `notice`.
+    /// `enabled`, `disabled`, `probation`, `extended`, `all_disabled`, `some_enabled`, or `ordered`.
     pub what: &'static str,
     /// Until when, if it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,6 +229,12 @@ impl Changed {
             }
             Change::AllDisabled(ingress) => Some(plain(ingress, "all_disabled")),
             Change::SomeEnabled(ingress) => Some(plain(ingress, "some_enabled")),
+            Change::Ordered(order) => {
+                let by =
+                    if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
+                let (what, why) = ("ordered", Some(format!("{} by {by}", order.what)));
+                Some(Self { at: order.at, about: order.about.clone(), what, until: order.until, why })
+            }
             Change::Extended(_) | Change::Notice(_) => None,
         }
     }

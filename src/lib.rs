@@ -12,6 +12,7 @@
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
 //! | [`check`] | whether the pools and the gateway's configuration fit together |
 //! | [`journal`] | what happened last, for those who look
+//! | [`control`] | what operators ask for, checked and signed
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
 //! | [`stats`] | documents and metrics for people and their tools
 //! | [`nats`] | the bus: requests answered, logs learnt from |
@@ -27,6 +28,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod event;
 pub mod handle;
 pub mod health;

@@ -173,6 +173,8 @@ pub enum Cause {
     Unreachable(u16),
     /// The gateway answered from the ingress although we named a router: it does not have that router.
     UnknownToGateway,
+    /// An operator said so.
+    Ordered,
 }
 
 impl fmt::Display for Cause {
@@ -181,6 +183,7 @@ impl fmt::Display for Cause {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
+            Self::Ordered => f.write_str("by an operator"),
         }
     }
 }

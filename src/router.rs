@@ -84,6 +84,13 @@ impl serde::Serialize for RouterPath {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for RouterPath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|fault| serde::de::Error::custom(format!("the path {text:?} {fault}")))
+    }
+}
+
 impl fmt::Debug for RouterPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)

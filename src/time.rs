@@ -65,6 +65,14 @@ impl serde::Serialize for Now {
     }
 }
 
+/// As people write it, RFC 3339.
+impl<'de> serde::Deserialize<'de> for Now {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let moment = jiff::Timestamp::deserialize(deserializer)?;
+        u64::try_from(moment.as_nanosecond()).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A moment on a gateway's clock, in nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GatewayTime(u64);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -17,9 +17,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
     ("journal", &["time", "router", "outcome", "event", "broker", "wire"]),
+    ("control", &["time", "router", "broker", "wire"]),
     ("clock", &["time"]),
     ("telemetry", &["time", "router", "outcome", "event", "wire"]),
-    ("handle", &["time", "outcome", "event", "broker", "wire", "journal", "clock", "telemetry"]),
+    ("handle", &["time", "outcome", "event", "broker", "wire", "journal", "control", "clock", "telemetry"]),
     ("stats", &["time", "outcome", "health", "strategy", "broker", "telemetry", "handle"]),
     ("nats", &["event", "wire", "clock", "telemetry", "handle", "stats"]),
     ("http", &["handle", "journal", "stats", "nats"]),
@@ -42,6 +43,7 @@ const EVERYTHING: &[&str] = &[
     "broker",
     "wire",
     "journal",
+    "control",
     "clock",
     "telemetry",
     "handle",
@@ -55,8 +57,10 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The rooms that never touch the world.
-const CORE: [&str; 11] =
-    ["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "check", "journal"];
+const CORE: [&str; 12] = [
+    "time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "check", "journal",
+    "control",
+];
 
 /// The world.
 const WORLD: [&str; 14] = [

@@ -1,6 +1,6 @@
 //! What happens to the broker: its state is a fold over these.
 
-use super::{Pass, Route, Settings};
+use super::{Given, Pass, Route, Settings};
 use crate::outcome::Report;
 
 /// Something that happened. `apply` is the only way into the broker's state.
@@ -12,6 +12,8 @@ pub enum Event<'a> {
     Passed(&'a Pass),
     /// A message told of a finished request.
     Report(&'a Report<'a>),
+    /// An operator said so.
+    Command(&'a Given),
     /// Time has passed.
     Tick,
     /// Other settings are in force from now on.

@@ -4,6 +4,7 @@
 //! source of randomness in here, and nothing can fail: the same events at the same times make the same state, so that it can
 //! be simulated, replayed from a recorded log, and kept alike in many replicas.
 
+mod command;
 mod decision;
 mod event;
 mod histogram;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use fnv::FnvHashMap;
 use rand::Rng;
 
+pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Weight};
 pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
@@ -38,6 +40,7 @@ use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::{Kind, Mode, Needs, Order, Target, Tree};
 use crate::time::Now;
+use command::Operator;
 use ledger::Ledger;
 use under_way::UnderWay;
 
@@ -115,6 +118,7 @@ pub struct Broker {
     pools: Vec<Pool>,
     ledger: Ledger,
     under_way: UnderWay,
+    operator: Operator,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
@@ -133,6 +137,7 @@ impl Broker {
             pools: Vec::new(),
             ledger: Ledger::default(),
             under_way: UnderWay::default(),
+            operator: Operator::default(),
             next_return: None,
             decisions: 0,
             not_ours: 0,
@@ -151,7 +156,8 @@ impl Broker {
         let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
         let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
         for pool in &settings.pools {
-            let mut tree = Tree::new(&pool.root, |path| self.enrol(path, &mut known));
+            let root = self.operator.weighed(&pool.ingress, &pool.root);
+            let mut tree = Tree::new(&root, |path| self.enrol(path, &mut known));
             let old = before.get(&pool.ingress);
             if let Some(old) = old {
                 tree.go_on_from(old.tree());
@@ -250,6 +256,10 @@ impl Broker {
                     Err(why) => applied.ignored = Some(why),
                 }
             }
+            Event::Command(given) => {
+                self.tick(now, &mut applied.changes);
+                self.obey(given, now, &mut applied.changes);
+            }
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
@@ -290,7 +300,11 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        [self.next_return, self.ledger.next_deadline(), self.under_way.next_deadline()].into_iter().flatten().min()
+        let orders = self.operator.next_deadline();
+        [self.next_return, self.ledger.next_deadline(), self.under_way.next_deadline(), orders]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -340,6 +354,7 @@ impl Broker {
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
         self.under_way.expire(now);
+        self.expire_orders(now, changes);
         while let Some(waiting) = self.ledger.expire(now) {
             if !waiting.counted {
                 // Nothing better will come.
@@ -380,8 +395,11 @@ impl Broker {
         self.next_return = self.routers.iter().filter_map(|router| router.health.due()).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            let serves = |id| router(id).is_some_and(|router| router.health.may_serve(&router.settings.health));
-            let besides = |id| router(id).is_some_and(|router| router.health.is_probing()) && !serves(id);
+            let drained = |id| self.operator.drained.contains_key(&id);
+            let serves =
+                |id| !drained(id) && router(id).is_some_and(|router| router.health.may_serve(&router.settings.health));
+            let besides =
+                |id| !drained(id) && router(id).is_some_and(|router| router.health.is_probing()) && !serves(id);
             changes.extend(pool.refresh(serves, besides));
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{Broker, Histogram, Place, Reason, Router};
+use super::{Broker, Histogram, Hold, Place, Reason, Router, Weight};
 use crate::event::Standing;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
@@ -37,6 +37,9 @@ pub struct PoolShown {
     pub last_resort: bool,
     /// Its targets.
     pub tree: Option<Shown>,
+    /// Weights that are not the file's, by an operator's word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<Weight>,
     /// Who was named, why, and how often; only what happened.
     #[serde(skip)]
     pub decisions: Vec<(RouterPath, Reason, u64)>,
@@ -92,6 +95,8 @@ pub struct RouterShown {
     pub until: Option<Now>,
     /// The same in seconds from now.
     pub seconds_left: Option<f64>,
+    /// Left alone by an operator's word, whatever its standing.
+    pub drained: Option<Hold>,
     /// Why it was taken out, unless it serves.
     pub why: Option<Cause>,
     /// How often it was taken out.
@@ -164,6 +169,7 @@ impl Broker {
             ingress: pool.ingress().clone(),
             serves: pool.serves(),
             last_resort: last_resort.is_some(),
+            weights: self.weights().iter().filter(|weight| weight.pool == *pool.ingress()).cloned().collect(),
             tree: last_resort.unwrap_or(pool.tree()).show(&path),
             decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
             all_disabled: pool.spread().all_disabled,
@@ -193,6 +199,7 @@ impl Broker {
             until,
             seconds_left: until.map(|until| until.since(now).as_secs_f64()),
             why,
+            drained: self.operator.drained.get(&id).cloned(),
             epoch: health.epoch(),
             probes: health.permits(),
             requests: record.chosen,

@@ -7,6 +7,7 @@
 //! return, nor pass for a proof that it works.
 
 mod cooldown;
+mod ordered;
 mod permits;
 mod settings;
 

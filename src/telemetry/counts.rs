@@ -68,5 +68,6 @@ const fn word(cause: Cause) -> &'static str {
         Cause::Answered(_) => "answered_other",
         Cause::Unreachable(_) => "unreachable",
         Cause::UnknownToGateway => "unknown_to_gateway",
+        Cause::Ordered => "ordered",
     }
 }
