@@ -16,8 +16,9 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
+use crate::control::Token;
 use crate::handle::Handle;
-use crate::nats::{Link, State};
+use crate::nats::{Control, Link, Peers, State};
 use crate::wire::Signature;
 use crate::{http, nats, reload, telemetry};
 
@@ -50,18 +51,21 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
+    let token = config.access.token.clone();
+    let (started, begun) = oneshot::channel();
     let beside = Beside {
         settings: config.nats.clone(),
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
         access: config.access,
+        begun,
         pools: config.pools,
     };
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
-    runtime.block_on(serve(&config.nats, &decisions, handle, failure, stop))
+    runtime.block_on(serve(&config.nats, &decisions, handle, (token.as_ref(), started), failure, stop))
 }
 
 /// Decisions, until the end.
@@ -69,12 +73,16 @@ async fn serve(
     settings: &nats::Settings,
     link: &Link,
     handle: Handle,
+    (token, started): (Option<&Token>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
         let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
+        nats::peers::take_over(&client, settings, &handle, token).await;
+        // From here on others may ask us; if nobody hears it, the process ends anyway.
+        let _ = started.send(());
         let requests = nats::subscribe(client, settings).await?;
         link.set(State::Ready);
         requests.serve(handle, stopped).await;
@@ -103,6 +111,8 @@ struct Beside {
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
+    /// What others know has been taken over.
+    begun: oneshot::Receiver<()>,
     pools: Option<PoolsFile>,
 }
 
@@ -121,8 +131,9 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, pools } = self;
+        let Self { settings, handle, links, listener, access, begun, pools } = self;
         let feed = http::Feed::default();
+        let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let http = async {
             match listener {
                 Some(listener) => {
@@ -133,6 +144,7 @@ impl Beside {
                         links: links.clone(),
                         bus: settings.show(),
                         feed: feed.clone(),
+                        peers: peers.clone(),
                     };
                     tokio::join!(http::serve(listener, http::routes(sources, &access)), feed.run(&handle));
                 }
@@ -143,7 +155,16 @@ impl Beside {
         let learning = async {
             let Some(link) = links.last() else { return Ok(()) };
             let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
-            nats::learn_from_logs(client, &settings, link, &handle).await?;
+            peers.connected(client.clone());
+            let control = Control { handle: &handle, settings: &settings, links: &links, token: peers.token() };
+            let control = async {
+                if begun.await.is_err() {
+                    return std::future::pending().await;
+                }
+                nats::control(client.clone(), control).await.map_err(anyhow::Error::from_boxed)
+            };
+            let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
+            tokio::try_join!(learning, control)?;
             anyhow::Ok(())
         };
         let following = async {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::broker::{Applied, Broker, Event, Settings, Snapshot};
 use crate::clock::Clock;
-use crate::control::{Done, Order};
+use crate::control::{self, Done, Order};
 use crate::event::{Change, Ignored};
 use crate::journal::Journal;
 use crate::outcome::{Report, Source};
@@ -21,6 +21,7 @@ use crate::time::Now;
 use crate::wire::Signature;
 use crate::wire::processor::Asked;
 use crate::wire::reply::{self, Answer, Flaw};
+use crate::wire::stamp::Mode;
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
 pub const PART: usize = 64;
@@ -185,6 +186,41 @@ impl Handle {
             tracing::warn!(%mode, by, reason, "an operator's word");
         }
         done.unwrap_or_default()
+    }
+
+    /// Takes over what another replica knows; `orders` too, if that one has proved that it may give them.
+    pub fn take_over(&self, told: &control::State, orders: bool) {
+        let now = self.now();
+        self.change(|state| state.broker.apply(Event::TakenOver(&told.takeovers(now)), now));
+        if !orders {
+            return;
+        }
+        for given in told.commands(now) {
+            self.obey(&Order::Broker(given));
+        }
+        let mode = if told.mode == Mode::Observe.to_string() { Mode::Observe } else { Mode::Balance };
+        if self.signature().mode() != mode {
+            let reason = "taken over".to_owned();
+            self.obey(&Order::Mode { mode, by: format!("replica {}", told.replica), reason });
+        }
+    }
+
+    /// What one that starts takes over from us.
+    pub fn state(&self) -> control::State {
+        let signature = self.signature();
+        control::State::of(signature.replica(), &signature.mode().to_string(), &self.see())
+    }
+
+    /// What would be chosen for a request just now, and why. Nobody's turn moves.
+    pub fn explain(&self, request: &Asked<'_>) -> String {
+        let mut rng = SmallRng::from_rng(&mut rand::rng());
+        let state = self.lock();
+        state.broker.tell(&state.broker.choose(request, &mut rng))
+    }
+
+    /// Decisions so far.
+    pub fn decisions(&self) -> u64 {
+        self.lock().broker.decisions()
     }
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of

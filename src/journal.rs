@@ -204,7 +204,7 @@ impl Journal {
 
     /// Something changed.
     pub fn changed(&mut self, at: Now, changes: &[Change]) {
-        changes.iter().map(|change| Changed::of(change, at)).flatten().for_each(|change| self.changes.push(change));
+        changes.iter().filter_map(|change| Changed::of(change, at)).for_each(|change| self.changes.push(change));
     }
 }
 

@@ -25,5 +25,6 @@ mod returning;
 mod rolling;
 mod seeing;
 mod settings;
+mod steering;
 mod through_the_gateway;
 mod tidy;

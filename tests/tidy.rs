@@ -17,14 +17,29 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
     ("journal", &["time", "router", "outcome", "event", "broker", "wire"]),
-    ("control", &["time", "router", "broker", "wire"]),
+    ("control", &["time", "router", "outcome", "broker", "wire"]),
     ("clock", &["time"]),
     ("telemetry", &["time", "router", "outcome", "event", "wire"]),
     ("handle", &["time", "outcome", "event", "broker", "wire", "journal", "control", "clock", "telemetry"]),
     ("stats", &["time", "outcome", "health", "strategy", "broker", "telemetry", "handle"]),
-    ("nats", &["event", "wire", "clock", "telemetry", "handle", "stats"]),
-    ("http", &["handle", "journal", "stats", "nats"]),
-    ("config", &["router", "request", "outcome", "strategy", "health", "broker", "wire", "nats", "http", "telemetry"]),
+    ("nats", &["time", "event", "wire", "control", "clock", "telemetry", "handle", "stats"]),
+    ("http", &["router", "control", "handle", "journal", "stats", "nats"]),
+    (
+        "config",
+        &[
+            "router",
+            "request",
+            "outcome",
+            "strategy",
+            "health",
+            "broker",
+            "wire",
+            "control",
+            "nats",
+            "http",
+            "telemetry",
+        ],
+    ),
     ("reload", &["config", "handle"]),
     ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
     ("app", EVERYTHING),
@@ -195,10 +210,10 @@ fn every_room_names_only_rooms_below_it() {
 }
 
 #[test]
-fn http_asks_nats_for_its_links_and_nothing_else() {
+fn http_asks_nats_for_its_links_and_peers_and_nothing_else() {
     for source in sources().iter().filter(|source| source.room == "http") {
         let named = behind(&source.code, "nats::");
-        assert!(named.iter().all(|name| name == "Link"), "{}: {named:?}", source.path.display());
+        assert!(named.iter().all(|name| name == "Link" || name == "Peers"), "{}: {named:?}", source.path.display());
     }
 }
 

@@ -8,6 +8,7 @@ use fnv::FnvHashMap;
 use super::Broker;
 use crate::event::{Change, Ordered};
 use crate::health::Effect;
+use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
 use crate::strategy::{Kind, Target};
 use crate::time::Now;
@@ -75,6 +76,17 @@ pub enum Refused {
     /// So many weights differ from the file's already.
     #[error("1024 weights differ from the file's already: write them there")]
     TooManyWeights,
+}
+
+/// A router that another replica knows to be out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takeover {
+    /// Which.
+    pub router: RouterPath,
+    /// Until when; none: it has yet to prove itself.
+    pub until: Option<Now>,
+    /// Why it was taken out.
+    pub cause: Cause,
 }
 
 /// That something holds, by whose word.
@@ -194,6 +206,13 @@ impl Broker {
         let until = given.until;
         changes.push(Change::Ordered(Ordered { about: about.clone(), what, until, by, reason, at: now }));
         self.renew(changes);
+    }
+
+    /// Takes over what another replica knows, for routers of which nothing else is known yet.
+    pub(super) fn take_over(&mut self, takeovers: &[Takeover], now: Now, changes: &mut Vec<Change>) {
+        for Takeover { router, until, cause } in takeovers {
+            self.by_order(router, now, changes, |health| health.take_over(*until, *cause, now));
+        }
     }
 
     fn by_order(

@@ -1,6 +1,6 @@
 //! What happens to the broker: its state is a fold over these.
 
-use super::{Given, Pass, Route, Settings};
+use super::{Given, Pass, Route, Settings, Takeover};
 use crate::outcome::Report;
 
 /// Something that happened. `apply` is the only way into the broker's state.
@@ -14,6 +14,8 @@ pub enum Event<'a> {
     Report(&'a Report<'a>),
     /// An operator said so.
     Command(&'a Given),
+    /// Another replica told us, who start, whom it knows to be out.
+    TakenOver(&'a [Takeover]),
     /// Time has passed.
     Tick,
     /// Other settings are in force from now on.

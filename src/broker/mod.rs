@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use fnv::FnvHashMap;
 use rand::Rng;
 
-pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Weight};
+pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Takeover, Weight};
 pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
@@ -260,6 +260,7 @@ impl Broker {
                 self.tick(now, &mut applied.changes);
                 self.obey(given, now, &mut applied.changes);
             }
+            Event::TakenOver(takeovers) => self.take_over(takeovers, now, &mut applied.changes),
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
@@ -284,17 +285,6 @@ impl Broker {
         router.record.chosen += 1;
         if route.sent == Sent::ToProve && router.health.permit(route.number, &router.settings.health, now) {
             self.renew(changes);
-        }
-    }
-
-    fn count_pass(&mut self, pass: &Pass) {
-        match pass {
-            Pass::NotOurs => self.not_ours = self.not_ours.wrapping_add(1),
-            Pass::AllDisabled(pool) | Pass::NothingForIt(pool, _) => {
-                if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
-                    pool.count_pass(pass);
-                }
-            }
         }
     }
 
@@ -325,16 +315,6 @@ impl Broker {
             Decision::Pass(_) => return None,
         };
         self.pool(pool).map(|pool| pool.tree().needs())
-    }
-
-    /// The ingress of the pool that a decision is about.
-    pub fn ingress(&self, decision: &Decision) -> Option<&RouterPath> {
-        let pool = match decision {
-            Decision::Route(route) => route.pool,
-            Decision::Pass(Pass::NothingForIt(pool, _) | Pass::AllDisabled(pool)) => *pool,
-            Decision::Pass(Pass::NotOurs) => return None,
-        };
-        self.pool(pool).map(Pool::ingress)
     }
 
     /// The path of a router.

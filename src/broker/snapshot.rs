@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{Broker, Histogram, Hold, Place, Reason, Router, Weight};
+use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Router, Weight};
 use crate::event::Standing;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
@@ -157,6 +157,21 @@ impl Broker {
     /// Requests whose path was no ingress of ours.
     pub const fn not_ours(&self) -> u64 {
         self.not_ours
+    }
+
+    /// Decisions that named a router, so far.
+    pub const fn decisions(&self) -> u64 {
+        self.decisions
+    }
+
+    /// The ingress of the pool that a decision is about.
+    pub fn ingress(&self, decision: &Decision) -> Option<&RouterPath> {
+        let pool = match decision {
+            Decision::Route(route) => route.pool,
+            Decision::Pass(Pass::NothingForIt(pool, _) | Pass::AllDisabled(pool)) => *pool,
+            Decision::Pass(Pass::NotOurs) => return None,
+        };
+        self.pool(pool).map(Pool::ingress)
     }
 
     /// One pool, as it is shown.

@@ -2,7 +2,7 @@
 
 use fnv::FnvHashMap;
 
-use super::{Pass, Route, Sent};
+use super::{Broker, Pass, Route, Sent};
 use crate::router::RouterId;
 use crate::strategy::Note;
 
@@ -108,5 +108,19 @@ impl Spread {
         self.routers.iter().flat_map(|(router, counts)| {
             Reason::ALL.into_iter().zip(counts).map(|(reason, count)| (*router, reason, *count))
         })
+    }
+}
+
+impl Broker {
+    /// A request got nothing.
+    pub(super) fn count_pass(&mut self, pass: &Pass) {
+        match pass {
+            Pass::NotOurs => self.not_ours = self.not_ours.wrapping_add(1),
+            Pass::AllDisabled(pool) | Pass::NothingForIt(pool, _) => {
+                if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
+                    pool.count_pass(pass);
+                }
+            }
+        }
     }
 }

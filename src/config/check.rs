@@ -12,6 +12,7 @@ use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
 use super::{Config, Fault, Resolved};
 use crate::broker::{self, RouterSettings};
+use crate::control::Token;
 use crate::nats::Secret;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
@@ -21,6 +22,9 @@ use crate::{health, http, nats, telemetry};
 
 const INGRESS: &str = "/azure/";
 const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
+
+/// In characters.
+const SHORTEST_ADMIN_TOKEN: usize = 16;
 
 /// One switch as it was written, and where.
 struct Written {
@@ -44,7 +48,7 @@ pub fn resolve(sources: Sources) -> Resolved {
         check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
     let nats = check.nats();
     let http = check.http();
-    let access = http::Access { hosts: check.hosts() };
+    let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
         Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, telemetry })
@@ -199,8 +203,28 @@ impl Check {
     fn token(&mut self) -> Option<Secret> {
         let token = self.get("NATS_TOKEN", |raw| &raw.nats_token);
         let file = self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file);
-        match (token, file) {
-            (Some(token), None) => Some(Secret(token.value)),
+        self.secret("NATS_TOKEN", token, file)
+    }
+
+    /// What operators prove themselves by. Whoever listens on the bus can try words against what it signs, so a short one
+    /// would not stay secret.
+    fn admin_token(&mut self) -> Option<Token> {
+        let token = self.get("BROKER_ADMIN_TOKEN", |raw| &raw.broker_admin_token);
+        let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
+        let place = token.as_ref().or(file.as_ref()).map(|written| written.place.clone())?;
+        let Secret(token) = self.secret("BROKER_ADMIN_TOKEN", token, file)?;
+        if token.chars().count() < SHORTEST_ADMIN_TOKEN {
+            let problem =
+                "must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 16";
+            self.secret_fault(&place, problem);
+        }
+        Some(Token::new(&token))
+    }
+
+    /// A secret, from a variable or from a file.
+    fn secret(&mut self, name: &str, secret: Option<Written>, file: Option<Written>) -> Option<Secret> {
+        match (secret, file) {
+            (Some(secret), None) => Some(Secret(secret.value)),
             (None, Some(file)) => match fs::read_to_string(&file.value) {
                 Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
                 Ok(_) => {
@@ -213,7 +237,7 @@ impl Check {
                 }
             },
             (Some(_), Some(file)) => {
-                self.fault(&file, "NATS_TOKEN is set too: give one of them");
+                self.fault(&file, format!("{name} is set too: give one of them"));
                 None
             }
             (None, None) => None,

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 20] = [
+pub(super) const KNOWN: [&str; 22] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -25,6 +25,8 @@ pub(super) const KNOWN: [&str; 20] = [
     "BROKER_MODE",
     "BROKER_HTTP",
     "BROKER_HTTP_HOSTS",
+    "BROKER_ADMIN_TOKEN",
+    "BROKER_ADMIN_TOKEN_FILE",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

@@ -69,6 +69,11 @@ pub struct Raw {
     /// Names by which the API may be asked, besides localhost and addresses, separated by commas
     #[arg(long, global = true, value_name = "NAMES")]
     pub(super) broker_http_hosts: Option<String>,
+    #[arg(skip)]
+    pub(super) broker_admin_token: Option<String>,
+    /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_admin_token_file: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) broker_log: Option<String>,

@@ -3,6 +3,7 @@
 //! nonces that were used.
 
 mod sign;
+mod state;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 pub use sign::{Mac, Nonces, Token, Unsigned, WINDOW};
+pub use state::State;
 
 use crate::broker::{Command, Given};
 use crate::router::RouterPath;
@@ -158,6 +160,9 @@ impl Ask {
         }
         if body.trim_ascii().is_empty() {
             return Ok(Self::default());
+        }
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(Fault::Unreadable("no JSON object".to_owned()));
         }
         serde_json::from_slice(body).map_err(|error| Fault::Unreadable(error.to_string()))
     }

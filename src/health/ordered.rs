@@ -1,4 +1,5 @@
-//! What an operator may do to a router's health: take it out as a failure would, and let it in whatever took it out.
+//! What an operator may do to a router's health: take it out as a failure would, let it in whatever took it out,
+//! and, when a replica starts, let it be what another replica knows it to be.
 
 use super::{Effect, Health, Trip};
 use crate::event::Standing;
@@ -14,6 +15,20 @@ impl Health {
         self.standing = Standing::Cooling { until, cause: Cause::Ordered };
         self.permits = Permits::default();
         Effect::Tripped
+    }
+
+    /// Out as another replica knows it to be; none: time is over, and it has yet to prove itself. Only of a router that was
+    /// never out here.
+    pub fn take_over(&mut self, until: Option<Now>, cause: Cause, now: Now) -> Effect {
+        if self.standing != Standing::Serving || self.epoch > 0 {
+            return Effect::None;
+        }
+        let effect = self.take_out(until.unwrap_or(now), now);
+        self.standing = match until {
+            Some(until) => Standing::Cooling { until, cause },
+            None => Standing::Probing { cause },
+        };
+        effect
     }
 
     /// In at once, with a clean slate.

@@ -2,7 +2,7 @@
 //!
 //! - `limits`: how many connections, how long, how large. Nobody is waited for.
 //! - `host`: by which names it may be asked, so that no page of somebody else's can.
-//! - `api`: documents and metrics. `events`: what happens, as it happens.
+//! - `api`: documents and metrics. `orders`: what operators may change. `events`: what happens, as it happens.
 //!
 //! Away from the bus means not ready, never dead: a restart would not bring the bus back, and would lose what was learnt.
 
@@ -10,6 +10,7 @@ mod api;
 mod events;
 mod host;
 mod limits;
+mod orders;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,14 +19,15 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 pub use events::Feed;
 pub use limits::serve;
 
+use crate::control::Token;
 use crate::handle::Handle;
-use crate::nats::Link;
+use crate::nats::{Link, Peers};
 use crate::stats::Bus;
 
 /// Where HTTP listens unless told otherwise: this machine only.
@@ -79,10 +81,12 @@ impl Settings {
 }
 
 /// Whom the API answers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Access {
     /// Names by which it may be asked, besides `localhost` and addresses: `BROKER_HTTP_HOSTS`.
     pub hosts: Vec<String>,
+    /// What operators prove themselves by: `BROKER_ADMIN_TOKEN`. None: nothing can be changed.
+    pub token: Option<Token>,
 }
 
 /// What the routes answer from.
@@ -96,6 +100,8 @@ pub struct Sources {
     pub bus: Bus,
     /// What happens, as it happens.
     pub feed: Feed,
+    /// All replicas.
+    pub peers: Peers,
 }
 
 /// The routes: probes and metrics for whoever can reach the port, the API for whoever asks by a name of ours.
@@ -105,6 +111,9 @@ pub fn routes(sources: Sources, access: &Access) -> Router {
         .route("/api/v1/decisions", get(api::decisions))
         .route("/api/v1/config", get(api::config))
         .route("/api/v1/events", get(events::events))
+        .route("/api/v1/routers/{router}/{verb}", post(orders::router))
+        .route("/api/v1/pools/{pool}/weight", post(orders::weight))
+        .route("/api/v1/mode", post(orders::mode))
         .layer(from_fn_with_state(host::Hosts::new(&access.hosts), host::check));
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))

@@ -4,8 +4,10 @@
 //! that one can act on. What the bus delivers is bounded everywhere: a subscription that is full drops the newest message,
 //! which for a log costs one lesson and for a request one unbalanced call, and both are counted.
 
+mod control;
 mod link;
 mod logs;
+pub mod peers;
 mod requests;
 
 use std::path::PathBuf;
@@ -16,8 +18,10 @@ use rand::RngExt;
 
 use crate::stats::Bus;
 
+pub use control::{Control, control};
 pub use link::{Link, State};
 pub use logs::learn_from_logs;
+pub use peers::Peers;
 pub use requests::{Requests, subscribe};
 
 /// The longest pause between two tries to connect.
