@@ -11,6 +11,7 @@ mod support;
 
 mod applying;
 mod checking;
+mod commanding;
 mod corpus;
 mod deciding;
 mod demo;

@@ -41,7 +41,10 @@ const ROOMS: [(&str, &[&str]); 22] = [
         ],
     ),
     ("reload", &["config", "handle"]),
-    ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
+    (
+        "cli",
+        &["time", "router", "outcome", "strategy", "broker", "wire", "check", "control", "clock", "nats", "config"],
+    ),
     ("app", EVERYTHING),
 ];
 
@@ -239,7 +242,7 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
     for source in sources() {
         let words = words(&source.code);
         for (library, rooms) in [
-            ("async_nats", &["nats", "config", "telemetry"][..]),
+            ("async_nats", &["nats", "config", "telemetry", "cli"][..]),
             ("axum", &["http"]),
             ("hyper", &["http"]),
             ("prometheus_client", &["stats"]),

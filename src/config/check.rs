@@ -10,7 +10,7 @@ use async_nats::ServerAddr;
 use super::file::PoolsFile;
 use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
-use super::{Config, Fault, Resolved};
+use super::{Config, Fault, Operator, Resolved};
 use crate::broker::{self, RouterSettings};
 use crate::control::Token;
 use crate::nats::Secret;
@@ -67,6 +67,18 @@ pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
     let mut check = Check { sources, faults: Vec::new() };
     let http = check.http();
     if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
+}
+
+/// What is needed to talk to running brokers: nothing else that is wrong may stand between an operator and a drain.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
+    let mut check = Check { sources, faults: Vec::new() };
+    let (nats, token) = (check.nats(), check.admin_token());
+    let trace_header = check.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header);
+    let trace_header = trace_header.map_or("X-Trace-Id".to_owned(), |written| written.value.trim().to_owned());
+    if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
 }
 
 struct Check {

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 22] = [
+pub(super) const KNOWN: [&str; 23] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -27,6 +27,7 @@ pub(super) const KNOWN: [&str; 22] = [
     "BROKER_HTTP_HOSTS",
     "BROKER_ADMIN_TOKEN",
     "BROKER_ADMIN_TOKEN_FILE",
+    "BROKER_TRACE_HEADER",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

@@ -74,6 +74,9 @@ pub struct Raw {
     /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_admin_token_file: Option<String>,
+    /// Header by which `watch --trace` knows a call [default: X-Trace-Id]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) broker_trace_header: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) broker_log: Option<String>,
