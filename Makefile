@@ -18,8 +18,8 @@ demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; 
 	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/demo/examples/demo" $(ARGS)
 
 test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> runs them against a real gateway
-	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \
-	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" cargo test --workspace --locked $(ARGS)
+	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && browser=$$(script/browser) && \
+	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" BROWSER_PYTHON="$$browser" cargo test --workspace --locked $(ARGS)
 
 bench: toolchain ## one table of what a decision, a log entry and a round trip cost
 	@nats=$$(script/nats-server) && \

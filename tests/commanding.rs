@@ -24,7 +24,8 @@ async fn status_shows_all_replicas_and_json_is_their_documents() {
     }
     let shown = command(&bus, &["status"]).await;
     assert_eq!(shown.code, Some(0), "{shown:?}");
-    for words in ["2 replicas answering", "50.0 %    /azure/gpt4/", "0.0 %    /azure/dud/", "disabled for ", "answered 500"]
+    for words in
+        ["2 replicas answering", "50.0 %    /azure/gpt4/", "0.0 %    /azure/dud/", "disabled for ", "answered 500"]
     {
         assert!(shown.out.contains(words), "{words:?} in\n{}", shown.out);
     }

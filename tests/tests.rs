@@ -19,6 +19,7 @@ mod flood;
 mod learning;
 mod life;
 mod openai_sdk;
+mod page;
 mod pools;
 mod reload;
 mod replicas;

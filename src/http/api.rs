@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Sources;
 use crate::handle::PART;
-use crate::journal::{CAPACITY, Decided};
+use crate::journal::{CAPACITY, Journal, Ring};
 use crate::nats::Link;
 use crate::stats::{self, ConfigShown, Status};
 
@@ -58,18 +58,29 @@ pub(super) async fn config(State(sources): State<Sources>) -> Response {
     document(StatusCode::OK, &shown)
 }
 
-/// The last decisions of this replica, the newest last.
+/// What happened last, the newest last: decisions of this replica, finished calls, changes.
 pub(super) async fn decisions(State(sources): State<Sources>) -> Response {
-    let (mut all, mut next) = (Vec::<Decided>::with_capacity(CAPACITY), 0);
+    let replica = sources.handle.signature();
+    let last = json!({
+        "replica": replica.replica(),
+        "decisions": all(&sources, |journal| &journal.decisions),
+        "calls": all(&sources, |journal| &journal.calls),
+        "changes": all(&sources, |journal| &journal.changes),
+    });
+    document(StatusCode::OK, &last)
+}
+
+/// All that a ring keeps, copied in parts.
+fn all<T: Clone>(sources: &Sources, ring: impl Fn(&Journal) -> &Ring<T>) -> Vec<T> {
+    let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
-        let (first, part) = sources.handle.journal(|journal| journal.decisions.read(next, PART));
+        let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, PART));
+        let ended = part.len() < PART;
         next = first + part.len() as u64;
         all.extend(part);
         // Under load there is always more; what came after we began may be left for the next reader.
-        if all.len() >= CAPACITY || next >= sources.handle.journal(|journal| journal.decisions.next()) {
-            break;
+        if ended || all.len() >= CAPACITY {
+            return all;
         }
     }
-    let replica = sources.handle.signature();
-    document(StatusCode::OK, &json!({"replica": replica.replica(), "decisions": all}))
 }

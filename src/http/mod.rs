@@ -2,6 +2,7 @@
 //!
 //! - `limits`: how many connections, how long, how large. Nobody is waited for.
 //! - `host`: by which names it may be asked, so that no page of somebody else's can.
+//! - `page`: what people see in a browser.
 //! - `api`: documents and metrics. `orders`: what operators may change. `events`: what happens, as it happens.
 //!
 //! Away from the bus means not ready, never dead: a restart would not bring the bus back, and would lose what was learnt.
@@ -11,6 +12,7 @@ mod events;
 mod host;
 mod limits;
 mod orders;
+mod page;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -114,6 +116,7 @@ pub fn routes(sources: Sources, access: &Access) -> Router {
         .route("/api/v1/routers/{router}/{verb}", post(orders::router))
         .route("/api/v1/pools/{pool}/weight", post(orders::weight))
         .route("/api/v1/mode", post(orders::mode))
+        .merge(page::routes())
         .layer(from_fn_with_state(host::Hosts::new(&access.hosts), host::check));
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
