@@ -48,8 +48,13 @@ pub enum Change {
     Standing(Transition),
     /// A router that is out stays out longer.
     Extended(Transition),
-    /// No router behind this ingress may serve: the gateway uses the ingress router's own endpoint.
-    AllDisabled(RouterPath),
+    /// Every router behind this ingress is disabled.
+    AllDisabled {
+        /// The ingress.
+        ingress: RouterPath,
+        /// Its requests go to disabled ones; else the gateway uses the ingress router's own endpoint.
+        tried: bool,
+    },
     /// A router behind this ingress may serve again.
     SomeEnabled(RouterPath),
     /// Somebody should look at something; said once.
@@ -84,6 +89,8 @@ pub enum Notice {
     OnlyNotFound(RouterPath),
     /// A router failed right after so many returns in a row.
     KeepsFailing(RouterPath, u32),
+    /// A request failed on the first of these and then on the second, which answers others.
+    RequestAtFault(RouterPath, RouterPath),
     /// The gateway's log filters hide a field that learning needs.
     LogFiltered(&'static str),
 }

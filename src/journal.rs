@@ -227,7 +227,7 @@ impl Changed {
             Change::Extended(transition) if matches!(transition.standing, Standing::Cooling { .. }) => {
                 Some(Self { what: "extended", ..standing(transition) })
             }
-            Change::AllDisabled(ingress) => Some(plain(ingress, "all_disabled")),
+            Change::AllDisabled { ingress, .. } => Some(plain(ingress, "all_disabled")),
             Change::SomeEnabled(ingress) => Some(plain(ingress, "some_enabled")),
             Change::Ordered(order) => {
                 let by =

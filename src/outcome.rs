@@ -115,6 +115,8 @@ pub struct Report<'a> {
     pub made_by_gateway: bool,
     /// A processor answered in the upstream's place.
     pub control: bool,
+    /// The answer is a page for people.
+    pub html: bool,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
     /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
@@ -133,6 +135,8 @@ pub struct Report<'a> {
     pub latency: Option<Duration>,
     /// Completion tokens, where the upstream says.
     pub tokens: Option<u64>,
+    /// What the client sent, as it stands in the log; only there.
+    pub payload: Option<&'a [u8]>,
 }
 
 impl Report<'_> {
@@ -151,6 +155,7 @@ impl Report<'_> {
             egress_status: None,
             made_by_gateway: false,
             control: false,
+            html: false,
             hint: None,
             deployment_missing: false,
             filtered: None,
@@ -160,6 +165,7 @@ impl Report<'_> {
             stopped: None,
             latency: None,
             tokens: None,
+            payload: None,
         }
     }
 }
@@ -171,6 +177,14 @@ pub enum Cause {
     Answered(u16),
     /// The gateway could not reach the upstream and made this status itself.
     Unreachable(u16),
+    /// Too few of its answers were good; the last one had this status.
+    FailsOften(u16),
+    /// It works, and said that nothing remains of what it may give us.
+    UsedUp,
+    /// The client was cut off before the answer came.
+    CutOff,
+    /// It took longer than the settings allow.
+    TooSlow,
     /// The gateway answered from the ingress although we named a router: it does not have that router.
     UnknownToGateway,
     /// An operator said so.
@@ -182,6 +196,10 @@ impl fmt::Display for Cause {
         match self {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
+            Self::FailsOften(status) => write!(f, "fails too often (last {status})"),
+            Self::UsedUp => f.write_str("its rate limit is used up"),
+            Self::CutOff => f.write_str("took so long that the client was cut off"),
+            Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
             Self::Ordered => f.write_str("by an operator"),
         }
@@ -208,6 +226,8 @@ pub struct Outcome {
     pub cause: Cause,
     /// How much it may decide.
     pub evidence: Evidence,
+    /// Drawn from the router and the transaction, the same in every replica.
+    pub lot: u64,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
     /// When the gateway received the request, where that is known.

@@ -1,7 +1,7 @@
 //! One decision, without a bus.
 
 use anyhow::{Context, Result};
-use gecholog_broker::broker::{Broker, PoolSettings, RouterSettings, Settings};
+use gecholog_broker::broker::{Broker, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
 use gecholog_broker::request::Patch;
@@ -72,6 +72,7 @@ fn nested() -> Result<Broker> {
     let pool = PoolSettings {
         ingress: RouterPath::parse(INGRESS).with_context(|| format!("{INGRESS} is no path"))?,
         root: target(&LEVELS, INGRESS)?,
+        when_all_disabled: WhenAllDisabled::Pass,
     };
     Ok(Broker::new(Settings { pools: vec![pool], ..Settings::default() }))
 }

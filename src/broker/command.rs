@@ -189,7 +189,7 @@ impl Broker {
                 (router, "disabled".to_owned())
             }
             Command::Enable(router) => {
-                self.by_order(router, now, changes, |health| health.let_in());
+                self.by_order(router, now, changes, |health| health.let_in(now));
                 (router, "enabled".to_owned())
             }
             Command::Weigh { pool, router, weight } => {
@@ -379,7 +379,7 @@ mod tests {
         say(&mut broker, Command::Drain(path("/a/")), None, START);
         assert_eq!(broker.left_without(&path("/a/")), Vec::<&RouterPath>::new());
         let changes = say(&mut broker, Command::Drain(path("/b/")), None, START);
-        assert!(changes.contains(&Change::AllDisabled(path("/in/"))));
+        assert!(changes.contains(&Change::AllDisabled { ingress: path("/in/"), tried: false }));
         assert_eq!(broker.left_without(&path("/b/")), [&path("/in/")]);
         assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["nothing"]);
         let changes = say(&mut broker, Command::Resume(path("/a/")), None, at(2));

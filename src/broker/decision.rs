@@ -34,6 +34,8 @@ pub enum Sent {
     ToProve,
     /// Because there is nothing better: a router that is being found out about already.
     AsLastResort,
+    /// Because there is nothing at all, and the user wants a disabled one to be tried then.
+    WhileDisabled,
 }
 
 impl Route {

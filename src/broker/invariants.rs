@@ -3,7 +3,8 @@
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Broker, LEDGER_CAPACITY, Pool};
+use super::{Broker, LEDGER_CAPACITY, Pool, WhenAllDisabled};
+use crate::event::Standing;
 use crate::router::RouterId;
 use crate::strategy::Order;
 
@@ -11,13 +12,15 @@ use crate::strategy::Order;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 6] = [
+pub const ALL: [Invariant; 8] = [
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
     ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
     ("whoever_is_drained_is_not_offered", whoever_is_drained_is_not_offered),
     ("permits_are_at_most_the_limit", permits_are_at_most_the_limit),
+    ("the_disabled_are_offered_only_where_that_is_wanted", the_disabled_are_offered_only_where_that_is_wanted),
     ("the_ledger_is_bounded", the_ledger_is_bounded),
+    ("suspects_are_bounded", suspects_are_bounded),
 ];
 
 /// The name of the first that is broken.
@@ -41,7 +44,7 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
 /// Whoever cools comes back, and every permit ends: the next deadline is never later than its own.
 pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
     let next = broker.next_deadline();
-    broker.routers.iter().filter_map(|router| router.health.due()).all(|until| next.is_some_and(|next| next <= until))
+    broker.routers.iter().filter_map(super::Router::due).all(|until| next.is_some_and(|next| next <= until))
 }
 
 /// The last resort of a pool are those that serve or prove themselves, never those that are disabled.
@@ -56,13 +59,34 @@ pub fn whoever_is_out_is_no_last_resort(broker: &Broker) -> bool {
     })
 }
 
-/// No more requests find out about a router at a time than its settings say, and none about a router that does not prove
-/// itself.
+/// No more requests find out about a router at a time than its settings say: none while it serves, and one at a time while
+/// it is disabled and nothing else is left.
 pub fn permits_are_at_most_the_limit(broker: &Broker) -> bool {
     broker.routers.iter().all(|router| {
-        let limit = if router.health.is_probing() { router.settings.health.probe.concurrency } else { 0 };
+        let limit = match router.health.standing() {
+            Standing::Serving => 0,
+            Standing::Probing { .. } => router.settings.health.probe.concurrency,
+            Standing::Cooling { .. } => 1,
+        };
         router.health.permits() <= limit
     })
+}
+
+/// A disabled router is offered only where all are, and the user wants it.
+pub fn the_disabled_are_offered_only_where_that_is_wanted(broker: &Broker) -> bool {
+    broker.pools.iter().all(|pool| match (pool.disabled(), pool.when_all_disabled()) {
+        (None, _) => true,
+        (Some(_), WhenAllDisabled::Pass) => false,
+        (Some(tree), _) => tree.open().all(|id| {
+            let router = broker.routers.get(usize::from(id.0));
+            router.is_some_and(|router| router.health.until().is_some())
+        }),
+    })
+}
+
+/// What is remembered of requests that failed is bounded.
+pub fn suspects_are_bounded(broker: &Broker) -> bool {
+    broker.suspects.len() <= super::poison::CAPACITY
 }
 
 /// Messages cannot make the ledger grow without bound.
@@ -72,7 +96,7 @@ pub fn the_ledger_is_bounded(broker: &Broker) -> bool {
 
 /// Whom an operator drained is not offered, not even as a last resort.
 pub fn whoever_is_drained_is_not_offered(broker: &Broker) -> bool {
-    let trees = broker.pools.iter().flat_map(|pool| [Some(pool.tree()), pool.last_resort()]);
+    let trees = broker.pools.iter().flat_map(|pool| [Some(pool.tree()), pool.last_resort(), pool.disabled()]);
     trees.flatten().all(|tree| {
         let mut rng = SmallRng::seed_from_u64(0);
         Order::new(tree, &"", &mut rng).all(|candidate| !broker.operator.drained.contains_key(&candidate.router))

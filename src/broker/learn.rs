@@ -5,11 +5,12 @@
 
 use super::histogram::Histogram;
 use super::ledger::{Key, Met, Waiting};
-use super::{Broker, Place, Router};
-use crate::event::{Change, Ignored, Notice};
-use crate::health::Effect;
+use super::{Broker, Place, Router, RouterSettings};
+use crate::event::{Change, Ignored, Notice, Standing};
+use crate::health::{Effect, LONGEST_CALL};
 use crate::outcome::{Cause, Class, Evidence, Hint, Outcome, Report, Source};
 use crate::router::RouterId;
+use crate::strategy::hash;
 use crate::time::Now;
 
 /// How many refusals in a row are worth a word.
@@ -48,16 +49,16 @@ pub struct Record {
     refusals: u32,
     refusals_told: bool,
     not_found_told: bool,
-    last_success: Option<Now>,
+    pub(super) last_success: Option<Now>,
     refused_since: Option<Now>,
 }
 
 /// What an outcome did to its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Verdict {
-    effect: Effect,
+    pub(super) effect: Effect,
     /// Of the router, after that.
-    epoch: u32,
+    pub(super) epoch: u32,
 }
 
 impl Broker {
@@ -141,19 +142,23 @@ impl Broker {
     }
 
     fn outcome(&self, report: &Report<'_>, router: RouterId, status: u16) -> Outcome {
-        let rule = self.routers.get(usize::from(router.0)).map(|router| &router.settings.failures);
-        let class = rule.unwrap_or(&self.settings.defaults.failures).classify(
-            status,
-            report.made_by_gateway,
-            report.deployment_missing,
-        );
-        let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
+        let known = self.routers.get(usize::from(router.0));
+        let settings = known.map_or(&self.settings.defaults, |router| &router.settings);
+        let (class, cause) = judge(settings, report, status);
+        // Only what can take a router out needs a lot.
+        let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
+        let lot = if settings.health.cooldown.jitter > 0.0 {
+            hash(&[path, report.transaction.unwrap_or_default()].concat())
+        } else {
+            0
+        };
         Outcome {
             router,
             class,
             status,
             cause,
             evidence: self.evidence(report, router),
+            lot,
             hint: report.hint,
             started: report.started,
             stopped: report.stopped,
@@ -193,13 +198,20 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Result<(), Ignored> {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
-        match self.ledger.log(key, report.egress_status, report.started, now) {
-            Met::Twice => return Err(Ignored::Twice),
-            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
-            Met::Message(_) | Met::Nothing => {
-                self.count_outcome(outcome, now, changes);
-            }
+        let met = self.ledger.log(key, report.egress_status, report.started, now);
+        if met == Met::Twice {
+            return Err(Ignored::Twice);
         }
+        let at_fault = self.is_at_fault(report, &outcome, now, changes);
+        let outcome = if at_fault { Outcome { class: Class::Neutral, ..outcome } } else { outcome };
+        let verdict = match met {
+            Met::Message(Waiting { counted: true, verdict, .. }) if at_fault => {
+                self.acquit(&outcome, verdict, now, changes)
+            }
+            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
+            Met::Message(_) | Met::Nothing | Met::Twice => self.count_outcome(outcome, now, changes),
+        };
+        self.remember_trip(report, outcome.router, verdict);
         Ok(())
     }
 
@@ -216,28 +228,38 @@ impl Broker {
 
     /// The log of a request that has counted: what its message could not say. If the message could not even say when the
     /// request began, and so did nothing, the log does it now.
-    fn complete(&mut self, outcome: Outcome, verdict: Option<Verdict>, now: Now, changes: &mut Vec<Change>) {
+    fn complete(
+        &mut self,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+        now: Now,
+        changes: &mut Vec<Change>,
+    ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let Some(router) = self.routers.get_mut(place) else { return };
+        let router = self.routers.get_mut(place)?;
         router.record.add(&outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                self.judge(place, &outcome, now, changes);
+                return self.judge(place, &outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped, epoch }), Some(stopped)) => {
-                router.health.date_trip(epoch, stopped)
+                router.health.date_trip(epoch, stopped);
             }
             _ => {}
         }
+        verdict
     }
 
     /// Lets a router's health learn, and tells what came of it.
     fn judge(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let router = self.routers.get_mut(place)?;
-        let effect = router.health.learn(outcome, &router.settings.health, now);
-        let epoch = router.health.epoch();
+        let mut effect = router.health.learn(outcome, &router.settings.health, now);
+        if effect == Effect::Suspected {
+            effect = self.convict(place, outcome, now);
+        }
+        let epoch = self.routers.get(place)?.health.epoch();
         match effect {
-            Effect::None | Effect::Counted => {}
+            Effect::None | Effect::Counted | Effect::Suspected => {}
             Effect::Freed => self.renew(changes),
             Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
             Effect::Extended | Effect::Delayed => self.announce(place, now, Change::Extended, changes),
@@ -246,6 +268,18 @@ impl Broker {
             self.advise(place, changes);
         }
         Some(Verdict { effect, epoch })
+    }
+
+    /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
+    fn convict(&mut self, place: usize, outcome: &Outcome, now: Now) -> Effect {
+        let serves = |id: RouterId| {
+            self.routers.get(usize::from(id.0)).is_some_and(|router| router.health.standing() == Standing::Serving)
+        };
+        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, serves)) {
+            return Effect::Counted;
+        }
+        let Some(router) = self.routers.get_mut(place) else { return Effect::None };
+        router.health.convict(outcome, &router.settings.health, now)
     }
 
     /// Says once that a router fails right after each return.
@@ -275,6 +309,20 @@ impl Broker {
             _ => router.record.not_found_told = true,
         }
         changes.push(Change::Notice(notice));
+    }
+}
+
+/// What an answer means, its status first, and then what hides behind the status.
+fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class, Cause) {
+    let class = settings.failures.classify(status, report.made_by_gateway, report.deployment_missing);
+    let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
+    match report.latency {
+        Some(latency) if latency >= LONGEST_CALL => (Class::Failure, Cause::CutOff),
+        Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
+            (Class::Failure, Cause::TooSlow)
+        }
+        _ if class == Class::Success && report.html => (Class::Neutral, cause),
+        _ => (class, cause),
     }
 }
 
@@ -309,7 +357,7 @@ impl Record {
         }
     }
 
-    fn add(&mut self, outcome: &Outcome) {
+    pub(super) fn add(&mut self, outcome: &Outcome) {
         self.tokens = self.tokens.saturating_add(outcome.tokens.unwrap_or(0));
         if let Some(latency) = outcome.latency {
             self.latency.observe(latency);

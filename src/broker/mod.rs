@@ -11,13 +11,13 @@ mod histogram;
 pub mod invariants;
 mod learn;
 mod ledger;
+mod poison;
 mod pool;
+mod settings;
 mod snapshot;
 mod spread;
 mod tell;
 mod under_way;
-
-use std::collections::BTreeMap;
 
 use fnv::FnvHashMap;
 use rand::Rng;
@@ -28,59 +28,23 @@ pub use event::Event;
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
-pub use pool::Pool;
+pub use pool::{Pool, WhenAllDisabled};
+pub use settings::{PoolSettings, RouterSettings, Settings};
 pub use snapshot::{PoolShown, RouterShown, Snapshot, Word};
 pub use spread::{Reason, Spread};
 pub use under_way::CAPACITY as UNDER_WAY_CAPACITY;
 
 use crate::event::{Change, Ignored, Standing, Transition};
-use crate::health::{self, Due, Health};
-use crate::outcome::{Evidence, FailureRule, Outcome};
+use crate::health::{Due, Health};
+use crate::outcome::{Evidence, Outcome};
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Kind, Mode, Needs, Order, Target, Tree};
+use crate::strategy::{Candidate, Needs, Order, Tree};
 use crate::time::Now;
 use command::Operator;
 use ledger::Ledger;
+use poison::Suspects;
 use under_way::UnderWay;
-
-/// What one pool is made of.
-#[derive(Debug, Clone)]
-pub struct PoolSettings {
-    /// The router that clients call.
-    pub ingress: RouterPath,
-    /// What stands behind it: a branch.
-    pub root: Target,
-}
-
-/// What belongs to one router, wherever it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct RouterSettings {
-    /// Which answers count as failures.
-    pub failures: FailureRule,
-    /// How it is taken out.
-    pub health: health::Settings,
-}
-
-/// Everything that shapes decisions.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The pools, at most one per ingress.
-    pub pools: Vec<PoolSettings>,
-    /// For every router that has none of its own.
-    pub defaults: RouterSettings,
-    /// For these routers.
-    pub routers: BTreeMap<RouterPath, RouterSettings>,
-}
-
-impl Settings {
-    /// One pool that spreads evenly over some routers: what the environment can say.
-    pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
-        let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
-        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        Self { pools: vec![PoolSettings { ingress, root }], defaults, routers: BTreeMap::new() }
-    }
-}
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +53,12 @@ struct Router {
     settings: RouterSettings,
     health: Health,
     record: Record,
+}
+
+impl Router {
+    fn due(&self) -> Option<Now> {
+        self.health.due(&self.settings.health)
+    }
 }
 
 /// What a path means to us.
@@ -119,6 +89,7 @@ pub struct Broker {
     ledger: Ledger,
     under_way: UnderWay,
     operator: Operator,
+    suspects: Suspects,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
@@ -138,6 +109,7 @@ impl Broker {
             ledger: Ledger::default(),
             under_way: UnderWay::default(),
             operator: Operator::default(),
+            suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
             not_ours: 0,
@@ -164,7 +136,7 @@ impl Broker {
             }
             let served = old.is_none_or(|old| old.serves());
             let spread = old.map(|old| old.spread().clone()).unwrap_or_default();
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, served, spread));
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, spread)));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
@@ -221,12 +193,11 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let first = |tree, rng: &mut R| Order::new(tree, request, rng).next();
-        let (chosen, sent) = match first(pool.tree(), rng) {
+        let (chosen, sent) = match Order::new(pool.tree(), request, rng).next() {
             Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
             Some(chosen) => (chosen, Sent::ToServe),
-            None => match pool.last_resort().and_then(|tree| first(tree, rng)) {
-                Some(chosen) => (chosen, Sent::AsLastResort),
+            None => match self.choose_in_need(pool, request, rng) {
+                Some(found) => found,
                 None if pool.serves() => {
                     return Decision::Pass(Pass::NothingForIt(id, pool.tree().dead_end(request)));
                 }
@@ -234,6 +205,25 @@ impl Broker {
             },
         };
         Decision::Route(Route { number: self.decisions, pool: id, sent, chosen })
+    }
+
+    /// Where a request goes for which nothing may serve.
+    fn choose_in_need<R: Rng>(&self, pool: &Pool, request: &impl Request, rng: &mut R) -> Option<(Candidate, Sent)> {
+        if let Some(chosen) = pool.last_resort().and_then(|tree| Order::new(tree, request, rng).next()) {
+            return Some((chosen, Sent::AsLastResort));
+        }
+        let mut order = Order::new(pool.disabled()?, request, rng);
+        let chosen = match pool.when_all_disabled() {
+            WhenAllDisabled::Soonest => {
+                let health =
+                    |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(|router| &router.health);
+                let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
+                let busy = health(&soonest).is_none_or(|health| health.permits() > 0);
+                (!busy).then_some(Candidate { p: None, ..soonest })?
+            }
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
+        };
+        Some((chosen, Sent::WhileDisabled))
     }
 
     fn probes(&self, router: RouterId) -> bool {
@@ -274,16 +264,18 @@ impl Broker {
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
         self.under_way.begin(route.number, route.router(), now);
-        if let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) {
-            pool.count(route);
-            // A last resort was nobody's turn.
-            if route.sent != Sent::AsLastResort {
-                pool.advance(route.chosen.leaf);
-            }
-        }
+        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        pool.count(route);
+        pool.advance(route.sent, route.chosen.leaf);
+        let one_at_a_time = match route.sent {
+            Sent::ToServe | Sent::AsLastResort => false,
+            Sent::ToProve => true,
+            Sent::WhileDisabled => pool.when_all_disabled() == WhenAllDisabled::Soonest,
+        };
         let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
         router.record.chosen += 1;
-        if route.sent == Sent::ToProve && router.health.permit(route.number, &router.settings.health, now) {
+        if one_at_a_time {
+            router.health.permit(route.number, &router.settings.health, now);
             self.renew(changes);
         }
     }
@@ -344,16 +336,17 @@ impl Broker {
         if self.next_return.is_none_or(|due| now < due) {
             return;
         }
-        let mut freed = false;
+        let mut eased = false;
         for place in 0..self.routers.len() {
-            match self.routers[place].health.tick(now) {
+            let router = &mut self.routers[place];
+            match router.health.tick(&router.settings.health, now) {
                 Due::Nothing => {}
-                Due::Freed => freed = true,
+                Due::Eased => eased = true,
                 Due::Returned => self.announce(place, now, Change::Standing, changes),
                 Due::Undelayed => self.announce(place, now, Change::Extended, changes),
             }
         }
-        if freed {
+        if eased {
             self.renew(changes);
         }
     }
@@ -372,15 +365,13 @@ impl Broker {
 
     /// Derives anew what follows from the routers' health: when the next is due, and who may serve.
     fn renew(&mut self, changes: &mut Vec<Change>) {
-        self.next_return = self.routers.iter().filter_map(|router| router.health.due()).min();
+        self.next_return = self.routers.iter().filter_map(Router::due).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            let drained = |id| self.operator.drained.contains_key(&id);
-            let serves =
-                |id| !drained(id) && router(id).is_some_and(|router| router.health.may_serve(&router.settings.health));
-            let besides =
-                |id| !drained(id) && router(id).is_some_and(|router| router.health.is_probing()) && !serves(id);
-            changes.extend(pool.refresh(serves, besides));
+            // Whom an operator drained is not there at all.
+            let there = |id: &RouterId| !self.operator.drained.contains_key(id);
+            let health = |id| router(id).filter(|_| there(&id)).map(|router| (&router.health, &router.settings.health));
+            changes.extend(pool.refresh(health));
         }
     }
 }

@@ -1,26 +1,50 @@
-//! A pool: the tree of targets behind one ingress, and whether anything in it may serve.
+//! A pool: the trees behind one ingress, and whether anything in them may serve.
+//!
+//! One tree holds those that may serve. Where some may serve only if nothing else can, a copy of it holds those: first the
+//! last resort, then, if the user wants that, the disabled ones. Most of the time there is no copy.
 
-use super::{Pass, Route, Spread};
+use super::{Pass, Route, Sent, Spread};
 use crate::event::Change;
+use crate::health::{Health, Settings};
 use crate::router::{RouterId, RouterPath};
 use crate::strategy::{NodeId, Tree};
+
+/// What becomes of a request when every router that it may go to is disabled: `when_all_disabled`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenAllDisabled {
+    /// The gateway serves it by the ingress's own endpoint, as its documents say.
+    #[default]
+    Pass,
+    /// The router that is back first gets it, one request at a time; others pass.
+    Soonest,
+    /// Any of them gets it, except those whose upstream named a moment to wait for.
+    Any,
+}
 
 /// What stands behind one ingress.
 #[derive(Debug, Clone)]
 pub struct Pool {
     ingress: RouterPath,
     tree: Tree,
-    /// The same tree with those that may serve only if nothing else can; absent where there are none.
+    /// Those that are being found out about already; absent where there are none.
     last_resort: Option<Tree>,
+    /// Those that are disabled; absent where there are none, or none of them may serve.
+    disabled: Option<Tree>,
+    when_all_disabled: WhenAllDisabled,
     /// Whether anything could serve when that was last told.
     served: bool,
     spread: Spread,
 }
 
 impl Pool {
-    /// `served`: what was last told of this ingress; a new one is expected to serve. `spread`: what its calls got so far.
-    pub(super) const fn new(ingress: RouterPath, tree: Tree, served: bool, spread: Spread) -> Self {
-        Self { ingress, tree, last_resort: None, served, spread }
+    /// `served`: what was last told of this ingress; a new one is expected to serve; and what its calls got so far.
+    pub(super) fn new(
+        ingress: RouterPath,
+        tree: Tree,
+        when_all_disabled: WhenAllDisabled,
+        (served, spread): (bool, Spread),
+    ) -> Self {
+        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, served, spread }
     }
 
     /// The router that clients call.
@@ -46,39 +70,79 @@ impl Pool {
         self.spread.count_pass(pass);
     }
 
-    /// A choice was used.
-    pub(super) fn advance(&mut self, leaf: NodeId) {
-        self.tree.advance(leaf);
+    /// A choice was used: whoever takes turns in the tree that it came from goes on.
+    pub(super) fn advance(&mut self, sent: Sent, leaf: NodeId) {
+        let tree = match sent {
+            Sent::ToServe | Sent::ToProve => Some(&mut self.tree),
+            Sent::AsLastResort => self.last_resort.as_mut(),
+            Sent::WhileDisabled => self.disabled.as_mut(),
+        };
+        if let Some(tree) = tree {
+            tree.advance(leaf);
+        }
     }
 
-    /// The targets where those may serve too that are being found out about already; only if there are such.
+    /// The targets that may serve only if nothing else can: they are being found out about already.
     pub const fn last_resort(&self) -> Option<&Tree> {
         self.last_resort.as_ref()
     }
 
-    /// Whether anything may serve.
+    /// The targets that are disabled and may serve nevertheless if nothing else can.
+    pub const fn disabled(&self) -> Option<&Tree> {
+        self.disabled.as_ref()
+    }
+
+    /// What becomes of requests when all are disabled.
+    pub const fn when_all_disabled(&self) -> WhenAllDisabled {
+        self.when_all_disabled
+    }
+
+    /// Whether anything may serve that is not disabled.
     pub fn serves(&self) -> bool {
         self.tree.serves() || self.last_resort.as_ref().is_some_and(Tree::serves)
     }
 
-    /// Renews who may serve, and who besides if nothing else can; a change if the pool became empty or is no longer so.
-    pub(super) fn refresh(
-        &mut self,
-        may_serve: impl Fn(RouterId) -> bool,
-        besides: impl Fn(RouterId) -> bool,
-    ) -> Option<Change> {
-        self.tree.refresh(&may_serve);
-        self.last_resort = self.tree.routers().any(&besides).then(|| {
-            let mut tree = self.tree.clone();
-            tree.refresh(|id| may_serve(id) || besides(id));
-            tree
+    /// Whether this is the last of those in it that serve.
+    pub(super) fn hangs_on(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
+        let mut it_serves = false;
+        let others = self.tree.open().filter(|open| serves(*open)).any(|open| {
+            it_serves |= open == router;
+            open != router
         });
+        it_serves && !others
+    }
+
+    /// Renews who may serve; a change if the pool became empty or is no longer so.
+    pub(super) fn refresh<'a>(
+        &mut self,
+        router: impl Fn(RouterId) -> Option<(&'a Health, &'a Settings)>,
+    ) -> Option<Change> {
+        let share = |id| router(id).map_or(0.0, |(health, settings)| health.share(settings));
+        let besides =
+            |id| router(id).is_some_and(|(health, settings)| health.is_probing() && !health.may_serve(settings));
+        let disabled = |id| router(id).is_some_and(|(health, _)| self.when_all_disabled.offers(health));
+        self.tree.refresh(share);
+        self.last_resort = self.tree.only(besides);
+        self.disabled = self.tree.only(disabled);
         let serves = self.serves();
         let served = std::mem::replace(&mut self.served, serves);
         match (served, serves) {
-            (true, false) => Some(Change::AllDisabled(self.ingress.clone())),
+            (true, false) => {
+                Some(Change::AllDisabled { ingress: self.ingress.clone(), tried: self.disabled.is_some() })
+            }
             (false, true) => Some(Change::SomeEnabled(self.ingress.clone())),
             _ => None,
+        }
+    }
+}
+
+impl WhenAllDisabled {
+    /// Whether a router may serve although it is disabled.
+    fn offers(self, health: &Health) -> bool {
+        match self {
+            Self::Pass => false,
+            Self::Soonest => health.until().is_some(),
+            Self::Any => health.until().is_some() && !health.waits_as_told(),
         }
     }
 }

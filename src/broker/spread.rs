@@ -25,13 +25,15 @@ pub enum Reason {
     Default,
     /// To find out whether it works again.
     Probe,
-    /// Nothing better was left.
+    /// Nothing better was left than one that is being found out about already.
     LastResort,
+    /// Nothing better was left than a disabled one, and the user wants that.
+    WhileDisabled,
 }
 
 impl Reason {
     /// All of them; the place of each is its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Random,
         Self::Turn,
         Self::First,
@@ -41,6 +43,7 @@ impl Reason {
         Self::Default,
         Self::Probe,
         Self::LastResort,
+        Self::WhileDisabled,
     ];
 
     /// As metrics spell it.
@@ -55,6 +58,7 @@ impl Reason {
             Self::Default => "default",
             Self::Probe => "probe",
             Self::LastResort => "last_resort",
+            Self::WhileDisabled => "while_disabled",
         }
     }
 
@@ -63,6 +67,7 @@ impl Reason {
         match (route.sent, route.chosen.why.last()) {
             (Sent::ToProve, _) => Self::Probe,
             (Sent::AsLastResort, _) => Self::LastResort,
+            (Sent::WhileDisabled, _) => Self::WhileDisabled,
             (Sent::ToServe, Some((_, note))) => match note {
                 Note::Random => Self::Random,
                 Note::Turn => Self::Turn,

@@ -13,12 +13,13 @@ use super::raw::{Raw, Sources};
 use super::{Config, Fault, Operator, Resolved};
 use crate::broker::{self, RouterSettings};
 use crate::control::Token;
+use crate::health::Preset;
 use crate::nats::Secret;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 use crate::telemetry::Format;
 use crate::wire::stamp::Mode;
-use crate::{health, http, nats, telemetry};
+use crate::{http, nats, telemetry};
 
 const INGRESS: &str = "/azure/";
 const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
@@ -151,7 +152,10 @@ impl Check {
         });
         let honor =
             self.one_of("BROKER_RETRY_AFTER", |raw| &raw.broker_retry_after, &[("honor", true), ("ignore", false)]);
-        let mut health = health::Settings { disabled_time: self.disabled_time(), ..health::Settings::default() };
+        let presets = Preset::ALL.map(|preset| (preset.name(), preset));
+        let preset = self.one_of("BROKER_HEALTH", |raw| &raw.broker_health, &presets).unwrap_or_default();
+        let mut health = preset.settings();
+        health.disabled_time = self.disabled_time().unwrap_or(health.disabled_time);
         health.retry_after.honor = honor.unwrap_or(health.retry_after.honor);
         RouterSettings { failures: failures.unwrap_or_default(), health }
     }
@@ -180,15 +184,14 @@ impl Check {
         path.ok().map(|ingress| (ingress, members))
     }
 
-    fn disabled_time(&mut self) -> Duration {
-        let default = health::Settings::default().disabled_time;
-        let Some(written) = self.get("DISABLED_TIME", |raw| &raw.disabled_time) else { return default };
+    fn disabled_time(&mut self) -> Option<Duration> {
+        let written = self.get("DISABLED_TIME", |raw| &raw.disabled_time)?;
         let minutes = written.value.trim().parse::<f64>().ok().filter(|minutes| *minutes >= 0.0);
         let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
         if time.is_none() {
             self.fault(&written, "must be minutes: a number such as 10 or 0.5, not negative; 0 never disables");
         }
-        time.unwrap_or(default)
+        time
     }
 
     fn nats(&mut self) -> nats::Settings {

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 23] = [
+pub(super) const KNOWN: [&str; 24] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -21,6 +21,7 @@ pub(super) const KNOWN: [&str; 23] = [
     "BROKER_LOGGER_SUBJECT",
     "BROKER_QUEUE",
     "BROKER_FAILURE_STATUS",
+    "BROKER_HEALTH",
     "BROKER_RETRY_AFTER",
     "BROKER_MODE",
     "BROKER_HTTP",

@@ -57,6 +57,9 @@ pub struct Raw {
     /// the deployment does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
+    /// How routers are taken out and let back: documented, or resilient [default: documented]
+    #[arg(long, global = true, value_name = "PRESET")]
+    pub(super) broker_health: Option<String>,
     /// What becomes of an upstream's own Retry-After: honor (it replaces DISABLED_TIME), or ignore [default: honor]
     #[arg(long, global = true, value_name = "HONOR|IGNORE")]
     pub(super) broker_retry_after: Option<String>,

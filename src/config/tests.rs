@@ -7,6 +7,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
+use crate::health::{self, Preset};
 use crate::outcome::FailureRule;
 use crate::strategy::{Kind, Target};
 use crate::telemetry::Format;
@@ -50,6 +51,19 @@ fn nothing_written_gives_the_documented_defaults() {
     assert_eq!(config.nats.queue, "broker");
     assert_eq!(config.http, http::Settings::Default);
     assert_eq!(config.telemetry.format, Format::Text);
+}
+
+#[test]
+fn a_preset_is_a_whole_set_and_what_is_said_besides_wins() {
+    let health = |variables: &[(&str, &str)]| config(variables).broker.defaults.health;
+    let resilient = Preset::Resilient.settings();
+    assert_eq!(health(&[("BROKER_HEALTH", "documented")]), Preset::Documented.settings());
+    assert_eq!(health(&[("BROKER_HEALTH", "resilient")]), resilient);
+    let minute = health::Settings { disabled_time: Duration::from_secs(60), ..resilient };
+    assert_eq!(health(&[("BROKER_HEALTH", "resilient"), ("DISABLED_TIME", "1")]), minute);
+    assert!(!health(&[("BROKER_HEALTH", "resilient"), ("BROKER_RETRY_AFTER", "ignore")]).retry_after.honor);
+    let told = faults(&[("BROKER_HEALTH", "robust")]);
+    assert_eq!(told, ["BROKER_HEALTH=\"robust\": must be documented or resilient"]);
 }
 
 #[test]
@@ -271,7 +285,7 @@ fn help_names_every_switch_but_the_secrets() {
     let help = Cli::command().render_long_help().to_string();
     for name in super::names::KNOWN {
         let flag = super::names::flag(name) + " ";
-        let secret = matches!(name, "NATS_TOKEN" | "NATS_URL");
+        let secret = matches!(name, "NATS_TOKEN" | "NATS_URL" | "BROKER_ADMIN_TOKEN");
         assert_eq!(help.contains(&flag), !secret, "{flag}");
     }
 }

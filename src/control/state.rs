@@ -118,9 +118,41 @@ fn after(now: Now, seconds: f64) -> Now {
 
 /// A cause by its words. One that a newer version knows and we do not is none.
 fn cause(words: &str) -> Option<Cause> {
-    let answered = words.strip_prefix("answered ").and_then(|status| status.parse().ok());
-    let unreachable =
-        words.strip_prefix("unreachable (the gateway says ").and_then(|rest| rest.strip_suffix(')')?.parse().ok());
-    let plain = [Cause::UnknownToGateway, Cause::Ordered].into_iter().find(|cause| cause.to_string() == words);
-    answered.map(Cause::Answered).or(unreachable.map(Cause::Unreachable)).or(plain)
+    let digits: String = words.chars().filter(char::is_ascii_digit).take(3).collect();
+    let status = digits.parse().unwrap_or(0);
+    let known = [
+        Cause::Answered(status),
+        Cause::Unreachable(status),
+        Cause::FailsOften(status),
+        Cause::UsedUp,
+        Cause::CutOff,
+        Cause::TooSlow,
+        Cause::UnknownToGateway,
+        Cause::Ordered,
+    ];
+    known.into_iter().find(|cause| cause.to_string() == words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_known_by_its_words() {
+        for known in [
+            Cause::Answered(503),
+            Cause::Unreachable(502),
+            Cause::FailsOften(500),
+            Cause::UsedUp,
+            Cause::CutOff,
+            Cause::TooSlow,
+            Cause::UnknownToGateway,
+            Cause::Ordered,
+        ] {
+            assert_eq!(cause(&known.to_string()), Some(known));
+        }
+        for strange in ["", "answered", "answered 99999", "struck by lightning 500"] {
+            assert_eq!(cause(strange), None, "{strange}");
+        }
+    }
 }

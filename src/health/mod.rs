@@ -7,18 +7,22 @@
 //! return, nor pass for a proof that it works.
 
 mod cooldown;
+mod learn;
 mod ordered;
 mod permits;
+mod ramp;
 mod settings;
+mod window;
 
-use permits::Permits;
-pub use settings::{Probe, RetryAfter, Settings};
+pub use settings::{Cooldown, Preset, Probe, Ratio, RetryAfter, Settings};
 
 use std::time::Duration;
 
 use crate::event::Standing;
-use crate::outcome::{Class, Evidence, Outcome};
 use crate::time::{GatewayTime, Now};
+use permits::Permits;
+use ramp::Ramp;
+use window::Window;
 
 /// How long the gateway lets one call last before it cuts the client off (GATEWAY.md 1.6). A failure that says nothing
 /// about its own beginning can be a straggler for so long and no longer.
@@ -31,6 +35,8 @@ pub enum Effect {
     None,
     /// It counted, and changed nothing that others could see.
     Counted,
+    /// It should be left alone, by a guess: that must not take the last one away. [`Health::convict`] does it.
+    Suspected,
     /// It is out now.
     Tripped,
     /// It was out, and stays out longer.
@@ -53,6 +59,8 @@ struct Trip {
     trusted: bool,
     /// It was only a delay.
     silent: bool,
+    /// It was out on probation before.
+    proving: bool,
 }
 
 /// What time alone did to a router.
@@ -60,8 +68,8 @@ struct Trip {
 pub enum Due {
     /// Nothing.
     Nothing,
-    /// A permit was lost and is free again.
-    Freed,
+    /// A permit was lost and is free again, or its share has grown.
+    Eased,
     /// Its time is over.
     Returned,
     /// A delay is over.
@@ -80,6 +88,12 @@ pub struct Health {
     failed_returns: u32,
     /// There was a success since the last trip.
     proven: bool,
+    /// How many steps longer than the first the next cooldown is.
+    level: u32,
+    /// Since when it serves; unknown before its first trip.
+    serves_since: Option<Now>,
+    ramp: Option<Ramp>,
+    window: Window,
     permits: Permits,
 }
 
@@ -92,6 +106,10 @@ impl Default for Health {
             in_a_row: 0,
             failed_returns: 0,
             proven: true,
+            level: 0,
+            serves_since: None,
+            ramp: None,
+            window: Window::default(),
             permits: Permits::default(),
         }
     }
@@ -113,12 +131,23 @@ impl Health {
         self.failed_returns
     }
 
-    /// When time alone changes something: the end of a cooldown, or of a permit whose outcome was never seen.
-    pub fn due(&self) -> Option<Now> {
+    /// When time alone changes something: the end of a cooldown, of a step of its return, or of a permit whose outcome was
+    /// never seen.
+    pub fn due(&self, settings: &Settings) -> Option<Now> {
+        let expiry = self.permits.next_expiry();
         match self.standing {
-            Standing::Serving => None,
-            Standing::Cooling { until, .. } => Some(until),
-            Standing::Probing { .. } => self.permits.next_expiry(),
+            Standing::Serving => self.ramp.map(|ramp| ramp.due(settings)),
+            Standing::Cooling { until, .. } => Some(expiry.map_or(until, |expiry| expiry.min(until))),
+            Standing::Probing { .. } => expiry,
+        }
+    }
+
+    /// The part of its share that the next request may give it; 0 if none may go here.
+    pub fn share(&self, settings: &Settings) -> f64 {
+        match self.standing {
+            _ if !self.may_serve(settings) => 0.0,
+            Standing::Serving => self.ramp.map_or(1.0, Ramp::share),
+            _ => 1.0,
         }
     }
 
@@ -141,113 +170,27 @@ impl Health {
         self.permits.given()
     }
 
-    /// Gives the decision of this number a permit, if one is needed and free. True if so.
-    pub fn permit(&mut self, decision: u64, settings: &Settings, now: Now) -> bool {
-        let probes = self.is_probing() && self.may_serve(settings);
-        if probes {
-            self.permits.give(decision, now.after(settings.probe.timeout));
+    /// When it is back, if it is out.
+    pub const fn until(&self) -> Option<Now> {
+        match self.standing {
+            Standing::Cooling { until, .. } => Some(until),
+            Standing::Serving | Standing::Probing { .. } => None,
         }
-        probes
+    }
+
+    /// Whether it waits for a moment that its upstream named.
+    pub fn waits_as_told(&self) -> bool {
+        matches!(self.standing, Standing::Cooling { .. }) && self.trip.is_some_and(|trip| trip.trusted)
+    }
+
+    /// Gives the decision of this number a permit.
+    pub fn permit(&mut self, decision: u64, settings: &Settings, now: Now) {
+        self.permits.give(decision, now.after(settings.probe.timeout));
     }
 
     /// Takes a permit back whose request said nothing about the router. True if there was one.
     pub fn take_back(&mut self, decision: u64) -> bool {
         self.permits.take_back(decision)
-    }
-
-    /// Learns from an answer. Never shortens a deadline.
-    pub fn learn(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Effect {
-        if self.is_old(outcome, now) || (self.is_probing() && outcome.evidence == Evidence::Hearsay) {
-            return Effect::None;
-        }
-        match outcome.class {
-            Class::Neutral => self.shrug(outcome.evidence),
-            Class::Success => self.succeed(),
-            Class::Failure | Class::Overloaded | Class::RateLimited => self.fail(outcome, settings, now),
-        }
-    }
-
-    /// The client's own fault proves nothing: another one may try.
-    fn shrug(&mut self, evidence: Evidence) -> Effect {
-        match evidence {
-            Evidence::Probe(Some(decision)) if self.take_back(decision) => Effect::Freed,
-            _ => Effect::Counted,
-        }
-    }
-
-    fn succeed(&mut self) -> Effect {
-        // While it cools, one success shows that it may work, not that it was wrong to leave it alone.
-        if matches!(self.standing, Standing::Cooling { .. }) {
-            return Effect::Counted;
-        }
-        (self.in_a_row, self.failed_returns, self.proven) = (0, 0, true);
-        if !self.is_probing() {
-            return Effect::Counted;
-        }
-        self.standing = Standing::Serving;
-        self.permits = Permits::default();
-        Effect::Returned
-    }
-
-    fn fail(&mut self, outcome: &Outcome, settings: &Settings, now: Now) -> Effect {
-        if settings.disabled_time.is_zero() {
-            return Effect::Counted;
-        }
-        let hint = settings.retry_after.heed(outcome);
-        let told = hint.filter(|_| outcome.class == Class::RateLimited);
-        let step = self.step();
-        let until = now.after(cooldown::length(hint, step, settings.disabled_time));
-        let trip = Trip { at: now, stopped: outcome.stopped, trusted: told.is_some(), silent: false };
-        if told.is_none() {
-            self.in_a_row = self.in_a_row.saturating_add(1);
-        }
-        match (self.standing, told) {
-            (Standing::Cooling { until: before, .. }, _) => self.extend(outcome, trip, before, until),
-            (Standing::Serving, Some(wait)) if wait < cooldown::SHORTEST => self.delay(outcome, trip, wait, now),
-            (Standing::Serving, None) if self.in_a_row < settings.consecutive => Effect::Counted,
-            _ => self.trip(outcome, trip, step, until),
-        }
-    }
-
-    /// How many returns in a row have failed, if it goes out now.
-    fn step(&self) -> u32 {
-        match self.standing {
-            Standing::Cooling { .. } => self.failed_returns,
-            _ if self.proven => 0,
-            _ => self.failed_returns.saturating_add(1),
-        }
-    }
-
-    fn trip(&mut self, outcome: &Outcome, trip: Trip, step: u32, until: Now) -> Effect {
-        self.epoch = self.epoch.wrapping_add(1);
-        self.failed_returns = step;
-        self.proven = false;
-        self.trip = Some(trip);
-        self.standing = Standing::Cooling { until, cause: outcome.cause };
-        self.permits = Permits::default();
-        Effect::Tripped
-    }
-
-    /// A busy upstream is spared for a moment; nothing is counted against it.
-    fn delay(&mut self, outcome: &Outcome, trip: Trip, wait: Duration, now: Now) -> Effect {
-        if wait.is_zero() {
-            return Effect::Counted;
-        }
-        self.trip = Some(Trip { silent: true, ..trip });
-        self.standing = Standing::Cooling { until: now.after(wait), cause: outcome.cause };
-        Effect::Delayed
-    }
-
-    /// It failed again while it is out: by a call that did not ask us, or by one that began after the trip.
-    fn extend(&mut self, outcome: &Outcome, again: Trip, before: Now, until: Now) -> Effect {
-        if let Some(trip) = self.trip.as_mut() {
-            trip.trusted &= again.trusted;
-        }
-        if until <= before {
-            return Effect::None;
-        }
-        self.standing = Standing::Cooling { until, cause: outcome.cause };
-        Effect::Extended
     }
 
     /// The log of the request that tripped the router in `epoch` says when the gateway answered it.
@@ -257,34 +200,32 @@ impl Health {
         }
     }
 
-    /// Lets the router back when its time is over, and forgets permits that nobody will answer for.
-    pub fn tick(&mut self, now: Now) -> Due {
-        if self.due().is_none_or(|due| now < due) {
+    /// Lets the router back when its time is over, lets its share grow, and forgets permits that nobody will answer for.
+    pub fn tick(&mut self, settings: &Settings, now: Now) -> Due {
+        if self.due(settings).is_none_or(|due| now < due) {
             return Due::Nothing;
         }
+        self.permits.expire(now);
         match (self.standing, self.trip) {
-            (Standing::Cooling { .. }, Some(Trip { trusted: true, silent, .. })) => {
+            (Standing::Cooling { until, .. }, _) if now < until => Due::Eased,
+            (Standing::Cooling { .. }, Some(Trip { silent: true, trusted: true, .. })) => {
                 self.standing = Standing::Serving;
-                if silent { Due::Undelayed } else { Due::Returned }
+                Due::Undelayed
+            }
+            (Standing::Cooling { .. }, Some(Trip { trusted: true, .. })) => {
+                self.serve(now);
+                Due::Returned
             }
             (Standing::Cooling { cause, .. }, _) => {
                 self.standing = Standing::Probing { cause };
+                self.permits = Permits::default();
                 Due::Returned
             }
-            _ => {
-                self.permits.expire(now);
-                Due::Freed
+            (Standing::Serving, _) => {
+                self.ramp = self.ramp.and_then(|ramp| ramp.go_on(settings, now));
+                Due::Eased
             }
-        }
-    }
-
-    /// Whether an answer is about a request that was already under way when the router was last taken out. Where nothing
-    /// tells, it counts as begun before, as long as a call can last; only a probe is known to have begun later.
-    fn is_old(&self, outcome: &Outcome, now: Now) -> bool {
-        let Some(trip) = self.trip else { return false };
-        match (outcome.started, trip.stopped) {
-            (Some(started), Some(stopped)) => started < stopped,
-            _ => !matches!(outcome.evidence, Evidence::Probe(_)) && now < trip.at.after(LONGEST_CALL),
+            (Standing::Probing { .. }, _) => Due::Eased,
         }
     }
 }

@@ -11,7 +11,8 @@ impl Health {
     /// Out until then, whatever it was before; then it has yet to prove itself. Calls under way are old news.
     pub fn take_out(&mut self, until: Now, now: Now) -> Effect {
         self.epoch = self.epoch.wrapping_add(1);
-        self.trip = Some(Trip { at: now, stopped: None, trusted: false, silent: false });
+        self.trip = Some(Trip { at: now, stopped: None, trusted: false, silent: false, proving: self.is_probing() });
+        self.ramp = None;
         self.standing = Standing::Cooling { until, cause: Cause::Ordered };
         self.permits = Permits::default();
         Effect::Tripped
@@ -32,13 +33,11 @@ impl Health {
     }
 
     /// In at once, with a clean slate.
-    pub fn let_in(&mut self) -> Effect {
-        (self.in_a_row, self.failed_returns, self.proven) = (0, 0, true);
-        self.permits = Permits::default();
-        if self.standing == Standing::Serving {
-            return Effect::None;
-        }
-        self.standing = Standing::Serving;
-        Effect::Returned
+    pub fn let_in(&mut self, now: Now) -> Effect {
+        let serves = self.standing == Standing::Serving;
+        (self.in_a_row, self.failed_returns, self.level, self.proven) = (0, 0, 0, true);
+        self.ramp = None;
+        self.serve(now);
+        if serves { Effect::None } else { Effect::Returned }
     }
 }

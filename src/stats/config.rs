@@ -62,12 +62,23 @@ impl ConfigShown {
 
 fn router(settings: &RouterSettings) -> Value {
     // Field by field, so that a new one cannot be left out.
-    let health::Settings { disabled_time, consecutive, retry_after, probe } = settings.health;
+    let health::Settings { disabled_time, cooldown, consecutive, ratio, retry_after, probe, ramp, slow, poison } =
+        settings.health;
+    let ratio =
+        ratio.map(|ratio| json!({"below": ratio.below, "over_seconds": ratio.over.as_secs_f64(), "min": ratio.min}));
+    let cooldown =
+        json!({"factor": cooldown.factor, "max_seconds": cooldown.max.as_secs_f64(), "jitter": cooldown.jitter});
+    let health::RetryAfter { honor, max, preempt } = retry_after;
     json!({
         "failures": settings.failures.to_string(),
         "disabled_seconds": disabled_time.as_secs_f64(),
         "consecutive": consecutive,
-        "retry_after": {"honor": retry_after.honor, "max_seconds": retry_after.max.as_secs_f64()},
+        "cooldown": cooldown,
+        "ratio": ratio,
+        "retry_after": {"honor": honor, "max_seconds": max.as_secs_f64(), "preempt": preempt},
+        "ramp_seconds": ramp.as_secs_f64(),
+        "slow_seconds": slow.map(|slow| slow.as_secs_f64()),
+        "poison": poison,
         "probe": {"concurrency": probe.concurrency, "timeout_seconds": probe.timeout.as_secs_f64()},
     })
 }

@@ -18,6 +18,7 @@ use rand::Rng;
 
 pub use order::{Candidate, Order, Steps};
 pub use query::{Field, Query, Test};
+pub use sticky::hash;
 pub use tree::{Condition, Kind, Mode, Needs, NodeId, Shown, Target, Tree, WhyClosed};
 
 use crate::request::Request;

@@ -36,7 +36,7 @@ fn score(key: u64, open: &Open) -> f64 {
 }
 
 /// The hash of a text, the same in every version of this program.
-pub(super) fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(text.as_bytes());
     mix(hasher.finish())

@@ -105,7 +105,7 @@ mod loadbalance {
     #[test]
     fn what_cannot_serve_gives_its_share_to_the_others_in_proportion() {
         let mut tree = flat(Mode::LoadBalance, &[2.0, 5.0, 3.0]);
-        tree.refresh(|id| id.0 != 1);
+        tree.refresh(|id| f64::from(id.0 != 1));
         assert_shares(&tree, &[0.4, 0.0, 0.6], 10.83);
     }
 
@@ -115,9 +115,9 @@ mod loadbalance {
         assert!(!tree.serves());
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
         tree = flat(Mode::LoadBalance, &[1.0, 1.0]);
-        tree.refresh(|_| false);
+        tree.refresh(|_| 0.0);
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
-        tree.refresh(|_| true);
+        tree.refresh(|_| 1.0);
         assert_eq!(order(&tree, &user("x"), &mut dice()).len(), 2);
     }
 }
@@ -151,10 +151,10 @@ mod round_robin {
         let mut rng = dice();
         let mut next = |tree: &mut Tree| take(tree, &user("x"), &mut rng).unwrap();
         assert_eq!((next(&mut tree), next(&mut tree)), (0, 1));
-        tree.refresh(|id| id.0 != 0);
+        tree.refresh(|id| f64::from(id.0 != 0));
         let rest: Vec<_> = (0..6).map(|_| next(&mut tree)).collect();
         assert_eq!(rest, [2, 3, 1, 2, 3, 1]);
-        tree.refresh(|_| true);
+        tree.refresh(|_| 1.0);
         let after: Vec<_> = (0..8).map(|_| next(&mut tree)).collect();
         for router in 0..4 {
             assert_eq!(after.iter().filter(|other| **other == router).count(), 2, "{after:?}");
@@ -185,7 +185,7 @@ mod fallback {
     fn the_first_that_may_serve_whatever_it_weighs() {
         let mut tree = flat(Mode::Fallback, &[0.0, 1.0, 9.0]);
         assert_eq!(order(&tree, &user("x"), &mut dice()), [0, 1, 2]);
-        tree.refresh(|id| id.0 != 0);
+        tree.refresh(|id| f64::from(id.0 != 0));
         assert_eq!(order(&tree, &user("x"), &mut dice()), [1, 2]);
     }
 }
@@ -209,7 +209,7 @@ mod sticky {
         let mut tree = by_user(&[1.0; 10]);
         let before = homes(&tree);
         assert_eq!(before, homes(&tree));
-        tree.refresh(|id| id.0 != 3);
+        tree.refresh(|id| f64::from(id.0 != 3));
         let after = homes(&tree);
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
         assert!(moved <= USERS / 10 + USERS / 100, "{moved} keys moved");
@@ -217,7 +217,7 @@ mod sticky {
             before.iter().zip(&after).all(|(before, after)| before == after || *before == 3),
             "only those of the one"
         );
-        tree.refresh(|_| true);
+        tree.refresh(|_| 1.0);
         assert_eq!(before, homes(&tree), "and come back with it");
     }
 
@@ -278,7 +278,7 @@ mod conditional {
     #[test]
     fn a_match_that_cannot_serve_is_not_replaced() {
         let mut tree = by_model(Some(2));
-        tree.refresh(|id| id.0 != 1);
+        tree.refresh(|id| f64::from(id.0 != 1));
         assert!(order(&tree, &model("b"), &mut dice()).is_empty());
         assert!(tree.serves(), "others may");
     }
@@ -319,7 +319,7 @@ proptest! {
     fn nested_trees_agree_with_the_model(root in any_tree(), out: u16, seed: u64) {
         let serves = |number: u16| out & (1 << number) == 0;
         let mut tree = tree(&root);
-        tree.refresh(|id| serves(id.0));
+        tree.refresh(|id| f64::from(serves(id.0)));
         let firsts = may_come_first(&root, &serves);
         let mut rng = SmallRng::seed_from_u64(seed);
         for _ in 0..20 {
@@ -334,7 +334,7 @@ proptest! {
     fn an_order_names_each_leaf_that_may_serve_once(root in any_tree(), out: u16, seed: u64) {
         let serves = |number: u16| out & (1 << number) == 0;
         let mut tree = tree(&root);
-        tree.refresh(|id| serves(id.0));
+        tree.refresh(|id| f64::from(serves(id.0)));
         let mut seen = BTreeMap::new();
         for candidate in Order::new(&tree, &user("x"), &mut SmallRng::seed_from_u64(seed)) {
             prop_assert!(serves(candidate.router.0), "a disabled router");

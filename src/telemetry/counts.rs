@@ -68,6 +68,10 @@ const fn word(cause: Cause) -> &'static str {
         Cause::Answered(_) => "answered_other",
         Cause::Unreachable(_) => "unreachable",
         Cause::UnknownToGateway => "unknown_to_gateway",
+        Cause::FailsOften(_) => "fails_often",
+        Cause::UsedUp => "used_up",
+        Cause::CutOff => "cut_off",
+        Cause::TooSlow => "too_slow",
         Cause::Ordered => "ordered",
     }
 }

@@ -12,7 +12,11 @@ pub fn tell(change: &Change) {
             tracing::debug!(%router, until = %until, "router disabled for longer");
         }
         Change::Extended(_) => {}
-        Change::AllDisabled(ingress) => tracing::error!(
+        Change::AllDisabled { ingress, tried: true } => tracing::error!(
+            %ingress,
+            "all routers disabled: until one is back, disabled ones get these calls, as \"when_all_disabled\" says"
+        ),
+        Change::AllDisabled { ingress, tried: false } => tracing::error!(
             %ingress,
             "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort"
         ),
@@ -54,6 +58,11 @@ fn say(notice: &Notice) {
             %router,
             times,
             "router fails right after each return: mend it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
+        ),
+        Notice::RequestAtFault(first, second) => tracing::warn!(
+            %first,
+            %second,
+            "a request failed on one router and then on another that answers others: taken for at fault itself, and counted against neither"
         ),
         Notice::LogFiltered(field) => tracing::warn!(
             field,

@@ -47,6 +47,7 @@ const OWN_WORD: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry
 pub(super) struct Headers<'a> {
     /// There is not a single one: no upstream made this answer.
     pub(super) are_none: bool,
+    content_type: Option<&'a str>,
     date: Option<&'a str>,
     own_word: [Option<&'a str>; 3],
     buckets: [[Option<&'a str>; 3]; 6],
@@ -71,6 +72,7 @@ impl<'a> Headers<'a> {
     fn place(&mut self, name: &[u8]) -> Option<&mut Option<&'a str>> {
         let is = |known: &&[u8]| known.eq_ignore_ascii_case(name);
         match name.first()?.to_ascii_lowercase() {
+            b'c' => name.eq_ignore_ascii_case(b"content-type").then_some(&mut self.content_type),
             b'd' => name.eq_ignore_ascii_case(b"date").then_some(&mut self.date),
             b'r' | b'x' | b'a' => match OWN_WORD.iter().position(is) {
                 Some(place) => self.own_word.get_mut(place),
@@ -81,6 +83,12 @@ impl<'a> Headers<'a> {
             },
             _ => None,
         }
+    }
+
+    /// Whether the answer is a page for people: no API answers so, but many a proxy in front of one.
+    pub(super) fn is_html(&self) -> bool {
+        let kind = self.content_type.and_then(|kind| kind.get(..9));
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"))
     }
 
     /// What they say.

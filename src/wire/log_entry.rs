@@ -65,6 +65,7 @@ impl<'a> Parts<'a> {
                 b"gl_path" => report.asked = value.text()?,
                 b"original_gl_path" => report.ingress = value.text()?,
                 b"control" => report.control = true,
+                b"ingress_payload" => report.payload = Some(value.raw()?.bytes()),
                 b"broker" => {
                     let stamp = stamp::read(value)?;
                     (report.stamped, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
@@ -89,7 +90,8 @@ impl<'a> Parts<'a> {
                 b"egress_status_code" => report.egress_status = value.raw()?.status(),
                 b"inbound_headers" => {
                     let headers = Headers::read(value)?;
-                    (report.made_by_gateway, report.hint) = (headers.are_none, headers.hint());
+                    (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
+                    report.hint = headers.hint();
                 }
                 b"inbound_payload" => self.read_payload(value)?,
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,

@@ -130,7 +130,8 @@ impl<'a> Message<'a> {
             b"inbound_status_code" => report.status = value.raw()?.status(),
             b"inbound_headers" => {
                 let headers = Headers::read(value)?;
-                (report.made_by_gateway, report.hint) = (headers.are_none, headers.hint());
+                (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
+                report.hint = headers.hint();
             }
             b"egress_headers" => report.transaction = session(value)?,
             b"egress_status_code" => {

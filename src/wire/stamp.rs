@@ -115,7 +115,7 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &
         out.extend_from_slice(&six_digits(p));
         out.push(b',');
     }
-    if route.sent == Sent::ToProve {
+    if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
         out.extend_from_slice(b"\"probe\":true,");
     }
     out.extend_from_slice(b"\"why\":\"");

@@ -1,9 +1,12 @@
 //! `health`: it may stand at the file, a pool, a branch or a target, and belongs to the router.
 //!
-//! The nearest wins, each setting for itself. A place that says nothing gives nothing: of two leaves with one router, only
-//! those count that say something, and if they do not say the same, nobody could know which of them was meant.
+//! The nearest wins, each setting for itself; but a preset is a whole set, and nothing that was said above it is left. A
+//! place that says nothing gives nothing: of two leaves with one router, only those count that say something, and if they
+//! do not say the same, nobody could know which of them was meant.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,36 +14,56 @@ use jsonc_parser::ast::Value;
 
 use super::reader::{Item, Place, Reader};
 use crate::broker::RouterSettings;
+use crate::health::{Preset, Ratio};
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 
 /// The keys of `health`.
-pub(super) const KEYS: [&str; 5] = ["disabled_time", "failure_status", "consecutive", "retry_after", "probe"];
+pub(super) const KEYS: [&str; 11] = [
+    "preset",
+    "disabled_time",
+    "failure_status",
+    "cooldown",
+    "consecutive",
+    "ratio",
+    "retry_after",
+    "probe",
+    "ramp",
+    "slow_is_failure_after",
+    "poison",
+];
+/// The keys of `cooldown`.
+pub(super) const COOLDOWN_KEYS: [&str; 4] = ["base", "factor", "max", "jitter"];
+/// The keys of `ratio`.
+pub(super) const RATIO_KEYS: [&str; 3] = ["below", "over", "min"];
 /// The keys of `retry_after`.
-pub(super) const RETRY_AFTER_KEYS: [&str; 2] = ["honor", "max"];
+pub(super) const RETRY_AFTER_KEYS: [&str; 3] = ["honor", "max", "preempt"];
 /// The keys of `probe`.
 pub(super) const PROBE_KEYS: [&str; 2] = ["concurrency", "timeout"];
 /// The longest time that a text can say, in seconds: a year. What is longer is a mistake.
 const LONGEST: u64 = 366 * 86_400;
+/// The steepest growth of a cooldown.
+const STEEPEST: f64 = 100.0;
 
 /// A setting, and where it was said.
-#[derive(Debug, Clone)]
-struct Said<T> {
-    value: T,
+#[derive(Clone)]
+struct Said {
+    name: &'static str,
+    /// The value, as it is compared.
+    value: String,
     place: Rc<Place>,
+    put: Rc<dyn Fn(&mut RouterSettings)>,
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
 }
 
 /// What was said above a target, the nearest of each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Health {
-    disabled_time: Option<Said<Duration>>,
-    failures: Option<Said<Rc<FailureRule>>>,
-    consecutive: Option<Said<u32>>,
-    honor: Option<Said<bool>>,
-    longest_hint: Option<Said<Duration>>,
-    probes: Option<Said<u32>>,
-    probe_timeout: Option<Said<Duration>>,
-}
+pub(super) struct Health(Vec<Said>);
 
 /// What was said of each router.
 #[derive(Debug, Default)]
@@ -54,95 +77,114 @@ impl Health {
         if !reader.object(&item, &KEYS, "{\"disabled_time\": 5}") {
             return health;
         }
-        take(reader, &item, "disabled_time", disabled_time, &mut health.disabled_time);
-        take(reader, &item, "failure_status", failure_status, &mut health.failures);
-        take(reader, &item, "consecutive", count, &mut health.consecutive);
+        if item.get("preset").is_some() {
+            health.0.retain(|said| said.name == "failure_status");
+        }
+        health.take(reader, &item, "preset", preset, |all, preset| all.health = preset.settings());
+        health.take(reader, &item, "disabled_time", disabled_time, |all, time| all.health.disabled_time = time);
+        health.take(reader, &item, "failure_status", failure_status, |all, rule| all.failures = rule);
+        health.take(reader, &item, "consecutive", count, |all, count| all.health.consecutive = count);
+        health.take(reader, &item, "ratio", ratio, |all, ratio| all.health.ratio = ratio);
+        health.take(reader, &item, "ramp", span_or_off, |all, ramp| all.health.ramp = ramp.unwrap_or_default());
+        health.take(reader, &item, "slow_is_failure_after", span_or_off, |all, slow| all.health.slow = slow);
+        health.take(reader, &item, "poison", flag, |all, poison| all.health.poison = poison);
+        if let Some(cooldown) = item.get("cooldown") {
+            health.cooldown(reader, &cooldown);
+            if let Some(base) = cooldown.get("base").filter(|_| item.get("disabled_time").is_some()) {
+                reader.fault(&base, "is disabled_time by another name, which is said here too: give one of them");
+            }
+        }
         if let Some(item) = item.get("retry_after")
             && reader.object(&item, &RETRY_AFTER_KEYS, "{\"honor\": true, \"max\": \"1h\"}")
         {
-            take(reader, &item, "honor", |reader, item| reader.flag(item), &mut health.honor);
-            take(reader, &item, "max", span, &mut health.longest_hint);
+            health.take(reader, &item, "retry_after.honor", flag, |all, honor| all.health.retry_after.honor = honor);
+            health.take(reader, &item, "retry_after.max", span, |all, max| all.health.retry_after.max = max);
+            health.take(reader, &item, "retry_after.preempt", flag, |all, is| all.health.retry_after.preempt = is);
         }
         if let Some(item) = item.get("probe")
             && reader.object(&item, &PROBE_KEYS, "{\"concurrency\": 1, \"timeout\": \"120s\"}")
         {
-            take(reader, &item, "concurrency", count, &mut health.probes);
-            take(reader, &item, "timeout", span, &mut health.probe_timeout);
+            health.take(reader, &item, "probe.concurrency", count, |all, count| all.health.probe.concurrency = count);
+            health.take(reader, &item, "probe.timeout", span, |all, time| all.health.probe.timeout = time);
         }
         health
     }
 
+    fn cooldown(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) {
+        if !reader.object(item, &COOLDOWN_KEYS, "{\"base\": \"5s\", \"factor\": 2, \"max\": \"5m\"}") {
+            return;
+        }
+        // Two spellings of one setting.
+        self.take_as("disabled_time", reader, item, "base", span, |all, time| all.health.disabled_time = time);
+        let factor = |reader: &mut Reader<'_>, item: &Item<'_>| within(reader, item, 1.0..=STEEPEST);
+        self.take(reader, item, "cooldown.factor", factor, |all, factor| all.health.cooldown.factor = factor);
+        self.take(reader, item, "cooldown.max", span, |all, max| all.health.cooldown.max = max);
+        let jitter = |reader: &mut Reader<'_>, item: &Item<'_>| within(reader, item, 0.0..=1.0);
+        self.take(reader, item, "cooldown.jitter", jitter, |all, jitter| all.health.cooldown.jitter = jitter);
+    }
+
+    /// Reads the setting of this name, if it stands there.
+    fn take<T: Clone + fmt::Debug + 'static>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        item: &Item<'_>,
+        name: &'static str,
+        read: impl Fn(&mut Reader<'_>, &Item<'_>) -> Option<T>,
+        put: fn(&mut RouterSettings, T),
+    ) {
+        let key = name.rsplit('.').next().unwrap_or(name);
+        self.take_as(name, reader, item, key, read, put);
+    }
+
+    fn take_as<T: Clone + fmt::Debug + 'static>(
+        &mut self,
+        name: &'static str,
+        reader: &mut Reader<'_>,
+        item: &Item<'_>,
+        key: &str,
+        read: impl Fn(&mut Reader<'_>, &Item<'_>) -> Option<T>,
+        put: fn(&mut RouterSettings, T),
+    ) {
+        let Some(item) = item.get(key) else { return };
+        let Some(value) = read(reader, &item) else { return };
+        let (text, place) = (format!("{value:?}"), Rc::new(item.place()));
+        self.0.retain(|said| said.name != name);
+        self.0.push(Said { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
+    }
+
     /// The settings, with these defaults for what nobody said.
     pub(super) fn settings(&self, defaults: &RouterSettings) -> RouterSettings {
-        fn put<T: Clone>(said: Option<&Said<T>>, setting: &mut T) {
-            if let Some(said) = said {
-                *setting = said.value.clone();
-            }
-        }
         let mut settings = defaults.clone();
-        let health = &mut settings.health;
-        put(self.disabled_time.as_ref(), &mut health.disabled_time);
-        put(self.consecutive.as_ref(), &mut health.consecutive);
-        put(self.honor.as_ref(), &mut health.retry_after.honor);
-        put(self.longest_hint.as_ref(), &mut health.retry_after.max);
-        put(self.probes.as_ref(), &mut health.probe.concurrency);
-        put(self.probe_timeout.as_ref(), &mut health.probe.timeout);
-        if let Some(said) = &self.failures {
-            settings.failures = FailureRule::clone(&said.value);
+        let (presets, others): (Vec<_>, Vec<_>) = self.0.iter().partition(|said| said.name == "preset");
+        for said in presets.into_iter().chain(others) {
+            (said.put)(&mut settings);
         }
         settings
-    }
-}
-
-/// Reads a setting, if it stands there.
-fn take<T>(
-    reader: &mut Reader<'_>,
-    item: &Item<'_>,
-    key: &str,
-    read: impl Fn(&mut Reader<'_>, &Item<'_>) -> Option<T>,
-    said: &mut Option<Said<T>>,
-) {
-    let Some(item) = item.get(key) else { return };
-    if let Some(value) = read(reader, &item) {
-        *said = Some(Said { value, place: Rc::new(item.place()) });
     }
 }
 
 impl Routers {
     /// One leaf of a router.
     pub(super) fn add(&mut self, reader: &mut Reader<'_>, router: &RouterPath, health: &Health) {
-        let before = self.0.entry(router.clone()).or_default();
-        agree(reader, router, "disabled_time", &mut before.disabled_time, health.disabled_time.as_ref());
-        agree(reader, router, "failure_status", &mut before.failures, health.failures.as_ref());
-        agree(reader, router, "consecutive", &mut before.consecutive, health.consecutive.as_ref());
-        agree(reader, router, "retry_after.honor", &mut before.honor, health.honor.as_ref());
-        agree(reader, router, "retry_after.max", &mut before.longest_hint, health.longest_hint.as_ref());
-        agree(reader, router, "probe.concurrency", &mut before.probes, health.probes.as_ref());
-        agree(reader, router, "probe.timeout", &mut before.probe_timeout, health.probe_timeout.as_ref());
+        let Health(before) = self.0.entry(router.clone()).or_default();
+        for now in &health.0 {
+            match before.iter().find(|said| said.name == now.name) {
+                None => before.push(now.clone()),
+                Some(said) if said.value == now.value => {}
+                Some(said) => {
+                    let (name, first) = (now.name, reader.tell(&said.place));
+                    let problem =
+                        format!("gives {router} another {name} than {first}: a router has one, wherever it stands");
+                    reader.push(&now.place, None, problem);
+                }
+            }
+        }
     }
 
     /// Those whose settings are not the defaults.
     pub(super) fn settings(&self, defaults: &RouterSettings) -> BTreeMap<RouterPath, RouterSettings> {
         let settings = self.0.iter().map(|(router, health)| (router.clone(), health.settings(defaults)));
         settings.filter(|(_, settings)| settings != defaults).collect()
-    }
-}
-
-fn agree<T: Clone + PartialEq>(
-    reader: &mut Reader<'_>,
-    router: &RouterPath,
-    name: &str,
-    before: &mut Option<Said<T>>,
-    now: Option<&Said<T>>,
-) {
-    match (&before, now) {
-        (Some(before), Some(now)) if before.value != now.value => {
-            let first = reader.tell(&before.place);
-            let problem = format!("gives {router} another {name} than {first}: a router has one, wherever it stands");
-            reader.push(&now.place, None, problem);
-        }
-        (None, Some(now)) => *before = Some(now.clone()),
-        _ => {}
     }
 }
 
@@ -178,11 +220,48 @@ fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     time
 }
 
-fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Rc<FailureRule>> {
-    listed(reader, item).map(Rc::new)
+/// A time with its unit, or `false` for none.
+fn span_or_off(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Duration>> {
+    match item.value {
+        Value::BooleanLit(flag) if !flag.value => Some(None),
+        _ => span(reader, item).map(Some),
+    }
 }
 
-fn listed(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<FailureRule> {
+fn flag(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<bool> {
+    reader.flag(item)
+}
+
+fn within(reader: &mut Reader<'_>, item: &Item<'_>, range: RangeInclusive<f64>) -> Option<f64> {
+    let wanted = format!("a number from {} to {}", range.start(), range.end());
+    let amount = reader.amount(item, &wanted)?;
+    let inside = range.contains(&amount);
+    if !inside {
+        reader.fault(item, format!("must be {wanted}"));
+    }
+    inside.then_some(amount)
+}
+
+fn preset(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Preset> {
+    reader.one_of(item, &Preset::ALL.map(|preset| (preset.name(), preset)))
+}
+
+/// The share, the time and the least number; or `false` for none.
+fn ratio(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Ratio>> {
+    if matches!(item.value, Value::BooleanLit(flag) if !flag.value) {
+        return Some(None);
+    }
+    if !reader.object(item, &RATIO_KEYS, "{\"below\": 0.5, \"over\": \"60s\", \"min\": 10}, or false") {
+        return None;
+    }
+    let usual = Ratio::default();
+    let below = item.get("below").map_or(Some(usual.below), |item| within(reader, &item, 0.0..=1.0));
+    let over = item.get("over").map_or(Some(usual.over), |item| span(reader, &item));
+    let min = item.get("min").map_or(Some(usual.min), |item| count(reader, &item));
+    Some(Some(Ratio { below: below?, over: over?, min: min? }))
+}
+
+fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<FailureRule> {
     match item.value {
         Value::Array(_) => {
             if !reader.list(item, "statuses such as 429 or \"5xx\"") {

@@ -43,7 +43,7 @@ const FORM: ParseOptions = ParseOptions {
 };
 
 /// The file that holds the pools, and what it leaves to the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PoolsFile {
     /// Where it is.
     pub path: PathBuf,

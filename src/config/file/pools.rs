@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::health::{Health, Routers};
 use super::reader::{Item, Place, Reader};
 use super::{DEEPEST, MOST_TARGETS, strategy};
-use crate::broker::{PoolSettings, RouterSettings, Settings};
+use crate::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use crate::request::Patch;
 use crate::router::RouterPath;
 use crate::strategy::{Kind, Mode, Target};
@@ -17,7 +17,7 @@ use crate::strategy::{Kind, Mode, Target};
 /// The keys of the file.
 pub(super) const FILE_KEYS: [&str; 3] = ["$schema", "pools", "health"];
 /// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 4] = ["ingress", "strategy", "targets", "health"];
+pub(super) const POOL_KEYS: [&str; 5] = ["ingress", "strategy", "targets", "health", "when_all_disabled"];
 /// The keys of a target.
 pub(super) const TARGET_KEYS: [&str; 9] =
     ["name", "router", "strategy", "targets", "weight", "drained", "override_params", "model_map", "health"];
@@ -83,8 +83,10 @@ impl Pools {
         let ingress = self.ingress(reader, item);
         let health = Health::default().below(reader, item.get("health"));
         let above = Above { ingress: ingress.clone(), health, ..Above::default() };
+        let when_all_disabled = when_all_disabled(reader, item);
         let (mode, targets) = self.branch(reader, item, &above)?;
-        Some(PoolSettings { ingress: ingress?, root: Target::plain(Kind::Branch { mode, targets }) })
+        let root = Target::plain(Kind::Branch { mode, targets });
+        Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled? })
     }
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
@@ -184,6 +186,16 @@ impl Pools {
             reader.lack(item, format!("is one more than the {MOST_TARGETS} pools and targets that a file may have"));
         }
         self.nodes <= MOST_TARGETS
+    }
+}
+
+/// What is said of a pool whose routers are all disabled; nothing if it cannot be read.
+fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<WhenAllDisabled> {
+    let choices =
+        [("pass", WhenAllDisabled::Pass), ("soonest", WhenAllDisabled::Soonest), ("any", WhenAllDisabled::Any)];
+    match pool.get("when_all_disabled") {
+        Some(item) => reader.one_of(&item, &choices),
+        None => Some(WhenAllDisabled::default()),
     }
 }
 

@@ -216,6 +216,17 @@ impl<'s> Reader<'s> {
         number
     }
 
+    /// One of some words.
+    pub(super) fn one_of<T: Copy>(&mut self, item: &Item<'_>, choices: &[(&str, T)]) -> Option<T> {
+        let word = self.text(item)?;
+        let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice);
+        if chosen.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            self.fault(item, format!("must be {}", names.join(" or ")));
+        }
+        chosen
+    }
+
     /// True or false.
     pub(super) fn flag(&mut self, item: &Item<'_>) -> Option<bool> {
         let flag = item.value.as_boolean_lit().map(|flag| flag.value);

@@ -102,7 +102,8 @@ struct Node {
     /// The parent, and the place among its children.
     parent: Option<(NodeId, u16)>,
     kind: NodeKind,
-    serves: bool,
+    /// The part of its weight that counts now; 0 if it may not serve.
+    share: f64,
 }
 
 #[derive(Debug, Clone)]
@@ -166,9 +167,9 @@ impl Tree {
             }
             let identity = sticky::hash(&identity(target));
             let Target { name, weight, drained, patch, .. } = target.clone();
-            tree.nodes.push(Node { name, weight, drained, patch, identity, parent, kind, serves: true });
+            tree.nodes.push(Node { name, weight, drained, patch, identity, parent, kind, share: 1.0 });
         }
-        tree.refresh(|_| true);
+        tree.refresh(|_| 1.0);
         tree
     }
 
@@ -180,19 +181,17 @@ impl Tree {
         }
     }
 
-    /// Renews what may serve.
-    pub fn refresh(&mut self, serves: impl Fn(RouterId) -> bool) {
+    /// Renews what may serve: `share` is the part of its weight that a router gets now, from 0 (it may not serve) to 1. A
+    /// branch counts as much as its best.
+    pub fn refresh(&mut self, share: impl Fn(RouterId) -> f64) {
         for place in (0..self.nodes.len()).rev() {
             let (before, after) = self.nodes.split_at_mut(place + 1);
             let Some(node) = before.last_mut() else { continue };
             let able = match &mut node.kind {
-                NodeKind::Leaf(router) => serves(*router),
-                NodeKind::Branch(branch) => {
-                    branch.refresh(|id| after.get(usize::from(id.0).checked_sub(place + 1)?));
-                    !branch.open.is_empty()
-                }
+                NodeKind::Leaf(router) => share(*router),
+                NodeKind::Branch(branch) => branch.refresh(|id| after.get(usize::from(id.0).checked_sub(place + 1)?)),
             };
-            node.serves = able && !node.drained;
+            node.share = if node.drained { 0.0 } else { able };
         }
     }
 
@@ -203,7 +202,7 @@ impl Tree {
 
     /// Whether anything may serve.
     pub fn serves(&self) -> bool {
-        self.nodes.first().is_some_and(|root| root.serves)
+        self.nodes.first().is_some_and(Node::serves)
     }
 
     /// A choice was used: whoever takes turns goes on.
@@ -231,7 +230,7 @@ impl Tree {
 
     /// The first branch that has something to offer and nothing for this request, and whom it would have named.
     pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, Note)> {
-        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.serves);
+        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.serves());
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(Branch { mode, open, .. }) = &node.kind else { return None };
             let Mode::Conditional { conditions, default } = mode else { return None };
@@ -239,6 +238,24 @@ impl Tree {
             let serves = child.is_some_and(|child| open.iter().any(|open| open.child == child));
             (!serves).then_some((NodeId(id), note))
         })
+    }
+
+    /// The routers of those leaves that may serve; one may come twice.
+    pub fn open(&self) -> impl Iterator<Item = RouterId> {
+        (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
+            let NodeKind::Leaf(router) = node.kind else { return None };
+            self.why_closed(NodeId(id)).is_none().then_some(router)
+        })
+    }
+
+    /// The same targets, of which only these may serve; nothing if none of them may.
+    pub fn only(&self, these: impl Fn(RouterId) -> bool) -> Option<Self> {
+        if !self.routers().any(&these) {
+            return None;
+        }
+        let mut tree = self.clone();
+        tree.refresh(|router| f64::from(these(router)));
+        Some(tree).filter(Self::serves)
     }
 
     /// Leaves that may not serve whatever the request is, and why.
@@ -259,7 +276,7 @@ impl Tree {
             if above.is_some_and(|(branch, _)| branch.weighs()) && node.weight <= 0.0 {
                 return Some(WhyClosed::WeightZero);
             }
-            if !node.serves && matches!(node.kind, NodeKind::Leaf(_)) {
+            if !node.serves() && matches!(node.kind, NodeKind::Leaf(_)) {
                 return Some(WhyClosed::Disabled);
             }
             at = node.parent.map(|(id, _)| id);
@@ -297,6 +314,12 @@ impl Tree {
     }
 }
 
+impl Node {
+    fn serves(&self) -> bool {
+        self.share > 0.0
+    }
+}
+
 impl Mode {
     /// What it asks for, besides what is asked for already.
     fn needs(&self, mut needs: Needs) -> Needs {
@@ -326,21 +349,24 @@ impl Branch {
         matches!(self.mode, Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_))
     }
 
-    /// Lists those children that may serve. Who stays keeps its turn, who comes back begins in the middle.
-    fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) {
+    /// Lists those children that may serve, and tells the greatest share among them. Who stays keeps its turn, who comes back
+    /// begins in the middle.
+    fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
         let weighs = self.weighs();
         let total = self.open.last().map_or(0.0, |open| open.upto);
         let mut before = std::mem::take(&mut self.open).into_iter().peekable();
-        let mut upto = 0.0;
+        let (mut upto, mut best) = (0.0, 0.0_f64);
         for (child, id) in (0_u16..).zip(&self.children) {
-            let Some(node) = node(*id).filter(|node| node.serves && (!weighs || node.weight > 0.0)) else { continue };
-            upto += node.weight;
+            let Some(node) = node(*id).filter(|node| node.serves() && (!weighs || node.weight > 0.0)) else { continue };
+            let weight = node.weight * node.share;
+            (upto, best) = (upto + weight, best.max(node.share));
             while before.next_if(|open| open.child < child).is_some() {}
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
-            self.open.push(Open { child, weight: node.weight, upto, identity: node.identity, turn });
+            self.open.push(Open { child, weight, upto, identity: node.identity, turn });
         }
         self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
         round_robin::settle(&mut self.open, total);
+        best
     }
 }
 

@@ -58,7 +58,8 @@ impl Tree {
         share: Option<f64>,
         path: &impl Fn(RouterId) -> Option<RouterPath>,
     ) -> Option<Shown> {
-        let Node { name, weight, drained, serves, kind, .. } = self.node(id)?;
+        let node = self.node(id)?;
+        let Node { name, weight, drained, kind, .. } = node;
         let (router, mode, targets) = match kind {
             NodeKind::Leaf(router) => (path(*router), None, Vec::new()),
             NodeKind::Branch(branch) => {
@@ -75,7 +76,7 @@ impl Tree {
             mode,
             weight: *weight,
             drained: *drained,
-            serves: *serves,
+            serves: node.serves(),
             share,
             targets,
         })

@@ -93,6 +93,8 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
         ("Query", &query::AROUND),
         ("Operators", &query::INSIDE),
         ("Health", &health::KEYS),
+        ("Cooldown", &health::COOLDOWN_KEYS),
+        ("Ratio", &health::RATIO_KEYS),
         ("RetryAfter", &health::RETRY_AFTER_KEYS),
         ("Probe", &health::PROBE_KEYS),
     ] {

@@ -316,6 +316,50 @@ fn health() {
 }
 
 #[test]
+fn cooldowns_ratios_and_what_else_shapes_a_return() {
+    let health = |health: &str| target(&format!("\"health\": {{{health}}}"));
+    each(&[
+        (health("\"preset\": \"robust\""), "preset=\"robust\": ", "must be \"documented\" or \"resilient\""),
+        (health("\"preset\": 3"), "preset=\"3\": ", "must be a text, and is a number"),
+        (health("\"cooldown\": \"5s\""), "cooldown=\"5s\": ", "must be an object such as {\"base\": \"5s\""),
+        (health("\"cooldown\": {\"base\": 5}"), "cooldown.base=\"5\": ", "must be a text"),
+        (health("\"cooldown\": {\"factor\": 0.5}"), "cooldown.factor=\"0.5\": ", "must be a number from 1 to 100"),
+        (health("\"cooldown\": {\"jitter\": 1.5}"), "cooldown.jitter=\"1.5\": ", "must be a number from 0 to 1"),
+        (health("\"cooldown\": {\"max\": \"5\"}"), "cooldown.max=\"5\": ", "must be a time with its unit"),
+        (health("\"cooldown\": {\"step\": 2}"), "cooldown.step: ", "no such key"),
+        (
+            health("\"disabled_time\": 1, \"cooldown\": {\"base\": \"60s\"}"),
+            "cooldown.base=\"60s\": ",
+            "is disabled_time by another name",
+        ),
+        (health("\"ratio\": true"), "ratio=\"true\": ", "\"min\": 10}, or false"),
+        (health("\"ratio\": {\"below\": 50}"), "ratio.below=\"50\": ", "must be a number from 0 to 1"),
+        (health("\"ratio\": {\"min\": 0}"), "ratio.min=\"0\": ", "must be a whole number from 1 on"),
+        (health("\"ramp\": true"), "ramp=\"true\": ", "must be a text"),
+        (health("\"ramp\": \"10\""), "ramp=\"10\": ", "must be a time with its unit"),
+        (health("\"slow_is_failure_after\": 30"), "slow_is_failure_after=\"30\": ", "must be a text"),
+        (health("\"retry_after\": {\"preempt\": 1}"), "retry_after.preempt=\"1\": ", "must be true or false"),
+        (health("\"poison\": \"yes\""), "poison=\"yes\": ", "must be true or false"),
+    ]);
+    let several = faults(&health("\"ratio\": {\"below\": 2, \"over\": \"x\", \"min\": 0}"));
+    assert_eq!(several.len(), 3, "all at once: {several:?}");
+}
+
+#[test]
+fn when_all_are_disabled() {
+    let pool = |what: &str| {
+        format!(
+            "{{\"pools\": [{{\"ingress\": \"/in/\", \"when_all_disabled\": {what}, \"targets\": [{{\"router\": \"/a/\"}}]}}]}}"
+        )
+    };
+    let wanted = "must be \"pass\" or \"soonest\" or \"any\"";
+    each(&[
+        (pool("\"first\""), "pools[0].when_all_disabled=\"first\": ", wanted),
+        (pool("null"), "pools[0].when_all_disabled=\"null\": ", "must be a text"),
+    ]);
+}
+
+#[test]
 fn one_router_has_one_health() {
     let text = r#"{"pools": [
         {"ingress": "/in/", "health": {"disabled_time": 5}, "targets": [{"router": "/a/"}, {"router": "/b/"}]},

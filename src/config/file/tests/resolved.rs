@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{faults, read, resolve};
+use crate::broker::WhenAllDisabled;
 use crate::broker::{RouterSettings, Settings};
 use crate::health;
 use crate::outcome::FailureRule;
@@ -161,6 +162,49 @@ fn the_nearest_health_wins_setting_by_setting() {
     }
     let own: Vec<_> = settings.routers.keys().map(RouterPath::as_str).collect();
     assert_eq!(own, ["/a/", "/b/", "/c/"], "only what is not the default");
+}
+
+#[test]
+fn every_setting_of_health_arrives() {
+    let text = br#"{"pools": [{"ingress": "/in/", "when_all_disabled": "soonest", "targets": [{"router": "/a/", "health": {
+        "cooldown": {"base": "5s", "factor": 2, "max": "5m", "jitter": 0.25}, "consecutive": 3,
+        "ratio": {"below": 0.25, "over": "10s", "min": 20}, "retry_after": {"honor": false, "max": "90s", "preempt": true},
+        "probe": {"concurrency": 4, "timeout": "30s"}, "ramp": "10s", "slow_is_failure_after": "20s", "poison": true
+    }}]}]}"#;
+    let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
+    assert_eq!(settings.pools[0].when_all_disabled, WhenAllDisabled::Soonest);
+    let seconds = Duration::from_secs;
+    let expected = health::Settings {
+        disabled_time: seconds(5),
+        cooldown: health::Cooldown { factor: 2.0, max: seconds(300), jitter: 0.25 },
+        consecutive: 3,
+        ratio: Some(health::Ratio { below: 0.25, over: seconds(10), min: 20 }),
+        retry_after: health::RetryAfter { honor: false, max: seconds(90), preempt: true },
+        probe: health::Probe { concurrency: 4, timeout: seconds(30) },
+        ramp: seconds(10),
+        slow: Some(seconds(20)),
+        poison: true,
+    };
+    assert_eq!(settings_of(&settings, "/a/").health, expected);
+}
+
+#[test]
+fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_nearer() {
+    let text = br#"{"health": {"consecutive": 7, "failure_status": "any", "poison": true}, "pools": [
+        {"ingress": "/in/", "health": {"disabled_time": 1, "preset": "resilient", "ramp": false}, "targets": [
+            {"router": "/a/"},
+            {"router": "/b/", "health": {"consecutive": 2, "ratio": false}},
+            {"router": "/c/", "health": {"preset": "documented"}}
+        ]}
+    ]}"#;
+    let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
+    let (resilient, documented) = (health::Preset::Resilient.settings(), health::Preset::Documented.settings());
+    let a = health::Settings { disabled_time: Duration::from_secs(60), ramp: Duration::ZERO, ..resilient };
+    let b = health::Settings { consecutive: 2, ratio: None, ..a };
+    for (router, health) in [("/a/", a), ("/b/", b), ("/c/", documented)] {
+        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health };
+        assert_eq!(settings_of(&settings, router), expected, "{router}");
+    }
 }
 
 #[test]

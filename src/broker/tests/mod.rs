@@ -8,7 +8,9 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::event::Notice;
-use crate::outcome::{Cause, Report, Source};
+use crate::health;
+use crate::outcome::{Cause, FailureRule, Report, Source};
+use crate::strategy::{Kind, Mode, Target};
 use crate::time::GatewayTime;
 
 const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
@@ -26,6 +28,14 @@ fn settings(routers: usize) -> Settings {
     let health = health::Settings { disabled_time: Duration::from_secs(600), ..health::Settings::default() };
     let defaults = RouterSettings { failures: FailureRule::default(), health };
     Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
+}
+
+fn pool(root: Target) -> PoolSettings {
+    PoolSettings { ingress: path(INGRESS), root, when_all_disabled: WhenAllDisabled::Pass }
+}
+
+fn all_disabled() -> Change {
+    Change::AllDisabled { ingress: path(INGRESS), tried: false }
 }
 
 fn at(millis: u64) -> Now {
@@ -120,6 +130,9 @@ impl World {
     }
 }
 
+mod hiding;
+mod need;
+
 mod reloading {
     use super::*;
 
@@ -135,7 +148,7 @@ mod reloading {
             let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
             targets.push(branch(nested.collect()));
         }
-        let pools = vec![PoolSettings { ingress: path(INGRESS), root: branch(targets) }];
+        let pools = vec![pool(branch(targets))];
         Settings { pools, ..Settings::default() }
     }
 
@@ -266,7 +279,7 @@ mod deciding {
         let leaf = |number: usize| Target::plain(Kind::Router(path(&router(number))));
         let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
         let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
-        let pools = vec![PoolSettings { ingress: path(INGRESS), root }];
+        let pools = vec![pool(root)];
         let broker = Broker::new(Settings { pools, ..settings(0) });
         let mut world = World { broker, ..World::new(0) };
         world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
@@ -287,7 +300,7 @@ mod deciding {
         assert_eq!(world.choose(START), Some(router(1)));
         world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
         assert!(matches!(world.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
-        assert_eq!(world.told.last(), Some(&Change::AllDisabled(path(INGRESS))));
+        assert_eq!(world.told.last(), Some(&all_disabled()));
         let before = world.told.len();
         world.decide(at(2_000));
         assert_eq!(world.told.len(), before, "told once");
@@ -633,10 +646,10 @@ fn a_reload_tells_of_a_pool_only_what_has_changed() {
     let mut world = World::new(1);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
     let told = |world: &mut World, routers| world.broker.apply(Event::Configured(&settings(routers)), START).changes;
-    assert!(matches!(world.told.last(), Some(Change::AllDisabled(_))));
+    assert!(matches!(world.told.last(), Some(Change::AllDisabled { .. })));
     assert_eq!(told(&mut world, 1), [], "said before");
     assert_eq!(told(&mut world, 2), [Change::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
-    assert_eq!(told(&mut world, 1), [Change::AllDisabled(path(INGRESS))]);
+    assert_eq!(told(&mut world, 1), [all_disabled()]);
 }
 
 #[test]
@@ -649,7 +662,7 @@ fn a_request_with_nothing_for_it_is_told_why() {
     let told = |conditions, out: bool| {
         let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
         let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
-        let settings = Settings { pools: vec![PoolSettings { ingress: path(INGRESS), root }], ..Settings::default() };
+        let settings = Settings { pools: vec![pool(root)], ..Settings::default() };
         let mut world = World { broker: Broker::new(settings), ..World::new(0) };
         if out {
             world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
@@ -825,7 +838,8 @@ enum Step {
         status: u16,
         id: u8,
         began: u64,
-        hint: Option<u64>,
+        hint: Option<crate::outcome::Hint>,
+        payload: u8,
     },
     /// The log of the last probe that was sent.
     Probe {
@@ -843,30 +857,72 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u64..50).prop_map(Step::Wait),
         4 => (0_usize..5, status.clone(), 0_u8..6, any::<bool>())
             .prop_map(|(router, status, id, known)| Step::Message { router, status, id, known }),
-        4 => (0_usize..5, status.clone(), 0_u8..6, 0_u64..2_000_000, prop::option::of(0_u64..9_000))
-            .prop_map(|(router, status, id, began, hint)| Step::Log { router, status, id, began, hint }),
+        4 => (0_usize..5, status.clone(), 0_u8..6, 0_u64..2_000_000, hint(), 0_u8..3)
+            .prop_map(|(router, status, id, began, hint, payload)| Step::Log { router, status, id, began, hint, payload }),
         2 => (status, any::<bool>(), any::<bool>()).prop_map(|(status, ours, stray)| Step::Probe { status, ours, stray }),
     ]
 }
 
+fn hint() -> impl Strategy<Value = Option<crate::outcome::Hint>> {
+    use crate::outcome::Hint;
+    let millis = (0_u64..9_000).prop_map(Duration::from_millis);
+    prop::option::of(prop_oneof![millis.clone().prop_map(Hint::After), millis.prop_map(Hint::Refill)])
+}
+
+/// Settings that differ in everything that has a rule of its own.
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let policies = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
+    (prop::sample::select(health::Preset::ALL.to_vec()), prop::sample::select(policies.to_vec()), any::<bool>())
+        .prop_map(|(preset, when_all_disabled, preempt)| {
+            let mut settings = settings(4);
+            settings.pools[0].when_all_disabled = when_all_disabled;
+            settings.defaults.health = preset.settings();
+            settings.defaults.health.retry_after.preempt = preempt;
+            if let Some(ratio) = settings.defaults.health.ratio.as_mut() {
+                ratio.min = 2;
+            }
+            settings
+        })
+}
+
+/// A guess never took the last one: another one served when it did.
+fn guesses_were_harmless(mut serving: Vec<bool>, told: &[Change]) -> bool {
+    told.iter().all(|change| {
+        let Change::Standing(Transition { router, standing, .. }) = change else { return true };
+        let place = (0..serving.len()).find(|place| self::router(*place) == router.to_string()).unwrap();
+        serving[place] = *standing == Standing::Serving;
+        let guess = matches!(standing, Standing::Cooling { cause: Cause::FailsOften(_) | Cause::UsedUp, .. });
+        !guess || serving.iter().any(|serves| *serves)
+    })
+}
+
 /// Plays steps; checks after each what must always hold.
-fn play(steps: &[Step]) -> (Broker, Vec<Change>, String) {
-    let mut world = World::new(4);
+fn play(settings: &Settings, steps: &[Step]) -> (Broker, Vec<Change>, String) {
+    let mut world = World { broker: Broker::new(settings.clone()), ..World::new(0) };
+    // A request that turns out to be at fault itself takes back what it did.
+    let poison = settings.defaults.health.poison;
     let mut now = START;
     let mut probe = None;
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| world.until(place)).collect();
+        let serving = (0..4).map(|place| world.standing(place) == Standing::Serving).collect();
+        let told = world.told.len();
         match step {
             Step::Wait(millis) => now = now.after(Duration::from_millis(*millis)),
             Step::Decide => match world.decide(now) {
                 Decision::Route(route) => {
                     let chosen = world.broker.path(route.router()).unwrap().to_string();
-                    assert!(!world.out().contains(&chosen), "a disabled router was chosen");
-                    if route.sent == Sent::ToProve {
+                    match route.sent {
+                        Sent::WhileDisabled => {
+                            assert_eq!(world.out().len(), 4, "a disabled one, though somebody serves")
+                        }
+                        _ => assert!(!world.out().contains(&chosen), "a disabled router was chosen"),
+                    }
+                    if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
                         probe = Some((route.number, chosen));
                     }
                 }
-                Decision::Pass(_) => assert_eq!(world.out().len(), 4, "nothing offered though somebody serves"),
+                Decision::Pass(_) => assert!(world.out().len() == 4, "nothing offered though somebody serves"),
             },
             Step::Probe { status, ours, stray } => {
                 if let Some((number, stamped)) = probe.take() {
@@ -881,16 +937,17 @@ fn play(steps: &[Step]) -> (Broker, Vec<Change>, String) {
                 let transaction = known.then_some(id.as_str());
                 world.learn(&Report { transaction, ..message(&served, *status, &id) }, now);
             }
-            Step::Log { router: place, status, id, began, hint } => {
-                let (served, id) = (router(*place), format!("A_1_1_{id}"));
-                let hint = hint.map(|millis| crate::outcome::Hint::After(Duration::from_millis(millis)));
-                world.learn(&Report { hint, ..log(&served, *status, &id, *began, began + 10) }, now);
+            Step::Log { router: place, status, id, began, hint, payload } => {
+                let (served, id, hint) = (router(*place), format!("A_1_1_{id}"), *hint);
+                let payload = Some(std::slice::from_ref(payload));
+                world.learn(&Report { hint, payload, ..log(&served, *status, &id, *began, began + 10) }, now);
             }
         }
         for (place, before) in deadlines.into_iter().enumerate() {
             let forward = world.until(place).is_none_or(|after| before.is_none_or(|before| before <= after));
-            assert!(forward, "a deadline moved backwards");
+            assert!(forward || poison, "a deadline moved backwards");
         }
+        assert!(guesses_were_harmless(serving, &world.told[told..]), "a guess took the last one");
         assert_eq!(invariants::broken(&world.broker), None);
     }
     let state = format!("{:?}", world.broker);
@@ -899,14 +956,17 @@ fn play(steps: &[Step]) -> (Broker, Vec<Change>, String) {
 
 proptest! {
     #[test]
-    fn whatever_happens_the_invariants_hold_and_a_replay_is_the_same(steps in prop::collection::vec(step(), 0..120)) {
-        let ((_, told, state), (_, told_again, state_again)) = (play(&steps), play(&steps));
+    fn whatever_happens_the_invariants_hold_and_a_replay_is_the_same(
+        settings in any_settings(),
+        steps in prop::collection::vec(step(), 0..120)
+    ) {
+        let ((_, told, state), (_, told_again, state_again)) = (play(&settings, &steps), play(&settings, &steps));
         prop_assert_eq!((told, state), (told_again, state_again));
     }
 
     #[test]
-    fn every_cooldown_ends(steps in prop::collection::vec(step(), 0..60)) {
-        let (mut broker, _, _) = play(&steps);
+    fn every_cooldown_ends(settings in any_settings(), steps in prop::collection::vec(step(), 0..60)) {
+        let (mut broker, _, _) = play(&settings, &steps);
         let mut ticks = 0;
         while let Some(due) = broker.next_deadline() {
             broker.apply(Event::Tick, due);

@@ -3,12 +3,16 @@
 //! The broker reads the file through `reader`, which knows positions and goes on after a fault; nothing here is read when
 //! it runs. Tests keep both the same: the keys, and every example.
 
+mod health;
+
 use std::collections::BTreeMap;
 
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+pub use health::Health;
 
 /// The JSON Schema of the file, as text.
 pub fn schema() -> String {
@@ -72,6 +76,22 @@ pub struct Pool {
     pub targets: Vec<Target>,
     /// For the routers of this pool.
     pub health: Option<Health>,
+    /// What becomes of a request when every router that it may go to is disabled.
+    #[serde(default)]
+    pub when_all_disabled: WhenAllDisabled,
+}
+
+/// What becomes of a request when every router that it may go to is disabled.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAllDisabled {
+    /// The gateway serves it by the ingress router's own endpoint.
+    #[default]
+    Pass,
+    /// The router that is back first gets it, one request at a time; others pass.
+    Soonest,
+    /// Any of them gets it, except those whose upstream named a moment to wait for.
+    Any,
 }
 
 /// A router, or a branch: a strategy over further targets.
@@ -256,67 +276,6 @@ pub enum Ordered {
     /// Numbers by value.
     Number(f64),
     /// Texts by their letters.
-    Text(String),
-}
-
-/// What takes a router out, and for how long. It belongs to the router: the nearest that is said wins, and two places must
-/// not give one router different settings.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Health {
-    /// Minutes that a failing router is left out; 0 never takes it out. Without: DISABLED_TIME, else 10.
-    #[schemars(range(min = 0))]
-    pub disabled_time: Option<f64>,
-    /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx, and a 404 that says that the
-    /// deployment does not exist.
-    pub failure_status: Option<Statuses>,
-    /// How many failures in a row take a router out. Without: 1. A 429 that says when to come back counts by itself.
-    #[schemars(range(min = 1))]
-    pub consecutive: Option<u32>,
-    /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
-    pub retry_after: Option<RetryAfter>,
-    /// How a router proves itself before it serves again.
-    pub probe: Option<Probe>,
-}
-
-/// What becomes of an upstream's own word about when to come back.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RetryAfter {
-    /// False: it is ignored.
-    pub honor: Option<bool>,
-    /// The longest that is believed, with its unit. Without: "1h".
-    pub max: Option<Word>,
-}
-
-/// How a router proves itself before it serves again.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Probe {
-    /// How many requests at a time, of each broker. Without: 1.
-    #[schemars(range(min = 1))]
-    pub concurrency: Option<u32>,
-    /// After so long a request of which nothing was heard counts as lost, and the next may go. Without: "120s".
-    pub timeout: Option<Word>,
-}
-
-/// Statuses, ranges (500-599) and classes (5xx).
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Statuses {
-    /// Separated by commas, or `any` for everything but 2xx.
-    Text(String),
-    /// One by one.
-    List(#[schemars(length(min = 1))] Vec<Status>),
-}
-
-/// A status, a range or a class.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Status {
-    /// A status.
-    Code(#[schemars(range(min = 100, max = 999))] u16),
-    /// A status, a range or a class.
     Text(String),
 }
 
