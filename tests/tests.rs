@@ -15,6 +15,7 @@ mod commanding;
 mod corpus;
 mod deciding;
 mod demo;
+mod documented;
 mod flood;
 mod learning;
 mod life;
