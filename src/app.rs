@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::control::Token;
 use crate::handle::Handle;
-use crate::nats::{Control, Link, Peers, State};
+use crate::nats::{Control, Link, Peers, Start, State};
 use crate::wire::Signature;
 use crate::{http, nats, reload, telemetry};
 
@@ -27,6 +27,8 @@ const REQUESTS: usize = 4_096;
 /// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
 /// by that turn itself, some megabytes, because all of it is read before the next.
 const LOGS: usize = 8_192;
+/// Decisions begin no later than so long after the bus is there, even where operators cannot be heard yet.
+const LISTENING: Duration = Duration::from_secs(1);
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
@@ -53,19 +55,20 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let token = config.access.token.clone();
     let (started, begun) = oneshot::channel();
+    let (listening, heard) = oneshot::channel();
     let beside = Beside {
         settings: config.nats.clone(),
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
         access: config.access,
-        begun,
+        start: Start { listening, begun },
         pools: config.pools,
     };
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
-    runtime.block_on(serve(&config.nats, &decisions, handle, (token.as_ref(), started), failure, stop))
+    runtime.block_on(serve(&config.nats, &decisions, handle, (token.as_ref(), heard, started), failure, stop))
 }
 
 /// Decisions, until the end.
@@ -73,13 +76,15 @@ async fn serve(
     settings: &nats::Settings,
     link: &Link,
     handle: Handle,
-    (token, started): (Option<&Token>, oneshot::Sender<()>),
+    (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
         let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
+        // In vain only if the other connection has trouble, which then has to be told and not waited for.
+        let _ = tokio::time::timeout(LISTENING, heard).await;
         nats::peers::take_over(&client, settings, &handle, token).await;
         // From here on others may ask us; if nobody hears it, the process ends anyway.
         let _ = started.send(());
@@ -111,8 +116,7 @@ struct Beside {
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
-    /// What others know has been taken over.
-    begun: oneshot::Receiver<()>,
+    start: Start,
     pools: Option<PoolsFile>,
 }
 
@@ -131,7 +135,7 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, begun, pools } = self;
+        let Self { settings, handle, links, listener, access, start, pools } = self;
         let feed = http::Feed::default();
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let http = async {
@@ -157,12 +161,8 @@ impl Beside {
             let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
             peers.connected(client.clone());
             let control = Control { handle: &handle, settings: &settings, links: &links, token: peers.token() };
-            let control = async {
-                if begun.await.is_err() {
-                    return std::future::pending().await;
-                }
-                nats::control(client.clone(), control).await.map_err(anyhow::Error::from_boxed)
-            };
+            let control =
+                async { nats::control(client.clone(), control, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
             tokio::try_join!(learning, control)?;
             anyhow::Ok(())

@@ -125,6 +125,8 @@ pub struct Report<'a> {
     pub filtered: Option<&'static str>,
     /// The transaction's id; a client can make two calls share one.
     pub transaction: Option<&'a str>,
+    /// What the gateway says of processors that did not do their work, as JSON; only a log knows.
+    pub processor_errors: Option<&'a [u8]>,
     /// The session's id, which a client may name; only a log knows.
     pub session: Option<&'a str>,
     /// When the gateway received the request.
@@ -160,6 +162,7 @@ impl Report<'_> {
             deployment_missing: false,
             filtered: None,
             transaction: None,
+            processor_errors: None,
             session: None,
             started: None,
             stopped: None,

@@ -80,8 +80,7 @@ async fn alerts_and_dashboard_ask_only_for_metrics_that_there_are() {
     bus.log(log).await;
     broker.until(&["router disabled"]).await;
     let text = broker.get("/metrics").await.text();
-    let known: BTreeSet<_> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let known: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let mut asked = BTreeSet::new();
     for name in ["docs/alerts.yml", "docs/grafana-dashboard.json", "docs/observing.md"] {
         let text = file(name);

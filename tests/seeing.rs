@@ -113,6 +113,8 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
     bus.log(Log::of(GPT35, 400)).await;
     bus.log(Log::of("/strangers/own/", 500)).await;
     bus.tell(LOGGER, "{").await;
+    let errors = serde_json::json!([{"name": "broker", "details": "context deadline exceeded"}]);
+    bus.log(Log::of("/azure/", 200).with("/request/error", errors)).await;
     bus.log(Log::of(DUD, 429)).await;
     broker.until(&["router disabled", DUD]).await;
     let text = broker.get("/metrics").await.text();
@@ -130,8 +132,9 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_upstream_latency_seconds_count", &[GPT4], 1.0),
         ("gecholog_broker_upstream_latency_seconds_bucket", &[GPT4, r#"le="0.005""#], 1.0),
         ("gecholog_broker_upstream_latency_seconds_bucket", &[GPT4, r#"le="+Inf""#], 1.0),
-        ("gecholog_broker_messages_total", &["ignored_log", "not_ours"], 1.0),
+        ("gecholog_broker_messages_total", &["ignored_log", "not_ours"], 2.0),
         ("gecholog_broker_messages_total", &["malformed_log", "not_json"], 1.0),
+        ("gecholog_broker_calls_unbalanced_total", &["timeout"], 1.0),
         ("gecholog_broker_bus_connected", &["logs"], 1.0),
         ("gecholog_broker_bus_connects_total", &["decisions"], 1.0),
         ("gecholog_broker_build_info", &["balance", env!("CARGO_PKG_VERSION")], 1.0),

@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("clock", &["time"]),
     ("telemetry", &["time", "router", "outcome", "event", "wire"]),
     ("handle", &["time", "outcome", "event", "broker", "wire", "journal", "control", "clock", "telemetry"]),
-    ("stats", &["time", "outcome", "health", "strategy", "broker", "telemetry", "handle"]),
+    ("stats", &["time", "outcome", "health", "strategy", "broker", "wire", "telemetry", "handle"]),
     ("nats", &["time", "event", "wire", "control", "clock", "telemetry", "handle", "stats"]),
     ("http", &["router", "control", "handle", "journal", "stats", "nats"]),
     (

@@ -203,6 +203,7 @@ impl Check {
             authority: self.file("NATS_CA", |raw| &raw.nats_ca),
             subject: self.subject("BROKER_SUBJECT", |raw| &raw.broker_subject, "coburn.gl.broker"),
             logger_subject: self.subject("BROKER_LOGGER_SUBJECT", |raw| &raw.broker_logger_subject, "coburn.gl.logger"),
+            processor: self.subject("BROKER_PROCESSOR", |raw| &raw.broker_processor, "broker"),
             queue: self.subject("BROKER_QUEUE", |raw| &raw.broker_queue, "broker"),
         };
         match self.get("NATS_URL", |raw| &raw.nats_url) {

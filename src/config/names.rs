@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 24] = [
+pub(super) const KNOWN: [&str; 25] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -20,6 +20,7 @@ pub(super) const KNOWN: [&str; 24] = [
     "BROKER_SUBJECT",
     "BROKER_LOGGER_SUBJECT",
     "BROKER_QUEUE",
+    "BROKER_PROCESSOR",
     "BROKER_FAILURE_STATUS",
     "BROKER_HEALTH",
     "BROKER_RETRY_AFTER",

@@ -53,6 +53,9 @@ pub struct Raw {
     /// Queue group that the replicas share [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_queue: Option<String>,
+    /// Name of our entry in the gateway's configuration, for counting calls that went by without us [default: broker]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) broker_processor: Option<String>,
     /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx, and a 404 that says
     /// the deployment does not exist]
     #[arg(long, global = true, value_name = "LIST")]

@@ -3,6 +3,7 @@
 //!
 //! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
 
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::service::endpoint::Endpoint;
@@ -10,9 +11,10 @@ use async_nats::service::error::Error as Refusal;
 use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::{Link, Settings, peers};
 use crate::control::{Ask, Nonces, Token, Unsigned, Verb};
@@ -23,7 +25,9 @@ use crate::wire::Message;
 /// The name of the service.
 const NAME: &str = "gecholog-broker";
 /// What can be read.
-const READING: [&str; 4] = ["status", "config", "state", "explain"];
+const READING: [&str; 3] = ["status", "config", "explain"];
+/// What one that starts takes over. We answer only when we have taken over ourselves: before that we know nothing.
+const STATE: &str = "state";
 
 /// What the endpoints answer from.
 #[derive(Debug)]
@@ -38,13 +42,22 @@ pub struct Control<'a> {
     pub token: Option<&'a Token>,
 }
 
+/// How a replica's start goes on: orders are heard before the others are asked, so that none falls between.
+#[derive(Debug)]
+pub struct Start {
+    /// Hears that we listen.
+    pub listening: oneshot::Sender<()>,
+    /// What others know has been taken over.
+    pub begun: oneshot::Receiver<()>,
+}
+
 /// Answers until the connection ends.
 ///
 /// # Errors
 /// The connection is closed.
-pub async fn control(client: Client, control: Control<'_>) -> Result<(), async_nats::Error> {
+pub async fn control(client: Client, control: Control<'_>, start: Start) -> Result<(), async_nats::Error> {
     let replica = control.handle.signature().replica().to_owned();
-    let service = start(&client, &control, &replica).await?;
+    let service = control.service(&client, &replica).await?;
     let group = service.group_with_queue_group(format!("{}.ctl", control.settings.subject), &replica);
     let mut endpoints = Vec::new();
     for word in READING.into_iter().chain(Verb::ALL.map(Verb::word)) {
@@ -52,52 +65,63 @@ pub async fn control(client: Client, control: Control<'_>) -> Result<(), async_n
         endpoints.push(named(word, endpoint).boxed());
     }
     super::barrier(&client).await;
+    // If nobody hears it, the process ends anyway.
+    let _ = start.listening.send(());
     let nonces = Mutex::new(Nonces::default());
     let mut asks = stream::select_all(endpoints);
-    while let Some((word, ask)) = asks.next().await {
-        let answer = control.answer(word, &ask, &nonces);
-        let (answer, mut headers) = match answer {
-            Ok((bytes, headers)) => (Ok(bytes), headers),
-            Err(refusal) => (Err(refusal), HeaderMap::new()),
-        };
-        headers.insert(peers::REPLICA, replica.as_str());
-        if let Err(error) = ask.respond_with_headers(answer, headers).await {
-            tracing::debug!(%error, "an answer could not be sent");
+    let mut begun = pin!(start.begun.fuse());
+    loop {
+        tokio::select! {
+            Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
+            ask = asks.next() => match ask {
+                Some((word, ask)) => control.respond(word, &ask, &nonces, &replica).await,
+                None => return Ok(()),
+            },
         }
     }
-    Ok(())
 }
 
 fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<Item = (&'static str, Request)> {
     endpoint.map(move |request| (word, request))
 }
 
-async fn start(client: &Client, control: &Control<'_>, replica: &str) -> Result<Service, async_nats::Error> {
-    let handle = control.handle.clone();
-    let builder = client.service_builder();
-    let builder = builder.description("chooses routers for the gecholog LLM gateway, and learns which fail");
-    let builder = builder.metadata([("replica".to_owned(), replica.to_owned())].into());
-    let builder = builder.stats_handler(move |_, _| {
-        let signature = handle.signature();
-        json!({
-            "replica": signature.replica(),
-            "mode": signature.mode().to_string(),
-            "config": signature.config(),
-            "decisions": handle.decisions(),
-        })
-    });
-    builder.start(NAME, env!("CARGO_PKG_VERSION")).await
-}
-
 /// Bytes and, where they are signed, headers.
 type Answer = Result<(Bytes, HeaderMap), Refusal>;
 
 impl Control<'_> {
+    async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
+        let handle = self.handle.clone();
+        let builder = client.service_builder();
+        let builder = builder.description("chooses routers for the gecholog LLM gateway, and learns which fail");
+        let builder = builder.metadata([("replica".to_owned(), replica.to_owned())].into());
+        let builder = builder.stats_handler(move |_, _| {
+            let signature = handle.signature();
+            json!({
+                "replica": signature.replica(),
+                "mode": signature.mode().to_string(),
+                "config": signature.config(),
+                "decisions": handle.decisions(),
+            })
+        });
+        builder.start(NAME, env!("CARGO_PKG_VERSION")).await
+    }
+
+    async fn respond(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>, replica: &str) {
+        let (answer, mut headers) = match self.answer(word, ask, nonces) {
+            Ok((bytes, headers)) => (Ok(bytes), headers),
+            Err(refusal) => (Err(refusal), HeaderMap::new()),
+        };
+        headers.insert(peers::REPLICA, replica);
+        if let Err(error) = ask.respond_with_headers(answer, headers).await {
+            tracing::debug!(%error, "an answer could not be sent");
+        }
+    }
+
     fn answer(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
         match (word, Verb::of(word)) {
             ("status", _) => document(&Status::of(self.handle, self.links.iter().map(Link::show).collect())),
             ("config", _) => self.config(),
-            ("state", _) => self.state(&ask.message.payload),
+            (STATE, _) => self.state(&ask.message.payload),
             ("explain", _) => self.explain(&ask.message.payload),
             (_, Some(verb)) => self.order(verb, ask, nonces),
             _ => Err(refusal(404, "no such endpoint")),

@@ -12,6 +12,7 @@ use super::{Link, Settings, State, barrier};
 use crate::event::Ignored;
 use crate::handle::Handle;
 use crate::wire::log_entry;
+use crate::wire::unbalanced::{self, Unbalanced};
 
 /// Subscribes and learns until the connection ends.
 ///
@@ -28,15 +29,18 @@ pub async fn learn_from_logs(
     link.set(State::Ready);
     // Without tokio's budget per turn: what one turn of the connection brought (some megabytes) is read in one turn of ours,
     // so that a burst of thousands of small entries is learnt whole and large ones never pile up.
-    unconstrained(read(entries, handle)).await;
+    unconstrained(read(entries, handle, &settings.processor)).await;
     Ok(())
 }
 
-async fn read(mut entries: Subscriber, handle: &Handle) {
+async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
     let counts = handle.counts();
     while let Some(entry) = entries.next().await {
         match log_entry::read(&entry.payload) {
             Ok(report) => {
+                if let Some(why) = report.processor_errors.and_then(|errors| unbalanced::read(errors, processor)) {
+                    pass_by(handle, why);
+                }
                 let learnt = handle.learn(&report);
                 if let Some(why) = learnt
                     && let Some(total) = counts.ignored_logs.count(why, handle.now())
@@ -61,5 +65,12 @@ fn say(why: Ignored, total: u64) {
             "our choice was not applied: look at the second row of request processors (modifier, on the subject that ends in .apply, may write gl_path) in gl_config.json"
         ),
         other => tracing::debug!(total, "log entry {other}"),
+    }
+}
+
+/// A call went by without us. Of ours or not: an entry that names our processor is about an ingress that has it.
+fn pass_by(handle: &Handle, why: Unbalanced) {
+    if let Some(total) = handle.counts().unbalanced.count(why, handle.now()) {
+        tracing::warn!(total, "a call was not balanced: {why}");
     }
 }

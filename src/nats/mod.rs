@@ -18,7 +18,7 @@ use rand::RngExt;
 
 use crate::stats::Bus;
 
-pub use control::{Control, control};
+pub use control::{Control, Start, control};
 pub use link::{Link, State};
 pub use logs::learn_from_logs;
 pub use peers::Peers;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub logger_subject: String,
     /// `BROKER_QUEUE`.
     pub queue: String,
+    /// `BROKER_PROCESSOR`: our entry's name in the gateway's configuration; that of row 2 is the same with `_apply`.
+    pub processor: String,
 }
 
 impl Settings {

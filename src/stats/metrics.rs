@@ -14,6 +14,7 @@ use super::Status;
 use crate::broker::{HISTOGRAM_STEPS, RouterShown, Word};
 use crate::outcome::Class;
 use crate::telemetry::Counts;
+use crate::wire::unbalanced::Unbalanced;
 
 /// What the text is.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -25,7 +26,9 @@ type Label<'a> = (&'a str, &'a str);
 /// The metrics of a replica.
 pub fn metrics(status: Status, counts: &Counts) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Scrape { status, messages: counts.all(), transitions: counts.transitions() }));
+    let unbalanced = counts.unbalanced.all().collect();
+    let (messages, transitions) = (counts.all(), counts.transitions());
+    registry.register_collector(Box::new(Scrape { status, messages, unbalanced, transitions }));
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = prometheus_text::encode(&mut text, &registry);
@@ -37,6 +40,7 @@ pub fn metrics(status: Status, counts: &Counts) -> String {
 struct Scrape {
     status: Status,
     messages: Vec<(&'static str, &'static str, u64)>,
+    unbalanced: Vec<(Unbalanced, u64)>,
     transitions: Vec<(String, &'static str, &'static str, u64)>,
 }
 
@@ -198,6 +202,11 @@ impl Scrape {
     }
 
     fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Calls that went by without us, as the gateway's log tells";
+        let mut unbalanced = family(encoder, "calls_unbalanced", help, MetricType::Counter, None)?;
+        for (reason, count) in &self.unbalanced {
+            unbalanced.counter([("reason", reason.word())], *count)?;
+        }
         let help = "Messages and log entries that were ignored, malformed or lacking, and pools files read again";
         let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
         for (what, kind, count) in &self.messages {

@@ -10,6 +10,7 @@ use crate::outcome::Cause;
 use crate::router::RouterPath;
 use crate::wire::Malformed;
 use crate::wire::reply::Flaw;
+use crate::wire::unbalanced::Unbalanced;
 
 /// The counts of one process.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Counts {
     pub flaws: Tally<Flaw>,
     /// Log entries that cannot be read.
     pub malformed_logs: Tally<Malformed>,
+    /// Calls that went by without us.
+    pub unbalanced: Tally<Unbalanced>,
     /// Log entries that taught nothing.
     pub ignored_logs: Tally<Ignored>,
     transitions: Mutex<BTreeMap<(RouterPath, &'static str, &'static str), u64>>,

@@ -65,6 +65,7 @@ impl<'a> Parts<'a> {
                 b"gl_path" => report.asked = value.text()?,
                 b"original_gl_path" => report.ingress = value.text()?,
                 b"control" => report.control = true,
+                b"error" => report.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => report.payload = Some(value.raw()?.bytes()),
                 b"broker" => {
                     let stamp = stamp::read(value)?;

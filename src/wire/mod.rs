@@ -13,6 +13,7 @@ pub mod reply;
 pub mod scan;
 pub mod stamp;
 pub mod transaction;
+pub mod unbalanced;
 
 pub use processor::Message;
 pub use stamp::Signature;

@@ -174,7 +174,7 @@ function fillCard(card, router) {
   }
   card.querySelector(".tags").replaceChildren(...tags);
   const failed = router.last_failure, told = [];
-  if (router.drained) told.push(`drained ${router.drained.by}${router.drained.reason ? `: ${router.drained.reason}` : ""}`);
+  if (router.drained) told.push(`drained by ${router.drained.by}${router.drained.reason ? `: ${router.drained.reason}` : ""}`);
   if (router.why && !(failed && failed.cause === router.why)) told.push(router.why);
   told.push(failed ? `last failure ${clock(failed.at)}: ${failed.cause}` : "no failure so far");
   card.querySelector(".why").textContent = told.join(" · ");
