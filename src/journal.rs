@@ -4,7 +4,7 @@
 //! decision is kept as the very stamp that was answered, so that keeping it costs one copy of at most 300 bytes and no words
 //! are made for nobody. Refuses what is not ours: requests for other paths, and entries about other routers.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
@@ -24,24 +24,30 @@ const LONGEST_ID: usize = 100;
 /// The last of one kind, each with a number that only ever rises.
 #[derive(Debug, Clone)]
 pub struct Ring<T> {
-    entries: VecDeque<T>,
+    /// The entry of number n stands at n modulo [`CAPACITY`].
+    entries: Vec<T>,
     /// The number of the next.
     next: u64,
 }
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Self { entries: VecDeque::with_capacity(CAPACITY), next: 0 }
+        Self { entries: Vec::with_capacity(CAPACITY), next: 0 }
     }
 }
 
 impl<T: Clone> Ring<T> {
     fn push(&mut self, entry: T) {
-        if self.entries.len() >= CAPACITY {
-            self.entries.pop_front();
+        match self.oldest() {
+            Some(oldest) => *oldest = entry,
+            None => self.entries.push(entry),
         }
-        self.entries.push_back(entry);
         self.next += 1;
+    }
+
+    /// The entry whose place the next one takes; none as long as there is room.
+    fn oldest(&mut self) -> Option<&mut T> {
+        if self.entries.len() < CAPACITY { None } else { self.entries.get_mut(place(self.next)) }
     }
 
     /// The number that the next entry will have.
@@ -57,14 +63,18 @@ impl<T: Clone> Ring<T> {
     /// At most `most` entries from number `from` on, or from the oldest that is kept; with the number of the first of them.
     pub fn read(&self, from: u64, most: usize) -> (u64, Vec<T>) {
         let start = from.max(self.first());
-        let skip = usize::try_from(start - self.first()).unwrap_or(usize::MAX);
-        (start, self.entries.iter().skip(skip).take(most).cloned().collect())
+        let numbers = (start..self.next).take(most);
+        (start, numbers.filter_map(|number| self.entries.get(place(number)).cloned()).collect())
     }
 
     /// The newest entries from number `from` on, at most `most`; with the number of the first of them.
     pub fn newest(&self, from: u64, most: usize) -> (u64, Vec<T>) {
         self.read(from.max(self.next.saturating_sub(most as u64)), most)
     }
+}
+
+const fn place(number: u64) -> usize {
+    (number % CAPACITY as u64) as usize
 }
 
 /// A decision: when, and the JSON object that tells of it.
@@ -78,10 +88,15 @@ pub struct Decided {
 
 impl Decided {
     fn new(at: Now, object: &[u8]) -> Self {
-        let mut text = [0; stamp::MAX];
+        let mut new = Self { at, length: 0, text: [0; stamp::MAX] };
+        new.write(at, object);
+        new
+    }
+
+    fn write(&mut self, at: Now, object: &[u8]) {
         let length = object.len().min(stamp::MAX);
-        text[..length].copy_from_slice(&object[..length]);
-        Self { at, length: length as u16, text }
+        self.text[..length].copy_from_slice(&object[..length]);
+        (self.at, self.length) = (at, length as u16);
     }
 
     /// The stamp; for a call that got no router, an object with `pool` and `why`.
@@ -110,34 +125,60 @@ impl Serialize for Decided {
 }
 
 /// A finished call, as its log tells it. What clients write is cut; nothing of a query, a URL or a body is kept.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
-    /// When we heard of it.
-    pub at: Now,
-    /// The router that the client called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingress: Option<Box<str>>,
-    /// The router that served it.
-    pub router: Box<str>,
-    /// What it answered.
-    pub status: u16,
-    /// What that means.
-    pub class: Class,
-    /// How long the upstream took, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_ms: Option<u64>,
-    /// Completion tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u64>,
-    /// The decision that sent it there; perhaps another replica's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decision: Option<Box<str>>,
-    /// The gateway's id of the call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub transaction: Option<Box<str>>,
-    /// The gateway's id of the session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<Box<str>>,
+    at: Now,
+    status: u16,
+    class: Class,
+    latency: Option<Duration>,
+    tokens: Option<u64>,
+    /// One behind the other, so that keeping a call costs one allocation; see [`TEXTS`].
+    texts: Box<str>,
+    ends: [u16; TEXTS.len()],
+}
+
+/// The router that the client called, the one that served it, the decision that sent it there (perhaps another replica's),
+/// and the gateway's ids of the call and of its session.
+const TEXTS: [&str; 5] = ["ingress", "router", "decision", "transaction", "session"];
+
+impl Finished {
+    fn new(at: Now, report: &Report<'_>, outcome: &Outcome) -> Self {
+        let parts = [report.ingress, report.served, report.stamp_id, report.transaction, report.session];
+        let parts = parts.map(|part| short(part.unwrap_or_default()));
+        let mut texts = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        let ends = parts.map(|part| {
+            texts.push_str(part);
+            texts.len() as u16
+        });
+        let Outcome { status, class, latency, tokens, .. } = *outcome;
+        Self { at, status, class, latency, tokens, texts: texts.into(), ends }
+    }
+
+    /// The texts that are there, each with its name.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let mut start = 0;
+        let parts = TEXTS.into_iter().zip(self.ends).map(move |(name, end)| {
+            let part = self.texts.get(usize::from(start)..usize::from(end)).unwrap_or_default();
+            start = end;
+            (name, part)
+        });
+        parts.filter(|(_, part)| !part.is_empty())
+    }
+}
+
+impl Serialize for Finished {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("at", &self.at)?;
+        map.serialize_entry("status", &self.status)?;
+        map.serialize_entry("class", &self.class)?;
+        self.latency.map_or(Ok(()), |latency| map.serialize_entry("latency_ms", &latency.as_millis()))?;
+        self.tokens.map_or(Ok(()), |tokens| map.serialize_entry("tokens", &tokens))?;
+        for (name, text) in self.texts() {
+            map.serialize_entry(name, text)?;
+        }
+        map.end()
+    }
 }
 
 /// A change, in documents.
@@ -172,7 +213,7 @@ impl Journal {
     /// A decision was answered with this stamp.
     pub fn decided(&mut self, at: Now, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
         match decision {
-            Decision::Route(_) => self.decisions.push(Decided::new(at, stamp)),
+            Decision::Route(_) => self.keep(at, stamp),
             Decision::Pass(Pass::NotOurs) => {}
             Decision::Pass(pass) => {
                 let why = match pass {
@@ -181,25 +222,25 @@ impl Journal {
                 };
                 let ingress = ingress.map_or("", RouterPath::as_str);
                 let object = format!("{{\"pool\":\"{ingress}\",\"why\":\"{why}\"}}");
-                self.decisions.push(Decided::new(at, object.as_bytes()));
+                self.keep(at, object.as_bytes());
+            }
+        }
+    }
+
+    /// In the oldest one's place, without moving it: this is done for every decision.
+    fn keep(&mut self, at: Now, object: &[u8]) {
+        match self.decisions.oldest() {
+            None => self.decisions.push(Decided::new(at, object)),
+            Some(oldest) => {
+                oldest.write(at, object);
+                self.decisions.next += 1;
             }
         }
     }
 
     /// A log told of a finished call.
     pub fn finished(&mut self, at: Now, report: &Report<'_>, outcome: &Outcome) {
-        self.calls.push(Finished {
-            at,
-            ingress: report.ingress.map(short),
-            router: report.served.map(short).unwrap_or_default(),
-            status: outcome.status,
-            class: outcome.class,
-            latency_ms: outcome.latency.and_then(|latency| u64::try_from(latency.as_millis()).ok()),
-            tokens: outcome.tokens,
-            decision: report.stamp_id.map(short),
-            transaction: report.transaction.map(short),
-            session: report.session.map(short),
-        });
+        self.calls.push(Finished::new(at, report, outcome));
     }
 
     /// Something changed.
@@ -241,9 +282,9 @@ impl Changed {
 }
 
 /// As much of a text as is kept.
-fn short(text: &str) -> Box<str> {
+fn short(text: &str) -> &str {
     let end = (0..=text.len().min(LONGEST_ID)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or_default().into()
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -268,7 +309,7 @@ mod tests {
 
     #[test]
     fn ids_are_cut_between_letters() {
-        assert_eq!(&*short("abc"), "abc");
+        assert_eq!(short("abc"), "abc");
         assert_eq!(short(&"ä".repeat(80)).len(), LONGEST_ID);
         assert_eq!(short(&format!("a{}", "ä".repeat(80))).len(), LONGEST_ID - 1);
     }

@@ -17,6 +17,7 @@ mod round_trip;
 mod start;
 mod stats;
 mod table;
+mod watched;
 mod whole_call;
 
 use std::time::Duration;
@@ -62,6 +63,7 @@ enum Part {
     Core,
     Log,
     Flood,
+    Watched,
 }
 
 /// How much is done for a figure.
@@ -129,6 +131,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::Core => core::measure(effort),
         Part::Log => log::measure(effort),
         Part::Flood => flood::measure(effort),
+        Part::Watched => watched::measure(effort),
     }
 }
 

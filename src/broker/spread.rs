@@ -1,7 +1,5 @@
 //! What a pool's calls got: counts by router and reason. A fixed number per router, whatever clients send.
 
-use fnv::FnvHashMap;
-
 use super::{Broker, Pass, Route, Sent};
 use crate::router::RouterId;
 use crate::strategy::Note;
@@ -85,7 +83,8 @@ impl Reason {
 /// The counts of one pool. They only ever rise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Spread {
-    routers: FnvHashMap<RouterId, [u64; Reason::ALL.len()]>,
+    /// By the router's id.
+    routers: Vec<[u64; Reason::ALL.len()]>,
     /// Calls for which nothing may serve.
     pub all_disabled: u64,
     /// Calls that nothing was meant for, or nothing that may serve.
@@ -94,8 +93,11 @@ pub struct Spread {
 
 impl Spread {
     pub(super) fn count(&mut self, route: &Route) {
-        let counts = self.routers.entry(route.router()).or_default();
-        if let Some(count) = counts.get_mut(Reason::of(route) as usize) {
+        let place = usize::from(route.router().0);
+        if self.routers.len() <= place {
+            self.routers.resize(place + 1, Default::default());
+        }
+        if let Some(count) = self.routers.get_mut(place).and_then(|counts| counts.get_mut(Reason::of(route) as usize)) {
             *count += 1;
         }
     }
@@ -110,8 +112,8 @@ impl Spread {
 
     /// Who was named, why, and how often.
     pub fn counts(&self) -> impl Iterator<Item = (RouterId, Reason, u64)> {
-        self.routers.iter().flat_map(|(router, counts)| {
-            Reason::ALL.into_iter().zip(counts).map(|(reason, count)| (*router, reason, *count))
+        (0_u16..).zip(&self.routers).flat_map(|(router, counts)| {
+            Reason::ALL.into_iter().zip(counts).map(move |(reason, count)| (RouterId(router), reason, *count))
         })
     }
 }
