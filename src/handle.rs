@@ -259,7 +259,9 @@ impl Handle {
         let mut state = self.lock();
         let before = state.broker.next_deadline();
         let applied = apply(&mut state);
-        state.journal.changed(self.now(), &applied.changes);
+        if !applied.changes.is_empty() {
+            state.journal.changed(self.now(), &applied.changes);
+        }
         let after = state.broker.next_deadline();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
