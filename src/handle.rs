@@ -62,7 +62,8 @@ impl State {
             return (Done { replica, error, ..Done::default() }, Applied::default());
         }
         let applied = self.broker.apply(Event::Command(given), now);
-        let done = applied.changes.iter().find_map(|change| match change {
+        // The last: others may have ended in the same moment.
+        let done = applied.changes.iter().rev().find_map(|change| match change {
             Change::Ordered(order) => Some(format!("{} {}", order.about, order.what)),
             _ => None,
         });

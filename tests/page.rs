@@ -94,7 +94,11 @@ async fn a_person_watches_a_router_go_and_return_and_drains_another() {
             "want decide" => answer = decide(&bus).await,
             "want inject" => inject(&bus).await,
             "want stop" => drop(running.take()),
-            "want start" => running = Some(broker(&bus, port).await),
+            "want start" => {
+                running = Some(broker(&bus, port).await);
+                // Before the page can have noticed: it has to ask for what it missed.
+                decide(&bus).await;
+            }
             "ended" => break,
             other => panic!("the browser ended early: {other:?}; what it saw stands above"),
         }

@@ -39,7 +39,9 @@ async function ask(path, options) {
 async function look() {
   try {
     const fresh = await ask("/api/v1/status");
-    if (fresh.replica !== shownReplica) await begin(fresh);
+    if (fresh.replica !== shownReplica) begin(fresh);
+    // A refusal (as many streams as there may be) ends a stream for good; a break does not.
+    else if (events.readyState === EventSource.CLOSED) listen();
     [before, status] = [status && status.replica === fresh.replica ? status : null, fresh];
     away = null;
     remember();
@@ -53,18 +55,23 @@ async function look() {
   setTimeout(look, document.hidden ? 5000 : 1000);
 }
 
-/** Another replica than before, or the first: what happened before we came. */
-async function begin(fresh) {
+/** Another replica than before, or the first. */
+function begin(fresh) {
   shownReplica = fresh.replica;
   [rows, waiting, changes, history, skipped] = [new Map(), [], [], new Map(), 0];
   $("stream").replaceChildren();
+  // Before its first change that is told, a router served: it began so, or too long ago to be shown.
+  fresh.routers.forEach((router) => note(router.router, "enabled", +new Date(fresh.started)));
+  listen();
+}
+
+/** A stream has just begun: what happened before it, or while it was broken off. */
+async function catchUp() {
   const past = await ask("/api/v1/decisions");
   past.decisions.slice(-MOST_ROWS).forEach(decided);
   past.calls.slice(-MOST_ROWS).forEach(called);
-  // Before its first change that is told, a router served: it began so, or too long ago to be shown.
-  fresh.routers.forEach((router) => note(router.router, "enabled", +new Date(fresh.started)));
+  changes = [];
   past.changes.slice(-MOST_CHANGES).forEach(changed);
-  listen();
 }
 
 function trouble(text) {
@@ -76,7 +83,9 @@ function listen() {
   if (events) events.close();
   events = new EventSource("/api/v1/events");
   const on = (name, take) => events.addEventListener(name, (event) => take(JSON.parse(event.data)));
-  on("hello", () => {});
+  // In vain only if the broker is gone again; then there will be another hello.
+  const meet = () => catchUp().catch(() => {});
+  on("hello", () => (paused ? keep(meet) : meet()));
   on("decision", (one) => (paused ? keep(() => decided(one)) : decided(one)));
   on("call", (one) => (paused ? keep(() => called(one)) : called(one)));
   on("change", changed);
@@ -241,7 +250,7 @@ function changed(one) {
 // ---- decisions ----------------------------------------------------------------------------------------------------
 
 function decided(one) {
-  const id = one.id || `none-${one.at}-${rows.size}`;
+  const id = one.id || `${one.pool} ${one.at}`;
   put(id, { at: one.at, router: one.router || (one.would ? `would be ${one.would}` : "nothing"), why: one.why || "", probe: one.probe });
 }
 
