@@ -90,7 +90,7 @@ pub struct Broker {
     under_way: UnderWay,
     operator: Operator,
     suspects: Suspects,
-    /// When the first router is due, derived from the routers so that a decision need not ask each of them.
+    /// When the first router or operator's word is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
     /// Requests whose path is no ingress of ours.
@@ -282,11 +282,7 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        let orders = self.operator.next_deadline();
-        [self.next_return, self.ledger.next_deadline(), self.under_way.next_deadline(), orders]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.next_return, self.ledger.next_deadline(), self.under_way.next_deadline()].into_iter().flatten().min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -365,7 +361,7 @@ impl Broker {
 
     /// Derives anew what follows from the routers' health: when the next is due, and who may serve.
     fn renew(&mut self, changes: &mut Vec<Change>) {
-        self.next_return = self.routers.iter().filter_map(Router::due).min();
+        self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
             // Whom an operator drained is not there at all.
