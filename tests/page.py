@@ -118,9 +118,9 @@ def main():
     name = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))
     expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=name, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=name, args=["--no-sandbox", "--disable-gpu"])
         for width in (1200, 390):
-            page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+            page = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce").new_page()
             complaints = []
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda one: complaints.append(one.text) if one.type in ("error", "warning") else None)
