@@ -20,6 +20,9 @@ demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; 
 test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> runs them against a real gateway
 	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \
 	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" cargo test --workspace --locked $(ARGS)
+	@# The browser for itself: beside all other tests it starves, and then it is the machine that is tested.
+	@nats=$$(script/nats-server) && browser=$$(script/browser) && \
+	NATS_SERVER="$$nats" BROWSER_PYTHON="$$browser" cargo test --locked --test tests -- page::
 
 bench: toolchain ## one table of what a decision, a log entry and a round trip cost
 	@nats=$$(script/nats-server) && \

@@ -18,8 +18,9 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
+use crate::control::Token;
 use crate::handle::Handle;
-use crate::nats::{Link, State};
+use crate::nats::{Control, Link, Peers, Start, State};
 use crate::relay::Relay;
 use crate::wire::Signature;
 use crate::{http, nats, relay, reload, telemetry};
@@ -31,6 +32,8 @@ const REQUESTS: usize = 4_096;
 const LOGS: usize = 8_192;
 /// How many entries of our own may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
 const ENTRIES: usize = 256;
+/// Decisions begin no later than so long after the bus is there, even where operators cannot be heard yet.
+const LISTENING: Duration = Duration::from_secs(1);
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
@@ -58,11 +61,16 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(ENTRIES);
     let relay = Relaying::start(&config.relay, &handle, &replica, log)?;
+    let token = config.access.token.clone();
+    let (started, begun) = oneshot::channel();
+    let (listening, heard) = oneshot::channel();
     let beside = Beside {
         settings: config.nats.clone(),
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
         listener,
+        access: config.access,
+        start: Start { listening, begun },
         pools: config.pools,
         relay: relay.as_ref().map(|relaying| Arc::clone(&relaying.relay)),
         entries,
@@ -70,7 +78,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
-    runtime.block_on(serve(&config.nats, &decisions, handle, failure, relay, stop))
+    runtime.block_on(serve(&config.nats, &decisions, handle, (token.as_ref(), heard, started), failure, relay, stop))
 }
 
 /// Decisions, until the end.
@@ -78,6 +86,7 @@ async fn serve(
     settings: &nats::Settings,
     link: &Link,
     handle: Handle,
+    (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     relay: Option<Relaying>,
     stop: impl Future<Output = ()>,
@@ -85,6 +94,11 @@ async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let work = async {
         let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
+        // In vain only if the other connection has trouble, which then has to be told and not waited for.
+        let _ = tokio::time::timeout(LISTENING, heard).await;
+        nats::peers::take_over(&client, settings, &handle, token).await;
+        // From here on others may ask us; if nobody hears it, the process ends anyway.
+        let _ = started.send(());
         let requests = nats::subscribe(client, settings).await?;
         link.set(State::Ready);
         requests.serve(handle, stopped).await;
@@ -171,6 +185,8 @@ struct Beside {
     handle: Handle,
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
+    access: http::Access,
+    start: Start,
     pools: Option<PoolsFile>,
     relay: Option<Arc<Relay>>,
     /// What the relay has for the gateway's log.
@@ -192,13 +208,22 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, pools, relay, mut entries } = self;
-        let probes = async {
+        let Self { settings, handle, links, listener, access, start, pools, relay, mut entries } = self;
+        let feed = http::Feed::default();
+        let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
+        let http = async {
             match listener {
                 Some(listener) => {
                     let listener = TcpListener::from_std(listener)?;
                     tracing::info!(address = %listener.local_addr()?, "HTTP listens");
-                    http::serve(listener, http::routes(links.clone()), std::future::pending()).await?;
+                    let sources = http::Sources {
+                        handle: handle.clone(),
+                        links: links.clone(),
+                        bus: settings.show(),
+                        feed: feed.clone(),
+                        peers: peers.clone(),
+                    };
+                    tokio::join!(http::serve(listener, http::routes(sources, &access)), feed.run(&handle));
                 }
                 None => std::future::pending().await,
             }
@@ -207,9 +232,14 @@ impl Beside {
         let learning = async {
             let Some(link) = links.last() else { return Ok(()) };
             let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
+            peers.connected(client.clone());
+            let control = Control { handle: &handle, settings: &settings, links: &links, token: peers.token() };
+            let control =
+                async { nats::control(client.clone(), control, start).await.map_err(anyhow::Error::from_boxed) };
+            let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
             let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
             tokio::select! {
-                learnt = nats::learn_from_logs(client, &settings, link, &handle) => learnt?,
+                ended = async { tokio::try_join!(learning, control) } => drop(ended?),
                 () = publishing => {}
             }
             anyhow::Ok(())
@@ -224,7 +254,7 @@ impl Beside {
             tokio::join!(handle.keep_time(), following);
             anyhow::Ok(())
         };
-        tokio::try_join!(probes, learning, endless)?;
+        tokio::try_join!(http, learning, endless)?;
         Ok(())
     }
 }

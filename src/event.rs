@@ -59,6 +59,25 @@ pub enum Change {
     SomeEnabled(RouterPath),
     /// Somebody should look at something; said once.
     Notice(Notice),
+    /// An operator's word was carried out, or its time is over.
+    Ordered(Ordered),
+}
+
+/// An operator's word, as it was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordered {
+    /// The router.
+    pub about: RouterPath,
+    /// What became of it: `drained`, `resumed`, `weighs 0.5` …
+    pub what: String,
+    /// Until when.
+    pub until: Option<Now>,
+    /// Who asked for it, by which way.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it happened.
+    pub at: Now,
 }
 
 /// Facts that a person should look at, because no waiting will mend them.
@@ -95,6 +114,21 @@ pub enum Ignored {
     Twice,
     /// The gateway's filters hide what learning needs.
     Filtered,
+}
+
+impl Ignored {
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotOurs => "not_ours",
+            Self::NoStatus => "no_status",
+            Self::Control => "control",
+            Self::Echo => "echo",
+            Self::NotApplied => "not_applied",
+            Self::Twice => "twice",
+            Self::Filtered => "filtered",
+        }
+    }
 }
 
 impl fmt::Display for Ignored {

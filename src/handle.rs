@@ -12,16 +12,23 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use crate::attempt::{Step, Stop};
-use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings};
+use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
 use crate::clock::Clock;
+use crate::control::{self, Done, Order};
 use crate::event::{Change, Ignored};
-use crate::outcome::{FailureRule, Report};
+use crate::journal::Journal;
+use crate::outcome::{FailureRule, Report, Source};
 use crate::request::{Patch, Request};
 use crate::router::RouterPath;
+use crate::telemetry::Counts;
 use crate::time::Now;
+use crate::wire::Signature;
 use crate::wire::processor::Asked;
-use crate::wire::reply::{self, Flaw};
-use crate::wire::{Signature, stamp};
+use crate::wire::reply::{self, Answer, Flaw};
+use crate::wire::stamp::{self, Mode};
+
+/// So much is copied under one lock: routers of a snapshot, entries of the journal.
+pub const PART: usize = 64;
 
 /// A way to the one broker of this process.
 #[derive(Clone)]
@@ -32,12 +39,43 @@ struct Inner {
     clock: Clock,
     tell: fn(&Change),
     earlier: Notify,
+    counts: Counts,
+    started: Now,
 }
 
 struct State {
     broker: Broker,
     signature: Signature,
     rng: SmallRng,
+    journal: Journal,
+}
+
+impl State {
+    fn obey(&mut self, order: &Order, now: Now) -> (Done, Applied) {
+        let replica = self.signature.replica().to_owned();
+        let given = match order {
+            Order::Mode { mode, .. } => {
+                self.signature = self.signature.in_mode(*mode);
+                let done = Some(format!("mode is {mode}"));
+                return (Done { replica, done, ..Done::default() }, Applied::default());
+            }
+            Order::Broker(given) => given,
+        };
+        if let Err(why) = self.broker.check(&given.command) {
+            let error = Some(why.to_string());
+            return (Done { replica, error, ..Done::default() }, Applied::default());
+        }
+        let applied = self.broker.apply(Event::Command(given), now);
+        // The last: others may have ended in the same moment.
+        let done = applied.changes.iter().rev().find_map(|change| match change {
+            Change::Ordered(order) => Some(format!("{} {}", order.about, order.what)),
+            _ => None,
+        });
+        let router = given.command.router();
+        let left_without = self.broker.left_without(router).into_iter().cloned().collect();
+        let in_flight = self.broker.in_flight(router);
+        (Done { replica, done, left_without, in_flight, error: None }, applied)
+    }
 }
 
 /// What a request that may be sent more than once does next.
@@ -77,8 +115,16 @@ impl fmt::Debug for Handle {
 impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
     pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
-        let state = Mutex::new(State { broker, signature, rng: SmallRng::from_rng(&mut rand::rng()) });
-        Self(Arc::new(Inner { state, clock, tell, earlier: Notify::new() }))
+        let rng = SmallRng::from_rng(&mut rand::rng());
+        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default() });
+        Self(Arc::new(Inner {
+            state,
+            clock,
+            tell,
+            earlier: Notify::new(),
+            counts: Counts::default(),
+            started: clock.now(),
+        }))
     }
 
     /// The moment.
@@ -86,23 +132,63 @@ impl Handle {
         self.0.clock.now()
     }
 
+    /// When the process was started.
+    pub fn started(&self) -> Now {
+        self.0.started
+    }
+
+    /// What is counted beside the broker.
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Who signs, under which settings, in which mode.
+    pub fn signature(&self) -> Signature {
+        self.lock().signature.clone()
+    }
+
+    /// What shapes decisions now.
+    pub fn settings(&self) -> Settings {
+        self.lock().broker.settings().clone()
+    }
+
+    /// The broker as it is shown, copied in parts so that no decision waits for more than one of them.
+    pub fn see(&self) -> Snapshot {
+        let at = self.now();
+        let (not_ours, pools, routers) = {
+            let state = self.lock();
+            (state.broker.not_ours(), state.broker.pools().len(), state.broker.routers_known())
+        };
+        let pools = (0..pools).filter_map(|place| self.lock().broker.show_pool(place)).collect();
+        let parts = (0..routers).step_by(PART).map(|start| start..start + PART);
+        let routers = parts.flat_map(|places| self.lock().broker.show_routers(places, at)).collect();
+        Snapshot { at, not_ours, pools, routers }
+    }
+
+    /// Reads what happened last; `read` runs under the lock and copies at most [`PART`] entries.
+    pub fn journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> T {
+        read(&self.lock().journal)
+    }
+
     /// The answer to a request, in bytes: the router with its stamp, or nothing; and what it had to do without.
     pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
         let now = self.now();
         let mut state = self.lock();
-        let State { broker, signature, rng } = &mut *state;
+        let State { broker, signature, rng, journal } = &mut *state;
         let (decision, mut changes) = broker.look(request, now, rng);
-        let (answer, flaw) = reply::route(signature, broker, &decision, request.body());
+        let Answer { bytes, stamp, flaw } = reply::route(signature, broker, &decision, request.body());
+        journal.decided(now, &decision, bytes.get(stamp).unwrap_or_default(), broker.ingress(&decision));
         let flaw = flaw.or_else(|| broker.needs(&decision).and_then(|needs| request.lacks(needs)));
         // Built only where somebody looks, and under the lock, where the reasons still hold.
         let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
         changes.extend(broker.count(&decision, now));
+        journal.changed(now, &changes);
         drop(state);
         self.tell(&changes);
         if let Some(told) = told {
             tracing::debug!("{told}");
         }
-        (answer, flaw)
+        (bytes, flaw)
     }
 
     /// The ingress that a path lies at or below.
@@ -120,7 +206,7 @@ impl Handle {
     ) -> Next {
         let now = self.now();
         let mut state = self.lock();
-        let State { broker, signature, rng } = &mut *state;
+        let State { broker, signature, rng, journal } = &mut *state;
         let mut changes = broker.bring_forward(now);
         let offer = broker.offer(request, course, rng);
         let words = match &offer {
@@ -132,12 +218,15 @@ impl Handle {
             Step::Stop(stop) => Next::Stop(stop, words),
             Step::Send { route, by } => match dispatch(broker, signature, route, by) {
                 Some(dispatch) => {
+                    let decision = Decision::Route(dispatch.route.clone());
+                    journal.decided(now, &decision, &dispatch.stamp, broker.ingress(&decision));
                     changes.extend(broker.apply(Event::Chosen(&dispatch.route), now).changes);
                     Next::Send(dispatch)
                 }
                 None => Next::Stop(Stop::Nobody(None), None),
             },
         };
+        journal.changed(now, &changes);
         drop(state);
         self.tell(&changes);
         next
@@ -145,23 +234,87 @@ impl Handle {
 
     /// What was chosen came to nothing that anybody is to blame for.
     pub fn abandon(&self, route: &Route) {
-        self.apply(Event::Abandoned(route));
+        let now = self.now();
+        self.change(|state| state.broker.apply(Event::Abandoned(route), now));
     }
 
     /// Learns from a report. Some reason if there was nothing to learn.
     pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
-        // Only our own calls are over for us, and only the signature knows which are ours.
-        let ours = |id: &str| self.lock().signature.number(id);
-        let decision = report.stamp_id.and_then(ours);
-        self.apply(Event::Report(&Report { decision: report.decision.or(decision), ..*report })).ignored
+        let now = self.now();
+        let applied = self.change(|state| {
+            // Only our own decisions can be ended, and only the signature knows which are ours.
+            let decision = report.stamp_id.and_then(|id| state.signature.number(id));
+            let decision = report.decision.or(decision);
+            let applied = state.broker.apply(Event::Report(&Report { decision, ..*report }), now);
+            if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
+                state.journal.finished(now, report, &outcome);
+            }
+            applied
+        });
+        applied.ignored
+    }
+
+    /// Carries an operator's order out, or says why it cannot be.
+    pub fn obey(&self, order: &Order) -> Done {
+        let now = self.now();
+        let mut done = None;
+        self.change(|state| {
+            let (answer, applied) = state.obey(order, now);
+            done = Some(answer);
+            applied
+        });
+        if let (Order::Mode { mode, by, reason }, Some(Done { done: Some(_), .. })) = (order, &done) {
+            tracing::warn!(%mode, by, reason, "an operator's word");
+        }
+        done.unwrap_or_default()
+    }
+
+    /// Takes over what another replica knows; `orders` too, if that one has proved that it may give them.
+    pub fn take_over(&self, told: &control::State, orders: bool) {
+        let now = self.now();
+        self.change(|state| state.broker.apply(Event::TakenOver(&told.takeovers(now)), now));
+        if !orders {
+            return;
+        }
+        for given in told.commands(now) {
+            self.obey(&Order::Broker(given));
+        }
+        let mode = if told.mode == Mode::Observe.to_string() { Mode::Observe } else { Mode::Balance };
+        if self.signature().mode() != mode {
+            let reason = "taken over".to_owned();
+            self.obey(&Order::Mode { mode, by: format!("replica {}", told.replica), reason });
+        }
+    }
+
+    /// What one that starts takes over from us.
+    pub fn state(&self) -> control::State {
+        let signature = self.signature();
+        control::State::of(signature.replica(), &signature.mode().to_string(), &self.see())
+    }
+
+    /// What would be chosen for a request just now, and why. Nobody's turn moves.
+    pub fn explain(&self, request: &Asked<'_>) -> String {
+        let mut rng = SmallRng::from_rng(&mut rand::rng());
+        let state = self.lock();
+        state.broker.tell(&state.broker.choose(request, &mut rng))
+    }
+
+    /// Decisions so far.
+    pub fn decisions(&self) -> u64 {
+        self.lock().broker.decisions()
     }
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of
     /// what is in force then.
     pub fn configure(&self, settings: &Settings) -> String {
-        let signature = |state: &mut State| state.signature = state.signature.under(settings);
-        self.apply_with(Event::Configured(settings), signature);
-        self.lock().signature.config().to_owned()
+        let now = self.now();
+        let mut config = String::new();
+        self.change(|state| {
+            state.signature = state.signature.under(settings);
+            config = state.signature.config().to_owned();
+            state.broker.apply(Event::Configured(settings), now)
+        });
+        config
     }
 
     /// Brings time forward whenever time alone changes something, so that a router's return is told at its moment even
@@ -174,7 +327,7 @@ impl Handle {
                 None => earlier.await,
                 Some(due) => {
                     tokio::select! {
-                        () = tokio::time::sleep(due.since(self.now())) => drop(self.apply(Event::Tick)),
+                        () = tokio::time::sleep(due.since(self.now())) => drop(self.change(|state| state.broker.apply(Event::Tick, self.now()))),
                         () = earlier => {}
                     }
                 }
@@ -182,17 +335,14 @@ impl Handle {
         }
     }
 
-    fn apply(&self, event: Event<'_>) -> Applied {
-        self.apply_with(event, |_| {})
-    }
-
-    /// Applies an event and does something else with it, in one step.
-    fn apply_with(&self, event: Event<'_>, also: impl FnOnce(&mut State)) -> Applied {
-        let now = self.now();
+    /// Changes the state in one step, and tells what came of it.
+    fn change(&self, apply: impl FnOnce(&mut State) -> Applied) -> Applied {
         let mut state = self.lock();
-        also(&mut state);
         let before = state.broker.next_deadline();
-        let applied = state.broker.apply(event, now);
+        let applied = apply(&mut state);
+        if !applied.changes.is_empty() {
+            state.journal.changed(self.now(), &applied.changes);
+        }
         let after = state.broker.next_deadline();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
@@ -203,7 +353,10 @@ impl Handle {
     }
 
     fn tell(&self, changes: &[Change]) {
-        changes.iter().for_each(self.0.tell);
+        for change in changes {
+            self.0.counts.change(change);
+            (self.0.tell)(change);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -13,8 +13,11 @@
 //! | [`attempt`] | one request that may be sent more than once: what to do next |
 //! | [`wire`] | the gateway's messages, bytes to typed values and back |
 //! | [`check`] | whether the pools and the gateway's configuration fit together |
+//! | [`journal`] | what happened last, for those who look
+//! | [`control`] | what operators ask for, checked and signed
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
 //! | [`relay`] | calls that are tried again elsewhere inside the same request |
+//! | [`stats`] | documents and metrics for people and their tools
 //! | [`nats`] | the bus: requests answered, logs learnt from |
 //! | [`http`] | probes |
 //! | [`telemetry`] | log lines and counts |
@@ -29,10 +32,12 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod event;
 pub mod handle;
 pub mod health;
 pub mod http;
+pub mod journal;
 pub mod load;
 pub mod nats;
 pub mod outcome;
@@ -40,6 +45,7 @@ pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod router;
+pub mod stats;
 pub mod strategy;
 pub mod telemetry;
 pub mod time;

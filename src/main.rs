@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
+use gecholog_broker::cli::bus::Orders;
 use gecholog_broker::cli::{self, Cli, Command};
 use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
@@ -23,6 +24,19 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => return check(sources, &args),
         Some(Command::Init(args)) => return cli::init(&args).map_or_else(unusable, |text| print(&text)),
         Some(Command::Explain(asked)) => return explain(sources, &asked),
+        Some(Command::Completions { shell }) => return print(&cli::completions(shell)),
+        Some(Command::Status(args)) => {
+            return over_the_bus(sources, |operator| args.run(operator).map(|()| String::new()));
+        }
+        Some(Command::Watch(args)) => {
+            return over_the_bus(sources, |operator| args.run(operator).map(|()| String::new()));
+        }
+        Some(Command::Drain(timed)) => return order(sources, Orders::Drain(timed)),
+        Some(Command::Resume(target)) => return order(sources, Orders::Resume(target)),
+        Some(Command::Disable(timed)) => return order(sources, Orders::Disable(timed)),
+        Some(Command::Enable(target)) => return order(sources, Orders::Enable(target)),
+        Some(Command::Weight(weigh)) => return order(sources, Orders::Weight(weigh)),
+        Some(Command::Mode { mode, reason }) => return order(sources, Orders::Mode(mode, reason)),
         Some(Command::Run) | None => {}
     }
     let resolved = config::resolve(sources);
@@ -57,6 +71,24 @@ fn explain(sources: Sources, asked: &cli::Explain) -> ExitCode {
     match config::resolve(sources).config {
         Err(faults) => wrong(faults),
         Ok(config) => match cli::explain(config.broker, asked) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn order(sources: Sources, order: Orders) -> ExitCode {
+    over_the_bus(sources, |operator| order.run(operator))
+}
+
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+fn over_the_bus(sources: Sources, ask: impl FnOnce(&config::Operator) -> anyhow::Result<String>) -> ExitCode {
+    match config::operator_of(sources) {
+        Err(faults) => wrong(faults),
+        Ok(operator) => match ask(&operator) {
             Ok(text) => print(&text),
             Err(error) => {
                 eprintln!("{error:#}");

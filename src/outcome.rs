@@ -11,7 +11,8 @@ use crate::router::RouterId;
 use crate::time::{GatewayTime, Now};
 
 /// What an answer says about the router that gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The router works.
     Success,
@@ -26,6 +27,20 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited];
+
+    /// As metrics and documents spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Neutral => "neutral",
+            Self::Failure => "failure",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
     /// Whether such an answer takes its router out.
     pub const fn disables(self) -> bool {
         matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited)
@@ -142,6 +157,10 @@ pub struct Report<'a> {
     pub began: Option<Now>,
     /// The transaction's id; a client can make two calls share one.
     pub transaction: Option<&'a str>,
+    /// What the gateway says of processors that did not do their work, as JSON; only a log knows.
+    pub processor_errors: Option<&'a [u8]>,
+    /// The session's id, which a client may name; only a log knows.
+    pub session: Option<&'a str>,
     /// When the gateway received the request.
     pub started: Option<GatewayTime>,
     /// When the gateway answered the client.
@@ -178,6 +197,8 @@ impl Report<'_> {
             broken: None,
             began: None,
             transaction: None,
+            processor_errors: None,
+            session: None,
             started: None,
             stopped: None,
             latency: None,
@@ -206,6 +227,20 @@ pub enum Breakage {
     ErrorEvent,
     /// It says that it is JSON, and is not.
     Malformed,
+}
+
+impl Breakage {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::NoAnswer,
+        Self::Silent,
+        Self::Cut,
+        Self::Stalled,
+        Self::ErrorEvent,
+        Self::Malformed,
+    ];
 }
 
 impl fmt::Display for Breakage {
@@ -242,6 +277,8 @@ pub enum Cause {
     TooSlow,
     /// The gateway answered from the ingress although we named a router: it does not have that router.
     UnknownToGateway,
+    /// An operator said so.
+    Ordered,
 }
 
 impl fmt::Display for Cause {
@@ -255,7 +292,15 @@ impl fmt::Display for Cause {
             Self::CutOff => f.write_str("took so long that the client was cut off"),
             Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
+            Self::Ordered => f.write_str("by an operator"),
         }
+    }
+}
+
+/// In the words of log lines.
+impl serde::Serialize for Cause {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -296,6 +341,26 @@ pub enum FailureRule {
     Listed(Vec<StatusRange>),
     /// Everything but 2xx: the rule of the reference broker.
     AnyButSuccess,
+}
+
+/// As `BROKER_FAILURE_STATUS` spells it; the rule of ours is `standard`.
+impl fmt::Display for FailureRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard => f.write_str("standard"),
+            Self::AnyButSuccess => f.write_str("any"),
+            Self::Listed(ranges) => {
+                let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+                f.write_str(&ranges.join(","))
+            }
+        }
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.low == self.high { write!(f, "{}", self.low) } else { write!(f, "{}-{}", self.low, self.high) }
+    }
 }
 
 /// A range of statuses, both ends included.

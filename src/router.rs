@@ -78,6 +78,19 @@ impl fmt::Display for RouterPath {
     }
 }
 
+impl serde::Serialize for RouterPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for RouterPath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|fault| serde::de::Error::custom(format!("the path {text:?} {fault}")))
+    }
+}
+
 impl fmt::Debug for RouterPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)

@@ -58,6 +58,21 @@ impl fmt::Display for Now {
     }
 }
 
+/// As people read it.
+impl serde::Serialize for Now {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As people write it, RFC 3339.
+impl<'de> serde::Deserialize<'de> for Now {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let moment = jiff::Timestamp::deserialize(deserializer)?;
+        u64::try_from(moment.as_nanosecond()).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A moment on a gateway's clock, in nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GatewayTime(u64);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 25] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -18,14 +18,32 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("attempt", &["time", "router", "outcome", "broker"]),
     ("wire", &["time", "router", "request", "outcome", "event", "strategy", "broker"]),
     ("check", &["router", "request", "outcome", "strategy", "broker", "wire"]),
+    ("journal", &["time", "router", "outcome", "event", "broker", "wire"]),
+    ("control", &["time", "router", "outcome", "broker", "wire"]),
     ("clock", &["time"]),
-    ("telemetry", VOCABULARY),
+    ("telemetry", &["time", "router", "outcome", "event", "wire"]),
     (
         "handle",
-        &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "attempt", "wire", "clock"],
+        &[
+            "time",
+            "router",
+            "request",
+            "outcome",
+            "event",
+            "health",
+            "strategy",
+            "broker",
+            "attempt",
+            "wire",
+            "journal",
+            "control",
+            "clock",
+            "telemetry",
+        ],
     ),
-    ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
-    ("http", &["nats"]),
+    ("stats", &["time", "outcome", "health", "strategy", "broker", "wire", "telemetry", "handle"]),
+    ("nats", &["time", "outcome", "event", "broker", "wire", "control", "clock", "telemetry", "handle", "stats"]),
+    ("http", &["router", "control", "handle", "journal", "stats", "nats"]),
     ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "telemetry", "handle"]),
     (
         "config",
@@ -38,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
             "broker",
             "attempt",
             "wire",
+            "control",
             "nats",
             "http",
             "relay",
@@ -45,7 +64,10 @@ const ROOMS: [(&str, &[&str]); 22] = [
         ],
     ),
     ("reload", &["config", "handle", "relay"]),
-    ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
+    (
+        "cli",
+        &["time", "router", "outcome", "strategy", "broker", "wire", "check", "control", "clock", "nats", "config"],
+    ),
     ("app", EVERYTHING),
 ];
 
@@ -63,9 +85,12 @@ const EVERYTHING: &[&str] = &[
     "broker",
     "attempt",
     "wire",
+    "journal",
+    "control",
     "clock",
     "telemetry",
     "handle",
+    "stats",
     "nats",
     "http",
     "relay",
@@ -76,8 +101,9 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The rooms that never touch the world.
-const CORE: [&str; 12] = [
-    "time", "router", "request", "outcome", "event", "health", "load", "strategy", "broker", "attempt", "wire", "check",
+const CORE: [&str; 14] = [
+    "time", "router", "request", "outcome", "event", "health", "load", "strategy", "broker", "attempt", "wire",
+    "check", "journal", "control",
 ];
 
 /// The world.
@@ -213,10 +239,10 @@ fn every_room_names_only_rooms_below_it() {
 }
 
 #[test]
-fn http_asks_nats_for_its_links_and_nothing_else() {
+fn http_asks_nats_for_its_links_and_peers_and_nothing_else() {
     for source in sources().iter().filter(|source| source.room == "http") {
         let named = behind(&source.code, "nats::");
-        assert!(named.iter().all(|name| name == "Link"), "{}: {named:?}", source.path.display());
+        assert!(named.iter().all(|name| name == "Link" || name == "Peers"), "{}: {named:?}", source.path.display());
     }
 }
 
@@ -242,11 +268,12 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
     for source in sources() {
         let words = words(&source.code);
         for (library, rooms) in [
-            ("async_nats", &["nats", "config", "telemetry"][..]),
+            ("async_nats", &["nats", "config", "telemetry", "cli"][..]),
             ("axum", &["http"]),
-            ("hyper", &["relay"]),
-            ("hyper_util", &["relay"]),
+            ("hyper", &["http", "relay"]),
+            ("hyper_util", &["relay", "http"]),
             ("rustls", &["relay"]),
+            ("prometheus_client", &["stats"]),
             ("ureq", &["cli"]),
             ("envy", &["config"]),
         ] {

@@ -20,6 +20,7 @@ mod start;
 mod stats;
 mod table;
 mod upstream;
+mod watched;
 mod whole_call;
 
 use std::time::Duration;
@@ -69,6 +70,7 @@ enum Part {
     Log,
     Flood,
     Relay,
+    Watched,
 }
 
 /// How much is done for a figure.
@@ -138,6 +140,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::Log => log::measure(effort),
         Part::Flood => flood::measure(effort),
         Part::Relay => relay::measure(effort),
+        Part::Watched => watched::measure(effort),
     }
 }
 

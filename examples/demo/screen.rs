@@ -9,7 +9,7 @@ use crate::calls::{Amount, BODY};
 use crate::pools::Pool;
 use crate::summary::{Run, Share, times};
 use crate::watch::{Call, Change, Event, Standing};
-use crate::world::World;
+use crate::world::{ADMIN, World};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -180,6 +180,9 @@ fn next_steps(world: &World) -> String {
         text += &format!("  nats sub --translate \"jq {what}\" -s \"$NATS_TOKEN@{bus}\" \"{subject}\"\n");
     }
     if let Some(address) = world.probes() {
+        text += &format!(
+            "\nSee it in a browser; BROKER_ADMIN_TOKEN, here {ADMIN}, lets you drain a router:\n\n  http://{address}/\n"
+        );
         text += &format!("\nAsk whether the broker is ready:\n\n  curl http://{address}/readyz\n");
     }
     text + "\nCtrl-C ends everything."

@@ -39,6 +39,8 @@ const OURS: [&str; 9] = [
 const DUD: &str = "/azure/dud/";
 /// The token of the bus if nobody has set one; the bus is on this machine only, for as long as the demo runs.
 const TOKEN: &str = "demo";
+/// The operators' token if nobody has set one.
+pub(crate) const ADMIN: &str = "demo-operators-token";
 const END: Duration = Duration::from_secs(2);
 
 /// All that runs. On drop everything ends, in the order of the fields.
@@ -168,6 +170,9 @@ impl Plan {
             variables.push(("BROKER_CONFIG".into(), pools.into()));
         }
         variables.push(("NATS_TOKEN".into(), token.clone().into()));
+        if !variables.iter().any(|(name, _)| name == "BROKER_ADMIN_TOKEN" || name == "BROKER_ADMIN_TOKEN_FILE") {
+            variables.push(("BROKER_ADMIN_TOKEN".into(), ADMIN.into()));
+        }
         variables.push(("BROKER_LOG_FORMAT".into(), "json".into()));
         variables.push(("DISABLED_TIME".into(), disabled_time(args)));
         let settings = match settings::resolve(Sources::new(variables.clone(), Raw::default())).config {

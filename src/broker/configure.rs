@@ -23,13 +23,15 @@ impl Broker {
         let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
         for pool in &settings.pools {
-            let mut tree = Tree::new(&pool.root, |path| self.enrol(path, &defaults, &mut known));
+            let root = self.operator.weighed(&pool.ingress, &pool.root);
+            let mut tree = Tree::new(&root, |path| self.enrol(path, &defaults, &mut known));
             let old = before.get(&pool.ingress);
             if let Some(old) = old {
                 tree.go_on_from(old.tree());
             }
             let served = old.is_none_or(|old| old.serves());
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, served));
+            let spread = old.map(|old| old.spread().clone()).unwrap_or_default();
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, spread)));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             let place = if settings.relayed.contains(&pool.ingress) { Place::Relayed } else { Place::Ingress };

@@ -1,6 +1,6 @@
 //! What happens to the broker: its state is a fold over these.
 
-use super::{Route, Settings};
+use super::{Given, Pass, Route, Settings, Takeover};
 use crate::outcome::Report;
 
 /// Something that happened. `apply` is the only way into the broker's state.
@@ -8,10 +8,16 @@ use crate::outcome::Report;
 pub enum Event<'a> {
     /// A decision was answered.
     Chosen(&'a Route),
+    /// A request got nothing.
+    Passed(&'a Pass),
     /// A message told of a finished request.
     Report(&'a Report<'a>),
     /// What was chosen came to nothing that anybody is to blame for: the client went away.
     Abandoned(&'a Route),
+    /// An operator said so.
+    Command(&'a Given),
+    /// Another replica told us, who start, whom it knows to be out.
+    TakenOver(&'a [Takeover]),
     /// Time has passed.
     Tick,
     /// Other settings are in force from now on.

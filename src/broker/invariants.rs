@@ -13,10 +13,11 @@ use crate::strategy::Order;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 9] = [
+pub const ALL: [Invariant; 10] = [
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
     ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
+    ("whoever_is_drained_is_not_offered", whoever_is_drained_is_not_offered),
     ("permits_are_at_most_the_limit", permits_are_at_most_the_limit),
     ("the_disabled_are_offered_only_where_that_is_wanted", the_disabled_are_offered_only_where_that_is_wanted),
     ("the_ledger_is_bounded", the_ledger_is_bounded),
@@ -107,5 +108,14 @@ pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
         let mut quiet = loads.clone();
         quiet.expire(loads.now().after(LONGEST));
         quiet.is_quiet()
+    })
+}
+
+/// Whom an operator drained is not offered, not even as a last resort.
+pub fn whoever_is_drained_is_not_offered(broker: &Broker) -> bool {
+    let trees = broker.pools.iter().flat_map(|pool| [Some(pool.tree()), pool.last_resort(), pool.disabled()]);
+    trees.flatten().all(|tree| {
+        let mut rng = SmallRng::seed_from_u64(0);
+        Order::new(tree, &"", &mut rng).all(|candidate| !broker.operator.drained.contains_key(&candidate.router))
     })
 }

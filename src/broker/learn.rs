@@ -3,8 +3,7 @@
 //! The order of the questions is the order in which the gateway's contract makes them answerable (GATEWAY.md 3.3, 4.7, 5.2);
 //! whoever cannot be named cannot be blamed.
 
-use std::time::Duration;
-
+use super::histogram::Histogram;
 use super::ledger::{Key, Met, Waiting};
 use super::{Broker, Place, Pool, Router, RouterSettings};
 use crate::event::{Change, Ignored, Notice};
@@ -36,10 +35,16 @@ pub struct Record {
     pub failures: u64,
     /// Completion tokens of the answers that said how many.
     pub tokens: u64,
-    /// Time that the upstream took, over all answers that said so.
-    pub busy: Duration,
     /// Answers whose word about when to come back could not be read.
     pub unreadable_hints: u64,
+    /// Of the failures: those that said overloaded.
+    pub overloaded: u64,
+    /// Of the failures: those that said too many requests.
+    pub rate_limited: u64,
+    /// How long the upstream took, over all answers that said so.
+    pub latency: Histogram,
+    /// The last answer of a class that disables: when, and what it was.
+    pub last_failure: Option<(Now, Cause)>,
     not_founds: u64,
     refusals: u32,
     refusals_told: bool,
@@ -59,8 +64,13 @@ pub(super) struct Verdict {
 }
 
 impl Broker {
-    /// Learns from a report. An error says why there was nothing to learn.
-    pub(super) fn learn(&mut self, report: &Report<'_>, now: Now, changes: &mut Vec<Change>) -> Result<(), Ignored> {
+    /// Learns from a report; what it said. An error says why there was nothing to learn.
+    pub(super) fn learn(
+        &mut self,
+        report: &Report<'_>,
+        now: Now,
+        changes: &mut Vec<Change>,
+    ) -> Result<Outcome, Ignored> {
         self.end_call(report);
         if let Some(field) = report.filtered {
             if !self.filter_told {
@@ -75,9 +85,9 @@ impl Broker {
         match report.source {
             Source::Message | Source::OneRow => self.learn_message(report, outcome, now, changes),
             Source::Attempt => self.learn_attempt(report, outcome, now, changes),
-            Source::Log => return self.learn_log(report, outcome, now, changes),
+            Source::Log => self.learn_log(report, outcome, now, changes)?,
         }
-        Ok(())
+        Ok(outcome)
     }
 
     /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
@@ -403,6 +413,11 @@ impl Record {
             Class::Neutral => self.neutral += 1,
             Class::Failure | Class::Overloaded | Class::RateLimited => self.failures += 1,
         }
+        self.overloaded += u64::from(outcome.class == Class::Overloaded);
+        self.rate_limited += u64::from(outcome.class == Class::RateLimited);
+        if outcome.class.disables() {
+            self.last_failure = Some((now, outcome.cause));
+        }
         self.unreadable_hints += u64::from(outcome.hint == Some(Hint::Unreadable));
         self.not_founds += u64::from(outcome.status == 404);
         if outcome.class == Class::Success {
@@ -420,6 +435,8 @@ impl Record {
 
     pub(super) fn add(&mut self, outcome: &Outcome) {
         self.tokens = self.tokens.saturating_add(outcome.tokens.unwrap_or(0));
-        self.busy = self.busy.saturating_add(outcome.latency.unwrap_or_default());
+        if let Some(latency) = outcome.latency {
+            self.latency.observe(latency);
+        }
     }
 }

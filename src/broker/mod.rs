@@ -4,10 +4,12 @@
 //! source of randomness in here, and nothing can fail: the same events at the same times make the same state, so that it can
 //! be simulated, replayed from a recorded log, and kept alike in many replicas.
 
+mod command;
 mod configure;
 mod course;
 mod decision;
 mod event;
+mod histogram;
 pub mod invariants;
 mod learn;
 mod ledger;
@@ -15,31 +17,42 @@ mod loads;
 mod poison;
 mod pool;
 mod settings;
+mod snapshot;
+mod spread;
 mod tell;
+mod under_way;
 
 use std::sync::Arc;
 
 use fnv::FnvHashMap;
 use rand::Rng;
 
+pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Takeover, Weight};
 pub use course::{Course, Offer};
 pub use decision::{Decision, Pass, Route, Sent};
 pub use event::Event;
+pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
 pub use settings::{PoolSettings, RouterSettings, Settings};
+pub use snapshot::{PoolShown, RouterShown, Snapshot, Word};
+pub use spread::{Reason, Spread};
 pub use tell::Although;
+pub use under_way::CAPACITY as UNDER_WAY_CAPACITY;
 
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{Due, Health};
 use crate::load::Loads;
+use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::{Candidate, Needs};
 use crate::time::Now;
+use command::Operator;
 use ledger::Ledger;
 use poison::Suspects;
+use under_way::UnderWay;
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +86,8 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// Why a report taught nothing, if so.
     pub ignored: Option<Ignored>,
+    /// What a report said of a router of ours.
+    pub outcome: Option<Outcome>,
 }
 
 /// The broker's state.
@@ -85,12 +100,16 @@ pub struct Broker {
     ledger: Ledger,
     /// What is known of the routers besides their health; absent where no mode chooses by it.
     loads: Option<Loads>,
+    under_way: UnderWay,
+    operator: Operator,
     suspects: Suspects,
-    /// When the first router is due, derived from the routers so that a decision need not ask each of them.
+    /// When the first router or operator's word is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
     decisions: u64,
     /// Counts the settings that were in force.
     edition: u64,
+    /// Requests whose path is no ingress of ours.
+    not_ours: u64,
     filter_told: bool,
 }
 
@@ -104,10 +123,13 @@ impl Broker {
             pools: Vec::new(),
             ledger: Ledger::default(),
             loads: None,
+            under_way: UnderWay::default(),
+            operator: Operator::default(),
             suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
             edition: 0,
+            not_ours: 0,
             filter_told: false,
         };
         broker.configure(&settings);
@@ -144,7 +166,7 @@ impl Broker {
     pub fn count(&mut self, decision: &Decision, now: Now) -> Vec<Change> {
         match decision {
             Decision::Route(route) => self.apply(Event::Chosen(route), now).changes,
-            Decision::Pass(_) => Vec::new(),
+            Decision::Pass(pass) => self.apply(Event::Passed(pass), now).changes,
         }
     }
 
@@ -203,11 +225,23 @@ impl Broker {
         let mut applied = Applied::default();
         match event {
             Event::Chosen(route) => self.count_choice(route, now, &mut applied.changes),
+            Event::Passed(pass) => self.count_pass(pass),
             Event::Report(report) => {
                 self.tick(now, &mut applied.changes);
-                applied.ignored = self.learn(report, now, &mut applied.changes).err();
+                if let Some(number) = report.decision {
+                    self.under_way.end(number);
+                }
+                match self.learn(report, now, &mut applied.changes) {
+                    Ok(outcome) => applied.outcome = Some(outcome),
+                    Err(why) => applied.ignored = Some(why),
+                }
             }
             Event::Abandoned(route) => self.abandon(route, &mut applied.changes),
+            Event::Command(given) => {
+                self.tick(now, &mut applied.changes);
+                self.obey(given, now, &mut applied.changes);
+            }
+            Event::TakenOver(takeovers) => self.take_over(takeovers, now, &mut applied.changes),
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
@@ -221,7 +255,9 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
+        self.under_way.begin(route.number, route.router(), now);
         let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        pool.count(route);
         pool.advance(route.sent, route.chosen.leaf);
         let one_at_a_time = match route.sent {
             Sent::ToServe | Sent::AsLastResort => false,
@@ -249,7 +285,9 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        [self.next_return, self.ledger.next_deadline(), self.loads_due()].into_iter().flatten().min()
+        let deadlines =
+            [self.next_return, self.ledger.next_deadline(), self.loads_due(), self.under_way.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.
@@ -289,6 +327,8 @@ impl Broker {
 
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
         self.expire_calls(now, changes);
+        self.under_way.expire(now);
+        self.expire_orders(now, changes);
         while let Some(waiting) = self.ledger.expire(now) {
             self.settle(waiting, changes);
         }
@@ -325,10 +365,12 @@ impl Broker {
 
     /// Derives anew what follows from the routers' health: when the next is due, and who may serve.
     fn renew(&mut self, changes: &mut Vec<Change>) {
-        self.next_return = self.routers.iter().filter_map(Router::due).min();
+        self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            let health = |id| router(id).map(|router| (&router.health, &router.settings.health));
+            // Whom an operator drained is not there at all.
+            let there = |id: &RouterId| !self.operator.drained.contains_key(id);
+            let health = |id| router(id).filter(|_| there(&id)).map(|router| (&router.health, &router.settings.health));
             changes.extend(pool.refresh(health));
         }
     }

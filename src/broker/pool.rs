@@ -3,7 +3,7 @@
 //! One tree holds those that may serve. Where some may serve only if nothing else can, a copy of it holds those: first the
 //! last resort, then, if the user wants that, the disabled ones. Most of the time there is no copy.
 
-use super::Sent;
+use super::{Pass, Route, Sent, Spread};
 use crate::event::Change;
 use crate::health::{Health, Settings};
 use crate::load::Loads;
@@ -34,12 +34,18 @@ pub struct Pool {
     when_all_disabled: WhenAllDisabled,
     /// Whether anything could serve when that was last told.
     served: bool,
+    spread: Spread,
 }
 
 impl Pool {
-    /// `served`: what was last told of this ingress; a new one is expected to serve.
-    pub(super) const fn new(ingress: RouterPath, tree: Tree, when_all_disabled: WhenAllDisabled, served: bool) -> Self {
-        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, served }
+    /// `served`: what was last told of this ingress; a new one is expected to serve; and what its calls got so far.
+    pub(super) fn new(
+        ingress: RouterPath,
+        tree: Tree,
+        when_all_disabled: WhenAllDisabled,
+        (served, spread): (bool, Spread),
+    ) -> Self {
+        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, served, spread }
     }
 
     /// The router that clients call.
@@ -50,6 +56,19 @@ impl Pool {
     /// Its targets.
     pub const fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// What its calls got.
+    pub const fn spread(&self) -> &Spread {
+        &self.spread
+    }
+
+    pub(super) fn count(&mut self, route: &Route) {
+        self.spread.count(route);
+    }
+
+    pub(super) fn count_pass(&mut self, pass: &Pass) {
+        self.spread.count_pass(pass);
     }
 
     /// A choice was used: whoever takes turns in the tree that it came from goes on.

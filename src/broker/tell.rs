@@ -56,6 +56,10 @@ impl Broker {
     /// The tree knows that a router is out; why and until when is its standing's to say.
     fn why_closed(&self, router: RouterId, why: WhyClosed) -> String {
         let standing = self.routers.get(usize::from(router.0)).map(|router| router.health.standing());
+        if let (WhyClosed::Disabled, Some(hold)) = (why, self.operator.drained.get(&router)) {
+            let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            return format!("drained{until}");
+        }
         match (why, standing) {
             (WhyClosed::Disabled, Some(Standing::Cooling { until, cause })) => format!("{why} until {until}, {cause}"),
             (WhyClosed::Disabled, Some(Standing::Probing { cause })) => {

@@ -3,6 +3,7 @@
 //!
 //! Every switch is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes.
 
+pub mod bus;
 mod check;
 mod explain;
 mod health;
@@ -49,6 +50,41 @@ pub enum Command {
     Check(CheckArgs),
     /// Print a pools file to begin with, from the routers of the gateway's configuration
     Init(InitArgs),
+    /// Show what the running brokers know: pools with shares now, routers with their standing; over the bus
+    Status(bus::StatusArgs),
+    /// Show each call as it finishes, from the gateway's log: who served it, and why
+    Watch(bus::WatchArgs),
+    /// Leave a router alone, on all brokers, until it is resumed (or --for some time)
+    Drain(bus::Timed),
+    /// Send calls to a drained router again
+    Resume(bus::Target),
+    /// Take a router out as a failure would, for some time (--for)
+    Disable(bus::Timed),
+    /// Let a disabled router serve at once
+    Enable(bus::Target),
+    /// Let a router have another weight than the file says; without a weight, the file's again
+    Weight(bus::Weigh),
+    /// Switch all brokers to balance, or to observe
+    Mode {
+        /// balance or observe
+        #[arg(value_parser = ["balance", "observe"])]
+        mode: String,
+        /// Why; stands in the brokers' logs
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Print the JSON Schema of the pools file (--config), for editors
     Schema,
+}
+
+/// Completions for a shell.
+pub fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "broker", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }

@@ -11,8 +11,9 @@ use async_nats::ServerAddr;
 use super::file::PoolsFile;
 use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
-use super::{Config, Fault, Resolved};
+use super::{Config, Fault, Operator, Resolved};
 use crate::broker::{self, RouterSettings};
+use crate::control::Token;
 use crate::health::Preset;
 use crate::nats::Secret;
 use crate::outcome::FailureRule;
@@ -23,6 +24,9 @@ use crate::{http, nats, relay, telemetry};
 
 const INGRESS: &str = "/azure/";
 const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
+
+/// In characters.
+const SHORTEST_ADMIN_TOKEN: usize = 16;
 
 /// One switch as it was written, and where.
 struct Written {
@@ -46,11 +50,12 @@ pub fn resolve(sources: Sources) -> Resolved {
         check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
     let nats = check.nats();
     let http = check.http();
+    let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let relay = check.relay(rules);
     warnings.extend(idle(&relay, &broker));
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, relay, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, telemetry })
     } else {
         Err(check.faults)
     };
@@ -73,6 +78,18 @@ fn idle(relay: &relay::Settings, broker: &broker::Settings) -> Option<Fault> {
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
     let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
     relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
+}
+
+/// What is needed to talk to running brokers: nothing else that is wrong may stand between an operator and a drain.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
+    let mut check = Check { sources, faults: Vec::new() };
+    let (nats, token) = (check.nats(), check.admin_token());
+    let trace_header = check.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header);
+    let trace_header = trace_header.map_or("X-Trace-Id".to_owned(), |written| written.value.trim().to_owned());
+    if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
 }
 
 struct Check {
@@ -198,6 +215,7 @@ impl Check {
             authority: self.file("NATS_CA", |raw| &raw.nats_ca),
             subject: self.subject("BROKER_SUBJECT", |raw| &raw.broker_subject, "coburn.gl.broker"),
             logger_subject: self.subject("BROKER_LOGGER_SUBJECT", |raw| &raw.broker_logger_subject, "coburn.gl.logger"),
+            processor: self.subject("BROKER_PROCESSOR", |raw| &raw.broker_processor, "broker"),
             queue: self.subject("BROKER_QUEUE", |raw| &raw.broker_queue, "broker"),
         };
         match self.get("NATS_URL", |raw| &raw.nats_url) {
@@ -213,8 +231,28 @@ impl Check {
     fn token(&mut self) -> Option<Secret> {
         let token = self.get("NATS_TOKEN", |raw| &raw.nats_token);
         let file = self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file);
-        match (token, file) {
-            (Some(token), None) => Some(Secret(token.value)),
+        self.secret("NATS_TOKEN", token, file)
+    }
+
+    /// What operators prove themselves by. Whoever listens on the bus can try words against what it signs, so a short one
+    /// would not stay secret.
+    fn admin_token(&mut self) -> Option<Token> {
+        let token = self.get("BROKER_ADMIN_TOKEN", |raw| &raw.broker_admin_token);
+        let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
+        let place = token.as_ref().or(file.as_ref()).map(|written| written.place.clone())?;
+        let Secret(token) = self.secret("BROKER_ADMIN_TOKEN", token, file)?;
+        if token.chars().count() < SHORTEST_ADMIN_TOKEN {
+            let problem =
+                "must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 16";
+            self.secret_fault(&place, problem);
+        }
+        Some(Token::new(&token))
+    }
+
+    /// A secret, from a variable or from a file.
+    fn secret(&mut self, name: &str, secret: Option<Written>, file: Option<Written>) -> Option<Secret> {
+        match (secret, file) {
+            (Some(secret), None) => Some(Secret(secret.value)),
             (None, Some(file)) => match fs::read_to_string(&file.value) {
                 Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
                 Ok(_) => {
@@ -227,7 +265,7 @@ impl Check {
                 }
             },
             (Some(_), Some(file)) => {
-                self.fault(&file, "NATS_TOKEN is set too: give one of them");
+                self.fault(&file, format!("{name} is set too: give one of them"));
                 None
             }
             (None, None) => None,
@@ -370,6 +408,19 @@ impl Check {
         let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
         let bus = written.and_then(|written| format!("http://{}", written.value.trim()).parse::<relay::Base>().ok());
         bus.map_or_else(relay::Base::default, |bus| bus.on_port(relay::GATEWAY_PORT))
+    }
+
+    fn hosts(&mut self) -> Vec<String> {
+        let Some(written) = self.get("BROKER_HTTP_HOSTS", |raw| &raw.broker_http_hosts) else { return Vec::new() };
+        let hosts: Vec<_> = written.value.split(',').map(|host| host.trim().to_owned()).collect();
+        let is_name = |host: &String| {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        if !hosts.iter().all(is_name) {
+            let problem = "must be host names without a port, separated by commas, such as broker.example.com";
+            self.fault(&written, problem);
+        }
+        hosts
     }
 
     fn telemetry(&mut self) -> telemetry::Settings {

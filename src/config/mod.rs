@@ -9,11 +9,12 @@ pub mod file;
 mod names;
 mod raw;
 
-pub use check::{http_of, resolve};
+pub use check::{http_of, operator_of, resolve};
 pub use raw::{Raw, Sources};
 
 use std::fmt;
 
+use crate::control::Token;
 use crate::wire::stamp::Mode;
 use crate::{broker, http, nats, relay, telemetry};
 
@@ -32,8 +33,21 @@ pub struct Config {
     pub http: http::Settings,
     /// Calls that are tried again elsewhere.
     pub relay: relay::Settings,
+    /// Whom HTTP answers.
+    pub access: http::Access,
     /// What is logged.
     pub telemetry: telemetry::Settings,
+}
+
+/// What is needed to talk to running brokers over the bus.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Where the bus is.
+    pub nats: nats::Settings,
+    /// What operators prove themselves by.
+    pub token: Option<Token>,
+    /// The header by which `broker watch --trace` knows a call: `BROKER_TRACE_HEADER`.
+    pub trace_header: String,
 }
 
 /// One thing that is wrong.

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 25] = [
+pub(super) const KNOWN: [&str; 30] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -20,6 +20,7 @@ pub(super) const KNOWN: [&str; 25] = [
     "BROKER_SUBJECT",
     "BROKER_LOGGER_SUBJECT",
     "BROKER_QUEUE",
+    "BROKER_PROCESSOR",
     "BROKER_FAILURE_STATUS",
     "BROKER_HEALTH",
     "BROKER_RETRY_AFTER",
@@ -30,6 +31,10 @@ pub(super) const KNOWN: [&str; 25] = [
     "BROKER_RELAY_CA",
     "BROKER_RELAY_CALLS",
     "BROKER_RELAY_GRACE",
+    "BROKER_HTTP_HOSTS",
+    "BROKER_ADMIN_TOKEN",
+    "BROKER_ADMIN_TOKEN_FILE",
+    "BROKER_TRACE_HEADER",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

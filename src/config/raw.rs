@@ -55,6 +55,9 @@ pub struct Raw {
     /// Queue group that the replicas share [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_queue: Option<String>,
+    /// Name of our entry in the gateway's configuration, for counting calls that went by without us [default: broker]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) broker_processor: Option<String>,
     /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx, and a 404 that says
     /// the deployment does not exist]
     #[arg(long, global = true, value_name = "LIST")]
@@ -68,7 +71,7 @@ pub struct Raw {
     /// balance, or observe: only stamp where a call would have gone [default: balance]
     #[arg(long, global = true, value_name = "MODE")]
     pub(super) broker_mode: Option<String>,
-    /// Address for /livez and /readyz, or off [default: 127.0.0.1:5381]
+    /// Address for probes, metrics and the API, or off [default: 127.0.0.1:5381]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) broker_http: Option<String>,
     /// Address of the relay, such as 0.0.0.0:5390, or off [default: off]
@@ -86,6 +89,17 @@ pub struct Raw {
     /// Seconds that calls of the relay under way may still take when the broker ends [default: 25]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_grace: Option<String>,
+    /// Names by which the API may be asked, besides localhost and addresses, separated by commas
+    #[arg(long, global = true, value_name = "NAMES")]
+    pub(super) broker_http_hosts: Option<String>,
+    #[arg(skip)]
+    pub(super) broker_admin_token: Option<String>,
+    /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_admin_token_file: Option<String>,
+    /// Header by which `watch --trace` knows a call [default: X-Trace-Id]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) broker_trace_header: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(super) broker_log: Option<String>,

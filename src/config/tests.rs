@@ -285,7 +285,7 @@ fn help_names_every_switch_but_the_secrets() {
     let help = Cli::command().render_long_help().to_string();
     for name in super::names::KNOWN {
         let flag = super::names::flag(name) + " ";
-        let secret = matches!(name, "NATS_TOKEN" | "NATS_URL");
+        let secret = matches!(name, "NATS_TOKEN" | "NATS_URL" | "BROKER_ADMIN_TOKEN");
         assert_eq!(help.contains(&flag), !secret, "{flag}");
     }
 }

@@ -149,7 +149,7 @@ impl Health {
         self.served = self.served.saturating_sub(settings.disabled_time.saturating_mul(steps));
     }
 
-    fn before(&self) -> Before {
+    pub(super) fn before(&self) -> Before {
         let (probing, proven) = (self.is_probing(), self.proven);
         Before { probing, proven, failed_returns: self.failed_returns, level: self.level }
     }

@@ -8,6 +8,7 @@
 
 mod cooldown;
 mod learn;
+mod ordered;
 mod permits;
 mod ramp;
 mod settings;

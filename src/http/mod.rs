@@ -1,18 +1,36 @@
-//! HTTP for probes: is the process alive, is it ready. It serves no traffic and knows nothing of routers.
+//! HTTP for probes, metrics and people: is the process alive, is it ready, what does it know. It serves no traffic.
+//!
+//! - `limits`: how many connections, how long, how large. Nobody is waited for.
+//! - `host`: by which names it may be asked, so that no page of somebody else's can.
+//! - `page`: what people see in a browser.
+//! - `api`: documents and metrics. `orders`: what operators may change. `events`: what happens, as it happens.
 //!
 //! Away from the bus means not ready, never dead: a restart would not bring the bus back, and would lose what was learnt.
 
-use std::future::Future;
+mod api;
+mod events;
+mod host;
+mod limits;
+mod orders;
+mod page;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use crate::nats::Link;
+pub use events::Feed;
+pub use limits::serve;
+
+use crate::control::Token;
+use crate::handle::Handle;
+use crate::nats::{Link, Peers};
+use crate::stats::Bus;
 
 /// Where HTTP listens unless told otherwise: this machine only.
 pub const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5381);
@@ -64,28 +82,60 @@ impl Settings {
     }
 }
 
-/// The routes: `/livez` (the process runs) and `/readyz` (both connections are of use; else 503 with the reasons).
-pub fn routes(links: Vec<Link>) -> Router {
-    Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready)).with_state(links)
+/// Whom the API answers.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Names by which it may be asked, besides `localhost` and addresses: `BROKER_HTTP_HOSTS`.
+    pub hosts: Vec<String>,
+    /// What operators prove themselves by: `BROKER_ADMIN_TOKEN`. None: nothing can be changed.
+    pub token: Option<Token>,
 }
 
-async fn ready(State(links): State<Vec<Link>>) -> (StatusCode, String) {
-    let reasons: Vec<_> = links.iter().filter_map(Link::reason).collect();
+/// What the routes answer from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The broker.
+    pub handle: Handle,
+    /// Its connections to the bus.
+    pub links: Vec<Link>,
+    /// Where the bus is.
+    pub bus: Bus,
+    /// What happens, as it happens.
+    pub feed: Feed,
+    /// All replicas.
+    pub peers: Peers,
+}
+
+/// The routes: probes and metrics for whoever can reach the port, the API for whoever asks by a name of ours.
+pub fn routes(sources: Sources, access: &Access) -> Router {
+    let api = Router::new()
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/decisions", get(api::decisions))
+        .route("/api/v1/config", get(api::config))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/routers/{router}/{verb}", post(orders::router))
+        .route("/api/v1/pools/{pool}/weight", post(orders::weight))
+        .route("/api/v1/mode", post(orders::mode))
+        .merge(page::routes())
+        .layer(from_fn_with_state(host::Hosts::new(&access.hosts), host::check));
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(api::metrics))
+        .merge(api)
+        .fallback(|| async { api::refusal(StatusCode::NOT_FOUND, "no such path") })
+        .method_not_allowed_fallback(|| async {
+            api::refusal(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
+        })
+        .layer(from_fn(limits::deadline))
+        .with_state(sources)
+}
+
+async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
+    let reasons: Vec<_> = sources.links.iter().filter_map(Link::reason).collect();
     if reasons.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }
-}
-
-/// Serves until `stop` is over.
-///
-/// # Errors
-/// The listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    routes: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
 }

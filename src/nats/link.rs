@@ -1,11 +1,13 @@
 //! The state of one connection: told in one line when it changes, asked by whoever wants to know whether we are ready.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::Event;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::stats::Connection;
 use crate::telemetry::Tally;
 
 /// How a connection stands.
@@ -31,13 +33,20 @@ pub struct Link {
     name: &'static str,
     state: Arc<watch::Sender<State>>,
     dropped: Arc<Tally<&'static str>>,
+    connects: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl Link {
     /// A connection that does not exist yet.
     pub fn new(name: &'static str, clock: Clock) -> Self {
-        Self { name, state: Arc::new(watch::Sender::new(State::Starting)), dropped: Arc::default(), clock }
+        Self {
+            name,
+            state: Arc::new(watch::Sender::new(State::Starting)),
+            dropped: Arc::default(),
+            connects: Arc::default(),
+            clock,
+        }
     }
 
     /// Why this connection is of no use now; `None` if it is.
@@ -49,6 +58,16 @@ impl Link {
             State::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
             State::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
             State::Connected => Some(format!("{}: connected to the bus, not yet subscribed", self.name)),
+        }
+    }
+
+    /// The connection as it is shown.
+    pub fn show(&self) -> Connection {
+        Connection {
+            name: self.name,
+            trouble: self.reason(),
+            connects: self.connects.load(Ordering::Relaxed),
+            dropped: self.dropped.total("dropped"),
         }
     }
 
@@ -72,7 +91,10 @@ impl Link {
                 connection = self.name,
                 "the bus refuses our credentials, which it took before; trying on"
             ),
-            State::Ready => tracing::info!(connection = self.name, "connected to the bus and subscribed"),
+            State::Ready => {
+                self.connects.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(connection = self.name, "connected to the bus and subscribed");
+            }
             State::Connected | State::Starting => {}
         }
     }

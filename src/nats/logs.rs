@@ -13,8 +13,8 @@ use tokio::task::unconstrained;
 use super::{Link, Settings, State, barrier};
 use crate::event::Ignored;
 use crate::handle::Handle;
-use crate::telemetry::Tally;
-use crate::wire::{Malformed, log_entry};
+use crate::wire::log_entry;
+use crate::wire::unbalanced::{self, Unbalanced};
 
 /// Subscribes and learns until the connection ends.
 ///
@@ -31,7 +31,7 @@ pub async fn learn_from_logs(
     link.set(State::Ready);
     // Without tokio's budget per turn: what one turn of the connection brought (some megabytes) is read in one turn of ours,
     // so that a burst of thousands of small entries is learnt whole and large ones never pile up.
-    unconstrained(read(entries, handle)).await;
+    unconstrained(read(entries, handle, &settings.processor)).await;
     Ok(())
 }
 
@@ -47,20 +47,23 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
     std::future::pending().await
 }
 
-async fn read(mut entries: Subscriber, handle: &Handle) {
-    let (malformed, ignored) = (Tally::<Malformed>::default(), Tally::<Ignored>::default());
+async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
+    let counts = handle.counts();
     while let Some(entry) = entries.next().await {
         match log_entry::read(&entry.payload) {
             Ok(report) => {
+                if let Some(why) = report.processor_errors.and_then(|errors| unbalanced::read(errors, processor)) {
+                    pass_by(handle, why);
+                }
                 let learnt = handle.learn(&report);
                 if let Some(why) = learnt
-                    && let Some(total) = ignored.count(why, handle.now())
+                    && let Some(total) = counts.ignored_logs.count(why, handle.now())
                 {
                     say(why, total);
                 }
             }
             Err(fault) => {
-                if let Some(total) = malformed.count(fault, handle.now()) {
+                if let Some(total) = counts.malformed_logs.count(fault, handle.now()) {
                     tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
                 }
             }
@@ -76,5 +79,12 @@ fn say(why: Ignored, total: u64) {
             "our choice was not applied: look at the second row of request processors (modifier, on the subject that ends in .apply, may write gl_path) in gl_config.json"
         ),
         other => tracing::debug!(total, "log entry {other}"),
+    }
+}
+
+/// A call went by without us. Of ours or not: an entry that names our processor is about an ingress that has it.
+fn pass_by(handle: &Handle, why: Unbalanced) {
+    if let Some(total) = handle.counts().unbalanced.count(why, handle.now()) {
+        tracing::warn!(total, "a call was not balanced: {why}");
     }
 }

@@ -4,8 +4,10 @@
 //! that one can act on. What the bus delivers is bounded everywhere: a subscription that is full drops the newest message,
 //! which for a log costs one lesson and for a request one unbalanced call, and both are counted.
 
+mod control;
 mod link;
 mod logs;
+pub mod peers;
 mod requests;
 
 use std::path::PathBuf;
@@ -14,8 +16,12 @@ use std::time::Duration;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
+use crate::stats::Bus;
+
+pub use control::{Control, Start, control};
 pub use link::{Link, State};
 pub use logs::{learn_from_logs, publish_entries};
+pub use peers::Peers;
 pub use requests::{Requests, subscribe};
 
 /// The longest pause between two tries to connect.
@@ -54,13 +60,31 @@ pub struct Settings {
     pub logger_subject: String,
     /// `BROKER_QUEUE`.
     pub queue: String,
+    /// `BROKER_PROCESSOR`: our entry's name in the gateway's configuration; that of row 2 is the same with `_apply`.
+    pub processor: String,
 }
 
 impl Settings {
+    /// Where the bus is, without any credential.
+    pub fn show(&self) -> Bus {
+        let credentials = match (&self.token, &self.user, &self.credentials) {
+            (_, _, Some(_)) => "credentials",
+            (_, Some(_), None) => "user",
+            (Some(_), None, None) => "token",
+            (None, None, None) => "none",
+        };
+        Bus {
+            servers: self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect(),
+            credentials,
+            subject: self.subject.clone(),
+            logger_subject: self.logger_subject.clone(),
+            queue: self.queue.clone(),
+        }
+    }
+
     /// The servers as they may be shown.
     fn shown(&self) -> String {
-        let shown: Vec<_> = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
-        shown.join(", ")
+        self.show().servers.join(", ")
     }
 }
 

@@ -15,10 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
-use crate::event::Ignored;
 use crate::handle::Handle;
 use crate::outcome::{Report, Source};
-use crate::telemetry::Tally;
 use crate::wire::reply::{self, Flaw};
 use crate::wire::{Malformed, Message};
 
@@ -70,14 +68,7 @@ impl Requests {
         let Self { client, subscriptions } = self;
         let mut tasks = JoinSet::new();
         for (subject, messages) in subscriptions {
-            let answers = Answers {
-                subject,
-                handle: handle.clone(),
-                client: client.clone(),
-                malformed: Tally::default(),
-                ignored: Tally::default(),
-                flaws: Tally::default(),
-            };
+            let answers = Answers { subject, handle: handle.clone(), client: client.clone() };
             tasks.spawn(answers.serve(messages, stop.clone()));
         }
         while tasks.join_next().await.is_some() {}
@@ -92,9 +83,6 @@ struct Answers {
     subject: Subject,
     handle: Handle,
     client: Client,
-    malformed: Tally<Malformed>,
-    ignored: Tally<Ignored>,
-    flaws: Tally<Flaw>,
 }
 
 impl Answers {
@@ -154,7 +142,7 @@ impl Answers {
         match Message::read(payload).and_then(|message| self.answer_message(&message)) {
             Ok(answer) => answer,
             Err(malformed) => {
-                if let Some(total) = self.malformed.count(malformed, self.handle.now()) {
+                if let Some(total) = self.handle.counts().malformed_messages.count(malformed, self.handle.now()) {
                     tracing::warn!(total, subject = ?self.subject, "a message that is {malformed}: left unanswered, with zero bytes");
                 }
                 Vec::new()
@@ -165,7 +153,7 @@ impl Answers {
     /// Says the first flaw of its kind, counts the others.
     fn admit(&self, (answer, flaw): (Vec<u8>, Option<Flaw>)) -> Vec<u8> {
         if let Some(flaw) = flaw
-            && self.flaws.count(flaw, self.handle.now()) == Some(1)
+            && self.handle.counts().flaws.count(flaw, self.handle.now()) == Some(1)
         {
             tracing::warn!("{flaw} (said once)");
         }
@@ -180,7 +168,7 @@ impl Answers {
                 // Who is told on the subject of the questions has the configuration with one row.
                 let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };
                 if let Some(ignored) = self.handle.learn(&Report { source, ..message.report }) {
-                    let total = self.ignored.count(ignored, self.handle.now());
+                    let total = self.handle.counts().ignored_messages.count(ignored, self.handle.now());
                     tracing::trace!(total, "a finished request {ignored}");
                 }
                 Ok(Vec::new())

@@ -1,6 +1,6 @@
 //! The log lines that tell of changes, in the users' words: disabled and enabled.
 
-use crate::event::{Change, Notice, Standing, Transition};
+use crate::event::{Change, Notice, Ordered, Standing, Transition};
 
 /// Logs a change.
 pub fn tell(change: &Change) {
@@ -22,6 +22,10 @@ pub fn tell(change: &Change) {
         ),
         Change::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         Change::Notice(notice) => say(notice),
+        Change::Ordered(Ordered { about, what, until, by, reason, .. }) => {
+            let until = until.map(|until| until.to_string());
+            tracing::info!(router = %about, what, until, by, reason, "an operator's word");
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 //! Lines are for changes; what can happen a thousand times a second is counted and said at most once a second per kind
 //! ([`Tally`]). Nothing here decides anything, and nothing here is ever given a secret.
 
+mod counts;
 mod lines;
 mod tally;
 
+pub use counts::Counts;
 pub use lines::tell;
 pub use tally::Tally;
 

@@ -35,6 +35,13 @@ impl<K: Eq + Hash + Copy + Display> Tally<K> {
         due.then_some(*count)
     }
 
+    /// How many of each kind there were; in no order.
+    pub fn all(&self) -> impl Iterator<Item = (K, u64)> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = counts.iter().map(|(kind, (count, _))| (*kind, *count)).collect();
+        all.into_iter()
+    }
+
     /// How many of a kind there were.
     pub fn total(&self, kind: K) -> u64 {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).map_or(0, |(count, _)| *count)

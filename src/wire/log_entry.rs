@@ -43,6 +43,7 @@ impl<'a> Parts<'a> {
         entry.fields(|name, value| {
             match name {
                 b"transaction_id" => self.report.transaction = value.text()?,
+                b"session_id" => self.report.session = value.text()?,
                 b"ingress_egress_timer" => {
                     let timer = Timer::read(value)?;
                     self.report.started = timer.start.and_then(moment);
@@ -64,6 +65,7 @@ impl<'a> Parts<'a> {
                 b"gl_path" => report.asked = value.text()?,
                 b"original_gl_path" => report.ingress = value.text()?,
                 b"control" => report.control = true,
+                b"error" => report.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => report.payload = Some(value.raw()?.bytes()),
                 b"broker" => {
                     let stamp = stamp::read(value)?;

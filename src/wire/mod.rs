@@ -15,6 +15,7 @@ pub mod reply;
 pub mod scan;
 pub mod stamp;
 pub mod transaction;
+pub mod unbalanced;
 
 pub use processor::Message;
 pub use stamp::Signature;
@@ -34,6 +35,17 @@ pub enum Malformed {
     /// Neither a request (no `gl_path` that is a string) nor a response (no `egress_status_code`).
     #[error("without a gl_path")]
     NoPath,
+}
+
+impl Malformed {
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::NoPath => "no_path",
+        }
+    }
 }
 
 /// Reads the one object that a message is.

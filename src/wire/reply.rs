@@ -1,6 +1,7 @@
 //! Our answers to the gateway. Zero bytes mean "go on as if we were not there".
 
 use std::fmt;
+use std::ops::Range;
 
 use super::scan::Raw;
 use super::stamp::{self, Mode, Signature};
@@ -22,6 +23,18 @@ pub enum Flaw {
     BodyIsNoObject,
 }
 
+impl Flaw {
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoBody => "no_body",
+            Self::NoHeaders => "no_headers",
+            Self::NoBodyToChange => "no_body_to_change",
+            Self::BodyIsNoObject => "body_is_no_object",
+        }
+    }
+}
+
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -35,16 +48,22 @@ impl fmt::Display for Flaw {
     }
 }
 
+/// An answer to row 1.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// What is sent.
+    pub bytes: Vec<u8>,
+    /// Where the stamp stands in it; empty if there is none.
+    pub stamp: Range<usize>,
+    /// What it had to do without.
+    pub flaw: Option<Flaw>,
+}
+
 /// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
 /// changes in the body for either; the gateway takes whichever its configuration lets us write.
-pub fn route(
-    signature: &Signature,
-    broker: &Broker,
-    decision: &Decision,
-    body: Option<Raw<'_>>,
-) -> (Vec<u8>, Option<Flaw>) {
-    let Decision::Route(route) = decision else { return (Vec::new(), None) };
-    let Some(router) = broker.path(route.router()) else { return (Vec::new(), None) };
+pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: Option<Raw<'_>>) -> Answer {
+    let Decision::Route(route) = decision else { return Answer::default() };
+    let Some(router) = broker.path(route.router()) else { return Answer::default() };
     let mut flaw = None;
     let mut out = Vec::with_capacity(stamp::MAX + 128);
     out.push(b'{');
@@ -57,11 +76,13 @@ pub fn route(
         }
     }
     out.extend_from_slice(b"\"broker\":");
+    let start = out.len();
     if !stamp::write(&mut out, signature, broker, route) {
-        return (Vec::new(), None);
+        return Answer::default();
     }
+    let stamp = start..out.len();
     out.push(b'}');
-    (out, flaw)
+    Answer { bytes: out, stamp, flaw }
 }
 
 /// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.

@@ -52,6 +52,12 @@ impl Signature {
         Self { config: fingerprint(settings), ..self.clone() }
     }
 
+    /// The same in another mode.
+    #[must_use]
+    pub fn in_mode(&self, mode: Mode) -> Self {
+        Self { mode, ..self.clone() }
+    }
+
     /// The replica's id.
     pub fn replica(&self) -> &str {
         &self.replica

@@ -515,7 +515,7 @@ mod pairing {
         let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
         world.learn(&Report { tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
         assert_eq!(world.record(0).answers(), 1, "the log replaces the message");
-        assert_eq!((world.record(0).tokens, world.record(0).busy), (7, Duration::from_millis(30)));
+        assert_eq!((world.record(0).tokens, world.record(0).latency.sum), (7, Duration::from_millis(30)));
         world.tick(at(9_500));
         assert_eq!(world.record(0).answers(), 1);
         world.tick(at(10_000));

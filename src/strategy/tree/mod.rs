@@ -6,12 +6,14 @@
 mod known;
 mod told;
 mod turns;
+mod view;
 
 use std::sync::Arc;
 
 pub use known::Known;
 use told::Told;
 pub use told::WhyClosed;
+pub use view::Shown;
 
 use super::query::{Field, Query};
 use super::{Note, Open, Those, conditional, round_robin, sticky};

@@ -1,0 +1,47 @@
+//! The commands that ask running brokers over the bus: no port has to be open, and each replica answers for itself.
+//!
+//! `orders` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log.
+
+mod orders;
+mod status;
+mod table;
+mod watch;
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use async_nats::Client;
+
+pub use orders::{Orders, Target, Timed, Weigh};
+pub use status::StatusArgs;
+pub use watch::WatchArgs;
+
+use crate::clock::Clock;
+use crate::config::Operator;
+use crate::nats::{self, Link};
+
+/// The bus answers within this time, or we say that it does not.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Runs one command to its end.
+fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.block_on(work)
+}
+
+/// A connection for a short visit.
+async fn connect(operator: &Operator) -> anyhow::Result<Client> {
+    let link = Link::new("command", Clock::start());
+    let connected = nats::connect(&operator.nats, &link, "gecholog-broker command", 4_096);
+    match tokio::time::timeout(PATIENCE, connected).await {
+        Ok(client) => Ok(client?),
+        Err(_) => bail!("{}", link.reason().unwrap_or_else(|| "the bus does not answer".to_owned())),
+    }
+}
+
+/// A text from outside, safe for a terminal: without anything that would move its cursor or change its colours.
+fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}

@@ -1,0 +1,165 @@
+//! `broker drain`, `resume`, `disable`, `enable`, `weight`, `mode`: one order, given to all replicas, and what each did.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::status::{count, list};
+use super::{clean, connect, run};
+use crate::clock::Clock;
+use crate::config::Operator;
+use crate::control::{Ask, Done, Verb};
+use crate::nats::peers;
+use crate::router::{PathFault, RouterPath};
+
+/// Between two looks at what is in flight.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A router, and why.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// The router, such as /azure/gpt4/
+    #[arg(value_parser = path)]
+    pub router: RouterPath,
+    /// Why; stands in the brokers' logs and in their status
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// The same with a time.
+#[derive(Debug, Clone, Args)]
+pub struct Timed {
+    #[command(flatten)]
+    target: Target,
+    /// For how long: 30m, 1h, 90s
+    #[arg(long = "for", value_name = "TIME")]
+    lasting: Option<String>,
+    /// Wait until no call is under way to it
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Another weight.
+#[derive(Debug, Clone, Args)]
+pub struct Weigh {
+    /// The pool's ingress, such as /azure/
+    #[arg(value_parser = path)]
+    pool: RouterPath,
+    #[command(flatten)]
+    target: Target,
+    /// What it weighs among its siblings; without it, what the file says
+    weight: Option<f64>,
+    /// For how long: 30m, 1h, 90s
+    #[arg(long = "for", value_name = "TIME")]
+    lasting: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum Orders {
+    /// Leave a router alone.
+    Drain(Timed),
+    /// Do so no longer.
+    Resume(Target),
+    /// Take it out as a failure would.
+    Disable(Timed),
+    /// Let it serve at once.
+    Enable(Target),
+    /// Another weight.
+    Weight(Weigh),
+    /// Balance, or only observe.
+    Mode(String, Option<String>),
+}
+
+fn path(text: &str) -> Result<RouterPath, PathFault> {
+    RouterPath::parse(text)
+}
+
+impl Orders {
+    fn ask(&self) -> (Verb, Ask, bool) {
+        let plain = |target: &Target| Ask {
+            router: Some(target.router.clone()),
+            reason: target.reason.clone(),
+            ..Ask::default()
+        };
+        let timed = |timed: &Timed| Ask { lasting: timed.lasting.clone(), ..plain(&timed.target) };
+        match self {
+            Self::Drain(drain) => (Verb::Drain, timed(drain), drain.wait),
+            Self::Disable(disable) => (Verb::Disable, timed(disable), disable.wait),
+            Self::Resume(target) => (Verb::Resume, plain(target), false),
+            Self::Enable(target) => (Verb::Enable, plain(target), false),
+            Self::Weight(Weigh { pool, target, weight, lasting }) => {
+                let ask = Ask { pool: Some(pool.clone()), weight: *weight, lasting: lasting.clone(), ..plain(target) };
+                (Verb::Weight, ask, false)
+            }
+            Self::Mode(mode, reason) => {
+                (Verb::Mode, Ask { mode: Some(mode.clone()), reason: reason.clone(), ..Ask::default() }, false)
+            }
+        }
+    }
+
+    /// Gives the order; what was done, for people.
+    ///
+    /// # Errors
+    /// It is wrong, nobody answers, or nobody carried it out.
+    pub fn run(&self, operator: &Operator) -> anyhow::Result<String> {
+        let (verb, asked, wait) = self.ask();
+        // What is wrong is said before anybody is asked.
+        asked.clone().order(verb, String::new(), Clock::start().now())?;
+        if operator.token.is_none() {
+            bail!("needs the brokers' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
+        }
+        run(async {
+            let client = connect(operator).await?;
+            let who = "the command line";
+            let now = Clock::start().now();
+            let given = (verb, &asked);
+            let done = peers::order(&client, &operator.nats, operator.token.as_ref(), who, given, now).await?;
+            let mut text = told(&done)?;
+            if let Some(router) = asked.router.as_ref().filter(|_| wait) {
+                peace(&client, operator, router).await?;
+                let _ = writeln!(text, "no call is under way to {router}");
+            }
+            Ok(text)
+        })
+    }
+}
+
+/// What the replicas did.
+fn told(done: &[Done]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let (good, bad): (Vec<_>, Vec<_>) = done.iter().partition(|done| done.error.is_none());
+    let refusals: Vec<_> = bad.iter().filter_map(|done| done.error.as_deref()).map(clean).collect();
+    let Some(first) = good.first() else {
+        bail!("nothing changed: {}", refusals.first().map_or("no answer", String::as_str));
+    };
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "{} on {}", clean(first.done.as_deref().unwrap_or("done")), count(good.len(), "replica"));
+    for ingress in &first.left_without {
+        let _ = writeln!(text, "nothing else in {ingress} may serve: its calls go to the ingress's own endpoint now");
+    }
+    for (done, refusal) in bad.iter().zip(&refusals) {
+        let _ = writeln!(text, "replica {} refused: {refusal}", clean(&done.replica));
+    }
+    Ok(text)
+}
+
+/// Waits until nothing is in flight to a router.
+async fn peace(client: &async_nats::Client, operator: &Operator, router: &RouterPath) -> anyhow::Result<()> {
+    loop {
+        let documents = peers::documents(client, &operator.nats, "status").await?;
+        let routers = documents.iter().flat_map(|document| list(&document["routers"]));
+        let told: Vec<_> = routers.filter(|one| one["router"] == router.as_str()).collect();
+        // A replica that never sent it a call has nothing under way there.
+        let unknown = told.iter().any(|one| one["in_flight"].is_null() && one["requests"].as_u64().unwrap_or(1) > 0);
+        if unknown {
+            bail!("whether calls are under way cannot be known: no stamp of a broker has come back in the log yet");
+        }
+        if told.iter().all(|one| one["in_flight"].as_u64().unwrap_or(0) == 0) {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

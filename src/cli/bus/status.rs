@@ -1,0 +1,241 @@
+//! `broker status`: what all replicas know, in one table. Where they do not agree, it says so.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::table::Table;
+use super::{clean, connect, run};
+use crate::config::Operator;
+use crate::nats::peers;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Clears a terminal and begins at its top.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// What to show.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Print the replicas' documents as one JSON array
+    #[arg(long)]
+    pub json: bool,
+    /// Look again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+impl StatusArgs {
+    /// Asks and shows.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
+        run(async {
+            let client = connect(operator).await?;
+            let redraw = self.watch && !self.json && std::io::stdout().is_terminal();
+            loop {
+                let documents = peers::documents(&client, &operator.nats, "status").await?;
+                let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
+                let before = if redraw { CLEAR } else { "" };
+                let mut out = std::io::stdout().lock();
+                write!(out, "{before}{text}")?;
+                out.flush()?;
+                if !self.watch {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        })
+    }
+}
+
+/// The documents for people.
+fn render(documents: &[Value]) -> String {
+    let mut text = String::new();
+    let replicas: Vec<_> = documents.iter().map(replica).collect();
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "{} answering: {}\n", count(replicas.len(), "replica"), replicas.join(", "));
+    if let Some(first) = documents.first() {
+        list(&first["pools"]).for_each(|pool| show_pool(&mut text, pool));
+    }
+    let mut table = Table::default();
+    table.row([
+        "ROUTER",
+        "STANDING",
+        "DRAINED",
+        "REQUESTS",
+        "FAILURES",
+        "P50 ms",
+        "P95 ms",
+        "IN FLIGHT",
+        "LAST FAILURE",
+    ]);
+    for (router, told) in routers(documents) {
+        table.row(row(&router, &told).iter().map(String::as_str));
+    }
+    let _ = write!(text, "{table}");
+    text
+}
+
+fn replica(document: &Value) -> String {
+    let text = |name: &str| clean(document[name].as_str().unwrap_or("?"));
+    format!("{} (version {}, mode {}, config {})", text("replica"), text("version"), text("mode"), text("config"))
+}
+
+/// The routers of all documents, in the order of the first that names them, each as the replicas tell of it.
+fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
+    let mut order = Vec::new();
+    let mut told: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for router in documents.iter().flat_map(|document| list(&document["routers"])) {
+        let Some(path) = router["router"].as_str() else { continue };
+        if !told.contains_key(path) {
+            order.push(path.to_owned());
+        }
+        told.entry(path.to_owned()).or_default().push(router);
+    }
+    order.into_iter().filter_map(|path| told.remove(&path).map(|told| (path, told))).collect()
+}
+
+fn show_pool(text: &mut String, pool: &Value) {
+    let ingress = clean(pool["ingress"].as_str().unwrap_or("?"));
+    let state = match (pool["serves"].as_bool(), pool["last_resort"].as_bool()) {
+        (Some(false), _) => "  nothing may serve: the gateway uses this ingress's own endpoint",
+        (_, Some(true)) => "  nothing serves but what is on probation",
+        _ => "",
+    };
+    let _ = writeln!(text, "{ingress}{state}");
+    show_target(text, &pool["tree"], 1);
+    text.push('\n');
+}
+
+fn show_target(text: &mut String, target: &Value, depth: usize) {
+    let share = target["share"].as_f64().map_or("by request".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let name = target["name"].as_str().map(|name| format!("{} ", clean(name))).unwrap_or_default();
+    let what = match (target["router"].as_str(), target["mode"].as_str()) {
+        (Some(router), _) => clean(router),
+        (None, mode) => format!("({})", clean(mode.unwrap_or("?"))),
+    };
+    let _ = writeln!(text, "{:>10}  {}{name}{what}", share, "  ".repeat(depth - 1));
+    list(&target["targets"]).for_each(|inner| show_target(text, inner, depth + 1));
+}
+
+fn row(router: &str, told: &[&Value]) -> [String; 9] {
+    let sum = |name: &str| told.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
+    // Every replica hears of every call, so that these are the same everywhere but for who started when.
+    let most = |name: &str| told.iter().filter_map(|one| one[name].as_u64()).max().unwrap_or(0);
+    let longest = told.iter().max_by_key(|one| one["latency"]["count"].as_u64());
+    let millis = |name: &str| {
+        longest.and_then(|one| one["latency"][name].as_f64()).map_or("-".to_owned(), |time| format!("{time:.0}"))
+    };
+    let in_flight = told.iter().any(|one| one["in_flight"].is_u64());
+    [
+        clean(router),
+        agreed(told, standing),
+        agreed(told, drained),
+        sum("requests").to_string(),
+        most("failures").to_string(),
+        millis("p50_ms"),
+        millis("p95_ms"),
+        if in_flight { sum("in_flight").to_string() } else { "?".to_owned() },
+        told.iter().map(|one| last_failure(one)).max().unwrap_or_default(),
+    ]
+}
+
+/// What all say; or what the first says who differs, and how many say so.
+fn agreed(told: &[&Value], say: impl Fn(&Value) -> (String, String)) -> String {
+    let said: Vec<_> = told.iter().map(|one| say(one)).collect();
+    let Some((word, more)) = said.iter().max() else { return String::new() };
+    let same = said.iter().filter(|(other, _)| other == word).count();
+    let of = if same == said.len() { String::new() } else { format!(" (on {same} of {})", said.len()) };
+    format!("{word}{more}{of}")
+}
+
+fn standing(router: &Value) -> (String, String) {
+    let word = clean(router["standing"].as_str().unwrap_or("?"));
+    let left = router["seconds_left"].as_f64().map(|left| format!(" for {}", span(left))).unwrap_or_default();
+    let why = router["why"].as_str().map(|why| format!(", {}", clean(why))).unwrap_or_default();
+    (word, left + &why)
+}
+
+fn drained(router: &Value) -> (String, String) {
+    let hold = &router["drained"];
+    if hold.is_null() {
+        return ("-".to_owned(), String::new());
+    }
+    let until = hold["until"].as_str().map(|until| format!(" until {}", clean(until))).unwrap_or_default();
+    let reason = hold["reason"].as_str().filter(|reason| !reason.is_empty());
+    let reason = reason.map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+    ("yes".to_owned(), until + &reason)
+}
+
+fn last_failure(router: &Value) -> String {
+    let last = &router["last_failure"];
+    match (last["at"].as_str(), last["cause"].as_str()) {
+        (Some(at), Some(cause)) => format!("{} {}", clean(at), clean(cause)),
+        _ => "-".to_owned(),
+    }
+}
+
+/// Seconds as people say them.
+fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0).ceil() as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
+    }
+}
+
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(replica: &str, standing: &str, requests: u64) -> Value {
+        json!({
+            "replica": replica, "version": "0.1.0", "mode": "balance", "config": "abcd",
+            "pools": [{"ingress": "/in/", "serves": true, "last_resort": false, "tree": {
+                "mode": "loadbalance", "share": 1.0, "targets": [
+                    {"router": "/a/", "share": 1.0},
+                    {"name": "backup", "mode": "conditional", "share": 0.0, "targets": [{"router": "/b/", "share": null}]},
+                ]}}],
+            "routers": [{
+                "router": "/a/", "standing": standing, "seconds_left": 61.2, "why": "answered 500\u{1b}[2J",
+                "drained": {"until": null, "reason": "new keys"}, "requests": requests, "failures": 4, "in_flight": 1,
+                "latency": {"count": 7, "p50_ms": 12.4, "p95_ms": 99.6},
+                "last_failure": {"at": "2026-01-01T00:00:00Z", "cause": "answered 500"},
+            }],
+        })
+    }
+
+    #[test]
+    fn replicas_are_added_up_and_disagreement_is_said() {
+        let text = render(&[document("one", "disabled", 10), document("two", "enabled", 5)]);
+        for words in [
+            "2 replicas answering: one (version 0.1.0, mode balance, config abcd), two",
+            "100.0 %    /a/",
+            "by request      /b/",
+            "backup (conditional)",
+            "enabled for 1 min 2 s, answered 500\u{fffd}[2J (on 1 of 2)",
+            "yes: new keys",
+            "15        4         12      100     2          2026-01-01T00:00:00Z answered 500",
+        ] {
+            assert!(text.contains(words), "{words:?} in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "nothing steers the terminal");
+    }
+}

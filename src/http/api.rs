@@ -1,0 +1,86 @@
+//! The documents: what is, what was decided, what is in force; and the metrics. Reading only.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Sources;
+use crate::handle::PART;
+use crate::journal::{CAPACITY, Journal, Ring};
+use crate::nats::Link;
+use crate::stats::{self, ConfigShown, Status};
+
+/// An answer that no cache keeps and no browser takes for something else.
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A document.
+pub(super) fn document(status: StatusCode, document: &impl Serialize) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(bytes) => answer(status, "application/json", bytes),
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the document could not be written"),
+    }
+}
+
+/// A no, with its reason.
+pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
+    answer(status, "application/json", json!({ "error": why }).to_string())
+}
+
+fn status_of(sources: &Sources) -> Status {
+    Status::of(&sources.handle, sources.links.iter().map(Link::show).collect())
+}
+
+pub(super) async fn status(State(sources): State<Sources>) -> Response {
+    document(StatusCode::OK, &status_of(&sources))
+}
+
+pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
+    let text = stats::metrics(status_of(&sources), sources.handle.counts());
+    answer(StatusCode::OK, stats::CONTENT_TYPE, text)
+}
+
+pub(super) async fn config(State(sources): State<Sources>) -> Response {
+    let signature = sources.handle.signature();
+    let mode = signature.mode().to_string();
+    let shown = ConfigShown::of(signature.config(), &mode, sources.bus, &sources.handle.settings());
+    document(StatusCode::OK, &shown)
+}
+
+/// What happened last, the newest last: decisions of this replica, finished calls, changes.
+pub(super) async fn decisions(State(sources): State<Sources>) -> Response {
+    let replica = sources.handle.signature();
+    let last = json!({
+        "replica": replica.replica(),
+        "decisions": all(&sources, |journal| &journal.decisions),
+        "calls": all(&sources, |journal| &journal.calls),
+        "changes": all(&sources, |journal| &journal.changes),
+    });
+    document(StatusCode::OK, &last)
+}
+
+/// All that a ring keeps, copied in parts.
+fn all<T: Clone>(sources: &Sources, ring: impl Fn(&Journal) -> &Ring<T>) -> Vec<T> {
+    let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
+    loop {
+        let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, PART));
+        let ended = part.len() < PART;
+        next = first + part.len() as u64;
+        all.extend(part);
+        // Under load there is always more; what came after we began may be left for the next reader.
+        if ended || all.len() >= CAPACITY {
+            return all;
+        }
+    }
+}

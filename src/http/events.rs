@@ -1,0 +1,182 @@
+//! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
+//! more than [`PART`] at a time, so that a flood of calls is sampled and said to be.
+//!
+//! One task reads for all; it writes once, and whoever cannot keep up is dropped. Nobody listens: nothing is read.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::limits::STREAMS;
+use super::{Sources, api};
+use crate::handle::{Handle, PART};
+use crate::journal::Ring;
+
+/// How often listeners hear.
+const BEAT: Duration = Duration::from_millis(250);
+/// After so many beats without news a listener hears that we are still here.
+const SILENT: u32 = 40;
+/// So many beats a listener may lag behind before it is dropped.
+const LAG: usize = 16;
+
+/// The one source of all streams.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    beats: broadcast::Sender<Bytes>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { beats: broadcast::Sender::new(LAG), room: Arc::new(Semaphore::new(STREAMS)) }
+    }
+}
+
+/// How far has been read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cursor {
+    decisions: u64,
+    calls: u64,
+    changes: u64,
+}
+
+impl Feed {
+    /// A stream for one more listener, that begins with `hello`; none if there are enough.
+    fn listen(&self, hello: &serde_json::Value) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
+        let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let beats = self.beats.subscribe();
+        let mut first = "retry: 1000\n".to_owned();
+        event(&mut first, "hello", hello);
+        // The place is given back when the stream is dropped, with the connection or by us.
+        let start = (Some(Bytes::from(first)), beats, place);
+        Some(stream::unfold(start, |(first, mut beats, place)| async move {
+            let bytes = match first {
+                Some(hello) => hello,
+                // Too slow, or at its end: either way it is over, and a browser comes back by itself.
+                None => beats.recv().await.ok()?,
+            };
+            Some((Ok(bytes), (None, beats, place)))
+        }))
+    }
+
+    /// Reads and sends for ever.
+    pub async fn run(&self, handle: &Handle) {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut cursor, mut silent) = (Cursor::default(), 0);
+        loop {
+            beat.tick().await;
+            if self.beats.receiver_count() == 0 {
+                cursor = Cursor::now(handle);
+                continue;
+            }
+            let mut text = cursor.read(handle);
+            silent = if text.is_empty() { silent + 1 } else { 0 };
+            if silent >= SILENT {
+                text.push_str(":\n\n");
+                silent = 0;
+            }
+            if !text.is_empty() {
+                // The last listener may have gone just now.
+                let _ = self.beats.send(text.into());
+            }
+        }
+    }
+}
+
+impl Cursor {
+    /// Behind everything that is there.
+    fn now(handle: &Handle) -> Self {
+        handle.journal(|journal| Self {
+            decisions: journal.decisions.next(),
+            calls: journal.calls.next(),
+            changes: journal.changes.next(),
+        })
+    }
+
+    /// What is new, as events.
+    fn read(&mut self, handle: &Handle) -> String {
+        let mut text = String::new();
+        let (decisions, skipped) = fresh(handle, |journal| &journal.decisions, &mut self.decisions);
+        let (calls, skipped_calls) = fresh(handle, |journal| &journal.calls, &mut self.calls);
+        let (changes, _) = fresh(handle, |journal| &journal.changes, &mut self.changes);
+        decisions.iter().for_each(|one| event(&mut text, "decision", one));
+        calls.iter().for_each(|one| event(&mut text, "call", one));
+        changes.iter().for_each(|one| event(&mut text, "change", one));
+        if skipped + skipped_calls > 0 {
+            event(&mut text, "skipped", &json!({"decisions": skipped, "calls": skipped_calls}));
+        }
+        text
+    }
+}
+
+/// The newest of a ring, and how many before them were left out.
+fn fresh<T: Clone>(
+    handle: &Handle,
+    ring: impl Fn(&crate::journal::Journal) -> &Ring<T>,
+    seen: &mut u64,
+) -> (Vec<T>, u64) {
+    let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, PART));
+    let skipped = first - *seen;
+    *seen = first + entries.len() as u64;
+    (entries, skipped)
+}
+
+fn event(text: &mut String, name: &str, data: &impl Serialize) {
+    if let Ok(data) = serde_json::to_string(data) {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "event: {name}\ndata: {data}\n\n");
+    }
+}
+
+pub(super) async fn events(State(sources): State<Sources>) -> Response {
+    let hello = json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
+    match sources.feed.listen(&hello) {
+        Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
+        None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "as many streams are open as there may be, 16"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[test]
+    fn whoever_lags_behind_is_dropped_and_the_others_hear_on() {
+        let feed = Feed::default();
+        let mut slow = pin!(feed.listen(&json!({})).unwrap());
+        let mut quick = pin!(feed.listen(&json!({})).unwrap());
+        assert!(quick.next().now_or_never().flatten().is_some(), "hello");
+        for beat in 0..=LAG {
+            feed.beats.send(Bytes::from(beat.to_string())).unwrap();
+            assert_eq!(quick.next().now_or_never().unwrap(), Some(Ok(Bytes::from(beat.to_string()))));
+        }
+        assert!(slow.next().now_or_never().flatten().is_some(), "hello is its own");
+        assert_eq!(slow.next().now_or_never(), Some(None), "dropped");
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_stream_is_gone() {
+        let feed = Feed::default();
+        let mut streams: Vec<_> = (0..STREAMS).map(|_| feed.listen(&json!({})).unwrap()).collect();
+        assert!(feed.listen(&json!({})).is_none());
+        streams.pop();
+        assert!(feed.listen(&json!({})).is_some());
+    }
+}

@@ -1,0 +1,104 @@
+//! What operators may change: who proves to hold their token tells this replica and, over the bus, all others.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::json;
+
+use super::Sources;
+use super::api::{document, refusal};
+use crate::control::{Ask, Done, LARGEST, Verb};
+use crate::router::RouterPath;
+
+pub(super) async fn router(
+    State(sources): State<Sources>,
+    Path((router, verb)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let known = Verb::of(&verb).filter(|verb| !matches!(verb, Verb::Weight | Verb::Mode));
+    let Some(verb) = known else {
+        return refusal(StatusCode::NOT_FOUND, "drain, resume, disable, enable: no other verb");
+    };
+    match path(&router) {
+        Ok(router) => order(sources, verb, headers, body, |ask| ask.router = Some(router)).await,
+        Err((status, why)) => refusal(status, &why),
+    }
+}
+
+pub(super) async fn weight(
+    State(sources): State<Sources>,
+    Path(pool): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match path(&pool) {
+        Ok(pool) => order(sources, Verb::Weight, headers, body, |ask| ask.pool = Some(pool)).await,
+        Err((status, why)) => refusal(status, &why),
+    }
+}
+
+pub(super) async fn mode(State(sources): State<Sources>, headers: HeaderMap, body: Body) -> Response {
+    order(sources, Verb::Mode, headers, body, |_| {}).await
+}
+
+/// Why not.
+type No = (StatusCode, String);
+
+/// A path of a router, as it stands between the slashes of a URL: `%2Fazure%2Fgpt4%2F`.
+fn path(text: &str) -> Result<RouterPath, No> {
+    RouterPath::parse(text).map_err(|fault| (StatusCode::NOT_FOUND, format!("{text:?} {fault}")))
+}
+
+async fn order(
+    sources: Sources,
+    verb: Verb,
+    headers: HeaderMap,
+    body: Body,
+    complete: impl FnOnce(&mut Ask),
+) -> Response {
+    if let Err((status, why)) = admit(&sources, &headers) {
+        return refusal(status, &why);
+    }
+    let Ok(body) = to_bytes(body, LARGEST).await else {
+        return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 4096 bytes, or broke off");
+    };
+    let who = "over HTTP";
+    let asked = Ask::read(&body).map(|mut asked| {
+        complete(&mut asked);
+        asked
+    });
+    let own = asked.and_then(|asked| Ok((asked.clone().order(verb, who.to_owned(), sources.handle.now())?, asked)));
+    let (own, asked) = match own {
+        Ok(both) => both,
+        Err(fault) => return refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
+    };
+    let who = format!("HTTP of {}", sources.handle.signature().replica());
+    let done = sources.peers.order(&who, verb, &asked, &own).await;
+    answer(&done)
+}
+
+/// Nobody carried it out: then it is about something that nobody has.
+fn answer(done: &[Done]) -> Response {
+    let changed = done.iter().filter(|done| done.error.is_none()).count();
+    let status = if changed > 0 { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let error = done.iter().find_map(|done| done.error.as_deref()).filter(|_| changed == 0);
+    document(status, &json!({"changed": changed, "replicas": done, "error": error}))
+}
+
+/// Whether whoever asks holds the operators' token.
+fn admit(sources: &Sources, headers: &HeaderMap) -> Result<(), No> {
+    let Some(token) = sources.peers.token() else {
+        let why = "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";
+        return Err((StatusCode::FORBIDDEN, why.to_owned()));
+    };
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    if token.is(given) {
+        Ok(())
+    } else {
+        Err((StatusCode::UNAUTHORIZED, "needs Authorization: Bearer with the operators' token".to_owned()))
+    }
+}

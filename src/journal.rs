@@ -1,0 +1,323 @@
+//! What happened last, for those who look: decisions, finished calls, changes, at most a thousand of each.
+//!
+//! Who reads asks for what came after the number that it saw last; nobody is ever waited for, and nothing is pushed. A
+//! decision is kept as the very stamp that was answered, so that keeping it costs one copy of at most 300 bytes and no words
+//! are made for nobody. Refuses what is not ours: requests for other paths, and entries about other routers.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+use crate::broker::{Decision, Pass, Word};
+use crate::event::{Change, Standing, Transition};
+use crate::outcome::{Class, Outcome, Report};
+use crate::router::RouterPath;
+use crate::time::Now;
+use crate::wire::stamp;
+
+/// So many of each kind are kept.
+pub const CAPACITY: usize = 1_000;
+/// So many bytes are kept of an id, a client's own perhaps.
+const LONGEST_ID: usize = 100;
+
+/// The last of one kind, each with a number that only ever rises.
+#[derive(Debug, Clone)]
+pub struct Ring<T> {
+    /// The entry of number n stands at n modulo [`CAPACITY`].
+    entries: Vec<T>,
+    /// The number of the next.
+    next: u64,
+}
+
+impl<T> Default for Ring<T> {
+    fn default() -> Self {
+        Self { entries: Vec::with_capacity(CAPACITY), next: 0 }
+    }
+}
+
+impl<T: Clone> Ring<T> {
+    fn push(&mut self, entry: T) {
+        match self.oldest() {
+            Some(oldest) => *oldest = entry,
+            None => self.entries.push(entry),
+        }
+        self.next += 1;
+    }
+
+    /// The entry whose place the next one takes; none as long as there is room.
+    fn oldest(&mut self) -> Option<&mut T> {
+        if self.entries.len() < CAPACITY { None } else { self.entries.get_mut(place(self.next)) }
+    }
+
+    /// The number that the next entry will have.
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The number of the oldest that is kept.
+    pub fn first(&self) -> u64 {
+        self.next - self.entries.len() as u64
+    }
+
+    /// At most `most` entries from number `from` on, or from the oldest that is kept; with the number of the first of them.
+    pub fn read(&self, from: u64, most: usize) -> (u64, Vec<T>) {
+        let start = from.max(self.first());
+        let numbers = (start..self.next).take(most);
+        (start, numbers.filter_map(|number| self.entries.get(place(number)).cloned()).collect())
+    }
+
+    /// The newest entries from number `from` on, at most `most`; with the number of the first of them.
+    pub fn newest(&self, from: u64, most: usize) -> (u64, Vec<T>) {
+        self.read(from.max(self.next.saturating_sub(most as u64)), most)
+    }
+}
+
+const fn place(number: u64) -> usize {
+    (number % CAPACITY as u64) as usize
+}
+
+/// A decision: when, and the JSON object that tells of it.
+#[derive(Clone)]
+pub struct Decided {
+    /// When it was made.
+    pub at: Now,
+    length: u16,
+    text: [u8; stamp::MAX],
+}
+
+impl Decided {
+    fn new(at: Now, object: &[u8]) -> Self {
+        let mut new = Self { at, length: 0, text: [0; stamp::MAX] };
+        new.write(at, object);
+        new
+    }
+
+    fn write(&mut self, at: Now, object: &[u8]) {
+        let length = object.len().min(stamp::MAX);
+        self.text[..length].copy_from_slice(&object[..length]);
+        (self.at, self.length) = (at, length as u16);
+    }
+
+    /// The stamp; for a call that got no router, an object with `pool` and `why`.
+    pub fn object(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or("{}")
+    }
+}
+
+impl std::fmt::Debug for Decided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.at, self.object())
+    }
+}
+
+/// The moment, and what the stamp says.
+impl Serialize for Decided {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stamp: serde_json::Map<String, serde_json::Value> = serde_json::from_str(self.object()).unwrap_or_default();
+        let mut map = serializer.serialize_map(Some(stamp.len() + 1))?;
+        map.serialize_entry("at", &self.at)?;
+        for (name, value) in &stamp {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A finished call, as its log tells it. What clients write is cut; nothing of a query, a URL or a body is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    at: Now,
+    status: u16,
+    class: Class,
+    latency: Option<Duration>,
+    tokens: Option<u64>,
+    /// One behind the other, so that keeping a call costs one allocation; see [`TEXTS`].
+    texts: Box<str>,
+    ends: [u16; TEXTS.len()],
+}
+
+/// The router that the client called, the one that served it, the decision that sent it there (perhaps another replica's),
+/// and the gateway's ids of the call and of its session.
+const TEXTS: [&str; 5] = ["ingress", "router", "decision", "transaction", "session"];
+
+impl Finished {
+    fn new(at: Now, report: &Report<'_>, outcome: &Outcome) -> Self {
+        let parts = [report.ingress, report.served, report.stamp_id, report.transaction, report.session];
+        let parts = parts.map(|part| short(part.unwrap_or_default()));
+        let mut texts = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        let ends = parts.map(|part| {
+            texts.push_str(part);
+            texts.len() as u16
+        });
+        let Outcome { status, class, latency, tokens, .. } = *outcome;
+        Self { at, status, class, latency, tokens, texts: texts.into(), ends }
+    }
+
+    /// The texts that are there, each with its name.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let mut start = 0;
+        let parts = TEXTS.into_iter().zip(self.ends).map(move |(name, end)| {
+            let part = self.texts.get(usize::from(start)..usize::from(end)).unwrap_or_default();
+            start = end;
+            (name, part)
+        });
+        parts.filter(|(_, part)| !part.is_empty())
+    }
+}
+
+impl Serialize for Finished {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("at", &self.at)?;
+        map.serialize_entry("status", &self.status)?;
+        map.serialize_entry("class", &self.class)?;
+        self.latency.map_or(Ok(()), |latency| map.serialize_entry("latency_ms", &latency.as_millis()))?;
+        self.tokens.map_or(Ok(()), |tokens| map.serialize_entry("tokens", &tokens))?;
+        for (name, text) in self.texts() {
+            map.serialize_entry(name, text)?;
+        }
+        map.end()
+    }
+}
+
+/// A change, in documents.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Changed {
+    /// When.
+    pub at: Now,
+    /// A router or an ingress.
+    pub about: RouterPath,
+    /// `enabled`, `disabled`, `probation`, `extended`, `all_disabled`, `some_enabled`, or `ordered`.
+    pub what: &'static str,
+    /// Until when, if it is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Now>,
+    /// In words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The three rings.
+#[derive(Debug, Clone, Default)]
+pub struct Journal {
+    /// Decisions of this replica.
+    pub decisions: Ring<Decided>,
+    /// Finished calls, whichever replica decided.
+    pub calls: Ring<Finished>,
+    /// What this replica changed its mind about.
+    pub changes: Ring<Changed>,
+}
+
+impl Journal {
+    /// A decision was answered with this stamp.
+    pub fn decided(&mut self, at: Now, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
+        match decision {
+            Decision::Route(_) => self.keep(at, stamp),
+            Decision::Pass(Pass::NotOurs) => {}
+            Decision::Pass(pass) => {
+                let why = match pass {
+                    Pass::AllDisabled(_) => "nothing may serve",
+                    _ => "nothing for this request",
+                };
+                let ingress = ingress.map_or("", RouterPath::as_str);
+                let object = format!("{{\"pool\":\"{ingress}\",\"why\":\"{why}\"}}");
+                self.keep(at, object.as_bytes());
+            }
+        }
+    }
+
+    /// In the oldest one's place, without moving it: this is done for every decision.
+    fn keep(&mut self, at: Now, object: &[u8]) {
+        match self.decisions.oldest() {
+            None => self.decisions.push(Decided::new(at, object)),
+            Some(oldest) => {
+                oldest.write(at, object);
+                self.decisions.next += 1;
+            }
+        }
+    }
+
+    /// A log told of a finished call.
+    pub fn finished(&mut self, at: Now, report: &Report<'_>, outcome: &Outcome) {
+        self.calls.push(Finished::new(at, report, outcome));
+    }
+
+    /// Something changed.
+    pub fn changed(&mut self, at: Now, changes: &[Change]) {
+        changes.iter().filter_map(|change| Changed::of(change, at)).for_each(|change| self.changes.push(change));
+    }
+}
+
+impl Changed {
+    /// A change in words. Nothing for a delay that is not worth one.
+    pub fn of(change: &Change, at: Now) -> Option<Self> {
+        let plain = |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None };
+        let standing = |transition: &Transition| {
+            let (until, cause) = match transition.standing {
+                Standing::Serving => (None, None),
+                Standing::Cooling { until, cause } => (Some(until), Some(cause)),
+                Standing::Probing { cause } => (None, Some(cause)),
+            };
+            let what = Word::of(&transition.standing).word();
+            let why = cause.map(|cause| cause.to_string());
+            Self { at: transition.at, about: transition.router.clone(), what, until, why }
+        };
+        match change {
+            Change::Standing(transition) => Some(standing(transition)),
+            Change::Extended(transition) if matches!(transition.standing, Standing::Cooling { .. }) => {
+                Some(Self { what: "extended", ..standing(transition) })
+            }
+            Change::AllDisabled { ingress, .. } => Some(plain(ingress, "all_disabled")),
+            Change::SomeEnabled(ingress) => Some(plain(ingress, "some_enabled")),
+            Change::Ordered(order) => {
+                let by =
+                    if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
+                let (what, why) = ("ordered", Some(format!("{} by {by}", order.what)));
+                Some(Self { at: order.at, about: order.about.clone(), what, until: order.until, why })
+            }
+            Change::Extended(_) | Change::Notice(_) => None,
+        }
+    }
+}
+
+/// As much of a text as is kept.
+fn short(text: &str) -> &str {
+    let end = (0..=text.len().min(LONGEST_ID)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_forgets_the_oldest_and_keeps_counting() {
+        let mut ring = Ring::default();
+        assert_eq!(ring.read(0, 10), (0, vec![]));
+        for number in 0..1_500_u64 {
+            ring.push(number);
+        }
+        assert_eq!((ring.first(), ring.next()), (500, 1_500));
+        assert_eq!(ring.read(0, 2), (500, vec![500, 501]), "what is gone is skipped");
+        assert_eq!(ring.read(700, 2), (700, vec![700, 701]));
+        assert_eq!(ring.read(1_499, 5), (1_499, vec![1_499]));
+        assert_eq!(ring.read(9_999, 5), (9_999, vec![]), "ahead of us: nothing");
+        assert_eq!(ring.newest(0, 3), (1_497, vec![1_497, 1_498, 1_499]));
+        assert_eq!(ring.newest(1_499, 3), (1_499, vec![1_499]));
+    }
+
+    #[test]
+    fn ids_are_cut_between_letters() {
+        assert_eq!(short("abc"), "abc");
+        assert_eq!(short(&"ä".repeat(80)).len(), LONGEST_ID);
+        assert_eq!(short(&format!("a{}", "ä".repeat(80))).len(), LONGEST_ID - 1);
+    }
+
+    #[test]
+    fn a_decision_is_its_stamp_with_a_moment() {
+        let decided = Decided::new(Now::from_nanos(0), br#"{"id":"a-1","why":"random"}"#);
+        let shown = serde_json::to_value(decided).unwrap();
+        assert_eq!(shown, serde_json::json!({"at": "1970-01-01T00:00:00Z", "id": "a-1", "why": "random"}));
+    }
+}

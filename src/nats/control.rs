@@ -1,0 +1,187 @@
+//! The replica as a service on the bus (`nats micro`): what it knows, and what operators may tell it. Every replica answers:
+//! the endpoints' queue group is its own id.
+//!
+//! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
+
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+
+use async_nats::service::endpoint::Endpoint;
+use async_nats::service::error::Error as Refusal;
+use async_nats::service::{Request, Service, ServiceExt};
+use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{Link, Settings, peers};
+use crate::control::{Ask, Nonces, Token, Unsigned, Verb};
+use crate::handle::Handle;
+use crate::stats::{ConfigShown, Status};
+use crate::wire::Message;
+
+/// The name of the service.
+const NAME: &str = "gecholog-broker";
+/// What can be read.
+const READING: [&str; 3] = ["status", "config", "explain"];
+/// What one that starts takes over. We answer only when we have taken over ourselves: before that we know nothing.
+const STATE: &str = "state";
+
+/// What the endpoints answer from.
+#[derive(Debug)]
+pub struct Control<'a> {
+    /// The broker.
+    pub handle: &'a Handle,
+    /// Where the bus is.
+    pub settings: &'a Settings,
+    /// The connections, as they are shown.
+    pub links: &'a [Link],
+    /// The operators' token; none: read only.
+    pub token: Option<&'a Token>,
+}
+
+/// How a replica's start goes on: orders are heard before the others are asked, so that none falls between.
+#[derive(Debug)]
+pub struct Start {
+    /// Hears that we listen.
+    pub listening: oneshot::Sender<()>,
+    /// What others know has been taken over.
+    pub begun: oneshot::Receiver<()>,
+}
+
+/// Answers until the connection ends.
+///
+/// # Errors
+/// The connection is closed.
+pub async fn control(client: Client, control: Control<'_>, start: Start) -> Result<(), async_nats::Error> {
+    let replica = control.handle.signature().replica().to_owned();
+    let service = control.service(&client, &replica).await?;
+    let group = service.group_with_queue_group(format!("{}.ctl", control.settings.subject), &replica);
+    let mut endpoints = Vec::new();
+    for word in READING.into_iter().chain(Verb::ALL.map(Verb::word)) {
+        let endpoint = group.endpoint(word).await?;
+        endpoints.push(named(word, endpoint).boxed());
+    }
+    super::barrier(&client).await;
+    // If nobody hears it, the process ends anyway.
+    let _ = start.listening.send(());
+    let nonces = Mutex::new(Nonces::default());
+    let mut asks = stream::select_all(endpoints);
+    let mut begun = pin!(start.begun.fuse());
+    loop {
+        tokio::select! {
+            Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
+            ask = asks.next() => match ask {
+                Some((word, ask)) => control.respond(word, &ask, &nonces, &replica).await,
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<Item = (&'static str, Request)> {
+    endpoint.map(move |request| (word, request))
+}
+
+/// Bytes and, where they are signed, headers.
+type Answer = Result<(Bytes, HeaderMap), Refusal>;
+
+impl Control<'_> {
+    async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
+        let handle = self.handle.clone();
+        let builder = client.service_builder();
+        let builder = builder.description("chooses routers for the gecholog LLM gateway, and learns which fail");
+        let builder = builder.metadata([("replica".to_owned(), replica.to_owned())].into());
+        let builder = builder.stats_handler(move |_, _| {
+            let signature = handle.signature();
+            json!({
+                "replica": signature.replica(),
+                "mode": signature.mode().to_string(),
+                "config": signature.config(),
+                "decisions": handle.decisions(),
+            })
+        });
+        builder.start(NAME, env!("CARGO_PKG_VERSION")).await
+    }
+
+    async fn respond(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>, replica: &str) {
+        let (answer, mut headers) = match self.answer(word, ask, nonces) {
+            Ok((bytes, headers)) => (Ok(bytes), headers),
+            Err(refusal) => (Err(refusal), HeaderMap::new()),
+        };
+        headers.insert(peers::REPLICA, replica);
+        if let Err(error) = ask.respond_with_headers(answer, headers).await {
+            tracing::debug!(%error, "an answer could not be sent");
+        }
+    }
+
+    fn answer(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
+        match (word, Verb::of(word)) {
+            ("status", _) => document(&Status::of(self.handle, self.links.iter().map(Link::show).collect())),
+            ("config", _) => self.config(),
+            (STATE, _) => self.state(&ask.message.payload),
+            ("explain", _) => self.explain(&ask.message.payload),
+            (_, Some(verb)) => self.order(verb, ask, nonces),
+            _ => Err(refusal(404, "no such endpoint")),
+        }
+    }
+
+    fn config(&self) -> Answer {
+        let signature = self.handle.signature();
+        let mode = signature.mode().to_string();
+        document(&ConfigShown::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
+    }
+
+    /// What one that starts takes over, signed with its own nonce.
+    fn state(&self, nonce: &[u8]) -> Answer {
+        let (bytes, headers) = document(&self.handle.state())?;
+        let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= 64);
+        let sign = |(token, nonce): (&Token, &str)| {
+            peers::signed(&token.sign("state", self.handle.now(), nonce.to_owned(), &bytes))
+        };
+        let headers = self.token.zip(nonce).map(sign).unwrap_or(headers);
+        Ok((bytes, headers))
+    }
+
+    /// What would be chosen for a request, as the gateway would send it.
+    fn explain(&self, body: &[u8]) -> Answer {
+        let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
+        let request = message.request().map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
+        document(&json!({"replica": self.handle.signature().replica(), "explanation": self.handle.explain(&request)}))
+    }
+
+    fn order(&self, verb: Verb, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
+        let message = &ask.message;
+        let who = peers::by(message.headers.as_ref());
+        let checked = self.check(&message.subject, message, nonces);
+        if let Err(why) = checked {
+            tracing::warn!(verb = verb.word(), who, %why, "an operator's word that is not taken");
+            return Err(refusal(403, &why.to_string()));
+        }
+        let by = format!("{who} over the bus");
+        let order = Ask::read(&message.payload).and_then(|asked| asked.order(verb, by, self.handle.now()));
+        let order = order.map_err(|fault| refusal(400, &fault.to_string()))?;
+        document(&self.handle.obey(&order))
+    }
+
+    fn check(&self, subject: &str, message: &async_nats::Message, nonces: &Mutex<Nonces>) -> Result<(), Unsigned> {
+        let token = self.token.ok_or(Unsigned::Closed)?;
+        let mac = peers::signature(message.headers.as_ref()).ok_or(Unsigned::Missing)?;
+        let now = self.handle.now();
+        token.check(subject, &mac, &message.payload, now)?;
+        nonces.lock().unwrap_or_else(PoisonError::into_inner).take(&mac.nonce, now)
+    }
+}
+
+fn document(document: &impl Serialize) -> Answer {
+    match serde_json::to_vec(document) {
+        Ok(bytes) => Ok((bytes.into(), HeaderMap::new())),
+        Err(_) => Err(refusal(500, "the answer could not be written")),
+    }
+}
+
+fn refusal(code: usize, why: &str) -> Refusal {
+    Refusal { code, status: why.to_owned() }
+}

@@ -1,0 +1,217 @@
+//! Metrics in Prometheus' text format, written anew for each scrape from what the broker counts anyway.
+//!
+//! Labels are bounded: pools and routers of the settings, and words of ours. Nothing that a client or an upstream wrote ever
+//! becomes a label.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Status;
+use crate::broker::{HISTOGRAM_STEPS, RouterShown, Word};
+use crate::outcome::Class;
+use crate::telemetry::Counts;
+use crate::wire::unbalanced::Unbalanced;
+
+/// What the text is.
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+/// What all names begin with.
+const PREFIX: &str = "gecholog_broker";
+
+type Label<'a> = (&'a str, &'a str);
+
+/// The metrics of a replica.
+pub fn metrics(status: Status, counts: &Counts) -> String {
+    let mut registry = Registry::with_prefix(PREFIX);
+    let unbalanced = counts.unbalanced.all().collect();
+    let (messages, transitions) = (counts.all(), counts.transitions());
+    registry.register_collector(Box::new(Scrape { status, messages, unbalanced, transitions }));
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = prometheus_text::encode(&mut text, &registry);
+    text
+}
+
+/// One scrape's values.
+#[derive(Debug)]
+struct Scrape {
+    status: Status,
+    messages: Vec<(&'static str, &'static str, u64)>,
+    unbalanced: Vec<(Unbalanced, u64)>,
+    transitions: Vec<(String, &'static str, &'static str, u64)>,
+}
+
+/// The values of one metric, each with its labels.
+struct Family<'a>(MetricEncoder<'a>);
+
+impl Family<'_> {
+    fn counter<const N: usize>(&mut self, labels: [Label<'_>; N], value: u64) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+    }
+
+    fn gauge<const N: usize>(&mut self, labels: [Label<'_>; N], value: f64) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_gauge(&value)
+    }
+}
+
+/// Opens a metric.
+fn family<'s>(
+    encoder: &'s mut DescriptorEncoder<'_>,
+    name: &'s str,
+    help: &str,
+    kind: MetricType,
+    unit: Option<&'s Unit>,
+) -> Result<Family<'s>, fmt::Error> {
+    encoder.encode_descriptor(name, help, unit, kind).map(Family)
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        self.process(encoder)?;
+        self.decisions(encoder)?;
+        self.standings(encoder)?;
+        self.outcomes(encoder)?;
+        self.latencies(encoder)?;
+        self.messages(encoder)
+    }
+}
+
+impl Scrape {
+    fn routers(&self) -> impl Iterator<Item = (&str, &RouterShown)> {
+        self.status.broker.routers.iter().map(|router| (router.router.as_str(), router))
+    }
+
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Status { replica, version, mode, config, started, connections, .. } = &self.status;
+        let labels: [Label<'_>; 4] = [("version", version), ("replica", replica), ("mode", mode), ("config", config)];
+        family(encoder, "build_info", "What runs here", MetricType::Gauge, None)?.gauge(labels, 1.0)?;
+        let help = "When this replica was started";
+        let mut start = family(encoder, "start_time", help, MetricType::Gauge, Some(&Unit::Seconds))?;
+        start.gauge([], started.as_nanos() as f64 / 1e9)?;
+        let mut up = family(encoder, "bus_connected", "1: connected and subscribed", MetricType::Gauge, None)?;
+        for link in connections {
+            up.gauge([("connection", link.name)], if link.trouble.is_none() { 1.0 } else { 0.0 })?;
+        }
+        let mut made = family(encoder, "bus_connects", "Connections that were made", MetricType::Counter, None)?;
+        for link in connections {
+            made.counter([("connection", link.name)], link.connects)?;
+        }
+        let help = "Messages dropped because they came faster than we read";
+        let mut dropped = family(encoder, "bus_dropped_messages", help, MetricType::Counter, None)?;
+        for link in connections {
+            dropped.counter([("connection", link.name)], link.dropped)?;
+        }
+        Ok(())
+    }
+
+    fn decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Calls that were given a router, by pool, router and reason";
+        let mut given = family(encoder, "decisions", help, MetricType::Counter, None)?;
+        for pool in &self.status.broker.pools {
+            for (router, reason, count) in &pool.decisions {
+                let labels = [("pool", pool.ingress.as_str()), ("router", router.as_str()), ("reason", reason.word())];
+                given.counter(labels, *count)?;
+            }
+        }
+        let help = "Calls that were given nothing: the gateway goes on as if we were not there";
+        let mut passed = family(encoder, "passes", help, MetricType::Counter, None)?;
+        for pool in &self.status.broker.pools {
+            let ingress = pool.ingress.as_str();
+            passed.counter([("pool", ingress), ("reason", "all_disabled")], pool.all_disabled)?;
+            passed.counter([("pool", ingress), ("reason", "nothing_for_it")], pool.nothing_for_it)?;
+        }
+        passed.counter([("pool", ""), ("reason", "not_ours")], self.status.broker.not_ours)?;
+        let help = "1: something in the pool may serve";
+        let mut serves = family(encoder, "pool_serves", help, MetricType::Gauge, None)?;
+        for pool in &self.status.broker.pools {
+            serves.gauge([("pool", pool.ingress.as_str())], if pool.serves { 1.0 } else { 0.0 })?;
+        }
+        let help = "Decisions of which nothing was heard within 200 s";
+        let mut lost = family(encoder, "decisions_without_outcome", help, MetricType::Counter, None)?;
+        for (path, router) in self.routers() {
+            router.without_outcome.map_or(Ok(()), |count| lost.counter([("router", path)], count))?;
+        }
+        let help = "Calls under way, sent by this replica; absent until a stamp has come back";
+        let mut pending = family(encoder, "pending_calls", help, MetricType::Gauge, None)?;
+        for (path, router) in self.routers() {
+            router.in_flight.map_or(Ok(()), |open| pending.gauge([("router", path)], f64::from(open)))?;
+        }
+        Ok(())
+    }
+
+    fn standings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut standing = family(encoder, "router_standing", "1: the router stands so", MetricType::Gauge, None)?;
+        for (path, router) in self.routers() {
+            for word in Word::ALL {
+                let value = if router.standing == word { 1.0 } else { 0.0 };
+                standing.gauge([("router", path), ("standing", word.word())], value)?;
+            }
+        }
+        let help = "Until a disabled router may prove itself; 0 if it is not disabled";
+        let mut left = family(encoder, "router_cooldown", help, MetricType::Gauge, Some(&Unit::Seconds))?;
+        for (path, router) in self.routers() {
+            left.gauge([("router", path)], router.seconds_left.unwrap_or(0.0))?;
+        }
+        let help = "Changes of standing, by what it became and by what caused it";
+        let mut changed = family(encoder, "router_transitions", help, MetricType::Counter, None)?;
+        let known = |path: &str| self.routers().any(|(known, _)| known == path);
+        for (path, to, cause, count) in self.transitions.iter().filter(|(path, ..)| known(path)) {
+            changed.counter([("router", path.as_str()), ("to", to), ("cause", cause)], *count)?;
+        }
+        Ok(())
+    }
+
+    fn outcomes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Finished calls that counted, by router and class";
+        let mut outcomes = family(encoder, "outcomes", help, MetricType::Counter, None)?;
+        for (path, router) in self.routers() {
+            for class in Class::ALL {
+                let count = match class {
+                    Class::Success => router.successes,
+                    Class::Neutral => router.neutral,
+                    Class::Overloaded => router.overloaded,
+                    Class::RateLimited => router.rate_limited,
+                    Class::Failure => router.failures.saturating_sub(router.overloaded + router.rate_limited),
+                };
+                outcomes.counter([("router", path), ("class", class.word())], count)?;
+            }
+        }
+        let help = "Completion tokens of the answers that said how many";
+        let mut tokens = family(encoder, "completion_tokens", help, MetricType::Counter, None)?;
+        for (path, router) in self.routers() {
+            tokens.counter([("router", path)], router.tokens)?;
+        }
+        Ok(())
+    }
+
+    fn latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How long the upstream took";
+        let mut latency = family(encoder, "upstream_latency", help, MetricType::Histogram, Some(&Unit::Seconds))?;
+        for (path, router) in self.routers() {
+            let ends = HISTOGRAM_STEPS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::INFINITY]);
+            let steps: Vec<_> = ends.zip(router.latency.counts).collect();
+            let (sum, count) = (router.latency.sum.as_secs_f64(), router.latency.count());
+            let labels = [("router", path)];
+            latency.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &steps, None)?;
+        }
+        Ok(())
+    }
+
+    fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Calls that went by without us, as the gateway's log tells";
+        let mut unbalanced = family(encoder, "calls_unbalanced", help, MetricType::Counter, None)?;
+        for (reason, count) in &self.unbalanced {
+            unbalanced.counter([("reason", reason.word())], *count)?;
+        }
+        let help = "Messages and log entries that were ignored, malformed or lacking, and pools files read again";
+        let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
+        for (what, kind, count) in &self.messages {
+            messages.counter([("what", *what), ("kind", *kind)], *count)?;
+        }
+        Ok(())
+    }
+}

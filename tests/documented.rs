@@ -1,0 +1,97 @@
+//! What is written for other programs is true: the OpenAPI file, the alert rules, the dashboard.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::support::{Bus, DUD, Log, Setup, http};
+
+const ADMIN: &str = "the-operators-own-token";
+
+fn file(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The paths that the source routes.
+fn routed() -> BTreeSet<String> {
+    let sources = file("src/http/mod.rs") + &file("src/http/page.rs");
+    let routes = sources.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    routes.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_openapi_file_names_every_path_and_what_it_answers() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).set("BROKER_ADMIN_TOKEN", ADMIN).secret(ADMIN).ready().await;
+    bus.decide().await;
+    bus.log(Log::of(DUD, 500)).await;
+    broker.until(&["router disabled"]).await;
+    let api: Value = serde_json::from_str(&file("docs/openapi.json")).unwrap();
+    let documented: BTreeSet<_> = api["paths"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(documented, routed());
+    let bearer = format!("Bearer {ADMIN}");
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if path == "/api/v1/events" {
+                continue; // never ends
+            }
+            let target = path.replace("{router}", "%2Fazure%2Fdud%2F").replace("{verb}", "drain");
+            let target = target.replace("{pool}", "%2Fazure%2F");
+            let body = match path.rsplit('/').next() {
+                _ if method == "get" => "",
+                Some("weight") => r#"{"router":"/azure/dud/","weight":2}"#,
+                Some("mode") => r#"{"mode":"observe"}"#,
+                _ => "",
+            };
+            let headers = [("Authorization", bearer.as_str())];
+            let addr = broker.http().await;
+            let answer = http::send(addr, &method.to_uppercase(), &target, &headers, body.as_bytes()).await.unwrap();
+            assert_eq!(answer.status, 200, "{method} {target}: {}", answer.text());
+            let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+            let Some(name) = schema.as_str().and_then(|name| name.rsplit('/').next()) else { continue };
+            let document: Value = serde_json::from_slice(&answer.body).unwrap();
+            has_all(&document, &api["components"]["schemas"][name], path);
+        }
+    }
+}
+
+/// Whether a document has exactly the fields that its schema requires, as deep as that says anything.
+fn has_all(document: &Value, schema: &Value, place: &str) {
+    let Some(required) = schema["required"].as_array() else { return };
+    for field in required.iter().filter_map(Value::as_str) {
+        assert!(document.get(field).is_some(), "{place} has no {field}: {document}");
+        let inner = &schema["properties"][field]["items"];
+        document[field].as_array().into_iter().flatten().for_each(|one| has_all(one, inner, place));
+    }
+    if !required.is_empty() && place != "/api/v1/config" {
+        let known: BTreeSet<_> = required.iter().filter_map(Value::as_str).chain(["weights"]).collect();
+        let fields = document.as_object().unwrap().keys();
+        fields.for_each(|field| assert!(known.contains(field.as_str()), "{place} does not tell of {field}"));
+    }
+}
+
+#[tokio::test]
+async fn alerts_and_dashboard_ask_only_for_metrics_that_there_are() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).ready().await;
+    let decision = bus.decide().await;
+    let mut log = Log::of(DUD, 500);
+    log.0["request"]["broker"] = decision["broker"].clone();
+    bus.log(log).await;
+    broker.until(&["router disabled"]).await;
+    let text = broker.get("/metrics").await.text();
+    let known: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut asked = BTreeSet::new();
+    for name in ["docs/alerts.yml", "docs/grafana-dashboard.json", "docs/observing.md"] {
+        let text = file(name);
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for metric in words.filter(|word| word.starts_with("gecholog_broker_")) {
+            let metric = metric.trim_end_matches("_bucket");
+            assert!(known.contains(metric), "{name} asks for {metric}");
+            asked.insert(metric.to_owned());
+        }
+    }
+    assert!(asked.len() > 10, "{asked:?}");
+    let untold: Vec<_> = known.iter().filter(|name| !file("docs/observing.md").contains(*name)).collect();
+    assert!(untold.is_empty(), "docs/observing.md does not tell of {untold:?}");
+}

@@ -1,0 +1,138 @@
+"""What a person does on the page, in a real Chromium. Asks the test that started it for what happens around the page: prints
+`want WORD`, and goes on when a line comes back. Ends with 0 if everything was as it should be."""
+
+import re
+import shutil
+import sys
+
+from playwright.sync_api import expect, sync_playwright
+
+ADDRESS, TOKEN = sys.argv[1], sys.argv[2]
+DUD, GPT4 = "/azure/dud/", "/azure/gpt4/"
+SCRIPT = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+
+
+def want(word):
+    print(f"want {word}", flush=True)
+    return sys.stdin.readline().strip()
+
+
+def share(page, router):
+    return page.locator(".target", has=page.get_by_text(router, exact=True)).locator(".number")
+
+
+def card(page, router):
+    return page.locator(f'article[data-router="{router}"]')
+
+
+def odd(complaints, meant="never"):
+    """What the browser complained of, without the refusals that were meant."""
+    return [one for one in complaints if not re.search(rf"status of 401|{meant}", one)]
+
+
+def check(page, complaints):
+    page.goto(ADDRESS)
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("article")).to_have_count(3)
+    expect(share(page, DUD)).to_have_text("33.3 %")
+
+    # The failing router goes, its share with it, and returns.
+    want("fail")
+    expect(card(page, DUD)).to_contain_text("disabled")
+    expect(card(page, DUD)).to_contain_text("s left")
+    expect(share(page, DUD)).to_have_text("0.0 %")
+    expect(page.locator("#changes li").first).to_contain_text(DUD)
+    expect(card(page, DUD)).to_contain_text("probation")
+    want("prove")
+    expect(card(page, DUD).locator(".tags")).to_have_text("enabled")
+    expect(page.locator(".track").nth(2).locator(".fill-disabled").first).to_be_attached()
+
+    # Draining needs the token, the right one, and a confirmation.
+    card(page, GPT4).get_by_role("button", name="Drain").click()
+    expect(page.locator("#trouble")).to_contain_text("operators' token")
+    expect(page.locator("#token")).to_be_focused()
+    page.locator("#token").fill("a-wrong-token-altogether")
+    card(page, GPT4).get_by_role("button", name="Drain").click()
+    page.locator("#go").click()
+    expect(page.locator("#trouble")).to_contain_text("needs Authorization")
+    page.locator("#token").fill(TOKEN)
+
+    # By keyboard alone: Escape leaves everything as it was, Enter does it.
+    card(page, GPT4).get_by_role("button", name="Drain").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#confirm")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#confirm")).not_to_be_visible()
+    expect(card(page, GPT4).locator(".tags")).to_have_text("enabled")
+    card(page, GPT4).get_by_role("button", name="Drain").focus()
+    page.keyboard.press("Enter")
+    page.locator("#reason").fill(f"new keys {SCRIPT}")
+    page.locator("#go").focus()
+    page.keyboard.press("Enter")
+    expect(card(page, GPT4)).to_contain_text("drained")
+    expect(card(page, GPT4)).to_contain_text(SCRIPT)
+    expect(share(page, GPT4)).to_have_text("0.0 %")
+    assert GPT4 not in want("decide"), "a drained router was chosen"
+    card(page, GPT4).get_by_role("button", name="Resume").click()
+    page.locator("#go").click()
+    expect(share(page, GPT4)).to_have_text("33.3 %")
+
+    # What comes from outside stays text.
+    want("inject")
+    expect(page.locator("#stream")).to_contain_text("<script>window.hacked")
+    assert page.locator("main script, #stream img").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+    # Paused, the list stands still; filtered, it shows only what is asked for.
+    page.locator("#pause").click()
+    rows = page.locator("#stream tr").count()
+    want("decide")
+    page.wait_for_timeout(700)
+    assert page.locator("#stream tr").count() == rows
+    page.locator("#pause").click()
+    expect(page.locator("#stream tr")).not_to_have_count(rows)
+    page.locator("#by-router").select_option(DUD)
+    shown = page.locator("#stream tr:visible td:nth-child(2)").all_text_contents()
+    assert shown and all(DUD in one for one in shown), shown
+    page.locator("#by-router").select_option("")
+    page.locator("#by-status").fill("4xx")
+    expect(page.locator("#stream tr:visible")).to_have_count(1)
+    page.locator("#by-status").fill("")
+
+    # The broker goes and comes back, as another replica.
+    before = page.locator("#replica").inner_text()
+    assert not odd(complaints), complaints
+    want("stop")
+    expect(page.locator("#trouble")).to_contain_text("does not answer")
+    want("start")
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("#replica")).not_to_have_text(before)
+    expect(page.locator("#trouble")).to_be_hidden()
+    # What happened before its stream was open again is there too.
+    expect(page.locator("#stream tr")).to_have_count(40)
+    # While it was away the browser said so, and nothing else.
+    assert not odd(complaints, r"net::ERR_"), complaints
+
+
+def main():
+    name = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=name, args=["--no-sandbox", "--disable-gpu"])
+        for width in (1200, 390):
+            page = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce").new_page()
+            complaints = []
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda one: complaints.append(one.text) if one.type in ("error", "warning") else None)
+            if width == 1200:
+                check(page, complaints)
+            else:
+                page.goto(ADDRESS)
+                expect(page.locator("article")).to_have_count(3)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, "wider than a phone"
+                assert not complaints, complaints
+        browser.close()
+
+
+main()
+print("ended", flush=True)
