@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,9 +28,9 @@ const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
 const SHORTEST_ADMIN_TOKEN: usize = 16;
 
 /// One switch as it was written, and where.
-struct Written {
-    place: String,
-    value: String,
+pub(super) struct Written {
+    pub(super) place: String,
+    pub(super) value: String,
 }
 
 /// Builds the settings, or lists everything that is wrong.
@@ -52,7 +51,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     let http = check.http();
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let relay = check.relay(rules);
-    warnings.extend(idle(&relay, &broker));
+    warnings.extend(super::relaying::idle(&relay, &broker));
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
         Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, telemetry })
@@ -73,13 +72,6 @@ pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
     if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
 }
 
-/// Pools that nobody serves, because the relay is off.
-fn idle(relay: &relay::Settings, broker: &broker::Settings) -> Option<Fault> {
-    let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
-    let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
-    relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
-}
-
 /// What is needed to talk to running brokers: nothing else that is wrong may stand between an operator and a drain.
 ///
 /// # Errors
@@ -92,25 +84,25 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
     if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
 }
 
-struct Check {
+pub(super) struct Check {
     sources: Sources,
     faults: Vec<Fault>,
 }
 
 impl Check {
     /// What was written for a switch; a flag wins over a variable.
-    fn get(&self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<Written> {
+    pub(super) fn get(&self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<Written> {
         let written = |raw: &Raw, place: String| field(raw).clone().map(|value| Written { place, value });
         written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
     }
 
-    fn fault(&mut self, written: &Written, problem: impl Into<String>) {
+    pub(super) fn fault(&mut self, written: &Written, problem: impl Into<String>) {
         let fault = Fault { place: written.place.clone(), value: Some(written.value.clone()), problem: problem.into() };
         self.faults.push(fault);
     }
 
     /// A fault that does not show the value.
-    fn secret_fault(&mut self, place: &str, problem: impl Into<String>) {
+    pub(super) fn secret_fault(&mut self, place: &str, problem: impl Into<String>) {
         self.faults.push(Fault { place: place.to_owned(), value: None, problem: problem.into() });
     }
 
@@ -310,7 +302,7 @@ impl Check {
         }
     }
 
-    fn file(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<PathBuf> {
+    pub(super) fn file(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<PathBuf> {
         let written = self.get(name, field)?;
         if let Err(error) = fs::read(&written.value) {
             self.fault(&written, format!("cannot read the file: {error}"));
@@ -347,67 +339,6 @@ impl Check {
                 }
             },
         }
-    }
-
-    fn relay(&mut self, rules: relay::Rules) -> relay::Settings {
-        let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
-            "off" => None,
-            address => {
-                let address = address.parse().ok();
-                if address.is_none() {
-                    self.fault(&written, "must be an address with a port, such as 0.0.0.0:5390, or off");
-                }
-                address
-            }
-        });
-        relay::Settings {
-            listen,
-            gateway: self.gateway(),
-            authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
-            rules,
-            room: self.room(),
-        }
-    }
-
-    fn room(&mut self) -> relay::Room {
-        let mut room = relay::Room::default();
-        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, 1..=100_000) {
-            room.calls = calls as usize;
-            room.connections = room.calls * 2;
-        }
-        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, 0..=3_600) {
-            room.grace = Duration::from_secs(seconds.into());
-        }
-        room
-    }
-
-    /// A whole number in this range.
-    fn whole(
-        &mut self,
-        name: &str,
-        field: impl Fn(&Raw) -> &Option<String>,
-        range: RangeInclusive<u32>,
-    ) -> Option<u32> {
-        let written = self.get(name, field)?;
-        let number = written.value.trim().parse().ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            self.fault(&written, format!("must be a whole number from {} to {}", range.start(), range.end()));
-        }
-        number
-    }
-
-    /// Where the gateway is: beside the bus, unless somebody says otherwise.
-    fn gateway(&mut self) -> relay::Base {
-        if let Some(written) = self.get("BROKER_GATEWAY", |raw| &raw.broker_gateway) {
-            match written.value.parse() {
-                Ok(base) => return base,
-                // Somebody may have put a password before an @.
-                Err(fault) => self.secret_fault(&written.place, fault.to_string()),
-            }
-        }
-        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
-        let bus = written.and_then(|written| format!("http://{}", written.value.trim()).parse::<relay::Base>().ok());
-        bus.map_or_else(relay::Base::default, |bus| bus.on_port(relay::GATEWAY_PORT))
     }
 
     fn hosts(&mut self) -> Vec<String> {

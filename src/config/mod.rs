@@ -8,6 +8,7 @@ mod check;
 pub mod file;
 mod names;
 mod raw;
+mod relaying;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{Raw, Sources};

@@ -1,0 +1,79 @@
+//! The relay's settings: where it listens, where the gateway is, how much it takes at a time.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::Fault;
+use super::check::Check;
+use super::raw::Raw;
+use crate::{broker, relay};
+
+/// Pools that nobody serves, because the relay is off.
+pub(super) fn idle(relay: &relay::Settings, broker: &broker::Settings) -> Option<Fault> {
+    let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
+    let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
+    relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
+}
+
+impl Check {
+    pub(super) fn relay(&mut self, rules: relay::Rules) -> relay::Settings {
+        let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
+            "off" => None,
+            address => {
+                let address = address.parse().ok();
+                if address.is_none() {
+                    self.fault(&written, "must be an address with a port, such as 0.0.0.0:5390, or off");
+                }
+                address
+            }
+        });
+        relay::Settings {
+            listen,
+            gateway: self.gateway(),
+            authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
+            rules,
+            room: self.room(),
+        }
+    }
+
+    fn room(&mut self) -> relay::Room {
+        let mut room = relay::Room::default();
+        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, 1..=100_000) {
+            room.calls = calls as usize;
+            room.connections = room.calls * 2;
+        }
+        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, 0..=3_600) {
+            room.grace = Duration::from_secs(seconds.into());
+        }
+        room
+    }
+
+    /// A whole number in this range.
+    fn whole(
+        &mut self,
+        name: &str,
+        field: impl Fn(&Raw) -> &Option<String>,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let written = self.get(name, field)?;
+        let number = written.value.trim().parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.fault(&written, format!("must be a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// Where the gateway is: beside the bus, unless somebody says otherwise.
+    fn gateway(&mut self) -> relay::Base {
+        if let Some(written) = self.get("BROKER_GATEWAY", |raw| &raw.broker_gateway) {
+            match written.value.parse() {
+                Ok(base) => return base,
+                // Somebody may have put a password before an @.
+                Err(fault) => self.secret_fault(&written.place, fault.to_string()),
+            }
+        }
+        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
+        let bus = written.and_then(|written| format!("http://{}", written.value.trim()).parse::<relay::Base>().ok());
+        bus.map_or_else(relay::Base::default, |bus| bus.on_port(relay::GATEWAY_PORT))
+    }
+}
