@@ -18,6 +18,8 @@ demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; 
 	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/demo/examples/demo" $(ARGS)
 
 test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> runs them against a real gateway
+	@# Cargo builds an example with tests of its own only as those; its own test needs the program.
+	@cargo build --locked --example demo
 	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \
 	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" cargo test --workspace --locked $(ARGS)
 	@# The browser for itself: beside all other tests it starves, and then it is the machine that is tested.

@@ -12,24 +12,18 @@ use super::support::PoolsFile;
 /// On any free ports.
 const FREE: [&str; 4] = ["--port", "0", "--nats-port", "0"];
 
-/// The demo, as cargo builds it beside this very program.
-fn demo(arguments: &[&str]) -> Option<Command> {
+/// The demo, as `make test` builds it beside this very program.
+fn demo(arguments: &[&str]) -> Command {
     let tests = std::env::current_exe().unwrap();
     let program: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/demo");
-    if !program.is_file() {
-        println!(
-            "skipped: {} is not built; `cargo test` builds it, `cargo test --test tests` does not",
-            program.display()
-        );
-        return None;
-    }
+    assert!(program.is_file(), "{} is not built: `cargo build --example demo`, or `make test`", program.display());
     let mut command = Command::new(program);
     command.args(arguments);
     for name in std::env::vars_os().map(|(name, _)| name).filter(|name| name != "PATH" && name != "NATS_SERVER") {
         command.env_remove(name);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Some(command)
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -49,7 +43,7 @@ fn is_alive(pid: &str) -> bool {
 
 #[test]
 fn it_makes_its_calls_and_finds_the_behaviour_right() {
-    let Some(mut demo) = demo(&FREE) else { return };
+    let mut demo = demo(&FREE);
     let output = demo.args(["--requests", "60", "--rate", "20", "--disabled-time", "0.02"]).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
@@ -66,7 +60,7 @@ fn every_example_of_a_pools_file_is_shown_and_found_right() {
     assert!(files.len() >= 10, "{files:?}");
     for file in files {
         let name = file.display().to_string();
-        let Some(mut demo) = demo(&FREE) else { return };
+        let mut demo = demo(&FREE);
         let output = demo.args(["--config", &name, "--requests", "60", "--rate", "50"]).output().unwrap();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(0), "{name}: {said}");
@@ -91,12 +85,12 @@ fn every_example_of_a_pools_file_is_shown_and_found_right() {
 }
 
 /// Runs an example of a faults file; what it said, if it found the behaviour right.
-fn faults(file: &str, arguments: &[&str]) -> Option<String> {
+fn faults(file: &str, arguments: &[&str]) -> String {
     let file = format!("{}/examples/faults/{file}", env!("CARGO_MANIFEST_DIR"));
-    let output = demo(&FREE)?.args(["--faults", &file]).args(arguments).output().unwrap();
+    let output = demo(&FREE).args(["--faults", &file]).args(arguments).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    Some(said)
+    said
 }
 
 #[track_caller]
@@ -107,7 +101,7 @@ fn has_all(said: &str, words: &[&str]) {
 
 #[test]
 fn a_scripted_outage_is_found_out_and_survived() {
-    let Some(said) = faults("01-outage.json", &["--disabled-time", "0.02"]) else { return };
+    let said = faults("01-outage.json", &["--disabled-time", "0.02"]);
     let outage = "/azure/gpt4/ (and /azure/, the same fake LLM)";
     let (down, works) = (format!("-- from 2 s: {outage} is down"), format!("-- from 6 s: {outage} works again"));
     has_all(&said, &[&down, &works, "/azure/gpt4/ may prove itself", "/azure/gpt4/ enabled again", "the outage's end"]);
@@ -115,7 +109,7 @@ fn a_scripted_outage_is_found_out_and_survived() {
 
 #[test]
 fn a_scripted_rate_limit_is_heeded_and_not_ten_minutes() {
-    let Some(said) = faults("02-rate-limit.json", &["--disabled-time", "10"]) else { return };
+    let said = faults("02-rate-limit.json", &["--disabled-time", "10"]);
     has_all(&said, &["429", "/azure/gpt35turbo/ enabled again", "Retry-After said", "DISABLED_TIME is 600 s"]);
     assert!(!said.contains("/azure/gpt35turbo/ disabled for 10 min"), "{said}");
     assert!(!said.contains("/azure/gpt35turbo/ may prove itself"), "rate-limited is not ill: {said}");
@@ -123,7 +117,7 @@ fn a_scripted_rate_limit_is_heeded_and_not_ten_minutes() {
 
 #[test]
 fn a_slow_router_stays_and_a_flaky_one_comes_and_goes() {
-    let Some(said) = faults("03-slow-and-flaky.json", &["--disabled-time", "0.02"]) else { return };
+    let said = faults("03-slow-and-flaky.json", &["--disabled-time", "0.02"]);
     has_all(&said, &["answers 150 ms later", "/azure/gpt35turbo/ disabled for", "/azure/gpt35turbo/ enabled again"]);
     assert!(!said.contains("/azure/gpt4/ disabled for"), "{said}");
 }
@@ -135,14 +129,14 @@ fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
         let file = PoolsFile::of(text);
         let path = file.path();
         let arguments = ["--config", pools, "--disabled-time", "0.02", "--faults", path.to_str().unwrap()];
-        Some(demo(&FREE)?.args(arguments).output().unwrap())
+        demo(&FREE).args(arguments).output().unwrap()
     };
     let good = r#"{"routers": {"/azure/sweden/": [{"fault": "outage", "from": 0.5, "to": 1.5}]}}"#;
-    let Some(output) = run(good) else { return };
+    let output = run(good);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     has_all(&said(&output), &["/azure/sweden/ is down", "/azure/sweden/ enabled again", "/azure/france/"]);
     let bad = r#"{"sed": 1, "routers": {"/azure/gpt4/": [{"fault": "outage", "to": -1}]}}"#;
-    let Some(output) = run(bad) else { return };
+    let output = run(bad);
     assert_eq!(output.status.code(), Some(1));
     let words = [
         "broker.json:1:2 sed",
@@ -160,12 +154,12 @@ fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
 fn it_finds_a_behaviour_that_is_not_right() {
     // Nothing fails here, so what is expected to fail does not.
     let arguments = ["--requests", "30", "--rate", "100", "--failing", "/azure/gpt4/"];
-    let Some(mut healthy) = demo(&FREE) else { return };
+    let mut healthy = demo(&FREE);
     let output = healthy.args(arguments).env("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt35turbo/").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     // The calls end before the outage does.
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/faults/01-outage.json");
-    let Some(mut short) = demo(&FREE) else { return };
+    let mut short = demo(&FREE);
     let output = short.args(["--faults", script, "--requests", "60", "--rate", "50"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     has_all(&said(&output), &["WRONG", "too soon for", "/azure/gpt4/ is down (from 2 s to 6 s)"]);
@@ -181,7 +175,7 @@ fn a_port_in_use_and_a_missing_file_are_said() {
         ([&FREE[..], &["--gl-config", "/no/such/file"]].concat(), ["/no/such/file", "No such file"]),
         ([&FREE[..], &["--config", "/no/such/pools"]].concat(), ["/no/such/pools", "No such file"]),
     ] {
-        let Some(mut demo) = demo(&arguments) else { return };
+        let mut demo = demo(&arguments);
         let output = demo.output().unwrap();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -191,7 +185,7 @@ fn a_port_in_use_and_a_missing_file_are_said() {
 
 #[test]
 fn interrupted_it_takes_everything_down() {
-    let Some(mut demo) = demo(&FREE) else { return };
+    let mut demo = demo(&FREE);
     let mut demo = Ended(demo.process_group(0).spawn().unwrap());
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
     let ready = lines.by_ref().map(Result::unwrap).find(|line| line.contains("client called"));
