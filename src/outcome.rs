@@ -129,6 +129,10 @@ pub struct Report<'a> {
     pub latency: Option<Duration>,
     /// Completion tokens, where the upstream says.
     pub tokens: Option<u64>,
+    /// Tokens of prompt and completion, where the upstream says.
+    pub used: Option<u64>,
+    /// What the upstream says is left of its limits; only in a log.
+    pub remaining: Remaining,
     /// What the client sent, as it stands in the log; only there.
     pub payload: Option<&'a [u8]>,
 }
@@ -159,9 +163,29 @@ impl Report<'_> {
             stopped: None,
             latency: None,
             tokens: None,
+            used: None,
+            remaining: Remaining { requests: None, tokens: None },
             payload: None,
         }
     }
+}
+
+/// What is left of one of an upstream's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// So many.
+    pub amount: u64,
+    /// When there will be more.
+    pub reset: Duration,
+}
+
+/// What an upstream says is left of its limits, where it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remaining {
+    /// Requests.
+    pub requests: Option<Left>,
+    /// Tokens.
+    pub tokens: Option<Left>,
 }
 
 /// Why a router was taken out, in the words of log lines.

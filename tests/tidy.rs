@@ -22,7 +22,10 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("handle", &["time", "router", "request", "outcome", "event", "health", "strategy", "broker", "wire", "clock"]),
     ("nats", &["time", "router", "request", "outcome", "event", "broker", "wire", "clock", "telemetry", "handle"]),
     ("http", &["nats"]),
-    ("config", &["router", "request", "outcome", "strategy", "health", "broker", "wire", "nats", "http", "telemetry"]),
+    (
+        "config",
+        &["router", "request", "outcome", "strategy", "health", "load", "broker", "wire", "nats", "http", "telemetry"],
+    ),
     ("reload", &["config", "handle"]),
     ("cli", &["time", "router", "outcome", "strategy", "broker", "wire", "check", "config"]),
     ("app", EVERYTHING),

@@ -34,6 +34,7 @@ impl Broker {
             self.places.insert(pool.ingress.clone(), Place::Ingress(PoolId(id)));
         }
         self.keep_loads();
+        self.keep_budgets();
     }
 
     fn enrol(

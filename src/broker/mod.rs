@@ -13,6 +13,7 @@ mod ledger;
 mod loads;
 mod poison;
 mod pool;
+mod room;
 mod tell;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use fnv::FnvHashMap;
 use rand::Rng;
 
-pub use decision::{Decision, Pass, Route, Sent};
+pub use decision::{Claim, Decision, Pass, Room, Route, Sent};
 pub use event::Event;
 pub use learn::Record;
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
@@ -31,6 +32,7 @@ pub use tell::Although;
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{self, Due, Health};
 use crate::load::Loads;
+use crate::load::budget::{Budget, Budgets};
 use crate::outcome::FailureRule;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
@@ -38,6 +40,7 @@ use crate::strategy::{Candidate, Kind, Mode, Needs, Target};
 use crate::time::Now;
 use ledger::Ledger;
 use poison::Suspects;
+use room::Picked;
 
 /// What one pool is made of.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct RouterSettings {
     pub failures: FailureRule,
     /// How it is taken out.
     pub health: health::Settings,
+    /// What it may get within a minute.
+    pub budget: Option<Budget>,
 }
 
 /// Everything that shapes decisions.
@@ -80,6 +85,11 @@ impl Settings {
             defaults,
             routers: BTreeMap::new(),
         }
+    }
+
+    /// Those of a router.
+    pub fn of(&self, router: &RouterPath) -> &RouterSettings {
+        self.routers.get(router).unwrap_or(&self.defaults)
     }
 }
 
@@ -125,6 +135,8 @@ pub struct Broker {
     ledger: Ledger,
     /// What is known of the routers besides their health; absent where no mode chooses by it.
     loads: Option<Loads>,
+    /// What the routers may still get; absent where none has a budget.
+    budgets: Option<Budgets>,
     suspects: Suspects,
     /// When the first router is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
@@ -142,6 +154,7 @@ impl Broker {
             pools: Vec::new(),
             ledger: Ledger::default(),
             loads: None,
+            budgets: None,
             suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
@@ -165,9 +178,7 @@ impl Broker {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
         };
-        if let Some(loads) = &mut self.loads {
-            loads.bring_forward(now);
-        }
+        self.bring_forward(now);
         (self.choose(request, rng), changes)
     }
 
@@ -185,9 +196,9 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
-            Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
-            Some(chosen) => (chosen, Sent::ToServe),
+        let ((chosen, claim), sent) = match self.pick(pool, pool.tree(), request, rng) {
+            Some(picked) if self.probes(picked.0.router) => (picked, Sent::ToProve),
+            Some(picked) => (picked, Sent::ToServe),
             None => match self.choose_in_need(pool, request, rng) {
                 Some(found) => found,
                 None if pool.serves() => {
@@ -196,26 +207,27 @@ impl Broker {
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        Decision::Route(Route { number: self.decisions, pool: id, sent, chosen })
+        Decision::Route(Route { number: self.decisions, pool: id, sent, chosen, claim })
     }
 
     /// Where a request goes for which nothing may serve.
-    fn choose_in_need<R: Rng>(&self, pool: &Pool, request: &impl Request, rng: &mut R) -> Option<(Candidate, Sent)> {
-        if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).next()) {
-            return Some((chosen, Sent::AsLastResort));
+    fn choose_in_need<R: Rng>(&self, pool: &Pool, request: &impl Request, rng: &mut R) -> Option<(Picked, Sent)> {
+        if let Some(picked) = pool.last_resort().and_then(|tree| self.pick(pool, tree, request, rng)) {
+            return Some((picked, Sent::AsLastResort));
         }
-        let mut order = self.order(pool.disabled()?, request, rng);
-        let chosen = match pool.when_all_disabled() {
+        let disabled = pool.disabled()?;
+        let picked = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
+                let order = self.order(disabled, request, rng);
                 let health =
                     |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(|router| &router.health);
                 let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
                 let busy = health(&soonest).is_none_or(|health| health.permits() > 0);
-                (!busy).then_some(Candidate { p: None, ..soonest })?
+                (!busy).then_some((Candidate { p: None, ..soonest }, self.claim(pool, request)))?
             }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => self.pick(pool, disabled, request, rng)?,
         };
-        Some((chosen, Sent::WhileDisabled))
+        Some((picked, Sent::WhileDisabled))
     }
 
     fn probes(&self, router: RouterId) -> bool {
@@ -282,7 +294,7 @@ impl Broker {
             Decision::Pass(Pass::NothingForIt(pool, _)) => *pool,
             Decision::Pass(_) => return None,
         };
-        self.pool(pool).map(|pool| pool.tree().needs())
+        self.pool(pool).map(Pool::needs)
     }
 
     /// The path of a router.

@@ -8,6 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::tree::{NodeId, Tree};
 use super::{Named, Note};
 use crate::load::Loads;
+use crate::load::budget::Budgets;
 use crate::request::Request;
 use crate::router::RouterId;
 
@@ -32,6 +33,7 @@ pub type Steps = SmallVec<[(NodeId, Note); 4]>;
 pub struct Order<'a, Q, R> {
     tree: &'a Tree,
     loads: Option<&'a Loads>,
+    room: Option<(&'a Budgets, u32)>,
     request: &'a Q,
     rng: &'a mut R,
     path: SmallVec<[Frame; 4]>,
@@ -55,13 +57,19 @@ impl Frame {
 impl<'a, Q: Request, R: Rng> Order<'a, Q, R> {
     /// A walk that has not begun.
     pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
-        Self { tree, loads: None, request, rng, path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+        Self { tree, loads: None, room: None, request, rng, path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
     }
 
     /// The same walk, for modes that choose by what was learnt; without it all are level to them.
     #[must_use]
     pub fn knowing(self, loads: Option<&'a Loads>) -> Self {
         Self { loads, ..self }
+    }
+
+    /// The same walk among those only that have room for so many tokens.
+    #[must_use]
+    pub fn with_room(self, budgets: &'a Budgets, tokens: u32) -> Self {
+        Self { room: Some((budgets, tokens)), ..self }
     }
 }
 
@@ -75,7 +83,12 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
                 self.path.pop();
                 continue;
             };
-            let those = branch.those(self.tree, self.loads);
+            let roomy;
+            let mut those = branch.those(self.tree, self.loads);
+            if let Some((budgets, tokens)) = self.room {
+                roomy = self.tree.roomy(branch, budgets, tokens);
+                those = roomy.those(those.known);
+            }
             let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng) else {
                 self.path.pop();
                 continue;

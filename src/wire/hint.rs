@@ -11,7 +11,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
 use super::scan::{Broken, Cursor, Raw};
-use crate::outcome::Hint;
+use crate::outcome::{Hint, Left, Remaining};
 
 /// The longest that we wait for a bucket to fill.
 pub const LONGEST_REFILL: Duration = Duration::from_secs(60);
@@ -39,6 +39,9 @@ const BUCKETS: [[&[u8]; 3]; 6] = [
         b"anthropic-ratelimit-output-tokens-reset",
     ],
 ];
+/// Which of them count requests, and which tokens.
+const REQUESTS: [usize; 2] = [0, 2];
+const TOKENS: [usize; 4] = [1, 3, 4, 5];
 /// The headers by which an upstream says it itself, in the order in which they are believed.
 const OWN_WORD: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
 
@@ -115,6 +118,22 @@ impl<'a> Headers<'a> {
             Some(wait) => Some(Hint::Refill((*wait).min(LONGEST_REFILL))),
             None => (!resets.is_empty()).then_some(Hint::Unreadable),
         }
+    }
+
+    /// What is left of the limits: of several buckets the one with the least.
+    pub(super) fn remaining(&self) -> Remaining {
+        let least = |places: &[usize]| {
+            let buckets = places.iter().filter_map(|place| self.buckets.get(*place));
+            buckets.filter_map(|bucket| self.left(bucket)).min_by_key(|left| left.amount)
+        };
+        Remaining { requests: least(&REQUESTS), tokens: least(&TOKENS) }
+    }
+
+    /// -1, no number, or a limit of 0: not known. A reset that is missing or cannot be read is as late as any.
+    fn left(&self, [limit, remaining, reset]: &[Option<&str>; 3]) -> Option<Left> {
+        let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
+        let reset = reset.and_then(|reset| self.reset(reset)).unwrap_or(LONGEST_REFILL);
+        Some(Left { amount, reset: reset.min(LONGEST_REFILL) })
     }
 
     /// Seconds, a duration such as `6m0s`, or a moment.

@@ -127,7 +127,7 @@ impl Health {
     }
 
     /// Reads the setting of this name, if it stands there.
-    fn take<T: Clone + fmt::Debug + 'static>(
+    pub(super) fn take<T: Clone + fmt::Debug + 'static>(
         &mut self,
         reader: &mut Reader<'_>,
         item: &Item<'_>,
@@ -202,7 +202,7 @@ fn disabled_time(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
 }
 
 /// A whole number from 1 on.
-fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
+pub(super) fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
     let wanted = "a whole number from 1 on";
     let amount = reader.amount(item, wanted)?;
     let whole = amount.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&amount);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::health::{Health, Routers};
 use super::reader::{Item, Place, Reader};
-use super::{DEEPEST, MOST_TARGETS, strategy};
+use super::{DEEPEST, MOST_TARGETS, budget, strategy};
 use crate::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use crate::request::Patch;
 use crate::router::RouterPath;
@@ -19,8 +19,8 @@ pub(super) const FILE_KEYS: [&str; 3] = ["$schema", "pools", "health"];
 /// The keys of a pool.
 pub(super) const POOL_KEYS: [&str; 5] = ["ingress", "strategy", "targets", "health", "when_all_disabled"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 9] =
-    ["name", "router", "strategy", "targets", "weight", "drained", "override_params", "model_map", "health"];
+pub(super) const TARGET_KEYS: [&str; 10] =
+    ["name", "router", "strategy", "targets", "weight", "drained", "override_params", "model_map", "health", "budget"];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
 
@@ -138,7 +138,8 @@ impl Pools {
         let weight = item.get("weight").map_or(Some(1.0), |weight| reader.amount(&weight, "a number"));
         let drained = item.get("drained").map_or(Some(false), |drained| reader.flag(&drained));
         let patch = patch(reader, item, &above.patch);
-        let health = above.health.below(reader, item.get("health"));
+        let mut health = above.health.below(reader, item.get("health"));
+        budget::take(reader, item, &mut health);
         let above = Above { patch, health, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         let kind = kind?;

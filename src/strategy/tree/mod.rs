@@ -4,6 +4,7 @@
 //! That happens when a standing changes (rare), so that a decision (frequent) only reads.
 
 mod known;
+mod room;
 mod told;
 mod turns;
 
@@ -14,8 +15,8 @@ use told::Told;
 pub use told::WhyClosed;
 
 use super::query::{Field, Query};
-use super::{Note, Open, Those, conditional, round_robin, sticky};
-use crate::load::{Loads, Speed};
+use super::{Note, Open, conditional, round_robin, sticky};
+use crate::load::Speed;
 use crate::request::{Patch, Request};
 use crate::router::{RouterId, RouterPath};
 
@@ -364,11 +365,6 @@ impl Mode {
 }
 
 impl Branch {
-    /// Those that may serve.
-    pub(super) fn those<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Those<'a> {
-        Those { open: &self.open, even: self.even, known: Known { tree, branch: self, loads } }
-    }
-
     /// Lists those children that may serve, and tells the greatest share among them. Who stays keeps its turn, who comes back
     /// begins in the middle.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
@@ -384,7 +380,7 @@ impl Branch {
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
             self.open.push(Open { child, router: node.router(), weight, upto, identity: node.identity, turn });
         }
-        self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
+        self.even = room::even(&self.open);
         round_robin::settle(&mut self.open, total);
         best
     }

@@ -98,7 +98,10 @@ pub enum WhenAllDisabled {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
-    "oneOf" = [{"required": ["router"], "properties": {"strategy": false}}, {"required": ["targets"]}]
+    "oneOf" = [
+        {"required": ["router"], "properties": {"strategy": false}},
+        {"required": ["targets"], "properties": {"budget": false}},
+    ]
 ))]
 pub struct Target {
     /// What reasons call it, and conditions point to; no two targets of one branch share it.
@@ -128,6 +131,22 @@ pub struct Target {
     pub model_map: Option<BTreeMap<String, Word>>,
     /// For the routers at or below this target.
     pub health: Option<Health>,
+    /// What this router may get: without room for a request it is passed over while another one has room. It belongs to the
+    /// router, and two targets must not give one router different budgets.
+    pub budget: Option<Budget>,
+}
+
+/// What a router may get within a minute. Empty: only what its upstream says is left (x-ratelimit-remaining-*), which
+/// counts in any case.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Requests per minute.
+    #[schemars(range(min = 1, max = 4294967295_u32))]
+    pub rpm: Option<u32>,
+    /// Tokens per minute, of prompts and completions. The processor on our subject must see outbound_payload.
+    #[schemars(range(min = 1, max = 4294967295_u32))]
+    pub tpm: Option<u32>,
 }
 
 /// A text with something in it.

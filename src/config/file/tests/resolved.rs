@@ -138,7 +138,7 @@ fn the_child_wins_field_by_field() {
 fn the_nearest_health_wins_setting_by_setting() {
     let minutes =
         |minutes: u64| health::Settings { disabled_time: Duration::from_secs(minutes * 60), ..Default::default() };
-    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1) };
+    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1), budget: None };
     let text = br#"{"health": {"disabled_time": 2}, "pools": [
         {"ingress": "/in/", "health": {"disabled_time": 3}, "targets": [
             {"router": "/a/"},
@@ -153,11 +153,11 @@ fn the_nearest_health_wins_setting_by_setting() {
     let listed = FailureRule::parse("404,5xx").unwrap();
     let any = FailureRule::AnyButSuccess;
     let half = health::Settings { disabled_time: Duration::from_secs(30), ..Default::default() };
-    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2) });
+    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2), budget: None });
     for (router, failures, health) in
         [("/a/", &any, minutes(3)), ("/b/", &listed, minutes(3)), ("/c/", &any, half), ("/d/", &any, minutes(2))]
     {
-        let expected = RouterSettings { failures: failures.clone(), health };
+        let expected = RouterSettings { failures: failures.clone(), health, budget: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
     }
     let own: Vec<_> = settings.routers.keys().map(RouterPath::as_str).collect();
@@ -202,7 +202,7 @@ fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_ne
     let a = health::Settings { disabled_time: Duration::from_secs(60), ramp: Duration::ZERO, ..resilient };
     let b = health::Settings { consecutive: 2, ratio: None, ..a };
     for (router, health) in [("/a/", a), ("/b/", b), ("/c/", documented)] {
-        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health };
+        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health, budget: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
     }
 }
