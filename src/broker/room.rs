@@ -64,12 +64,6 @@ impl Broker {
 
     /// Begins to count where the settings ask for it now, and forgets where they do no more.
     pub(super) fn keep_budgets(&mut self) {
-        let budgets = self.routers.iter().map(|router| router.settings.budget);
-        if budgets.clone().any(|budget| budget.is_some()) {
-            self.budgets.get_or_insert_default().keep(budgets);
-        } else {
-            self.budgets = None;
-        }
         for pool in &mut self.pools {
             let routers = pool.tree().routers();
             let settings = routers.filter_map(|id| self.routers.get(usize::from(id.0))).map(|router| &router.settings);
@@ -79,6 +73,13 @@ impl Broker {
                 _ => Budgeted::Calls,
             }));
         }
+        self.budgets = if self.pools.iter().any(|pool| pool.budgets() != Budgeted::Nothing) {
+            let mut budgets = self.budgets.take().unwrap_or_default();
+            budgets.keep(self.routers.iter().map(|router| router.settings.budget));
+            Some(budgets)
+        } else {
+            None
+        };
     }
 
     /// A log says what a call used. Whose call it was only its stamp can say; without one only that of a client which named

@@ -177,7 +177,10 @@ mod tests {
     fn hint(headers: &Value) -> Option<Hint> {
         let bytes = headers.to_string();
         let mut cursor = Cursor::new(bytes.as_bytes());
-        Headers::read(&mut cursor).ok()?.hint()
+        let headers = Headers::read(&mut cursor).ok()?;
+        // Whatever they are, it can be asked.
+        headers.remaining();
+        headers.hint()
     }
 
     fn of(headers: &[(&str, &str)]) -> Option<Hint> {
@@ -272,6 +275,39 @@ mod tests {
             ("x-ratelimit-reset-requests", "9s"),
         ];
         assert_eq!(of(&two), refill(9_000), "all of them must have room");
+    }
+
+    #[test]
+    fn what_is_left_is_the_least_of_what_is_known() {
+        let left = |headers: &[(&str, &str)]| {
+            let lists = headers.iter().map(|(name, value)| ((*name).to_owned(), json!([value])));
+            let bytes = Value::Object(lists.collect()).to_string();
+            let Remaining { requests, tokens } = Headers::read(&mut Cursor::new(bytes.as_bytes())).unwrap().remaining();
+            [requests, tokens].map(|left| left.map(|left| (left.amount, left.reset.as_millis())))
+        };
+        let (requests, tokens) = ("x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens");
+        let reset = ("x-ratelimit-reset-requests", "12ms");
+        for (headers, expected) in [
+            (vec![(requests, "59"), reset], [Some((59, 12)), None]),
+            (vec![(requests, "0"), (tokens, "149984")], [Some((0, 60_000)), Some((149_984, 60_000))]),
+            (vec![(tokens, "5"), ("x-ratelimit-reset-tokens", "6m0s")], [None, Some((5, 60_000))]),
+            (vec![(tokens, "5"), ("x-ratelimit-reset-tokens", "soon")], [None, Some((5, 60_000))]),
+            (vec![(tokens, "-1"), (requests, "many")], [None, None]),
+            (vec![(tokens, "0"), ("x-ratelimit-limit-tokens", "0")], [None, None]),
+            (vec![reset], [None, None]),
+            (
+                vec![
+                    ("anthropic-ratelimit-input-tokens-remaining", "70"),
+                    ("anthropic-ratelimit-output-tokens-remaining", "30"),
+                    ("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:20Z"),
+                    ("anthropic-ratelimit-requests-remaining", "8"),
+                    ("date", DATE),
+                ],
+                [Some((8, 60_000)), Some((30, 20_000))],
+            ),
+        ] {
+            assert_eq!(left(&headers), expected, "{headers:?}");
+        }
     }
 
     #[test]

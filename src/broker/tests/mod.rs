@@ -127,6 +127,7 @@ impl World {
     }
 }
 
+mod budgets;
 mod hiding;
 mod loads;
 mod need;

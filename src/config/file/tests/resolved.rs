@@ -9,6 +9,7 @@ use super::{faults, read, resolve};
 use crate::broker::WhenAllDisabled;
 use crate::broker::{RouterSettings, Settings};
 use crate::health;
+use crate::load::budget::Budget;
 use crate::outcome::FailureRule;
 use crate::request::{Patch, Request};
 use crate::router::RouterPath;
@@ -204,6 +205,24 @@ fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_ne
     for (router, health) in [("/a/", a), ("/b/", b), ("/c/", documented)] {
         let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health, budget: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
+    }
+}
+
+#[test]
+fn a_budget_belongs_to_the_router_wherever_it_stands() {
+    let settings = resolve(
+        r#"{"pools": [
+            {"ingress": "/in/", "targets": [
+                {"router": "/a/", "budget": {"rpm": 600, "tpm": 100000}, "health": {"preset": "resilient"}},
+                {"targets": [{"router": "/b/", "budget": {}}, {"router": "/a/"}]},
+                {"router": "/c/"}
+            ]},
+            {"ingress": "/other/", "targets": [{"router": "/a/", "budget": {"tpm": 100000, "rpm": 600}}]}
+        ]}"#,
+    );
+    let (both, upstream) = (Budget { rpm: Some(600), tpm: Some(100_000) }, Budget { rpm: None, tpm: None });
+    for (router, budget) in [("/a/", Some(both)), ("/b/", Some(upstream)), ("/c/", None)] {
+        assert_eq!(settings_of(&settings, router).budget, budget, "{router}");
     }
 }
 
