@@ -19,13 +19,7 @@ pub(super) type Picked = (Candidate, Claim);
 
 impl Broker {
     /// The first of a tree's order that has room for a request; if none has, the first.
-    pub(super) fn pick<R: Rng>(
-        &self,
-        pool: &Pool,
-        tree: &Tree,
-        request: &impl Request,
-        rng: &mut R,
-    ) -> Option<Picked> {
+    pub(super) fn pick<R: Rng>(&self, pool: &Pool, tree: &Tree, request: &impl Request, rng: &mut R) -> Option<Picked> {
         let first = self.order(tree, request, rng).next()?;
         match &self.budgets {
             Some(budgets) if pool.budgets() != Budgeted::Nothing => {

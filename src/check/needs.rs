@@ -70,7 +70,11 @@ impl<'a> Needs<'a> {
     pub(super) fn body(&self) -> Option<String> {
         let param = self.param().map(|field| format!("a strategy asks for {field}"));
         let tokens = || self.tokens().map(|(_, router)| format!("the budget of {router} counts tokens"));
-        if self.patches() { Some("a target has override_params or a model_map".to_owned()) } else { param.or_else(tokens) }
+        if self.patches() {
+            Some("a target has override_params or a model_map".to_owned())
+        } else {
+            param.or_else(tokens)
+        }
     }
 }
 

@@ -317,7 +317,10 @@ fn a_budget_of_tokens_needs_the_body_and_the_stamp_in_the_log() {
     let blind = found(&tokens, SHIPPED, true);
     assert_eq!(short(&blind), [(Error, "input-field")]);
     assert!(blind[0].reason.contains("outbound_payload") && blind[0].reason.contains("the budget of /azure/gpt4/"));
-    let seeing = edited(SHIPPED, &[("\"input_fields_include\": [\"gl_path\"]", "\"input_fields_include\": [\"gl_path\", \"outbound_payload\"]")]);
+    let seeing = edited(
+        SHIPPED,
+        &[("\"input_fields_include\": [\"gl_path\"]", "\"input_fields_include\": [\"gl_path\", \"outbound_payload\"]")],
+    );
     let findings = found(&tokens, &seeing, true);
     assert_eq!(short(&findings), [(Warning, "payload-size")]);
     assert!(findings[0].reason.contains("counts tokens"), "{findings:?}");

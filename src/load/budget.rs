@@ -26,6 +26,17 @@ pub struct Budget {
     pub tpm: Option<u32>,
 }
 
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.rpm, self.tpm) {
+            (Some(rpm), Some(tpm)) => write!(f, "{rpm} requests and {tpm} tokens a minute"),
+            (Some(rpm), None) => write!(f, "{rpm} requests a minute"),
+            (None, Some(tpm)) => write!(f, "{tpm} tokens a minute"),
+            (None, None) => f.write_str("what its upstream says is left"),
+        }
+    }
+}
+
 /// What a router has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lack {

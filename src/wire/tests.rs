@@ -246,7 +246,8 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
 #[test]
 fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
     let used = |usage: Value| {
-        let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_payload": {"usage": usage}}});
+        let entry =
+            json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_payload": {"usage": usage}}});
         log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().used
     };
     for (usage, expected) in [

@@ -67,14 +67,7 @@ impl World {
 
 /// All modes that do not ask what the request says, and one that does.
 fn modes() -> Vec<Mode> {
-    vec![
-        Mode::LoadBalance,
-        Mode::RoundRobin,
-        Mode::Fallback,
-        Mode::Fastest,
-        Mode::LeastBusy,
-        Mode::Sticky(Field::Path),
-    ]
+    vec![Mode::LoadBalance, Mode::RoundRobin, Mode::Fallback, Mode::Fastest, Mode::LeastBusy, Mode::Sticky(Field::Path)]
 }
 
 #[test]
@@ -239,7 +232,8 @@ fn had_room(calls: &[Call], place: usize, budget: Option<Budget>, tokens: u64, n
     let Some(Budget { rpm, tpm }) = budget else { return true };
     let those = || calls.iter().filter(move |(at, of, _)| *of == place && at + span > now);
     let used: u64 = those().map(|(_, _, tokens)| tokens).sum();
-    rpm.is_none_or(|rpm| (those().count() as u64) < u64::from(rpm)) && tpm.is_none_or(|tpm| used + tokens <= u64::from(tpm))
+    rpm.is_none_or(|rpm| (those().count() as u64) < u64::from(rpm))
+        && tpm.is_none_or(|tpm| used + tokens <= u64::from(tpm))
 }
 
 proptest! {

@@ -39,7 +39,8 @@ fn requests_count_for_a_minute_and_no_second_less() {
     budgets.take(0, A, 0, at(0));
     assert_eq!(lack_at(&mut budgets, A, 0, 10), None);
     budgets.take(1, A, 0, at(10));
-    for (millis, lack) in [(11, Some(Lack::Rpm)), (60_000, Some(Lack::Rpm)), (60_999, Some(Lack::Rpm)), (61_000, None)] {
+    for (millis, lack) in [(11, Some(Lack::Rpm)), (60_000, Some(Lack::Rpm)), (60_999, Some(Lack::Rpm)), (61_000, None)]
+    {
         assert_eq!(lack_at(&mut budgets, A, 0, millis), lack, "{millis}");
     }
     assert_eq!((lack_at(&mut budgets, B, 0, 11), lack_at(&mut budgets, RouterId(2), 0, 11)), (None, None));
