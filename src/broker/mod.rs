@@ -257,7 +257,7 @@ impl Broker {
     fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
         self.decisions = self.decisions.wrapping_add(1);
         let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
-        pool.advance(route.sent, route.chosen.leaf);
+        pool.advance(route.sent, route.chosen.leaf, route.claim.among(self.budgets.as_ref()));
         let one_at_a_time = match route.sent {
             Sent::ToServe | Sent::AsLastResort => false,
             Sent::ToProve => true,

@@ -8,7 +8,7 @@ use crate::event::Change;
 use crate::health::{Health, Settings};
 use crate::load::Loads;
 use crate::router::{RouterId, RouterPath};
-use crate::strategy::{Needs, NodeId, Tree};
+use crate::strategy::{Needs, NodeId, Roominess, Tree};
 
 /// What becomes of a request when every router that it may go to is disabled: `when_all_disabled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,14 +67,14 @@ impl Pool {
     }
 
     /// A choice was used: whoever takes turns in the tree that it came from goes on.
-    pub(super) fn advance(&mut self, sent: Sent, leaf: NodeId) {
+    pub(super) fn advance(&mut self, sent: Sent, leaf: NodeId, among: Option<Roominess<'_>>) {
         let tree = match sent {
             Sent::ToServe | Sent::ToProve => Some(&mut self.tree),
             Sent::AsLastResort => self.last_resort.as_mut(),
             Sent::WhileDisabled => self.disabled.as_mut(),
         };
         if let Some(tree) = tree {
-            tree.advance(leaf);
+            tree.advance(leaf, among);
         }
     }
 

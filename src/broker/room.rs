@@ -11,11 +11,18 @@ use crate::load::budget::{Budgets, Lack, Seen};
 use crate::outcome::{Outcome, Report};
 use crate::request::Request;
 use crate::router::RouterPath;
-use crate::strategy::{Candidate, Tree};
+use crate::strategy::{Candidate, Roominess, Tree};
 use crate::time::Now;
 
 /// A router, and what the request takes of its budget.
 pub(super) type Picked = (Candidate, Claim);
+
+impl Claim {
+    /// Among whom the choice was made, if not among all.
+    pub(super) fn among(self, budgets: Option<&Budgets>) -> Option<Roominess<'_>> {
+        budgets.filter(|_| matches!(self.room, Room::Elsewhere(..))).map(|budgets| (budgets, self.tokens))
+    }
+}
 
 impl Broker {
     /// The first of a tree's order that has room for a request; if none has, the first.
@@ -41,7 +48,7 @@ impl Broker {
     ) -> Picked {
         let first = Candidate { p: None, ..first };
         let Some(lack) = budgets.lack(first.router, claim.tokens) else { return (first, claim) };
-        match self.order(tree, request, rng).with_room(budgets, claim.tokens).next() {
+        match self.order(tree, request, rng).with_room((budgets, claim.tokens)).next() {
             Some(other) => {
                 let room = Room::Elsewhere(first.router, lack);
                 (Candidate { p: None, ..other }, Claim { room, ..claim })

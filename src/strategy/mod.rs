@@ -22,7 +22,7 @@ use rand::Rng;
 pub use order::{Candidate, Order, Steps};
 pub use query::{Field, Query, Test};
 pub use sticky::hash;
-pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Target, Tree, WhyClosed};
+pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Roominess, Target, Tree, WhyClosed};
 
 use crate::request::Request;
 use crate::router::RouterId;

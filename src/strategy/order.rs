@@ -5,10 +5,9 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::tree::{NodeId, Tree};
+use super::tree::{NodeId, Roominess, Tree};
 use super::{Named, Note};
 use crate::load::Loads;
-use crate::load::budget::Budgets;
 use crate::request::Request;
 use crate::router::RouterId;
 
@@ -33,7 +32,7 @@ pub type Steps = SmallVec<[(NodeId, Note); 4]>;
 pub struct Order<'a, Q, R> {
     tree: &'a Tree,
     loads: Option<&'a Loads>,
-    room: Option<(&'a Budgets, u32)>,
+    room: Option<Roominess<'a>>,
     request: &'a Q,
     rng: &'a mut R,
     path: SmallVec<[Frame; 4]>,
@@ -66,10 +65,10 @@ impl<'a, Q: Request, R: Rng> Order<'a, Q, R> {
         Self { loads, ..self }
     }
 
-    /// The same walk among those only that have room for so many tokens.
+    /// The same walk among those only that have room.
     #[must_use]
-    pub fn with_room(self, budgets: &'a Budgets, tokens: u32) -> Self {
-        Self { room: Some((budgets, tokens)), ..self }
+    pub fn with_room(self, among: Roominess<'a>) -> Self {
+        Self { room: Some(among), ..self }
     }
 }
 
@@ -85,8 +84,8 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
             };
             let roomy;
             let mut those = branch.those(self.tree, self.loads);
-            if let Some((budgets, tokens)) = self.room {
-                roomy = self.tree.roomy(branch, budgets, tokens);
+            if let Some(among) = self.room {
+                roomy = self.tree.roomy(branch, among);
                 those = roomy.those(those.known);
             }
             let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng) else {

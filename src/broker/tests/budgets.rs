@@ -89,6 +89,17 @@ fn whoever_has_no_room_is_passed_over_in_every_mode() {
 }
 
 #[test]
+fn whoever_had_no_room_is_owed_nothing_in_a_round_robin() {
+    let mut world = world(Mode::RoundRobin, &[rpm(20), None, None]);
+    for call in 0..1_000 {
+        world.route(&INGRESS, call * 50);
+    }
+    let names: Vec<_> = (0..30).map(|call| world.route(&INGRESS, 70_000 + call).router().0).collect();
+    assert!(names.windows(2).all(|two| two[0] != two[1]), "in turn, and no row of one: {names:?}");
+    assert_eq!(names.iter().filter(|place| **place == 0).count(), 10);
+}
+
+#[test]
 fn nested_branches_and_conditions_are_heeded() {
     let deep = branch(Mode::Fallback, vec![leaf(0), leaf(1)]);
     let settings = settings_of(branch(Mode::Fallback, vec![deep, leaf(2)]), &[rpm(1), rpm(1), rpm(1)]);

@@ -11,6 +11,7 @@ mod turns;
 use std::sync::Arc;
 
 pub use known::Known;
+pub use room::Roominess;
 use told::Told;
 pub use told::WhyClosed;
 
@@ -216,23 +217,6 @@ impl Tree {
     /// Whether anything may serve.
     pub fn serves(&self) -> bool {
         self.nodes.first().is_some_and(Node::serves)
-    }
-
-    /// A choice was used: whoever takes turns goes on.
-    pub fn advance(&mut self, leaf: NodeId) {
-        if !self.turns {
-            return;
-        }
-        let mut at = self.node(leaf).and_then(|node| node.parent);
-        while let Some((id, place)) = at {
-            let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
-            at = node.parent;
-            if let NodeKind::Branch(branch) = &mut node.kind
-                && matches!(branch.mode, Mode::RoundRobin)
-            {
-                round_robin::advance(&mut branch.open, place);
-            }
-        }
     }
 
     /// All leaves' routers, in the order of the tree; one may come twice.
