@@ -83,7 +83,7 @@ impl Broker {
         };
     }
 
-    /// A log says what a call used. Whose call it was only its stamp can say; without one only that of a client which named
+    /// A log says what a call used; an error used nothing, unless it says so. Whose call it was only its stamp can say; without one only that of a client which named
     /// the router itself is certainly not one of ours.
     pub(super) fn learn_use(&mut self, report: &Report<'_>, outcome: &Outcome, now: Now) {
         let Some(budgets) = &mut self.budgets else { return };
@@ -92,7 +92,8 @@ impl Broker {
             None => report.ingress.is_some() && report.ingress == report.served,
         };
         let Report { decision, used, remaining, .. } = *report;
-        budgets.learn(&Seen { router: outcome.router, decision, foreign, tokens: used, remaining }, now);
+        let tokens = used.or_else(|| (outcome.status >= 400).then_some(0));
+        budgets.learn(&Seen { router: outcome.router, decision, foreign, tokens, remaining }, now);
     }
 
     /// The routers that might have served the request of a decision, had they had room for it; but for the one that its reason

@@ -30,7 +30,8 @@ impl Broker {
                 let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
                 let (why, standing) = (pool.tree().why(&route.chosen.why), self.although(route));
                 let passed = self.passed(pool, Some(router));
-                let crowded = self.crowded(pool, route).map(|(router, lack)| format!("; not {router} ({lack})"));
+                let crowded =
+                    self.crowded(pool, route).map(|(router, lack)| format!("; not {router} (no room: {lack})"));
                 let crowded: String = crowded.collect();
                 format!("{} -> {router}{p}: {why:#}{standing}{passed}{crowded}", pool.ingress())
             }
@@ -87,8 +88,8 @@ pub struct Although<'a> {
 impl fmt::Display for Although<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.full {
-            Some((Some(router), lack)) => write!(f, "; instead of {router}, {lack}")?,
-            Some((None, lack)) => write!(f, "; nobody has room, {lack}")?,
+            Some((Some(router), lack)) => write!(f, "; instead of {router}, no room: {lack}")?,
+            Some((None, lack)) => write!(f, "; no room anywhere: {lack}")?,
             None => {}
         }
         let Some(cause) = self.cause else { return Ok(()) };

@@ -145,6 +145,19 @@ fn tokens_are_estimated_and_corrected_by_the_log() {
 }
 
 #[test]
+fn an_error_used_a_request_and_no_tokens() {
+    let mut world = world(Mode::Fallback, &[Some(Budget { rpm: Some(2), tpm: Some(1_000) }), None]);
+    let (request, served) = (Sized(0, 1_000), router(0));
+    for (status, lack) in [(400, None), (413, Some(Lack::Rpm))] {
+        let route = world.route(&request, status);
+        let id = format!("A_{status}_1_0");
+        let log = log(&served, u16::try_from(status).unwrap(), &id, status, status + 1);
+        world.learn(&Report { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
+        assert_eq!(world.broker.budgets.as_ref().unwrap().lack(RouterId(0), 1_000), lack, "{status}");
+    }
+}
+
+#[test]
 fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
     let mut world = world(Mode::Fallback, &[Some(Budget { rpm: Some(2), tpm: None }), None]);
     let served = router(0);
@@ -182,7 +195,7 @@ fn it_is_said_who_had_no_room_and_for_what() {
     world.route(&INGRESS, 0);
     let route = world.route(&INGRESS, 1);
     let told = world.broker.tell(&Decision::Route(route));
-    assert!(told.ends_with("; nobody has room, no room: rpm"), "{told}");
+    assert!(told.ends_with("; no room anywhere: rpm"), "{told}");
 }
 
 #[test]

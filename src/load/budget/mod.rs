@@ -53,10 +53,10 @@ pub enum Lack {
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Rpm => "no room: rpm",
-            Self::Tpm => "no room: tpm",
-            Self::Requests => "no room: remaining requests",
-            Self::Tokens => "no room: remaining tokens",
+            Self::Rpm => "rpm",
+            Self::Tpm => "tpm",
+            Self::Requests => "remaining requests",
+            Self::Tokens => "remaining tokens",
         })
     }
 }
@@ -116,7 +116,7 @@ struct Account {
     tokens: Option<Word>,
 }
 
-/// The accounts of all routers that have a budget, about 700 bytes each. Decisions whose logs are awaited: at most
+/// The accounts of all routers that have a budget, about 600 bytes each. Decisions whose logs are awaited: at most
 /// [`CAPACITY`], 4 MB; of those beyond, what was expected stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Budgets {
