@@ -14,6 +14,11 @@ pub trait Request {
         None
     }
 
+    /// How large it is, as far as can be seen.
+    fn extent(&self) -> Extent {
+        Extent::default()
+    }
+
     /// All values of a header; names are compared without case.
     fn header(&self, _name: &str) -> Vec<String> {
         Vec::new()
@@ -23,6 +28,23 @@ pub trait Request {
 impl Request for &str {
     fn path(&self) -> &str {
         self
+    }
+}
+
+/// How large a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Of its body.
+    pub bytes: usize,
+    /// The longest answer it allows, in tokens, where it says.
+    pub longest: Option<u64>,
+}
+
+impl Extent {
+    /// How many tokens it may use: a quarter of its bytes, which is what English text comes to, and the longest answer.
+    pub fn tokens(self) -> u32 {
+        let prompt = u64::try_from(self.bytes / 4).unwrap_or(u64::MAX);
+        u32::try_from(prompt.saturating_add(self.longest.unwrap_or(0))).unwrap_or(u32::MAX)
     }
 }
 

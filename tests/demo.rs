@@ -78,6 +78,11 @@ fn every_example_of_a_pools_file_is_shown_and_found_right() {
             "11-fastest.json" => {
                 ["the faster of two, 3 of 3 serve", "the less busy of two"].map(str::to_owned).to_vec()
             }
+            "12-budget.json" => vec![
+                calls("/azure/reserved/", 20),
+                calls("/azure/payasyougo/", 10),
+                "instead of /azure/reserved/, no room: rpm".to_owned(),
+            ],
             _ => Vec::new(),
         };
         assert!(words.iter().all(|words| said.contains(words)), "{name}, {words:?}: {said}");

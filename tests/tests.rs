@@ -10,6 +10,7 @@
 mod support;
 
 mod applying;
+mod budgets;
 mod checking;
 mod commanding;
 mod corpus;

@@ -53,6 +53,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "outcome",
             "strategy",
             "health",
+            "load",
             "broker",
             "attempt",
             "wire",

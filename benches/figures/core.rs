@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use gecholog_broker::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
+use gecholog_broker::load::budget::Budget;
 use gecholog_broker::outcome::{Report, Source};
 use gecholog_broker::request::Patch;
 use gecholog_broker::router::RouterPath;
@@ -50,6 +51,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
             rows.push(row.target(Target::AtMost(Figure::Time(most))));
         }
     }
+    let took = Figure::Time(decide_within(effort, 1_000_000_000)?);
+    rows.push(Row::new("one decision, 3 routers with budgets, all with room", took));
+    let took = Figure::Time(decide_within(effort, 1)?);
+    rows.push(Row::new("one decision, 3 routers with budgets, one with room", took));
     let row = Row::new(format!("memory per router, of {CROWD}, all learnt of"), per_router()?.map(Figure::Memory));
     rows.push(row.target(Target::AtMost(Figure::Memory(1_024.0))));
     let row = Row::new("one decision, nested 4 deep", Figure::Time(decide_nested(effort)?));
@@ -115,6 +120,25 @@ fn decide_by_load(effort: Effort, mode: Mode, routers: u16) -> Result<f64> {
     let mut now = LEARNT;
     let (decision, _) = broker.decide(&INGRESS, now, &mut rng);
     ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "not chosen by what was learnt");
+    Ok(nanos(effort, || {
+        now = now.after(Duration::from_micros(100));
+        broker.decide(&black_box(INGRESS), black_box(now), &mut rng)
+    }))
+}
+
+/// The same, by chance, where the first may get what it wants and the others so many requests and tokens a minute.
+fn decide_within(effort: Effort, most: u32) -> Result<f64> {
+    let mut settings = flat(3)?;
+    let most =
+        RouterSettings { budget: Some(Budget { rpm: Some(most), tpm: Some(most) }), ..settings.defaults.clone() };
+    settings.defaults.budget = Some(Budget { rpm: Some(u32::MAX), tpm: Some(u32::MAX) });
+    for number in 1..3 {
+        settings.routers.insert(path(&name(number))?, most.clone());
+    }
+    let (mut broker, mut rng) = (Broker::new(settings), SmallRng::seed_from_u64(1));
+    let mut now = LEARNT;
+    let (decision, _) = broker.decide(&INGRESS, now, &mut rng);
+    ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "nobody asked for room");
     Ok(nanos(effort, || {
         now = now.after(Duration::from_micros(100));
         broker.decide(&black_box(INGRESS), black_box(now), &mut rng)

@@ -38,6 +38,7 @@ impl Broker {
             self.places.insert(pool.ingress.clone(), place(PoolId(id)));
         }
         self.keep_loads();
+        self.keep_budgets();
     }
 
     fn enrol(

@@ -6,12 +6,12 @@
 use rand::Rng;
 use smallvec::SmallVec;
 
+use super::room::Picked;
 use super::{Broker, Pass, Place, Pool, Route, Sent};
 use crate::event::Standing;
-use crate::load::Loads;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Note, Tree, Walk, WhyClosed};
+use crate::strategy::{Candidate, Lore, Note, Tree, Walk, WhyClosed};
 use crate::time::Now;
 
 /// One request on its way.
@@ -64,12 +64,7 @@ impl Course {
     }
 
     /// The next on the walk that was not tried; at its end, whoever came back behind it.
-    fn onward<R: Rng>(
-        &mut self,
-        tree: (&Tree, Option<&Loads>),
-        request: &impl Request,
-        rng: &mut R,
-    ) -> Option<Candidate> {
+    fn onward<R: Rng>(&mut self, tree: (&Tree, Lore<'_>), request: &impl Request, rng: &mut R) -> Option<Candidate> {
         let mut walk = std::mem::take(&mut self.walk);
         let onward = first(&mut walk, tree, request, rng, |router| !self.has_tried(router));
         self.walk = walk;
@@ -79,12 +74,12 @@ impl Course {
 
 fn first<R: Rng>(
     walk: &mut Walk,
-    (tree, loads): (&Tree, Option<&Loads>),
+    (tree, lore): (&Tree, Lore<'_>),
     request: &impl Request,
     rng: &mut R,
     wanted: impl Fn(RouterId) -> bool,
 ) -> Option<Candidate> {
-    std::iter::from_fn(|| walk.next(tree, loads, request, rng)).find(|candidate| wanted(candidate.router))
+    std::iter::from_fn(|| walk.next(tree, lore, request, rng)).find(|candidate| wanted(candidate.router))
 }
 
 impl Broker {
@@ -103,12 +98,13 @@ impl Broker {
         if course.edition != self.edition {
             (course.edition, course.walk) = (self.edition, Walk::default());
         }
-        let known = (pool.tree(), self.loads.as_ref());
+        let claim = self.claim(pool, request);
+        let known = (pool.tree(), Lore { loads: self.loads.as_ref(), room: None });
         if let Some(chosen) = course.onward(known, request, rng) {
-            return Offer::New(self.route(id, chosen));
+            return Offer::New(self.route(id, (chosen, claim)));
         }
         let unseen = |router| !course.has_tried(router);
-        let in_need = |(chosen, sent)| Route { sent, ..self.route(id, chosen) };
+        let in_need = |((chosen, claim), sent)| Route { sent, ..self.route(id, (chosen, claim)) };
         let need = self.choose_in_need(pool, request, rng, unseen).map(in_need);
         // Whoever proves itself before whoever was tried, and whoever is disabled after.
         if let Some(route) = need.clone().filter(|route| route.sent == Sent::AsLastResort) {
@@ -116,16 +112,16 @@ impl Broker {
         }
         let again = |router| course.may_again(router);
         if let Some(chosen) = first(&mut Walk::default(), known, request, rng, again) {
-            return Offer::Again(self.route(id, chosen));
+            return Offer::Again(self.route(id, (chosen, claim)));
         }
         let need = need.map(Offer::New);
         let need = need.or_else(|| self.choose_in_need(pool, request, rng, again).map(in_need).map(Offer::Again));
         need.unwrap_or_else(|| self.nobody(id, pool, request, course))
     }
 
-    fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
+    fn route(&self, pool: PoolId, (chosen, claim): Picked) -> Route {
         let sent = if self.probes(chosen.router) { Sent::ToProve } else { Sent::ToServe };
-        Route { number: self.decisions, pool, sent, chosen }
+        Route { number: self.decisions, pool, sent, chosen, claim }
     }
 
     /// Why nobody is left, and until when. A request that is meant for nobody, and a router that will say the same again, are

@@ -1,5 +1,6 @@
 //! A decision: a router with its reason, or nothing with its reason.
 
+use crate::load::budget::Lack;
 use crate::router::{PoolId, RouterId};
 use crate::strategy::{Candidate, NodeId, Note};
 
@@ -23,6 +24,29 @@ pub struct Route {
     pub sent: Sent,
     /// The router, with its place in the tree, its probability and its reason.
     pub chosen: Candidate,
+    /// What it takes of that router's budget.
+    pub claim: Claim,
+}
+
+/// What a request takes of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// The tokens that it is expected to use; 0 where nobody asks.
+    pub tokens: u32,
+    /// Whether budgets had room for it.
+    pub room: Room,
+}
+
+/// Whether budgets had room for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Room {
+    /// The first router in order had, or has no budget.
+    #[default]
+    There,
+    /// The first in order was this one, and lacked that.
+    Elsewhere(RouterId, Lack),
+    /// No router that it may go to had: the first in order got it, which lacked that.
+    Nowhere(Lack),
 }
 
 /// As what a request is sent to its router.

@@ -5,6 +5,7 @@ use rand::rngs::SmallRng;
 
 use super::{Broker, LEDGER_CAPACITY, Pool, WhenAllDisabled};
 use crate::event::Standing;
+use crate::load::budget::Budgets;
 use crate::load::{LONGEST, Loads};
 use crate::router::RouterId;
 use crate::strategy::Order;
@@ -13,7 +14,7 @@ use crate::strategy::Order;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 10] = [
+pub const ALL: [Invariant; 11] = [
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
     ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
@@ -24,6 +25,7 @@ pub const ALL: [Invariant; 10] = [
     ("pending_is_what_is_under_way", pending_is_what_is_under_way),
     ("pending_is_zero_when_quiet", pending_is_zero_when_quiet),
     ("suspects_are_bounded", suspects_are_bounded),
+    ("budgets_add_up", budgets_add_up),
 ];
 
 /// The name of the first that is broken.
@@ -90,6 +92,11 @@ pub fn the_disabled_are_offered_only_where_that_is_wanted(broker: &Broker) -> bo
 /// What is remembered of requests that failed is bounded.
 pub fn suspects_are_bounded(broker: &Broker) -> bool {
     broker.suspects.len() <= super::poison::CAPACITY
+}
+
+/// Each router got what its calls are known or expected to use, and what is awaited is bounded.
+pub fn budgets_add_up(broker: &Broker) -> bool {
+    broker.budgets.as_ref().is_none_or(Budgets::is_sound)
 }
 
 /// Messages cannot make the ledger grow without bound.

@@ -241,6 +241,7 @@ impl Broker {
         };
         self.remember_trip(report, outcome.router, verdict);
         self.learn_speed(&outcome, now);
+        self.learn_use(report, &outcome, now);
         Ok(())
     }
 

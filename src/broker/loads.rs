@@ -28,9 +28,21 @@ impl Broker {
         self.weigh();
     }
 
+    pub(super) const fn bring_loads_forward(&mut self, now: Now) {
+        if let Some(loads) = &mut self.loads {
+            loads.bring_forward(now);
+        }
+        if let Some(budgets) = &mut self.budgets {
+            budgets.bring_forward(now);
+        }
+    }
+
     pub(super) fn begin_call(&mut self, route: &Route, now: Now) {
         if let Some(loads) = &mut self.loads {
             loads.begin(route.number, route.router(), now);
+        }
+        if let Some(budgets) = &mut self.budgets {
+            budgets.take(route.number, route.router(), route.claim.tokens, now);
         }
     }
 

@@ -17,6 +17,7 @@ mod loads;
 mod poison;
 mod pool;
 mod record;
+mod room;
 mod settings;
 mod snapshot;
 mod spread;
@@ -30,7 +31,7 @@ use rand::Rng;
 
 pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Takeover, Weight};
 pub use course::{Course, Offer};
-pub use decision::{Decision, Pass, Route, Sent};
+pub use decision::{Claim, Decision, Pass, Room, Route, Sent};
 pub use event::Event;
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
@@ -45,6 +46,7 @@ pub use under_way::CAPACITY as UNDER_WAY_CAPACITY;
 use crate::event::{Change, Ignored, Standing, Transition};
 use crate::health::{Due, Health};
 use crate::load::Loads;
+use crate::load::budget::Budgets;
 use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
@@ -53,6 +55,7 @@ use crate::time::Now;
 use command::Operator;
 use ledger::Ledger;
 use poison::Suspects;
+use room::Picked;
 use under_way::UnderWay;
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
@@ -103,6 +106,8 @@ pub struct Broker {
     loads: Option<Loads>,
     under_way: UnderWay,
     operator: Operator,
+    /// What the routers may still get; absent where none has a budget.
+    budgets: Option<Budgets>,
     suspects: Suspects,
     /// When the first router or operator's word is due, derived from the routers so that a decision need not ask each of them.
     next_return: Option<Now>,
@@ -126,6 +131,7 @@ impl Broker {
             loads: None,
             under_way: UnderWay::default(),
             operator: Operator::default(),
+            budgets: None,
             suspects: Suspects::default(),
             next_return: None,
             decisions: 0,
@@ -157,9 +163,7 @@ impl Broker {
             Some(due) if due <= now => self.apply(Event::Tick, now).changes,
             _ => Vec::new(),
         };
-        if let Some(loads) = &mut self.loads {
-            loads.bring_forward(now);
-        }
+        self.bring_loads_forward(now);
         changes
     }
 
@@ -177,9 +181,9 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
-            Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
-            Some(chosen) => (chosen, Sent::ToServe),
+        let ((chosen, claim), sent) = match self.pick(pool, pool.tree(), request, rng) {
+            Some(picked) if self.probes(picked.0.router) => (picked, Sent::ToProve),
+            Some(picked) => (picked, Sent::ToServe),
             None => match self.choose_in_need(pool, request, rng, |_| true) {
                 Some(found) => found,
                 None if pool.serves() => {
@@ -188,7 +192,7 @@ impl Broker {
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        Decision::Route(Route { number: self.decisions, pool: id, sent, chosen })
+        Decision::Route(Route { number: self.decisions, pool: id, sent, chosen, claim })
     }
 
     /// Where a request goes for which nothing may serve, of those that are wanted.
@@ -198,23 +202,25 @@ impl Broker {
         request: &impl Request,
         rng: &mut R,
         wanted: impl Fn(RouterId) -> bool,
-    ) -> Option<(Candidate, Sent)> {
+    ) -> Option<(Picked, Sent)> {
         let wanted = |chosen: &Candidate| wanted(chosen.router);
+        let claimed = |chosen| (chosen, self.claim(pool, request));
         if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).find(wanted)) {
-            return Some((chosen, Sent::AsLastResort));
+            return Some((claimed(chosen), Sent::AsLastResort));
         }
-        let mut order = self.order(pool.disabled()?, request, rng).filter(wanted);
-        let chosen = match pool.when_all_disabled() {
+        let disabled = pool.disabled()?;
+        let picked = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
+                let order = self.order(disabled, request, rng).filter(wanted);
                 let health =
                     |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(|router| &router.health);
                 let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
                 let busy = health(&soonest).is_none_or(|health| health.permits() > 0);
-                (!busy).then_some(Candidate { p: None, ..soonest })?
+                (!busy).then_some((Candidate { p: None, ..soonest }, self.claim(pool, request)))?
             }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => claimed(self.order(disabled, request, rng).find(wanted)?),
         };
-        Some((chosen, Sent::WhileDisabled))
+        Some((picked, Sent::WhileDisabled))
     }
 
     fn probes(&self, router: RouterId) -> bool {
@@ -259,7 +265,7 @@ impl Broker {
         self.under_way.begin(route.number, route.router(), now);
         let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
         pool.count(route);
-        pool.advance(route.sent, route.chosen.leaf);
+        pool.advance(route.sent, route.chosen.leaf, route.claim.among(self.budgets.as_ref()));
         let one_at_a_time = match route.sent {
             Sent::ToServe | Sent::AsLastResort => false,
             Sent::ToProve => true,
@@ -308,7 +314,7 @@ impl Broker {
             Decision::Pass(Pass::NothingForIt(pool, _)) => *pool,
             Decision::Pass(_) => return None,
         };
-        self.pool(pool).map(|pool| pool.tree().needs())
+        self.pool(pool).map(Pool::needs)
     }
 
     /// The path of a router.

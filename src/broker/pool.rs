@@ -8,7 +8,7 @@ use crate::event::Change;
 use crate::health::{Health, Settings};
 use crate::load::Loads;
 use crate::router::{RouterId, RouterPath};
-use crate::strategy::{NodeId, Tree};
+use crate::strategy::{Needs, NodeId, Roominess, Tree};
 
 /// What becomes of a request when every router that it may go to is disabled: `when_all_disabled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +22,18 @@ pub enum WhenAllDisabled {
     Any,
 }
 
+/// What of a pool's routers has a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Budgeted {
+    /// None of them.
+    #[default]
+    Nothing,
+    /// Requests, or what upstreams say is left.
+    Calls,
+    /// Tokens too, so that a request's size must be known.
+    Tokens,
+}
+
 /// What stands behind one ingress.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -32,6 +44,7 @@ pub struct Pool {
     /// Those that are disabled; absent where there are none, or none of them may serve.
     disabled: Option<Tree>,
     when_all_disabled: WhenAllDisabled,
+    budgets: Budgeted,
     /// Whether anything could serve when that was last told.
     served: bool,
     spread: Spread,
@@ -45,7 +58,8 @@ impl Pool {
         when_all_disabled: WhenAllDisabled,
         (served, spread): (bool, Spread),
     ) -> Self {
-        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, served, spread }
+        let budgets = Budgeted::Nothing;
+        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, budgets, served, spread }
     }
 
     /// The router that clients call.
@@ -72,14 +86,14 @@ impl Pool {
     }
 
     /// A choice was used: whoever takes turns in the tree that it came from goes on.
-    pub(super) fn advance(&mut self, sent: Sent, leaf: NodeId) {
+    pub(super) fn advance(&mut self, sent: Sent, leaf: NodeId, among: Option<Roominess<'_>>) {
         let tree = match sent {
             Sent::ToServe | Sent::ToProve => Some(&mut self.tree),
             Sent::AsLastResort => self.last_resort.as_mut(),
             Sent::WhileDisabled => self.disabled.as_mut(),
         };
         if let Some(tree) = tree {
-            tree.advance(leaf);
+            tree.advance(leaf, among);
         }
     }
 
@@ -96,6 +110,20 @@ impl Pool {
     /// What becomes of requests when all are disabled.
     pub const fn when_all_disabled(&self) -> WhenAllDisabled {
         self.when_all_disabled
+    }
+
+    /// What it asks of requests: for its modes, and for its budgets.
+    pub fn needs(&self) -> Needs {
+        let needs = self.tree.needs();
+        Needs { body: needs.body || self.budgets == Budgeted::Tokens, ..needs }
+    }
+
+    pub(super) const fn budgets(&self) -> Budgeted {
+        self.budgets
+    }
+
+    pub(super) const fn keep_budgets(&mut self, budgets: Budgeted) {
+        self.budgets = budgets;
     }
 
     /// Finds the middle of what is known of its routers, for modes that choose by it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::WhenAllDisabled;
 use crate::health;
+use crate::load::budget::Budget;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
 use crate::strategy::{Kind, Mode, Target};
@@ -26,6 +27,8 @@ pub struct RouterSettings {
     pub failures: FailureRule,
     /// How it is taken out.
     pub health: health::Settings,
+    /// What it may get within a minute.
+    pub budget: Option<Budget>,
 }
 
 /// Everything that shapes decisions.
@@ -51,5 +54,10 @@ impl Settings {
             defaults,
             ..Self::default()
         }
+    }
+
+    /// Those of a router.
+    pub fn of(&self, router: &RouterPath) -> &RouterSettings {
+        self.routers.get(router).unwrap_or(&self.defaults)
     }
 }

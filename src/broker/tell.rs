@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{Broker, Decision, Pass, Pool, Route, Sent};
+use super::{Broker, Decision, Pass, Pool, Room, Route, Sent};
 use crate::event::Standing;
+use crate::load::budget::Lack;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
 use crate::strategy::{NodeId, Note, WhyClosed};
@@ -28,19 +29,28 @@ impl Broker {
                 };
                 let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
                 let (why, standing) = (pool.tree().why(&route.chosen.why), self.although(route));
-                format!("{} -> {router}{p}: {why:#}{standing}{}", pool.ingress(), self.passed(pool, Some(router)))
+                let passed = self.passed(pool, Some(router));
+                let crowded =
+                    self.crowded(pool, route).map(|(router, lack)| format!("; not {router} (no room: {lack})"));
+                let crowded: String = crowded.collect();
+                format!("{} -> {router}{p}: {why:#}{standing}{passed}{crowded}", pool.ingress())
             }
         }
     }
 
     /// What stands against the router of a decision and why it was chosen nevertheless; nothing if it simply serves.
-    pub fn although(&self, route: &Route) -> Although {
+    pub fn although(&self, route: &Route) -> Although<'_> {
         let standing = self.routers.get(usize::from(route.router().0)).map(|router| router.health.standing());
         let cause = match standing {
             Some(Standing::Probing { cause } | Standing::Cooling { cause, .. }) => Some(cause),
             Some(Standing::Serving) | None => None,
         };
-        Although { sent: route.sent, cause }
+        let full = match route.claim.room {
+            Room::There => None,
+            Room::Elsewhere(router, lack) => Some((self.path(router), lack)),
+            Room::Nowhere(lack) => Some((None, lack)),
+        };
+        Although { sent: route.sent, cause, full }
     }
 
     /// The routers of a pool that may not serve whatever the request is, each with the reason.
@@ -70,15 +80,22 @@ impl Broker {
     }
 }
 
-/// Why a router was chosen that does not simply serve, in words.
+/// Why a router was chosen that does not simply serve, or was not the first in order, in words.
 #[derive(Debug, Clone, Copy)]
-pub struct Although {
+pub struct Although<'a> {
     sent: Sent,
     cause: Option<Cause>,
+    /// What had no room: this router, or nobody.
+    full: Option<(Option<&'a RouterPath>, Lack)>,
 }
 
-impl fmt::Display for Although {
+impl fmt::Display for Although<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.full {
+            Some((Some(router), lack)) => write!(f, "; instead of {router}, no room: {lack}")?,
+            Some((None, lack)) => write!(f, "; no room anywhere: {lack}")?,
+            None => {}
+        }
         let Some(cause) = self.cause else { return Ok(()) };
         let standing = match self.sent {
             Sent::ToServe => return Ok(()),

@@ -159,6 +159,9 @@ impl<'a> Check<'a> {
         if let Some(field) = self.needs.param() {
             self.body(one, &format!("a strategy asks for {field} and finds nothing"));
         }
+        if let Some((_, router)) = self.needs.tokens() {
+            self.body(one, &format!("the budget of {router} counts no tokens but those that the log tells of"));
+        }
         if self.needs.patches() && one.modifier == Some(true) && !self.observes() {
             self.body(one, "override_params and model_map have nothing to change");
         }

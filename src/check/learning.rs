@@ -114,11 +114,16 @@ impl Check<'_> {
         self.find(finding.when(sure.then_some(true)));
     }
 
-    /// Calls under way are found again by their stamps, so those must stand in the log.
+    /// Calls are found again by their stamps, so those must stand in the log.
     fn stamps(&mut self) {
         let (config, rule) = (self.config, "stamps-unseen");
-        let Some(ingress) = self.needs.learns() else { return };
-        let effect = format!("fastest and least_busy of {ingress} do not know which calls are under way");
+        let effect = match (self.needs.learns(), self.needs.tokens()) {
+            (Some(ingress), _) => format!("fastest and least_busy of {ingress} do not know which calls are under way"),
+            (None, Some((_, router))) => {
+                format!("the budget of {router} counts the tokens that calls may use and not those they did")
+            }
+            (None, None) => return,
+        };
         if let Asked::Sync(sync) = asked(&config.request, self.plan.subject)
             && let Some((_, one)) = sync.first()
         {
@@ -135,10 +140,7 @@ impl Check<'_> {
     /// A 401 is logged only where the gateway is told so; a sync processor hears of an upstream's in any case.
     fn unauthorized(&mut self, told: bool) {
         let pools = &self.needs.pools;
-        let strict = |router: &&RouterPath| {
-            let settings = self.plan.settings;
-            settings.routers.get(*router).unwrap_or(&settings.defaults).failures.disables(401)
-        };
+        let strict = |router: &&RouterPath| self.plan.settings.of(router).failures.disables(401);
         let Some(router) = pools.iter().flat_map(|(_, pool)| pool.routers.iter().copied()).find(strict) else { return };
         let reason = format!("a 401 is to take {router} out (failure_status), but the gateway logs none");
         let mend = "write \"log_unauthorized\": true";

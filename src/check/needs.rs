@@ -15,6 +15,8 @@ pub(super) struct PoolNeeds<'a> {
     pub(super) patches: bool,
     /// Whether a strategy chooses by the calls that are under way.
     pub(super) learns: bool,
+    /// A router whose budget counts tokens.
+    pub(super) tokens: Option<&'a RouterPath>,
 }
 
 /// What all pools ask for.
@@ -25,9 +27,11 @@ pub(super) struct Needs<'a> {
 
 impl<'a> Needs<'a> {
     pub(super) fn of(settings: &'a Settings) -> Self {
+        let counts = |router: &RouterPath| settings.of(router).budget.is_some_and(|budget| budget.tpm.is_some());
         let pool = |pool: &'a PoolSettings| {
             let mut needs = PoolNeeds::default();
             needs.take(&pool.root);
+            needs.tokens = needs.routers.iter().copied().find(|router| counts(router));
             (&pool.ingress, needs)
         };
         // A pool that only the relay serves asks nothing of the gateway.
@@ -43,6 +47,11 @@ impl<'a> Needs<'a> {
     /// The ingress of a pool that chooses by the calls that are under way.
     pub(super) fn learns(&self) -> Option<&'a RouterPath> {
         self.pools.iter().find(|(_, pool)| pool.learns).map(|(ingress, _)| *ingress)
+    }
+
+    /// The first router whose budget counts tokens, behind its ingress.
+    pub(super) fn tokens(&self) -> Option<(&'a RouterPath, &'a RouterPath)> {
+        self.pools.iter().find_map(|(ingress, pool)| Some((*ingress, pool.tokens?)))
     }
 
     fn fields(&self) -> impl Iterator<Item = &'a Field> {
@@ -62,7 +71,12 @@ impl<'a> Needs<'a> {
     /// Why the broker must see the body, if it must.
     pub(super) fn body(&self) -> Option<String> {
         let param = self.param().map(|field| format!("a strategy asks for {field}"));
-        if self.patches() { Some("a target has override_params or a model_map".to_owned()) } else { param }
+        let tokens = || self.tokens().map(|(_, router)| format!("the budget of {router} counts tokens"));
+        if self.patches() {
+            Some("a target has override_params or a model_map".to_owned())
+        } else {
+            param.or_else(tokens)
+        }
     }
 }
 

@@ -306,6 +306,28 @@ fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
 }
 
 #[test]
+fn a_budget_of_tokens_needs_the_body_and_the_stamp_in_the_log() {
+    let budget = |budget: &str| pool("{}", &format!(", \"budget\": {budget}"));
+    let hidden = edited(SHIPPED, &[("[], \"fields_exclude\": [] }", "[], \"fields_exclude\": [\"broker\"] }")]);
+    for calls in ["{\"rpm\": 5}", "{}"] {
+        assert_eq!(found(&budget(calls), SHIPPED, true), [], "{calls}");
+        assert_eq!(short(&found(&budget(calls), &hidden, true)), [(Warning, "log-request")], "{calls}");
+    }
+    let tokens = budget("{\"tpm\": 5}");
+    let blind = found(&tokens, SHIPPED, true);
+    assert_eq!(short(&blind), [(Error, "input-field")]);
+    assert!(blind[0].reason.contains("outbound_payload") && blind[0].reason.contains("the budget of /azure/gpt4/"));
+    let seeing = edited(
+        SHIPPED,
+        &[("\"input_fields_include\": [\"gl_path\"]", "\"input_fields_include\": [\"gl_path\", \"outbound_payload\"]")],
+    );
+    let findings = found(&tokens, &seeing, true);
+    assert_eq!(short(&findings), [(Warning, "payload-size")]);
+    assert!(findings[0].reason.contains("counts tokens"), "{findings:?}");
+    assert!(short(&found(&tokens, &hidden, true)).contains(&(Warning, "stamps-unseen")));
+}
+
+#[test]
 fn each_fault_that_is_planted_by_hand_finds_its_finding() {
     for (what, plant, expected) in PLANTED {
         let mut file: Value = serde_json::from_str(SHIPPED).unwrap();

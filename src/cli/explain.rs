@@ -111,6 +111,9 @@ fn tell(
             let model = if patch.model_map.is_empty() { "" } else { " and may rename model" };
             writeln!(text, "       sets {}{model}", fields.join(", "))?;
         }
+        if let Some(budget) = broker.settings().of(router).budget {
+            writeln!(text, "       as long as it has room: {budget}")?;
+        }
         tried.push(router);
     }
     for (router, why) in broker.passed_over(pool).filter(|(router, _)| !tried.contains(router)) {

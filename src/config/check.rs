@@ -161,7 +161,7 @@ impl Check {
         let mut health = preset.settings();
         health.disabled_time = self.disabled_time().unwrap_or(health.disabled_time);
         health.retry_after.honor = honor.unwrap_or(health.retry_after.honor);
-        RouterSettings { failures: failures.unwrap_or_default(), health }
+        RouterSettings { failures: failures.unwrap_or_default(), health, budget: None }
     }
 
     fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {

@@ -5,7 +5,9 @@
 //! refuses to know pools and to judge health: a router that fails looks slow here, and whether it may serve is asked
 //! elsewhere. Nobody builds one where no mode asks for it.
 
+pub mod budget;
 mod flights;
+mod minute;
 mod speed;
 
 use std::time::Duration;
@@ -60,7 +62,7 @@ enum Stamps {
 pub struct Loads {
     now: Now,
     routers: Vec<Router>,
-    flights: Flights,
+    flights: Flights<RouterId>,
     stamps: Stamps,
     /// From when on the middles are worth finding anew.
     weighing: Option<Now>,

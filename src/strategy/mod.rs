@@ -19,10 +19,10 @@ mod weighted;
 
 use rand::Rng;
 
-pub use order::{Candidate, Order, Steps, Walk};
+pub use order::{Candidate, Lore, Order, Steps, Walk};
 pub use query::{Field, Query, Test};
 pub use sticky::hash;
-pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Shown, Target, Tree, WhyClosed};
+pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Roominess, Shown, Target, Tree, WhyClosed};
 
 use crate::request::Request;
 use crate::router::RouterId;

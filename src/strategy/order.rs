@@ -5,7 +5,7 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::tree::{NodeId, Tree};
+use super::tree::{NodeId, Roominess, Tree};
 use super::{Named, Note};
 use crate::load::Loads;
 use crate::request::Request;
@@ -26,6 +26,15 @@ pub struct Candidate {
 
 /// The branches from the root to a leaf, each with the reason for its choice.
 pub type Steps = SmallVec<[(NodeId, Note); 4]>;
+
+/// What a walk knows besides its tree.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lore<'a> {
+    /// For modes that choose by what was learnt; without it all are level to them.
+    pub loads: Option<&'a Loads>,
+    /// Only those who have room for the request are to be named.
+    pub room: Option<Roominess<'a>>,
+}
 
 /// How far a walk through a tree has come: plain data, so that whoever retries can rest between two steps, in which others
 /// may go out or come back. Its places belong to the tree it began in.
@@ -61,7 +70,7 @@ impl Walk {
     pub fn next<Q: Request, R: Rng>(
         &mut self,
         tree: &Tree,
-        loads: Option<&Loads>,
+        lore: Lore<'_>,
         request: &Q,
         rng: &mut R,
     ) -> Option<Candidate> {
@@ -71,7 +80,12 @@ impl Walk {
                 self.path.pop();
                 continue;
             };
-            let those = branch.those(tree, loads);
+            let roomy;
+            let mut those = branch.those(tree, lore.loads);
+            if let Some(among) = lore.room {
+                roomy = tree.roomy(branch, among);
+                those = roomy.those(those.known);
+            }
             let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, request, rng) else {
                 self.path.pop();
                 continue;
@@ -95,7 +109,7 @@ impl Walk {
 #[derive(Debug)]
 pub struct Order<'a, Q, R> {
     tree: &'a Tree,
-    loads: Option<&'a Loads>,
+    lore: Lore<'a>,
     request: &'a Q,
     rng: &'a mut R,
     walk: Walk,
@@ -104,13 +118,19 @@ pub struct Order<'a, Q, R> {
 impl<'a, Q: Request, R: Rng> Order<'a, Q, R> {
     /// A walk that has not begun.
     pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
-        Self { tree, loads: None, request, rng, walk: Walk::default() }
+        Self { tree, lore: Lore::default(), request, rng, walk: Walk::default() }
     }
 
     /// The same walk, for modes that choose by what was learnt; without it all are level to them.
     #[must_use]
     pub fn knowing(self, loads: Option<&'a Loads>) -> Self {
-        Self { loads, ..self }
+        Self { lore: Lore { loads, ..self.lore }, ..self }
+    }
+
+    /// The same walk among those only that have room.
+    #[must_use]
+    pub fn with_room(self, among: Roominess<'a>) -> Self {
+        Self { lore: Lore { room: Some(among), ..self.lore }, ..self }
     }
 }
 
@@ -118,6 +138,6 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
     type Item = Candidate;
 
     fn next(&mut self) -> Option<Candidate> {
-        self.walk.next(self.tree, self.loads, self.request, self.rng)
+        self.walk.next(self.tree, self.lore, self.request, self.rng)
     }
 }

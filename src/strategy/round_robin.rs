@@ -9,14 +9,15 @@ pub(super) fn next(open: &[Open], drawn: &[u16]) -> Option<Named> {
     Some(Named { child: ahead.child, p: None, note: Note::Turn })
 }
 
-/// Counts a choice that was used.
-pub(super) fn advance(open: &mut [Open], chosen: u16) {
-    let total: f64 = open.iter().map(|open| open.weight).sum();
-    for open in open {
+/// Counts a choice that was used, among those that took part in it.
+pub(super) fn advance(open: &mut [Open], chosen: u16, took_part: impl Fn(u16) -> bool) {
+    let mut total = 0.0;
+    for open in open.iter_mut().filter(|open| took_part(open.child)) {
         open.turn += open.weight;
-        if open.child == chosen {
-            open.turn -= total;
-        }
+        total += open.weight;
+    }
+    for open in open.iter_mut().filter(|open| open.child == chosen) {
+        open.turn -= total;
     }
 }
 

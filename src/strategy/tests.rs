@@ -58,7 +58,7 @@ fn order(tree: &Tree, request: &Body, rng: &mut SmallRng) -> Vec<u16> {
 /// The first candidate, used.
 fn take(tree: &mut Tree, request: &Body, rng: &mut SmallRng) -> Option<u16> {
     let candidate = Order::new(tree, request, rng).next()?;
-    tree.advance(candidate.leaf);
+    tree.advance(candidate.leaf, None);
     Some(candidate.router.0)
 }
 

@@ -11,7 +11,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
 use super::scan::{Broken, Cursor, Raw};
-use crate::outcome::Hint;
+use crate::outcome::{Hint, Left, Remaining};
 
 /// The longest that we wait for a bucket to fill.
 pub const LONGEST_REFILL: Duration = Duration::from_secs(60);
@@ -39,6 +39,9 @@ const BUCKETS: [[&[u8]; 3]; 6] = [
         b"anthropic-ratelimit-output-tokens-reset",
     ],
 ];
+/// Which of them count requests, and which tokens.
+const REQUESTS: [usize; 2] = [0, 2];
+const TOKENS: [usize; 4] = [1, 3, 4, 5];
 /// The headers by which an upstream says it itself, in the order in which they are believed.
 const OWN_WORD: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
 
@@ -117,6 +120,22 @@ impl<'a> Headers<'a> {
         }
     }
 
+    /// What is left of the limits: of several buckets the one with the least.
+    pub(super) fn remaining(&self) -> Remaining {
+        let least = |places: &[usize]| {
+            let buckets = places.iter().filter_map(|place| self.buckets.get(*place));
+            buckets.filter_map(|bucket| self.left(bucket)).min_by_key(|left| left.amount)
+        };
+        Remaining { requests: least(&REQUESTS), tokens: least(&TOKENS) }
+    }
+
+    /// -1, no number, or a limit of 0: not known. A reset that is missing or cannot be read is as late as any.
+    fn left(&self, [limit, remaining, reset]: &[Option<&str>; 3]) -> Option<Left> {
+        let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
+        let reset = reset.and_then(|reset| self.reset(reset)).unwrap_or(LONGEST_REFILL);
+        Some(Left { amount, reset: reset.min(LONGEST_REFILL) })
+    }
+
     /// Seconds, a duration such as `6m0s`, or a moment.
     fn reset(&self, text: &str) -> Option<Duration> {
         let text = Some(text).filter(|text| text.len() <= LONGEST_TEXT)?;
@@ -178,7 +197,10 @@ mod tests {
     fn hint(headers: &Value) -> Option<Hint> {
         let bytes = headers.to_string();
         let mut cursor = Cursor::new(bytes.as_bytes());
-        Headers::read(&mut cursor).ok()?.hint()
+        let headers = Headers::read(&mut cursor).ok()?;
+        // Whatever they are, it can be asked.
+        headers.remaining();
+        headers.hint()
     }
 
     fn of(headers: &[(&str, &str)]) -> Option<Hint> {
@@ -273,6 +295,39 @@ mod tests {
             ("x-ratelimit-reset-requests", "9s"),
         ];
         assert_eq!(of(&two), refill(9_000), "all of them must have room");
+    }
+
+    #[test]
+    fn what_is_left_is_the_least_of_what_is_known() {
+        let left = |headers: &[(&str, &str)]| {
+            let lists = headers.iter().map(|(name, value)| ((*name).to_owned(), json!([value])));
+            let bytes = Value::Object(lists.collect()).to_string();
+            let Remaining { requests, tokens } = Headers::read(&mut Cursor::new(bytes.as_bytes())).unwrap().remaining();
+            [requests, tokens].map(|left| left.map(|left| (left.amount, left.reset.as_millis())))
+        };
+        let (requests, tokens) = ("x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens");
+        let reset = ("x-ratelimit-reset-requests", "12ms");
+        for (headers, expected) in [
+            (vec![(requests, "59"), reset], [Some((59, 12)), None]),
+            (vec![(requests, "0"), (tokens, "149984")], [Some((0, 60_000)), Some((149_984, 60_000))]),
+            (vec![(tokens, "5"), ("x-ratelimit-reset-tokens", "6m0s")], [None, Some((5, 60_000))]),
+            (vec![(tokens, "5"), ("x-ratelimit-reset-tokens", "soon")], [None, Some((5, 60_000))]),
+            (vec![(tokens, "-1"), (requests, "many")], [None, None]),
+            (vec![(tokens, "0"), ("x-ratelimit-limit-tokens", "0")], [None, None]),
+            (vec![reset], [None, None]),
+            (
+                vec![
+                    ("anthropic-ratelimit-input-tokens-remaining", "70"),
+                    ("anthropic-ratelimit-output-tokens-remaining", "30"),
+                    ("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:20Z"),
+                    ("anthropic-ratelimit-requests-remaining", "8"),
+                    ("date", DATE),
+                ],
+                [Some((8, 60_000)), Some((30, 20_000))],
+            ),
+        ] {
+            assert_eq!(left(&headers), expected, "{headers:?}");
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl<'a> Parts<'a> {
                 b"inbound_headers" => {
                     let headers = Headers::read(value)?;
                     (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
-                    report.hint = headers.hint();
+                    (report.hint, report.remaining) = (headers.hint(), headers.remaining());
                 }
                 b"inbound_payload" => self.read_payload(value)?,
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
@@ -105,6 +105,7 @@ impl<'a> Parts<'a> {
 
     fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), Broken> {
         let report = &mut self.report;
+        let (mut prompt, mut completion, mut total) = (None, None, None);
         payload.fields(|name, part| {
             if !matches!(name, b"error" | b"usage") {
                 return Ok(());
@@ -112,13 +113,21 @@ impl<'a> Parts<'a> {
             part.fields(|field, value| {
                 match (name, field) {
                     (b"error", b"code") => report.deployment_missing = value.text()? == Some("DeploymentNotFound"),
-                    (b"usage", b"completion_tokens") => report.tokens = value.raw()?.number(),
+                    (b"usage", b"completion_tokens") => {
+                        report.tokens = value.raw()?.number();
+                        completion = report.tokens;
+                    }
+                    (b"usage", b"prompt_tokens" | b"input_tokens") => prompt = value.raw()?.number(),
+                    (b"usage", b"output_tokens") => completion = value.raw()?.number(),
+                    (b"usage", b"total_tokens") => total = value.raw()?.number(),
                     _ => {}
                 }
                 Ok(())
             })?;
             Ok(())
         })?;
+        let both = [prompt, completion].into_iter().flatten().reduce(u64::saturating_add);
+        report.used = total.or(both);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::reply::Flaw;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
-use crate::request::Request;
+use crate::request::{Extent, Request};
 use crate::strategy::Needs;
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
@@ -66,6 +66,19 @@ impl Request for Asked<'_> {
             found = found?.field(name);
         }
         found?.value()
+    }
+
+    fn extent(&self) -> Extent {
+        let Some(payload) = self.payload else { return Extent::default() };
+        let mut longest = None;
+        // What breaks off has been refused when the message was read.
+        let _ = payload.cursor().fields(|name, value| {
+            if matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens") {
+                longest = value.raw()?.number().max(longest);
+            }
+            Ok(())
+        });
+        Extent { bytes: payload.bytes().len(), longest }
     }
 
     fn header(&self, name: &str) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use std::hash::Hasher;
 
 use super::scan::{Broken, Cursor};
-use crate::broker::{Broker, Route, Sent, Settings};
+use crate::broker::{self, Broker, Route, Sent, Settings};
 
 /// The longest stamp, in bytes.
 pub const MAX: usize = 300;
@@ -122,7 +122,7 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &
     // An error only says that there was no room for more.
     let mut room = Room { out, end: start + MAX - 2 };
     let _ = write!(room, "{}", pool.tree().why(&route.chosen.why));
-    if route.sent != Sent::ToServe {
+    if route.sent != Sent::ToServe || route.claim.room != broker::Room::There {
         let _ = write!(room, "{}", broker.although(route));
     }
     out.extend_from_slice(b"\"}");

@@ -12,7 +12,7 @@ use super::stamp::{MAX, Mode};
 use super::*;
 use crate::broker::{Broker, Decision, RouterSettings, Settings};
 use crate::outcome::{Hint, Report};
-use crate::request::Request;
+use crate::request::{Extent, Request};
 use crate::router::{MAX_PATH, RouterPath};
 use crate::time::{GatewayTime, Now};
 
@@ -241,6 +241,45 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
     ] {
         assert_eq!(entry(odd), (false, None));
     }
+}
+
+#[test]
+fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
+    let used = |usage: Value| {
+        let entry =
+            json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_payload": {"usage": usage}}});
+        log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().used
+    };
+    for (usage, expected) in [
+        (json!({"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 18}), Some(18)),
+        (json!({"prompt_tokens": 12, "completion_tokens": 5}), Some(17)),
+        (json!({"input_tokens": 12, "output_tokens": 5}), Some(17)),
+        (json!({"prompt_tokens": 12}), Some(12)),
+        (json!({"prompt_tokens": u64::MAX, "completion_tokens": 5}), Some(u64::MAX)),
+        (json!({"prompt_tokens": -12, "total_tokens": "18"}), None),
+        (json!({}), None),
+        (json!(null), None),
+    ] {
+        assert_eq!(used(usage.clone()), expected, "{usage}");
+    }
+}
+
+#[test]
+fn how_large_a_request_is_and_how_long_an_answer_it_allows() {
+    let extent = |message: Value| {
+        let bytes = serde_json::to_vec(&message).unwrap();
+        let extent = Message::read(&bytes).unwrap().request().unwrap().extent();
+        (extent.bytes, extent.longest)
+    };
+    let of = |body: Value| extent(json!({"gl_path": "/a/", "outbound_payload": body}));
+    assert_eq!(of(json!({"max_tokens": 200})), (18, Some(200)));
+    assert_eq!(of(json!({"max_completion_tokens": 7})).1, Some(7));
+    assert_eq!(of(json!({"max_output_tokens": 7, "max_tokens": 9})).1, Some(9));
+    assert_eq!(of(json!({"max_tokens": "200", "messages": {"max_tokens": 3}})).1, None);
+    assert_eq!(of(json!("text")), (6, None));
+    assert_eq!(extent(json!({"gl_path": "/a/"})), (0, None));
+    let tokens = |bytes, longest| Extent { bytes, longest }.tokens();
+    assert_eq!((tokens(403, None), tokens(400, Some(50)), tokens(8, Some(u64::MAX))), (100, 150, u32::MAX));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
         root,
         when_all_disabled: *when_all_disabled.choose(rng).unwrap(),
     });
-    let defaults = RouterSettings { failures: FailureRule::default(), health };
+    let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
     Settings { pools: pools.collect(), defaults, ..Settings::default() }
 }
 

@@ -25,7 +25,7 @@ fn router(place: usize) -> String {
 
 fn settings(routers: usize) -> Settings {
     let health = health::Settings { disabled_time: Duration::from_secs(600), ..health::Settings::default() };
-    let defaults = RouterSettings { failures: FailureRule::default(), health };
+    let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
     Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
 }
 
@@ -129,6 +129,7 @@ impl World {
     }
 }
 
+mod budgets;
 mod hiding;
 mod loads;
 mod need;

@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::outcome::{Left, Remaining};
+
+/// When an upstream has more to give again.
+const REFILL: Duration = Duration::from_secs(9);
 
 /// One thing that may happen, for any order of things.
 #[derive(Debug, Clone)]
@@ -64,12 +68,14 @@ fn hint() -> impl Strategy<Value = Option<crate::outcome::Hint>> {
 /// Settings that differ in everything that has a rule of its own.
 fn any_settings() -> impl Strategy<Value = Settings> {
     let policies = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
-    (prop::sample::select(health::Preset::ALL.to_vec()), prop::sample::select(policies.to_vec()), any::<bool>())
-        .prop_map(|(preset, when_all_disabled, preempt)| {
+    let budget = prop::option::of((prop::option::of(1_u32..9), prop::option::of(1_u32..900)));
+    (prop::sample::select(health::Preset::ALL.to_vec()), prop::sample::select(policies.to_vec()), any::<bool>(), budget)
+        .prop_map(|(preset, when_all_disabled, preempt, budget)| {
             let mut settings = settings(4);
             settings.pools[0].when_all_disabled = when_all_disabled;
             settings.defaults.health = preset.settings();
             settings.defaults.health.retry_after.preempt = preempt;
+            settings.defaults.budget = budget.map(|(rpm, tpm)| Budget { rpm, tpm });
             if let Some(ratio) = settings.defaults.health.ratio.as_mut() {
                 ratio.min = 2;
             }
@@ -129,7 +135,11 @@ impl Play<'_> {
             Step::Log { router: place, status, id, began, hint, payload } => {
                 let (served, id, hint) = (router(*place), format!("A_1_1_{id}"), *hint);
                 let payload = Some(std::slice::from_ref(payload));
-                world.learn(&Report { hint, payload, ..log(&served, *status, &id, *began, began + 10) }, now);
+                // Anything may be said of any decision.
+                let (decision, used) = (began.is_multiple_of(2).then_some(u64::from(*began as u8)), Some(*began));
+                let remaining = Remaining { requests: None, tokens: Some(Left { amount: began % 700, reset: REFILL }) };
+                let log = log(&served, *status, &id, *began, began + 10);
+                world.learn(&Report { hint, payload, decision, used, remaining, ..log }, now);
             }
         }
     }

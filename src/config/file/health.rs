@@ -127,7 +127,7 @@ impl Health {
     }
 
     /// Reads the setting of this name, if it stands there.
-    fn take<T: Clone + fmt::Debug + 'static>(
+    pub(super) fn take<T: Clone + fmt::Debug + 'static>(
         &mut self,
         reader: &mut Reader<'_>,
         item: &Item<'_>,

@@ -4,6 +4,7 @@
 //! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the
 //! JSON Schema that editors read; tests hold the two together.
 
+mod budget;
 mod direct;
 mod health;
 mod limits;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::direct::{self, Directs, Variables};
 use super::health::{self, Health, Routers};
 use super::reader::{Item, Place, Reader};
-use super::{DEEPEST, MOST_TARGETS, limits, strategy};
+use super::{DEEPEST, MOST_TARGETS, budget, limits, strategy};
 use crate::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use crate::outcome::FailureRule;
 use crate::relay::Rules;
@@ -22,7 +22,7 @@ pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
 pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 15] = [
+pub(super) const TARGET_KEYS: [&str; 16] = [
     "name",
     "router",
     "url",
@@ -38,6 +38,7 @@ pub(super) const TARGET_KEYS: [&str; 15] = [
     "override_params",
     "model_map",
     "health",
+    "budget",
 ];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
@@ -180,7 +181,8 @@ impl Pools {
         let weight = item.get("weight").map_or(Some(1.0), |weight| reader.amount(&weight, "a number"));
         let drained = item.get("drained").map_or(Some(false), |drained| reader.flag(&drained));
         let patch = patch(reader, item, &above.patch);
-        let health = above.health.below(reader, item.get("health"));
+        let mut health = above.health.below(reader, item.get("health"));
+        budget::take(reader, item, &mut health);
         let above = Above { patch, health, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         let kind = kind?;

@@ -3,7 +3,7 @@
 
 use super::{Branch, NodeKind, Tree};
 use crate::load::{Load, Loads, Speed};
-use crate::strategy::Open;
+use crate::strategy::{Open, Those};
 
 /// What is known of the children of one branch.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,13 @@ impl Known<'_> {
 
     fn below(&self, above: &Branch, child: &Open) -> Option<&Branch> {
         self.tree.branch(*above.children.get(usize::from(child.child))?)
+    }
+}
+
+impl Branch {
+    /// Those that may serve.
+    pub(in crate::strategy) fn those<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Those<'a> {
+        Those { open: &self.open, even: self.even, known: Known { tree, branch: self, loads } }
     }
 }
 

@@ -4,6 +4,7 @@
 //! That happens when a standing changes (rare), so that a decision (frequent) only reads.
 
 mod known;
+mod room;
 mod told;
 mod turns;
 mod view;
@@ -11,13 +12,14 @@ mod view;
 use std::sync::Arc;
 
 pub use known::Known;
+pub use room::Roominess;
 use told::Told;
 pub use told::WhyClosed;
 pub use view::Shown;
 
 use super::query::{Field, Query};
-use super::{Note, Open, Those, conditional, round_robin, sticky};
-use crate::load::{Loads, Speed};
+use super::{Note, Open, conditional, round_robin, sticky};
+use crate::load::Speed;
 use crate::outcome::FailureRule;
 use crate::request::{Patch, Request};
 use crate::router::{RouterId, RouterPath};
@@ -223,23 +225,6 @@ impl Tree {
         self.nodes.first().is_some_and(Node::serves)
     }
 
-    /// A choice was used: whoever takes turns goes on.
-    pub fn advance(&mut self, leaf: NodeId) {
-        if !self.turns {
-            return;
-        }
-        let mut at = self.node(leaf).and_then(|node| node.parent);
-        while let Some((id, place)) = at {
-            let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
-            at = node.parent;
-            if let NodeKind::Branch(branch) = &mut node.kind
-                && matches!(branch.mode, Mode::RoundRobin)
-            {
-                round_robin::advance(&mut branch.open, place);
-            }
-        }
-    }
-
     /// All leaves' routers, in the order of the tree; one may come twice.
     pub fn routers(&self) -> impl Iterator<Item = RouterId> {
         self.nodes.iter().filter_map(Node::router)
@@ -375,11 +360,6 @@ impl Mode {
 }
 
 impl Branch {
-    /// Those that may serve.
-    pub(super) fn those<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Those<'a> {
-        Those { open: &self.open, even: self.even, known: Known { tree, branch: self, loads } }
-    }
-
     /// Lists those children that may serve, and tells the greatest share among them. Who stays keeps its turn, who comes back
     /// begins in the middle.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
@@ -395,7 +375,7 @@ impl Branch {
             let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
             self.open.push(Open { child, router: node.router(), weight, upto, identity: node.identity, turn });
         }
-        self.even = self.open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight));
+        self.even = room::even(&self.open);
         round_robin::settle(&mut self.open, total);
         best
     }

@@ -1,5 +1,5 @@
-//! Whose turn it is, taken over from the tree that stood before a change of settings, so that a reload does not begin every
-//! round robin anew.
+//! Whose turn it is: each choice that was used brings it on, and it is taken over from the tree that stood before a change of
+//! settings, so that a reload does not begin every round robin anew.
 //!
 //! The roots belong together, and below them children of the same identity. It refuses to guess more than one thing: that a
 //! branch without a name, whose identity is what stands in it, is still the one that stood in its place.
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use fnv::FnvHashMap;
 
+use super::room::Roominess;
 use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
 use crate::strategy::{Open, round_robin};
 
@@ -15,6 +16,27 @@ use crate::strategy::{Open, round_robin};
 type Twin = (u16, u16);
 
 impl Tree {
+    /// A choice was used: whoever takes turns goes on. If it was made `among` those only that had room, the others neither
+    /// gain by it nor lose: else they would be owed a long row of requests when they have room again.
+    pub fn advance(&mut self, leaf: NodeId, among: Option<Roominess<'_>>) {
+        if !self.turns {
+            return;
+        }
+        let mut at = self.node(leaf).and_then(|node| node.parent);
+        while let Some((id, place)) = at {
+            let roomy = among.zip(self.branch(id)).map(|(among, branch)| self.roomy(branch, among));
+            let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
+            at = node.parent;
+            if let NodeKind::Branch(branch) = &mut node.kind
+                && matches!(branch.mode, Mode::RoundRobin)
+            {
+                round_robin::advance(&mut branch.open, place, |child| {
+                    roomy.as_ref().is_none_or(|roomy| roomy.has(child))
+                });
+            }
+        }
+    }
+
     /// Goes on where `old` was. Who may serve is still that of `old`: the next refresh brings in who came and what weighs
     /// otherwise now, by the same rule as if somebody had been out.
     pub fn go_on_from(&mut self, old: &Self) {

@@ -92,7 +92,7 @@ impl Brokers {
         let health = preset.settings();
         let paths: Vec<_> = (0..scenario.upstreams.len()).map(|router| format!("/pool/r{router}/")).collect();
         let path = |text: &str| RouterPath::parse(text).unwrap();
-        let defaults = RouterSettings { failures: FailureRule::default(), health };
+        let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
         let routers = paths.iter().map(|text| path(text)).collect();
         let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
         let seen = Seen { standing: Standing::Serving, proved: None };

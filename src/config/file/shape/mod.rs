@@ -109,7 +109,7 @@ pub enum WhenAllDisabled {
     "oneOf" = [
         {"required": ["router"], "properties": {"strategy": false}},
         {"required": ["url"], "properties": {"strategy": false}},
-        {"required": ["targets"]}
+        {"required": ["targets"], "properties": {"budget": false}}
     ]
 ))]
 pub struct Target {
@@ -157,6 +157,22 @@ pub struct Target {
     pub model_map: Option<BTreeMap<String, Word>>,
     /// For the routers at or below this target.
     pub health: Option<Health>,
+    /// What this router may get: without room for a request it is passed over while another one has room. It belongs to the
+    /// router, and two targets must not give one router different budgets.
+    pub budget: Option<Budget>,
+}
+
+/// What a router may get within a minute. Empty: only what its upstream says is left (x-ratelimit-remaining-*), which
+/// counts in any case.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Requests per minute.
+    #[schemars(range(min = 1, max = 4294967295_u32))]
+    pub rpm: Option<u32>,
+    /// Tokens per minute, of prompts and completions. The processor on our subject must see outbound_payload.
+    #[schemars(range(min = 1, max = 4294967295_u32))]
+    pub tpm: Option<u32>,
 }
 
 /// A text with something in it.

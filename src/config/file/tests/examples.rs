@@ -8,7 +8,7 @@ use jsonc_parser::parse_to_ast;
 use serde_json::Value;
 
 use super::super::reader::{Item, Reader};
-use super::super::{FORM, PoolsFile, health, limits, pools, query, shape, strategy};
+use super::super::{FORM, PoolsFile, budget, health, limits, pools, query, shape, strategy};
 use crate::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
@@ -92,6 +92,7 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
         ("Condition", &strategy::CONDITION_KEYS),
         ("Query", &query::AROUND),
         ("Operators", &query::INSIDE),
+        ("Budget", &budget::KEYS),
         ("Health", &health::KEYS),
         ("Cooldown", &health::COOLDOWN_KEYS),
         ("Ratio", &health::RATIO_KEYS),

@@ -320,6 +320,31 @@ fn health() {
 }
 
 #[test]
+fn budgets() {
+    let budget = |budget: &str| target(&format!("\"budget\": {budget}"));
+    each(&[
+        (budget("600"), "budget=\"600\": ", "must be an object such as {\"rpm\": 600, \"tpm\": 100000}"),
+        (budget("{\"rpm\": 0}"), "budget.rpm=\"0\": ", "must be a whole number from 1 on"),
+        (budget("{\"tpm\": 1.5}"), "budget.tpm=\"1.5\": ", "must be a whole number from 1 on"),
+        (budget("{\"tpm\": \"100k\"}"), "budget.tpm=\"100k\": ", "must be a whole number from 1 on"),
+        (budget("{\"rpms\": 1}"), "budget.rpms: ", "did you mean rpm?"),
+        (budget("null"), "budget=\"null\": ", "must be an object"),
+        (
+            targets("{\"budget\": {\"rpm\": 1}, \"targets\": [{\"router\": \"/a/\"}]}"),
+            "pools[0].targets[0].budget: ",
+            "belongs to a router, and this is a branch: say what each router in it may get",
+        ),
+        (
+            targets(
+                "{\"router\": \"/a/\", \"budget\": {\"rpm\": 1}}, {\"router\": \"/a/\"}, {\"router\": \"/a/\", \"budget\": {\"rpm\": 2}}",
+            ),
+            "pools[0].targets[2].budget: ",
+            "gives /a/ another budget than broker.json:1:",
+        ),
+    ]);
+}
+
+#[test]
 fn cooldowns_ratios_and_what_else_shapes_a_return() {
     let health = |health: &str| target(&format!("\"health\": {{{health}}}"));
     each(&[

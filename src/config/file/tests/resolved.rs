@@ -9,6 +9,7 @@ use super::{faults, read, resolve};
 use crate::broker::WhenAllDisabled;
 use crate::broker::{RouterSettings, Settings};
 use crate::health;
+use crate::load::budget::Budget;
 use crate::outcome::FailureRule;
 use crate::request::{Patch, Request};
 use crate::router::RouterPath;
@@ -138,7 +139,7 @@ fn the_child_wins_field_by_field() {
 fn the_nearest_health_wins_setting_by_setting() {
     let minutes =
         |minutes: u64| health::Settings { disabled_time: Duration::from_secs(minutes * 60), ..Default::default() };
-    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1) };
+    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1), budget: None };
     let text = br#"{"health": {"disabled_time": 2}, "pools": [
         {"ingress": "/in/", "health": {"disabled_time": 3}, "targets": [
             {"router": "/a/"},
@@ -153,11 +154,11 @@ fn the_nearest_health_wins_setting_by_setting() {
     let listed = FailureRule::parse("404,5xx").unwrap();
     let any = FailureRule::AnyButSuccess;
     let half = health::Settings { disabled_time: Duration::from_secs(30), ..Default::default() };
-    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2) });
+    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2), budget: None });
     for (router, failures, health) in
         [("/a/", &any, minutes(3)), ("/b/", &listed, minutes(3)), ("/c/", &any, half), ("/d/", &any, minutes(2))]
     {
-        let expected = RouterSettings { failures: failures.clone(), health };
+        let expected = RouterSettings { failures: failures.clone(), health, budget: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
     }
     let own: Vec<_> = settings.routers.keys().map(RouterPath::as_str).collect();
@@ -202,8 +203,26 @@ fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_ne
     let a = health::Settings { disabled_time: Duration::from_secs(60), ramp: Duration::ZERO, ..resilient };
     let b = health::Settings { consecutive: 2, ratio: None, ..a };
     for (router, health) in [("/a/", a), ("/b/", b), ("/c/", documented)] {
-        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health };
+        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health, budget: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
+    }
+}
+
+#[test]
+fn a_budget_belongs_to_the_router_wherever_it_stands() {
+    let settings = resolve(
+        r#"{"pools": [
+            {"ingress": "/in/", "targets": [
+                {"router": "/a/", "budget": {"rpm": 600, "tpm": 100000}, "health": {"preset": "resilient"}},
+                {"targets": [{"router": "/b/", "budget": {}}, {"router": "/a/"}]},
+                {"router": "/c/"}
+            ]},
+            {"ingress": "/other/", "targets": [{"router": "/a/", "budget": {"tpm": 100000, "rpm": 600}}]}
+        ]}"#,
+    );
+    let (both, upstream) = (Budget { rpm: Some(600), tpm: Some(100_000) }, Budget { rpm: None, tpm: None });
+    for (router, budget) in [("/a/", Some(both)), ("/b/", Some(upstream)), ("/c/", None)] {
+        assert_eq!(settings_of(&settings, router).budget, budget, "{router}");
     }
 }
 

@@ -1,0 +1,30 @@
+//! `budget`: what one router may get within a minute. It stands at a router and nowhere else: what a branch may get is not
+//! what each router in it may get, and nobody could say which of them was meant.
+
+use super::health::{Health, count};
+use super::reader::{Item, Reader};
+use crate::load::budget::Budget;
+
+/// The keys of `budget`.
+pub(super) const KEYS: [&str; 2] = ["rpm", "tpm"];
+
+/// Reads the budget of a target. Like its health it belongs to the router, so two of its leaves must not differ in it.
+pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut Health) {
+    if let Some(item) = target.get("budget").filter(|_| target.get("targets").is_some()) {
+        reader.key_fault(&item, "belongs to a router, and this is a branch: say what each router in it may get");
+    }
+    settings.take(reader, target, "budget", budget, |all, budget| all.budget = Some(budget));
+}
+
+/// Without keys: what the upstream says is left, and nothing else.
+fn budget(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Budget> {
+    if !reader.object(item, &KEYS, "{\"rpm\": 600, \"tpm\": 100000}") {
+        return None;
+    }
+    let mut limit = |key| match item.get(key) {
+        Some(item) => count(reader, &item).map(Some),
+        None => Some(None),
+    };
+    let (rpm, tpm) = (limit("rpm"), limit("tpm"));
+    Some(Budget { rpm: rpm?, tpm: tpm? })
+}
