@@ -82,13 +82,15 @@ impl<Q: Request, R: Rng> Iterator for Order<'_, Q, R> {
                 self.path.pop();
                 continue;
             };
-            let roomy;
-            let mut those = branch.those(self.tree, self.loads);
-            if let Some(among) = self.room {
-                roomy = self.tree.roomy(branch, among);
-                those = roomy.those(those.known);
-            }
-            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, self.request, self.rng) else {
+            let those = branch.those(self.tree, self.loads);
+            let named = match self.room {
+                None => branch.mode.next(those, &frame.drawn, self.request, self.rng),
+                Some(among) => {
+                    let roomy = self.tree.roomy(branch, among);
+                    roomy.next(&branch.mode, those, &frame.drawn, self.request, self.rng)
+                }
+            };
+            let Some(Named { child, p, note }) = named else {
                 self.path.pop();
                 continue;
             };
