@@ -6,8 +6,7 @@
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::room::Picked;
-use super::{Broker, Pass, Place, Pool, Route, Sent};
+use super::{Broker, Claim, Pass, Place, Pool, Route, Sent};
 use crate::event::Standing;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
@@ -98,13 +97,18 @@ impl Broker {
         if course.edition != self.edition {
             (course.edition, course.walk) = (self.edition, Walk::default());
         }
-        let claim = self.claim(pool, request);
+        // A call that is sent on takes of budgets; it does not ask for room.
+        let claim = if pool.has_budgets() {
+            Claim { tokens: request.extent().tokens(), ..Claim::default() }
+        } else {
+            Claim::default()
+        };
         let known = (pool.tree(), Lore { loads: self.loads.as_ref(), room: None });
         if let Some(chosen) = course.onward(known, request, rng) {
             return Offer::New(self.route(id, (chosen, claim)));
         }
         let unseen = |router| !course.has_tried(router);
-        let in_need = |((chosen, claim), sent)| Route { sent, ..self.route(id, (chosen, claim)) };
+        let in_need = |(chosen, sent)| Route { sent, ..self.route(id, (chosen, claim)) };
         let need = self.choose_in_need(pool, request, rng, unseen).map(in_need);
         // Whoever proves itself before whoever was tried, and whoever is disabled after.
         if let Some(route) = need.clone().filter(|route| route.sent == Sent::AsLastResort) {
@@ -119,7 +123,7 @@ impl Broker {
         need.unwrap_or_else(|| self.nobody(id, pool, request, course))
     }
 
-    fn route(&self, pool: PoolId, (chosen, claim): Picked) -> Route {
+    fn route(&self, pool: PoolId, (chosen, claim): (Candidate, Claim)) -> Route {
         let sent = if self.probes(chosen.router) { Sent::ToProve } else { Sent::ToServe };
         Route { number: self.decisions, pool, sent, chosen, claim }
     }

@@ -55,7 +55,6 @@ use crate::time::Now;
 use command::Operator;
 use ledger::Ledger;
 use poison::Suspects;
-use room::Picked;
 use under_way::UnderWay;
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
@@ -181,9 +180,9 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let ((chosen, claim), sent) = match self.pick(pool, pool.tree(), request, rng) {
-            Some(picked) if self.probes(picked.0.router) => (picked, Sent::ToProve),
-            Some(picked) => (picked, Sent::ToServe),
+        let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
+            Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
+            Some(chosen) => (chosen, Sent::ToServe),
             None => match self.choose_in_need(pool, request, rng, |_| true) {
                 Some(found) => found,
                 None if pool.serves() => {
@@ -192,7 +191,8 @@ impl Broker {
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        Decision::Route(Route { number: self.decisions, pool: id, sent, chosen, claim })
+        let route = Route { number: self.decisions, pool: id, sent, chosen, claim: Claim::default() };
+        Decision::Route(if pool.has_budgets() { self.heed(pool, route, request, rng) } else { route })
     }
 
     /// Where a request goes for which nothing may serve, of those that are wanted.
@@ -202,25 +202,23 @@ impl Broker {
         request: &impl Request,
         rng: &mut R,
         wanted: impl Fn(RouterId) -> bool,
-    ) -> Option<(Picked, Sent)> {
+    ) -> Option<(Candidate, Sent)> {
         let wanted = |chosen: &Candidate| wanted(chosen.router);
-        let claimed = |chosen| (chosen, self.claim(pool, request));
         if let Some(chosen) = pool.last_resort().and_then(|tree| self.order(tree, request, rng).find(wanted)) {
-            return Some((claimed(chosen), Sent::AsLastResort));
+            return Some((chosen, Sent::AsLastResort));
         }
-        let disabled = pool.disabled()?;
-        let picked = match pool.when_all_disabled() {
+        let mut order = self.order(pool.disabled()?, request, rng).filter(wanted);
+        let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
-                let order = self.order(disabled, request, rng).filter(wanted);
                 let health =
                     |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(|router| &router.health);
                 let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
                 let busy = health(&soonest).is_none_or(|health| health.permits() > 0);
-                (!busy).then_some((Candidate { p: None, ..soonest }, self.claim(pool, request)))?
+                (!busy).then_some(Candidate { p: None, ..soonest })?
             }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => claimed(self.order(disabled, request, rng).find(wanted)?),
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
         };
-        Some((picked, Sent::WhileDisabled))
+        Some((chosen, Sent::WhileDisabled))
     }
 
     fn probes(&self, router: RouterId) -> bool {

@@ -118,8 +118,9 @@ impl Pool {
         Needs { body: needs.body || self.budgets == Budgeted::Tokens, ..needs }
     }
 
-    pub(super) const fn budgets(&self) -> Budgeted {
-        self.budgets
+    /// Whether one of its routers has a budget.
+    pub(super) const fn has_budgets(&self) -> bool {
+        !matches!(self.budgets, Budgeted::Nothing)
     }
 
     pub(super) const fn keep_budgets(&mut self, budgets: Budgeted) {

@@ -6,16 +6,13 @@
 use rand::Rng;
 
 use super::pool::Budgeted;
-use super::{Broker, Claim, Pool, Room, Route};
+use super::{Broker, Claim, Pool, Room, Route, Sent, WhenAllDisabled};
 use crate::load::budget::{Budgets, Lack, Seen};
 use crate::outcome::{Outcome, Report};
 use crate::request::Request;
 use crate::router::RouterPath;
-use crate::strategy::{Candidate, Roominess, Tree};
+use crate::strategy::{Candidate, Roominess};
 use crate::time::Now;
-
-/// A router, and what the request takes of its budget.
-pub(super) type Picked = (Candidate, Claim);
 
 impl Claim {
     /// Among whom the choice was made, if not among all.
@@ -25,42 +22,34 @@ impl Claim {
 }
 
 impl Broker {
-    /// The first of a tree's order that has room for a request; if none has, the first.
-    pub(super) fn pick<R: Rng>(&self, pool: &Pool, tree: &Tree, request: &impl Request, rng: &mut R) -> Option<Picked> {
-        let first = self.order(tree, request, rng).next()?;
-        match &self.budgets {
-            Some(budgets) if pool.budgets() != Budgeted::Nothing => {
-                Some(self.pick_within(budgets, tree, first, self.claim(pool, request), request, rng))
-            }
-            _ => Some((first, Claim::default())),
-        }
-    }
-
-    /// With what probability a router comes depends on who has room, which nobody asks all of them: so it is not told.
-    fn pick_within<R: Rng>(
-        &self,
-        budgets: &Budgets,
-        tree: &Tree,
-        first: Candidate,
-        claim: Claim,
-        request: &impl Request,
-        rng: &mut R,
-    ) -> Picked {
-        let first = Candidate { p: None, ..first };
-        let Some(lack) = budgets.lack(first.router, claim.tokens) else { return (first, claim) };
-        match self.order(tree, request, rng).with_room((budgets, claim.tokens)).next() {
-            Some(other) => {
-                let room = Room::Elsewhere(first.router, lack);
-                (Candidate { p: None, ..other }, Claim { room, ..claim })
-            }
-            None => (first, Claim { room: Room::Nowhere(lack), ..claim }),
-        }
-    }
-
-    /// What a request is expected to use of a pool's budgets.
-    pub(super) fn claim(&self, pool: &Pool, request: &impl Request) -> Claim {
-        let tokens = if pool.budgets() == Budgeted::Nothing { 0 } else { request.extent().tokens() };
-        Claim { tokens, room: Room::There }
+    /// What becomes of a choice in a pool with budgets: if its router has no room for the request, the choice is made again
+    /// among those that have, and stays if none has. With what probability a router comes then depends on who has room, which
+    /// nobody asks all of them: so it is not told. Apart, so that other pools do not pay for it.
+    #[inline(never)]
+    pub(super) fn heed<R: Rng>(&self, pool: &Pool, route: Route, request: &impl Request, rng: &mut R) -> Route {
+        let (tokens, first) = (request.extent().tokens(), route.router());
+        let kept = Route {
+            chosen: Candidate { p: None, ..route.chosen },
+            claim: Claim { tokens, room: Room::There },
+            ..route
+        };
+        let Some(budgets) = &self.budgets else { return kept };
+        let Some(lack) = budgets.lack(first, tokens) else { return kept };
+        let others = match route.sent {
+            Sent::ToServe | Sent::ToProve => Some(pool.tree()),
+            Sent::AsLastResort => pool.last_resort(),
+            // Whoever is back first is no matter of room.
+            Sent::WhileDisabled => pool.disabled().filter(|_| pool.when_all_disabled() != WhenAllDisabled::Soonest),
+        };
+        let other = others.and_then(|tree| self.order(tree, request, rng).with_room((budgets, tokens)).next());
+        let Some(other) = other else { return Route { claim: Claim { tokens, room: Room::Nowhere(lack) }, ..kept } };
+        let sent = match route.sent {
+            Sent::ToServe | Sent::ToProve if self.probes(other.router) => Sent::ToProve,
+            Sent::ToServe | Sent::ToProve => Sent::ToServe,
+            sent => sent,
+        };
+        let claim = Claim { tokens, room: Room::Elsewhere(first, lack) };
+        Route { sent, chosen: Candidate { p: None, ..other }, claim, ..kept }
     }
 
     /// Begins to count where the settings ask for it now, and forgets where they do no more.
@@ -74,7 +63,7 @@ impl Broker {
                 _ => Budgeted::Calls,
             }));
         }
-        self.budgets = if self.pools.iter().any(|pool| pool.budgets() != Budgeted::Nothing) {
+        self.budgets = if self.pools.iter().any(Pool::has_budgets) {
             let mut budgets = self.budgets.take().unwrap_or_default();
             budgets.keep(self.routers.iter().map(|router| router.settings.budget));
             Some(budgets)

@@ -80,13 +80,15 @@ impl Walk {
                 self.path.pop();
                 continue;
             };
-            let roomy;
-            let mut those = branch.those(tree, lore.loads);
-            if let Some(among) = lore.room {
-                roomy = tree.roomy(branch, among);
-                those = roomy.those(those.known);
-            }
-            let Some(Named { child, p, note }) = branch.mode.next(those, &frame.drawn, request, rng) else {
+            let those = branch.those(tree, lore.loads);
+            let named = match lore.room {
+                None => branch.mode.next(those, &frame.drawn, request, rng),
+                Some(among) => {
+                    let roomy = tree.roomy(branch, among);
+                    roomy.next(&branch.mode, those, &frame.drawn, request, rng)
+                }
+            };
+            let Some(Named { child, p, note }) = named else {
                 self.path.pop();
                 continue;
             };

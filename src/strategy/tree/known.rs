@@ -60,6 +60,7 @@ impl Known<'_> {
 
 impl Branch {
     /// Those that may serve.
+    #[inline]
     pub(in crate::strategy) fn those<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Those<'a> {
         Those { open: &self.open, even: self.even, known: Known { tree, branch: self, loads } }
     }

@@ -1,9 +1,12 @@
 //! Those of a branch that have room for a request, as if the others could not serve: so that each mode does among them what
 //! it does, and needs not know of budgets. Built anew for a request whose first router has no room; no other pays for it.
 
-use super::{Branch, Known, NodeKind, Tree};
+use rand::Rng;
+
+use super::{Branch, Mode, NodeKind, Tree};
 use crate::load::budget::Budgets;
-use crate::strategy::{Open, Those};
+use crate::request::Request;
+use crate::strategy::{Named, Open, Those};
 
 /// What knows who has room, and for how many tokens it is asked.
 pub type Roominess<'a> = (&'a Budgets, u32);
@@ -16,8 +19,17 @@ pub(in crate::strategy) struct Roomy {
 }
 
 impl Roomy {
-    pub(in crate::strategy) fn those<'a>(&'a self, known: Known<'a>) -> Those<'a> {
-        Those { open: &self.open, even: self.even, known }
+    /// The next child that a mode names among them. Apart from the walk, which nearly always does without.
+    #[inline(never)]
+    pub(in crate::strategy) fn next<Q: Request, R: Rng>(
+        &self,
+        mode: &Mode,
+        those: Those<'_>,
+        drawn: &[u16],
+        request: &Q,
+        rng: &mut R,
+    ) -> Option<Named> {
+        mode.next(Those { open: &self.open, even: self.even, ..those }, drawn, request, rng)
     }
 
     pub(super) fn has(&self, child: u16) -> bool {
@@ -27,6 +39,7 @@ impl Roomy {
 
 impl Tree {
     /// Of a branch's children, leaves that have room for so many tokens and branches with such a leaf.
+    #[inline(never)]
     pub(in crate::strategy) fn roomy(&self, branch: &Branch, among: Roominess<'_>) -> Roomy {
         let mut upto = 0.0;
         let has_room = |open: &&Open| self.has_room(branch, open, among);
