@@ -279,6 +279,7 @@ impl Broker {
     }
 
     fn abandon(&mut self, route: &Route, changes: &mut Vec<Change>) {
+        self.under_way.end(route.number);
         if let Some(loads) = &mut self.loads {
             loads.end(route.number);
         }
@@ -290,9 +291,11 @@ impl Broker {
 
     /// When time alone will change something next.
     pub fn next_deadline(&self) -> Option<Now> {
-        let deadlines =
-            [self.next_return, self.ledger.next_deadline(), self.loads_due(), self.under_way.next_deadline()];
-        deadlines.into_iter().flatten().min()
+        // Each decision asks this, and nearly always in vain: so no chain of options.
+        let [first, second, third, fourth] =
+            [self.next_return, self.ledger.next_deadline(), self.loads_due(), self.under_way.next_deadline()]
+                .map(|due| due.unwrap_or(Now::MAX));
+        Some(first.min(second).min(third.min(fourth))).filter(|due| *due < Now::MAX)
     }
 
     /// The pools, in the order of the settings; a [`PoolId`] counts them.

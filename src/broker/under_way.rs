@@ -34,7 +34,6 @@ impl UnderWay {
         if self.calls.len() >= CAPACITY {
             self.forget_first();
         }
-        self.expire(now);
         self.calls.push_back(Some((router, now)));
         let place = usize::from(router.0);
         if self.routers.len() <= place {

@@ -67,6 +67,7 @@ impl Default for Walk {
 
 impl Walk {
     /// The next candidate, of those that may serve now.
+    #[inline]
     pub fn next<Q: Request, R: Rng>(
         &mut self,
         tree: &Tree,
