@@ -72,8 +72,8 @@ impl Broker {
         };
     }
 
-    /// A log says what a call used; an error used nothing, unless it says so. Whose call it was only its stamp can say; without one only that of a client which named
-    /// the router itself is certainly not one of ours.
+    /// A log says what a call used; an error used nothing, unless it says so. Whose call it was only its stamp can say; without
+    /// one only that of a client which named the router itself is certainly not one of ours.
     pub(super) fn learn_use(&mut self, report: &Report<'_>, outcome: &Outcome, now: Now) {
         let Some(budgets) = &mut self.budgets else { return };
         let foreign = match report.stamp_id {

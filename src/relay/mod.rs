@@ -13,7 +13,6 @@ mod direct;
 mod exchange;
 mod headers;
 mod kept;
-mod patient;
 mod record;
 mod server;
 mod session;

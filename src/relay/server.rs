@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
-use super::patient::Patient;
 use super::{Relay, call};
 
 /// The head of a request must come within this, and be no larger than so many bytes and headers.
@@ -59,7 +59,9 @@ async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place:
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let stream = Patient::new(stream, relay.room.patience);
+    // What a client that does not read does not take would else be held for it for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(relay.room.patience));
     let service = service_fn(|request| {
         let relay = Arc::clone(&relay);
         async move { Ok::<_, std::convert::Infallible>(call::serve(&relay, request).await) }
@@ -69,7 +71,7 @@ async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place:
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD)
         .max_headers(HEADERS)
-        .serve_connection(stream, service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a client's connection ended");
     }

@@ -34,7 +34,7 @@ pub const MOST_TARGETS: usize = 65_000;
 pub const DEEPEST: usize = 16;
 
 /// What JSON has, comments and a comma too many: what people and editors write into configuration files.
-const FORM: ParseOptions = ParseOptions {
+pub const FORM: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
     allow_loose_object_property_names: false,
