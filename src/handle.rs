@@ -181,7 +181,7 @@ impl Handle {
         let flaw = flaw.or_else(|| broker.needs(&decision).and_then(|needs| request.lacks(needs)));
         // Built only where somebody looks, and under the lock, where the reasons still hold.
         let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
-        changes.extend(broker.count(&decision, now));
+        broker.count(&decision, now, &mut changes);
         journal.changed(now, &changes);
         drop(state);
         self.tell(&changes);

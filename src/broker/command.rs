@@ -3,7 +3,7 @@
 //! A drained router is left alone however healthy it is, and its standing goes on beside it: neither overwrites the other. A
 //! weight holds for a router wherever it stands in one pool, and survives a reload of the file.
 
-use fnv::FnvHashMap;
+use rustc_hash::FxHashMap;
 
 use super::Broker;
 use crate::event::{Change, Ordered};
@@ -119,7 +119,7 @@ pub struct Weight {
 /// All that operators said and that still holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Operator {
-    pub(super) drained: FnvHashMap<RouterId, Hold>,
+    pub(super) drained: FxHashMap<RouterId, Hold>,
     pub(super) weights: Vec<Weight>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fnv::FnvHashMap;
+use rustc_hash::FxHashMap;
 
 use super::{Broker, Place, Pool, Record, Router, RouterSettings, Settings};
 use crate::event::{Change, Standing};
@@ -18,9 +18,9 @@ impl Broker {
         self.settings = settings.clone();
         self.places.clear();
         let before = std::mem::take(&mut self.pools);
-        let before: FnvHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
+        let before: FxHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
         let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
-        let mut known: FnvHashMap<RouterPath, RouterId> = known.collect();
+        let mut known: FxHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
         for pool in &settings.pools {
             let root = self.operator.weighed(&pool.ingress, &pool.root);
@@ -45,7 +45,7 @@ impl Broker {
         &mut self,
         path: &RouterPath,
         defaults: &Arc<RouterSettings>,
-        known: &mut FnvHashMap<RouterPath, RouterId>,
+        known: &mut FxHashMap<RouterPath, RouterId>,
     ) -> Option<RouterId> {
         let own = self.settings.routers.get(path).map(|own| Arc::new(own.clone()));
         let settings = own.unwrap_or_else(|| Arc::clone(defaults));

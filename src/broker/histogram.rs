@@ -18,7 +18,8 @@ pub struct Histogram {
 impl Histogram {
     /// Counts one.
     pub fn observe(&mut self, time: Duration) {
-        let place = STEPS.partition_point(|end| Duration::from_millis(*end) < time);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let place = STEPS.partition_point(|end| end * 1_000_000 < nanos);
         if let Some(count) = self.counts.get_mut(place) {
             *count += 1;
         }

@@ -43,9 +43,9 @@ impl Broker {
         self.release(report, interpreted.as_ref().ok(), changes);
         let outcome = interpreted?;
         match report.source {
-            Source::Message | Source::OneRow => self.learn_message(report, outcome, now, changes),
+            Source::Message | Source::OneRow => self.learn_message(report, &outcome, now, changes),
             Source::Attempt => self.learn_attempt(report, outcome, now, changes),
-            Source::Log => self.learn_log(report, outcome, now, changes)?,
+            Source::Log => self.learn_log(report, &outcome, now, changes)?,
         }
         Ok(outcome)
     }
@@ -105,7 +105,7 @@ impl Broker {
         let Waiting { outcome, at, counted, verdict } = waiting;
         if !counted {
             let evidence = self.presume(outcome.router, outcome.started);
-            self.count_outcome(Outcome { evidence, ..outcome }, at, changes);
+            self.count_outcome(&Outcome { evidence, ..outcome }, at, changes);
         } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
             (verdict, outcome.started)
             && let Some(router) = self.routers.get_mut(usize::from(outcome.router.0))
@@ -175,7 +175,7 @@ impl Broker {
     /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
     /// to find out about a router, and so may decide about one that does not serve; or when a busy upstream wants to be asked
     /// again, if its headers were not sent along. Where no log can know better, the message decides.
-    fn learn_message(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
+    fn learn_message(&mut self, report: &Report<'_>, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
             return;
@@ -183,10 +183,10 @@ impl Broker {
         let serves = self.serves(outcome.router);
         let acts = match report.source {
             Source::OneRow => outcome.class.disables() || !serves,
-            _ => outcome.class.disables() && serves && !(report.headless && self.honors_hints(&outcome)),
+            _ => outcome.class.disables() && serves && !(report.headless && self.honors_hints(outcome)),
         };
         let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
-        self.ledger.keep(key, Waiting { outcome, at: now, counted: acts, verdict }, now);
+        self.ledger.keep(key, Waiting { outcome: *outcome, at: now, counted: acts, verdict }, now);
     }
 
     /// Whether this answer's own word about when to come back would be heeded.
@@ -210,7 +210,7 @@ impl Broker {
         }
         // The log adds the time, and cannot know better whether this was old news.
         let outcome = Outcome { latency: None, ..outcome };
-        let mut verdict = self.count_outcome(outcome, now, changes);
+        let mut verdict = self.count_outcome(&outcome, now, changes);
         if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
             *effect = Effect::Counted;
         }
@@ -221,7 +221,7 @@ impl Broker {
     fn learn_log(
         &mut self,
         report: &Report<'_>,
-        outcome: Outcome,
+        outcome: &Outcome,
         now: Now,
         changes: &mut Vec<Change>,
     ) -> Result<(), Ignored> {
@@ -230,28 +230,34 @@ impl Broker {
         if met == Met::Twice {
             return Err(Ignored::Twice);
         }
-        let at_fault = self.is_at_fault(report, &outcome, now, changes);
-        let outcome = if at_fault { Outcome { class: Class::Neutral, ..outcome } } else { outcome };
+        let at_fault = self.is_at_fault(report, outcome, now, changes);
+        let neutral;
+        let outcome = if at_fault {
+            neutral = Outcome { class: Class::Neutral, ..*outcome };
+            &neutral
+        } else {
+            outcome
+        };
         let verdict = match met {
             Met::Message(Waiting { counted: true, verdict, .. }) if at_fault => {
-                self.acquit(&outcome, verdict, now, changes)
+                self.acquit(outcome, verdict, now, changes)
             }
             Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
             Met::Message(_) | Met::Nothing | Met::Twice => self.count_outcome(outcome, now, changes),
         };
         self.remember_trip(report, outcome.router, verdict);
-        self.learn_speed(&outcome, now);
-        self.learn_use(report, &outcome, now);
+        self.learn_speed(outcome, now);
+        self.learn_use(report, outcome, now);
         Ok(())
     }
 
     /// Counts an outcome and does to its router what it calls for.
-    pub(super) fn count_outcome(&mut self, outcome: Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
+    pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
         let router = self.routers.get_mut(place)?;
-        router.record.count(&outcome, now);
-        router.record.add(&outcome);
-        let verdict = self.judge(place, &outcome, now, changes);
+        router.record.count(outcome, now);
+        router.record.add(outcome);
+        let verdict = self.judge(place, outcome, now, changes);
         self.notice(place, outcome.status, changes);
         verdict
     }
@@ -260,17 +266,17 @@ impl Broker {
     /// request began, and so did nothing, the log does it now.
     fn complete(
         &mut self,
-        outcome: Outcome,
+        outcome: &Outcome,
         verdict: Option<Verdict>,
         now: Now,
         changes: &mut Vec<Change>,
     ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
         let router = self.routers.get_mut(place)?;
-        router.record.add(&outcome);
+        router.record.add(outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                return self.judge(place, &outcome, now, changes);
+                return self.judge(place, outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
                 router.health.date_trip(epoch, stopped);

@@ -8,10 +8,10 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher;
 use std::time::Duration;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use super::learn::Verdict;
 use crate::outcome::Outcome;
@@ -37,7 +37,7 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn new(transaction: Option<&str>, router: RouterId, status: u16) -> Self {
         let digest = |id: &str| {
-            let mut hasher = DefaultHasher::new();
+            let mut hasher = FxHasher::default();
             hasher.write(id.as_bytes());
             hasher.finish()
         };

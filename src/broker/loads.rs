@@ -8,7 +8,7 @@ use crate::event::{Change, Notice};
 use crate::load::Loads;
 use crate::outcome::{Outcome, Report};
 use crate::request::Request;
-use crate::strategy::{Order, Tree};
+use crate::strategy::{Lore, Order, Tree};
 use crate::time::Now;
 
 impl Broker {
@@ -19,6 +19,11 @@ impl Broker {
         R: Rng,
     {
         Order::new(tree, request, rng).knowing(self.loads.as_ref())
+    }
+
+    /// What a walk knows, where it does not ask for room.
+    pub(super) const fn lore(&self) -> Lore<'_> {
+        Lore { loads: self.loads.as_ref(), room: None }
     }
 
     /// Begins to learn where the settings ask for it now, and forgets where they do no more.

@@ -1,8 +1,8 @@
 //! The broker: the one owner of the truth about routers, and the only place where a request gets its router.
 //!
-//! A fold over events: [`Broker::apply`] is the only writer, [`Broker::choose`] only reads. There is no clock, no I/O and no
-//! source of randomness in here, and nothing can fail: the same events at the same times make the same state, so that it can
-//! be simulated, replayed from a recorded log, and kept alike in many replicas.
+//! A fold over events: [`Broker::apply`] is the only writer ([`Broker::count`] is a short way into it), [`Broker::choose`] only
+//! reads. There is no clock, no I/O and no source of randomness in here, and nothing can fail: the same events at the same
+//! times make the same state, so that it can be simulated, replayed from a recorded log, and kept alike in many replicas.
 
 mod command;
 mod configure;
@@ -26,8 +26,8 @@ mod under_way;
 
 use std::sync::Arc;
 
-use fnv::FnvHashMap;
 use rand::Rng;
+use rustc_hash::FxHashMap;
 
 pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Takeover, Weight};
 pub use course::{Course, Offer};
@@ -50,7 +50,7 @@ use crate::load::budget::Budgets;
 use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Needs};
+use crate::strategy::{Candidate, Needs, first};
 use crate::time::Now;
 use command::Operator;
 use ledger::Ledger;
@@ -97,7 +97,7 @@ pub struct Applied {
 #[derive(Debug, Clone)]
 pub struct Broker {
     settings: Settings,
-    places: FnvHashMap<RouterPath, Place>,
+    places: FxHashMap<RouterPath, Place>,
     routers: Vec<Router>,
     pools: Vec<Pool>,
     ledger: Ledger,
@@ -123,7 +123,7 @@ impl Broker {
     pub fn new(settings: Settings) -> Self {
         let mut broker = Self {
             settings: Settings::default(),
-            places: FnvHashMap::default(),
+            places: FxHashMap::default(),
             routers: Vec::new(),
             pools: Vec::new(),
             ledger: Ledger::default(),
@@ -145,7 +145,7 @@ impl Broker {
     /// Brings time forward, chooses, and counts the choice: what one request needs. Changes that came of it come along.
     pub fn decide<R: Rng>(&mut self, request: &impl Request, now: Now, rng: &mut R) -> (Decision, Vec<Change>) {
         let (decision, mut changes) = self.look(request, now, rng);
-        changes.extend(self.count(&decision, now));
+        self.count(&decision, now, &mut changes);
         (decision, changes)
     }
 
@@ -166,11 +166,11 @@ impl Broker {
         changes
     }
 
-    /// The second half: the decision was answered.
-    pub fn count(&mut self, decision: &Decision, now: Now) -> Vec<Change> {
+    /// The second half: the decision was answered. The same as to apply that event, without a place for what only others do.
+    pub fn count(&mut self, decision: &Decision, now: Now, changes: &mut Vec<Change>) {
         match decision {
-            Decision::Route(route) => self.apply(Event::Chosen(route), now).changes,
-            Decision::Pass(pass) => self.apply(Event::Passed(pass), now).changes,
+            Decision::Route(route) => self.count_choice(route, now, changes),
+            Decision::Pass(pass) => self.count_pass(pass),
         }
     }
 
@@ -180,7 +180,7 @@ impl Broker {
             return Decision::Pass(Pass::NotOurs);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::NotOurs) };
-        let (chosen, sent) = match self.order(pool.tree(), request, rng).next() {
+        let (chosen, sent) = match first(pool.tree(), self.lore(), request, rng) {
             Some(chosen) if self.probes(chosen.router) => (chosen, Sent::ToProve),
             Some(chosen) => (chosen, Sent::ToServe),
             None => match self.choose_in_need(pool, request, rng, |_| true) {
@@ -191,8 +191,11 @@ impl Broker {
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        let route = Route { number: self.decisions, pool: id, sent, chosen, claim: Claim::default() };
-        Decision::Route(if pool.has_budgets() { self.heed(pool, route, request, rng) } else { route })
+        let mut route = Route { number: self.decisions, pool: id, sent, chosen, claim: Claim::default() };
+        if pool.has_budgets() {
+            route = self.heed(pool, route, request, rng);
+        }
+        Decision::Route(route)
     }
 
     /// Where a request goes for which nothing may serve, of those that are wanted.
@@ -336,13 +339,13 @@ impl Broker {
     fn tick(&mut self, now: Now, changes: &mut Vec<Change>) {
         self.expire_calls(now, changes);
         self.under_way.expire(now);
-        self.expire_orders(now, changes);
         while let Some(waiting) = self.ledger.expire(now) {
             self.settle(waiting, changes);
         }
         if self.next_return.is_none_or(|due| now < due) {
             return;
         }
+        self.expire_orders(now, changes);
         let mut eased = false;
         for place in 0..self.routers.len() {
             let router = &mut self.routers[place];

@@ -161,7 +161,10 @@ impl Loads {
             Stamps::Awaited(since) => Some(since.after(PATIENCE)),
             Stamps::Unseen(_) | Stamps::Settled => None,
         };
-        [self.flights.next_expiry(), awaited].into_iter().flatten().min()
+        match (self.flights.next_expiry(), awaited) {
+            (Some(expiry), Some(awaited)) => Some(expiry.min(awaited)),
+            (expiry, awaited) => expiry.or(awaited),
+        }
     }
 
     /// A log told how a call ended. True if the middles should be found anew.

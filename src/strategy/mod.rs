@@ -19,7 +19,7 @@ mod weighted;
 
 use rand::Rng;
 
-pub use order::{Candidate, Lore, Order, Steps, Walk};
+pub use order::{Candidate, Lore, Order, Steps, Walk, first};
 pub use query::{Field, Query, Test};
 pub use sticky::hash;
 pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Roominess, Shown, Target, Tree, WhyClosed};

@@ -5,7 +5,7 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::tree::{NodeId, Roominess, Tree};
+use super::tree::{Branch, NodeId, Roominess, Tree};
 use super::{Named, Note};
 use crate::load::Loads;
 use crate::request::Request;
@@ -81,22 +81,13 @@ impl Walk {
                 self.path.pop();
                 continue;
             };
-            let those = branch.those(tree, lore.loads);
-            let named = match lore.room {
-                None => branch.mode.next(those, &frame.drawn, request, rng),
-                Some(among) => {
-                    let roomy = tree.roomy(branch, among);
-                    roomy.next(&branch.mode, those, &frame.drawn, request, rng)
-                }
-            };
-            let Some(Named { child, p, note }) = named else {
+            let Some((node, Named { child, p, note })) = name(tree, branch, lore, &frame.drawn, request, rng) else {
                 self.path.pop();
                 continue;
             };
             frame.drawn.push(child);
             frame.note = note;
             let p = frame.p.zip(p).map(|(above, here)| above * here);
-            let Some(node) = branch.children.get(usize::from(child)).copied() else { continue };
             match tree.router(node) {
                 None => self.path.push(Frame::at(node, p)),
                 Some(router) => {
@@ -106,6 +97,46 @@ impl Walk {
             }
         }
     }
+}
+
+/// The first candidate, which is all that most requests need: without what going on takes. Where a condition leads nowhere the
+/// walk finds out who is left.
+#[inline]
+pub fn first<Q: Request, R: Rng>(tree: &Tree, lore: Lore<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
+    let (mut at, mut p, mut why) = (NodeId::ROOT, Some(1.0), Steps::new_const());
+    while let Some((node, named)) = tree.branch(at).and_then(|branch| name(tree, branch, lore, &[], request, rng)) {
+        p = p.zip(named.p).map(|(above, here)| above * here);
+        why.push((at, named.note));
+        match tree.router(node) {
+            None => at = node,
+            Some(router) => return Some(Candidate { router, leaf: node, p, why }),
+        }
+    }
+    on_foot(tree, lore, request, rng)
+}
+
+/// Apart, because it is rare.
+#[inline(never)]
+fn on_foot<Q: Request, R: Rng>(tree: &Tree, lore: Lore<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
+    Walk::default().next(tree, lore, request, rng)
+}
+
+/// The next child of a branch after those already `drawn`, and its node.
+#[inline]
+fn name<Q: Request, R: Rng>(
+    tree: &Tree,
+    branch: &Branch,
+    lore: Lore<'_>,
+    drawn: &[u16],
+    request: &Q,
+    rng: &mut R,
+) -> Option<(NodeId, Named)> {
+    let those = branch.those(tree, lore.loads);
+    let named = match lore.room {
+        None => branch.mode.next(those, drawn, request, rng),
+        Some(among) => tree.roomy(branch, among).next(&branch.mode, those, drawn, request, rng),
+    }?;
+    Some((*branch.children.get(usize::from(named.child))?, named))
 }
 
 /// A walk through a tree in one go.

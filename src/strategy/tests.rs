@@ -57,7 +57,7 @@ fn order(tree: &Tree, request: &Body, rng: &mut SmallRng) -> Vec<u16> {
 
 /// The first candidate, used.
 fn take(tree: &mut Tree, request: &Body, rng: &mut SmallRng) -> Option<u16> {
-    let candidate = Order::new(tree, request, rng).next()?;
+    let candidate = first(tree, Lore::default(), request, rng)?;
     tree.advance(candidate.leaf, None);
     Some(candidate.router.0)
 }
@@ -343,5 +343,17 @@ proptest! {
         }
         prop_assert!(seen.values().all(|count| *count == 1));
         prop_assert_eq!(seen.is_empty(), !tree.serves());
+    }
+
+    #[test]
+    fn the_short_way_finds_whom_the_walk_names_first(root in any_tree(), out: u16, seed: u64) {
+        let mut tree = tree(&root);
+        tree.refresh(|id| f64::from(out & (1 << id.0) == 0));
+        let dice = || SmallRng::seed_from_u64(seed);
+        // Beyond a dead end the dice have been thrown more often.
+        if tree.dead_end(&user("x")).is_none() {
+            let walked = Order::new(&tree, &user("x"), &mut dice()).next();
+            prop_assert_eq!(first(&tree, Lore::default(), &user("x"), &mut dice()), walked);
+        }
     }
 }

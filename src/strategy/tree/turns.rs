@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use fnv::FnvHashMap;
+use rustc_hash::FxHashMap;
 
 use super::room::Roominess;
 use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
@@ -58,7 +58,7 @@ impl Tree {
 
     /// The children of two branches that belong together.
     fn twins(&self, now: NodeId, old: &Self, then: NodeId) -> Vec<Twin> {
-        let mut left: FnvHashMap<u64, Vec<u16>> = FnvHashMap::default();
+        let mut left: FxHashMap<u64, Vec<u16>> = FxHashMap::default();
         let before: Vec<_> = old.children(then).collect();
         for (place, node) in before.iter().rev() {
             left.entry(node.identity).or_default().push(*place);
@@ -97,7 +97,7 @@ impl Branch {
         if !matches!((&self.mode, &before.mode), (Mode::RoundRobin, Mode::RoundRobin)) {
             return;
         }
-        let places: FnvHashMap<u16, u16> = twins.into_iter().map(|(now, then)| (then, now)).collect();
+        let places: FxHashMap<u16, u16> = twins.into_iter().map(|(now, then)| (then, now)).collect();
         let stay = before.open.iter().filter_map(|open| Some(Open { child: *places.get(&open.child)?, ..*open }));
         self.open = stay.collect();
         self.open.sort_by_key(|open| open.child);
