@@ -13,6 +13,7 @@ mod flood;
 mod flooder;
 mod log;
 mod machine;
+mod nginx;
 mod process;
 mod relay;
 mod round_trip;

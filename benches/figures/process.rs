@@ -46,7 +46,8 @@ impl Process {
         Self::start(name, command)
     }
 
-    fn start(name: &'static str, mut command: Command) -> Result<Self> {
+    /// Any other program.
+    pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let said = std::env::temp_dir().join(format!("figures-{}-{count}.log", std::process::id()));
@@ -78,19 +79,28 @@ impl Process {
         std::fs::read_to_string(&self.said).unwrap_or_default()
     }
 
-    /// The processor's time that all its threads have had.
+    /// The processor's time that all its threads have had, and those of its own processes.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         let mut sum = 0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()? {
-            let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-            sum += text.split(' ').next()?.parse::<u64>().ok()?;
+        for process in self.family() {
+            for thread in std::fs::read_dir(format!("/proc/{process}/task")).ok()? {
+                let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+                sum += text.split(' ').next()?.parse::<u64>().ok()?;
+            }
         }
         Some(Duration::from_nanos(sum))
     }
 
-    /// The most memory that it ever held, in bytes.
+    /// The most memory that it ever held, in bytes; with its own processes, whose shared pages count for each.
     pub(crate) fn peak_memory(&self) -> Option<f64> {
-        memory(&self.child.id().to_string(), "VmHWM:")
+        self.family().iter().map(|process| memory(process, "VmHWM:")).sum()
+    }
+
+    /// It, and the processes that its main thread has started.
+    fn family(&self) -> Vec<String> {
+        let own = self.child.id().to_string();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        std::iter::once(own).chain(children.split_whitespace().map(str::to_owned)).collect()
     }
 }
 
@@ -108,7 +118,10 @@ fn memory(process: &str, which: &str) -> Option<f64> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, or the system ends it; either way there is nothing left to do.
+        // Workers would outlive whoever started them. What has ended already needs no more.
+        for process in self.family().iter().skip(1) {
+            let _ = Command::new("kill").arg(process).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.said);

@@ -1,6 +1,6 @@
-//! The relay before an upstream that answers at once: what it adds to the upstream alone.
+//! The relay before an upstream that answers at once: what it adds to the upstream alone, and what nginx adds.
 //!
-//! Both are asked in turns. Everything shares the same processors, the upstream and the caller too.
+//! They are asked in turns. Everything shares the same processors, the upstream and the caller too.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::runtime::Builder;
 
 use crate::Effort;
 use crate::caller::{Load, Open, press};
+use crate::nginx;
 use crate::process::{Process, TOKEN};
 use crate::stats::{median, now};
 use crate::table::{Figure, Row, Target};
@@ -23,6 +24,7 @@ const RATE: f64 = 5_000.0;
 const WAITING: usize = 1_000;
 
 /// Whoever is called.
+#[derive(Debug)]
 struct Hop {
     process: Process,
     addr: SocketAddr,
@@ -54,17 +56,19 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
     let settings =
         [("BROKER_CONFIG", file.to_str().context("a path that is no text")?), ("BROKER_RELAY", "127.0.0.1:0")];
     let relay = Hop::of(Process::broker(&bus, &settings)?, "relay listens", "/llm").await?;
+    let nginx = nginx::start(&folder, upstream.addr).await?.map(|(process, addr)| Hop { process, addr, prefix: "" });
+    let hops = Hops { upstream: &upstream, relay: &relay, nginx: nginx.as_ref() };
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
-        rows.extend(at(effort, connections, &upstream, &relay).await?);
+        rows.extend(at(effort, connections, hops).await?);
     }
-    rows.push(paced(effort, &upstream, &relay).await?);
+    rows.extend(paced(effort, hops).await?);
     rows.push(streamed(effort, &upstream, &relay).await?);
     rows.push(failed_over(effort, &upstream, &relay).await?);
     // One of its own: what the loads before left in the queues of others is no call under way.
     drop(relay);
     let relay = Hop::of(Process::broker(&bus, &settings)?, "relay listens", "/llm").await?;
-    rows.push(waiting(&relay).await?);
+    rows.push(waiting(&relay, nginx.as_ref()).await?);
     std::fs::remove_dir_all(&folder)?;
     Ok(rows)
 }
@@ -118,42 +122,109 @@ impl Hop {
     }
 }
 
-async fn at(effort: Effort, connections: usize, upstream: &Hop, relay: &Hop) -> Result<[Row; 4]> {
-    let mut pairs: Vec<(Sample, Sample)> = Vec::new();
-    for round in 0..effort.rounds {
-        let mut pair = <(Sample, Sample)>::default();
-        for ours in [round.is_multiple_of(2), !round.is_multiple_of(2)] {
-            let (hop, sample) = if ours { (relay, &mut pair.0) } else { (upstream, &mut pair.1) };
-            *sample = hop.sample(connections, None, effort.round).await?;
+/// Whom to ask.
+#[derive(Debug, Clone, Copy)]
+struct Hops<'a> {
+    upstream: &'a Hop,
+    relay: &'a Hop,
+    nginx: Option<&'a Hop>,
+}
+
+/// What one round says of all of them.
+#[derive(Debug, Default)]
+struct Round {
+    alone: Sample,
+    relay: Sample,
+    nginx: Option<Sample>,
+}
+
+impl Hops<'_> {
+    /// So many rounds, each beginning with another one.
+    async fn rounds(self, effort: Effort, connections: usize, rate: Option<f64>) -> Result<Vec<Round>> {
+        let mut rounds = Vec::new();
+        for number in 0..effort.rounds {
+            let mut round = Round::default();
+            for turn in 0..3 {
+                match (number + turn) % 3 {
+                    0 => round.alone = self.upstream.sample(connections, rate, effort.round).await?,
+                    1 => round.relay = self.relay.sample(connections, rate, effort.round).await?,
+                    _ => {
+                        if let Some(nginx) = self.nginx {
+                            round.nginx = Some(nginx.sample(connections, rate, effort.round).await?);
+                        }
+                    }
+                }
+            }
+            rounds.push(round);
         }
-        pairs.push(pair);
+        Ok(rounds)
     }
-    let ours = |value: fn(&Sample) -> f64| median(pairs.iter().map(|(ours, _)| value(ours)));
-    let alone = |value: fn(&Sample) -> f64| median(pairs.iter().map(|(_, alone)| value(alone)));
-    let ratio = |value: fn(&Sample) -> f64| median(pairs.iter().map(|(ours, alone)| value(ours) / value(alone)));
+}
+
+/// As fast as it goes.
+async fn at(effort: Effort, connections: usize, hops: Hops<'_>) -> Result<Vec<Row>> {
+    let rounds = hops.rounds(effort, connections, None).await?;
     let name = |what: &str| format!("relay, {connections} connections: {what}");
-    let time = |what: &str, value: fn(&Sample) -> f64| {
-        Row::new(name(what), Figure::Time(ours(value))).on_top_of("upstream alone", Figure::Time(alone(value)))
+    let relay = |value: fn(&Sample) -> f64| median(rounds.iter().map(|round| value(&round.relay)));
+    let alone = |value: fn(&Sample) -> f64| median(rounds.iter().map(|round| value(&round.alone)));
+    let nginx = |value: fn(&Sample) -> f64| {
+        let samples = rounds.iter().filter_map(|round| round.nginx.as_ref());
+        hops.nginx.map(|_| median(samples.map(value)))
     };
-    let rate = Row::new(name("rate"), Figure::Rate(ours(|sample| sample.rate)));
-    Ok([
-        rate.against("upstream alone", Figure::Rate(alone(|sample| sample.rate)), ratio(|sample| sample.rate)),
+    let by_nginx = |value: fn(&Sample) -> f64| {
+        let pairs = rounds.iter().filter_map(|round| Some((&round.relay, round.nginx.as_ref()?)));
+        median(pairs.map(|(relay, nginx)| value(relay) / value(nginx)))
+    };
+    let time = |what: &str, value: fn(&Sample) -> f64| {
+        Row::new(name(what), Figure::Time(relay(value))).on_top_of("upstream alone", Figure::Time(alone(value)))
+    };
+    let with_nginx = |row: Row, value: fn(&Sample) -> f64, figure: fn(f64) -> Figure| {
+        row.against("nginx", nginx(value).map(figure), by_nginx(value))
+    };
+    let by_alone = median(rounds.iter().map(|round| round.relay.rate / round.alone.rate));
+    let rate = |sample: &Sample| sample.rate;
+    let mut rate_row = with_nginx(Row::new(name("rate"), Figure::Rate(relay(rate))), rate, Figure::Rate);
+    if connections == 64 {
+        rate_row = rate_row.target(Target::RatioAtLeast(0.7));
+    }
+    let cpu_row = Row::new(name("processor time per call"), Figure::Time(relay(|sample| sample.cpu)));
+    Ok(vec![
+        Row::new(name("rate"), Figure::Rate(relay(rate))).against(
+            "upstream alone",
+            Figure::Rate(alone(rate)),
+            by_alone,
+        ),
+        rate_row,
         time("p50", |sample| sample.p50),
         time("p99", |sample| sample.p99),
-        Row::new(name("processor time per call"), Figure::Time(ours(|sample| sample.cpu))),
+        with_nginx(Row::new(name("p99"), Figure::Time(relay(|sample| sample.p99))), |sample| sample.p99, Figure::Time),
+        with_nginx(cpu_row, |sample| sample.cpu, Figure::Time),
     ])
 }
 
-/// The added p99 at a fixed rate.
-async fn paced(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row> {
-    let mut pairs = Vec::new();
-    for _ in 0..effort.rounds {
-        let ours = relay.sample(64, Some(RATE), effort.round).await?;
-        pairs.push((ours.p99, upstream.sample(64, Some(RATE), effort.round).await?.p99));
+/// The added p99 at a fixed rate, and what nginx adds then.
+async fn paced(effort: Effort, hops: Hops<'_>) -> Result<Vec<Row>> {
+    let rounds = hops.rounds(effort, 64, Some(RATE)).await?;
+    let over = |hop: fn(&Round) -> Option<Sample>, value: fn(&Sample) -> f64| {
+        let added = rounds.iter().filter_map(|round| Some(value(&hop(round)?) - value(&round.alone)));
+        Figure::Time(median(added).max(0.0))
+    };
+    let mut rows = Vec::new();
+    for (what, value, target) in [
+        ("p50", (|sample: &Sample| sample.p50) as fn(&Sample) -> f64, None),
+        ("p99", |sample: &Sample| sample.p99, Some(Target::AtMost(Figure::Time(0.5e6)))),
+    ] {
+        let added = over(|round| Some(round.relay), value);
+        let mut row = Row::new(format!("relay, 5000 calls a second: {what} added to the upstream's"), added);
+        if hops.nginx.is_some() {
+            row = row.on_top_of("nginx adds", over(|round| round.nginx, value));
+        }
+        rows.push(match target {
+            Some(target) => row.target(target),
+            None => row,
+        });
     }
-    let added = median(pairs.iter().map(|(ours, alone)| ours - alone)).max(0.0);
-    Ok(Row::new("relay, 5000 calls a second: p99 added to the upstream's", Figure::Time(added))
-        .target(Target::AtMost(Figure::Time(0.5e6))))
+    Ok(rows)
 }
 
 /// What a stream's events cost.
@@ -194,13 +265,15 @@ async fn failed_over(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row>
 }
 
 /// Memory with many calls under way at a time.
-async fn waiting(relay: &Hop) -> Result<Row> {
-    let load =
-        Load { addr: relay.addr, path: "/llm/later", connections: WAITING, rate: None, span: Duration::from_millis(1) };
-    press(load).await?;
-    Ok(Row::new(
-        "relay: memory at its peak, with 1000 calls under way",
-        relay.process.peak_memory().map(Figure::Memory),
-    )
-    .target(Target::AtMost(Figure::Memory(30e6))))
+async fn waiting(relay: &Hop, nginx: Option<&Hop>) -> Result<Row> {
+    for hop in [Some(relay), nginx].into_iter().flatten() {
+        let path = format!("{}/later", hop.prefix);
+        let span = Duration::from_millis(1);
+        press(Load { addr: hop.addr, path: &path, connections: WAITING, rate: None, span }).await?;
+    }
+    let ours = relay.process.peak_memory();
+    let theirs = nginx.and_then(|nginx| nginx.process.peak_memory());
+    let ratio = ours.zip(theirs).map_or(0.0, |(ours, theirs)| ours / theirs);
+    let row = Row::new("relay: memory at its peak, with 1000 calls under way", ours.map(Figure::Memory));
+    Ok(row.against("nginx", theirs.map(Figure::Memory), ratio).target(Target::AtMost(Figure::Memory(30e6))))
 }
