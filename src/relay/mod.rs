@@ -18,6 +18,7 @@ mod server;
 mod session;
 mod stream;
 mod target;
+mod trace;
 mod underway;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use server::serve;
 pub use target::{Base, BaseFault};
 
 use crate::attempt::{Budget, Limits, Spending};
+use crate::control::Token;
 use crate::handle::Handle;
 use crate::router::RouterPath;
 use client::{Client, Patience};
@@ -111,6 +113,8 @@ pub struct Relay {
     gateway: Base,
     rules: RwLock<Ruled>,
     room: Room,
+    /// Who may read traces.
+    token: Option<Token>,
     budget: Mutex<Budget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
@@ -132,8 +136,8 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// A relay that serves nobody yet. `replica` signs its sessions; `log` takes entries in the gateway's form of calls that
-    /// do not pass the gateway.
+    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by; `log` takes
+    /// entries in the gateway's form of calls that do not pass the gateway.
     ///
     /// # Errors
     /// A certificate authority cannot be read.
@@ -141,6 +145,7 @@ impl Relay {
         settings: &Settings,
         handle: Handle,
         replica: &str,
+        token: Option<Token>,
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
@@ -152,6 +157,7 @@ impl Relay {
             gateway: gateway.clone(),
             rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
+            token,
             budget: Mutex::new(Budget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),

@@ -11,17 +11,21 @@ use super::super::support::http::{self, Answer};
 use super::super::support::{Broker, Bus, GPT4, GPT35, Gateway, LOGGER, Llms, PoolsFile, Setup, soon};
 
 /// A relay before a gateway with two deployments, the first of which is preferred.
-struct Through {
-    bus: Bus,
-    llms: Llms,
-    broker: Broker,
+pub(super) struct Through {
+    pub(super) bus: Bus,
+    pub(super) llms: Llms,
+    pub(super) broker: Broker,
     relay: std::net::SocketAddr,
     _gateway: Gateway,
     _file: PoolsFile,
 }
 
 impl Through {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
+        Self::with(|setup| setup).await
+    }
+
+    pub(super) async fn with(set: impl FnOnce(Setup) -> Setup) -> Self {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
         let file = PoolsFile::of(&format!(
@@ -29,19 +33,19 @@ impl Through {
                 "targets": [{{"router": "{GPT35}"}}, {{"router": "{GPT4}"}}]}}]}}"#,
             super::LIMITS
         ));
-        let broker = Setup::on(&bus)
-            .set("BROKER_CONFIG", file.path())
-            .set("BROKER_RELAY", "127.0.0.1:0")
-            .set("BROKER_GATEWAY", format!("http://{}", gateway.addr()))
-            .ready()
-            .await;
+        let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
+        let broker = set(setup.set("BROKER_GATEWAY", format!("http://{}", gateway.addr()))).ready().await;
         let relay = broker.relay().await;
         Self { bus, llms, broker, relay, _gateway: gateway, _file: file }
     }
 
-    async fn call(&self) -> Answer {
-        let headers =
-            [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client"), ("Accept-Encoding", "gzip")];
+    pub(super) async fn call(&self) -> Answer {
+        self.send(&[]).await
+    }
+
+    pub(super) async fn send(&self, headers: &[(&str, &str)]) -> Answer {
+        let own = [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client"), ("Accept-Encoding", "gzip")];
+        let headers = [&own, headers].concat();
         http::send(self.relay, "POST", "/llm/", &headers, HI.as_bytes()).await.unwrap()
     }
 }
