@@ -78,17 +78,19 @@ pub struct Rules {
 /// What the process may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// The largest body of a request, in bytes. Default 20 MB: a dozen pictures.
+    /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
     pub body: usize,
-    /// The bodies of all requests together, in bytes. Default 512 MB.
+    /// The bodies of all requests together, in bytes; never less than one. Default 512 MB.
     pub bodies: usize,
-    /// Calls under way; what comes beyond is told to come later. Default 2,048.
+    /// Calls under way; what comes beyond is told to come later: `BROKER_RELAY_CALLS`. Default 2,048.
     pub calls: usize,
     /// Open connections of clients; more wait to be accepted. Default 4,096.
     pub connections: usize,
-    /// From a request's head to its end, and between two parts of an answer that a client reads. Default 60 s.
+    /// From a request's head to its end, and between two parts of an answer that a client reads: `BROKER_RELAY_PATIENCE`.
+    /// Default 60 s.
     pub patience: Duration,
-    /// How long calls under way may still take when the process ends. Default 25 s, within Kubernetes' 30.
+    /// How long calls under way may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within
+    /// Kubernetes' 30.
     pub grace: Duration,
 }
 
