@@ -192,7 +192,7 @@ impl Broker {
             },
         };
         let route = Route { number: self.decisions, pool: id, sent, chosen, claim: Claim::default() };
-        Decision::Route(if pool.has_budgets() { self.heed(pool, route, request, rng) } else { route })
+        Decision::Route(self.heed(pool, route, request, rng, |_| true))
     }
 
     /// Where a request goes for which nothing may serve, of those that are wanted.

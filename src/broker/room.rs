@@ -10,7 +10,7 @@ use super::{Broker, Claim, Pool, Room, Route, Sent, WhenAllDisabled};
 use crate::load::budget::{Budgets, Lack, Seen};
 use crate::outcome::{Outcome, Report};
 use crate::request::Request;
-use crate::router::RouterPath;
+use crate::router::{RouterId, RouterPath};
 use crate::strategy::{Candidate, Roominess};
 use crate::time::Now;
 
@@ -22,11 +22,31 @@ impl Claim {
 }
 
 impl Broker {
-    /// What becomes of a choice in a pool with budgets: if its router has no room for the request, the choice is made again
-    /// among those that have, and stays if none has. With what probability a router comes then depends on who has room, which
-    /// nobody asks all of them: so it is not told. Apart, so that other pools do not pay for it.
+    /// What becomes of a choice: in a pool with budgets, if its router has no room for the request, the choice is made again
+    /// among those that are wanted and have, and stays if none has.
+    #[inline]
+    pub(super) fn heed<R: Rng>(
+        &self,
+        pool: &Pool,
+        route: Route,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: impl Fn(RouterId) -> bool,
+    ) -> Route {
+        if pool.has_budgets() { self.heed_budgets(pool, route, request, rng, wanted) } else { route }
+    }
+
+    /// With what probability a router comes then depends on who has room, which nobody asks all of them: so it is not told.
+    /// Apart, so that other pools do not pay for it.
     #[inline(never)]
-    pub(super) fn heed<R: Rng>(&self, pool: &Pool, route: Route, request: &impl Request, rng: &mut R) -> Route {
+    fn heed_budgets<R: Rng>(
+        &self,
+        pool: &Pool,
+        route: Route,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: impl Fn(RouterId) -> bool,
+    ) -> Route {
         let (tokens, first) = (request.extent().tokens(), route.router());
         let kept = Route {
             chosen: Candidate { p: None, ..route.chosen },
@@ -41,7 +61,8 @@ impl Broker {
             // Whoever is back first is no matter of room.
             Sent::WhileDisabled => pool.disabled().filter(|_| pool.when_all_disabled() != WhenAllDisabled::Soonest),
         };
-        let other = others.and_then(|tree| self.order(tree, request, rng).with_room((budgets, tokens)).next());
+        let wanted = |other: &Candidate| wanted(other.router);
+        let other = others.and_then(|tree| self.order(tree, request, rng).with_room((budgets, tokens)).find(wanted));
         let Some(other) = other else { return Route { claim: Claim { tokens, room: Room::Nowhere(lack) }, ..kept } };
         let sent = match route.sent {
             Sent::ToServe | Sent::ToProve if self.probes(other.router) => Sent::ToProve,
