@@ -237,6 +237,7 @@ impl World {
             assert_eq!(invariants::broken(&self.broker), None);
             course.note(route.router(), false);
             routes.push(route);
+            assert!(routes.len() <= 4, "nobody is asked twice: {routes:?}");
         }
         routes
     }
@@ -390,7 +391,7 @@ proptest! {
                 prop_assert_eq!(matches!(route.claim.room, Room::Nowhere(_)), !room(&route.router()));
                 let before = untried.len();
                 untried.retain(|other| *other != route.router());
-                prop_assert_eq!(untried.len() + 1, before);
+                prop_assert_eq!(untried.len() + 1, before, "nobody is asked twice");
                 course.note(route.router(), false);
                 world.broker.apply(Event::Chosen(&route), at(now));
                 prop_assert_eq!(invariants::broken(&world.broker), None);
