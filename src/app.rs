@@ -60,8 +60,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(ENTRIES);
-    let relay = Relaying::start(&config.relay, &handle, &replica, log)?;
     let token = config.access.token.clone();
+    let relay = Relaying::start(&config.relay, &handle, &replica, token.clone(), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = Beside {
@@ -152,10 +152,11 @@ impl Relaying {
         settings: &relay::Settings,
         handle: &Handle,
         replica: &str,
+        token: Option<Token>,
         log: mpsc::Sender<Bytes>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
-        let relay = Arc::new(Relay::new(settings, handle.clone(), replica, log)?);
+        let relay = Arc::new(Relay::new(settings, handle.clone(), replica, token, log)?);
         let runtime = runtime::Builder::new_multi_thread().thread_name("relay").enable_all().build();
         let runtime = runtime.context("cannot start a runtime")?;
         let listener = runtime.block_on(TcpListener::bind(address));

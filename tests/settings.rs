@@ -18,6 +18,8 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
         .set("BROKER_GATEWAY", "gecholog:5380")
         .set("BROKER_RELAY_CA", "/no/such/ca")
         .set("BROKER_RELAY_CALLS", "0")
+        .set("BROKER_RELAY_BODY", "20MB")
+        .set("BROKER_RELAY_PATIENCE", "0")
         .set("BROKER_RELAY_GRACE", "soon")
         .set("BROKER_LOG", "info,=,=")
         .set("BROKER_LOG_FORMAT", "xml")
@@ -46,7 +48,9 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
         ["BROKER_RELAY=", "everywhere", "0.0.0.0:5390"],
         ["BROKER_GATEWAY", "must be a URL", "https://"],
         ["BROKER_RELAY_CALLS", "\"0\"", "from 1 to"],
-        ["BROKER_RELAY_GRACE", "soon", "from 0 to"],
+        ["BROKER_RELAY_BODY", "20MB", "MB, from 1 to 1024"],
+        ["BROKER_RELAY_PATIENCE", "\"0\"", "seconds, from 1 to"],
+        ["BROKER_RELAY_GRACE", "soon", "seconds, from 0 to"],
         ["BROKER_RELAY_CA", "/no/such/ca", "cannot read"],
         ["BROKER_LOG=", "info,=,=", "debug"],
         ["BROKER_LOG_FORMAT", "xml", "text or json"],

@@ -44,7 +44,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("stats", &["time", "outcome", "health", "strategy", "broker", "wire", "telemetry", "handle"]),
     ("nats", &["time", "outcome", "event", "broker", "wire", "control", "clock", "telemetry", "handle", "stats"]),
     ("http", &["router", "control", "handle", "journal", "stats", "nats"]),
-    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "telemetry", "handle"]),
+    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "control", "telemetry", "handle"]),
     (
         "config",
         &[

@@ -1,12 +1,12 @@
 //! The course of one request that may be sent more than once: whom it was sent to, and how far its walk has come.
 //!
-//! It walks the same order that a single choice takes the first of, and asks at each step who may serve by then. Whoever was
-//! tried is offered again only when nobody else is left: whether that is worth a wait is not judged here.
+//! It walks the same order that a single choice takes the first of, and asks at each step who may serve by then, and who has
+//! room. Whoever was tried is offered again only when nobody else is left: whether that is worth a wait is not judged here.
 
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::{Broker, Claim, Pass, Place, Pool, Route, Sent};
+use super::{Broker, Claim, Pass, Place, Pool, Room, Route, Sent};
 use crate::event::Standing;
 use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
@@ -97,35 +97,52 @@ impl Broker {
         if course.edition != self.edition {
             (course.edition, course.walk) = (self.edition, Walk::default());
         }
-        // A call that is sent on takes of budgets; it does not ask for room.
-        let claim = if pool.has_budgets() {
-            Claim { tokens: request.extent().tokens(), ..Claim::default() }
-        } else {
-            Claim::default()
-        };
         let known = (pool.tree(), Lore { loads: self.loads.as_ref(), room: None });
+        let before = pool.has_budgets().then(|| course.walk.clone());
         if let Some(chosen) = course.onward(known, request, rng) {
-            return Offer::New(self.route(id, (chosen, claim)));
+            let mut route = self.route(id, chosen);
+            self.heed(pool, &mut route, request, rng, |router| !course.has_tried(router));
+            if let (Some(walk), Room::Elsewhere(..)) = (before, route.claim.room) {
+                // Whoever was passed over for want of room is still to be named.
+                course.walk = walk;
+            }
+            return Offer::New(route);
         }
         let unseen = |router| !course.has_tried(router);
-        let in_need = |(chosen, sent)| Route { sent, ..self.route(id, (chosen, claim)) };
-        let need = self.choose_in_need(pool, request, rng, unseen).map(in_need);
+        let again = |router| course.may_again(router);
+        let need = self.offer_in_need(id, pool, request, rng, &unseen);
         // Whoever proves itself before whoever was tried, and whoever is disabled after.
         if let Some(route) = need.clone().filter(|route| route.sent == Sent::AsLastResort) {
             return Offer::New(route);
         }
-        let again = |router| course.may_again(router);
         if let Some(chosen) = first(&mut Walk::default(), known, request, rng, again) {
-            return Offer::Again(self.route(id, (chosen, claim)));
+            let mut route = self.route(id, chosen);
+            self.heed(pool, &mut route, request, rng, again);
+            return Offer::Again(route);
         }
         let need = need.map(Offer::New);
-        let need = need.or_else(|| self.choose_in_need(pool, request, rng, again).map(in_need).map(Offer::Again));
+        let need = need.or_else(|| self.offer_in_need(id, pool, request, rng, &again).map(Offer::Again));
         need.unwrap_or_else(|| self.nobody(id, pool, request, course))
     }
 
-    fn route(&self, pool: PoolId, (chosen, claim): (Candidate, Claim)) -> Route {
+    /// Where a request goes for which nothing may serve.
+    fn offer_in_need<R: Rng>(
+        &self,
+        id: PoolId,
+        pool: &Pool,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: &impl Fn(RouterId) -> bool,
+    ) -> Option<Route> {
+        let (chosen, sent) = self.choose_in_need(pool, request, rng, wanted)?;
+        let mut route = Route { sent, ..self.route(id, chosen) };
+        self.heed(pool, &mut route, request, rng, wanted);
+        Some(route)
+    }
+
+    fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
         let sent = if self.probes(chosen.router) { Sent::ToProve } else { Sent::ToServe };
-        Route { number: self.decisions, pool, sent, chosen, claim }
+        Route { number: self.decisions, pool, sent, chosen, claim: Claim::default() }
     }
 
     /// Why nobody is left, and until when. A request that is meant for nobody, and a router that will say the same again, are

@@ -192,9 +192,7 @@ impl Broker {
             },
         };
         let mut route = Route { number: self.decisions, pool: id, sent, chosen, claim: Claim::default() };
-        if pool.has_budgets() {
-            route = self.heed(pool, route, request, rng);
-        }
+        self.heed(pool, &mut route, request, rng, |_| true);
         Decision::Route(route)
     }
 

@@ -10,7 +10,7 @@ use super::{Broker, Claim, Pool, Room, Route, Sent, WhenAllDisabled};
 use crate::load::budget::{Budgets, Lack, Seen};
 use crate::outcome::{Outcome, Report};
 use crate::request::Request;
-use crate::router::RouterPath;
+use crate::router::{RouterId, RouterPath};
 use crate::strategy::{Candidate, Roominess};
 use crate::time::Now;
 
@@ -22,34 +22,55 @@ impl Claim {
 }
 
 impl Broker {
-    /// What becomes of a choice in a pool with budgets: if its router has no room for the request, the choice is made again
-    /// among those that have, and stays if none has. With what probability a router comes then depends on who has room, which
-    /// nobody asks all of them: so it is not told. Apart, so that other pools do not pay for it.
+    /// What becomes of a choice: in a pool with budgets, if its router has no room for the request, the choice is made again
+    /// among those that are wanted and have, and stays if none has.
+    #[inline]
+    pub(super) fn heed<R: Rng>(
+        &self,
+        pool: &Pool,
+        route: &mut Route,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: impl Fn(RouterId) -> bool,
+    ) {
+        if pool.has_budgets() {
+            self.heed_budgets(pool, route, request, rng, wanted);
+        }
+    }
+
+    /// With what probability a router comes then depends on who has room, which nobody asks all of them: so it is not told.
+    /// Apart, so that other pools do not pay for it.
     #[inline(never)]
-    pub(super) fn heed<R: Rng>(&self, pool: &Pool, route: Route, request: &impl Request, rng: &mut R) -> Route {
+    fn heed_budgets<R: Rng>(
+        &self,
+        pool: &Pool,
+        route: &mut Route,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: impl Fn(RouterId) -> bool,
+    ) {
         let (tokens, first) = (request.extent().tokens(), route.router());
-        let kept = Route {
-            chosen: Candidate { p: None, ..route.chosen },
-            claim: Claim { tokens, room: Room::There },
-            ..route
-        };
-        let Some(budgets) = &self.budgets else { return kept };
-        let Some(lack) = budgets.lack(first, tokens) else { return kept };
+        route.chosen.p = None;
+        route.claim = Claim { tokens, room: Room::There };
+        let Some(budgets) = &self.budgets else { return };
+        let Some(lack) = budgets.lack(first, tokens) else { return };
         let others = match route.sent {
             Sent::ToServe | Sent::ToProve => Some(pool.tree()),
             Sent::AsLastResort => pool.last_resort(),
             // Whoever is back first is no matter of room.
             Sent::WhileDisabled => pool.disabled().filter(|_| pool.when_all_disabled() != WhenAllDisabled::Soonest),
         };
-        let other = others.and_then(|tree| self.order(tree, request, rng).with_room((budgets, tokens)).next());
-        let Some(other) = other else { return Route { claim: Claim { tokens, room: Room::Nowhere(lack) }, ..kept } };
-        let sent = match route.sent {
-            Sent::ToServe | Sent::ToProve if self.probes(other.router) => Sent::ToProve,
-            Sent::ToServe | Sent::ToProve => Sent::ToServe,
-            sent => sent,
+        let wanted = |other: &Candidate| wanted(other.router);
+        let other = others.and_then(|tree| self.order(tree, request, rng).with_room((budgets, tokens)).find(wanted));
+        let Some(other) = other else {
+            route.claim.room = Room::Nowhere(lack);
+            return;
         };
-        let claim = Claim { tokens, room: Room::Elsewhere(first, lack) };
-        Route { sent, chosen: Candidate { p: None, ..other }, claim, ..kept }
+        if matches!(route.sent, Sent::ToServe | Sent::ToProve) {
+            route.sent = if self.probes(other.router) { Sent::ToProve } else { Sent::ToServe };
+        }
+        route.claim.room = Room::Elsewhere(first, lack);
+        route.chosen = Candidate { p: None, ..other };
     }
 
     /// Begins to count where the settings ask for it now, and forgets where they do no more.

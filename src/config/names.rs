@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 30] = [
+pub(super) const KNOWN: [&str; 32] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -30,6 +30,8 @@ pub(super) const KNOWN: [&str; 30] = [
     "BROKER_GATEWAY",
     "BROKER_RELAY_CA",
     "BROKER_RELAY_CALLS",
+    "BROKER_RELAY_BODY",
+    "BROKER_RELAY_PATIENCE",
     "BROKER_RELAY_GRACE",
     "BROKER_HTTP_HOSTS",
     "BROKER_ADMIN_TOKEN",

@@ -86,6 +86,12 @@ pub struct Raw {
     /// Calls of the relay under way at a time; what comes beyond is told to come later [default: 2048]
     #[arg(long, global = true, value_name = "NUMBER")]
     pub(super) broker_relay_calls: Option<String>,
+    /// Largest body of a request to the relay, in MB [default: 20]
+    #[arg(long, global = true, value_name = "MB")]
+    pub(super) broker_relay_body: Option<String>,
+    /// Seconds that a client of the relay may take for its body, and leave a part of its answer unread [default: 60]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(super) broker_relay_patience: Option<String>,
     /// Seconds that calls of the relay under way may still take when the broker ends [default: 25]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_grace: Option<String>,

@@ -38,27 +38,40 @@ impl Check {
 
     fn room(&mut self) -> relay::Room {
         let mut room = relay::Room::default();
-        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, 1..=100_000) {
+        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, ("calls", 1..=100_000)) {
             room.calls = calls as usize;
             room.connections = room.calls * 2;
         }
-        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, 0..=3_600) {
+        if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
+            room.body = (mb as usize) << 20;
+            // Else the largest would be told for ever that there is no room just now.
+            room.bodies = room.bodies.max(room.body);
+        }
+        if let Some(seconds) =
+            self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, ("seconds", 1..=3_600))
+        {
+            room.patience = Duration::from_secs(seconds.into());
+        }
+        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, ("seconds", 0..=3_600)) {
             room.grace = Duration::from_secs(seconds.into());
         }
         room
     }
 
-    /// A whole number in this range.
+    /// A whole number of these in this range.
     fn whole(
         &mut self,
         name: &str,
         field: impl Fn(&Raw) -> &Option<String>,
-        range: RangeInclusive<u32>,
+        (unit, range): (&str, RangeInclusive<u32>),
     ) -> Option<u32> {
         let written = self.get(name, field)?;
         let number = written.value.trim().parse().ok().filter(|number| range.contains(number));
         if number.is_none() {
-            self.fault(&written, format!("must be a whole number from {} to {}", range.start(), range.end()));
+            self.fault(
+                &written,
+                format!("must be a whole number of {unit}, from {} to {}", range.start(), range.end()),
+            );
         }
         number
     }

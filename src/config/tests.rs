@@ -96,6 +96,27 @@ fn what_is_written_counts() {
 }
 
 #[test]
+fn what_the_relay_may_hold_is_never_less_than_one_body() {
+    let room = |variables: &[(&str, &str)]| config(variables).relay.room;
+    assert_eq!(room(&[]), relay::Room::default());
+    let small = room(&[("BROKER_RELAY_BODY", "1"), ("BROKER_RELAY_PATIENCE", "7"), ("BROKER_RELAY_CALLS", "3")]);
+    assert_eq!((small.body, small.bodies, small.patience), (1 << 20, 512 << 20, Duration::from_secs(7)));
+    assert_eq!((small.calls, small.connections), (3, 6));
+    let large = room(&[("BROKER_RELAY_BODY", "1024")]);
+    assert_eq!((large.body, large.bodies), (1 << 30, 1 << 30));
+    for (name, bad, right) in [
+        ("BROKER_RELAY_BODY", "0", "MB, from 1 to 1024"),
+        ("BROKER_RELAY_BODY", "1025", "MB, from 1 to 1024"),
+        ("BROKER_RELAY_BODY", "20 MB", "MB, from 1 to 1024"),
+        ("BROKER_RELAY_PATIENCE", "0", "seconds, from 1 to 3600"),
+        ("BROKER_RELAY_PATIENCE", "1.5", "seconds, from 1 to 3600"),
+        ("BROKER_RELAY_PATIENCE", "-1", "seconds, from 1 to 3600"),
+    ] {
+        assert_eq!(faults(&[(name, bad)]), [format!("{name}={bad:?}: must be a whole number of {right}")]);
+    }
+}
+
+#[test]
 fn a_flag_wins_over_a_variable_and_is_named_in_its_fault() {
     let resolved = resolve_with(&[("DISABLED_TIME", "5")], &["--disabled-time", "1"]);
     assert_eq!(resolved.config.unwrap().broker.defaults.health.disabled_time, Duration::from_secs(60));

@@ -6,8 +6,9 @@
 use hyper::HeaderMap;
 use serde_json::Value;
 
-use crate::request::Request;
+use crate::request::{Extent, Request};
 use crate::router::RouterPath;
+use crate::wire::processor::longest_answer;
 use crate::wire::scan::{Cursor, Raw};
 
 /// So many fields of a body are looked at; no API has a tenth of it.
@@ -20,6 +21,7 @@ pub(super) struct Asked<'a> {
     headers: &'a HeaderMap,
     /// Names as they stand between their quotes.
     fields: Vec<(&'a [u8], Raw<'a>)>,
+    extent: Extent,
 }
 
 impl<'a> Asked<'a> {
@@ -35,7 +37,8 @@ impl<'a> Asked<'a> {
             // What breaks off is no JSON, and says nothing.
             fields.clear();
         }
-        Self { ingress, headers, fields }
+        let longest = fields.iter().filter_map(|(name, value)| longest_answer(name, *value)).max();
+        Self { ingress, headers, fields, extent: Extent { bytes: body.len(), longest } }
     }
 }
 
@@ -53,6 +56,10 @@ impl Request for Asked<'_> {
         behind.iter().try_fold(*found, |found, name| found.field(name))?.value()
     }
 
+    fn extent(&self) -> Extent {
+        self.extent
+    }
+
     fn header(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
@@ -63,6 +70,15 @@ impl Request for Asked<'_> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn how_large_it_is() {
+        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        let extent = |body: &str| Asked::new(&ingress, &headers, body.as_bytes()).extent();
+        let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
+        assert_eq!(extent(body), Extent { bytes: body.len(), longest: Some(90) });
+        assert_eq!(extent("hello"), Extent { bytes: 5, longest: None });
+    }
 
     #[test]
     fn fields_and_headers() {

@@ -1,8 +1,6 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
-use std::fmt::Write as _;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -20,6 +18,7 @@ use super::record::{Record, shown};
 use super::session::Session;
 use super::stream::Passing;
 use super::target::{Onward, Target, stays_below};
+use super::trace::{self, Attempt, Attempts};
 use super::underway::{End, Underway};
 use super::{PIECE, Relay, headers};
 use crate::attempt::{Ended, Lead, Limits, Plan, Stop, lead};
@@ -32,11 +31,12 @@ use crate::time::Now;
 use crate::wire::scan::Cursor;
 use crate::wire::{answer, hint, patch};
 
-/// Who served an answer, how often the call was sent, and why it was not sent once more.
+/// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
 const ROUTER: &str = "x-broker-router";
 const ATTEMPTS: &str = "x-broker-attempts";
 const SESSION: &str = "x-broker-session";
 const REASON: &str = "x-broker-reason";
+const TRACE: &str = "x-broker-trace";
 
 /// A body, and its place among the bytes of all bodies.
 struct Whole {
@@ -57,8 +57,7 @@ struct Call<'a> {
     course: Course,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(Answer, RouterPath)>,
-    /// What became of the attempts so far.
-    story: String,
+    attempts: &'a mut Attempts,
 }
 
 /// An answer that is worth passing on.
@@ -72,8 +71,17 @@ struct Final {
 /// Serves one call.
 pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<Passing> {
     let (head, body) = request.into_parts();
+    let mut attempts = Attempts::default();
+    let mut response = respond(relay, &head, body, &mut attempts).await;
+    if let Some(trace) = trace::asked(&head.headers, relay.token.as_ref(), &attempts) {
+        response.headers_mut().insert(TRACE, trace);
+    }
+    response
+}
+
+async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<Passing> {
     let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return Own::NoPool.response() };
-    if !stays_below(rest(&head, &ingress)) {
+    if !stays_below(rest(head, &ingress)) {
         return Own::OddPath.response();
     }
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return Own::Busy.response() };
@@ -86,7 +94,7 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
     let call = Call {
         relay,
         ingress: &ingress,
-        head: &head,
+        head,
         body: bytes,
         session: relay.sessions.begin(now),
         came: now,
@@ -94,7 +102,7 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
         plan: Plan::new(limits, now),
         course: Course::default(),
         last: None,
-        story: String::new(),
+        attempts,
     };
     places.push(place);
     call.run().await.map(|passing| passing.keeping(places))
@@ -164,6 +172,7 @@ impl Call<'_> {
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch) -> Option<Final> {
         let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
+        let stamp = Bytes::from(stamp);
         let (number, id) = (self.plan.sent(), route.router());
         let transaction = self.session.transaction(number);
         let mut underway = Underway::begin(self.relay.handle.clone(), route, router.clone(), transaction);
@@ -177,14 +186,17 @@ impl Call<'_> {
         let body = self.patched(&patch);
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
+            self.attempts.note(Attempt { router, ended: None, time: underway.time(), stamp });
             self.course.note(id, false);
             return None;
         };
         if direct.is_some() {
-            underway.record(self.record(stamp, &request, body));
+            underway.record(self.record(stamp.clone(), &request, body));
         }
         let came = exchange(&self.relay.client, request, self.times(by)).await;
-        let (ended, came) = self.judge(&target, &router, came, &mut underway);
+        let time = underway.time();
+        let (ended, came) = judge(&target, came, &mut underway);
+        self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
         let lead = lead(ended, target.has_own_key(), leads.as_deref());
         self.course.note(id, lead == Lead::Anywhere);
         let (answer, end) = came?;
@@ -200,33 +212,6 @@ impl Call<'_> {
         None
     }
 
-    /// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
-    fn judge(
-        &mut self,
-        target: &Target<'_>,
-        router: &RouterPath,
-        came: Result<Answer, Breakage>,
-        underway: &mut Underway,
-    ) -> (Ended, Option<(Answer, End)>) {
-        match came {
-            Ok(answer) => {
-                let (end, ended) = ending(&answer, target);
-                underway.answered(&answer.head.headers, &answer.held);
-                self.tell(router, &format_args!("answered {}", end.status), underway.time());
-                (ended, Some((answer, end)))
-            }
-            Err(breakage) => {
-                self.tell(router, &breakage, underway.time());
-                let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
-                // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
-                if !(unreached && target.is_behind_gateway()) {
-                    underway.tell(End::broken(breakage));
-                }
-                (Ended::Broken(breakage), None)
-            }
-        }
-    }
-
     /// The request as this target is sent it.
     fn request(&self, target: &Target<'_>, body: Bytes) -> Option<Request<Full<Bytes>>> {
         let query = self.head.uri.query();
@@ -239,7 +224,7 @@ impl Call<'_> {
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
-    fn record(&self, stamp: Vec<u8>, request: &Request<Full<Bytes>>, body: Bytes) -> Record {
+    fn record(&self, stamp: Bytes, request: &Request<Full<Bytes>>, body: Bytes) -> Record {
         let uri = request.uri();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         Record {
@@ -272,13 +257,6 @@ impl Call<'_> {
         Times { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
     }
 
-    /// Adds to the story.
-    fn tell(&mut self, router: &RouterPath, what: &dyn std::fmt::Display, time: Duration) {
-        let comma = if self.story.is_empty() { "" } else { ", " };
-        // Writing into a String cannot fail.
-        let _ = write!(self.story, "{comma}{router} {what} after {} ms", time.as_millis());
-    }
-
     /// Passes an answer on.
     fn pass_on(self, answer: Answer, router: &RouterPath, underway: Option<Underway>, end: End) -> Response<Passing> {
         let Answer { mut head, held, rest } = answer;
@@ -298,15 +276,15 @@ impl Call<'_> {
             Stop::Nobody(until) => until.map(|until| until.since(self.relay.handle.now())),
             Stop::Attempts | Stop::Time | Stop::Budget => None,
         };
-        tracing::debug!(ingress = %self.ingress, story = self.story, "a call is given up: {stop}");
+        tracing::debug!(ingress = %self.ingress, attempts = %self.attempts, "a call is given up: {stop}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {
                 let end = End::with(answer.head.status.as_u16());
                 self.pass_on(answer, &router, None, end)
             }
             None => {
-                let words = words.filter(|_| self.story.is_empty());
-                let story = words.unwrap_or_else(|| format!("{} ({stop})", self.story));
+                let words = words.filter(|_| self.attempts.is_empty());
+                let story = words.unwrap_or_else(|| format!("{} ({stop})", self.attempts));
                 let mut response = Own::NobodyLeft(story, wait).response();
                 self.sign(response.headers_mut(), None);
                 response
@@ -327,6 +305,29 @@ impl Call<'_> {
         }
         headers.insert(ATTEMPTS, self.plan.sent().into());
         headers.insert(SESSION, headers::value(&self.session.id()));
+    }
+}
+
+/// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
+fn judge(
+    target: &Target<'_>,
+    came: Result<Answer, Breakage>,
+    underway: &mut Underway,
+) -> (Ended, Option<(Answer, End)>) {
+    match came {
+        Ok(answer) => {
+            let (end, ended) = ending(&answer, target);
+            underway.answered(&answer.head.headers, &answer.held);
+            (ended, Some((answer, end)))
+        }
+        Err(breakage) => {
+            let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
+            // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
+            if !(unreached && target.is_behind_gateway()) {
+                underway.tell(End::broken(breakage));
+            }
+            (Ended::Broken(breakage), None)
+        }
     }
 }
 

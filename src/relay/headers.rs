@@ -27,17 +27,22 @@ pub(super) const CREDENTIALS: [HeaderName; 6] = [
     HeaderName::from_static("ocp-apim-subscription-key"),
 ];
 
+/// How what clients and this relay say to each other begins: it concerns nobody else.
+const BETWEEN_US: &str = "x-broker-";
+
 /// The session of the gateway.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("session-id");
 
-/// Takes out what belongs to one hop.
+/// Takes out what belongs to one hop, or is between a client and a relay. The operators' token is among it.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    let ours = headers.keys().filter(|name| name.as_str().starts_with(BETWEEN_US)).cloned();
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .chain(ours)
         .collect();
     for name in HOP.iter().chain(&named) {
         headers.remove(name);
@@ -55,7 +60,6 @@ pub(super) fn onward(headers: &HeaderMap) -> HeaderMap {
     strip(&mut onward);
     onward.remove(header::HOST);
     onward.remove(header::CONTENT_LENGTH);
-    onward.remove("x-broker-explain");
     onward
 }
 
@@ -79,6 +83,9 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("host", "relay"),
             ("content-length", "5"),
+            ("x-broker-explain", "1"),
+            ("x-broker-token", "secret"),
+            ("x-broker-anything", "1"),
             ("x-kept", "1"),
             ("accept-encoding", "gzip"),
         ] {

@@ -18,6 +18,7 @@ mod server;
 mod session;
 mod stream;
 mod target;
+mod trace;
 mod underway;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use server::serve;
 pub use target::{Base, BaseFault};
 
 use crate::attempt::{Budget, Limits, Spending};
+use crate::control::Token;
 use crate::handle::Handle;
 use crate::router::RouterPath;
 use client::{Client, Patience};
@@ -76,17 +78,19 @@ pub struct Rules {
 /// What the process may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// The largest body of a request, in bytes. Default 20 MB: a dozen pictures.
+    /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
     pub body: usize,
-    /// The bodies of all requests together, in bytes. Default 512 MB.
+    /// The bodies of all requests together, in bytes; never less than one. Default 512 MB.
     pub bodies: usize,
-    /// Calls under way; what comes beyond is told to come later. Default 2,048.
+    /// Calls under way; what comes beyond is told to come later: `BROKER_RELAY_CALLS`. Default 2,048.
     pub calls: usize,
     /// Open connections of clients; more wait to be accepted. Default 4,096.
     pub connections: usize,
-    /// From a request's head to its end, and between two parts of an answer that a client reads. Default 60 s.
+    /// From a request's head to its end, and between two parts of an answer that a client reads: `BROKER_RELAY_PATIENCE`.
+    /// Default 60 s.
     pub patience: Duration,
-    /// How long calls under way may still take when the process ends. Default 25 s, within Kubernetes' 30.
+    /// How long calls under way may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within
+    /// Kubernetes' 30.
     pub grace: Duration,
 }
 
@@ -111,6 +115,8 @@ pub struct Relay {
     gateway: Base,
     rules: RwLock<Ruled>,
     room: Room,
+    /// Who may read traces.
+    token: Option<Token>,
     budget: Mutex<Budget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
@@ -132,8 +138,8 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// A relay that serves nobody yet. `replica` signs its sessions; `log` takes entries in the gateway's form of calls that
-    /// do not pass the gateway.
+    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by; `log` takes
+    /// entries in the gateway's form of calls that do not pass the gateway.
     ///
     /// # Errors
     /// A certificate authority cannot be read.
@@ -141,6 +147,7 @@ impl Relay {
         settings: &Settings,
         handle: Handle,
         replica: &str,
+        token: Option<Token>,
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
@@ -152,6 +159,7 @@ impl Relay {
             gateway: gateway.clone(),
             rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
+            token,
             budget: Mutex::new(Budget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),

@@ -48,7 +48,7 @@ pub(super) struct Record {
     pub(super) entries: Entries,
     pub(super) session: String,
     pub(super) ingress: String,
-    pub(super) stamp: Vec<u8>,
+    pub(super) stamp: Bytes,
     pub(super) rest: String,
     pub(super) url: String,
     pub(super) asked: Vec<Header>,

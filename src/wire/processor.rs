@@ -37,6 +37,12 @@ pub struct Asked<'a> {
     headers: Option<Raw<'a>>,
 }
 
+/// The longest answer that a field of a request's body allows, in tokens, if that is what the field is about.
+pub fn longest_answer(name: &[u8], value: Raw<'_>) -> Option<u64> {
+    let says = matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens");
+    if says { value.number() } else { None }
+}
+
 impl<'a> Asked<'a> {
     /// The JSON request, if the gateway's configuration lets us see it.
     pub const fn body(&self) -> Option<Raw<'a>> {
@@ -73,9 +79,7 @@ impl Request for Asked<'_> {
         let mut longest = None;
         // What breaks off has been refused when the message was read.
         let _ = payload.cursor().fields(|name, value| {
-            if matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens") {
-                longest = value.raw()?.number().max(longest);
-            }
+            longest = longest_answer(name, value.raw()?).max(longest);
             Ok(())
         });
         Extent { bytes: payload.bytes().len(), longest }

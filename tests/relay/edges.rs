@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::support::PoolsFile;
 use super::super::support::http::{self, Open};
-use super::super::support::scripted::{Move, Scripted, answer, answer_and_hang_up_later};
+use super::super::support::scripted::{Move, Scripted, answer, answer_and_hang_up_later, chunk, last_chunk, stream};
 use super::{CHAT, HELLO, HI, World, good, pools};
 
 fn code(answer: &http::Answer) -> String {
@@ -103,6 +103,87 @@ async fn a_body_of_20_mb_is_taken_and_a_larger_one_refused() {
     refused.until("request_too_large").await;
     assert!(refused.text().starts_with("HTTP/1.1 413"));
     assert_eq!(a.calls(), 1);
+}
+
+#[tokio::test]
+async fn the_largest_body_is_a_setting() {
+    let a = Scripted::start(good()).await;
+    let text = pools(&[super::target("a", &a.url())]);
+    let world = World::with(&text, |setup| setup.set("BROKER_RELAY_BODY", "1")).await;
+    assert_eq!(world.send(CHAT, &[], &"x".repeat(1 << 20)).await.status, 200);
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (1 << 20) + 1);
+    let mut refused = Open::raw(world.relay, head.as_bytes()).await;
+    refused.until("larger than 1 MB").await;
+    // One that does not say how long it is may send no more either.
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", 1 << 21);
+    let mut refused = Open::raw(world.relay, [head.as_bytes(), &vec![b'x'; (1 << 20) + 1]].concat().as_slice()).await;
+    refused.until("request_too_large").await;
+    assert_eq!(a.calls(), 1);
+}
+
+/// A relay with one place, whose patience is a second.
+async fn impatient(a: &Scripted) -> World {
+    let text = pools(&[super::target("a", &a.url())]);
+    World::with(&text, |setup| setup.set("BROKER_RELAY_PATIENCE", "1").set("BROKER_RELAY_CALLS", "1")).await
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut_and_frees_everything() {
+    let mut act = vec![stream(), chunk(": one\n\ndata: {}\n\n")];
+    act.extend((0..1_000).map(|_| chunk(&"x".repeat(100_000))));
+    let a = Scripted::start(act).await;
+    let world = impatient(&a).await;
+    let mut slow = Open::post(world.relay, CHAT, HI).await;
+    slow.until("data: {}").await;
+    let began = std::time::Instant::now();
+    assert_eq!(code(&world.call().await), "broker_busy", "it has the only place");
+    a.gone(1).await;
+    assert!(began.elapsed() >= Duration::from_millis(900), "not before its time: {:?}", began.elapsed());
+    a.always(good());
+    assert_eq!(world.call().await.status, 200, "its place is free");
+    let text = slow.closed().await;
+    assert!(text.len() < 100_000_000 && !text.ends_with("0\r\n\r\n"), "{}", text.len());
+    assert_eq!(world.disabled(), Vec::<String>::new(), "a client that is cut counts for nobody");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
+    let part = "x".repeat(10_000_000);
+    let act = vec![stream(), chunk("data: {}\n\n"), chunk(&part), chunk("the end"), last_chunk()];
+    let a = Scripted::start(act).await;
+    let world = impatient(&a).await;
+    let mut slow = Open::post(world.relay, CHAT, HI).await;
+    slow.until("data: {}").await;
+    let mut pace = tokio::time::interval(Duration::from_millis(400));
+    for _ in 0..5 {
+        pace.tick().await;
+        slow.some(1_000_000).await;
+    }
+    slow.until("the end\r\n0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place() {
+    let a = Scripted::start(good()).await;
+    let world = impatient(&a).await;
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{{");
+    let mut slow = Open::raw(world.relay, head.as_bytes()).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(300));
+    let told = async {
+        // A byte now and then does not make it any faster.
+        loop {
+            tokio::select! {
+                _ = pace.tick() => slow.again(b" ").await,
+                () = slow.more() => break,
+            }
+        }
+        slow.until("request_too_slow").await;
+        slow.text()
+    };
+    let told = super::super::support::soon("the end of its time", told).await;
+    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
+    assert_eq!(world.call().await.status, 200, "its place is free");
+    assert_eq!(a.calls(), 1, "and nobody was asked for it");
 }
 
 #[tokio::test]

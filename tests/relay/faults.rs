@@ -16,6 +16,7 @@ const fn hidden(fault: &'static str, primary: Act, disables: bool) -> Hidden {
 
 fn table() -> Vec<Hidden> {
     let error = r#"{"error": {"message": "m", "type": "t", "code": "c"}}"#;
+    let missing = r#"{"error": {"code": "DeploymentNotFound", "message": "m"}}"#;
     let event = format!("data: {error}\n\n");
     vec![
         hidden("429 with Retry-After", answer(429, &[("Retry-After", "2")], error), true),
@@ -29,6 +30,7 @@ fn table() -> Vec<Hidden> {
         hidden("402 of the target's own key", answer(402, &[], error), false),
         hidden("403 of the target's own key", answer(403, &[], error), false),
         hidden("404, no such model", answer(404, &[], error), false),
+        hidden("404, no such deployment", answer(404, &[], missing), true),
         hidden("no word at all", vec![Move::Hold], true),
         hidden("closed without an answer", vec![], true),
         hidden("half a head", vec![Move::Send(b"HTTP/1.1 200 OK\r\nContent-".to_vec())], true),
@@ -44,7 +46,7 @@ fn table() -> Vec<Hidden> {
 }
 
 /// An answer that breaks off in its last bytes.
-fn cut(mut act: Act) -> Act {
+pub(super) fn cut(mut act: Act) -> Act {
     if let Some(Move::Send(bytes)) = act.last_mut() {
         bytes.truncate(bytes.len() - 5);
     }

@@ -6,42 +6,67 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use standin::llm::Behaviour;
 
-use super::super::support::gateway::{HI, two_rows};
+use super::super::support::gateway::{HI, two_rows, two_rows_before};
 use super::super::support::http::{self, Answer};
-use super::super::support::{Broker, Bus, GPT4, GPT35, Gateway, LOGGER, Llms, PoolsFile, Setup, soon};
+use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
+use super::super::support::{Broker, Bus, DUD, GPT4, GPT35, Gateway, LOGGER, Llms, PoolsFile, Setup, soon};
+use super::faults::cut;
+use super::{HELLO, good};
 
 /// A relay before a gateway with two deployments, the first of which is preferred.
-struct Through {
-    bus: Bus,
-    llms: Llms,
-    broker: Broker,
+pub(super) struct Through {
+    pub(super) bus: Bus,
+    pub(super) llms: Llms,
+    pub(super) broker: Broker,
     relay: std::net::SocketAddr,
     _gateway: Gateway,
     _file: PoolsFile,
 }
 
 impl Through {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
+        Self::with(|setup| setup).await
+    }
+
+    pub(super) async fn with(set: impl FnOnce(Setup) -> Setup) -> Self {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
-        let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
+        let config = two_rows(&bus, &llms);
+        Self::on(bus, llms, config, &[GPT35, GPT4], set).await
+    }
+
+    /// The same before an upstream that does what it is told, byte by byte; whoever is called is in the path.
+    pub(super) async fn before(upstream: &Scripted, routers: &[&str]) -> Self {
+        let (bus, llms) = (Bus::start().await, Llms::start().await);
+        let url = upstream.url().replace("/v1/", "");
+        let mut config = two_rows_before(&bus, &url);
+        let dud = config["routers"].as_array_mut().unwrap().iter_mut().find(|router| router["path"] == DUD).unwrap();
+        dud["outbound"]["url"] = url.into();
+        dud["outbound"]["endpoint"] = "dud".into();
+        Self::on(bus, llms, config, routers, |setup| setup).await
+    }
+
+    async fn on(bus: Bus, llms: Llms, config: Value, routers: &[&str], set: impl FnOnce(Setup) -> Setup) -> Self {
+        let gateway = Gateway::start(&bus, &config).await;
+        let targets: Vec<_> = routers.iter().map(|router| format!(r#"{{"router": "{router}"}}"#)).collect();
         let file = PoolsFile::of(&format!(
             r#"{{"relay": {}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "relay": true,
-                "targets": [{{"router": "{GPT35}"}}, {{"router": "{GPT4}"}}]}}]}}"#,
-            super::LIMITS
+                "targets": [{}]}}]}}"#,
+            super::LIMITS,
+            targets.join(",")
         ));
-        let broker = Setup::on(&bus)
-            .set("BROKER_CONFIG", file.path())
-            .set("BROKER_RELAY", "127.0.0.1:0")
-            .set("BROKER_GATEWAY", format!("http://{}", gateway.addr()))
-            .ready()
-            .await;
+        let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
+        let broker = set(setup.set("BROKER_GATEWAY", format!("http://{}", gateway.addr()))).ready().await;
         let relay = broker.relay().await;
         Self { bus, llms, broker, relay, _gateway: gateway, _file: file }
     }
 
-    async fn call(&self) -> Answer {
-        let headers =
-            [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client"), ("Accept-Encoding", "gzip")];
+    pub(super) async fn call(&self) -> Answer {
+        self.send(&[]).await
+    }
+
+    pub(super) async fn send(&self, headers: &[(&str, &str)]) -> Answer {
+        let own = [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client"), ("Accept-Encoding", "gzip")];
+        let headers = [&own, headers].concat();
         http::send(self.relay, "POST", "/llm/", &headers, HI.as_bytes()).await.unwrap()
     }
 }
@@ -73,11 +98,111 @@ async fn a_router_that_fails_is_never_noticed() {
     }
 }
 
+/// The deployment does this, and the other one answers well.
+async fn ill(act: Act) -> Scripted {
+    Scripted::answering(move |call| if call.head.contains("gpt35turbo") { act.clone() } else { good() }).await
+}
+
+#[tokio::test]
+async fn a_router_whose_answer_is_not_whole_is_never_noticed_as_the_gateway_collects_it() {
+    let (error, head) = (r#"{"error": {"message": "m"}}"#, b"HTTP/1.1 200 OK\r\nContent-".to_vec());
+    let event = || vec![stream(), chunk("data: {\"choices\":[]}\n\n")];
+    for (fault, act, disables) in [
+        ("408", answer(408, &[], error), true),
+        ("529", answer(529, &[], error), true),
+        ("409", answer(409, &[], error), false),
+        ("half a head", vec![Move::Send(head)], true),
+        ("no HTTP", vec![Move::Send(b"hello\r\n\r\n".to_vec())], true),
+        ("half a body", cut(answer(200, &[], HELLO)), true),
+        ("an error with half a body", cut(answer(503, &[], error)), true),
+        ("a slow first token", vec![stream(), Move::Hold], true),
+        ("a slow first token, with comments", vec![stream(), chunk(": wait\n\n"), Move::Hold], true),
+        ("a stream that is cut", event(), true),
+        ("a stream that stands still", [event(), vec![Move::Hold]].concat(), true),
+    ] {
+        let upstream = ill(act).await;
+        let world = Through::before(&upstream, &[GPT35, GPT4]).await;
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{fault}");
+        assert_eq!(answer.header("x-broker-router"), Some(GPT4), "{fault}");
+        assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
+        let before = upstream.calls();
+        world.call().await;
+        assert_eq!(upstream.calls() - before, if disables { 1 } else { 2 }, "{fault}");
+        assert_eq!(world.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_router_that_nobody_listens_at_is_never_noticed() {
+    for url in ["http://127.0.0.1:9", "http://no.such.host.invalid"] {
+        let (bus, llms) = (Bus::start().await, Llms::start().await);
+        let mut config = two_rows(&bus, &llms);
+        let routers = config["routers"].as_array_mut().unwrap();
+        routers.iter_mut().find(|router| router["path"] == GPT35).unwrap()["outbound"]["url"] = url.into();
+        let world = Through::on(bus, llms, config, &[GPT35, GPT4], |setup| setup).await;
+        for attempts in ["2", "1"] {
+            let answer = world.call().await;
+            assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT4)), "{url}");
+            assert_eq!(answer.header("x-broker-attempts"), Some(attempts), "{url}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_gateway_makes_a_text_of_is_passed_on() {
+    let event = format!("data: {}\n\n", r#"{"error": {"message": "m"}}"#);
+    let begins = vec![stream(), chunk(&event), last_chunk()];
+    let later = vec![stream(), chunk("data: {}\n\n"), chunk(&event), last_chunk()];
+    let malformed = answer(200, &[], "{\"choices\": [");
+    for (fault, act) in [("an error", begins), ("an error later", later), ("malformed JSON", malformed)] {
+        let upstream = ill(act).await;
+        let world = Through::before(&upstream, &[GPT35, GPT4]).await;
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT35)), "{fault}");
+        assert!(serde_json::from_slice::<String>(&answer.body).is_ok(), "{fault}: {}", answer.text());
+        assert_eq!(world.broker.count(&["router disabled"]), 0, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_mix_of_faults_is_never_noticed() {
+    let refusals = std::sync::atomic::AtomicU32::new(0);
+    let upstream = Scripted::answering(move |call| {
+        if call.head.contains("gpt35turbo") {
+            answer(429, &[("Retry-After", "60")], "{}")
+        } else if call.head.contains("gpt4") {
+            vec![]
+        } else if refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            answer(409, &[], "{}")
+        } else {
+            good()
+        }
+    })
+    .await;
+    let world = Through::before(&upstream, &[GPT35, GPT4, DUD]).await;
+    let answer = world.call().await;
+    assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("4")), "{}", answer.text());
+    assert_eq!((upstream.calls(), answer.header("x-broker-router")), (4, Some(DUD)));
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_waited_for_where_there_is_nobody_else() {
+    let upstream = Scripted::start(good()).await;
+    upstream.once(answer(429, &[("Retry-After-Ms", "1500")], "{}"));
+    let world = Through::before(&upstream, &[GPT35]).await;
+    let began = std::time::Instant::now();
+    let answer = world.call().await;
+    assert_eq!((answer.status, upstream.calls()), (200, 2));
+    assert!(began.elapsed().as_millis() >= 1_500, "the upstream's own word is kept");
+}
+
 #[tokio::test]
 async fn a_refusal_of_the_clients_own_key_or_request_is_answered_as_it_is() {
-    for refused in [400, 401, 403, 422] {
+    for refused in [400, 401, 402, 403, 404, 413, 422] {
         let world = Through::start().await;
-        world.llms.answer("gpt35turbo", refused);
+        // A 404 that speaks of a deployment would be the router's fault.
+        world.llms.answer_with("gpt35turbo", refused, r#"{"error": {"code": "no"}}"#);
         let answer = world.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (refused, Some(GPT35)), "{}", answer.text());
         assert_eq!((world.llms.calls("gpt4"), world.broker.count(&["router disabled"])), (0, 0), "{refused}");

@@ -1,16 +1,20 @@
 //! The relay: a call that fails at one target is answered by another, inside the same call.
 //!
 //! `faults` has the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
-//! begun; `edges` what a client may and may not do; `told` what is said about calls.
+//! begun; `outage` a minute of it; `budgets` who has room; `edges` what a client may and may not do; `told` what is said about
+//! calls; `trace` what operators are told of one.
 
+mod budgets;
 mod edges;
 mod examples;
 mod faults;
 mod gateway;
+mod outage;
 mod sdk;
 mod streams;
 mod tls;
 mod told;
+mod trace;
 
 use std::net::SocketAddr;
 

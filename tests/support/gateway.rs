@@ -51,7 +51,12 @@ impl Llms {
 
 /// The shipped configuration, with its two rows.
 pub(crate) fn two_rows(bus: &Bus, llms: &Llms) -> Value {
-    configured(include_str!("../../gl_config.json"), bus, &llms.url())
+    two_rows_before(bus, &llms.url())
+}
+
+/// The same before any other upstream.
+pub(crate) fn two_rows_before(bus: &Bus, url: &str) -> Value {
+    configured(include_str!("../../gl_config.json"), bus, url)
 }
 
 /// The documents' configuration, with its one row.

@@ -76,7 +76,7 @@ struct Script {
     next: Mutex<VecDeque<Act>>,
     always: Mutex<Always>,
     calls: watch::Sender<Vec<Call>>,
-    /// Calls that were held and whose other side went away.
+    /// Calls whose other side went away while they were held, or while they were answered.
     gone: watch::Sender<usize>,
 }
 
@@ -139,7 +139,7 @@ impl Scripted {
         soon("a call", calls.wait_for(|calls| calls.len() >= times)).await.unwrap();
     }
 
-    /// Waits until so many held calls were given up by the other side.
+    /// Waits until so many calls, held or half answered, were given up by the other side.
     pub(crate) async fn gone(&self, times: usize) {
         let mut gone = self.script.gone.subscribe();
         soon("the end of a call", gone.wait_for(|gone| *gone >= times)).await.unwrap();
@@ -159,7 +159,12 @@ async fn act(mut stream: TcpStream, script: Arc<Script>) -> Option<()> {
     script.calls.send_modify(|calls| calls.push(call));
     for step in act {
         match step {
-            Move::Send(bytes) => stream.write_all(&bytes).await.ok()?,
+            Move::Send(bytes) => {
+                if stream.write_all(&bytes).await.is_err() {
+                    script.gone.send_modify(|gone| *gone += 1);
+                    return None;
+                }
+            }
             Move::Await(go) => go.notified().await,
             Move::Hear => drop(stream.read(&mut [0; 1024]).await),
             Move::Hold => {

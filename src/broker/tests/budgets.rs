@@ -226,6 +226,66 @@ fn a_router_that_proves_itself_needs_room_too() {
     assert_eq!(world.route(&INGRESS, 600_006).sent, Sent::ToProve);
 }
 
+impl World {
+    /// All that a request is sent to which everybody refuses, each once, and whether it was for want of anybody else.
+    fn course(&mut self, request: &impl Request, millis: u64) -> Vec<Route> {
+        let mut course = Course::default();
+        let mut routes = Vec::new();
+        self.broker.bring_forward(at(millis));
+        while let Offer::New(route) = self.broker.offer(request, &mut course, &mut self.rng) {
+            self.broker.apply(Event::Chosen(&route), at(millis));
+            assert_eq!(invariants::broken(&self.broker), None);
+            course.note(route.router(), false);
+            routes.push(route);
+            assert!(routes.len() <= 4, "nobody is asked twice: {routes:?}");
+        }
+        routes
+    }
+}
+
+fn places(routes: &[Route]) -> Vec<u16> {
+    routes.iter().map(|route| route.router().0).collect()
+}
+
+#[test]
+fn a_call_that_is_sent_on_goes_first_to_those_that_have_room() {
+    let mut world = world(Mode::Fallback, &[rpm(1), None, rpm(1), rpm(2)]);
+    assert_eq!(places(&world.course(&INGRESS, 0)), [0, 1, 2, 3], "all have room");
+    let routes = world.course(&INGRESS, 1);
+    assert_eq!(places(&routes), [1, 3, 0, 2], "and then in the order in which it would go without budgets");
+    let rooms: Vec<_> = routes.iter().map(|route| route.claim.room).collect();
+    let instead = Room::Elsewhere(RouterId(0), Lack::Rpm);
+    assert_eq!(rooms, [instead, instead, Room::Nowhere(Lack::Rpm), Room::Nowhere(Lack::Rpm)]);
+    assert!(routes.iter().all(|route| route.chosen.p.is_none() && route.sent == Sent::ToServe));
+    assert_eq!(places(&world.course(&INGRESS, 62_000)), [0, 1, 2, 3], "a minute later");
+}
+
+#[test]
+fn a_call_that_is_sent_on_takes_the_tokens_of_each_attempt() {
+    let mut world = world(Mode::Fallback, &[tpm(1_000), tpm(1_000)]);
+    let request = Sized(400, 500);
+    assert_eq!(world.course(&request, 0).iter().map(|route| route.claim.tokens).collect::<Vec<_>>(), [600, 600]);
+    assert_eq!(world.course(&request, 1)[0].claim.room, Room::Nowhere(Lack::Tpm));
+    assert_eq!(world.course(&Sized(40, 10), 62_000)[0].claim.room, Room::There);
+}
+
+#[test]
+fn who_is_asked_again_should_have_room_too() {
+    let mut world = world(Mode::Fallback, &[rpm(1), rpm(5)]);
+    let (mut course, mut offered) = (Course::default(), Vec::new());
+    for _ in 0..6 {
+        let offer = world.broker.offer(&INGRESS, &mut course, &mut world.rng);
+        let (Offer::New(route) | Offer::Again(route)) = offer else { panic!("a limit never costs an answer") };
+        world.broker.apply(Event::Chosen(&route), at(0));
+        course.note(route.router(), true);
+        offered.push(route.router().0);
+    }
+    assert_eq!(offered, [0, 1, 1, 1, 1, 1]);
+    let offer = world.broker.offer(&INGRESS, &mut course, &mut world.rng);
+    let Offer::Again(route) = offer else { panic!("a limit never costs an answer") };
+    assert_eq!((route.router(), route.claim.room), (RouterId(0), Room::Nowhere(Lack::Rpm)));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Wait(u64),
@@ -307,6 +367,36 @@ proptest! {
                     routes[number].number = u64::MAX;
                 }
             }
+        }
+    }
+
+    /// Of those that were not tried, none without room comes before one that has it, and everybody comes once.
+    #[test]
+    fn a_call_that_is_sent_on_meets_everybody_once_and_those_with_room_first(
+        mode in prop::sample::select(modes()),
+        budgets in prop::collection::vec(any_budget(), 4),
+        requests in prop::collection::vec((0_usize..400, 0_u64..50, 0_u64..20_000), 1..20)
+    ) {
+        let root = branch(mode.clone(), vec![leaf(0), branch(mode, vec![leaf(1), leaf(2)]), leaf(3)]);
+        let (mut world, mut now) = (world_of(&settings_of(root, &budgets)), 0);
+        for (bytes, longest, wait) in requests {
+            now += wait;
+            world.broker.bring_forward(at(now));
+            let request = Sized(bytes, longest);
+            let (mut course, mut untried) = (Course::default(), (0..4).map(RouterId).collect::<Vec<_>>());
+            while let Offer::New(route) = world.broker.offer(&request, &mut course, &mut world.rng) {
+                let tokens = request.extent().tokens();
+                let room = |id: &RouterId| world.broker.budgets.as_ref().is_none_or(|all| all.lack(*id, tokens).is_none());
+                prop_assert!(room(&route.router()) || !untried.iter().any(room), "{:?} of {:?}", route, untried);
+                prop_assert_eq!(matches!(route.claim.room, Room::Nowhere(_)), !room(&route.router()));
+                let before = untried.len();
+                untried.retain(|other| *other != route.router());
+                prop_assert_eq!(untried.len() + 1, before, "nobody is asked twice");
+                course.note(route.router(), false);
+                world.broker.apply(Event::Chosen(&route), at(now));
+                prop_assert_eq!(invariants::broken(&world.broker), None);
+            }
+            prop_assert!(untried.is_empty());
         }
     }
 

@@ -1,0 +1,222 @@
+//! What became of a call's attempts, as data: the words of our own answers and the trace that operators may read both come of
+//! it.
+//!
+//! Nobody reads a trace who does not hold the operators' token: it names targets that a client need not know of. It refuses to
+//! grow: how often a call is sent has no upper limit, and what clients take of headers has.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use serde_json::{Value, json};
+
+use super::headers;
+use crate::attempt::Ended;
+use crate::control::Token;
+use crate::router::RouterPath;
+
+/// `1`: the client wants a trace.
+const EXPLAIN: &str = "x-broker-explain";
+/// The operators' token. A header of its own, because `Authorization` is the upstream's.
+const TOKEN: &str = "x-broker-token";
+/// So many attempts are kept, the last ones: with paths and reasons at their longest that is 8 KB of header, half of what
+/// clients usually take.
+const KEPT: usize = 16;
+
+/// One attempt that has come to an answer, or to nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) router: RouterPath,
+    /// How it ended; absent where it could not be sent.
+    pub(super) ended: Option<Ended>,
+    /// Until that was known.
+    pub(super) time: Duration,
+    /// The stamp of its decision, which says why this router was taken.
+    pub(super) stamp: Bytes,
+}
+
+/// The attempts of one call, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Attempts {
+    last: VecDeque<Attempt>,
+    /// How many there were before those.
+    left_out: u32,
+}
+
+impl Attempts {
+    pub(super) fn note(&mut self, attempt: Attempt) {
+        if self.last.len() >= KEPT {
+            self.last.pop_front();
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        self.last.push_back(attempt);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
+    fn trace(&self) -> Value {
+        let before = (self.left_out > 0).then(|| json!({"left_out": self.left_out}));
+        before.into_iter().chain(self.last.iter().map(Attempt::shown)).collect()
+    }
+}
+
+impl Attempt {
+    fn shown(&self) -> Value {
+        let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
+        match self.ended {
+            Some(Ended::Answered { status, .. }) => shown["status"] = status.into(),
+            Some(Ended::Broken(_)) | None => shown["broken"] = self.what().into(),
+        }
+        shown
+    }
+
+    /// What it did, in words that follow its name.
+    fn what(&self) -> String {
+        match self.ended {
+            Some(Ended::Answered { status, .. }) => format!("answered {status}"),
+            Some(Ended::Broken(breakage)) => breakage.to_string(),
+            None => "has no address for this path".to_owned(),
+        }
+    }
+}
+
+/// In words: `/a/ answered 503 after 12 ms, /b/ gave no answer in time after 400 ms`.
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.left_out > 0 {
+            write!(f, "{} attempts, and then ", self.left_out)?;
+        }
+        for (place, attempt) in self.last.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{} {} after {} ms", attempt.router, attempt.what(), millis(attempt.time))?;
+        }
+        Ok(())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn why(stamp: &[u8]) -> Value {
+    let mut stamp: Value = serde_json::from_slice(stamp).unwrap_or_default();
+    stamp["why"].take()
+}
+
+/// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
+pub(super) fn asked(headers: &HeaderMap, token: Option<&Token>, attempts: &Attempts) -> Option<HeaderValue> {
+    let wanted = headers.get(EXPLAIN)?;
+    let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
+    let why_not = match (token, given) {
+        _ if wanted != "1" => "X-Broker-Explain must be 1",
+        (None, _) => "this broker shows no traces: set its BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)",
+        (Some(_), None) => "needs X-Broker-Token with the operators' token, the broker's BROKER_ADMIN_TOKEN",
+        (Some(token), Some(given)) if !token.is(given) => {
+            "X-Broker-Token is not the operators' token, the broker's BROKER_ADMIN_TOKEN"
+        }
+        (Some(_), Some(_)) => return Some(value(&attempts.trace())),
+    };
+    Some(value(&json!({"error": why_not})))
+}
+
+/// JSON in a header: what is not ASCII is escaped.
+fn value(json: &Value) -> HeaderValue {
+    let mut text = String::new();
+    for letter in json.to_string().chars() {
+        match letter {
+            ' '..='~' => text.push(letter),
+            _ => letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    headers::value(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Breakage;
+
+    const OWN: &str = "the-operators-own-token";
+
+    fn attempt(ended: Option<Ended>, why: &str) -> Attempt {
+        let router = RouterPath::parse("/llm/a/").unwrap();
+        let stamp = Bytes::from(json!({"id": "x-0", "why": why}).to_string());
+        Attempt { router, ended, time: Duration::from_micros(12_999), stamp }
+    }
+
+    const fn answered(status: u16) -> Option<Ended> {
+        Some(Ended::Answered { status, deployment_missing: false })
+    }
+
+    fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {
+        let mut attempts = Attempts::default();
+        several.into_iter().for_each(|one| attempts.note(one));
+        attempts
+    }
+
+    fn ask(headers: &[(&'static str, &str)], token: Option<&str>, attempts: &Attempts) -> Option<Value> {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let value = asked(&all, token.map(Token::new).as_ref(), attempts)?;
+        Some(serde_json::from_str(value.to_str().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn the_words_and_the_trace_say_the_same() {
+        let broken = Some(Ended::Broken(Breakage::Silent));
+        let all = [attempt(answered(503), "first"), attempt(broken, "zweite Größe 🦀"), attempt(None, "")];
+        let attempts = attempts(all);
+        assert_eq!(
+            attempts.to_string(),
+            "/llm/a/ answered 503 after 12 ms, /llm/a/ gave no answer in time after 12 ms, \
+             /llm/a/ has no address for this path after 12 ms"
+        );
+        assert_eq!(
+            ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &attempts),
+            Some(json!([
+                {"router": "/llm/a/", "status": 503, "ms": 12, "why": "first"},
+                {"router": "/llm/a/", "broken": "gave no answer in time", "ms": 12, "why": "zweite Größe 🦀"},
+                {"router": "/llm/a/", "broken": "has no address for this path", "ms": 12, "why": ""},
+            ]))
+        );
+    }
+
+    #[test]
+    fn only_who_asks_and_holds_the_token_reads_it() {
+        let attempts = attempts([attempt(answered(503), "first")]);
+        assert_eq!(ask(&[(TOKEN, OWN)], Some(OWN), &attempts), None, "nobody asked");
+        for (headers, token, words) in [
+            (vec![(EXPLAIN, "1"), (TOKEN, OWN)], None, "BROKER_ADMIN_TOKEN_FILE"),
+            (vec![(EXPLAIN, "1")], Some(OWN), "needs X-Broker-Token"),
+            (vec![(EXPLAIN, "1"), (TOKEN, "")], Some(OWN), "not the operators' token"),
+            (vec![(EXPLAIN, "1"), (TOKEN, "ü")], Some(OWN), "not the operators' token"),
+            (vec![(EXPLAIN, "1"), (TOKEN, "the-operators-own-toke")], Some(OWN), "not the operators' token"),
+            (vec![(EXPLAIN, "yes"), (TOKEN, OWN)], Some(OWN), "must be 1"),
+        ] {
+            let told = ask(&headers, token, &attempts).unwrap();
+            let said = told["error"].as_str().unwrap();
+            assert!(said.contains(words) && !said.contains(OWN), "{headers:?}: {told}");
+            assert_eq!(told.as_object().unwrap().len(), 1, "and nothing else: {told}");
+        }
+    }
+
+    #[test]
+    fn it_holds_the_last_ones_and_says_how_many_went_before() {
+        let path = RouterPath::parse(&format!("/{}/", "a".repeat(78))).unwrap();
+        let long = Attempt { router: path, ..attempt(answered(500), &"x".repeat(200)) };
+        let many = attempts((0..100_u16).map(|number| Attempt { ended: answered(400 + number), ..long.clone() }));
+        let told = ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &many).unwrap();
+        assert_eq!(told[0], json!({"left_out": 84}));
+        assert_eq!((told.as_array().unwrap().len(), &told[16]["status"]), (17, &json!(499)));
+        assert!(told.to_string().len() <= 8 << 10, "{}", told.to_string().len());
+        assert!(many.to_string().starts_with("84 attempts, and then /aaa"));
+        assert_eq!(ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &Attempts::default()), Some(json!([])));
+    }
+}

@@ -1,0 +1,63 @@
+//! Budgets steer the relay as they steer a single choice: whoever has no room is asked after those that have, and no call fails
+//! for it.
+
+use super::super::support::http::Answer;
+use super::super::support::scripted::{Scripted, answer};
+use super::{CHAT, HI, World, pools, target};
+
+/// An answer that does not say what it used, so that what was expected stands.
+const QUIET: &str = r#"{"choices":[]}"#;
+
+async fn quiet() -> Scripted {
+    Scripted::start(answer(200, &[], QUIET)).await
+}
+
+fn limited(name: &str, upstream: &Scripted, budget: &str) -> String {
+    target(name, &upstream.url()).replacen('{', &format!(r#"{{"budget": {budget}, "#), 1)
+}
+
+/// Who answered, at which attempt.
+fn served(answer: &Answer) -> (String, String) {
+    assert_eq!((answer.status, answer.text().as_str()), (200, QUIET));
+    let header = |name| answer.header(name).unwrap().to_owned();
+    (header("x-broker-router"), header("x-broker-attempts"))
+}
+
+fn by(router: &str, attempts: &str) -> (String, String) {
+    (format!("/llm/{router}/"), attempts.to_owned())
+}
+
+#[tokio::test]
+async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_it() {
+    let (a, b) = (quiet().await, quiet().await);
+    let world = World::of(&pools(&[limited("a", &a, r#"{"rpm": 2}"#), limited("b", &b, r#"{"rpm": 3}"#)])).await;
+    for router in ["a", "a", "b", "b", "b"] {
+        assert_eq!(served(&world.call().await), by(router, "1"));
+    }
+    assert_eq!(
+        served(&world.call().await),
+        by("a", "1"),
+        "where nobody has room it goes where it would without budgets"
+    );
+    assert_eq!(world.disabled(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn whoever_has_no_room_is_asked_when_those_that_have_it_fail() {
+    let (a, b) = (quiet().await, quiet().await);
+    let world = World::of(&pools(&[limited("a", &a, r#"{"rpm": 1}"#), target("b", &b.url())])).await;
+    assert_eq!(served(&world.call().await), by("a", "1"));
+    b.once(answer(503, &[], "{}"));
+    assert_eq!(served(&world.call().await), by("a", "2"));
+    assert_eq!((a.calls(), b.calls()), (2, 1));
+}
+
+#[tokio::test]
+async fn the_size_of_a_call_counts() {
+    let (a, b) = (quiet().await, quiet().await);
+    let world = World::of(&pools(&[limited("a", &a, r#"{"tpm": 1000}"#), target("b", &b.url())])).await;
+    let large = r#"{"max_tokens": 900, "messages": []}"#;
+    for (body, router) in [(large, "a"), (large, "b"), (HI, "a")] {
+        assert_eq!(served(&world.send(CHAT, &[], body).await), by(router, "1"), "{body}");
+    }
+}
