@@ -115,18 +115,9 @@ async fn watch_shows_the_calls_of_one_session() {
         log.0["request"]["broker"] = json!({"router": router, "why": "random, 3 of 3 serve"});
         log
     };
-    // It says nothing when it begins to listen: speak until it does.
-    let began = super::support::soon("the first line", async {
-        loop {
-            bus.log(session("yours", GPT4)).await;
-            bus.log(session("mine", DUD)).await;
-            if !watching.lines(&["/azure/ -> /azure/dud/"]).is_empty() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
-    began.await;
+    watching.until(&["watching coburn.gl.logger"]).await;
+    bus.log(session("yours", GPT4)).await;
+    bus.log(session("mine", DUD)).await;
     let line = watching.until(&["random, 3 of 3 serve"]).await;
     assert!(line.contains("  200  5 ms  "), "{line}");
     assert_eq!(watching.count(&["/azure/gpt4/"]), 0, "another session's");
