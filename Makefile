@@ -12,7 +12,7 @@ ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; ARGS="--requests 200" makes the calls too
+demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; ARGS="--requests 200" makes the calls too, ARGS="--relay" shows the relay
 	@nats=$$(script/nats-server) && \
 	cargo build --profile demo --locked --bin broker --example demo && \
 	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/demo/examples/demo" $(ARGS)

@@ -1,5 +1,11 @@
 //! The command line against running brokers: what it shows, what it changes, and its exit codes.
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
 use super::support::{Bus, DUD, Ended, GPT4, Log, Setup};
@@ -115,21 +121,89 @@ async fn watch_shows_the_calls_of_one_session() {
         log.0["request"]["broker"] = json!({"router": router, "why": "random, 3 of 3 serve"});
         log
     };
-    // It says nothing when it begins to listen: speak until it does.
-    let began = super::support::soon("the first line", async {
-        loop {
-            bus.log(session("yours", GPT4)).await;
-            bus.log(session("mine", DUD)).await;
-            if !watching.lines(&["/azure/ -> /azure/dud/"]).is_empty() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
-    began.await;
+    watching.until(&["watching coburn.gl.logger"]).await;
+    bus.log(session("yours", GPT4)).await;
+    bus.log(session("mine", DUD)).await;
     let line = watching.until(&["random, 3 of 3 serve"]).await;
     assert!(line.contains("  200  5 ms  "), "{line}");
     assert_eq!(watching.count(&["/azure/gpt4/"]), 0, "another session's");
+}
+
+/// `broker status --watch` on a terminal with nobody behind it: it, whoever types, and the terminal.
+fn status_on_a_terminal(bus: &Bus, out: Option<Stdio>) -> (Child, File, File) {
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&person).unwrap();
+    unlockpt(&person).unwrap();
+    let name = ptsname(&person, Vec::new()).unwrap();
+    let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_broker"))
+        .args(["status", "--watch"])
+        .env_clear()
+        .envs([("GECHOLOG_HOST", bus.host().as_str()), ("NATS_TOKEN", super::support::TOKEN)])
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(out.unwrap_or_else(|| terminal.try_clone().unwrap().into()))
+        .stderr(terminal.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    (status, File::from(person), terminal)
+}
+
+/// Reads what is written until these words are there.
+async fn read_until(mut from: File, words: &'static str) -> String {
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut text, mut part) = (String::new(), [0; 4096]);
+        while !text.contains(words) {
+            let length = from.read(&mut part).unwrap();
+            text += &String::from_utf8_lossy(&part[..length]);
+        }
+        text
+    });
+    super::support::soon(words, reading).await.unwrap()
+}
+
+async fn code(mut status: Child) -> Option<i32> {
+    let ended = tokio::task::spawn_blocking(move || status.wait().unwrap().code());
+    super::support::soon("the end of status", ended).await.unwrap()
+}
+
+#[tokio::test]
+async fn q_and_signals_leave_a_status_and_its_terminal_is_as_it_was() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).ready().await;
+    for leave in ["q", "-INT", "-TERM", "-HUP"] {
+        let (status, mut person, terminal) = status_on_a_terminal(&bus, None);
+        let modes = || tcgetattr(&terminal).unwrap().local_modes;
+        let shown = read_until(person.try_clone().unwrap(), "q leaves").await;
+        assert!(shown.contains("1 replica answering") && shown.contains("\x1b[2J"), "{shown:?}");
+        assert!(!modes().intersects(LocalModes::ICANON | LocalModes::ECHO), "keys come one by one");
+        if leave == "q" {
+            person.write_all(b"xq").unwrap();
+        } else {
+            assert!(Command::new("kill").args([leave, &status.id().to_string()]).status().unwrap().success());
+        }
+        assert_eq!(code(status).await, Some(0), "{leave}");
+        assert!(modes().contains(LocalModes::ICANON | LocalModes::ECHO), "{leave}");
+    }
+    // An error is a way out too.
+    let (status, person, terminal) = status_on_a_terminal(&bus, None);
+    read_until(person.try_clone().unwrap(), "q leaves").await;
+    drop(broker);
+    read_until(person, "no broker answers").await;
+    assert_eq!(code(status).await, Some(1));
+    assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_picture_is_plain_lines_and_leaves_the_terminal_alone() {
+    let bus = Bus::start().await;
+    let _broker = Setup::on(&bus).ready().await;
+    let (mut status, _person, terminal) = status_on_a_terminal(&bus, Some(Stdio::piped()));
+    let out = std::os::fd::OwnedFd::from(status.stdout.take().unwrap());
+    let shown = read_until(File::from(out), "LAST FAILURE").await;
+    assert!(!shown.contains('\x1b') && !shown.contains("q leaves"), "{shown:?}");
+    assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+    status.kill().unwrap();
+    status.wait().unwrap();
 }
 
 #[tokio::test]

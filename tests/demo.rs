@@ -156,6 +156,51 @@ fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
 }
 
 #[test]
+fn the_relay_is_shown_and_no_client_notices_what_fails() {
+    let mut demo = demo(&[&FREE[..], &["--relay-port", "0"]].concat());
+    let output =
+        demo.args(["--relay", "--requests", "45", "--rate", "20", "--disabled-time", "0.02"]).output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    has_all(
+        &said,
+        &[
+            "/llm/east/ fails every call",
+            "2 attempts: /llm/east/ 503, then this one",
+            "/llm/west/ dies now",
+            "3 attempts: /llm/east/ 503, /llm/west/ 502, then this one",
+            "router /llm/west/ disabled",
+            "router /llm/west/ enabled again",
+            "relay, stream",
+            "the gateway",
+            "45 calls, all told",
+            " ms in all  3 attempts\n    1  /llm/east/   503  ",
+            "Right. Targets failed, and no client noticed",
+            "/llm/chat/completions -H",
+        ],
+    );
+}
+
+#[test]
+fn the_relay_is_there_for_a_person_afterwards() {
+    let mut demo = demo(&[&FREE[..], &["--relay-port", "0", "--relay", "--stay"]].concat());
+    demo.args(["--requests", "30", "--rate", "50", "--disabled-time", "0.02"]);
+    let mut demo = Ended(demo.process_group(0).spawn().unwrap());
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let curl = lines.by_ref().find(|line| line.contains("curl -i http://localhost:")).unwrap();
+    assert!(lines.by_ref().any(|line| line.contains("Ctrl-C ends everything")));
+    let url = curl.split(' ').find(|word| word.starts_with("http://")).unwrap();
+    let agent = ureq::Agent::new_with_defaults();
+    let mut answer = agent.post(url).send(r#"{"messages":[],"stream":true}"#).unwrap();
+    assert!(answer.body_mut().read_to_string().unwrap().ends_with("data: [DONE]\n\n"));
+    assert!(lines.by_ref().any(|line| line.contains("/llm/west/") && line.contains(" 200 ")));
+    let interrupted = Command::new("kill").args(["-INT", &demo.0.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert!(lines.any(|line| line.contains("Stopped")));
+    assert_eq!(demo.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn it_finds_a_behaviour_that_is_not_right() {
     // Nothing fails here, so what is expected to fail does not.
     let arguments = ["--requests", "30", "--rate", "100", "--failing", "/azure/gpt4/"];
@@ -177,6 +222,7 @@ fn a_port_in_use_and_a_missing_file_are_said() {
     for (arguments, words) in [
         (vec!["--port", &port, "--nats-port", "0"], [port.as_str(), "in use"]),
         (vec!["--nats-port", &port, "--port", "0"], [port.as_str(), "in use"]),
+        ([&FREE[..], &["--relay", "--relay-port", &port]].concat(), [port.as_str(), "in use"]),
         ([&FREE[..], &["--gl-config", "/no/such/file"]].concat(), ["/no/such/file", "No such file"]),
         ([&FREE[..], &["--config", "/no/such/pools"]].concat(), ["/no/such/pools", "No such file"]),
     ] {

@@ -1,6 +1,6 @@
-//! The broker as a child process: the same binary that is shipped, known only by what it prints.
+//! The broker as a child process, and its `watch` as another: the same binary that is shipped, known only by what it prints.
 //!
-//! It is in a process group of its own, so that Ctrl-C reaches the demo alone and the end has an order.
+//! Each is in a process group of its own, so that Ctrl-C reaches the demo alone and the end has an order.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -22,14 +22,21 @@ const START: Duration = Duration::from_secs(10);
 /// How many last lines are kept for an obituary.
 const LAST: usize = 6;
 
+/// The last lines of a child.
+type Last = Arc<Mutex<VecDeque<String>>>;
+/// A child, its lines as they come, and the last of them.
+type Spawned = (Child, UnboundedReceiver<String>, Last);
+
 /// A running broker; it is killed on drop.
 #[derive(Debug)]
 pub(crate) struct Broker {
     child: Child,
     lines: UnboundedReceiver<String>,
-    last: Arc<Mutex<VecDeque<String>>>,
+    last: Last,
     /// Where its probes are, if it serves them.
     pub(crate) http: Option<String>,
+    /// Where its relay is, if it has one.
+    pub(crate) relay: Option<String>,
     /// What it said before it was ready.
     pub(crate) remarks: Vec<Event>,
 }
@@ -47,35 +54,17 @@ pub(crate) fn binary() -> anyhow::Result<PathBuf> {
 }
 
 impl Broker {
-    /// Starts it with exactly these variables, and waits until it is ready.
-    pub(crate) async fn start(binary: &Path, variables: &[(OsString, OsString)]) -> anyhow::Result<Self> {
-        let spawned = Command::new(binary)
-            .env_clear()
-            .envs(variables.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = spawned.with_context(|| format!("cannot start {}", binary.display()))?;
-        let (sender, lines) = unbounded_channel();
-        let last = Arc::default();
-        if let Some(out) = child.stdout.take() {
-            tokio::spawn(read(out, Arc::clone(&last), sender.clone()));
-        }
-        if let Some(err) = child.stderr.take() {
-            tokio::spawn(read(err, Arc::clone(&last), sender));
-        }
-        let mut broker = Self { child, lines, last, http: None, remarks: Vec::new() };
-        broker.ready().await?;
+    /// Starts it with exactly these variables, and waits until it is ready, and its relay too if there is one.
+    pub(crate) async fn start(binary: &Path, variables: &[(OsString, OsString)], relay: bool) -> anyhow::Result<Self> {
+        let (child, lines, last) = spawn(binary, &[], variables)?;
+        let mut broker = Self { child, lines, last, http: None, relay: None, remarks: Vec::new() };
+        broker.ready(if relay { 3 } else { 2 }).await?;
         Ok(broker)
     }
 
-    /// Until both of its connections are of use.
-    async fn ready(&mut self) -> anyhow::Result<()> {
+    /// Until both of its connections are of use, and whatever else is missing.
+    async fn ready(&mut self, mut missing: u32) -> anyhow::Result<()> {
         let patience = Instant::now() + START;
-        let mut missing = 2;
         while missing > 0 {
             let Ok(line) = timeout_at(patience, self.line()).await else {
                 bail!("the broker was not ready within {} s. {}", START.as_secs(), self.last_words());
@@ -83,6 +72,10 @@ impl Broker {
             let line = line?;
             match line["message"].as_str() {
                 Some("connected to the bus and subscribed") => missing -= 1,
+                Some("relay listens") => {
+                    missing -= 1;
+                    self.relay = line["address"].as_str().map(str::to_owned);
+                }
                 Some("HTTP listens") => self.http = line["address"].as_str().map(str::to_owned),
                 _ => self.remarks.extend(Event::of_line(&line)),
             }
@@ -118,7 +111,78 @@ impl Broker {
     }
 }
 
-async fn read(pipe: impl AsyncRead + Unpin, last: Arc<Mutex<VecDeque<String>>>, lines: UnboundedSender<String>) {
+/// `broker watch --grouped`, the same binary: what it prints is what anybody would see.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    child: Child,
+    lines: UnboundedReceiver<String>,
+    last: Last,
+}
+
+impl Watch {
+    /// Starts it, and waits until it listens.
+    pub(crate) async fn start(binary: &Path, variables: &[(OsString, OsString)]) -> anyhow::Result<Self> {
+        let (child, lines, last) = spawn(binary, &["watch", "--grouped"], variables)?;
+        let mut watch = Self { child, lines, last };
+        while let Ok(Some(line)) = timeout(START, watch.lines.recv()).await {
+            if line.starts_with("watching ") {
+                return Ok(watch);
+            }
+        }
+        let said: Vec<_> = watch.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        bail!("broker watch does not listen. {}", said.join("\n"));
+    }
+
+    /// The lines that tell of the attempts of this session, once they are there; none if they do not come within this time.
+    pub(crate) async fn group(&mut self, session: &str, within: Duration) -> Option<String> {
+        let by = Instant::now() + within;
+        let mut group: Vec<String> = Vec::new();
+        while let Ok(Some(line)) = timeout_at(by, self.lines.recv()).await {
+            let below = line.starts_with("  ");
+            if group.is_empty() {
+                if line.contains(session) && !below {
+                    group.push(line);
+                }
+            } else if below {
+                group.push(line);
+            } else {
+                break;
+            }
+        }
+        (group.len() > 1).then(|| group.join("\n"))
+    }
+
+    /// Ends it.
+    pub(crate) async fn kill(&mut self) {
+        drop(self.child.kill().await);
+    }
+}
+
+/// Starts the binary; it, its lines as they come, and the last of them.
+fn spawn(binary: &Path, arguments: &[&str], variables: &[(OsString, OsString)]) -> anyhow::Result<Spawned> {
+    let spawned = Command::new(binary)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = spawned.with_context(|| format!("cannot start {}", binary.display()))?;
+    let (sender, lines) = unbounded_channel();
+    let last = Last::default();
+    if let Some(out) = child.stdout.take() {
+        tokio::spawn(read(out, Arc::clone(&last), sender.clone()));
+    }
+    if let Some(err) = child.stderr.take() {
+        tokio::spawn(read(err, Arc::clone(&last), sender));
+    }
+    Ok((child, lines, last))
+}
+
+async fn read(pipe: impl AsyncRead + Unpin, last: Last, lines: UnboundedSender<String>) {
     let mut pipe = BufReader::new(pipe).lines();
     while let Ok(Some(line)) = pipe.next_line().await {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! The demo: everything on one machine, and a line for each thing that happens (`make demo`).
 //!
 //! A real `nats-server`, fake LLMs, the stand-in gateway with the repository's `gl_config.json`, and the broker as the very
-//! binary that is shipped. Without `--requests` or `--faults` it waits for calls and ends on Ctrl-C; with one, it makes the calls itself and
+//! binary that is shipped. Without `--requests`, `--faults` or `--relay` it waits for calls and ends on Ctrl-C; with one, it makes the calls itself and
 //! judges what happened. It refuses to look inside the broker: it knows only what anybody can see, the gateway's log and
 //! the broker's log lines.
 //!
@@ -10,6 +10,7 @@
 //! - `watch`: log entries and broker lines as events, put in the order in which they happened.
 //! - `screen`: events as lines to read.
 //! - `calls`: makes the calls; `summary`: what they show, and whether it is right.
+//! - `relay`: the show of `--relay`.
 //! - `faults`: what the fake LLMs suffer with `--faults`; `document`: a JSON file and its faults, by line and column.
 
 mod broker;
@@ -17,6 +18,7 @@ mod calls;
 mod document;
 mod faults;
 mod pools;
+mod relay;
 mod screen;
 mod summary;
 mod watch;
@@ -53,15 +55,15 @@ const LINES: Duration = Duration::from_millis(500);
 /// environment go to the broker, except BROKER_LOG and BROKER_LOG_FORMAT: the demo reads its log. NATS_TOKEN is the token of
 /// the bus [default: demo].
 #[derive(Debug, Parser)]
-#[command(name = "demo", group = ArgGroup::new("traffic").args(["requests", "faults"]).multiple(true))]
+#[command(name = "demo", group = ArgGroup::new("traffic").args(["requests", "faults", "relay"]).multiple(true))]
 struct Args {
     /// Makes this many calls, one after the other, and ends: 0 if everything was right. Fewer than 30 prove nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=1_000_000))]
     requests: Option<u32>,
-    /// Calls per second, with --requests or --faults
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "traffic",
+    /// Calls per second, with --requests, --faults or --relay [default: 20, with --relay 5]
+    #[arg(long, value_name = "N", requires = "traffic",
         value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rate: u32,
+    rate: Option<u32>,
     /// The router that is expected to fail, with --requests or --faults [default: /azure/dud/, where a pool has it]
     #[arg(long, value_name = "PATH", requires = "traffic")]
     failing: Option<String>,
@@ -69,6 +71,16 @@ struct Args {
     /// as --requests says, and judges what the broker makes of it
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
+    /// Shows the relay: a target that always fails and one that dies and comes back, and clients who notice nothing. Takes
+    /// about 35 s, or as many calls as --requests says
+    #[arg(long, conflicts_with_all = ["faults", "failing", "config", "gl_config"])]
+    relay: bool,
+    /// With --relay: waits for calls afterwards, until Ctrl-C
+    #[arg(long, requires = "relay")]
+    stay: bool,
+    /// Port of the relay on 127.0.0.1, with --relay; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 5390)]
+    relay_port: u16,
     /// Minutes that a failing router is left out [default: DISABLED_TIME, else 0.25, or 0.05 where the demo makes the calls]
     #[arg(long, value_name = "MINUTES", allow_hyphen_values = true)]
     disabled_time: Option<String>,
@@ -89,7 +101,11 @@ struct Args {
 impl Args {
     /// Whether the demo is its own client.
     const fn makes_calls(&self) -> bool {
-        self.requests.is_some() || self.faults.is_some()
+        self.requests.is_some() || self.faults.is_some() || self.relay
+    }
+
+    fn rate(&self) -> u32 {
+        self.rate.unwrap_or(if self.relay { 5 } else { 20 })
     }
 }
 
@@ -119,19 +135,52 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
         () = stop.asked() => return Ok(ExitCode::FAILURE),
         world = World::start(args) => world?,
     };
+    if args.relay {
+        let ended = show_the_relay(args, &mut world, &mut screen, &mut stop).await;
+        world.stop().await;
+        return ended;
+    }
     let amount = amount(args, &world);
     screen.welcome(&world, amount)?;
     let ended = match amount {
         None => attend(&mut world, &mut screen, &mut stop).await,
-        Some(amount) => check(amount, args.rate, &mut world, &mut screen, &mut stop).await,
+        Some(amount) => check(amount, args.rate(), &mut world, &mut screen, &mut stop).await,
     };
     world.stop().await;
     ended
 }
 
+async fn show_the_relay(
+    args: &Args,
+    world: &mut World,
+    screen: &mut Screen,
+    stop: &mut Stop,
+) -> anyhow::Result<ExitCode> {
+    let calls = args.requests.unwrap_or(relay::CALLS);
+    screen.welcome_to_the_relay(world, calls)?;
+    let right = tokio::select! {
+        biased;
+        () = stop.asked() => {
+            screen.say("\nStopped before all calls were made; nothing is judged. Everything is down.")?;
+            return Ok(ExitCode::FAILURE);
+        }
+        right = relay::show(world, screen, calls, args.rate()) => right?,
+    };
+    let curl = screen::call_the_relay(world);
+    if !args.stay {
+        screen.say(&format!(
+            "\nTo call it yourself, make demo ARGS=\"--relay --stay\", and in another shell:\n\n{curl}"
+        ))?;
+        return Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    screen.say(&format!("\nNow it is yours: /llm/east/ still fails. Type in another shell, and every attempt is a line here:\n\n{curl}\n\nCtrl-C ends everything.\n"))?;
+    let ended = attend(world, screen, stop).await?;
+    Ok(if right { ended } else { ExitCode::FAILURE })
+}
+
 /// The calls that the demo makes itself, if any: what was asked for, else as long as the script needs to be seen.
 fn amount(args: &Args, world: &World) -> Option<Amount> {
-    let needed = world.faults.as_ref().map(|faults| faults.length(world.disabled_time()).max(FEWEST / args.rate));
+    let needed = world.faults.as_ref().map(|faults| faults.length(world.disabled_time()).max(FEWEST / args.rate()));
     args.requests.map(Amount::Number).or(needed.map(Amount::Time))
 }
 

@@ -119,6 +119,28 @@ fn router(path: &str) -> Value {
     })
 }
 
+/// A router to the relay.
+pub(crate) fn to_the_relay(path: &str, relay: &str, ingress: &str) -> Value {
+    json!({
+        "path": path,
+        "ingress": {"headers": {}},
+        "outbound": {
+            "url": format!("http://{relay}{}", ingress.trim_end_matches('/')),
+            "endpoint": "chat/completions",
+            "headers": {"Content-Type": ["application/json"]},
+        },
+    })
+}
+
+/// Gives a gateway's configuration one router more.
+pub(crate) fn add(text: &mut String, router: &Value) {
+    let Ok(mut config) = serde_json::from_str::<Value>(text) else { return };
+    if let Some(routers) = config["routers"].as_array_mut() {
+        routers.push(router.clone());
+    }
+    *text = config.to_string();
+}
+
 /// Lets the processor on this subject see a field; false if it sees it already.
 fn show(config: &mut Value, subject: &str, field: &str) -> bool {
     let rows = config["request"]["processors"].as_array_mut().into_iter().flatten();

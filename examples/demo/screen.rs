@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::calls::{Amount, BODY};
 use crate::pools::Pool;
+use crate::relay;
 use crate::summary::{Run, Share, times};
 use crate::watch::{Call, Change, Event, Standing};
 use crate::world::{ADMIN, World};
@@ -20,6 +21,21 @@ const CYAN: &str = "36";
 pub(crate) fn complain(text: &str) {
     // With the standard error gone there is nobody left to tell.
     drop(writeln!(io::stderr(), "demo: {text}"));
+}
+
+/// A client's call of the relay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Relayed<'a> {
+    pub(crate) number: u32,
+    /// What the client called, and how.
+    pub(crate) called: &'a str,
+    /// Who answered.
+    pub(crate) router: &'a str,
+    pub(crate) status: &'a str,
+    pub(crate) took: Duration,
+    /// What became of its attempts.
+    pub(crate) what: &'a str,
+    pub(crate) good: bool,
 }
 
 /// The standard output.
@@ -89,6 +105,47 @@ impl Screen {
         }
     }
 
+    /// What runs with `--relay`, and the head of its table.
+    pub(crate) fn welcome_to_the_relay(&mut self, world: &World, calls: u32) -> io::Result<()> {
+        self.ingresses = vec![relay::INGRESS.to_owned()];
+        let targets = world.pools.iter().flat_map(|pool| &pool.routers).map(String::as_str);
+        let targets: Vec<_> = targets.collect();
+        self.say(&format!(
+            "Everything runs. Behind the relay's {} are, in this order: {}.\n\
+             Clients call the relay, some of them for a stream, and the gateway, whose {} leads to the relay.\n\
+             A target that fails is left out for {} (DISABLED_TIME, --disabled-time).\n\
+             {calls} calls one after the other, then the verdict.",
+            relay::INGRESS,
+            targets.join(", "),
+            relay::ROUTER,
+            seconds(world.disabled_time()),
+        ))?;
+        world.remarks.iter().try_for_each(|remark| self.show(remark))?;
+        self.say("")?;
+        self.say(&row("call", "client called", "answered by", "status", "ms", "what it took"))
+    }
+
+    /// The beginning of a part of the show.
+    pub(crate) fn title(&self, text: &str) -> io::Result<()> {
+        self.say(&self.paint(CYAN, &format!("     -- {text}")))
+    }
+
+    /// One line for a client's call of the relay.
+    pub(crate) fn relayed(&self, line: &Relayed<'_>) -> io::Result<()> {
+        let ms = format!("{:.1}", line.took.as_secs_f64() * 1e3);
+        let text = row(&line.number.to_string(), line.called, line.router, line.status, &ms, line.what);
+        self.say(&if line.good { text } else { self.paint(RED, &text) })
+    }
+
+    /// Right or wrong.
+    pub(crate) fn judged(&self, praise: &str, faults: &[String]) -> io::Result<()> {
+        if faults.is_empty() {
+            return self.say(&self.paint(GREEN, &format!("\nRight. {praise}")));
+        }
+        self.say(&self.paint(RED, "\nWRONG:"))?;
+        faults.iter().try_for_each(|fault| self.say(&self.paint(RED, &format!("  - {fault}"))))
+    }
+
     fn call(&mut self, call: &Call) -> io::Result<()> {
         self.calls += 1;
         let took = Duration::try_from(call.ended.duration_since(call.began)).unwrap_or_default();
@@ -128,11 +185,7 @@ impl Screen {
         for line in run.scripted() {
             self.say(&line)?;
         }
-        if faults.is_empty() {
-            return self.say(&self.paint(GREEN, &format!("\nRight. {}", run.praise())));
-        }
-        self.say(&self.paint(RED, "\nWRONG:"))?;
-        faults.iter().try_for_each(|fault| self.say(&self.paint(RED, &format!("  - {fault}"))))
+        self.judged(&run.praise(), faults)
     }
 
     fn paint(&self, colour: &str, line: &str) -> String {
@@ -186,4 +239,11 @@ fn next_steps(world: &World) -> String {
         text += &format!("\nAsk whether the broker is ready:\n\n  curl http://{address}/readyz\n");
     }
     text + "\nCtrl-C ends everything."
+}
+
+/// What to type to call the relay oneself.
+pub(crate) fn call_the_relay(world: &World) -> String {
+    let url = world.relay_url("localhost");
+    let body = BODY.replacen('{', "{\"stream\":true,", 1);
+    format!("  curl -i {url} -H 'Content-Type: application/json' \\\n    -d '{body}'")
 }

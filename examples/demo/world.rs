@@ -1,4 +1,4 @@
-//! Starts everything in order, holds it, and takes it down: bus, fake LLMs, stand-in gateway, broker.
+//! Starts everything in order, holds it, and takes it down: fake LLMs, bus, broker, stand-in gateway.
 //!
 //! What can be wrong is looked at before anything is started, and said in one sentence with what would mend it.
 
@@ -18,9 +18,10 @@ use standin::llm::Llm;
 use standin::nats_server::NatsServer;
 
 use crate::Args;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Watch};
 use crate::faults::Faults;
 use crate::pools::{self, Gap, Pool};
+use crate::relay;
 use crate::watch::Event;
 
 /// What the broker is told by the demo, or must not be told by the shell.
@@ -51,6 +52,8 @@ pub(crate) struct World {
     log: async_nats::Subscriber,
     llm: Llm,
     bus: NatsServer,
+    binary: PathBuf,
+    variables: Vec<(OsString, OsString)>,
     /// The pools that are balanced.
     pub(crate) pools: Vec<Pool>,
     /// The router that is expected to fail, if a pool has it.
@@ -84,24 +87,45 @@ struct Plan {
 
 impl World {
     pub(crate) async fn start(args: &Args) -> anyhow::Result<Self> {
-        let mut plan = Plan::make(args)?;
         let llm = Llm::start((Ipv4Addr::LOCALHOST, 0).into()).await.context("cannot serve fake LLMs")?;
-        let mut config = plan.gateway(llm.addr())?;
+        let mut plan = Plan::make(args, llm.addr())?;
+        // What is wrong with the gateway's configuration is told before anything else is started.
+        plan.gateway(llm.addr())?;
         let bus =
             NatsServer::start(args.nats_port, &plan.token, "").map_err(|error| anyhow::anyhow!("no bus: {error}"))?;
+        let log = listen(&bus, &plan.settings.nats.logger_subject).await?;
+        plan.variables.push(("GECHOLOG_HOST".into(), bus.host().into()));
+        let mut broker = Broker::start(&plan.binary, &plan.variables, args.relay).await?;
+        if let Some(address) = &broker.relay {
+            pools::add(&mut plan.text, &pools::to_the_relay(relay::ROUTER, address, relay::INGRESS));
+        }
+        let mut config = plan.gateway(llm.addr())?;
         config.set_bus(&bus.host());
         config.set_port(args.port);
-        let log = listen(&bus, &plan.settings.nats.logger_subject).await?;
         let mut remarks: Vec<_> = config.dropped().iter().map(|path| dropped(path)).collect();
         let gateway = Gateway::start(config)
             .await
             .with_context(|| format!("no gateway; look at --port and {}", plan.file.display()))?;
-        plan.variables.push(("GECHOLOG_HOST".into(), bus.host().into()));
-        let mut broker = Broker::start(&plan.binary, &plan.variables).await?;
         remarks.append(&mut broker.remarks);
-        let Plan { pools, failing, gap, settings, faults, .. } = plan;
+        let Plan { binary, variables, pools, failing, gap, settings, faults, .. } = plan;
         let (log_subject, settings) = (settings.nats.logger_subject, settings.broker);
-        Ok(Self { broker, gateway, log, llm, bus, pools, failing, gap, log_subject, settings, faults, remarks })
+        let base = Self {
+            broker,
+            gateway,
+            log,
+            llm,
+            bus,
+            binary,
+            variables,
+            pools,
+            failing,
+            gap,
+            log_subject,
+            settings,
+            faults,
+            remarks,
+        };
+        Ok(base)
     }
 
     /// How long a failing router is left out, unless the pools file says otherwise of it.
@@ -136,6 +160,28 @@ impl World {
         format!("http://{host}:{}{}", self.gateway.addr().port(), pool.ingress)
     }
 
+    /// Where the demo calls a router.
+    pub(crate) fn at(&self, router: &str) -> String {
+        format!("http://{}{router}", self.gateway.addr())
+    }
+
+    /// Where clients call the relay.
+    pub(crate) fn relay_url(&self, host: &str) -> String {
+        let port =
+            self.broker.relay.as_ref().and_then(|address| address.rsplit_once(':')).map_or("0", |(_, port)| port);
+        format!("http://{host}:{port}{}chat/completions", relay::INGRESS)
+    }
+
+    /// The fake LLMs.
+    pub(crate) const fn llms(&self) -> &Llm {
+        &self.llm
+    }
+
+    /// Somebody who watches the calls with the broker's own command.
+    pub(crate) async fn watch(&self) -> anyhow::Result<Watch> {
+        Watch::start(&self.binary, &self.variables).await
+    }
+
     /// Where the bus is, as `nats` wants it behind the token; its own port needs no word.
     pub(crate) fn bus_address(&self) -> String {
         if self.bus.port() == 4222 { "localhost".to_owned() } else { format!("localhost:{}", self.bus.port()) }
@@ -161,13 +207,16 @@ impl World {
 }
 
 impl Plan {
-    fn make(args: &Args) -> anyhow::Result<Self> {
+    fn make(args: &Args, llm: SocketAddr) -> anyhow::Result<Self> {
         let binary = broker::binary()?;
         let token = token()?;
         let mut variables = inherited();
         if let Some(pools) = &args.config {
             variables.retain(|(name, _)| name != "BROKER_CONFIG");
             variables.push(("BROKER_CONFIG".into(), pools.into()));
+        }
+        if args.relay {
+            relayed(&mut variables, args, llm);
         }
         variables.push(("NATS_TOKEN".into(), token.clone().into()));
         if !variables.iter().any(|(name, _)| name == "BROKER_ADMIN_TOKEN" || name == "BROKER_ADMIN_TOKEN_FILE") {
@@ -187,8 +236,8 @@ impl Plan {
         })?;
         // Without a file the gateway is as the repository has it, and what is missing there is to be seen.
         let gap = match &settings.pools {
-            Some(_) => pools::fill(&mut text, &pools, &settings.nats.subject),
-            None => Gap::default(),
+            Some(_) if !args.relay => pools::fill(&mut text, &pools, &settings.nats.subject),
+            _ => Gap::default(),
         };
         let routers: Vec<_> = pools.iter().flat_map(|pool| &pool.routers).map(String::as_str).collect();
         let faults = args.faults.as_ref().map(|file| Faults::read(file, &routers, &text)).transpose()?;
@@ -224,6 +273,20 @@ fn inherited() -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| OURS.iter().all(|ours| name != ours)).collect()
 }
 
+/// What the broker is told for `--relay`.
+fn relayed(variables: &mut Vec<(OsString, OsString)>, args: &Args, llm: SocketAddr) {
+    let keys = relay::KEYS.map(|name| (name, "any-key".to_owned()));
+    let ours = [
+        ("BROKER_CONFIG", relay::FILE.to_owned()),
+        ("BROKER_RELAY", format!("127.0.0.1:{}", args.relay_port)),
+        ("LLM_URL", format!("http://{llm}")),
+    ];
+    for (name, value) in ours.into_iter().chain(keys) {
+        variables.retain(|(other, _)| other != name);
+        variables.push((name.into(), value.into()));
+    }
+}
+
 /// A token goes into a file, a variable and a URL as it is.
 fn token() -> anyhow::Result<String> {
     let token = std::env::var("NATS_TOKEN").unwrap_or_default();
@@ -257,7 +320,8 @@ fn failing(args: &Args, settings: &settings::Config, pools: &[Pool]) -> anyhow::
 /// All ports at once: whoever has started the demo twice has two of them in use.
 fn check_ports(args: &Args) -> anyhow::Result<()> {
     let wanted = [("gateway", "--port", args.port), ("bus", "--nats-port", args.nats_port)];
-    let taken: Vec<_> = wanted.into_iter().filter(|(_, _, port)| !is_free(*port)).collect();
+    let relay = args.relay.then_some(("relay", "--relay-port", args.relay_port));
+    let taken: Vec<_> = wanted.into_iter().chain(relay).filter(|(_, _, port)| !is_free(*port)).collect();
     if taken.is_empty() {
         return Ok(());
     }

@@ -10,6 +10,13 @@ pub fn is_id(text: &str) -> bool {
     parts(text).is_some()
 }
 
+/// What all ids of a session begin with, and the number of this one in it; none of a text that is no id, or of a number
+/// that no session comes to.
+pub fn in_session(id: &str) -> Option<(&str, u32)> {
+    let (_, n) = parts(id)?;
+    Some((id.strip_suffix(n)?, n.parse().ok()?))
+}
+
 /// When the gateway received the request, if its id tells.
 pub fn started(id: &str) -> Option<GatewayTime> {
     let (nanos, n) = parts(id)?;
@@ -29,6 +36,15 @@ fn parts(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_a_session_differ_in_their_number() {
+        assert_eq!(in_session("LAB00002_1795324897644499599_2_0"), Some(("LAB00002_1795324897644499599_2_", 0)));
+        assert_eq!(in_session("LAB00002_1795324897644499599_2_12"), Some(("LAB00002_1795324897644499599_2_", 12)));
+        for none in ["", "mine", "LAB00002_1_2", "LAB00002_1_2_x", "LAB00002_1_2_99999999999"] {
+            assert_eq!(in_session(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn only_a_fresh_id_carries_its_start() {

@@ -1,6 +1,7 @@
 //! A fake LLM on loopback: enough of the OpenAI and Azure OpenAI chat API for their SDKs, and as ill as one likes.
 //!
-//! What a deployment does can be changed while it runs, by hand or by a script. It does not stream, count tokens, or read the conversation.
+//! What a deployment does can be changed while it runs, by hand or by a script. It does not count tokens or read the conversation, and a
+//! stream has all its events at once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -115,8 +116,41 @@ async fn handle(deployments: Deployments, request: Request<Incoming>) -> Served 
     if behaviour.close {
         return Err(HangUp);
     }
+    if behaviour.body.is_none() && (200..300).contains(&behaviour.status) && wants_stream(&body) {
+        let headers = [vec![("content-type".to_owned(), "text/event-stream".to_owned())], behaviour.headers].concat();
+        return respond(behaviour.status, &headers, events(&name));
+    }
     let body = behaviour.body.unwrap_or_else(|| fitting_body(behaviour.status, &name));
     respond(behaviour.status, &behaviour.headers, body)
+}
+
+fn wants_stream(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Asked {
+        stream: bool,
+    }
+    serde_json::from_slice::<Asked>(body).is_ok_and(|asked| asked.stream)
+}
+
+/// A completion in parts, as OpenAI sends them.
+fn events(deployment: &str) -> String {
+    let parts = [
+        json!({"role": "assistant", "content": "Hello"}),
+        json!({"content": format!(" from {deployment}.")}),
+        json!({}),
+    ];
+    let event = |(number, delta): (usize, &serde_json::Value)| {
+        let reason = if number + 1 == parts.len() { json!("stop") } else { json!(null) };
+        let part = json!({
+            "id": "chatcmpl-standin",
+            "object": "chat.completion.chunk",
+            "created": 1_706_824_088,
+            "model": deployment,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]
+        });
+        format!("data: {part}\n\n")
+    };
+    parts.iter().enumerate().map(event).collect::<String>() + "data: [DONE]\n\n"
 }
 
 fn note_call(deployments: &Deployments, name: &str) -> Behaviour {
@@ -186,4 +220,22 @@ fn respond(status: u16, headers: &[(String, String)], body: String) -> Served {
         map.insert(name, HeaderValue::from_str(value).map_err(|_| HangUp)?);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_parts_of_one_answer_and_its_end() {
+        let text = events("gpt4");
+        let parts: Vec<_> = text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect();
+        let (last, parts) = parts.split_last().unwrap();
+        assert_eq!(*last, "[DONE]");
+        let said = parts.iter().map(|part| serde_json::from_str::<serde_json::Value>(part).unwrap());
+        let said: String =
+            said.map(|part| part["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()).collect();
+        assert_eq!(said, "Hello from gpt4.");
+        assert!(wants_stream(br#"{"stream":true}"#) && !wants_stream(br#"{"stream":false}"#) && !wants_stream(b"{}"));
+    }
 }

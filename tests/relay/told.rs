@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::super::support::scripted::{Scripted, answer};
-use super::super::support::{LOGGER, Setup, soon};
+use super::super::support::{Broker, LOGGER, Setup, soon};
 use super::{HI, KEY, World, good};
 
 #[tokio::test]
@@ -45,4 +45,43 @@ async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
     beside.until(&["only the relay serves it"]).await;
     assert_eq!(world.disabled(), ["/llm/a/"]);
     assert_eq!(world.broker.count(&["router disabled for longer"]), 0);
+}
+
+/// `broker watch`, listening.
+async fn watch(world: &World, arguments: &[&str]) -> Broker {
+    let setup = Setup::on(&world.bus).unset("BROKER_HTTP").arguments(&["watch"]).arguments(arguments);
+    let watch = setup.spawn();
+    watch.until(&["watching ", LOGGER]).await;
+    watch
+}
+
+#[tokio::test]
+async fn whoever_watches_sees_which_attempts_are_one_call() {
+    let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(Vec::new()).await);
+    let c = Scripted::start(good()).await;
+    let world = World::before(&[&a, &b, &c]).await;
+    let (plain, failures) = (watch(&world, &[]).await, watch(&world, &["--status", "5xx"]).await);
+    let (grouped, of_c) =
+        (watch(&world, &["--grouped"]).await, watch(&world, &["--grouped", "--router", "/llm/c/"]).await);
+    let session = world.call().await.header("x-broker-session").unwrap().to_ascii_uppercase();
+    let number = |number| format!("  {}{number}  ", session.trim_end_matches('0'));
+    plain.until(&[&number(1), "  /llm/ -> /llm/a/  503  "]).await;
+    plain.until(&[&number(2), "  /llm/ \u{21b3} attempt 2 -> /llm/b/  502  "]).await;
+    plain.until(&[&number(3), "  /llm/ \u{21b3} attempt 3 -> /llm/c/  200  "]).await;
+    failures.until(&[&number(2), "\u{21b3} attempt 2"]).await;
+    for watch in [&grouped, &of_c] {
+        watch.until(&["    3  /llm/c/  200  ", "  3 tokens  "]).await;
+        let text = watch.text();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("watching")).collect();
+        let [head, rows @ ..] = &lines[..] else { panic!("{text}") };
+        assert!(head.contains(&format!("  {session}  /llm/ -> /llm/c/  200  ")), "{text}");
+        assert!(head.ends_with(" ms in all  3 attempts"), "{text}");
+        assert!(rows.len() == 3 && rows[0].starts_with("    1  /llm/a/  503  "), "{text}");
+        assert!(rows[1].contains("  /llm/b/  502  ") && rows[1].contains("closed the connection"), "{text}");
+    }
+    // The next call needs one attempt only, and is a line like any other.
+    world.call().await;
+    let line = grouped.until(&["_1_1  /llm/ -> /llm/c/  200  "]).await;
+    assert!(!line.starts_with(' ') && !line.contains("attempt"), "{line}");
+    assert_eq!(failures.count(&["/llm/c/"]), 0);
 }

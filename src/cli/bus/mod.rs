@@ -5,6 +5,7 @@
 mod orders;
 mod status;
 mod table;
+mod terminal;
 mod watch;
 
 use std::future::Future;

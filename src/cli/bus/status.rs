@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
+use async_nats::Client;
 use clap::Args;
 use serde_json::Value;
 
 use super::table::Table;
+use super::terminal::{self, Held, Signals};
 use super::{clean, connect, run};
 use crate::config::Operator;
 use crate::nats::peers;
@@ -17,6 +19,8 @@ use crate::nats::peers;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
+/// The last line on a terminal.
+const LEAVE: &str = "\nq leaves\n";
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
@@ -24,7 +28,7 @@ pub struct StatusArgs {
     /// Print the replicas' documents as one JSON array
     #[arg(long)]
     pub json: bool,
-    /// Look again every second, until Ctrl-C
+    /// Look again every second, until q (on a terminal) or Ctrl-C
     #[arg(long)]
     pub watch: bool,
 }
@@ -38,19 +42,42 @@ impl StatusArgs {
         run(async {
             let client = connect(operator).await?;
             let redraw = self.watch && !self.json && std::io::stdout().is_terminal();
-            loop {
-                let documents = peers::documents(&client, &operator.nats, "status").await?;
-                let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
-                let before = if redraw { CLEAR } else { "" };
-                let mut out = std::io::stdout().lock();
-                write!(out, "{before}{text}")?;
-                out.flush()?;
-                if !self.watch {
-                    return Ok(());
-                }
-                tokio::time::sleep(PAUSE).await;
+            // Without keys Ctrl-C does what it always does.
+            let Some((held, mut keys)) = redraw.then(terminal::hold).flatten() else {
+                return self.tell(&client, operator, redraw, None).await;
+            };
+            let mut signals = Signals::listen()?;
+            tokio::select! {
+                told = self.tell(&client, operator, redraw, Some(&held)) => told,
+                () = keys.leave() => Ok(()),
+                () = signals.any() => Ok(()),
             }
         })
+    }
+
+    /// Asks and tells, once or again and again.
+    async fn tell(
+        &self,
+        client: &Client,
+        operator: &Operator,
+        redraw: bool,
+        held: Option<&Held>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let documents = peers::documents(client, &operator.nats, "status").await?;
+            let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
+            let (before, after) = (if redraw { CLEAR } else { "" }, if held.is_some() { LEAVE } else { "" });
+            held.into_iter().for_each(Held::begin);
+            {
+                let mut out = std::io::stdout().lock();
+                write!(out, "{before}{text}{after}")?;
+                out.flush()?;
+            }
+            if !self.watch {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 

@@ -125,8 +125,9 @@ fn faults_say_what_would_be_right_and_show_no_secret() {
 #[test]
 fn every_example_of_the_relay_loads_and_says_what_it_is() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/relay");
-    let names = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU"];
-    let variables: BTreeMap<_, _> = names.map(|name| (format!("{name}_API_KEY"), "x".to_owned())).into();
+    let names = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU", "EAST", "WEST", "NORTH"];
+    let mut variables: BTreeMap<_, _> = names.map(|name| (format!("{name}_API_KEY"), "x".to_owned())).into();
+    variables.insert("LLM_URL".to_owned(), "http://localhost:5399".to_owned());
     let variables = Variables::new(variables);
     let mut examples = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -143,5 +144,5 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         assert!(shaped.is_ok(), "{}: {shaped:?}", path.display());
         examples += 1;
     }
-    assert_eq!(examples, 4);
+    assert_eq!(examples, 5);
 }

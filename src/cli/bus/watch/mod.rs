@@ -1,6 +1,9 @@
 //! `broker watch`: one line per finished call, from the gateway's own log. It asks no broker.
 //!
-//! Queries, URLs and bodies are never shown: the gateway does not mask keys that stand in a query.
+//! `call` reads an entry, `sessions` knows which of them are attempts of one call. Queries, URLs and bodies are never shown.
+
+mod call;
+mod sessions;
 
 use std::io::Write as _;
 
@@ -8,8 +11,11 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::{clean, connect, run};
+use super::{connect, run};
+use crate::clock::Clock;
 use crate::config::Operator;
+use call::{Call, ingress, status};
+use sessions::{Sessions, Shown};
 
 /// Which calls.
 #[derive(Debug, Clone, Default, Args)]
@@ -23,12 +29,15 @@ pub struct WatchArgs {
     /// Only calls of this ingress
     #[arg(long, value_name = "PATH")]
     pub pool: Option<String>,
-    /// Only calls of this session, in their order
+    /// Only calls of this session, in their order; the attempts of one call together, as with --grouped
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
     /// Only calls whose header BROKER_TRACE_HEADER (X-Trace-Id) says this
     #[arg(long, value_name = "TEXT")]
     pub trace: Option<String>,
+    /// The attempts of one call of the relay together, when it is over
+    #[arg(long)]
+    pub grouped: bool,
 }
 
 impl WatchArgs {
@@ -39,20 +48,43 @@ impl WatchArgs {
     pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
-            let mut entries = client.subscribe(operator.nats.logger_subject.clone()).await?;
-            while let Some(entry) = entries.next().await {
-                let Ok(entry) = serde_json::from_slice::<Value>(&entry.payload) else { continue };
-                if !self.wants(&entry, &operator.trace_header) {
-                    continue;
-                }
+            let subject = &operator.nats.logger_subject;
+            let mut entries = client.subscribe(subject.clone()).await?;
+            client.flush().await?;
+            // Not among the calls, which somebody may count. With the standard error gone there is nobody left to tell.
+            drop(writeln!(std::io::stderr(), "watching {subject}"));
+            let hold = self.grouped || self.session.is_some();
+            let (clock, mut sessions) = (Clock::start(), Sessions::new(hold));
+            // What is held is shown before Ctrl-C ends us; where nothing is, it does so by itself.
+            let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
+            loop {
+                let wait = sessions.due().map(|due| due.since(clock.now()));
+                let (shown, last) = tokio::select! {
+                    entry = entries.next() => match entry {
+                        Some(entry) => (self.read(&entry.payload, operator, &mut sessions, &clock), false),
+                        None => (sessions.rest(), true),
+                    },
+                    () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                        (sessions.late(clock.now()), false)
+                    }
+                    _ = &mut stop, if hold => (sessions.rest(), true),
+                };
                 // Whoever reads may have read enough and gone away.
-                let mut out = std::io::stdout().lock();
-                if writeln!(out, "{}", line(&entry)).and_then(|()| out.flush()).is_err() {
-                    break;
+                if print(&shown).is_err() || last {
+                    return Ok(());
                 }
             }
-            Ok(())
         })
+    }
+
+    fn read(&self, entry: &[u8], operator: &Operator, sessions: &mut Sessions, clock: &Clock) -> Vec<Shown> {
+        let Ok(entry) = serde_json::from_slice::<Value>(entry) else { return Vec::new() };
+        // Other sessions are no business of ours. What other filters leave out still tells what belongs together.
+        if self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted) {
+            return Vec::new();
+        }
+        let wanted = self.wants(&entry, &operator.trace_header);
+        sessions.take(Call::of(&entry, wanted), clock.now())
     }
 
     fn wants(&self, entry: &Value, trace_header: &str) -> bool {
@@ -68,21 +100,17 @@ impl WatchArgs {
     }
 }
 
+fn print(shown: &[Shown]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    shown.iter().filter(|shown| shown.is_wanted()).try_for_each(|shown| write!(out, "{shown}"))?;
+    out.flush()
+}
+
 /// The values of a header that the client sent.
 fn header<'a>(request: &'a Value, name: &'a str) -> impl Iterator<Item = &'a str> {
     let headers = request["ingress_headers"].as_object().into_iter().flatten();
     let named = headers.filter(move |(other, _)| other.eq_ignore_ascii_case(name));
     named.flat_map(|(_, values)| values.as_array().into_iter().flatten()).filter_map(Value::as_str)
-}
-
-fn ingress(entry: &Value) -> &Value {
-    let original = &entry["request"]["original_gl_path"];
-    if original.is_null() { &entry["request"]["gl_path"] } else { original }
-}
-
-fn status(entry: &Value) -> Option<u64> {
-    let response = &entry["response"];
-    response["inbound_status_code"].as_u64().or(response["egress_status_code"].as_u64())
 }
 
 /// `429` is that one, `5xx` all of its hundred.
@@ -94,29 +122,6 @@ fn matches(wanted: &str, status: Option<u64>) -> bool {
     }
 }
 
-/// A call in one line.
-fn line(entry: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or("-".to_owned(), clean);
-    let (request, response) = (&entry["request"], &entry["response"]);
-    let stamp = &request["broker"];
-    let number = |value: Option<u64>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value}{unit}"));
-    let why = match (stamp["why"].as_str(), stamp["would"].as_str()) {
-        (Some(why), Some(would)) => format!("would be {} ({})", clean(would), clean(why)),
-        (Some(why), None) => clean(why),
-        (None, _) => "no stamp".to_owned(),
-    };
-    [
-        text(&entry["ingress_egress_timer"]["stop"]),
-        text(&entry["transaction_id"]),
-        format!("{} -> {}", text(ingress(entry)), text(&response["gl_path"])),
-        number(status(entry), ""),
-        number(response["outbound_inbound_timer"]["duration"].as_u64(), " ms"),
-        number(response["inbound_payload"]["usage"]["completion_tokens"].as_u64(), " tokens"),
-        why,
-    ]
-    .join("  ")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -125,27 +130,13 @@ mod tests {
 
     fn entry() -> Value {
         json!({
-            "session_id": "s-1", "transaction_id": "t-1\u{1b}[31m",
-            "ingress_egress_timer": {"stop": "2026-01-01T00:00:00Z"},
+            "session_id": "s-1",
             "request": {
                 "gl_path": "/a/", "original_gl_path": "/in/", "ingress_headers": {"X-Trace-Id": ["mine"]},
-                "ingress_query_parameters": {"key": ["s3cret"]},
                 "broker": {"router": "/a/", "why": "random, 2 of 2 serve"},
             },
-            "response": {
-                "gl_path": "/a/", "inbound_status_code": 429, "outbound_inbound_timer": {"duration": 12},
-                "inbound_payload": {"usage": {"completion_tokens": 5}},
-            },
+            "response": {"gl_path": "/a/", "inbound_status_code": 429},
         })
-    }
-
-    #[test]
-    fn a_call_is_one_line_without_anything_that_steers_a_terminal_or_is_secret() {
-        assert_eq!(
-            line(&entry()),
-            "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ -> /a/  429  12 ms  5 tokens  random, 2 of 2 serve"
-        );
-        assert_eq!(line(&json!({})), "-  -  - -> -  -  -  -  no stamp");
     }
 
     #[test]

@@ -1,0 +1,210 @@
+//! A call, as an entry of the gateway's log tells of it: the few fields that are shown, as short as a screen has room for.
+//!
+//! Queries, URLs and bodies are never among them: the gateway does not mask keys that stand in a query. Nothing of the entry
+//! itself is kept, so that calls that wait for others take little room.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::super::clean;
+
+/// So many characters of a text are shown.
+const LONGEST: usize = 300;
+
+/// What is shown of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Call {
+    /// Whether it passed the filters.
+    pub(super) wanted: bool,
+    pub(super) session: String,
+    pub(super) transaction: String,
+    pub(super) ingress: String,
+    pub(super) router: String,
+    pub(super) status: Option<u64>,
+    /// How the relay got no good answer, if it says.
+    pub(super) broken: Option<String>,
+    why: String,
+    /// The upstream's time in milliseconds.
+    took: Option<u64>,
+    tokens: Option<u64>,
+    over: String,
+    came: Option<Timestamp>,
+    left: Option<Timestamp>,
+}
+
+impl Call {
+    /// Reads an entry.
+    pub(super) fn of(entry: &Value, wanted: bool) -> Self {
+        let (request, response, timer) = (&entry["request"], &entry["response"], &entry["ingress_egress_timer"]);
+        let stamp = &request["broker"];
+        let why = match (stamp["why"].as_str(), stamp["would"].as_str()) {
+            (Some(why), Some(would)) => format!("would be {would} ({why})"),
+            (Some(why), None) => why.to_owned(),
+            (None, _) => "no stamp".to_owned(),
+        };
+        let errors = response["error"].as_array().into_iter().flatten();
+        let mut of_the_relay = errors.filter(|error| error["name"] == "relay");
+        let moment = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        Self {
+            wanted,
+            session: text(&entry["session_id"]),
+            transaction: text(&entry["transaction_id"]),
+            ingress: text(ingress(entry)),
+            router: text(&response["gl_path"]),
+            status: status(entry),
+            broken: of_the_relay.next().and_then(|error| error["details"].as_str()).map(short),
+            why: short(&why),
+            took: response["outbound_inbound_timer"]["duration"].as_u64(),
+            tokens: response["inbound_payload"]["usage"]["completion_tokens"].as_u64(),
+            over: text(&timer["stop"]),
+            came: moment(&timer["start"]),
+            left: moment(&timer["stop"]),
+        }
+    }
+
+    /// The call in one line; `attempt` is the number of one that follows others of the same call.
+    pub(super) fn line(&self, attempt: Option<u32>) -> String {
+        let follows = attempt.map(|number| format!("\u{21b3} attempt {number} ")).unwrap_or_default();
+        [
+            self.over.clone(),
+            self.transaction.clone(),
+            format!("{} {follows}-> {}", self.ingress, self.router),
+            number(self.status, ""),
+            number(self.took, " ms"),
+            number(self.tokens, " tokens"),
+            self.why.clone(),
+        ]
+        .join("  ")
+    }
+
+    /// What stands of it in a row of a group: router, status, time, tokens, and why.
+    pub(super) fn row(&self) -> [String; 5] {
+        let broken = self.broken.as_ref().map(|broken| format!("{broken}; ")).unwrap_or_default();
+        [
+            self.router.clone(),
+            number(self.status, ""),
+            number(self.took, " ms"),
+            number(self.tokens, " tokens"),
+            format!("{broken}{}", self.why),
+        ]
+    }
+
+    /// Whether an answer like this one ends a call of the relay: it passes these on, whoever else there is. A branch's own
+    /// `on_status_codes` may lead on from them all the same; then the rest is told apart.
+    pub(super) fn ends_its_call(&self) -> bool {
+        let leads_on = |status| matches!(status, 401..=404 | 408 | 409 | 429 | 500..);
+        self.broken.is_none() && self.status.is_some_and(|status| !leads_on(status))
+    }
+
+    /// When it was over, as the log says.
+    pub(super) fn over(&self) -> &str {
+        &self.over
+    }
+}
+
+/// From the first that came to the last that left.
+pub(super) fn span<'a>(calls: impl Iterator<Item = &'a Call> + Clone) -> Option<Duration> {
+    let came = calls.clone().filter_map(|call| call.came).min()?;
+    let left = calls.filter_map(|call| call.left).max()?;
+    Duration::try_from(left.duration_since(came)).ok()
+}
+
+/// The ingress that a call came to, if no router of its own says so.
+pub(super) fn ingress(entry: &Value) -> &Value {
+    let original = &entry["request"]["original_gl_path"];
+    if original.is_null() { &entry["request"]["gl_path"] } else { original }
+}
+
+/// What the upstream answered, else what the client was told.
+pub(super) fn status(entry: &Value) -> Option<u64> {
+    let response = &entry["response"];
+    response["inbound_status_code"].as_u64().or(response["egress_status_code"].as_u64())
+}
+
+pub(super) fn number(value: Option<u64>, unit: &str) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value}{unit}"))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or("-".to_owned(), short)
+}
+
+fn short(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return clean(text) };
+    clean(text.get(..end).unwrap_or_default()) + "\u{2026}"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_one_line_without_anything_that_steers_a_terminal_or_is_secret() {
+        let entry = json!({
+            "session_id": "s-1", "transaction_id": "t-1\u{1b}[31m",
+            "ingress_egress_timer": {"stop": "2026-01-01T00:00:00Z"},
+            "request": {
+                "gl_path": "/a/", "original_gl_path": "/in/", "ingress_query_parameters": {"key": ["s3cret"]},
+                "broker": {"router": "/a/", "why": "random, 2 of 2 serve"},
+            },
+            "response": {
+                "gl_path": "/a/", "inbound_status_code": 429, "outbound_inbound_timer": {"duration": 12},
+                "inbound_payload": {"usage": {"completion_tokens": 5}},
+                "error": [{"name": "/a/", "details": "https://h/?key=s3cret"}],
+            },
+        });
+        let call = Call::of(&entry, true);
+        let line = |follows| {
+            format!(
+                "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ {follows}-> /a/  429  12 ms  5 tokens  random, 2 of 2 serve"
+            )
+        };
+        assert_eq!(call.line(None), line(""));
+        assert_eq!(call.line(Some(2)), line("\u{21b3} attempt 2 "));
+        assert_eq!(call.row().join("|"), "/a/|429|12 ms|5 tokens|random, 2 of 2 serve");
+        assert_eq!(Call::of(&json!({}), true).line(None), "-  -  - -> -  -  -  -  no stamp");
+    }
+
+    #[test]
+    fn how_an_attempt_broke_stands_before_why_it_was_made() {
+        let entry = json!({
+            "request": {"broker": {"why": "the first"}},
+            "response": {"gl_path": "/a/", "error": [{"name": "relay", "details": "gave no answer in time"}]},
+        });
+        assert_eq!(Call::of(&entry, true).row()[4], "gave no answer in time; the first");
+    }
+
+    #[test]
+    fn nothing_is_longer_than_a_few_lines() {
+        let call = Call::of(&json!({"session_id": "\u{fc}".repeat(5_000)}), true);
+        assert_eq!(call.session.chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn what_the_relay_passes_on_ends_a_call() {
+        for (status, ends) in [
+            (200, true),
+            (302, true),
+            (400, true),
+            (413, true),
+            (422, true),
+            (401, false),
+            (404, false),
+            (408, false),
+            (409, false),
+            (429, false),
+            (500, false),
+            (529, false),
+        ] {
+            let entry = json!({"response": {"inbound_status_code": status}});
+            assert_eq!(Call::of(&entry, true).ends_its_call(), ends, "{status}");
+        }
+        let broken =
+            json!({"response": {"inbound_status_code": 200, "error": [{"name": "relay", "details": "broke off"}]}});
+        assert!(!Call::of(&broken, true).ends_its_call() && !Call::of(&json!({}), true).ends_its_call());
+    }
+}

@@ -1,0 +1,354 @@
+//! Which calls belong together: the attempts of one call of the relay. Pure: calls and the time come in, and what is to be
+//! shown comes out.
+//!
+//! The relay makes a session for each call and counts its attempts from 1; a session of the gateway's own begins with 0, and
+//! its calls are calls of a client. So a session whose 1 was seen and never its 0 is one call. (Whoever begins to watch just
+//! between a client's first two calls takes the second for an attempt. That is the price of asking nobody.)
+//!
+//! The log does not say that no further attempt will come. There are two ways to live with that:
+//! - **At once** (`hold` is false): every call is shown when it is over; one that follows others of the same call is marked.
+//! - **Held**: the attempts of a call are shown together when one is answered with something that the relay passes on, else
+//!   after [`QUIET`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
+//!
+//! It refuses to remember without bound: [`SESSIONS`] of them, the oldest is given up for a new one, and [`ATTEMPTS`] of each.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::super::table::Table;
+use super::call::{Call, number, span};
+use crate::time::Now;
+use crate::wire::transaction;
+
+/// How long the next attempt of a call may be on its way: as long as an upstream may be silent by default
+/// (`first_byte`, 30 s), and a little more.
+const QUIET: Duration = Duration::from_secs(35);
+/// How much later than the second attempt the entry of the first may come: they are two entries of two processes.
+const LATE: Duration = Duration::from_secs(1);
+/// So many sessions are remembered.
+const SESSIONS: usize = 1_024;
+/// So many attempts of one call are held.
+const ATTEMPTS: usize = 16;
+
+/// What is to be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A call; with the number of the attempt, if others of the same call were shown before.
+    One(Box<Call>, Option<u32>),
+    /// The attempts of a call, each with its number, in their order; and the number of the last that was shown before.
+    Group(Vec<(u32, Call)>, u32),
+}
+
+/// What was seen of a session.
+#[derive(Debug)]
+struct Session {
+    /// A client's: its calls have nothing to do with each other.
+    client: bool,
+    /// The first attempt was seen, and whether any was.
+    first: bool,
+    any: bool,
+    /// The last attempt that was shown in a group.
+    shown: u32,
+    held: Vec<(u32, Call)>,
+    /// When they are shown at the latest.
+    by: Now,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    hold: bool,
+    known: HashMap<String, Session>,
+    /// The same, the oldest first.
+    order: VecDeque<String>,
+}
+
+impl Sessions {
+    pub(super) fn new(hold: bool) -> Self {
+        Self { hold, known: HashMap::new(), order: VecDeque::new() }
+    }
+
+    /// A call is over.
+    pub(super) fn take(&mut self, call: Call, now: Now) -> Vec<Shown> {
+        let Some((session, number)) = transaction::in_session(&call.transaction) else {
+            return vec![Shown::One(Box::new(call), None)];
+        };
+        let session = session.to_owned();
+        let mut shown = self.room_for(&session);
+        let known = self.known.entry(session).or_insert_with(|| Session {
+            client: false,
+            first: false,
+            any: false,
+            shown: 0,
+            held: Vec::new(),
+            by: now,
+        });
+        shown.extend(known.take(number, call, self.hold, now));
+        shown
+    }
+
+    /// Forgets the oldest, if there is no room for one more.
+    fn room_for(&mut self, session: &str) -> Vec<Shown> {
+        if self.known.contains_key(session) {
+            return Vec::new();
+        }
+        let oldest = if self.order.len() >= SESSIONS { self.order.pop_front() } else { None };
+        self.order.push_back(session.to_owned());
+        oldest.and_then(|oldest| self.known.remove(&oldest)).map(|mut oldest| oldest.release()).unwrap_or_default()
+    }
+
+    /// When something is to be shown though no call is over.
+    pub(super) fn due(&self) -> Option<Now> {
+        let held = self.known.values().filter(|session| !session.held.is_empty());
+        held.map(|session| session.by).min()
+    }
+
+    /// What was held long enough.
+    pub(super) fn late(&mut self, now: Now) -> Vec<Shown> {
+        self.release(|session| session.by <= now)
+    }
+
+    /// All that is held.
+    pub(super) fn rest(&mut self) -> Vec<Shown> {
+        self.release(|_| true)
+    }
+
+    fn release(&mut self, ripe: impl Fn(&Session) -> bool) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for name in &self.order {
+            if let Some(session) = self.known.get_mut(name).filter(|session| ripe(session)) {
+                shown.extend(session.release());
+            }
+        }
+        shown
+    }
+}
+
+impl Session {
+    fn take(&mut self, number: u32, call: Call, hold: bool, now: Now) -> Vec<Shown> {
+        self.client |= number == 0;
+        if self.client {
+            let mut shown = self.release();
+            shown.push(Shown::One(Box::new(call), None));
+            return shown;
+        }
+        self.first |= number == 1;
+        if !hold {
+            let follows = self.first && self.any;
+            self.any = true;
+            return vec![Shown::One(Box::new(call), follows.then_some(number))];
+        }
+        self.held.push((number, call));
+        self.held.sort_by_key(|(number, _)| *number);
+        if self.is_over() || self.held.len() >= ATTEMPTS {
+            return self.release();
+        }
+        self.by = now.after(if self.first { QUIET } else { LATE });
+        Vec::new()
+    }
+
+    /// Whether nothing is missing, and nothing can follow.
+    fn is_over(&self) -> bool {
+        let mut last = self.shown;
+        let whole = self.held.iter().all(|(number, _)| {
+            let next = number.saturating_sub(last) <= 1;
+            last = *number;
+            next
+        });
+        whole && self.held.last().is_some_and(|(_, call)| call.ends_its_call())
+    }
+
+    fn release(&mut self) -> Vec<Shown> {
+        let held = std::mem::take(&mut self.held);
+        // Others of it were never seen: a client's session that was there before we looked.
+        self.client |= !self.first;
+        let alone = held.len() == 1 && self.shown == 0;
+        if self.client || alone {
+            self.shown = held.last().map_or(self.shown, |(number, _)| *number);
+            return held.into_iter().map(|(_, call)| Shown::One(Box::new(call), None)).collect();
+        }
+        let Some((last, _)) = held.last() else { return Vec::new() };
+        let before = std::mem::replace(&mut self.shown, *last);
+        vec![Shown::Group(held, before)]
+    }
+}
+
+impl Shown {
+    /// Whether any of it passed the filters.
+    pub(super) fn is_wanted(&self) -> bool {
+        match self {
+            Self::One(call, _) => call.wanted,
+            Self::Group(attempts, _) => attempts.iter().any(|(_, call)| call.wanted),
+        }
+    }
+}
+
+/// A call is a line. A group is a line about the whole and, indented below it, one for each attempt.
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (attempts, before) = match self {
+            Self::One(call, attempt) => return writeln!(f, "{}", call.line(*attempt)),
+            Self::Group(attempts, before) => (attempts, before),
+        };
+        let Some((count, last)) = attempts.last() else { return Ok(()) };
+        let calls = attempts.iter().map(|(_, call)| call);
+        // An attempt through the gateway tells its router only; which ingress the relay was called by, it does not know.
+        let ingress =
+            calls.clone().map(|call| (&call.ingress, &call.router)).find(|(ingress, router)| ingress != router);
+        let ingress = ingress.map_or("the relay", |(ingress, _)| ingress.as_str());
+        let whole = number(span(calls).and_then(|span| u64::try_from(span.as_millis()).ok()), " ms in all");
+        let before = match before {
+            0 => String::new(),
+            before => format!(", {before} of them shown before"),
+        };
+        let (over, session, router, status) = (last.over(), &last.session, &last.router, number(last.status, ""));
+        writeln!(f, "{over}  {session}  {ingress} -> {router}  {status}  {whole}  {count} attempts{before}")?;
+        let mut table = Table::default();
+        for (number, call) in attempts {
+            let row = call.row();
+            let number = format!("    {number}");
+            table.row(std::iter::once(number.as_str()).chain(row.iter().map(String::as_str)));
+        }
+        write!(f, "{table}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The call of this number in the session of this letter.
+    fn call(session: &str, number: u32, status: u64) -> Call {
+        let entry = json!({
+            "session_id": format!("{session}_1_1_0"), "transaction_id": format!("{session}_1_1_{number}"),
+            "ingress_egress_timer": {"start": "2026-01-01T00:00:00Z", "stop": format!("2026-01-01T00:00:0{}Z", number % 10)},
+            "request": {"gl_path": "/in/", "broker": {"why": "the first"}},
+            "response": {"gl_path": format!("/in/{number}/"), "inbound_status_code": status,
+                "outbound_inbound_timer": {"duration": 7}},
+        });
+        Call::of(&entry, true)
+    }
+
+    const fn at(millis: u64) -> Now {
+        Now::from_nanos(millis * 1_000_000)
+    }
+
+    /// What is shown, shortly: `A1` is a call, `A2'` one that follows others, `[A1 A2]` a group, `+` the rest of one.
+    fn told(shown: &[Shown]) -> String {
+        let name = |call: &Call| call.transaction.replace("_1_1_", "");
+        let one = |shown: &Shown| match shown {
+            Shown::One(call, None) => name(call),
+            Shown::One(call, Some(_)) => name(call) + "'",
+            Shown::Group(attempts, before) => {
+                let names: Vec<_> = attempts.iter().map(|(_, call)| name(call)).collect();
+                format!("{}[{}]", if *before > 0 { "+" } else { "" }, names.join(" "))
+            }
+        };
+        shown.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn at_once_what_follows_in_the_same_call_is_marked() {
+        for (what, calls, wanted) in [
+            ("a call", &[("A", 1)][..], "A1"),
+            ("three attempts", &[("A", 1), ("A", 2), ("A", 3)], "A1 A2' A3'"),
+            ("two calls", &[("A", 1), ("B", 1), ("B", 2), ("A", 2)], "A1 B1 B2' A2'"),
+            ("the second is told first", &[("A", 2), ("A", 1), ("A", 3)], "A2 A1' A3'"),
+            ("a client's session", &[("A", 0), ("A", 1), ("A", 2)], "A0 A1 A2"),
+            ("one that was there before", &[("A", 5), ("A", 6)], "A5 A6"),
+        ] {
+            let mut sessions = Sessions::new(false);
+            let shown: Vec<_> =
+                calls.iter().flat_map(|(session, number)| sessions.take(call(session, *number, 503), at(0))).collect();
+            assert_eq!(told(&shown), wanted, "{what}");
+            assert_eq!((sessions.due(), sessions.rest().len()), (None, 0), "{what}: nothing is held");
+        }
+    }
+
+    #[test]
+    fn held_attempts_are_shown_together_when_their_call_is_over() {
+        for (what, calls, wanted) in [
+            ("a good call is not held", &[("A", 1, 200)][..], &["A1"][..]),
+            ("three attempts", &[("A", 1, 503), ("A", 2, 429), ("A", 3, 200)], &["", "", "[A1 A2 A3]"]),
+            ("the client's own fault ends it", &[("A", 1, 503), ("A", 2, 400)], &["", "[A1 A2]"]),
+            ("the last is told before the first", &[("A", 2, 200), ("A", 1, 503)], &["", "[A1 A2]"]),
+            (
+                "two calls at a time",
+                &[("A", 1, 503), ("B", 1, 503), ("A", 2, 200), ("B", 2, 200)],
+                &["", "", "[A1 A2]", "[B1 B2]"],
+            ),
+            ("a client's session", &[("A", 0, 503), ("A", 1, 503), ("A", 2, 200)], &["A0", "A1", "A2"]),
+            ("a client's, told out of order", &[("A", 1, 503), ("A", 0, 200), ("A", 2, 503)], &["", "A1 A0", "A2"]),
+        ] {
+            let mut sessions = Sessions::new(true);
+            for ((session, number, status), wanted) in calls.iter().zip(wanted) {
+                let shown = sessions.take(call(session, *number, *status), at(0));
+                assert_eq!(told(&shown), *wanted, "{what}, at {session}{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_over_is_held_for_so_long_and_no_longer() {
+        let mut sessions = Sessions::new(true);
+        sessions.take(call("A", 1, 503), at(0));
+        sessions.take(call("A", 2, 503), at(20_000));
+        sessions.take(call("B", 1, 500), at(20_500));
+        assert_eq!(sessions.due(), Some(at(55_000)), "since the last attempt");
+        assert_eq!(told(&sessions.late(at(54_999))), "");
+        assert_eq!(told(&sessions.late(at(55_000))), "[A1 A2]");
+        assert_eq!(told(&sessions.late(at(60_000))), "B1", "an attempt alone is a call like another");
+        assert_eq!(told(&sessions.take(call("A", 3, 200), at(60_000))), "+[A3]");
+        assert_eq!(told(&sessions.take(call("B", 2, 200), at(60_000))), "+[B2]");
+        assert_eq!(sessions.due(), None);
+    }
+
+    #[test]
+    fn a_session_that_was_there_before_is_held_once_and_shortly() {
+        let mut sessions = Sessions::new(true);
+        assert_eq!(told(&sessions.take(call("A", 5, 200), at(0))), "");
+        assert_eq!(sessions.due(), Some(at(1_000)));
+        assert_eq!(told(&sessions.late(at(1_000))), "A5");
+        assert_eq!(told(&sessions.take(call("A", 6, 503), at(2_000))), "A6");
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for() {
+        let mut sessions = Sessions::new(true);
+        for number in 0..SESSIONS {
+            assert_eq!(told(&sessions.take(call(&format!("S{number}"), 1, 503), at(0))), "");
+        }
+        assert_eq!(told(&sessions.take(call("A", 1, 503), at(0))), "S01", "the oldest is given up");
+        assert_eq!((sessions.known.len(), sessions.order.len()), (SESSIONS, SESSIONS));
+        for number in 2..ATTEMPTS as u32 {
+            assert_eq!(told(&sessions.take(call("A", number, 503), at(0))), "");
+        }
+        let shown = sessions.take(call("A", ATTEMPTS as u32, 503), at(0));
+        assert!(matches!(&shown[..], [Shown::Group(attempts, 0)] if attempts.len() == ATTEMPTS), "{shown:?}");
+        assert_eq!(sessions.rest().len(), SESSIONS - 1);
+        assert_eq!(sessions.rest(), []);
+    }
+
+    #[test]
+    fn a_group_says_what_its_call_came_to_and_each_attempt_below() {
+        let attempts = vec![(1, call("A", 1, 503)), (2, call("A", 2, 429)), (3, call("A", 3, 200))];
+        let text = "2026-01-01T00:00:03Z  A_1_1_0  /in/ -> /in/3/  200  3000 ms in all  3 attempts\n\
+            \x20   1  /in/1/  503  7 ms  -  the first\n\
+            \x20   2  /in/2/  429  7 ms  -  the first\n\
+            \x20   3  /in/3/  200  7 ms  -  the first\n";
+        assert_eq!(Shown::Group(attempts.clone(), 0).to_string(), text);
+        let rest = Shown::Group(attempts[2..].to_vec(), 2).to_string();
+        assert!(rest.lines().next().unwrap().ends_with("3 attempts, 2 of them shown before"), "{rest}");
+    }
+
+    #[test]
+    fn a_group_is_wanted_if_one_of_its_attempts_is() {
+        let mut attempts = vec![(1, call("A", 1, 503)), (2, call("A", 2, 200))];
+        attempts[0].1.wanted = false;
+        assert!(Shown::Group(attempts.clone(), 0).is_wanted());
+        attempts[1].1.wanted = false;
+        assert!(!Shown::Group(attempts, 0).is_wanted());
+    }
+}
