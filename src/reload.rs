@@ -14,6 +14,7 @@ use tokio::time::interval;
 use crate::config::file::PoolsFile;
 use crate::handle::Handle;
 use crate::relay::Relay;
+use crate::telemetry::Reload;
 
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -50,7 +51,7 @@ fn watch(file: &PoolsFile, touched: mpsc::Sender<()>) -> notify::Result<notify::
 }
 
 fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
-    match file.load_all() {
+    let came = match file.load_all() {
         Ok((settings, rules)) => {
             // First where targets are, then that there are some.
             if let Some(relay) = relay {
@@ -58,10 +59,13 @@ fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
             }
             let config = handle.configure(&settings);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");
+            Reload::Applied
         }
         Err(faults) => {
             tracing::error!(faults = faults.len(), "the pools file is wrong and changes nothing:");
             faults.iter().for_each(|fault| tracing::error!("  {fault}"));
+            if file.seen.is_ok() { Reload::Refused } else { Reload::Unreadable }
         }
-    }
+    };
+    handle.counts().reload(came, handle.now());
 }

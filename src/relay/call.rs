@@ -21,7 +21,7 @@ use super::session::Session;
 use super::stream::Passing;
 use super::target::{Onward, Target, stays_below};
 use super::underway::{End, Underway};
-use super::{PIECE, Relay, headers};
+use super::{PIECE, Relay, count, headers};
 use crate::attempt::{Ended, Lead, Limits, Plan, Stop, lead};
 use crate::broker::Course;
 use crate::handle::{Dispatch, Next};
@@ -219,7 +219,9 @@ impl Call<'_> {
                 self.tell(router, &breakage, underway.time());
                 let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
                 // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
-                if !(unreached && target.is_behind_gateway()) {
+                if unreached && target.is_behind_gateway() {
+                    underway.unreached();
+                } else {
                     underway.tell(End::broken(breakage));
                 }
                 (Ended::Broken(breakage), None)
@@ -298,6 +300,7 @@ impl Call<'_> {
             Stop::Nobody(until) => until.map(|until| until.since(self.relay.handle.now())),
             Stop::Attempts | Stop::Time | Stop::Budget => None,
         };
+        count::given_up(&self.relay.handle, stop);
         tracing::debug!(ingress = %self.ingress, story = self.story, "a call is given up: {stop}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {

@@ -1,12 +1,13 @@
 //! The relay: a call that fails at one target is answered by another, inside the same call.
 //!
 //! `faults` has the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
-//! begun; `edges` what a client may and may not do; `told` what is said about calls.
+//! begun; `edges` what a client may and may not do; `told` what is said about calls, `measured` what is counted of them.
 
 mod edges;
 mod examples;
 mod faults;
 mod gateway;
+mod measured;
 mod sdk;
 mod streams;
 mod tls;
