@@ -30,6 +30,7 @@ mod returning;
 mod rolling;
 mod seeing;
 mod settings;
+mod shipped;
 mod steering;
 mod through_the_gateway;
 mod tidy;
