@@ -18,6 +18,7 @@ mod deciding;
 mod demo;
 mod documented;
 mod flood;
+mod large;
 mod learning;
 mod life;
 mod openai_sdk;
