@@ -3,6 +3,8 @@
 
 mod alerts;
 mod dashboard;
+mod manifests;
+mod release;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

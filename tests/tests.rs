@@ -33,5 +33,6 @@ mod seeing;
 mod settings;
 mod shipped;
 mod steering;
+mod stuck;
 mod through_the_gateway;
 mod tidy;

@@ -1,0 +1,135 @@
+//! Readers that stop reading: nobody waits for them, they are cut, and what they hold is bounded.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::support::pools::pool;
+use super::support::{Broker, Bus, DECIDE, GPT4, LOGGER, Log, PATIENCE, PoolsFile, REQUEST, Setup};
+
+/// In a debug build, in kB: what a broker takes anyway, and what 64 answers of a megabyte do.
+const MEMORY: u64 = 200_000;
+
+/// A client that asks and never reads, with as little room of its own as the system allows.
+async fn ask(addr: SocketAddr, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+}
+
+/// The status of one's own, well-behaved request: of the first line only, since a stream never ends.
+async fn status(addr: SocketAddr, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    match stream.read_exact(&mut first).await {
+        Ok(_) => std::str::from_utf8(&first).unwrap()[9..].parse().unwrap(),
+        Err(_) => 0,
+    }
+}
+
+/// Makes as much news as fits a beat, and decisions whose time is taken.
+struct Load {
+    entry: bytes::Bytes,
+    times: Vec<Duration>,
+    most: u64,
+}
+
+impl Load {
+    fn new(router: &str) -> Self {
+        let long = json!("s".repeat(100));
+        let entry = Log::of(router, 200).with("/session_id", long.clone()).with("/transaction_id", long);
+        Self { entry: entry.bytes(), times: Vec::new(), most: 0 }
+    }
+
+    async fn round(&mut self, bus: &Bus, broker: &Broker) {
+        for _ in 0..20 {
+            bus.client.publish(DECIDE, REQUEST.into()).await.unwrap();
+            bus.client.publish(LOGGER, self.entry.clone()).await.unwrap();
+        }
+        let asked = Instant::now();
+        assert!(bus.decide().await["gl_path"].is_string());
+        self.times.push(asked.elapsed());
+        self.most = self.most.max(broker.resident().unwrap_or(0));
+    }
+
+    fn end(mut self) {
+        self.times.sort_unstable();
+        let p99 = self.times[self.times.len() * 99 / 100];
+        println!("{} decisions, p99 {p99:?}, {} kB", self.times.len(), self.most);
+        // Some milliseconds here; far more than the other tests on the same two cores can add.
+        assert!(p99 < Duration::from_millis(200), "p99 {p99:?}");
+        assert!(self.most < MEMORY, "{} kB", self.most);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_nobody_reads_are_cut_and_decisions_go_on() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).ready().await;
+    let addr = broker.http().await;
+    let mut stuck = Vec::new();
+    for _ in 0..16 {
+        stuck.push(ask(addr, "/api/v1/events").await);
+    }
+    let begin = Instant::now();
+    while status(addr, "/api/v1/events").await == 200 {
+        assert!(begin.elapsed() < PATIENCE, "sixteen are open");
+    }
+    let mut load = Load::new(GPT4);
+    // Their places are free again while they still hold their ends of the connections.
+    let mut looked = Instant::now();
+    loop {
+        load.round(&bus, &broker).await;
+        if looked.elapsed() > Duration::from_millis(500) {
+            looked = Instant::now();
+            assert_eq!(status(addr, "/livez").await, 200);
+            if status(addr, "/api/v1/events").await == 200 {
+                break;
+            }
+        }
+        assert!(begin.elapsed() < 2 * PATIENCE, "nobody is cut");
+    }
+    println!("a place was free after {:?}", begin.elapsed());
+    drop(stuck);
+    load.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_that_nobody_reads_hold_up_no_probe_and_no_decision_and_are_cut() {
+    let bus = Bus::start().await;
+    // So many that every document is more than a connection takes without a reader; and so that all that is kept is, too.
+    let targets: Vec<_> = (0..1_000).map(|number| format!(r#"{{"router": "/azure/{number}/"}}"#)).collect();
+    let file = PoolsFile::of(&pool("{}", &targets.join(",")));
+    let broker = Setup::on(&bus).set("BROKER_CONFIG", file.path()).ready().await;
+    let addr = broker.http().await;
+    let mut load = Load::new("/azure/0/");
+    for _ in 0..60 {
+        load.round(&bus, &broker).await;
+    }
+    let mut stuck = Vec::new();
+    for number in 0..64 {
+        let path = ["/api/v1/decisions", "/metrics", "/api/v1/decisions", "/api/v1/status"][number % 4];
+        stuck.push(ask(addr, path).await);
+    }
+    let begin = Instant::now();
+    let asked = Instant::now();
+    assert_eq!(status(addr, "/livez").await, 200);
+    assert_eq!(status(addr, "/readyz").await, 200);
+    assert!(asked.elapsed() < Duration::from_secs(2), "a probe waits for nobody: {:?}", asked.elapsed());
+    assert_eq!(status(addr, "/api/v1/status").await, 503, "all else is told to come again");
+    while status(addr, "/api/v1/status").await != 200 {
+        load.round(&bus, &broker).await;
+        assert_eq!(status(addr, "/livez").await, 200);
+        assert!(begin.elapsed() < PATIENCE, "nobody is cut");
+    }
+    assert!(begin.elapsed() > Duration::from_secs(8), "none of them was done: {:?}", begin.elapsed());
+    println!("a place was free after {:?}", begin.elapsed());
+    drop(stuck);
+    load.end();
+}
