@@ -13,6 +13,9 @@ use super::support::{Broker, Bus, DECIDE, GPT4, LOGGER, Log, PATIENCE, PoolsFile
 /// In a debug build, in kB: what a broker takes anyway, and what 64 answers of a megabyte do.
 const MEMORY: u64 = 200_000;
 
+/// Where the number of a call stands in its ids.
+const NUMBER: &str = "(number)0";
+
 /// A client that asks and never reads, with as little room of its own as the system allows.
 async fn ask(addr: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
@@ -35,22 +38,26 @@ async fn status(addr: SocketAddr, path: &str) -> u16 {
 
 /// Makes as much news as fits a beat, and decisions whose time is taken.
 struct Load {
-    entry: bytes::Bytes,
+    entry: String,
+    number: u64,
     times: Vec<Duration>,
     most: u64,
 }
 
 impl Load {
     fn new(router: &str) -> Self {
-        let long = json!("s".repeat(100));
+        let long = json!(format!("{}{NUMBER}", "s".repeat(100 - NUMBER.len())));
         let entry = Log::of(router, 200).with("/session_id", long.clone()).with("/transaction_id", long);
-        Self { entry: entry.bytes(), times: Vec::new(), most: 0 }
+        Self { entry: entry.0.to_string(), number: 0, times: Vec::new(), most: 0 }
     }
 
     async fn round(&mut self, bus: &Bus, broker: &Broker) {
         for _ in 0..20 {
             bus.client.publish(DECIDE, REQUEST.into()).await.unwrap();
-            bus.client.publish(LOGGER, self.entry.clone()).await.unwrap();
+            // Each a call of its own.
+            self.number += 1;
+            let entry = self.entry.replace(NUMBER, &format!("{:09}", self.number));
+            bus.client.publish(LOGGER, entry.into()).await.unwrap();
         }
         let asked = Instant::now();
         assert!(bus.decide().await["gl_path"].is_string());
