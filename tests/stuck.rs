@@ -30,7 +30,7 @@ async fn status(addr: SocketAddr, path: &str) -> u16 {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes()).await.unwrap();
     let mut first = [0; 12];
-    match stream.read_exact(&mut first).await {
+    match soon(path, stream.read_exact(&mut first)).await {
         Ok(_) => std::str::from_utf8(&first).unwrap()[9..].parse().unwrap(),
         Err(_) => 0,
     }
