@@ -57,7 +57,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let decisions = Link::new("decisions", clock);
     let logs = Link::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    let listener = runtime.block_on(config.http.listen()).context("cannot listen where BROKER_HTTP says")?;
+    let listener = runtime.block_on(async { config.http.listen() }).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(ENTRIES);
     let token = config.access.token.clone();
@@ -224,7 +224,8 @@ impl Beside {
                         feed: feed.clone(),
                         peers: peers.clone(),
                     };
-                    tokio::join!(http::serve(listener, http::routes(sources, &access)), feed.run(&handle));
+                    let probes = http::probes(sources.clone());
+                    tokio::join!(http::serve(listener, http::routes(sources, &access), probes), feed.run(&handle));
                 }
                 None => std::future::pending().await,
             }

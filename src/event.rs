@@ -117,6 +117,10 @@ pub enum Ignored {
 }
 
 impl Ignored {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::NotOurs, Self::NoStatus, Self::Control, Self::Echo, Self::NotApplied, Self::Twice, Self::Filtered];
+
     /// As metrics spell it.
     pub const fn word(self) -> &'static str {
         match self {

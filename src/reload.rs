@@ -1,12 +1,14 @@
 //! Follows the pools file: a good new file takes over in one step, a bad one changes nothing and is told like at the start.
 //!
 //! Its folder is watched, because editors and Kubernetes put a new file in the old one's place; its content is compared every
-//! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case.
+//! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case. That somebody
+//! reads in the folder is no event: we do so ourselves, and would never come to rest.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::interval;
@@ -14,13 +16,17 @@ use tokio::time::interval;
 use crate::config::file::PoolsFile;
 use crate::handle::Handle;
 use crate::relay::Relay;
+use crate::telemetry::Reload;
 
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Follows a file for ever.
 pub async fn follow(mut file: PoolsFile, handle: Handle, relay: Option<Arc<Relay>>) {
     let (touched, mut touches) = mpsc::channel(1);
-    let watcher = watch(&file, touched);
+    let watcher = watch(&file.path, move |_| {
+        // A word that waits already says the same.
+        let _ = touched.try_send(());
+    });
     if let Err(error) = &watcher {
         tracing::debug!(%error, "the folder of the pools file sends no events; its content is compared every 2 s");
     }
@@ -38,19 +44,23 @@ pub async fn follow(mut file: PoolsFile, handle: Handle, relay: Option<Arc<Relay
     }
 }
 
-/// Sends a word whenever something happens in the file's folder. Stops when dropped.
-fn watch(file: &PoolsFile, touched: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_| {
-        // A word that waits already says the same.
-        let _ = touched.try_send(());
+/// Calls this whenever something is changed in the file's folder. Stops when dropped.
+fn watch(
+    file: &Path,
+    touched: impl Fn(notify::Result<notify::Event>) + Send + 'static,
+) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
+            touched(event);
+        }
     })?;
-    let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     watcher.watch(folder.unwrap_or_else(|| ".".as_ref()), RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }
 
 fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
-    match file.load_all() {
+    let came = match file.load_all() {
         Ok((settings, rules)) => {
             // First where targets are, then that there are some.
             if let Some(relay) = relay {
@@ -58,10 +68,36 @@ fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
             }
             let config = handle.configure(&settings);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");
+            Reload::Applied
         }
         Err(faults) => {
             tracing::error!(faults = faults.len(), "the pools file is wrong and changes nothing:");
             faults.iter().for_each(|fault| tracing::error!("  {fault}"));
+            if file.seen.is_ok() { Reload::Refused } else { Reload::Unreadable }
         }
+    };
+    handle.counts().reload(came, handle.now());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as channel;
+
+    use super::*;
+
+    #[test]
+    fn to_read_the_file_is_no_change_of_it() {
+        let folder = std::env::temp_dir().join(format!("broker-watch-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let [file, end] = ["broker.json", "end"].map(|name| folder.join(name));
+        std::fs::write(&file, "{}").unwrap();
+        let (sender, touches) = channel::channel();
+        let _watcher = watch(&file, move |event| sender.send(event).unwrap()).unwrap();
+        std::fs::read(&file).unwrap();
+        std::fs::write(&end, "").unwrap();
+        // Events come in order: what the reading made would be here first.
+        let first = touches.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(first.paths, [end], "{first:?}");
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::support::broker::field;
 use super::support::bus::connect;
+use super::support::metrics::Scrape;
 use super::support::pools::pool;
 use super::support::{
     Broker, Bus, DECIDE, DUD, GPT4, GPT35, OUTCOME, PoolsFile, REQUEST, Setup, chosen, outcome, soon,
@@ -221,4 +222,30 @@ async fn sighup_reads_it_in_any_case() {
     }
     assert_eq!(chosen(&bus, 3).await, [GPT4; 3]);
     assert!(broker.is_running());
+}
+
+#[tokio::test]
+async fn what_came_of_each_reload_is_counted() {
+    let bus = Bus::start().await;
+    let file = PoolsFile::of(&flat(&[GPT4]));
+    let broker = broker(&bus, &file).await;
+    let good = |results: [f64; 3], last| {
+        let [applied, refused, unreadable] = results;
+        [
+            ("gecholog_broker_reloads_total", &["applied"][..], applied),
+            ("gecholog_broker_reloads_total", &["refused"], refused),
+            ("gecholog_broker_reloads_total", &["unreadable"], unreadable),
+            ("gecholog_broker_last_reload_successful", &[], last),
+        ]
+    };
+    Scrape::of(&broker).await.has(&good([0.0, 0.0, 0.0], 1.0));
+    file.put("{");
+    broker.until(&[WRONG]).await;
+    Scrape::of(&broker).await.has(&good([0.0, 1.0, 0.0], 0.0));
+    fs::remove_file(file.path()).unwrap();
+    broker.until_nth(&[WRONG], 2).await;
+    Scrape::of(&broker).await.has(&good([0.0, 1.0, 1.0], 0.0));
+    file.put(&flat(&[DUD]));
+    broker.until(&[TAKEN]).await;
+    Scrape::of(&broker).await.has(&good([1.0, 1.0, 1.0], 1.0));
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::support::metrics::Scrape;
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, LOGGER, Log, OUTCOME, Setup, http, outcome, soon};
 
 async fn json(broker: &Broker, path: &str) -> Value {
@@ -17,15 +18,6 @@ async fn json(broker: &Broker, path: &str) -> Value {
 /// One router of a status.
 fn router<'a>(status: &'a Value, path: &str) -> &'a Value {
     status["routers"].as_array().unwrap().iter().find(|router| router["router"] == path).unwrap()
-}
-
-/// The value of a series of `/metrics`; its labels in any order.
-fn series(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
-    let line = text.lines().find(|line| {
-        let begins = line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        begins && labels.iter().all(|label| line.contains(label))
-    });
-    line?.rsplit_once(' ')?.1.parse().ok()
 }
 
 #[tokio::test]
@@ -96,10 +88,10 @@ async fn a_call_that_gets_nothing_is_a_decision_too() {
     let shown = json(&broker, "/api/v1/decisions").await;
     assert_eq!(shown["decisions"][0]["why"], "nothing may serve");
     assert_eq!(shown["decisions"][0]["pool"], "/azure/");
-    let text = broker.get("/metrics").await.text();
-    let labels = [r#"pool="/azure/""#, r#"reason="all_disabled""#];
-    assert_eq!(series(&text, "gecholog_broker_passes_total", &labels), Some(1.0), "{text}");
-    assert_eq!(series(&text, "gecholog_broker_pool_serves", &[r#"pool="/azure/""#]), Some(0.0));
+    Scrape::of(&broker).await.has(&[
+        ("gecholog_broker_passes_total", &[r#"pool="/azure/""#, r#"reason="all_disabled""#], 1.0),
+        ("gecholog_broker_pool_serves", &[r#"pool="/azure/""#], 0.0),
+    ]);
 }
 
 #[tokio::test]
@@ -115,14 +107,17 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
     bus.tell(LOGGER, "{").await;
     let errors = serde_json::json!([{"name": "broker", "details": "context deadline exceeded"}]);
     bus.log(Log::of("/azure/", 200).with("/request/error", errors)).await;
-    bus.log(Log::of(DUD, 429)).await;
+    bus.log(Log::of(GPT4, 200).without("/response/gl_path")).await;
+    bus.log(Log::of(GPT4, 200).without("/response/inbound_status_code")).await;
+    bus.log(Log::of(DUD, 429).with("/response/inbound_headers", serde_json::json!({"Retry-After": ["soon"]}))).await;
     broker.until(&["router disabled", DUD]).await;
-    let text = broker.get("/metrics").await.text();
+    let scrape = Scrape::of(&broker).await;
+    let text = &scrape.0;
     let reasons = text.lines().filter(|line| line.starts_with("gecholog_broker_decisions_total{"));
     let decided: f64 = reasons.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
     assert_eq!(decided, 30.0, "{text}");
-    for (name, labels, value) in [
-        ("gecholog_broker_outcomes_total", &[GPT4, "success"][..], 1.0),
+    scrape.has(&[
+        ("gecholog_broker_outcomes_total", &[GPT4, "success"], 1.0),
         ("gecholog_broker_outcomes_total", &[GPT35, "neutral"], 1.0),
         ("gecholog_broker_outcomes_total", &[DUD, "rate_limited"], 1.0),
         ("gecholog_broker_outcomes_total", &[DUD, r#"class="failure""#], 0.0),
@@ -138,10 +133,15 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_bus_connected", &["logs"], 1.0),
         ("gecholog_broker_bus_connects_total", &["decisions"], 1.0),
         ("gecholog_broker_build_info", &["balance", env!("CARGO_PKG_VERSION")], 1.0),
-    ] {
-        assert_eq!(series(&text, name, labels), Some(value), "{name} {labels:?} in\n{text}");
-    }
-    assert!(series(&text, "gecholog_broker_router_cooldown_seconds", &[DUD]).unwrap() > 590.0);
+        ("gecholog_broker_log_entries_lacking_total", &["response.gl_path"], 1.0),
+        ("gecholog_broker_log_entries_lacking_total", &["response.inbound_status_code"], 1.0),
+        ("gecholog_broker_unreadable_hints_total", &[DUD], 1.0),
+        ("gecholog_broker_unreadable_hints_total", &[GPT4], 0.0),
+        ("gecholog_broker_bus_dropped_messages_total", &["logs"], 0.0),
+        ("gecholog_broker_calls_unbalanced_total", &["absent"], 0.0),
+    ]);
+    assert!(scrape.series("gecholog_broker_router_cooldown_seconds", &[DUD]).unwrap() > 590.0);
+    assert!(!text.contains("gecholog_broker_relay_"), "where the relay is off there is nothing to say of it");
     assert!(!text.contains("strangers"), "nobody else's words become labels:\n{text}");
 }
 

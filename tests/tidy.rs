@@ -64,7 +64,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "telemetry",
         ],
     ),
-    ("reload", &["config", "handle", "relay"]),
+    ("reload", &["config", "telemetry", "handle", "relay"]),
     (
         "cli",
         &["time", "router", "outcome", "strategy", "broker", "wire", "check", "control", "clock", "nats", "config"],

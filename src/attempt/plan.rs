@@ -59,6 +59,21 @@ pub enum Stop {
     Nobody(Option<Now>),
 }
 
+impl Stop {
+    /// The words of all, as metrics spell them.
+    pub const WORDS: [&str; 4] = ["attempts", "time", "budget", "nobody_left"];
+
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Attempts => Self::WORDS[0],
+            Self::Time => Self::WORDS[1],
+            Self::Budget => Self::WORDS[2],
+            Self::Nobody(_) => Self::WORDS[3],
+        }
+    }
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -119,6 +119,9 @@ pub struct RouterShown {
     pub overloaded: u64,
     /// It had no room for us.
     pub rate_limited: u64,
+    /// Answers that said when to come back in a way that cannot be read.
+    #[serde(skip)]
+    pub unreadable_hints: u64,
     /// Completion tokens.
     pub tokens: u64,
     /// How long the upstream took.
@@ -225,6 +228,7 @@ impl Broker {
             failures: record.failures,
             overloaded: record.overloaded,
             rate_limited: record.rate_limited,
+            unreadable_hints: record.unreadable_hints,
             tokens: record.tokens,
             latency: record.latency.clone(),
             last_failure: record.last_failure.map(|(at, cause)| LastFailure { at, cause }),

@@ -22,7 +22,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 pub use events::Feed;
 pub use limits::serve;
@@ -64,14 +64,14 @@ impl Settings {
     ///
     /// # Errors
     /// An address that was asked for cannot be had.
-    pub async fn listen(self) -> io::Result<Option<TcpListener>> {
+    pub fn listen(self) -> io::Result<Option<TcpListener>> {
         match self {
             Self::Off => Ok(None),
-            Self::At(address) => match TcpListener::bind(address).await {
+            Self::At(address) => match bind(address) {
                 Ok(listener) => Ok(Some(listener)),
                 Err(error) => Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
             },
-            Self::Default => match TcpListener::bind(DEFAULT).await {
+            Self::Default => match bind(DEFAULT) {
                 Ok(listener) => Ok(Some(listener)),
                 Err(error) => {
                     tracing::warn!(address = %DEFAULT, %error, "no HTTP: set BROKER_HTTP to another address, or to off");
@@ -80,6 +80,16 @@ impl Settings {
             },
         }
     }
+}
+
+/// Opens a port whose connections take no more than they are allowed.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A process that starts again finds its port.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(limits::WAITING)?;
+    socket.bind(address)?;
+    socket.listen(limits::CONNECTIONS as u32)
 }
 
 /// Whom the API answers.
@@ -118,9 +128,7 @@ pub fn routes(sources: Sources, access: &Access) -> Router {
         .route("/api/v1/mode", post(orders::mode))
         .merge(page::routes())
         .layer(from_fn_with_state(host::Hosts::new(&access.hosts), host::check));
-    Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
+    probing()
         .route("/metrics", get(api::metrics))
         .merge(api)
         .fallback(|| async { api::refusal(StatusCode::NOT_FOUND, "no such path") })
@@ -129,6 +137,16 @@ pub fn routes(sources: Sources, access: &Access) -> Router {
         })
         .layer(from_fn(limits::deadline))
         .with_state(sources)
+}
+
+fn probing() -> Router<Sources> {
+    Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready))
+}
+
+/// What is answered when all connections are taken: probes, and to everybody else that it is so.
+pub fn probes(sources: Sources) -> Router {
+    let full = || async { api::refusal(StatusCode::SERVICE_UNAVAILABLE, "all 64 connections are taken: come again") };
+    probing().fallback(full).layer(from_fn(limits::deadline)).with_state(sources)
 }
 
 async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {

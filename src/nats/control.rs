@@ -6,6 +6,7 @@
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
+use async_nats::client::PublishError;
 use async_nats::service::endpoint::Endpoint;
 use async_nats::service::error::Error as Refusal;
 use async_nats::service::{Request, Service, ServiceExt};
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Link, Settings, peers};
+use super::{Link, Settings, parts, peers};
 use crate::control::{Ask, Nonces, Token, Unsigned, Verb};
 use crate::handle::Handle;
 use crate::stats::{ConfigShown, Status};
@@ -74,7 +75,7 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
         tokio::select! {
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
-                Some((word, ask)) => control.respond(word, &ask, &nonces, &replica).await,
+                Some((word, ask)) => control.respond(&client, word, &ask, &nonces, &replica).await,
                 None => return Ok(()),
             },
         }
@@ -106,14 +107,18 @@ impl Control<'_> {
         builder.start(NAME, env!("CARGO_PKG_VERSION")).await
     }
 
-    async fn respond(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>, replica: &str) {
+    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>, replica: &str) {
         let (answer, mut headers) = match self.answer(word, ask, nonces) {
             Ok((bytes, headers)) => (Ok(bytes), headers),
             Err(refusal) => (Err(refusal), HeaderMap::new()),
         };
         headers.insert(peers::REPLICA, replica);
-        if let Err(error) = ask.respond_with_headers(answer, headers).await {
-            tracing::debug!(%error, "an answer could not be sent");
+        let sent = match answer {
+            Ok(bytes) => send(client, ask, parts::cut(&bytes, &headers, client.max_payload())).await,
+            refused => ask.respond_with_headers(refused, headers).await,
+        };
+        if let Err(error) = sent {
+            tracing::warn!(word, %error, "an answer could not be sent");
         }
     }
 
@@ -173,6 +178,17 @@ impl Control<'_> {
         token.check(subject, &mac, &message.payload, now)?;
         nonces.lock().unwrap_or_else(PoisonError::into_inner).take(&mac.nonce, now)
     }
+}
+
+/// Sends all parts of an answer; the last one by the service, whose counts are of answers and not of messages.
+async fn send(client: &Client, ask: &Request, mut parts: Vec<(Bytes, HeaderMap)>) -> Result<(), PublishError> {
+    let Some((last, headers)) = parts.pop() else { return Ok(()) };
+    if let Some(inbox) = &ask.message.reply {
+        for (part, headers) in parts {
+            client.publish_with_headers(inbox.clone(), headers, part).await?;
+        }
+    }
+    ask.respond_with_headers(Ok(last), headers).await
 }
 
 fn document(document: &impl Serialize) -> Answer {

@@ -55,6 +55,9 @@ async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
                 if let Some(why) = report.processor_errors.and_then(|errors| unbalanced::read(errors, processor)) {
                     pass_by(handle, why);
                 }
+                if let Some(field) = report.filtered {
+                    counts.lacking_logs.count(field, handle.now());
+                }
                 let learnt = handle.learn(&report);
                 if let Some(why) = learnt
                     && let Some(total) = counts.ignored_logs.count(why, handle.now())

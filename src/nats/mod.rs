@@ -7,6 +7,7 @@
 mod control;
 mod link;
 mod logs;
+mod parts;
 pub mod peers;
 mod requests;
 

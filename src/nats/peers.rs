@@ -9,9 +9,11 @@ use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rand::RngExt;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
+use super::parts::Gather;
 use crate::control::{Ask, Done, Mac, Order, State, Token, Verb};
 use crate::handle::Handle;
 use crate::time::Now;
@@ -22,6 +24,8 @@ const QUIET: Duration = Duration::from_millis(250);
 const FIRST: Duration = Duration::from_secs(1);
 /// A replica that starts waits no longer for the others.
 const TAKE_OVER: Duration = Duration::from_millis(200);
+/// Nobody waits longer, whoever goes on talking.
+const LONGEST: Duration = Duration::from_secs(5);
 /// More replicas than anybody runs.
 const MOST: usize = 1_000;
 
@@ -38,8 +42,8 @@ const BY: &str = "Broker-By";
 /// Why not, as the protocol of services spells it.
 const ERROR: &str = "Nats-Service-Error";
 
-/// Why nobody answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Silence {
     /// There is no broker on this bus.
     #[error("no broker answers on this bus: does one run, and with the same BROKER_SUBJECT?")]
@@ -47,6 +51,12 @@ pub enum Silence {
     /// The bus is away.
     #[error("the connection to the bus is gone")]
     Gone,
+    /// A part of an answer is missing.
+    #[error("the answer of replica {0} did not come whole: ask again")]
+    Broken(String),
+    /// A replica refuses, or says what cannot be read.
+    #[error("replica {0} answers: {1}")]
+    Useless(String, String),
 }
 
 /// The subject of an ask.
@@ -77,38 +87,63 @@ pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<Mac> {
 
 /// Who asks, in a word of their own.
 pub(super) fn by(headers: Option<&HeaderMap>) -> String {
-    let by = headers.and_then(|headers| headers.get(BY)).map(|by| by.as_str().chars());
-    by.map(|by| by.filter(|letter| !letter.is_control()).take(60).collect()).unwrap_or_default()
+    let by = headers.and_then(|headers| headers.get(BY)).map(|by| by.as_str());
+    by.map(clean).unwrap_or_default()
 }
+
+/// How long an ask waits, and for how many.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    /// For the first message.
+    first: Duration,
+    /// For one more.
+    quiet: Duration,
+    /// So many answers are enough.
+    enough: usize,
+}
+
+/// Everybody.
+const ALL: Wait = Wait { first: FIRST, quiet: QUIET, enough: MOST };
+/// Whoever is first; one that has begun to answer in parts is heard to its end.
+const ONE: Wait = Wait { first: TAKE_OVER, quiet: TAKE_OVER, enough: 1 };
 
 /// Asks all, and collects what they answer.
 ///
 /// # Errors
-/// Nobody answers.
-pub async fn ask(
+/// Nobody answers, or not to the end.
+async fn ask(
     client: &Client,
     subject: String,
     headers: HeaderMap,
     body: Bytes,
-    first: Duration,
-    quiet: Duration,
+    wait: Wait,
 ) -> Result<Vec<Message>, Silence> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| Silence::Gone)?;
     client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(|_| Silence::Gone)?;
-    let mut all = Vec::new();
-    let mut end = Instant::now() + first;
+    let (mut all, mut gather) = (Vec::new(), Gather::default());
+    let begin = Instant::now();
+    let mut end = begin + wait.first;
     while let Ok(Some(answer)) = timeout_at(end, answers.next()).await {
         if answer.status == Some(StatusCode::NO_RESPONDERS) {
             break;
         }
-        all.push(answer);
-        end = Instant::now() + quiet;
-        if all.len() >= MOST {
+        all.extend(gather.take(answer));
+        if all.len() >= wait.enough {
             break;
         }
+        end = (Instant::now() + wait.quiet).min(begin + LONGEST);
     }
-    if all.is_empty() { Err(Silence::Nobody) } else { Ok(all) }
+    match gather.broken() {
+        Some(replica) if all.len() < wait.enough => Err(Silence::Broken(clean(replica))),
+        _ if all.is_empty() => Err(Silence::Nobody),
+        _ => Ok(all),
+    }
+}
+
+/// What others write of themselves, fit to be shown.
+fn clean(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(60).collect()
 }
 
 /// Gives an order to all replicas; what each of them did.
@@ -130,38 +165,50 @@ pub async fn order(
         None => HeaderMap::new(),
     };
     headers.insert(BY, who);
-    let answers = ask(client, subject, headers, body.into(), FIRST, QUIET).await?;
+    let answers = ask(client, subject, headers, body.into(), ALL).await?;
     Ok(answers.iter().map(done).collect())
 }
 
 /// What a replica says that it did.
 fn done(answer: &Message) -> Done {
+    read(answer).unwrap_or_else(|(replica, error)| Done { replica, error: Some(error), ..Done::default() })
+}
+
+/// What a replica answers; an error has its name and its reason.
+fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
     let header = |name| answer.headers.as_ref().and_then(|headers| headers.get(name)).map(ToString::to_string);
+    let replica = || header(REPLICA).unwrap_or_default();
     match header(ERROR) {
-        Some(error) => Done { replica: header(REPLICA).unwrap_or_default(), error: Some(error), ..Done::default() },
-        None => serde_json::from_slice(&answer.payload).unwrap_or_else(|_| Done {
-            replica: header(REPLICA).unwrap_or_default(),
-            error: Some("its answer cannot be read: another version?".to_owned()),
-            ..Done::default()
-        }),
+        Some(error) => Err((replica(), error)),
+        None => serde_json::from_slice(&answer.payload)
+            .map_err(|_| (replica(), "its answer cannot be read: another version?".to_owned())),
     }
 }
 
-/// The documents that all replicas answer with; what cannot be read is left out.
+/// The documents that all replicas answer with.
 ///
 /// # Errors
-/// Nobody answers.
+/// Nobody answers, or one of them not with a document: what is shown would else lack it without a word.
 pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, Silence> {
-    let answers = ask(client, subject(settings, word), HeaderMap::new(), Bytes::new(), FIRST, QUIET).await?;
-    Ok(answers.iter().filter_map(|answer| serde_json::from_slice(&answer.payload).ok()).collect())
+    let answers = ask(client, subject(settings, word), HeaderMap::new(), Bytes::new(), ALL).await?;
+    let documents = answers.iter().map(read);
+    documents.collect::<Result<_, _>>().map_err(|(replica, why)| Silence::Useless(clean(&replica), clean(&why)))
 }
 
 /// Takes over what the others know, before the first request is taken. Nobody there, or nobody in time: then nothing.
 pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, token: Option<&Token>) {
     let subject = subject(settings, "state");
     let nonce = nonce();
-    let answers = ask(client, subject, HeaderMap::new(), nonce.clone().into(), TAKE_OVER, Duration::ZERO).await;
-    let Some(answer) = answers.ok().and_then(|mut answers| answers.pop()) else { return };
+    let answers = ask(client, subject, HeaderMap::new(), nonce.clone().into(), ONE).await;
+    let answer = match answers {
+        Ok(mut answers) => answers.pop(),
+        Err(Silence::Broken(replica)) => {
+            tracing::warn!(replica, "what another replica knows did not come whole: beginning without it");
+            None
+        }
+        Err(_) => None,
+    };
+    let Some(answer) = answer else { return };
     let Ok(told) = serde_json::from_slice::<State>(&answer.payload) else {
         tracing::debug!("what another replica knows cannot be read");
         return;

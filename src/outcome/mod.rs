@@ -251,6 +251,20 @@ impl Breakage {
         Self::ErrorEvent,
         Self::Malformed,
     ];
+
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "not_connected",
+            Self::ConnectTimeout => "not_connected_in_time",
+            Self::NoAnswer => "no_answer",
+            Self::Silent => "no_answer_in_time",
+            Self::Cut => "broke_off",
+            Self::Stalled => "stood_still",
+            Self::ErrorEvent => "error_in_stream",
+            Self::Malformed => "no_json",
+        }
+    }
 }
 
 impl fmt::Display for Breakage {

@@ -12,6 +12,10 @@ use serde_json::json;
 use super::stream::Passing;
 use crate::outcome::Breakage;
 
+/// The mark of an answer of ours, for whoever counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Code(pub(super) &'static str);
+
 /// What we have to say ourselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Own {
@@ -64,6 +68,14 @@ impl Own {
         }
     }
 
+    /// The codes of all.
+    pub(super) fn codes() -> impl Iterator<Item = &'static str> {
+        let nobody = Self::NobodyLeft(String::new(), None);
+        [Self::NoPool, Self::OddPath, Self::TooLarge(0), Self::TooSlow, Self::Incomplete, Self::Busy, nobody]
+            .into_iter()
+            .map(|own| own.code().1)
+    }
+
     /// The answer.
     pub(super) fn response(&self) -> Response<Passing> {
         let (status, code) = self.code();
@@ -71,6 +83,7 @@ impl Own {
         let body = Bytes::from(json!({"error": error}).to_string());
         let mut response = Response::new(Passing::whole([body]));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Code(code));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.wait() {

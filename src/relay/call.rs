@@ -20,7 +20,7 @@ use super::stream::Passing;
 use super::target::{Onward, Target, stays_below};
 use super::trace::{self, Attempt, Attempts};
 use super::underway::{End, Underway};
-use super::{PIECE, Relay, headers};
+use super::{PIECE, Relay, count, headers};
 use crate::attempt::{Ended, Lead, Limits, Plan, Stop, lead};
 use crate::broker::Course;
 use crate::handle::{Dispatch, Next};
@@ -276,6 +276,7 @@ impl Call<'_> {
             Stop::Nobody(until) => until.map(|until| until.since(self.relay.handle.now())),
             Stop::Attempts | Stop::Time | Stop::Budget => None,
         };
+        count::given_up(&self.relay.handle, stop);
         tracing::debug!(ingress = %self.ingress, attempts = %self.attempts, "a call is given up: {stop}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {
@@ -323,7 +324,9 @@ fn judge(
         Err(breakage) => {
             let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
-            if !(unreached && target.is_behind_gateway()) {
+            if unreached && target.is_behind_gateway() {
+                underway.unreached();
+            } else {
                 underway.tell(End::broken(breakage));
             }
             (Ended::Broken(breakage), None)

@@ -9,6 +9,7 @@ mod answer;
 mod asked;
 mod call;
 mod client;
+mod count;
 mod direct;
 mod exchange;
 mod headers;
@@ -152,7 +153,8 @@ impl Relay {
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
         let patience = Patience::new(rules.limits.connect);
-        Ok(Self {
+        let relay = Self {
+            entries: Entries::new(log, handle.clone()),
             handle,
             client: client::build(authorities.as_deref(), patience.clone())?,
             patience,
@@ -164,8 +166,9 @@ impl Relay {
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),
             bodies: Arc::new(Semaphore::new(room.bodies / PIECE)),
-            entries: Entries::new(log),
-        })
+        };
+        count::begin(&relay);
+        Ok(relay)
     }
 
     /// Puts other rules in force. Calls under way keep their limits.

@@ -2,19 +2,19 @@
 //!
 //! No header by which somebody says who he is, and none that the settings add, stands in it with its value; nor does a query.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::SET_COOKIE;
 use tokio::sync::mpsc;
 
 use super::headers::CREDENTIALS;
+use crate::handle::Handle;
 use crate::outcome::Breakage;
-use crate::telemetry::Tally;
 use crate::time::Now;
 use crate::wire::entry::{self, Entry, Header};
 
+/// The one kind of entry that is counted.
+const DROPPED: &str = "dropped";
 /// How the gateway spells what must not be seen.
 const MASKED: &str = "*****MASKED*****";
 
@@ -22,17 +22,18 @@ const MASKED: &str = "*****MASKED*****";
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
     log: mpsc::Sender<Bytes>,
-    dropped: Arc<Tally<&'static str>>,
+    handle: Handle,
 }
 
 impl Entries {
-    pub(super) fn new(log: mpsc::Sender<Bytes>) -> Self {
-        Self { log, dropped: Arc::default() }
+    pub(super) fn new(log: mpsc::Sender<Bytes>, handle: Handle) -> Self {
+        handle.counts().relayed.entries.expect([DROPPED]);
+        Self { log, handle }
     }
 
     fn send(&self, entry: Vec<u8>, now: Now) {
         if self.log.try_send(entry.into()).is_err()
-            && let Some(total) = self.dropped.count("dropped", now)
+            && let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, now)
         {
             tracing::warn!(
                 total,

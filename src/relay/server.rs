@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
-use super::{Relay, call};
+use super::{Relay, call, count};
 
 /// The head of a request must come within this, and be no larger than so many bytes and headers.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -64,7 +64,10 @@ async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place:
     stream.set_write_timeout(Some(relay.room.patience));
     let service = service_fn(|request| {
         let relay = Arc::clone(&relay);
-        async move { Ok::<_, std::convert::Infallible>(call::serve(&relay, request).await) }
+        async move {
+            let counted = count::Call::begin(relay.handle.clone());
+            Ok::<_, std::convert::Infallible>(counted.end(call::serve(&relay, request).await))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

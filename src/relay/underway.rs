@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 
+use super::count;
 use super::record::{Answered, Ending, Record};
 use crate::broker::{Route, Sent};
 use crate::handle::Handle;
@@ -25,6 +26,7 @@ pub(super) struct Underway {
     began: Now,
     /// What its log entry is made of, if nobody else writes one.
     record: Option<Box<Record>>,
+    unreached: bool,
     told: bool,
 }
 
@@ -58,7 +60,7 @@ impl End {
 impl Underway {
     pub(super) fn begin(handle: Handle, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, record: None, told: false }
+        Self { handle, route, router, transaction, began, record: None, unreached: false, told: false }
     }
 
     /// Keeps a record from now on.
@@ -82,6 +84,11 @@ impl Underway {
         }
     }
 
+    /// The gateway could not be reached, so that the router was never asked.
+    pub(super) fn unreached(&mut self) {
+        self.unreached = true;
+    }
+
     /// How long it has taken so far.
     pub(super) fn time(&self) -> Duration {
         self.handle.now().since(self.began)
@@ -92,6 +99,7 @@ impl Underway {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
+        count::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err));
         let record = self.record.take();
         if let (Some(_), Some(breakage)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
@@ -131,6 +139,7 @@ impl Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         if !self.told {
+            count::left(&self.handle, self.unreached);
             self.handle.abandon(&self.route);
         }
     }

@@ -2,18 +2,51 @@
 //! had to be done without, how standings changed. The kinds are enums of ours, so there are only so many.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::Tally;
+use super::{Relayed, Tally};
 use crate::event::{Change, Ignored, Standing};
 use crate::outcome::Cause;
 use crate::router::RouterPath;
-use crate::wire::Malformed;
+use crate::time::Now;
 use crate::wire::reply::Flaw;
 use crate::wire::unbalanced::Unbalanced;
+use crate::wire::{Malformed, log_entry};
+
+/// What came of a pools file that was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// It is in force.
+    Applied,
+    /// It is wrong, and what was in force still is.
+    Refused,
+    /// It cannot be read at all: it is gone, not ours to read, or too large. What was in force still is.
+    Unreadable,
+}
+
+impl Reload {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unreadable];
+
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl std::fmt::Display for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
 
 /// The counts of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counts {
     /// Messages on our subjects that cannot be read.
     pub malformed_messages: Tally<Malformed>,
@@ -27,10 +60,50 @@ pub struct Counts {
     pub unbalanced: Tally<Unbalanced>,
     /// Log entries that taught nothing.
     pub ignored_logs: Tally<Ignored>,
+    /// Log entries that lack what learning needs, by the first field that is not there.
+    pub lacking_logs: Tally<&'static str>,
+    /// What the relay does.
+    pub relayed: Relayed,
+    reloads: Tally<Reload>,
+    last_reload_failed: AtomicBool,
     transitions: Mutex<BTreeMap<(RouterPath, &'static str, &'static str), u64>>,
 }
 
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            malformed_messages: Tally::of(Malformed::ALL),
+            ignored_messages: Tally::of(Ignored::ALL),
+            flaws: Tally::of(Flaw::ALL),
+            malformed_logs: Tally::of(Malformed::ALL),
+            unbalanced: Tally::of(Unbalanced::ALL),
+            ignored_logs: Tally::of(Ignored::ALL),
+            lacking_logs: Tally::of(log_entry::NEEDED),
+            relayed: Relayed::default(),
+            reloads: Tally::of(Reload::ALL),
+            last_reload_failed: AtomicBool::default(),
+            transitions: Mutex::default(),
+        }
+    }
+}
+
 impl Counts {
+    /// The pools file was read again.
+    pub fn reload(&self, came: Reload, now: Now) {
+        self.last_reload_failed.store(came != Reload::Applied, Ordering::Relaxed);
+        self.reloads.count(came, now);
+    }
+
+    /// How often it was, by what came of it.
+    pub fn reloads(&self) -> impl Iterator<Item = (Reload, u64)> {
+        self.reloads.all()
+    }
+
+    /// Whether what the file holds now is not what is in force.
+    pub fn last_reload_failed(&self) -> bool {
+        self.last_reload_failed.load(Ordering::Relaxed)
+    }
+
     /// Counts a change of standing.
     pub fn change(&self, change: &Change) {
         let Change::Standing(transition) = change else { return };
@@ -49,7 +122,7 @@ impl Counts {
         transitions.iter().map(|((router, to, cause), count)| (router.to_string(), *to, *cause, *count)).collect()
     }
 
-    /// Everything else: what, of which kind, how often; only what happened.
+    /// Messages and log entries that were not as they should be: what, of which kind, how often.
     pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut all = Vec::new();
         all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.word(), n)));

@@ -5,10 +5,12 @@
 
 mod counts;
 mod lines;
+mod relayed;
 mod tally;
 
-pub use counts::Counts;
+pub use counts::{Counts, Reload};
 pub use lines::tell;
+pub use relayed::Relayed;
 pub use tally::Tally;
 
 use tracing_subscriber::EnvFilter;

@@ -23,6 +23,21 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Eq + Hash + Copy + Display> Tally<K> {
+    /// Of these kinds none so far: a count that is known to be zero can be seen to rise.
+    pub fn of(kinds: impl IntoIterator<Item = K>) -> Self {
+        let tally = Self::default();
+        tally.expect(kinds);
+        tally
+    }
+
+    /// The same, later.
+    pub fn expect(&self, kinds: impl IntoIterator<Item = K>) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in kinds {
+            counts.entry(kind).or_default();
+        }
+    }
+
     /// Counts one. Some total when it is time to say it.
     pub fn count(&self, kind: K, now: Now) -> Option<u64> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,5 +80,14 @@ mod tests {
         );
         assert_eq!(tally.count("a", start.after(Duration::from_secs(1))), Some(3));
         assert_eq!(tally.total("a"), 3);
+    }
+
+    #[test]
+    fn a_kind_that_is_expected_is_known_before_it_happens_and_loses_nothing_when_it_is_expected_again() {
+        let tally = Tally::of(["a"]);
+        assert_eq!(tally.all().collect::<Vec<_>>(), [("a", 0)]);
+        tally.count("a", Now::from_nanos(5));
+        tally.expect(["a"]);
+        assert_eq!(tally.all().collect::<Vec<_>>(), [("a", 1)]);
     }
 }

@@ -11,6 +11,9 @@ use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
 use crate::time::GatewayTime;
 
+/// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
+pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code"];
+
 /// Reads an entry: what it tells of a finished request.
 ///
 /// # Errors
@@ -146,9 +149,9 @@ impl<'a> Parts<'a> {
         if self.upstream.start.is_some() && !self.upstream.has_run() {
             None
         } else if self.report.served.is_none() {
-            Some("response.gl_path")
+            Some(NEEDED[0])
         } else if !self.has_status {
-            Some("response.inbound_status_code")
+            Some(NEEDED[1])
         } else {
             None
         }

@@ -38,6 +38,9 @@ pub enum Malformed {
 }
 
 impl Malformed {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NotJson, Self::NotAnObject, Self::NoPath];
+
     /// As metrics spell it.
     pub const fn word(self) -> &'static str {
         match self {

@@ -24,6 +24,9 @@ pub enum Flaw {
 }
 
 impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyIsNoObject];
+
     /// As metrics spell it.
     pub const fn word(self) -> &'static str {
         match self {

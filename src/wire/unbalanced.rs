@@ -20,6 +20,9 @@ pub enum Unbalanced {
 }
 
 impl Unbalanced {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Timeout, Self::Absent, Self::TooLarge, Self::Other];
+
     /// As metrics spell it.
     pub const fn word(self) -> &'static str {
         match self {

@@ -2,13 +2,14 @@
 //!
 //! `faults` has the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
 //! begun; `outage` a minute of it; `budgets` who has room; `edges` what a client may and may not do; `told` what is said about
-//! calls; `trace` what operators are told of one.
+//! calls, `measured` what is counted of them; `trace` what operators are told of one.
 
 mod budgets;
 mod edges;
 mod examples;
 mod faults;
 mod gateway;
+mod measured;
 mod outage;
 mod sdk;
 mod streams;

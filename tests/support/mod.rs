@@ -7,6 +7,7 @@ pub(crate) mod bus;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod messages;
+pub(crate) mod metrics;
 pub(crate) mod pools;
 pub(crate) mod scripted;
 pub(crate) mod upstream;

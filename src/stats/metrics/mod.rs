@@ -3,6 +3,8 @@
 //! Labels are bounded: pools and routers of the settings, and words of ours. Nothing that a client or an upstream wrote ever
 //! becomes a label.
 
+mod counted;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -10,11 +12,12 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use counted::Counted;
+
 use super::Status;
 use crate::broker::{HISTOGRAM_STEPS, RouterShown, Word};
 use crate::outcome::Class;
 use crate::telemetry::Counts;
-use crate::wire::unbalanced::Unbalanced;
 
 /// What the text is.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -26,9 +29,8 @@ type Label<'a> = (&'a str, &'a str);
 /// The metrics of a replica.
 pub fn metrics(status: Status, counts: &Counts) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    let unbalanced = counts.unbalanced.all().collect();
-    let (messages, transitions) = (counts.all(), counts.transitions());
-    registry.register_collector(Box::new(Scrape { status, messages, unbalanced, transitions }));
+    registry.register_collector(Box::new(Counted::of(counts)));
+    registry.register_collector(Box::new(Scrape { status, transitions: counts.transitions() }));
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = prometheus_text::encode(&mut text, &registry);
@@ -39,8 +41,6 @@ pub fn metrics(status: Status, counts: &Counts) -> String {
 #[derive(Debug)]
 struct Scrape {
     status: Status,
-    messages: Vec<(&'static str, &'static str, u64)>,
-    unbalanced: Vec<(Unbalanced, u64)>,
     transitions: Vec<(String, &'static str, &'static str, u64)>,
 }
 
@@ -75,8 +75,7 @@ impl Collector for Scrape {
         self.decisions(encoder)?;
         self.standings(encoder)?;
         self.outcomes(encoder)?;
-        self.latencies(encoder)?;
-        self.messages(encoder)
+        self.latencies(encoder)
     }
 }
 
@@ -180,6 +179,11 @@ impl Scrape {
                 outcomes.counter([("router", path), ("class", class.word())], count)?;
             }
         }
+        let help = "Answers that said when to come back in a way that cannot be read";
+        let mut hints = family(encoder, "unreadable_hints", help, MetricType::Counter, None)?;
+        for (path, router) in self.routers() {
+            hints.counter([("router", path)], router.unreadable_hints)?;
+        }
         let help = "Completion tokens of the answers that said how many";
         let mut tokens = family(encoder, "completion_tokens", help, MetricType::Counter, None)?;
         for (path, router) in self.routers() {
@@ -197,20 +201,6 @@ impl Scrape {
             let (sum, count) = (router.latency.sum.as_secs_f64(), router.latency.count());
             let labels = [("router", path)];
             latency.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &steps, None)?;
-        }
-        Ok(())
-    }
-
-    fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Calls that went by without us, as the gateway's log tells";
-        let mut unbalanced = family(encoder, "calls_unbalanced", help, MetricType::Counter, None)?;
-        for (reason, count) in &self.unbalanced {
-            unbalanced.counter([("reason", reason.word())], *count)?;
-        }
-        let help = "Messages and log entries that were ignored, malformed or lacking, and pools files read again";
-        let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
-        for (what, kind, count) in &self.messages {
-            messages.counter([("what", *what), ("kind", *kind)], *count)?;
         }
         Ok(())
     }

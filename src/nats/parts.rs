@@ -1,0 +1,184 @@
+//! Answers that are larger than the bus takes in one message: cut into parts, and put together again.
+//!
+//! A part is bytes and no document of its own, so that one way serves every answer, signed ones too. The parts of an answer
+//! come from one connection on one subject, and the bus keeps those in order: so one that is missing is seen at the next, and
+//! the answer is then said to be broken, never shown without it. What is put together is bounded.
+
+use std::collections::BTreeMap;
+
+use async_nats::{HeaderMap, Message};
+use bytes::{Bytes, BytesMut};
+
+use super::peers::REPLICA;
+
+/// Which part, and of how many: `2/5`. An answer that is whole has none.
+const PART: &str = "Broker-Part";
+/// What headers may take of a message; ours take some 400 bytes.
+const HEADERS: usize = 1_024;
+/// The least that a part has, however little the bus takes.
+const LEAST: usize = 256;
+/// All answers to one ask have together at most so many bytes: ten times the largest status of a few replicas.
+const MOST: usize = 256 << 20;
+
+/// Cuts an answer into parts that a bus takes whose messages have at most `largest` bytes; each with its headers.
+pub(super) fn cut(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(Bytes, HeaderMap)> {
+    let most = largest.saturating_sub(HEADERS).max(LEAST);
+    if answer.len() <= most {
+        return vec![(answer.clone(), headers.clone())];
+    }
+    let count = answer.len().div_ceil(most);
+    let part = |number: usize| {
+        let end = answer.len().min((number + 1) * most);
+        let mut headers = headers.clone();
+        headers.insert(PART, format!("{}/{count}", number + 1).as_str());
+        (answer.slice(number * most..end), headers)
+    };
+    (0..count).map(part).collect()
+}
+
+/// Puts answers together as their parts come.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    /// By replica; what does not go on as it should is kept as broken.
+    begun: BTreeMap<String, Option<Begun>>,
+    bytes: usize,
+}
+
+/// An answer of which there is more to come.
+#[derive(Debug)]
+struct Begun {
+    first: Message,
+    bytes: BytesMut,
+    parts: usize,
+    count: usize,
+}
+
+impl Gather {
+    /// Takes a message; gives the answer that is whole with it.
+    pub(super) fn take(&mut self, message: Message) -> Option<Message> {
+        let (number, count) = part(&message)?;
+        self.bytes = self.bytes.saturating_add(message.payload.len());
+        if count == 1 {
+            return Some(message);
+        }
+        let replica = text(&message, REPLICA);
+        if number == 1 && !self.begun.contains_key(&replica) && self.bytes <= MOST {
+            let bytes = BytesMut::from(message.payload.as_ref());
+            self.begun.insert(replica, Some(Begun { first: message, bytes, parts: 1, count }));
+            return None;
+        }
+        let place = self.begun.entry(replica).or_default();
+        // Taken out, so that it is broken unless it goes on.
+        let mut begun = place.take()?;
+        if number != begun.parts + 1 || count != begun.count || self.bytes > MOST {
+            return None;
+        }
+        begun.bytes.extend_from_slice(&message.payload);
+        begun.parts = number;
+        if number < count {
+            *place = Some(begun);
+            return None;
+        }
+        self.begun.remove(&text(&begun.first, REPLICA));
+        Some(Message { payload: begun.bytes.freeze(), ..begun.first })
+    }
+
+    /// Who began an answer that is not whole.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.begun.keys().next().map(String::as_str)
+    }
+}
+
+/// The number of a part and of all; a message that says none is whole, one that says nonsense is nothing.
+fn part(message: &Message) -> Option<(usize, usize)> {
+    let said = text(message, PART);
+    if said.is_empty() {
+        return Some((1, 1));
+    }
+    let (number, count) = said.split_once('/')?;
+    let (number, count) = (number.parse().ok()?, count.parse().ok()?);
+    (number > 0 && number <= count).then_some((number, count))
+}
+
+fn text(message: &Message, name: &str) -> String {
+    let value = message.headers.as_ref().and_then(|headers| headers.get(name));
+    value.map(|value| value.as_str().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn messages(replica: &str, answer: &[u8], largest: usize) -> Vec<Message> {
+        let mut headers = HeaderMap::new();
+        headers.insert(REPLICA, replica);
+        let cut = cut(&Bytes::copy_from_slice(answer), &headers, largest);
+        let message = |(payload, headers)| Message {
+            subject: "inbox".into(),
+            reply: None,
+            payload,
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: 0,
+        };
+        cut.into_iter().map(message).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn answers_of_several_replicas_come_together_however_they_are_mixed(
+            answers in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5_000), 1..4),
+            largest in 0_usize..3_000,
+            turns in prop::collection::vec(any::<prop::sample::Index>(), 64),
+        ) {
+            let mut waiting: Vec<_> = answers.iter().enumerate()
+                .map(|(number, answer)| messages(&number.to_string(), answer, largest).into_iter()).collect();
+            let (mut gather, mut whole, mut turns) = (Gather::default(), Vec::new(), turns.iter().cycle());
+            while !waiting.is_empty() {
+                let place = turns.next().unwrap().index(waiting.len());
+                match waiting[place].next() {
+                    Some(message) => whole.extend(gather.take(message)),
+                    None => drop(waiting.remove(place)),
+                }
+            }
+            prop_assert_eq!(gather.broken(), None);
+            let mut got: Vec<_> = whole.iter().map(|message| (text(message, REPLICA), message.payload.to_vec())).collect();
+            got.sort();
+            let sent: Vec<_> = answers.iter().enumerate().map(|(number, answer)| (number.to_string(), answer.clone())).collect();
+            prop_assert_eq!(got, sent);
+        }
+
+        #[test]
+        fn every_message_fits_the_bus(length in 0_usize..20_000, largest in 2_000_usize..5_000) {
+            for message in messages("one", &vec![7; length], largest) {
+                prop_assert!(message.payload.len() + HEADERS <= largest);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_lacks_a_part_is_broken_and_nothing_that_follows_mends_it() {
+        let parts = messages("one", &[7; 2_000], 0);
+        for missing in 0..parts.len() {
+            let mut gather = Gather::default();
+            let left = parts.iter().enumerate().filter(|(number, _)| *number != missing).map(|(_, part)| part.clone());
+            let whole: Vec<_> = left.chain(parts.clone()).filter_map(|part| gather.take(part)).collect();
+            assert!(whole.is_empty(), "without part {missing}");
+            assert_eq!(gather.broken(), Some("one"));
+        }
+    }
+
+    #[test]
+    fn what_strangers_say_of_parts_is_no_answer() {
+        for said in ["1", "0/2", "3/2", "-1/2", "1/2/3", "a/b", "1/99999999999999999999999"] {
+            let mut message = messages("one", b"x", 5_000).remove(0);
+            let mut headers = HeaderMap::new();
+            headers.insert(PART, said);
+            message.headers = Some(headers);
+            assert!(Gather::default().take(message).is_none(), "{said}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the relay counts: calls by how they ended for the client, attempts by what came of them, and how many are under way.
+//! Every kind is a word of ours. Where the relay is off there is nothing, not even a zero.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Semaphore;
+
+use super::Tally;
+
+/// The counts of the relay.
+#[derive(Debug, Default)]
+pub struct Relayed {
+    /// Calls by how they ended: `answered` by a target, whatever it said; `client_gone`; or the code of our own answer.
+    pub calls: Tally<&'static str>,
+    /// Attempts by what came of them: `answered_2xx` and the like, how they broke, `client_gone`, or `gateway_unreachable`.
+    pub attempts: Tally<&'static str>,
+    /// Calls that were not sent once more, by why not.
+    pub given_up: Tally<&'static str>,
+    /// Log entries that the bus did not take in time.
+    pub entries: Tally<&'static str>,
+    room: OnceLock<Room>,
+}
+
+/// The places of calls.
+#[derive(Debug)]
+struct Room {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Relayed {
+    /// The relay is on; `free` are the places for calls that nobody holds, of `all`.
+    pub fn begin(&self, free: Arc<Semaphore>, all: usize) {
+        // A process has one relay.
+        let _ = self.room.set(Room { free, all });
+    }
+
+    /// How many calls are under way, and how many there may be. Nothing where the relay is off.
+    pub fn under_way(&self) -> Option<(usize, usize)> {
+        self.room.get().map(|room| (room.all.saturating_sub(room.free.available_permits()), room.all))
+    }
+}

@@ -1,0 +1,78 @@
+//! What is counted of calls and attempts.
+
+use super::super::support::http::Open;
+use super::super::support::metrics::Scrape;
+use super::super::support::scripted::{Move, Scripted, answer};
+use super::super::support::soon;
+use super::{CHAT, HI, World, good, pools, target};
+
+const CALLS: &str = "gecholog_broker_relay_calls_total";
+const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
+const GIVEN_UP: &str = "gecholog_broker_relay_calls_given_up_total";
+const UNDER_WAY: &str = "gecholog_broker_relay_calls_under_way";
+
+#[tokio::test]
+async fn calls_and_attempts_are_counted_by_how_they_ended() {
+    let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
+    let world = World::before(&[&a, &b]).await;
+    let scrape = Scrape::of(&world.broker).await;
+    scrape.has(&[
+        (CALLS, &["answered"], 0.0),
+        (ATTEMPTS, &["answered_5xx"], 0.0),
+        (GIVEN_UP, &["nobody_left"], 0.0),
+        (UNDER_WAY, &[], 0.0),
+        ("gecholog_broker_relay_calls_room", &[], 2_048.0),
+        ("gecholog_broker_relay_log_entries_dropped_total", &[], 0.0),
+    ]);
+    assert_eq!(world.call().await.status, 200);
+    assert_eq!(world.send("/other/", &[], HI).await.status, 404);
+    // One is out now, and the other is gone.
+    drop(b);
+    assert_eq!(world.call().await.status, 503);
+    Scrape::of(&world.broker).await.has(&[
+        (CALLS, &["\"answered\""], 1.0),
+        (CALLS, &["no_such_pool"], 1.0),
+        (CALLS, &["all_targets_unavailable"], 1.0),
+        (CALLS, &["client_gone"], 0.0),
+        (ATTEMPTS, &["answered_5xx"], 1.0),
+        (ATTEMPTS, &["answered_2xx"], 1.0),
+        (ATTEMPTS, &["\"not_connected\""], 1.0),
+        (GIVEN_UP, &["nobody_left"], 1.0),
+        (UNDER_WAY, &[], 0.0),
+    ]);
+}
+
+#[tokio::test]
+async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted() {
+    let a = Scripted::start(vec![Move::Hold]).await;
+    let relaxed = pools(&[target("a", &a.url())]).replace(r#""first_byte": "400ms""#, r#""first_byte": "9s""#);
+    let world = World::with(&relaxed, |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
+    let first = Open::post(world.relay, CHAT, HI).await;
+    a.called(1).await;
+    assert_eq!(world.call().await.status, 503);
+    Scrape::of(&world.broker).await.has(&[(UNDER_WAY, &[], 1.0), (CALLS, &["broker_busy"], 1.0)]);
+    drop(first);
+    soon("the end of the call", async {
+        while Scrape::of(&world.broker).await.series(UNDER_WAY, &[]) != Some(0.0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    Scrape::of(&world.broker).await.has(&[(CALLS, &["client_gone"], 1.0), (ATTEMPTS, &["client_gone"], 1.0)]);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_away_is_no_routers_fault() {
+    // A port that nobody has any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = format!("http://127.0.0.1:{port}");
+    let file = pools(&[r#"{"router": "/llm/a/"}"#.to_owned()]);
+    let world = World::with(&file, |setup| setup.set("BROKER_GATEWAY", away)).await;
+    assert_eq!(world.call().await.status, 503);
+    let scrape = Scrape::of(&world.broker).await;
+    assert!(scrape.series(ATTEMPTS, &["gateway_unreachable"]).unwrap() > 0.0, "{}", scrape.0);
+    scrape.has(&[
+        (ATTEMPTS, &["not_connected"], 0.0),
+        ("gecholog_broker_outcomes_total", &["/llm/a/", "class=\"failure\""], 0.0),
+    ]);
+}
