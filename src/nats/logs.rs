@@ -4,6 +4,8 @@
 //! delay a decision nor fill the memory. What does not fit is dropped and counted; the outcome messages, which come another
 //! way, still teach what matters most.
 
+use std::time::Duration;
+
 use async_nats::{Client, SubscribeError, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,6 +17,9 @@ use crate::event::Ignored;
 use crate::handle::Handle;
 use crate::wire::log_entry;
 use crate::wire::unbalanced::{self, Unbalanced};
+
+/// So long after entries of our own were published, further ones are gathered.
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// Subscribes and learns until the connection ends.
 ///
@@ -36,12 +41,17 @@ pub async fn learn_from_logs(
 }
 
 /// Publishes entries of our own, in the gateway's form, where the gateway publishes its own. What the bus does not take is
-/// dropped: an entry is a lesson, not a promise.
+/// dropped: an entry is a lesson, not a promise. Entries that end close together go together: to wake this thread, the bus and
+/// all listeners for each of them would cost more than the entry.
 pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Bytes>) {
-    while let Some(entry) = entries.recv().await {
-        if let Err(error) = client.publish(settings.logger_subject.clone(), entry).await {
-            tracing::debug!(%error, "a log entry could not be published");
+    let mut together = Vec::new();
+    while entries.recv_many(&mut together, entries.max_capacity()).await > 0 {
+        for entry in together.drain(..) {
+            if let Err(error) = client.publish(settings.logger_subject.clone(), entry).await {
+                tracing::debug!(%error, "a log entry could not be published");
+            }
         }
+        tokio::time::sleep(GATHERING).await;
     }
     // Nobody writes any more; the others go on reading.
     std::future::pending().await
