@@ -1,7 +1,7 @@
 //! Calls over HTTP, over so many kept connections, as fast as they are answered or at a fixed rate.
 //!
 //! It writes and reads bytes and understands no more of HTTP than the end of an answer, so that little of what is measured is
-//! its own.
+//! its own. Whoever calls at a fixed rate has to measure from when a call was due, which not every load generator does.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

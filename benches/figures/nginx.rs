@@ -1,6 +1,6 @@
 //! nginx as a plain reverse proxy before the same upstream: what a hop costs that decides nothing.
 //!
-//! Where it is not installed there is nothing to compare with, and the table says so (Debian, Ubuntu: `apt-get install nginx`).
+//! Where it is not installed there is nothing to compare with, which is said.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -57,6 +57,11 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
         [("BROKER_CONFIG", file.to_str().context("a path that is no text")?), ("BROKER_RELAY", "127.0.0.1:0")];
     let relay = Hop::of(Process::broker(&bus, &settings)?, "relay listens", "/llm").await?;
     let nginx = nginx::start(&folder, upstream.addr).await?.map(|(process, addr)| Hop { process, addr, prefix: "" });
+    if nginx.is_none() {
+        crate::say(
+            "no nginx here (Debian, Ubuntu: apt-get install nginx): the relay is compared with the upstream alone",
+        );
+    }
     let hops = Hops { upstream: &upstream, relay: &relay, nginx: nginx.as_ref() };
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
