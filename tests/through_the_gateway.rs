@@ -33,6 +33,12 @@ async fn time_out(broker: &Broker, n: usize) -> Duration {
     moment(&back) - moment(&out)
 }
 
+/// A line has the moment at which it was written, which is a little after what it tells of: so the time between two lines can
+/// also be a little too short.
+fn is_time_out(time: Duration) -> bool {
+    (OUT - Duration::from_millis(100)..OUT + Duration::from_millis(500)).contains(&time)
+}
+
 #[tokio::test]
 async fn with_two_rows_the_very_next_call_after_a_failure_does_not_meet_the_dud() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
@@ -46,7 +52,7 @@ async fn with_two_rows_the_very_next_call_after_a_failure_does_not_meet_the_dud(
         }
         // Without any traffic it is back on time, in service, and fails again in the next round.
         let time = time_out(&broker, round).await;
-        assert!((OUT..OUT + Duration::from_millis(500)).contains(&time), "{time:?}");
+        assert!(is_time_out(time), "{time:?}");
     }
     assert!(llms.calls("gpt4") > 5 && llms.calls("gpt35turbo") > 5, "both good ones serve");
     assert_eq!(broker.count(&["router disabled"]), broker.count(&["router disabled", DUD]), "{}", broker.text());
@@ -65,7 +71,7 @@ async fn with_one_row_the_dud_is_found_left_out_and_back_on_time() {
             assert_eq!(gateway.call().await.status, 200, "round {round}");
         }
         let time = time_out(&broker, round).await;
-        assert!((OUT..OUT + Duration::from_millis(500)).contains(&time), "{time:?}");
+        assert!(is_time_out(time), "{time:?}");
     }
     assert_eq!(broker.count(&["router disabled"]), 2, "{}", broker.text());
 }
@@ -189,7 +195,7 @@ async fn a_constant_session_id_hides_no_failure_and_counts_none_twice() {
                 assert_eq!(call().await, 200, "round {round}");
             }
             let time = time_out(&broker, round).await;
-            assert!((OUT..OUT + Duration::from_millis(500)).contains(&time), "{time:?}");
+            assert!(is_time_out(time), "{time:?}");
         }
         assert_eq!(broker.count(&["router disabled"]), 3, "{}", broker.text());
     }
