@@ -18,7 +18,7 @@ pub fn tell(change: &Change) {
         ),
         Change::AllDisabled { ingress, tried: false } => tracing::error!(
             %ingress,
-            "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort"
+            "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort; those of the relay wait for it or get 503"
         ),
         Change::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         Change::Notice(notice) => say(notice),
