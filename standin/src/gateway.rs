@@ -9,7 +9,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingress;
-use crate::serve::Server;
+use crate::serve::{HalfClosed, Server};
 use crate::session::Sessions;
 use crate::transaction::Shared;
 use crate::upstream::Upstream;
@@ -98,5 +98,5 @@ fn shared(config: Config, bus: Arc<Bus>) -> Arc<Shared> {
 
 async fn listen(addr: SocketAddr, shared: Arc<Shared>, tasks: TaskTracker) -> Result<Server, StartError> {
     let handler = move |request| ingress::handle(Arc::clone(&shared), tasks.clone(), request);
-    Server::start(addr, handler).await.map_err(|source| StartError::Listen { addr, source })
+    Server::start(addr, HalfClosed::Answered, handler).await.map_err(|source| StartError::Listen { addr, source })
 }

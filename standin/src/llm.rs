@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::path;
 use crate::script::{Play, Script};
-use crate::serve::{HangUp, Served, Server};
+use crate::serve::{HalfClosed, HangUp, Served, Server};
 use crate::upstream::collect;
 
 /// A running fake LLM; it stops when dropped.
@@ -69,7 +69,8 @@ impl Llm {
     pub async fn start(addr: SocketAddr) -> std::io::Result<Llm> {
         let deployments = Deployments::default();
         let served = Arc::clone(&deployments);
-        let server = Server::start(addr, move |request| handle(Arc::clone(&served), request)).await?;
+        let server =
+            Server::start(addr, HalfClosed::Dropped, move |request| handle(Arc::clone(&served), request)).await?;
         Ok(Llm { server, deployments })
     }
 
@@ -103,7 +104,7 @@ fn lock(deployments: &Mutex<HashMap<String, Deployment>>) -> MutexGuard<'_, Hash
 }
 
 async fn handle(deployments: Deployments, request: Request<Incoming>) -> Served {
-    let path = path::decode(request.uri().path()).into_owned();
+    let path = path::decode(request.uri().path()).ok_or(HangUp)?;
     let method = request.method().clone();
     let body = collect(request.into_body()).await.map_err(|_| HangUp)?;
     let Some(name) = deployment_of(&path, &body) else {

@@ -17,8 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::long_uri::LongUriReader;
+
 /// The gateway takes headers up to 1 MiB.
 const MAX_HEADERS: usize = 1 << 20;
+
+/// The gateway counts bytes, not headers. So many fit into a table of the HTTP library.
+pub(crate) const MAX_HEADER_LINES: usize = 10_000;
+
+/// For a request's head, and between two requests.
+const READ_TIMEOUT: Duration = Duration::from_secs(200);
 
 /// Accepting fails when files run out, which no event announces the end of.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -29,6 +37,13 @@ pub(crate) struct HangUp;
 
 pub(crate) type Served = Result<Response<Full<Bytes>>, HangUp>;
 
+/// What becomes of a request whose client has closed its sending side; a client that has left looks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HalfClosed {
+    Answered,
+    Dropped,
+}
+
 /// A listening server; dropping it closes the port and all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -37,14 +52,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start<H, F>(addr: SocketAddr, handler: H) -> std::io::Result<Server>
+    pub(crate) async fn start<H, F>(addr: SocketAddr, half_closed: HalfClosed, handler: H) -> std::io::Result<Server>
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Served> + Send + 'static,
     {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, Arc::new(handler))));
+        let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, half_closed, Arc::new(handler))));
         Ok(Server { addr, accepting })
     }
 
@@ -61,7 +76,7 @@ impl Server {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, handler: Arc<H>)
+async fn accept<H, F>(listener: TcpListener, half_closed: HalfClosed, handler: Arc<H>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Served> + Send + 'static,
@@ -70,7 +85,7 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(converse(stream, Arc::clone(&handler)))),
+                Ok((stream, _)) => drop(connections.spawn(converse(stream, half_closed, Arc::clone(&handler)))),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -81,7 +96,7 @@ where
     }
 }
 
-async fn converse<H, F>(stream: TcpStream, handler: Arc<H>)
+async fn converse<H, F>(stream: TcpStream, half_closed: HalfClosed, handler: Arc<H>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Served> + Send + 'static,
@@ -89,11 +104,19 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let (stream, long) = LongUriReader::new(stream, MAX_HEADERS);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        long.attach_to(&mut request);
+        handler(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
+        .half_close(half_closed == HalfClosed::Answered)
         .title_case_headers(true)
         .max_buf_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service_fn(|request| handler(request)))
+        .max_headers(MAX_HEADER_LINES)
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended");

@@ -38,9 +38,11 @@ impl Side {
         self.errors.insert(name.to_owned(), payload::string(details));
     }
 
-    /// A field that the gateway needs decoded: absent is the zero value, and so is a wrong shape, which is noted.
-    pub(crate) fn read<T: Default>(&mut self, field: &str, decode: impl Fn(&[u8]) -> Result<T, String>) -> T {
-        let decoded = self.object.get(field).map_or_else(|| Ok(T::default()), |json| decode(json));
+    /// A field that the gateway needs decoded: absent is the zero value, and so is a wrong shape, which is noted. Invalid
+    /// UTF-8 is decoded to U+FFFD.
+    pub(crate) fn read<T: Default>(&mut self, field: &str, decode: impl Fn(&str) -> Result<T, String>) -> T {
+        let json = self.object.get(field).map(|json| String::from_utf8_lossy(json));
+        let decoded = json.map_or_else(|| Ok(T::default()), |json| decode(&json));
         decoded.unwrap_or_else(|details| {
             self.error(field, &details);
             T::default()

@@ -12,7 +12,7 @@ use crate::bus::Bus;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Router};
 use crate::egress::Answer;
-use crate::headers::Headers;
+use crate::headers::{Headers, canonical};
 use crate::log;
 use crate::payload::{self, Taken};
 use crate::processors::{Asker, RequiredFailed};
@@ -41,7 +41,7 @@ pub(crate) struct Ingress {
     pub(crate) method: Method,
     pub(crate) router: Arc<Router>,
     pub(crate) subpath: String,
-    pub(crate) query: Option<Query>,
+    pub(crate) query: Query,
     pub(crate) headers: Headers,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Transaction {
     pub(crate) url: String,
     /// The outbound headers as sent, for the log.
     pub(crate) sent: Headers,
-    /// The headers that came back, in clear.
+    /// The headers that came back, unmasked, and the session header.
     pub(crate) received: Headers,
 }
 
@@ -87,7 +87,7 @@ impl From<RequiredFailed> for Refusal {
 
 impl Transaction {
     pub(crate) fn new(shared: Arc<Shared>, ingress: Ingress, now: Moment) -> Transaction {
-        let brought = ingress.headers.first(&shared.config.session_header);
+        let brought = ingress.headers.first(&canonical(&shared.config.session_header));
         let session = shared.sessions.open(brought, now);
         Transaction {
             shared,
@@ -186,14 +186,20 @@ impl Transaction {
         object.set("ingress_headers", self.ingress.headers.masked(&self.shared.config.masked).to_json());
     }
 
-    /// Each demanded header must be there with exactly the demanded lines in order; `regex:.+` takes any line.
+    /// Each demanded header must be there with exactly the demanded lines in order; `regex:.+` demands one line that is
+    /// not empty, among any others.
     fn check_headers(&mut self) -> Result<(), Refusal> {
         let fault = self.ingress.router.demanded.0.iter().find_map(|(name, demanded)| {
-            let fault = match self.ingress.headers.0.get(name) {
-                None => "missing",
-                Some(sent) if sent.len() < demanded.len() => "values missing",
-                Some(sent) if !agrees(sent, demanded) => "values invalid",
-                Some(_) => return None,
+            let fault = match (self.ingress.headers.0.get(name), demanded.as_slice()) {
+                (None, _) => "missing",
+                (Some(sent), [any]) if any == "regex:.+" => {
+                    if sent.iter().any(|line| !line.is_empty()) {
+                        return None;
+                    }
+                    "values missing"
+                }
+                (Some(sent), _) if sent == demanded => return None,
+                (Some(_), _) => "values invalid",
             };
             Some(format!("header:'{name}' {fault}"))
         });
@@ -205,8 +211,8 @@ impl Transaction {
     fn take_headers_and_query(&mut self) {
         let object = &mut self.request.object;
         object.set("outbound_headers", self.ingress.headers.masked(&self.shared.config.masked).to_json());
-        if let Some(query) = &self.ingress.query {
-            let array = query.to_array();
+        if !self.ingress.query.0.is_empty() {
+            let array = self.ingress.query.to_array();
             object.set("ingress_query_parameters", array.clone());
             object.set("outbound_query_parameters", array);
         }
@@ -220,12 +226,5 @@ impl Transaction {
             return Inbound { status: 200, headers: outgoing.headers, body: outgoing.body };
         }
         self.shared.upstream.call(outgoing).await
-    }
-}
-
-fn agrees(sent: &[String], demanded: &[String]) -> bool {
-    match demanded {
-        [any] if any == "regex:.+" => sent.len() == 1 && !sent[0].is_empty(),
-        exact => sent == exact,
     }
 }

@@ -10,6 +10,7 @@ mod support;
 mod captured;
 mod configuration;
 mod failures;
+mod framing;
 mod health;
 mod llm;
 mod outbound;

@@ -1,9 +1,11 @@
 //! What goes upstream: headers, masked and removed ones, parameters, body, path.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::http::{self, Call, Exchange, Upstream};
-use crate::support::world::{World, by_name, processor};
+use crate::support::world::{LOGGER, Voice, World, by_name, processor};
 
 /// One sync request modifier on `t.change` that may write `fields` and replies `reply`.
 async fn changed_by(fields: &'static [&'static str], reply: Value, change: impl Fn(&mut Value)) -> World {
@@ -19,6 +21,8 @@ async fn changed_by(fields: &'static [&'static str], reply: Value, change: impl 
 }
 
 fn unchanged(_: &mut Value) {}
+
+const MASK: &str = "*****MASKED*****";
 
 #[tokio::test]
 async fn static_headers_win_and_masked_ones_are_always_the_clients() {
@@ -36,7 +40,9 @@ async fn static_headers_win_and_masked_ones_are_always_the_clients() {
     assert_eq!(seen.header("X-Other"), ["client", "router"]);
     assert_eq!(seen.header("X-Two"), ["1", "2"]);
     let log = world.log(0).await;
-    assert_eq!(log["request"]["outbound_headers"]["Api-Key"], json!(["*****MASKED*****"]));
+    assert_eq!(log["request"]["outbound_headers"]["Api-Key"], json!([MASK]));
+    assert_eq!(log["request"]["outbound_headers"]["X-Other"], json!(["client", "router"]));
+    assert!(log["request"]["outbound_headers"].get("x-other").is_none());
     assert!(!log.to_string().contains("secret-client-key") && !log.to_string().contains("router-key"));
 }
 
@@ -52,7 +58,9 @@ async fn a_modifier_replaces_the_headers_but_not_masked_or_static_ones() {
     assert_eq!(seen.header("Api-Key"), ["secret-client-key"]);
     assert!(seen.header("Authorization").is_empty() && seen.header("X-Old").is_empty());
     let log = world.log(0).await;
-    assert_eq!(log["request"]["outbound_headers_discarded"], json!({"Content-Length": [], "X-Old": []}));
+    // The client's masked header was not in the processor's set, so it counts as discarded although it is sent.
+    let discarded = json!({"Api-Key": [MASK], "Content-Length": [], "X-Old": []});
+    assert_eq!(log["request"]["outbound_headers_discarded"], discarded);
 }
 
 #[tokio::test]
@@ -66,7 +74,78 @@ async fn removal_needs_the_canonical_spelling_and_is_only_reported_for_masked_na
     assert!(seen.header("X-Gone").is_empty());
     assert_eq!(seen.header("X-Stays"), ["1"]);
     assert_eq!(seen.header("Api-Key"), ["secret-client-key"]);
-    assert_eq!(world.log(0).await["request"]["outbound_headers_removed"], json!({"Api-Key": [], "X-Gone": []}));
+    let removed = json!({"Api-Key": [MASK], "X-Gone": []});
+    assert_eq!(world.log(0).await["request"]["outbound_headers_removed"], removed);
+}
+
+#[tokio::test]
+async fn a_masked_header_that_comes_twice_is_sent_twice_and_shown_once() {
+    let answer = http::answer(200, &[("Authorization", "up-1"), ("Authorization", "up-2")], b"{}");
+    let upstream = Upstream::start(move |_: &Exchange| answer.clone()).await;
+    let world = World::start(upstream, &|config: &mut Value| {
+        config["request"]["processors"] = json!([[processor("all", "t.all", false, false, &[], &[])]]);
+        config["response"]["processors"] = json!([]);
+    })
+    .await;
+    world.answer("t.all", |_| String::new()).await;
+    let answer = world.send(&Call::post("/azure/").with("Api-Key", "second-key")).await.unwrap();
+    assert_eq!(world.upstream.seen()[0].header("Api-Key"), ["secret-client-key", "second-key"]);
+    assert_eq!(answer.header("Authorization"), ["up-1", "up-2"]);
+    let (log, question) = (world.log(0).await, &world.heard_on("t.all")[0]);
+    for shown in [&question["ingress_headers"], &question["outbound_headers"], &log["request"]["outbound_headers"]] {
+        assert_eq!(shown["Api-Key"], json!([MASK]));
+    }
+    for field in ["inbound_headers", "egress_headers"] {
+        assert_eq!(log["response"][field]["Authorization"], json!([MASK]));
+    }
+}
+
+#[tokio::test]
+async fn async_processors_see_the_outbound_headers_before_they_are_merged() {
+    let upstream = Upstream::start(|_: &Exchange| http::json(200, "{}")).await;
+    let world = World::start(upstream, &|config: &mut Value| {
+        let change = processor("change", "t.change", true, false, &["gl_path"], &["outbound_headers"]);
+        let late = processor("late", "t.late", false, true, &[], &[]);
+        config["request"]["processors"] = json!([[change, late]]);
+        config["response"]["processors"] = json!([]);
+        config["routers"][1]["outbound"]["headers"] = json!({"X-Static": ["1"]});
+    })
+    .await;
+    world.answer("t.late", |_| String::new()).await;
+    let call = Call::post("/azure/").with("X-Own", "1");
+    world.send(&call).await.unwrap();
+    world.log(0).await;
+    world.answer("t.change", |_| r#"{"outbound_headers":{"x-new":["1"]}}"#.to_owned()).await;
+    world.send(&call).await.unwrap();
+    let log = world.log(1).await;
+    let seen = world.heard_on("t.late");
+    assert_eq!(seen[0]["outbound_headers"], seen[0]["ingress_headers"]);
+    assert_eq!(seen[0]["outbound_headers_removed"], json!({"Content-Length": []}));
+    assert_eq!(seen[1]["outbound_headers"], json!({"x-new": ["1"]}));
+    let sent = json!({"Api-Key": [MASK], "X-New": ["1"], "X-Static": ["1"]});
+    assert_eq!(log["request"]["outbound_headers"], sent, "the log has the merged set");
+}
+
+#[tokio::test]
+async fn invalid_utf8_in_a_reply_is_sent_byte_for_byte() {
+    let upstream = Upstream::start(|_: &Exchange| http::json(200, "{}")).await;
+    let world = World::start(upstream, &|config: &mut Value| {
+        let fields = ["outbound_payload", "gl_path"];
+        let change = processor("change", "t.change", true, false, &["gl_path"], &fields);
+        let answer = processor("answer", "t.answer", true, false, &["gl_path"], &["egress_payload"]);
+        config["request"]["processors"] = json!([[change]]);
+        config["response"]["processors"] = json!([[answer]]);
+    })
+    .await;
+    let replying = |reply: &'static [u8]| -> Voice { Box::new(move |_| (Duration::ZERO, Some(reply.to_vec()))) };
+    world.speak("t.change", replying(b"{\"outbound_payload\":{ \"a\":\"\xff\xc3\"},\"gl_path\":\"/\xfe/\"}")).await;
+    world.speak("t.answer", replying(b"{\"egress_payload\":\"\xfe \xc3\xa9\"}")).await;
+    let answer = world.send(&Call::post("/azure/")).await.unwrap();
+    assert_eq!(world.upstream.seen()[0].body, b"{ \"a\":\"\xff\xc3\"}");
+    assert_eq!(answer.body, b"\"\xfe \xc3\xa9\"");
+    world.until_heard(3).await;
+    let log = world.heard().into_iter().find(|message| message.subject == LOGGER).unwrap().raw;
+    assert!(log.windows(5).any(|bytes| bytes == b"\"\xff\xc3\"}"), "{}", log.escape_ascii());
 }
 
 #[tokio::test]
@@ -80,11 +159,14 @@ async fn ingress_headers_must_be_exactly_as_demanded() {
         Call::post("/azure/").with("X-Any", "z").with("X-Literal", "regex:a.*").with("x-two", "1").with("X-Two", "2")
     };
     assert_eq!(world.send(&good()).await.unwrap().status(), 200);
+    let several = good().with("X-Any", "").with("X-Any", "y");
+    assert_eq!(world.send(&several).await.unwrap().status(), 200);
     let unauthorized = |what: &str| format!(r#"{{"error":"unauthorized header:'{what}"}}"#);
     for (call, what) in [
         (good().without("X-Any"), "X-Any' missing"),
         (good().without("X-Literal").with("X-Literal", "abc"), "X-Literal' values invalid"),
-        (good().without("x-two"), "X-Two' values missing"),
+        (good().without("X-Any").with("X-Any", ""), "X-Any' values missing"),
+        (good().without("x-two"), "X-Two' values invalid"),
         (good().with("X-Two", "3"), "X-Two' values invalid"),
     ] {
         let answer = world.send(&call).await.unwrap();
@@ -105,7 +187,7 @@ async fn parameters_are_merged_from_client_url_and_endpoint() {
     let log = world.log(0).await;
     let request = &log["request"];
     assert_eq!(request["outbound_query_parameters"], json!({"a": ["url"], "b": ["endpoint"], "c": ["x y", "&"]}));
-    assert_eq!(request["outbound_query_parameters_overwritten"], json!({"a": ["url"], "b": ["endpoint"]}));
+    assert_eq!(request["outbound_query_parameters_overwritten"], json!({"a": ["url"], "b": ["url", "endpoint"]}));
     let array = json!([{"name": "a", "details": ["client"]}, {"name": "b", "details": ["client"]}, {"name": "c", "details": ["x y", "&"]}]);
     assert_eq!(request["ingress_query_parameters"], array);
     assert_eq!(world.heard_on("t.change")[0]["outbound_query_parameters"], array);
@@ -120,6 +202,43 @@ async fn parameters_of_the_wrong_shape_are_all_lost() {
     let log = world.log(0).await;
     assert!(by_name(&log["request"]["error"]).contains_key("outbound_query_parameters"));
     assert_eq!(log["request"]["outbound_query_parameters_discarded"], json!({"q": ["1"]}));
+}
+
+#[tokio::test]
+async fn discarded_parameters_are_those_of_the_client_whatever_processors_wrote() {
+    let fields = &["outbound_query_parameters", "ingress_query_parameters"];
+    let reply = json!({"outbound_query_parameters": [{"name": "n", "details": ["1"]}], "ingress_query_parameters": []});
+    let world = changed_by(fields, reply, unchanged).await;
+    world.send(&Call::post("/azure/?q=1&q=2")).await.unwrap();
+    let log = world.log(0).await;
+    assert_eq!(log["request"]["outbound_query_parameters_discarded"], json!({"q": ["1", "2"]}));
+    assert!(world.upstream.seen()[0].target().ends_with("?api-version=2023-05-15&n=1"));
+}
+
+#[tokio::test]
+async fn a_query_without_a_parameter_leaves_no_field() {
+    let world = changed_by(&[], json!({}), unchanged).await;
+    for target in ["/azure/?", "/azure/?a;b", "/azure/?%zz=1"] {
+        world.send(&Call::post(target)).await.unwrap();
+    }
+    for question in world.heard_on("t.change") {
+        assert!(question.get("ingress_query_parameters").is_none(), "{question}");
+    }
+}
+
+#[tokio::test]
+async fn a_subpath_of_the_wrong_shape_is_an_error_only_where_it_is_used() {
+    let reply = || json!({"outbound_subpath": 1});
+    let hidden = changed_by(&["outbound_subpath"], reply(), unchanged).await;
+    let used = changed_by(&["outbound_subpath"], reply(), |config| {
+        config["routers"][1]["outbound"]["endpoint"] = json!("");
+    })
+    .await;
+    for (world, noted) in [(hidden, false), (used, true)] {
+        world.send(&Call::post("/azure/x")).await.unwrap();
+        let log = world.log(0).await;
+        assert_eq!(by_name(&log["request"]["error"]).contains_key("outbound_subpath"), noted);
+    }
 }
 
 #[tokio::test]
@@ -165,4 +284,18 @@ async fn hop_by_hop_headers_pass_and_a_missing_user_agent_is_gos() {
     let called = Call::post("/azure/").with("User-Agent", "mine/1");
     world.send(&called).await.unwrap();
     assert_eq!(world.upstream.seen()[1].header("User-Agent"), ["mine/1"]);
+    world.send(&Call::post("/azure/").with("User-Agent", "")).await.unwrap();
+    assert!(world.upstream.seen()[2].header("User-Agent").is_empty());
+    let host = world.upstream.addr.to_string();
+    assert_eq!(seen.header("Host"), [host.as_str()]);
+}
+
+#[tokio::test]
+async fn pragma_no_cache_means_cache_control_too() {
+    let world = changed_by(&[], json!({}), unchanged).await;
+    world.send(&Call::post("/azure/").with("Pragma", "no-cache")).await.unwrap();
+    assert_eq!(world.upstream.seen()[0].header("Cache-Control"), ["no-cache"]);
+    let own = Call::post("/azure/").with("Pragma", "no-cache").with("Cache-Control", "max-age=1");
+    world.send(&own).await.unwrap();
+    assert_eq!(world.upstream.seen()[1].header("Cache-Control"), ["max-age=1"]);
 }

@@ -41,11 +41,12 @@ async fn a_status_from_100_to_999_goes_to_the_client_and_into_the_log() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_no_integer_is_500() {
+async fn a_status_that_is_no_integer_is_500_with_the_body_there_is() {
     for reply in [r#"{"egress_status_code":"503"}"#, r#"{"egress_status_code":503.0}"#, r#"{"egress_status_code":[]}"#]
     {
         let world = replying(reply).await;
-        assert_eq!(call(&world).await.unwrap().status(), 500, "{reply}");
+        let answer = call(&world).await.unwrap();
+        assert_eq!((answer.status(), answer.text()), (500, r#"{"ok": true}"#), "{reply}: upstream's body stays");
         assert_eq!(world.log(0).await["response"]["egress_status_code"], 500);
     }
 }
@@ -134,4 +135,52 @@ async fn a_response_processor_can_correct_a_body_that_could_not_be_quoted() {
     world.answer("t.change", |_| r#"{"egress_payload":{"was":"binary"}}"#.to_owned()).await;
     let answer = call(&world).await.unwrap();
     assert_eq!((answer.status(), answer.text()), (200, r#"{"was":"binary"}"#));
+}
+
+#[tokio::test]
+async fn header_names_are_sent_in_canonical_spelling_and_what_http_forbids_is_left_out() {
+    let reply = r#"{"egress_headers":{"x-new":["1"],"X-New":["2"],"X-Line":["a\r\nb"],"bad name":["1"],"X-None":[]}}"#;
+    let world = replying(reply).await;
+    let answer = call(&world).await.unwrap();
+    assert_eq!(answer.header("X-New"), ["2", "1"]);
+    assert_eq!(answer.header("X-Line"), ["a  b"]);
+    assert!(answer.header("Bad name").is_empty() && answer.header("X-None").is_empty());
+    let log = world.log(0).await;
+    assert_eq!(log["response"]["egress_headers"]["X-New"], json!(["2", "1"]));
+    assert!(log["response"]["egress_headers"].get("X-None").is_none());
+}
+
+#[tokio::test]
+async fn a_304_loses_its_content_type_and_a_204_keeps_it() {
+    for (reply, status, content_type) in
+        [(r#"{"egress_status_code":304}"#, 304, None), (r#"{"egress_status_code":204}"#, 204, Some("application/json"))]
+    {
+        let answer = call(&replying(reply).await).await.unwrap();
+        assert_eq!((answer.status(), answer.text()), (status, ""));
+        assert_eq!(answer.header("Content-Type"), Vec::from_iter(content_type));
+        assert!(answer.header("Content-Length").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn masked_headers_that_a_processor_drops_are_discarded_by_name_and_still_sent() {
+    let world = replying(r#"{"egress_headers":{"X-New":["1"]}}"#).await;
+    assert_eq!(call(&world).await.unwrap().header("Authorization"), ["upstream-secret"]);
+    let log = world.log(0).await;
+    assert_eq!(log["response"]["egresss_headers_discarded"]["Authorization"], json!(["*****MASKED*****"]));
+}
+
+#[tokio::test]
+async fn the_session_header_is_shown_as_configured_and_sent_in_canonical_spelling() {
+    let world = World::start(Upstream::start(|_: &Exchange| http::json(200, "{}")).await, &|config: &mut Value| {
+        config["session_id_header"] = json!("session-id");
+        config["request"]["processors"] = json!([]);
+        config["response"]["processors"] = json!([[processor("all", "t.all", false, false, &["egress_headers"], &[])]]);
+    })
+    .await;
+    world.answer("t.all", |_| String::new()).await;
+    let answer = world.send(&Call::post("/azure/").with("Session-Id", "ZZ_1_1_1")).await.unwrap();
+    assert_eq!(answer.header("Session-Id"), ["ZZ_1_1_2"]);
+    assert_eq!(world.heard_on("t.all")[0]["egress_headers"]["session-id"], json!(["ZZ_1_1_2"]));
+    assert_eq!(world.log(0).await["response"]["egress_headers"]["Session-Id"], json!(["ZZ_1_1_2"]));
 }

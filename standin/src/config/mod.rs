@@ -21,7 +21,7 @@ pub(crate) use processors::{Filter, Processor, Rows};
 pub(crate) use routers::Router;
 use serde_json::Value;
 
-use crate::headers::{Names, canonical};
+use crate::headers::Names;
 
 /// The version that makes the gateway refuse to load a file at all.
 const REFUSED_VERSION: &str = "0.92.1";
@@ -47,6 +47,7 @@ pub struct Config {
     pub(crate) gateway_id: String,
     pub(crate) bus: Bus,
     pub(crate) port: u16,
+    /// As written. Go looks headers up and sends them in canonical spelling, but messages show this one.
     pub(crate) session_header: String,
     pub(crate) masked: Names,
     pub(crate) removed: Names,
@@ -191,11 +192,10 @@ fn read_port(port: &Place<'_>) -> u16 {
     read
 }
 
-/// Go looks headers up in canonical spelling, so this is the one name whose spelling does not matter.
 fn read_session_header(name: &Place<'_>) -> String {
     let good = !name.text().is_empty() && rules::is_header_name(name.text());
     name.demand(good, "must be a header name");
-    canonical(name.text())
+    name.text().to_owned()
 }
 
 fn read_header_names(list: &Place<'_>) -> Names {

@@ -70,7 +70,7 @@ fn read_headers(place: &Place<'_>, broken: &Faults) -> Headers {
     for (name, values) in place.entries() {
         let texts = values.texts();
         let rule = values.reporting_to(broken);
-        rule.demand(rules::is_router_header_name(name), "must be a header name");
+        rule.demand(rules::is_header_name(name), "must be a header name");
         let good = !texts.is_empty() && texts.iter().all(|text| rules::is_header_value(text));
         rule.demand(good, "must hold values, each ASCII and not empty");
         headers.0.insert(name.to_owned(), texts);

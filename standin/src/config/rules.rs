@@ -31,14 +31,9 @@ pub(super) fn is_router_path(text: &str) -> bool {
     plain && text.starts_with('/') && text.ends_with('/')
 }
 
-/// Header names: the session header, masked and removed names. Empty is judged by the caller.
+/// Every header name in the file. The gateway accepts an empty one except for the session header.
 pub(super) fn is_header_name(text: &str) -> bool {
     text.is_ascii() && !text.contains([' ', '/', '(', ')', '<', '>', '@', ';', ':', '\\', '"', '[', ']', '?', '='])
-}
-
-/// Header names of routers: no comma either.
-pub(super) fn is_router_header_name(text: &str) -> bool {
-    !text.is_empty() && is_header_name(text) && !text.contains(',')
 }
 
 pub(super) fn is_header_value(text: &str) -> bool {

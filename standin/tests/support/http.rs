@@ -111,9 +111,40 @@ impl Call {
 
     /// `None`: the connection was closed without an answer.
     pub(crate) async fn send(&self, addr: SocketAddr) -> Option<Exchange> {
-        let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
-        stream.get_mut().write_all(&self.bytes()).await.unwrap();
-        super::soon("an answer", read(&mut stream)).await
+        Connection::open(addr).await.exchange(&self.bytes()).await
+    }
+}
+
+/// A client's connection, for what one call on a fresh one does not show.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) async fn open(addr: SocketAddr) -> Connection {
+        Connection(BufReader::new(TcpStream::connect(addr).await.unwrap()))
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).await.unwrap();
+        self.0.get_mut().flush().await.unwrap();
+    }
+
+    /// Sends and waits for the answer; `None` if the connection was closed instead.
+    pub(crate) async fn exchange(&mut self, bytes: &[u8]) -> Option<Exchange> {
+        self.send(bytes).await;
+        super::soon("an answer", read(&mut self.0)).await
+    }
+
+    /// As `exchange`, where the other side may close the connection before it has read everything.
+    pub(crate) async fn exchange_unless_closed(&mut self, bytes: &[u8]) -> Option<Exchange> {
+        self.0.get_mut().write_all(bytes).await.ok();
+        super::soon("an answer", read(&mut self.0)).await
+    }
+
+    /// Sends, closes the sending side, and waits for the answer.
+    pub(crate) async fn exchange_half_closed(&mut self, bytes: &[u8]) -> Option<Exchange> {
+        self.send(bytes).await;
+        self.0.get_mut().shutdown().await.unwrap();
+        super::soon("an answer", read(&mut self.0)).await
     }
 }
 
