@@ -9,9 +9,9 @@ use hyper::{Response, StatusCode};
 
 use crate::headers::Headers;
 use crate::outbound::set_names;
-use crate::payload::{self, Taken};
-use crate::serve::HangUp;
-use crate::transaction::{Refusal, Transaction};
+use crate::payload::{self, BodyAsJson};
+use crate::serve::CloseConnection;
+use crate::transaction::{Rejection, Transaction};
 use crate::upstream::Inbound;
 
 pub(crate) const INTERNAL_ERROR: &str = r#"{"error":"internal server error"}"#;
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 
 impl Transaction {
     /// Fills the response side; without an inbound (nothing could be sent) there is no status and no payload.
-    pub(crate) fn take_inbound(&mut self, inbound: Option<Inbound>) {
+    pub(crate) fn store_inbound(&mut self, inbound: Option<Inbound>) {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         if let Some(Inbound { status, headers, body }) = inbound {
@@ -35,7 +35,7 @@ impl Transaction {
             self.response.object.set("inbound_status_code", status.clone());
             self.response.object.set("egress_status_code", status);
             self.received = headers;
-            self.take_inbound_payload(body);
+            self.store_inbound_payload(body);
         }
         self.response.object.set("inbound_headers", self.received.masked(&config.masked).to_json());
         let (name, values) = self.session_header();
@@ -43,14 +43,14 @@ impl Transaction {
         self.response.object.set("egress_headers", self.received.masked(&config.masked).to_json());
     }
 
-    fn take_inbound_payload(&mut self, body: Bytes) {
-        let json = match payload::take(body) {
-            Taken::Json(json) => json,
-            Taken::Quoted(json) => {
+    fn store_inbound_payload(&mut self, body: Bytes) {
+        let json = match payload::from_body(body) {
+            BodyAsJson::Json(json) => json,
+            BodyAsJson::Quoted(json) => {
                 self.response.error("inbound_payload", "Payload not a valid json3");
                 json
             }
-            Taken::Unquotable => {
+            BodyAsJson::Unquotable => {
                 self.response.error("inbound_payload", "Not a valid json");
                 self.response.error("egress_payload", "Not a valid json");
                 return;
@@ -65,7 +65,7 @@ impl Transaction {
     }
 
     /// The answer after the sync response processors. `reached`: a request could be sent at all.
-    pub(crate) fn answer(&mut self, reached: bool) -> Result<Answer, HangUp> {
+    pub(crate) fn answer(&mut self, reached: bool) -> Result<Answer, CloseConnection> {
         let headers = self.merge_egress_headers();
         let internal_error = || (500, Bytes::from_static(INTERNAL_ERROR.as_bytes()));
         let (status, body) = match (self.response.object.get("egress_payload").cloned(), self.wanted_status()) {
@@ -74,21 +74,21 @@ impl Transaction {
                 self.response.error("egress_payload", NO_PAYLOAD);
                 internal_error()
             }
-            (Some(body), Some(status)) => (u16::try_from(status).map_err(|_| HangUp)?, body),
+            (Some(body), Some(status)) => (u16::try_from(status).map_err(|_| CloseConnection)?, body),
             (Some(body), None) => (500, body),
         };
         if !(100..=999).contains(&status) {
-            return Err(HangUp);
+            return Err(CloseConnection);
         }
         self.note_status(status);
         Ok(Answer { status, headers, body })
     }
 
-    /// The answer to a request that went no further; no processor has a say in it.
-    pub(crate) fn refuse(&mut self, refusal: Refusal) -> Answer {
-        let (status, body) = match refusal {
-            Refusal::Unauthorized(fault) => (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into()),
-            Refusal::Required => {
+    /// The answer to a request that is rejected; no response processor runs.
+    pub(crate) fn reject(&mut self, rejection: Rejection) -> Answer {
+        let (status, body) = match rejection {
+            Rejection::Unauthorized(fault) => (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into()),
+            Rejection::Required => {
                 self.response.error("egress_payload", NO_PAYLOAD);
                 (500, Bytes::from_static(INTERNAL_ERROR.as_bytes()))
             }
@@ -117,7 +117,7 @@ impl Transaction {
         let masked = &shared.config.masked;
         let mut headers = self.response.read("egress_headers", Headers::from_json);
         let removed = headers.remove(&shared.config.removed);
-        let discarded = self.response.read("inbound_headers", Headers::from_json).lost(&headers, &removed);
+        let discarded = self.response.read("inbound_headers", Headers::from_json).names_not_in(&headers, &removed);
         let object = &mut self.response.object;
         set_names(|json| object.set("egresss_headers_removed", json), &removed, masked);
         set_names(|json| object.set("egresss_headers_discarded", json), &discarded, masked);
@@ -131,9 +131,9 @@ impl Transaction {
 
 impl Answer {
     /// The answer in HTTP, finished as Go's server finishes it. Informational statuses end as 200.
-    pub(crate) fn into_http(self) -> Result<Response<Full<Bytes>>, HangUp> {
+    pub(crate) fn into_http(self) -> Result<Response<Full<Bytes>>, CloseConnection> {
         let status = if self.status < 200 { 200 } else { self.status };
-        let status = StatusCode::from_u16(status).map_err(|_| HangUp)?;
+        let status = StatusCode::from_u16(status).map_err(|_| CloseConnection)?;
         let bare = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let body = if bare { Bytes::new() } else { self.body };
         let mut response = Response::new(Full::new(body.clone()));

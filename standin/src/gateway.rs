@@ -68,7 +68,7 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
         let server = listen(addr, shared(config, Arc::clone(&bus)), tasks.clone()).await?;
-        bus.tell_listening().await;
+        bus.publish_listening().await;
         Ok(Gateway { server, tasks, bus, _isalive: isalive })
     }
 
@@ -82,7 +82,7 @@ impl Gateway {
         self.server.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        self.bus.settle().await;
+        self.bus.sync_with_server().await;
     }
 }
 

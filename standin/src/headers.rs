@@ -90,7 +90,7 @@ impl Headers {
     }
 
     /// The names of this set that are neither in `kept` nor in `removed`.
-    pub(crate) fn lost(&self, kept: &Headers, removed: &Names) -> Names {
+    pub(crate) fn names_not_in(&self, kept: &Headers, removed: &Names) -> Names {
         self.0.keys().filter(|name| !kept.0.contains_key(*name) && !removed.contains(*name)).cloned().collect()
     }
 

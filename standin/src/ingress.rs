@@ -17,15 +17,15 @@ use crate::long_uri;
 use crate::path;
 use crate::query::Query;
 use crate::route::{self, Route};
-use crate::serve::{HangUp, Served};
+use crate::serve::{CloseConnection, HandlerResult};
 use crate::transaction::{Ingress, Shared, Transaction};
 use crate::upstream::collect;
 
-/// After this the gateway's server cuts a client that still waits; the transaction goes on.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(200);
+/// After this the gateway's server closes the connection of a client that still waits; the transaction goes on.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(200);
 
 /// Answers one client.
-pub(crate) async fn handle(shared: Arc<Shared>, tasks: TaskTracker, request: Request<Incoming>) -> Served {
+pub(crate) async fn handle(shared: Arc<Shared>, tasks: TaskTracker, request: Request<Incoming>) -> HandlerResult {
     let (path, query) = long_uri::path_and_query(&request);
     let Some(path) = path::decode(&path).filter(|_| has_host(&request)) else {
         return Ok(bad_request());
@@ -50,9 +50,9 @@ pub(crate) async fn handle(shared: Arc<Shared>, tasks: TaskTracker, request: Req
 }
 
 /// The transaction runs in a task of its own, because it goes on when the client leaves.
-async fn transact(mut transaction: Transaction, tasks: TaskTracker, body: Incoming) -> Served {
+async fn transact(mut transaction: Transaction, tasks: TaskTracker, body: Incoming) -> HandlerResult {
     let Ok(body) = collect(body).await else {
-        tasks.spawn(transaction.broken_off());
+        tasks.spawn(transaction.client_aborted());
         return Ok(close(plain(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_ERROR)));
     };
     let (hand_over, answered) = oneshot::channel();
@@ -68,8 +68,8 @@ async fn transact(mut transaction: Transaction, tasks: TaskTracker, body: Incomi
             transaction.finish(status).await;
         }
     });
-    let answer = tokio::time::timeout(CLIENT_PATIENCE, answered).await;
-    answer.map_err(|_| HangUp)?.map_err(|_| HangUp)??.into_http()
+    let answer = tokio::time::timeout(CLIENT_TIMEOUT, answered).await;
+    answer.map_err(|_| CloseConnection)?.map_err(|_| CloseConnection)??.into_http()
 }
 
 /// What Go's server demands of a request before any handler sees it.
@@ -81,7 +81,7 @@ fn bad_request() -> Response<Full<Bytes>> {
     close(plain(StatusCode::BAD_REQUEST, "400 Bad Request"))
 }
 
-fn not_found() -> Served {
+fn not_found() -> HandlerResult {
     let mut response = plain(StatusCode::NOT_FOUND, "404 page not found\n");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
@@ -99,11 +99,11 @@ fn close(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     response
 }
 
-fn redirect(clean: &str, query: Option<&str>) -> Served {
+fn redirect(clean: &str, query: Option<&str>) -> HandlerResult {
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let location = format!("{}{query}", path::encode(clean));
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&location).map_err(|_| HangUp)?);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&location).map_err(|_| CloseConnection)?);
     Ok(response)
 }

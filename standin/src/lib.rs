@@ -1,20 +1,20 @@
-//! A stand-in for the gecholog gateway, and fake LLMs, so that a processor can be shown and tested on one machine.
+//! A stand-in for the gecholog gateway, and fake LLMs, to show and test a processor on one machine.
 //!
-//! It plays the gateway's contract toward processors, log listeners and clients. It refuses to be a gateway: no TLS on
-//! either side, no persistence, no checksum files, no tuning. Nothing here knows any particular processor.
+//! It implements the gateway's contract toward processors, log listeners and clients, as `docs/gateway-protocol.md`
+//! describes it. It has no TLS on either side, no persistence and no tuning, and depends on no particular processor.
 //!
-//! The rooms, in the order in which a request walks through them:
+//! The modules, in the order in which a request passes them:
 //!
 //! - [`config`]: the gateway's own configuration file, read as the gateway reads it.
 //! - [`gateway`]: start and stop; `serve` accepts connections, `ingress` turns HTTP into transactions.
 //! - `route`, `path`: which router serves a path, and how paths are cleaned and joined.
 //! - `transaction`: one request from ingress to egress, in the documented order; `outbound` and `egress` are its two
-//!   merges, `log` its last word.
-//! - `processors`, `bus`: rows of processors, asked over NATS.
-//! - `upstream`: the call to the LLM and what each failure looks like.
-//! - `object`, `side`, `payload`, `headers`, `query`, `session`, `clock`: the vocabulary.
+//!   merges, `log` publishes its log.
+//! - `processors`, `bus`: rows of processors, called over NATS.
+//! - `upstream`, `long_uri`: the call to the LLM and what each failure looks like; URIs over 64 kB.
+//! - `object`, `side`, `payload`, `headers`, `query`, `session`, `clock`: the types that these use.
 //! - [`nats_server`]: a real bus, as a child process.
-//! - [`llm`]: a fake LLM whose behaviour can be changed while it runs; [`script`]: what it suffers at which time.
+//! - [`llm`]: a fake LLM whose behaviour can be changed while it runs; [`script`]: its faults by time.
 //!
 //! # Known differences from the real gateway
 //!

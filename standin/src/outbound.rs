@@ -46,9 +46,9 @@ impl Transaction {
         let mut query = self.request.read("outbound_query_parameters", Query::from_array);
         let target = &self.ingress.router.target;
         let mut overwritten = Query::default();
-        query.overlay(&target.query, &mut overwritten);
-        query.overlay(&target.endpoint_query, &mut overwritten);
-        let discarded = self.ingress.query.lost(&query);
+        query.overwrite_with(&target.query, &mut overwritten);
+        query.overwrite_with(&target.endpoint_query, &mut overwritten);
+        let discarded = self.ingress.query.names_not_in(&query);
         let object = &mut self.request.object;
         object.set("outbound_query_parameters", query.to_object());
         for (field, parameters) in
@@ -61,15 +61,14 @@ impl Transaction {
         query
     }
 
-    /// Static headers win over those of the object; masked names are the client's own, whatever others wrote. The merged
-    /// set is for the log only: async processors still see the unmerged one.
+    /// Static headers win over those of the object; masked names are always the client's own. The merged set is for the log only: async processors still see the unmerged one.
     fn merge_headers(&mut self) -> Headers {
         let shared = Arc::clone(&self.shared);
         let masked = &shared.config.masked;
         let mut headers = self.request.read("outbound_headers", Headers::from_json);
-        headers.0.extend(self.ingress.router.added.0.clone());
+        headers.0.extend(self.ingress.router.static_headers.0.clone());
         let removed = headers.remove(&shared.config.removed);
-        let discarded = self.request.read("ingress_headers", Headers::from_json).lost(&headers, &removed);
+        let discarded = self.request.read("ingress_headers", Headers::from_json).names_not_in(&headers, &removed);
         let object = &mut self.request.object;
         set_names(|json| object.set("outbound_headers_removed", json), &removed, masked);
         set_names(|json| object.set("outbound_headers_discarded", json), &discarded, masked);

@@ -69,7 +69,7 @@ impl Query {
 
     /// Puts `other` over this, whole parameters at a time, and adds the new values of those that were replaced to
     /// `replaced`.
-    pub(crate) fn overlay(&mut self, other: &Query, replaced: &mut Query) {
+    pub(crate) fn overwrite_with(&mut self, other: &Query, replaced: &mut Query) {
         for (name, values) in &other.0 {
             if self.0.insert(name.clone(), values.clone()).is_some() {
                 replaced.0.entry(name.clone()).or_default().extend(values.iter().cloned());
@@ -86,7 +86,7 @@ impl Query {
     }
 
     /// The parameters of this that `kept` does not have.
-    pub(crate) fn lost(&self, kept: &Query) -> Query {
+    pub(crate) fn names_not_in(&self, kept: &Query) -> Query {
         let lost = self.0.iter().filter(|(name, _)| !kept.0.contains_key(*name));
         Query(lost.map(|(name, values)| (name.clone(), values.clone())).collect())
     }
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn an_overlay_replaces_whole_parameters_and_collects_the_new_values() {
         let (mut query, mut replaced) = (Query::parse("v=1&v=2&q=1"), Query::default());
-        query.overlay(&Query::parse("v=3&n=4"), &mut replaced);
-        query.overlay(&Query::parse("v=5"), &mut replaced);
+        query.overwrite_with(&Query::parse("v=3&n=4"), &mut replaced);
+        query.overwrite_with(&Query::parse("v=5"), &mut replaced);
         assert_eq!(replaced, Query::parse("v=3&v=5"));
         assert_eq!(query.encode(), "n=4&q=1&v=5");
     }

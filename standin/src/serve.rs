@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 server on loopback: accepts, keeps connections alive, and ends with its handle.
 //!
-//! A handler that answers [`HangUp`] closes the connection without a word; that is how the gateway looks when it panics.
+//! A handler that answers [`CloseConnection`] closes the connection without an answer, as the gateway does when
+//! a handler panics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,22 +23,22 @@ use crate::long_uri::LongUriReader;
 /// The gateway takes headers up to 1 MiB.
 const MAX_HEADERS: usize = 1 << 20;
 
-/// The gateway counts bytes, not headers. So many fit into a table of the HTTP library.
+/// The gateway limits bytes, not header lines. This number fits into the HTTP library's table.
 pub(crate) const MAX_HEADER_LINES: usize = 10_000;
 
 /// For a request's head, and between two requests.
 const READ_TIMEOUT: Duration = Duration::from_secs(200);
 
-/// Accepting fails when files run out, which no event announces the end of.
+/// Between attempts to accept, which fail while the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("connection closed without an answer")]
-pub(crate) struct HangUp;
+pub(crate) struct CloseConnection;
 
-pub(crate) type Served = Result<Response<Full<Bytes>>, HangUp>;
+pub(crate) type HandlerResult = Result<Response<Full<Bytes>>, CloseConnection>;
 
-/// What becomes of a request whose client has closed its sending side; a client that has left looks the same.
+/// What happens to a request whose client has closed its sending side. A client that has left looks the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HalfClosed {
     Answered,
@@ -55,7 +56,7 @@ impl Server {
     pub(crate) async fn start<H, F>(addr: SocketAddr, half_closed: HalfClosed, handler: H) -> std::io::Result<Server>
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Served> + Send + 'static,
+        F: Future<Output = HandlerResult> + Send + 'static,
     {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
@@ -79,13 +80,13 @@ impl Server {
 async fn accept<H, F>(listener: TcpListener, half_closed: HalfClosed, handler: Arc<H>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Served> + Send + 'static,
+    F: Future<Output = HandlerResult> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(converse(stream, half_closed, Arc::clone(&handler)))),
+                Ok((stream, _)) => drop(connections.spawn(serve_connection(stream, half_closed, Arc::clone(&handler)))),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -96,10 +97,10 @@ where
     }
 }
 
-async fn converse<H, F>(stream: TcpStream, half_closed: HalfClosed, handler: Arc<H>)
+async fn serve_connection<H, F>(stream: TcpStream, half_closed: HalfClosed, handler: Arc<H>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Served> + Send + 'static,
+    F: Future<Output = HandlerResult> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");

@@ -1,6 +1,6 @@
 //! Session and transaction ids: `<gateway>_<unix nanoseconds>_<count>_<number in session>`.
 //!
-//! Ids that clients bring are continued as they are, whoever made them: the gateway trusts their shape only.
+//! An id that a client sends is continued, whichever gateway made it: only its form is checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,8 +24,8 @@ impl Sessions {
         Sessions { gateway, count: AtomicU64::new(0) }
     }
 
-    pub(crate) fn open(&self, brought: Option<&str>, now: Moment) -> Session {
-        brought.and_then(next).unwrap_or_else(|| {
+    pub(crate) fn open(&self, from_client: Option<&str>, now: Moment) -> Session {
+        from_client.and_then(next).unwrap_or_else(|| {
             let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
             let id = format!("{}_{}_{count}_0", self.gateway, now.unix_nanos());
             Session { session: id.clone(), transaction: id }
@@ -33,8 +33,8 @@ impl Sessions {
     }
 }
 
-fn next(brought: &str) -> Option<Session> {
-    let parts: Vec<&str> = brought.split('_').collect();
+fn next(from_client: &str) -> Option<Session> {
+    let parts: Vec<&str> = from_client.split('_').collect();
     let [gateway, nanos, count, transaction] = parts[..] else {
         return None;
     };
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_go_reads_them() {
-        let ids = |brought| next(brought).map(|session| (session.session, session.transaction)).unwrap();
+        let ids = |from_client| next(from_client).map(|session| (session.session, session.transaction)).unwrap();
         assert_eq!(ids("ZZ_01_007_08"), ("ZZ_01_7_0".to_owned(), "ZZ_01_7_9".to_owned()));
         let large = "ZZ_1_18446744073709551616_18446744073709551615";
         let (session, transaction) = ids(large);

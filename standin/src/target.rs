@@ -50,12 +50,12 @@ impl Target {
     }
 }
 
-/// Host and port as leniently as Go takes them; a port that cannot be is found out when dialling.
+/// Host and port as leniently as Go takes them; a port above 65535 fails when dialling.
 fn is_host(text: &str) -> bool {
-    let odd = |c: char| c.is_whitespace() || c.is_control() || "<>\"^`{}|\\%".contains(c);
+    let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || "<>\"^`{}|\\%".contains(c);
     let port_at = text.rfind(':').filter(|at| !text[*at..].contains(']'));
     let (host, port) = text.split_at(port_at.unwrap_or(text.len()));
-    !host.is_empty() && !host.contains(odd) && port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+    !host.is_empty() && !host.contains(is_forbidden) && port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

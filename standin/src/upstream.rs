@@ -1,4 +1,4 @@
-//! The call to the LLM. It always yields an answer: what goes wrong becomes the status that the gateway gives it.
+//! The call to the LLM. It always yields an answer: a failure becomes the status that the gateway gives it.
 //!
 //! No time limit, no proxy, HTTP/1.1 only, redirects followed; compression only if the client did not ask for it itself.
 
@@ -61,7 +61,7 @@ pub(crate) struct Inbound {
 #[derive(Clone, Copy, Debug)]
 enum Failure {
     UnknownHost,
-    /// Nothing there, or nothing that could be trusted.
+    /// The connection was refused, or the certificate is not trusted.
     Unreachable,
     /// The connection broke, or the request was one that cannot be sent.
     Broken,
@@ -124,7 +124,7 @@ impl Upstream {
         }
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(distrust(&uri).await),
+            Some("https") => return Err(https_failure(&uri).await),
             _ => return Err(Failure::Broken),
         }
         let mut request = Request::new(Full::new(outgoing.body.clone()));
@@ -135,7 +135,7 @@ impl Upstream {
             return send_long(&uri, target, request).await;
         }
         *request.uri_mut() = uri;
-        self.client.request(request).await.map_err(|error| judge(&error))
+        self.client.request(request).await.map_err(|error| classify_error(&error))
     }
 }
 
@@ -202,7 +202,7 @@ fn has_impossible_port(uri: &Uri) -> bool {
 }
 
 /// An https upstream: an unknown name fails as it would, and what has a name is not trusted, there being no TLS here.
-async fn distrust(uri: &Uri) -> Failure {
+async fn https_failure(uri: &Uri) -> Failure {
     let host = uri.host().unwrap_or_default();
     match tokio::net::lookup_host((host.trim_matches(['[', ']']), 443)).await {
         Ok(_) => Failure::Unreachable,
@@ -210,10 +210,10 @@ async fn distrust(uri: &Uri) -> Failure {
     }
 }
 
-fn judge(error: &Error) -> Failure {
+fn classify_error(error: &Error) -> Failure {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if error.is::<Unresolved>() {
+        if error.is::<UnknownHost>() {
             return Failure::UnknownHost;
         }
         cause = error.source();
@@ -262,7 +262,7 @@ async fn receive(response: Response<Incoming>, asked_for_gzip: bool) -> Inbound 
     let collected = if asked_for_gzip && packed && has_body {
         headers.0.remove("Content-Encoding");
         headers.0.remove("Content-Length");
-        collected.and_then(unpack)
+        collected.and_then(gunzip)
     } else {
         collected
     };
@@ -282,7 +282,7 @@ fn cut(partial: &[u8]) -> Bytes {
 }
 
 /// Go takes "zero or more" members for gzip.
-fn unpack(packed: Bytes) -> Result<Bytes, Bytes> {
+fn gunzip(packed: Bytes) -> Result<Bytes, Bytes> {
     if packed.is_empty() {
         return Ok(packed);
     }
@@ -321,26 +321,26 @@ pub(crate) async fn collect(mut body: Incoming) -> Result<Bytes, Bytes> {
     Ok(if pieces.is_empty() { whole } else { pieces.freeze() })
 }
 
-/// The system's resolver, with an error of its own, so that an unknown name can be told from a closed port.
+/// The system's resolver, with an error type of its own, so that an unknown name is not taken for a closed port.
 #[derive(Clone, Copy, Debug)]
 struct Resolver;
 
 #[derive(Debug, thiserror::Error)]
 #[error("unknown host")]
-struct Unresolved(#[source] std::io::Error);
+struct UnknownHost(#[source] std::io::Error);
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Unresolved;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unresolved>> + Send>>;
+    type Error = UnknownHost;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UnknownHost>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UnknownHost>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(UnknownHost)?;
             Ok(found.collect::<Vec<_>>().into_iter())
         })
     }

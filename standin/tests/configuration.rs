@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use standin::config::{Config, ConfigError};
 use standin::gateway::{Gateway, StartError};
 
-use crate::support::world::captured_config;
+use crate::support::harness::captured_config;
 
 fn shipped() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../gl_config.json")).unwrap()
@@ -46,7 +46,7 @@ fn an_unset_variable_drops_routers_without_a_fault() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let error = Config::parse("{}", |_| None).unwrap_err();
     let places: Vec<&str> = error.faults().iter().map(|fault| fault.place.as_str()).collect();
     for place in [

@@ -1,4 +1,4 @@
-//! What strings in the configuration may look like. Plain predicates; the places and the words are the caller's.
+//! Predicates: which strings the configuration may hold.
 
 /// Field and processor names.
 pub(super) fn is_name(text: &str) -> bool {
@@ -40,7 +40,7 @@ pub(super) fn is_header_value(text: &str) -> bool {
     !text.is_empty() && text.is_ascii()
 }
 
-/// `host:port`, nothing before or behind.
+/// `host:port`, without a scheme or a second server.
 pub(super) fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         let named = !host.is_empty() && !host.contains(['/', ',', ' ', '@']);
