@@ -30,7 +30,7 @@
 //! - Unclean paths are redirected with 307 and no body; by Go version the real gateway uses 301, with a page for GET.
 //! - A status 1xx set by a processor is not sent as an informational answer first: the client gets 200 only, with 101 too.
 //! - `OPTIONS *` is 404 here and 200 there.
-//! - More than 10,000 headers are refused, and so is a URI over 64 kB in a pipelined request.
+//! - More than 4,000 headers are refused, and so is a URI over 64 kB in a pipelined request.
 //! - Sending a request's body may take longer than 200 s.
 //! - Control characters other than line ends in a header value of a processor: the header is left out, there it is sent.
 //! - A `Transfer-Encoding` header set by a processor is not obeyed.

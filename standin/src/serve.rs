@@ -24,7 +24,7 @@ use crate::long_uri::LongUriReader;
 const MAX_HEADERS: usize = 1 << 20;
 
 /// The gateway limits bytes, not header lines. This number fits into the HTTP library's table.
-pub(crate) const MAX_HEADER_LINES: usize = 10_000;
+pub(crate) const MAX_HEADER_LINES: usize = 4_000;
 
 /// For a request's head, and between two requests.
 const READ_TIMEOUT: Duration = Duration::from_secs(200);

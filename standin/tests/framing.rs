@@ -67,7 +67,7 @@ async fn the_framing_of_a_chunked_answer_is_no_header() {
 
 #[tokio::test]
 async fn more_than_a_hundred_headers_pass_both_ways() {
-    for count in [101, 5_000] {
+    for count in [101, 3_000] {
         let names: Vec<String> = (0..count).map(|number| format!("X-Number-{number}")).collect();
         let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
         let harness = answering(http::answer(200, &headers, b"{}")).await;
