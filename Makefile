@@ -36,6 +36,9 @@ check: toolchain ## what CI checks before the tests: form, lints, documentation,
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	@# Each crate alone: in the workspace one may compile only because another turns on a feature.
+	@for manifest in crates/*/Cargo.toml; do \
+	  if [ -f "$$manifest" ]; then cargo check --locked --manifest-path "$$manifest" || exit 1; fi; done
 	@# The fuzz targets compile; the fuzzer's own C++ runtime is not needed for that.
 	CUSTOM_LIBFUZZER_PATH=./not-linked.a cargo check --locked --manifest-path fuzz/Cargo.toml --bins --target-dir "$${CARGO_TARGET_DIR:-target}"
 	script/msrv
