@@ -317,12 +317,64 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The pages that name files and commands.
+fn pages() -> Vec<String> {
+    let docs = files(&root().join("docs"), ".md");
+    let docs = docs.iter().map(|path| path.strip_prefix(root()).unwrap().display().to_string());
+    ["README.md", "ARCHITECTURE.md"].map(str::to_owned).into_iter().chain(docs).collect()
+}
+
+#[test]
+fn the_readme_can_be_read_in_one_sitting_and_leads_to_every_document() {
+    let readme = page("README.md");
+    assert!(readme.lines().count() <= 250, "README.md has {} lines", readme.lines().count());
+    for name in pages().iter().filter(|name| *name != "README.md") {
+        assert!(readme.contains(&format!("]({name})")), "README.md has no link to {name}");
+    }
+}
+
+#[test]
+fn every_link_of_the_pages_leads_to_a_file_and_a_heading() {
+    for name in pages() {
+        let text = page(&name);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = match file {
+                "" => root().join(&name),
+                _ => root().join(&name).parent().unwrap().join(file),
+            };
+            assert!(path.exists(), "{name} links to {link}");
+            if !heading.is_empty() && path.extension().is_some_and(|end| end == "md") {
+                let headings = headings(&fs::read_to_string(&path).unwrap());
+                assert!(headings.contains(heading), "{name} links to {link}; the headings are {headings:?}");
+            }
+        }
+    }
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in text.lines() {
+        in_code ^= line.starts_with("```");
+        if !in_code && line.starts_with('#') {
+            let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            anchors.insert(words.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect());
+        }
+    }
+    anchors
+}
+
 #[test]
 fn every_path_that_the_pages_name_exists() {
     page("CHANGELOG.md");
     let folders = ["src/", "tests/", "standin/", "examples/", "benches/", "fuzz/", "script/", "docs/"];
-    for name in ["README.md", "ARCHITECTURE.md"] {
-        let page = page(name);
+    for name in pages() {
+        let page = page(&name);
         let of_a_path = |c: char| c.is_alphanumeric() || "_-./".contains(c);
         let named =
             page.split(|c: char| !of_a_path(c)).filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
@@ -337,8 +389,8 @@ fn every_make_target_that_the_pages_name_exists() {
     let makefile = page("Makefile");
     let targets: BTreeSet<&str> =
         makefile.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name)).collect();
-    for name in ["README.md", "ARCHITECTURE.md"] {
-        let page = page(name);
+    for name in pages() {
+        let page = page(&name);
         let mut in_code = false;
         for line in page.lines() {
             in_code ^= line.trim_start().starts_with("```");
