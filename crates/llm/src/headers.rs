@@ -20,11 +20,7 @@ pub(crate) const BUCKETS: [[&[u8]; 3]; 9] = [
         b"anthropic-ratelimit-output-tokens-remaining",
         b"anthropic-ratelimit-output-tokens-reset",
     ],
-    [
-        b"x-ratelimit-limit-project-tokens",
-        b"x-ratelimit-remaining-project-tokens",
-        b"x-ratelimit-reset-project-tokens",
-    ],
+    [b"x-ratelimit-limit-project-tokens", b"x-ratelimit-remaining-project-tokens", b"x-ratelimit-reset-project-tokens"],
     [b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"],
     [b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"],
 ];
@@ -95,9 +91,11 @@ impl<'a> AnswerHeaders<'a> {
 
     /// Whether the body is JSON (`application/json`, `…+json`).
     pub fn is_json(&self) -> bool {
-        let suffix = |media: &str| media.len().checked_sub(5).and_then(|at| media.get(at..));
-        let is_suffixed = |media: &str| suffix(media).is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"));
-        self.is("application/json") || self.media_type().is_some_and(is_suffixed)
+        self.media_type().is_some_and(|media| {
+            let suffix = media.len().checked_sub(5).and_then(|at| media.get(at..));
+            media.eq_ignore_ascii_case("application/json")
+                || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+        })
     }
 
     /// Whether the body is a page for people: no API answers so, but many a proxy in front of one.

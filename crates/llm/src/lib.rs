@@ -16,20 +16,20 @@
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
 //! many that speak OpenAI's protocol. Nothing here trusts its input: any bytes may come, and none panic.
 
-pub mod answer;
+//pub mod answer;
 mod error_body;
 pub mod error_class;
 mod error_words;
 pub mod headers;
 pub mod json;
-pub mod multipart;
+//pub mod multipart;
 mod protocol;
-pub mod request_view;
+//pub mod request_view;
 pub mod retry_after;
 pub mod sse;
-pub mod stream;
-pub mod usage;
+//pub mod stream;
+//pub mod usage;
 
 pub use error_class::ErrorClass;
 pub use protocol::Protocol;
-pub use usage::Usage;
+//pub use usage::Usage;
