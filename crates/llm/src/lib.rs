@@ -16,7 +16,7 @@
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
 //! many that speak OpenAI's protocol. Nothing here trusts its input: any bytes may come, and none panic.
 
-//pub mod answer;
+pub mod answer;
 mod error_body;
 pub mod error_class;
 mod error_words;
@@ -27,9 +27,10 @@ mod protocol;
 //pub mod request_view;
 pub mod retry_after;
 pub mod sse;
-//pub mod stream;
-//pub mod usage;
+pub mod stream;
+mod stream_events;
+pub mod usage;
 
 pub use error_class::ErrorClass;
 pub use protocol::Protocol;
-//pub use usage::Usage;
+pub use usage::Usage;
