@@ -148,7 +148,7 @@ impl<'a> ErrorBody<'a> {
 
     fn set_message(&mut self, text: Option<Cow<'a, str>>) {
         let Some(text) = text else { return };
-        let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
+        let end = (0..=text.len().min(MAX_MESSAGE_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.message = Some(match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
             Cow::Owned(mut text) => {

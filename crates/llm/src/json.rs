@@ -224,6 +224,12 @@ impl<'a> RawJson<'a> {
         }
     }
 
+    /// The value as a tree. Invalid UTF-8 in texts is replaced.
+    pub fn value(self) -> Option<serde_json::Value> {
+        let parsed = serde_json::from_slice(self.0);
+        parsed.or_else(|_| serde_json::from_str(&String::from_utf8_lossy(self.0))).ok()
+    }
+
     /// A field of an object.
     pub fn field(self, name: &str) -> Option<Self> {
         let mut found = None;

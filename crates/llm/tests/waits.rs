@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use llm::headers::AnswerHeaders;
 use llm::retry_after::{MAX_RETRY_AFTER, RetryAfter, rate_limits, retry_after};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 /// The same moment.
@@ -235,7 +235,7 @@ proptest! {
     #[test]
     fn no_text_panics_and_none_is_longer_than_the_longest(value in "\\PC{0,70}|[0-9.smhd :,-]{0,20}|[A-Za-z, -]{0,9}[0-9: -]{0,20}", name in 0_usize..5) {
         let name = ["retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-reset-tokens", "date"][name];
-        let body = Value::from(json!({"error": {"message": format!("try again in {value}"), "retry_after": value}})).to_string();
+        let body = json!({"error": {"message": format!("try again in {value}"), "retry_after": value}}).to_string();
         for body in [body.as_bytes(), b""] {
             let wait = retry_after(&headers(&[(name, &value)]), body, now()).and_then(RetryAfter::wait);
             prop_assert!(wait.is_none_or(|wait| wait <= MAX_RETRY_AFTER));
