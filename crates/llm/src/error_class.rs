@@ -21,7 +21,7 @@ pub enum ErrorClass {
     Overloaded,
     /// Our account at the target has no quota, credit or budget left (402, and vendors' words with other statuses).
     QuotaExhausted,
-    /// The target refuses our key, account or region (401, 403, and vendors' words with 400).
+    /// The target refuses our key, account or region (401, 403 but not as a page for people, and vendors' words with 400).
     KeyRefused,
     /// The target has no such model or deployment. A 404 that does not say so is an [`ErrorClass::InvalidRequest`].
     NotFound,
@@ -151,7 +151,10 @@ pub fn classify(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option
     let error = ErrorBody::read(body);
     // Bedrock: `ThrottlingException:http://internal.amazon.com/…`.
     let amazon = headers.amazon_error.and_then(|text| text.split([':', ';']).next()).map(str::trim);
-    Some(by_words(&error, amazon, Some(status)).unwrap_or(by_status))
+    let class = by_words(&error, amazon, Some(status));
+    // A page for people comes from a firewall in front, and what a caller wrote may be what it dislikes.
+    let is_firewall = status == 403 && headers.is_html();
+    Some(class.unwrap_or(if is_firewall { InvalidRequest } else { by_status }))
 }
 
 /// The class of an error inside a body that is already known to hold one, where no status tells: a stream's event, or an
@@ -166,7 +169,8 @@ pub(crate) fn classify_error(error: RawJson<'_>) -> ErrorClass {
 }
 
 fn without_status(error: &ErrorBody<'_>) -> ErrorClass {
-    let number = error.number.and_then(|number| u16::try_from(number).ok());
+    // Some vendors number their errors in their own way.
+    let number = error.number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number < 600);
     by_words(error, None, None)
         .or_else(|| number.and_then(ErrorClass::of_status))
         .or_else(|| error.words().find_map(error_words::general))

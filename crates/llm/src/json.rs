@@ -176,17 +176,21 @@ impl<'a> RawJson<'a> {
 
     /// The text of a string, escapes resolved; `None` of other values and of invalid UTF-8.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let inside = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let inside = self.quoted()?;
         if memchr(b'\\', inside).is_none() {
             return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
         }
         serde_json::from_slice(self.0).ok().map(Cow::Owned)
     }
 
+    /// The bytes of a string as they stand between its quotes, escapes and all.
+    pub fn quoted(self) -> Option<&'a [u8]> {
+        self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+
     /// Whether this is exactly that string, written without escapes.
     pub fn is_text(self, text: &str) -> bool {
-        let inside = self.0.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        inside == Some(text.as_bytes())
+        self.quoted() == Some(text.as_bytes())
     }
 
     /// A whole number that is not negative.

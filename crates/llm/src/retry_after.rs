@@ -149,7 +149,17 @@ fn in_body(body: &[u8], now: Option<Timestamp>) -> Option<Duration> {
     let millis = || number(&bare(error.retry_delay_ms?)).map(|ms| seconds_of(ms / 1e3));
     let delay = || time(&bare(error.retry_delay?), now);
     let reset = || time(&bare(error.reset?), now);
-    millis().or_else(delay).or_else(|| in_sentence(error.message.as_deref()?)).or_else(reset)
+    let sentence = || in_sentence(error.message.as_deref()?).or_else(|| announced(error.message.as_deref()?, now?));
+    millis().or_else(delay).or_else(sentence).or_else(reset)
+}
+
+/// Anthropic: "You will regain access on 2026-12-01 at 00:00 UTC."
+fn announced(message: &str, now: Timestamp) -> Option<Duration> {
+    let (_, rest) = message.split_once("regain access on ")?;
+    let (date, rest) = rest.split_once(" at ")?;
+    let (clock, _) = rest.split_once(" UTC")?;
+    let moment: Timestamp = format!("{date}T{clock}:00Z").parse().ok()?;
+    Some(bounded(Duration::try_from(moment.duration_since(now)).unwrap_or_default()))
 }
 
 /// "Please try again in 6m0s", "Please retry after 12 seconds", "Please retry in 34.07s", "wait 5 seconds".

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::error_class::{ErrorClass, classify_error_body};
-use crate::json::RawJson;
+use crate::json::{RawJson, SyntaxError};
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
@@ -174,15 +174,24 @@ impl Seen {
         if data == b"[DONE]" {
             return self.done();
         }
-        match RawJson::parse(data) {
-            Ok(value) if value.is_object() => events::object(self, event.name, value),
-            Ok(value) if value.is_array() => value.for_each(|value| {
-                if self.error.is_none() {
-                    events::object(self, event.name, value);
-                }
+        let read = match data.first() {
+            Some(b'{') => events::object(self, event.name, data),
+            Some(b'[') => RawJson::parse(data).map(|list| {
+                list.for_each(|element| {
+                    if self.error.is_none() {
+                        // The end of an element is known.
+                        let _ = events::object(self, event.name, element.bytes());
+                    }
+                });
             }),
-            _ if data.is_empty() || events::is_ping(event.name) => self.events -= 1,
-            _ => self.content(data.len()),
+            Some(_) => Err(SyntaxError),
+            None => return self.events -= 1,
+        };
+        match read {
+            Ok(()) => {}
+            Err(SyntaxError) if events::is_ping(event.name) => self.events -= 1,
+            // Words, or whatever it is.
+            Err(SyntaxError) => self.content(data.len()),
         }
     }
 

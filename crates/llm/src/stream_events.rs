@@ -2,47 +2,122 @@
 
 use crate::ErrorClass;
 use crate::error_class::{classify_error, classify_error_body};
-use crate::json::RawJson;
+use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
 use crate::stream::Seen;
 
-/// The fields of an event that matter, whatever its protocol.
+/// The fields of an event that matter, whatever its protocol. Most events are chunks of chats, so those are read in the same
+/// pass.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     kind: Option<RawJson<'a>>,
     error: Option<RawJson<'a>>,
-    choices: Option<RawJson<'a>>,
+    chat: Option<Chunk<'a>>,
     candidates: Option<RawJson<'a>>,
     prompt_feedback: Option<RawJson<'a>>,
     delta: Option<RawJson<'a>>,
     content_block: Option<RawJson<'a>>,
     item: Option<RawJson<'a>>,
     response: Option<RawJson<'a>>,
-    /// A usage, or an object that may have one.
-    has_usage: bool,
+    usage: Option<RawJson<'a>>,
+    /// An object that may have the usage inside.
+    usage_holder: Option<RawJson<'a>>,
 }
 
 impl<'a> Fields<'a> {
-    fn read(event: RawJson<'a>) -> Self {
+    fn read(data: &'a [u8]) -> Result<Self, SyntaxError> {
         let mut read = Self::default();
-        event.for_each_field(|name, value| match name {
-            b"type" => read.kind = Some(value),
-            b"error" => read.error = Some(value),
-            b"choices" => read.choices = Some(value),
-            b"candidates" => read.candidates = Some(value),
-            b"promptFeedback" => read.prompt_feedback = Some(value),
-            b"delta" => read.delta = Some(value),
-            b"content_block" => read.content_block = Some(value),
-            b"item" => read.item = Some(value),
+        let mut cursor = Cursor::new(data);
+        cursor.fields(|name, value| read.field(name, value))?;
+        if cursor.is_at_end() { Ok(read) } else { Err(SyntaxError) }
+    }
+
+    fn field(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        match name {
+            b"choices" => return self.chat.insert(Chunk::default()).read(value),
+            b"type" => self.kind = Some(value.raw()?),
+            b"error" => self.error = Some(value.raw()?),
+            b"delta" => self.delta = Some(value.raw()?),
+            b"usage" | b"usageMetadata" => self.usage = Some(value.raw()?).filter(|usage| !usage.is_null()),
+            b"candidates" => self.candidates = Some(value.raw()?),
+            b"promptFeedback" => self.prompt_feedback = Some(value.raw()?),
+            b"content_block" => self.content_block = Some(value.raw()?),
+            b"item" => self.item = Some(value.raw()?),
             b"response" => {
-                read.response = Some(value);
-                read.has_usage |= value.is_object();
+                self.response = Some(value.raw()?).filter(|response| response.is_object());
+                self.usage_holder = self.response;
             }
-            b"message" | b"x_groq" => read.has_usage |= value.is_object(),
-            b"usage" | b"usageMetadata" => read.has_usage |= !value.is_null(),
+            b"message" | b"x_groq" => self.usage_holder = Some(value.raw()?).filter(|holder| holder.is_object()),
             _ => {}
-        });
-        read
+        }
+        Ok(())
+    }
+}
+
+/// The choices of a chunk of OpenAI's chat completions or completions.
+#[derive(Debug, Default)]
+struct Chunk<'a> {
+    content: bool,
+    content_bytes: usize,
+    finished: bool,
+    failed: bool,
+    error: Option<RawJson<'a>>,
+}
+
+impl<'a> Chunk<'a> {
+    fn read(&mut self, choices: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        choices.elements(|choice| {
+            choice.fields(|name, value| {
+                match name {
+                    b"delta" | b"message" => return value.fields(|name, value| self.delta_field(name, value.raw()?)),
+                    b"finish_reason" => {
+                        let reason = value.raw()?;
+                        // OpenRouter: the upstream failed.
+                        self.failed |= reason.is_text("error");
+                        self.finished |= !reason.is_blank();
+                    }
+                    b"text" => self.add(value.raw()?),
+                    b"error" => self.error = Some(value.raw()?).filter(|error| !error.is_blank()),
+                    _ => {}
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// A field of a delta: text, reasoning, refusal, tool calls, audio, and whatever vendors add. Numbers and flags are none.
+    fn delta_field(&mut self, name: &[u8], value: RawJson<'a>) -> Result<(), SyntaxError> {
+        match name {
+            b"content" => self.add(value),
+            b"role" | b"name" | b"id" | b"type" | b"provider_specific_fields" | b"extra_content" => {}
+            b"tool_calls" => value.for_each(|call| {
+                self.content = true;
+                let text = |name| call.field("function")?.field(name).map(length);
+                self.content_bytes += text("name").unwrap_or(0) + text("arguments").unwrap_or(0);
+            }),
+            _ => self.add(value),
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, value: RawJson<'a>) {
+        if matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank() {
+            self.content = true;
+            self.content_bytes += length(value);
+        }
+    }
+
+    fn apply(&self, seen: &mut Seen) {
+        seen.protocol = Protocol::OpenAiChat;
+        if self.content {
+            seen.content(self.content_bytes);
+        }
+        if let Some(error) = self.error {
+            seen.fail(classify_error(error));
+        } else if self.failed {
+            seen.fail(ErrorClass::ServerError);
+        }
+        seen.finished |= self.finished && !self.failed;
     }
 }
 
@@ -51,91 +126,61 @@ pub(crate) fn is_ping(name: &[u8]) -> bool {
     matches!(name, b"ping" | b"keepalive" | b"keep-alive" | b"heartbeat")
 }
 
-/// Takes an event whose data is an object.
-pub(crate) fn object(seen: &mut Seen, name: &[u8], event: RawJson<'_>) {
-    let fields = Fields::read(event);
-    let kind = fields.kind.and_then(RawJson::text).unwrap_or_default();
-    let kind = kind.as_ref();
-    if kind == "error" || fields.error.is_some_and(|error| !error.is_blank()) {
-        return seen.fail(classify_error_body(event.bytes()));
+/// Takes an event whose data begins like an object.
+///
+/// # Errors
+/// It is no JSON; nothing was taken.
+pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), SyntaxError> {
+    let fields = Fields::read(data)?;
+    let kind = fields.kind.and_then(RawJson::quoted).unwrap_or_default();
+    if kind == b"error" || fields.error.is_some_and(|error| !error.is_blank()) {
+        seen.fail(classify_error_body(data));
+        return Ok(());
     }
-    if fields.has_usage {
-        seen.counts.read_top(event);
+    let held = || fields.usage_holder?.field("usage").filter(|usage| !usage.is_null());
+    let usage = fields.usage.or_else(held);
+    if let Some(usage) = usage {
+        seen.counts.read(usage);
     }
-    if kind.starts_with("response.") {
+    if let Some(chunk) = &fields.chat {
+        chunk.apply(seen);
+    } else if kind.starts_with(b"response.") {
         seen.protocol = Protocol::OpenAiResponses;
-        responses(seen, kind, &fields, event);
-    } else if let Some(choices) = fields.choices {
-        seen.protocol = Protocol::OpenAiChat;
-        choices.for_each(|choice| chat_choice(seen, choice));
+        responses(seen, kind, &fields, data);
     } else if fields.candidates.is_some() || fields.prompt_feedback.is_some() {
         seen.protocol = Protocol::Gemini;
         gemini(seen, &fields);
     } else if !anthropic(seen, kind, &fields) {
-        other(seen, name, kind, &fields, event);
+        other(seen, name, kind, &fields, usage.is_some(), data);
     }
-}
-
-/// OpenAI's chat completions and completions: one choice of a chunk.
-fn chat_choice(seen: &mut Seen, choice: RawJson<'_>) {
-    let mut reason = None;
-    choice.for_each_field(|name, value| match name {
-        b"delta" | b"message" => value.for_each_field(|name, value| delta_field(seen, name, value)),
-        b"text" if !value.is_blank() => seen.content(length(value)),
-        b"finish_reason" if !value.is_blank() => reason = Some(value),
-        b"error" if !value.is_blank() => seen.fail(classify_error(value)),
-        _ => {}
-    });
-    match reason {
-        // OpenRouter: the upstream failed.
-        Some(reason) if reason.is_text("error") => seen.fail(ErrorClass::ServerError),
-        Some(_) => seen.finished = true,
-        None => {}
-    }
-}
-
-/// A field of a delta: text, reasoning, refusal, tool calls, audio, and whatever vendors add. Numbers and flags are no content.
-fn delta_field(seen: &mut Seen, name: &[u8], value: RawJson<'_>) {
-    let says_something = matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank();
-    match name {
-        _ if !says_something => {}
-        b"role" | b"name" | b"id" | b"type" | b"provider_specific_fields" | b"extra_content" => {}
-        b"tool_calls" => {
-            seen.content = true;
-            value.for_each(|call| {
-                let text = |name| call.field("function")?.field(name).map(length);
-                seen.content_bytes += (text("name").unwrap_or(0) + text("arguments").unwrap_or(0)) as u64;
-            });
-        }
-        _ => seen.content(length(value)),
-    }
+    Ok(())
 }
 
 /// OpenAI's Responses API.
-fn responses(seen: &mut Seen, kind: &str, fields: &Fields<'_>, event: RawJson<'_>) {
+fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     match kind {
-        "response.created"
-        | "response.in_progress"
-        | "response.queued"
-        | "response.content_part.added"
-        | "response.reasoning_summary_part.added" => {}
-        "response.output_item.added" => {
+        b"response.created"
+        | b"response.in_progress"
+        | b"response.queued"
+        | b"response.content_part.added"
+        | b"response.reasoning_summary_part.added" => {}
+        b"response.output_item.added" => {
             let kind = fields.item.and_then(|item| item.field("type"));
             // A message or reasoning begins empty; a call of a tool has its name.
             let begins_empty = kind.is_none_or(|kind| kind.is_text("message") || kind.is_text("reasoning"));
             seen.content |= !begins_empty;
         }
-        "response.failed" => seen.fail(classify_error_body(event.bytes())),
-        "response.incomplete" | "response.cancelled" => {
+        b"response.failed" => seen.fail(classify_error_body(data)),
+        b"response.incomplete" | b"response.cancelled" => {
             seen.finished = true;
             seen.done();
         }
-        "response.completed" => {
+        b"response.completed" => {
             let output = fields.response.and_then(|response| response.field("output"));
             seen.finished |= output.is_none_or(|output| !output.is_blank());
             seen.done();
         }
-        _ if kind.ends_with(".delta") => {
+        _ if kind.ends_with(b".delta") => {
             if let Some(delta) = fields.delta.filter(|delta| !delta.is_blank()) {
                 seen.content(length(delta));
             }
@@ -145,10 +190,10 @@ fn responses(seen: &mut Seen, kind: &str, fields: &Fields<'_>, event: RawJson<'_
 }
 
 /// Anthropic's Messages API; returns whether the event is one of it.
-fn anthropic(seen: &mut Seen, kind: &str, fields: &Fields<'_>) -> bool {
+fn anthropic(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>) -> bool {
     match kind {
-        "message_start" => {}
-        "content_block_start" => {
+        b"message_start" => {}
+        b"content_block_start" => {
             if let Some(block) = fields.content_block {
                 let kind = block.field("type");
                 let text = kind.is_some_and(|kind| kind.is_text("text") || kind.is_text("thinking"));
@@ -156,7 +201,7 @@ fn anthropic(seen: &mut Seen, kind: &str, fields: &Fields<'_>) -> bool {
                 seen.content |= !text || filled("text") || filled("thinking");
             }
         }
-        "content_block_delta" => {
+        b"content_block_delta" => {
             if let Some(delta) = fields.delta {
                 delta.for_each_field(|name, value| match name {
                     b"type" => {}
@@ -166,12 +211,12 @@ fn anthropic(seen: &mut Seen, kind: &str, fields: &Fields<'_>) -> bool {
                 });
             }
         }
-        "content_block_stop" => {}
-        "message_delta" => {
+        b"content_block_stop" => {}
+        b"message_delta" => {
             let reason = fields.delta.and_then(|delta| delta.field("stop_reason"));
             seen.finished |= reason.is_some_and(|reason| !reason.is_blank());
         }
-        "message_stop" => seen.done(),
+        b"message_stop" => seen.done(),
         _ => return false,
     }
     seen.protocol = Protocol::Anthropic;
@@ -202,34 +247,35 @@ fn gemini(seen: &mut Seen, fields: &Fields<'_>) {
 }
 
 /// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and what nobody knows.
-fn other(seen: &mut Seen, name: &[u8], kind: &str, fields: &Fields<'_>, event: RawJson<'_>) {
-    if is_ping(name) || is_ping(kind.as_bytes()) {
+fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, has_usage: bool, data: &[u8]) {
+    if is_ping(name) || is_ping(kind) {
         return;
     }
-    let name = std::str::from_utf8(name).unwrap_or_default();
-    if name.starts_with("thread.") {
-        match name.rsplit('.').next() {
-            Some("failed") => seen.fail(event.field("last_error").map_or(ErrorClass::ServerError, classify_error)),
-            Some("delta") => seen.content(event.bytes().len()),
-            Some("completed" | "incomplete" | "cancelled" | "requires_action") if name.starts_with("thread.run.") => {
-                seen.finished = true;
-            }
-            _ => {}
+    let field = |name| RawJson::parse(data).ok()?.field(name);
+    if name.starts_with(b"thread.") {
+        if name.ends_with(b".failed") {
+            seen.fail(field("last_error").map_or(ErrorClass::ServerError, classify_error));
+        } else if name.ends_with(b".delta") {
+            seen.content(data.len());
+        } else if name.starts_with(b"thread.run.") {
+            let ends: [&[u8]; 4] = [b".completed", b".incomplete", b".cancelled", b".requires_action"];
+            seen.finished |= ends.iter().any(|end| name.ends_with(end));
         }
         return;
     }
     match kind {
-        "message-start" | "content-start" | "tool-call-end" | "content-end" => {}
-        "message-end" => {
+        b"message-start" | b"content-start" | b"tool-call-end" | b"content-end" => {}
+        b"message-end" => {
             seen.finished = true;
             if let Some(usage) = fields.delta.and_then(|delta| delta.field("usage")) {
                 seen.counts.read(usage);
             }
         }
         // A usage alone, or a chunk without choices.
-        "" if fields.has_usage || event.is_blank() => {}
-        "" if event.field("object").is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
-        _ => seen.content(event.bytes().len()),
+        b"" if has_usage => {}
+        b"" if RawJson::parse(data).is_ok_and(RawJson::is_blank) => {}
+        b"" if field("object").is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
+        _ => seen.content(data.len()),
     }
 }
 

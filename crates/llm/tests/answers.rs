@@ -28,6 +28,8 @@ fn answers_that_are_none() {
         (OpenAiChat, json!({"error": {"message": "x", "code": 502}, "user_id": "u"}), ServerError),
         (OpenAiChat, json!({"error": {"message": "x", "code": "insufficient_quota"}}), QuotaExhausted),
         (OpenAiChat, json!({"error": "overloaded"}), Overloaded),
+        (OpenAiChat, json!({"error": {"message": "x", "code": "1113"}}), ServerError),
+        (OpenAiChat, json!({"error": {"message": "x", "code": 200}}), ServerError),
         (Generic, json!({"error": {"message": "x", "code": 429}}), RateLimited),
         (Generic, json!({"object": "error", "message": "x", "type": "overloaded", "code": 503}), Overloaded),
         (OpenAiChat, json!({"id": "x", "object": "chat.completion", "choices": []}), EmptyAnswer),

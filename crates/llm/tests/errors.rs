@@ -468,6 +468,14 @@ fn unknown_bodies_are_judged_by_their_status() {
 }
 
 #[test]
+fn a_firewalls_page_is_not_a_refused_key() {
+    let html = AnswerHeaders::read([(&b"content-type"[..], "text/html; charset=UTF-8")]);
+    assert_eq!(classify(403, &html, b"<html>Attention Required!"), Some(InvalidRequest));
+    assert_eq!(classify(401, &html, b"<html>"), Some(KeyRefused));
+    assert_eq!(classify(502, &html, b"<html>"), Some(ServerError));
+}
+
+#[test]
 fn what_a_caller_wrote_decides_nothing_against_a_target() {
     let sentences = [
         "Your credit balance is too low",

@@ -197,6 +197,8 @@ fn what_content_is() {
         (r#"{"usageMetadata":{"promptTokenCount":1}}"#, false),
         (r#"{"type":"message-start","id":"x"}"#, false),
         (r#"{"type":"content-delta","delta":{"message":{"content":{"text":"a"}}}}"#, true),
+        (r#"{"message":{"content":"a"}}"#, true),
+        (r#"{"choices":[{"delta":"#, true),
         ("plain words", true),
     ] {
         let mut state = StreamState::new(Protocol::Generic);

@@ -164,6 +164,14 @@ fn what_bodies_say() {
         (said("Try again in 86400 seconds."), stated(86_400_000)),
         (said("Please retry in 34.074824224s."), Some(RetryAfter::Stated(Duration::from_nanos(34_074_824_224)))),
         (said("Please wait 2 minutes and try again"), stated(120_000)),
+        (
+            said(
+                "You have reached your specified API usage limits. You will regain access on 1994-11-07 at 00:00 UTC.",
+            ),
+            stated(54_623_000),
+        ),
+        (said("You will regain access on 1994-11-06 at 00:00 UTC."), stated(0)),
+        (said("You will regain access on Monday at noon UTC."), None),
         (said("Please try again in a moment"), None),
         (said("Please try again in 5 parsecs"), None),
         (said("Please retry after 12"), None),
