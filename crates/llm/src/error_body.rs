@@ -31,6 +31,9 @@ pub(crate) struct ErrorBody<'a> {
     pub(crate) retry_delay_ms: Option<RawJson<'a>>,
     /// The moment at which OpenRouter's limit is reset, from the headers that it quotes.
     pub(crate) reset: Option<RawJson<'a>>,
+    /// The answer of another server that this one quotes as text: OpenRouter's `metadata.raw`, or a message that is JSON and
+    /// nothing else. JSON with words before or behind it may be the caller's.
+    pub(crate) quoted: Option<Cow<'a, str>>,
 }
 
 const DETAIL: usize = 0;
@@ -148,6 +151,10 @@ impl<'a> ErrorBody<'a> {
 
     fn set_message(&mut self, text: Option<Cow<'a, str>>) {
         let Some(text) = text else { return };
+        let is_json = text.trim_start().starts_with(['{', '[']) && RawJson::parse(text.as_bytes()).is_ok();
+        if is_json && self.quoted.is_none() {
+            self.quoted = Some(text.clone());
+        }
         let end = (0..=text.len().min(MAX_MESSAGE_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.message = Some(match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
@@ -170,7 +177,7 @@ impl<'a> ErrorBody<'a> {
         })
     }
 
-    /// OpenRouter quotes the headers of its own limits here.
+    /// OpenRouter quotes the headers of its own limits here, and what its upstream answered.
     fn metadata(&mut self, metadata: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         metadata.fields(|name, value| match name {
             b"headers" => value.fields(|name, value| {
@@ -179,6 +186,10 @@ impl<'a> ErrorBody<'a> {
                 }
                 Ok(())
             }),
+            b"raw" => {
+                self.quoted = value.raw()?.text();
+                Ok(())
+            }
             _ => Ok(()),
         })
     }

@@ -177,8 +177,14 @@ fn without_status(error: &ErrorBody<'_>) -> ErrorClass {
         .unwrap_or(ServerError)
 }
 
-/// The class by what the error says: its words, then its sentence.
+/// The class by what the error says itself, or else what the answer says that it quotes.
 fn by_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) -> Option<ErrorClass> {
+    let quoted = || by_own_words(&ErrorBody::read(error.quoted.as_deref()?.as_bytes()), None, status);
+    by_own_words(error, amazon, status).or_else(quoted)
+}
+
+/// The class by an error's words, and then by its sentence.
+fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) -> Option<ErrorClass> {
     let word = error.words().chain(amazon).find_map(error_words::specific);
     // A sentence that begins with a quotation or says nothing new costs a copy of it: only where it can matter.
     if word.is_some_and(|class| class != RateLimited) {

@@ -43,6 +43,7 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("invalid_model", NotFound),
     ("unknown_model", NotFound),
     ("unavailable_model", NotFound),
+    ("unsupported_model", NotFound),
     ("ModelNotFound", NotFound),
     ("rate_limit_exceeded", RateLimited),
     ("rate_limit_reached_error", RateLimited),

@@ -139,9 +139,14 @@ fn is_zero(text: &str) -> bool {
     number(text) == Some(0.0)
 }
 
-/// What the body says.
+/// What the body says, or else what the answer says that it quotes.
 fn in_body(body: &[u8], now: Option<Timestamp>) -> Option<Duration> {
     let error = ErrorBody::read(body);
+    let quoted = || in_error(&ErrorBody::read(error.quoted.as_deref()?.as_bytes()), now);
+    in_error(&error, now).or_else(quoted)
+}
+
+fn in_error(error: &ErrorBody<'_>, now: Option<Timestamp>) -> Option<Duration> {
     let bare = |raw: RawJson<'_>| {
         let text = raw.text();
         text.map_or_else(|| String::from_utf8_lossy(raw.bytes()).into_owned(), std::borrow::Cow::into_owned)

@@ -468,6 +468,42 @@ fn unknown_bodies_are_judged_by_their_status() {
 }
 
 #[test]
+fn an_answer_that_is_quoted_as_text_is_read() {
+    let inner = json!({"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
+    let spent = json!({"error": {"code": "insufficient_quota", "message": "x"}});
+    let long = json!({"message": format!("This endpoint's maximum context length is 5. {}", "x".repeat(5_000))});
+    check(
+        "quoted",
+        &[
+            (400, json!({"error": {"message": inner.to_string(), "code": 400, "status": "Bad Request"}}), KeyRefused),
+            (400, json!({"error": {"message": format!("\n{inner:#}"), "code": 400}}), KeyRefused),
+            (
+                429,
+                json!({"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": spent.to_string(), "provider_name": "OpenAI"}}}),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": long.to_string()}}}),
+                ContextTooLong,
+            ),
+            (
+                400,
+                json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "not JSON"}}}),
+                InvalidRequest,
+            ),
+            (400, json!({"error": {"message": format!("Invalid value: {spent}"), "code": 400}}), InvalidRequest),
+            (
+                400,
+                json!({"error": {"message": format!("{spent} is not of type 'string' - 'messages.0.content'"), "code": 400}}),
+                InvalidRequest,
+            ),
+            (400, json!({"error": {"message": "{", "code": 400}}), InvalidRequest),
+        ],
+    );
+}
+
+#[test]
 fn a_firewalls_page_is_not_a_refused_key() {
     let html = AnswerHeaders::read([(&b"content-type"[..], "text/html; charset=UTF-8")]);
     assert_eq!(classify(403, &html, b"<html>Attention Required!"), Some(InvalidRequest));
