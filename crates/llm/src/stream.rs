@@ -38,7 +38,7 @@ pub enum Progress {
 pub enum StreamEnd {
     /// Its protocol's end came.
     Complete,
-    /// It broke off: its protocol's end is missing.
+    /// It broke off: its protocol is known by its events, and their end is missing.
     Truncated,
     /// An error came in it, or no answer.
     Failed(ErrorClass),
@@ -54,7 +54,9 @@ pub struct StreamState {
 /// What came so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) protocol: Protocol,
+    protocol: Protocol,
+    /// An event showed the protocol.
+    shown: bool,
     /// The number of events, comments left aside.
     events: u64,
     /// Content came.
@@ -94,10 +96,11 @@ impl StreamState {
             StreamEnd::Complete
         } else if !seen.content {
             StreamEnd::Failed(if seen.events == 0 { ErrorClass::EmptyAnswer } else { ErrorClass::BrokenAnswer })
-        } else if seen.protocol == Protocol::Generic {
-            StreamEnd::Complete
-        } else {
+        } else if seen.shown {
             StreamEnd::Truncated
+        } else {
+            // The end of an unknown protocol is unknown.
+            StreamEnd::Complete
         }
     }
 
@@ -158,7 +161,7 @@ impl Seen {
         self.events += 1;
         match event {
             Ok(event) => self.event(event),
-            // Whatever it was, it was no preamble.
+            // No preamble is that large.
             Err(EventTooLarge { limit }) => {
                 self.content = true;
                 self.content_bytes += limit as u64;
@@ -190,9 +193,15 @@ impl Seen {
         match read {
             Ok(()) => {}
             Err(SyntaxError) if events::is_ping(event.name) => self.events -= 1,
-            // Words, or whatever it is.
+            // Plain text, or a form that is unknown.
             Err(SyntaxError) => self.content(data.len()),
         }
+    }
+
+    /// An event of this protocol came.
+    pub(crate) fn speaks(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.shown = true;
     }
 
     /// Content of this length came.

@@ -108,7 +108,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn apply(&self, seen: &mut Seen) {
-        seen.protocol = Protocol::OpenAiChat;
+        seen.speaks(Protocol::OpenAiChat);
         if self.content {
             seen.content(self.content_bytes);
         }
@@ -145,10 +145,10 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
     if let Some(chunk) = &fields.chat {
         chunk.apply(seen);
     } else if kind.starts_with(b"response.") {
-        seen.protocol = Protocol::OpenAiResponses;
+        seen.speaks(Protocol::OpenAiResponses);
         responses(seen, kind, &fields, data);
     } else if fields.candidates.is_some() || fields.prompt_feedback.is_some() {
-        seen.protocol = Protocol::Gemini;
+        seen.speaks(Protocol::Gemini);
         gemini(seen, &fields);
     } else if !anthropic(seen, kind, &fields) {
         other(seen, name, kind, &fields, usage.is_some(), data);
@@ -219,7 +219,7 @@ fn anthropic(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>) -> bool {
         b"message_stop" => seen.done(),
         _ => return false,
     }
-    seen.protocol = Protocol::Anthropic;
+    seen.speaks(Protocol::Anthropic);
     true
 }
 

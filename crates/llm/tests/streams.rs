@@ -257,6 +257,13 @@ fn streams_that_are_cut_are_truncated_and_estimated() {
 }
 
 #[test]
+fn the_end_of_an_unknown_protocol_is_its_end() {
+    let mut state = StreamState::new(Protocol::OpenAiChat);
+    assert_eq!(state.push(b"data: {\"token\":{\"text\":\"a\"}}\n\n"), Progress::Content);
+    assert_eq!(state.finish(), StreamEnd::Complete);
+}
+
+#[test]
 fn an_event_of_many_megabytes_is_content_and_costs_bounded_memory() {
     let mut state = StreamState::new(Protocol::OpenAiChat);
     state.push(b"data: {\"type\":\"image_generation.completed\",\"b64_json\":\"");
