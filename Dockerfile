@@ -10,7 +10,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates/llm/Cargo.toml crates/llm/
 COPY standin/Cargo.toml standin/
-RUN sed -i '/^\[\[/,/^$/d' Cargo.toml standin/Cargo.toml \
+RUN sed -i '/^\[\[/,/^$/d' Cargo.toml crates/llm/Cargo.toml standin/Cargo.toml \
  && mkdir src crates/llm/src standin/src && touch src/lib.rs crates/llm/src/lib.rs standin/src/lib.rs \
  && cargo build --locked --release --lib
 
