@@ -83,11 +83,17 @@ impl TrackedConnection {
         Self { stream: TokioIo::new(stream), usage: Usage::default() }
     }
 
-    fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.usage.wrote();
+    /// Notes what was written of so many bytes. A server may answer early (413) and close: its answer is then still to be read,
+    /// so what it takes no more is dropped here, and the end is seen when reading.
+    fn note_written(&self, written: Poll<io::Result<usize>>, bytes: usize) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error)) if is_closed(&error) => Poll::Ready(Ok(bytes)),
+            Poll::Ready(Ok(1..)) => {
+                self.usage.wrote();
+                written
+            }
+            _ => written,
         }
-        written
     }
 }
 
@@ -115,7 +121,7 @@ impl AsyncRead for TrackedConnection {
 impl AsyncWrite for TrackedConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note_written(written)
+        self.note_written(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -124,7 +130,7 @@ impl AsyncWrite for TrackedConnection {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.note_written(written)
+        self.note_written(written, parts.iter().map(|part| part.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -132,12 +138,20 @@ impl AsyncWrite for TrackedConnection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(Err(error)) if is_closed(&error) => Poll::Ready(Ok(())),
+            flushed => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// Whether an error says that the other side takes no more.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 #[cfg(test)]

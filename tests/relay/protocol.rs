@@ -1,6 +1,7 @@
 //! What of HTTP the relay takes from a target and from a client, and what of it goes out: lengths, methods, heads.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::support::http::{self, Open};
 use super::super::support::metrics::Scrape;
@@ -347,6 +348,27 @@ async fn a_request_whose_length_is_ambiguous_is_never_passed_on_as_it_is() {
     .await;
     open.until("ambiguous_length").await;
     assert_eq!(a.calls(), 4);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_whole_request_was_read_is_passed_on() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            // It reads a part of the request and closes with the rest unread, which resets the connection.
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 200]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+        }
+    });
+    let world = World::of(&pools(&[target("a", &url)]).replace("400ms", "20s")).await;
+    let body = "x".repeat(8 << 20);
+    for call in 1..=20 {
+        let answer = world.send(CHAT, &[], &body).await;
+        assert_eq!((answer.status, answer.text().as_str()), (413, "{}"), "call {call}");
+    }
+    assert_eq!(world.disabled(), Vec::<String>::new());
 }
 
 #[tokio::test]
