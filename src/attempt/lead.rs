@@ -34,12 +34,13 @@ pub enum Lead {
 /// exactly these statuses lead on, instead of the usual ones.
 pub fn lead(ended: Ended, own_key: bool, listed: Option<&FailureRule>) -> Lead {
     let Ended::Answered { status, deployment_missing } = ended else { return Lead::Anywhere };
-    let elsewhere = matches!(status, 401..=404);
+    // The same target would refuse the same key, path, method or version again.
+    let elsewhere = matches!(status, 401..=404 | 501 | 505);
     let leads = match listed {
         Some(rule) => rule.lists(status),
         None => {
             matches!(status, 408 | 409 | 429 | 500..=599)
-                || (elsewhere && own_key)
+                || (matches!(status, 401..=404) && own_key)
                 || (status == 404 && deployment_missing)
         }
     };
@@ -65,6 +66,9 @@ mod tests {
         }
         for status in [200, 201, 204, 301, 400, 405, 413, 415, 418, 422, 451, 600] {
             assert_eq!(of(status, true), Lead::Final, "{status}");
+        }
+        for status in [501, 505] {
+            assert_eq!(of(status, false), Lead::Elsewhere, "{status}: another target may implement it");
         }
         for status in [401, 402, 403, 404] {
             assert_eq!(of(status, true), Lead::Elsewhere, "{status} with the target's own key");

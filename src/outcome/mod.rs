@@ -225,8 +225,13 @@ pub enum Breakage {
     Connect,
     /// There was no connection in time.
     ConnectTimeout,
-    /// The connection broke before there was a byte of an answer.
+    /// The connection broke before there was an answer.
     NoAnswer,
+    /// A connection that had carried earlier calls was closed before any byte of this answer: most often the upstream's
+    /// keep-alive timeout, which says nothing about its health.
+    Stale,
+    /// The answer is not valid HTTP, or its length is ambiguous.
+    Protocol,
     /// There was no byte of an answer in time.
     Silent,
     /// The answer broke off.
@@ -241,10 +246,12 @@ pub enum Breakage {
 
 impl Breakage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::NoAnswer,
+        Self::Stale,
+        Self::Protocol,
         Self::Silent,
         Self::Cut,
         Self::Stalled,
@@ -258,6 +265,8 @@ impl Breakage {
             Self::Connect => "not_connected",
             Self::ConnectTimeout => "not_connected_in_time",
             Self::NoAnswer => "no_answer",
+            Self::Stale => "stale_connection",
+            Self::Protocol => "protocol_error",
             Self::Silent => "no_answer_in_time",
             Self::Cut => "broke_off",
             Self::Stalled => "stood_still",
@@ -273,6 +282,8 @@ impl fmt::Display for Breakage {
             Self::Connect => "cannot be connected to",
             Self::ConnectTimeout => "takes too long to connect to",
             Self::NoAnswer => "closed the connection without an answer",
+            Self::Stale => "closed a reused connection before it answered",
+            Self::Protocol => "sent an answer that is not valid HTTP",
             Self::Silent => "gave no answer in time",
             Self::Cut => "broke off in its answer",
             Self::Stalled => "stood still in its answer",

@@ -7,7 +7,8 @@ use super::Class;
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
-    /// 429, 503, 529, 408, every other 5xx, and a 404 that says the deployment does not exist.
+    /// 429, 503, 529, 408, every other 5xx but 501 and 505, and a 404 that says the deployment does not exist. 501 and 505
+    /// are about the method or the HTTP version that the client chose.
     #[default]
     Standard,
     /// These statuses and no others.
@@ -94,7 +95,7 @@ impl FailureRule {
     /// Whether this status is on the list, whatever else the answer says.
     pub fn lists(&self, status: u16) -> bool {
         match self {
-            Self::Standard => matches!(status, 408 | 429 | 500..=599),
+            Self::Standard => matches!(status, 408 | 429 | 500 | 502..=504 | 506..=599),
             Self::Listed(ranges) => ranges.iter().any(|range| range.has(status)),
             Self::AnyButSuccess => !(200..300).contains(&status),
         }
@@ -134,10 +135,21 @@ mod tests {
             (408, Class::Failure),
             (422, Class::Neutral),
             (429, Class::RateLimited),
+            (405, Class::Neutral),
+            (411, Class::Neutral),
+            (413, Class::Neutral),
+            (414, Class::Neutral),
+            (415, Class::Neutral),
+            (417, Class::Neutral),
+            (426, Class::Neutral),
+            (431, Class::Neutral),
             (500, Class::Failure),
+            (501, Class::Neutral),
             (502, Class::Failure),
             (503, Class::Overloaded),
             (504, Class::Failure),
+            (505, Class::Neutral),
+            (506, Class::Failure),
             (529, Class::Overloaded),
             (599, Class::Failure),
             (100, Class::Neutral),

@@ -5,15 +5,16 @@ use std::sync::PoisonError;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::RETRY_AFTER;
+use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, Version};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Own, seconds};
+use super::answer::{Own, is_allowed, seconds};
 use super::asked::Asked;
 use super::exchange::{self, Answer, Times, exchange};
+use super::framing;
 use super::record::{Record, shown};
 use super::session::Session;
 use super::stream::Passing;
@@ -80,6 +81,12 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
 }
 
 async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<Passing> {
+    if !is_allowed(&head.method) {
+        return Own::Method.response();
+    }
+    if !framing::is_request_unambiguous(head) {
+        return Own::AmbiguousLength.response();
+    }
     let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return Own::NoPool.response() };
     if !stays_below(rest(head, &ingress)) {
         return Own::OddPath.response();
@@ -173,16 +180,12 @@ impl Call<'_> {
     async fn attempt(&mut self, dispatch: Dispatch) -> Option<Final> {
         let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
-        let (number, id) = (self.plan.sent(), route.router());
-        let transaction = self.session.transaction(number);
+        let id = route.router();
+        let transaction = self.session.transaction(self.plan.sent());
         let mut underway = Underway::begin(self.relay.handle.clone(), route, router.clone(), transaction);
         let direct = self.relay.direct(&router);
-        let target = match &direct {
-            Some(direct) => Target::Direct(direct),
-            None => {
-                Target::Router { gateway: &self.relay.gateway, router: &router, session: self.session.before(number) }
-            }
-        };
+        let relay = self.relay;
+        let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
         let body = self.patched(&patch);
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
@@ -191,9 +194,19 @@ impl Call<'_> {
             return None;
         };
         if direct.is_some() {
-            underway.record(self.record(stamp.clone(), &request, body));
+            underway.record(self.record(stamp.clone(), &request, body.clone()));
         }
-        let came = exchange(&self.relay.client, request, self.times(by)).await;
+        let mut came = exchange(&relay.clients.pooled, request, self.times(by)).await;
+        if matches!(came, Err(Breakage::Stale))
+            && let Some(by) = self.resend()
+        {
+            let ended = Some(Ended::Broken(Breakage::Stale));
+            self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
+            underway.resent(Breakage::Stale.word(), self.session.transaction(self.plan.sent()));
+            let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
+            let request = self.request(&target, body)?;
+            came = exchange(&relay.clients.unpooled, request, self.times(by)).await;
+        }
         let time = underway.time();
         let (ended, came) = judge(&target, came, &mut underway);
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
@@ -210,6 +223,13 @@ impl Call<'_> {
         }
         self.last = Some((answer, router));
         None
+    }
+
+    /// Counts one more attempt at the same target, if another one may be made. With the moment when the first byte of an answer
+    /// must be here.
+    fn resend(&mut self) -> Option<Now> {
+        let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        self.plan.resend(&mut budget, self.relay.handle.now())
     }
 
     /// The request as this target is sent it.
@@ -261,6 +281,12 @@ impl Call<'_> {
     fn pass_on(self, answer: Answer, router: &RouterPath, underway: Option<Underway>, end: End) -> Response<Passing> {
         let Answer { mut head, held, rest } = answer;
         headers::strip(&mut head.headers);
+        if self.head.method != Method::HEAD {
+            // The length that goes out is that of the body as it was read.
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
+        head.version = Version::HTTP_11;
         self.sign(&mut head.headers, Some(router));
         let events = exchange::is_event_stream(&head.headers);
         let passing = match rest {
@@ -325,7 +351,9 @@ fn judge(
             let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
-                underway.unreached();
+                underway.end_neutrally(count::GATEWAY_AWAY);
+            } else if breakage == Breakage::Stale {
+                underway.end_neutrally(breakage.word());
             } else {
                 underway.tell(End::broken(breakage));
             }

@@ -12,14 +12,16 @@ mod client;
 mod count;
 mod direct;
 mod exchange;
+mod framing;
 mod headers;
-mod kept;
+mod heads;
 mod record;
 mod server;
 mod session;
 mod stream;
 mod target;
 mod trace;
+mod tracked;
 mod underway;
 
 use std::collections::BTreeMap;
@@ -41,9 +43,10 @@ use crate::attempt::{Budget, Limits, Spending};
 use crate::control::Token;
 use crate::handle::Handle;
 use crate::router::RouterPath;
-use client::{Client, Patience};
+use client::{Clients, Patience};
 use record::Entries;
 use session::Sessions;
+use target::Target;
 
 /// Where the gateway listens unless told otherwise.
 pub const GATEWAY_PORT: u16 = 5380;
@@ -111,7 +114,7 @@ impl Default for Room {
 /// The relay of this process.
 pub struct Relay {
     handle: Handle,
-    client: Client,
+    clients: Clients,
     patience: Patience,
     gateway: Base,
     rules: RwLock<Ruled>,
@@ -156,7 +159,7 @@ impl Relay {
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
             handle,
-            client: client::build(authorities.as_deref(), patience.clone())?,
+            clients: client::build(authorities.as_deref(), patience.clone())?,
             patience,
             gateway: gateway.clone(),
             rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
@@ -187,5 +190,13 @@ impl Relay {
     fn direct(&self, path: &RouterPath) -> Option<Arc<Direct>> {
         let ruled = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         ruled.now.direct.get(path).or_else(|| ruled.before.direct.get(path)).cloned()
+    }
+
+    /// Where an attempt goes: straight to this target, or to a router of the gateway in this session.
+    fn target<'a>(&'a self, direct: Option<&'a Direct>, router: &'a RouterPath, session: String) -> Target<'a> {
+        match direct {
+            Some(direct) => Target::Direct(direct),
+            None => Target::Router { gateway: &self.gateway, router, session },
+        }
     }
 }

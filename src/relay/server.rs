@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,12 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
+use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::heads::{HeadWatch, Watched};
 use super::{Relay, call, count};
 
-/// The head of a request must come within this, and be no larger than so many bytes and headers.
+/// The head of a request must come within this time.
 const HEAD_TIME: Duration = Duration::from_secs(30);
-const HEAD: usize = 64 << 10;
-const HEADERS: usize = 100;
 /// Accepting fails when files run out, which no event announces the end of.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -62,19 +64,25 @@ async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place:
     // What a client that does not read does not take would else be held for it for ever.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(relay.room.patience));
-    let service = service_fn(|request| {
-        let relay = Arc::clone(&relay);
+    let watch = HeadWatch::default();
+    let stream = Watched::new(Box::pin(stream), watch.clone());
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (relay, watch) = (Arc::clone(&relay), watch.clone());
+        request.extensions_mut().insert(watch.lines());
         async move {
             let counted = count::Call::begin(relay.handle.clone());
-            Ok::<_, std::convert::Infallible>(counted.end(call::serve(&relay, request).await))
+            let response = call::serve(&relay, request).await;
+            watch.restart();
+            Ok::<_, std::convert::Infallible>(counted.end(response))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a client's connection ended");
     }
