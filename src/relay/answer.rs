@@ -21,7 +21,7 @@ pub(super) struct Code(pub(super) &'static str);
 pub(super) enum Own {
     /// No pool serves this path.
     NoPool,
-    /// The path climbs.
+    /// The path could be read as one outside the target's address.
     OddPath,
     /// The body is larger than this, in bytes.
     TooLarge(usize),
@@ -51,7 +51,11 @@ impl Own {
     fn message(&self) -> String {
         match self {
             Self::NoPool => "No pool of the broker serves this path.".to_owned(),
-            Self::OddPath => "The path must not have the segments . or .. in it.".to_owned(),
+            Self::OddPath => {
+                "The path must not have . or .. as a segment, a backslash, a control character, an encoded dot, slash \
+                or backslash (%2e, %2f, %5c), nor anything that is encoded twice (%25..)."
+                    .to_owned()
+            }
             Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
             Self::TooSlow => "The request's body did not come in time.".to_owned(),
             Self::Incomplete => "The request's body broke off.".to_owned(),
