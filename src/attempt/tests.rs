@@ -155,7 +155,7 @@ impl World {
         self.broker.apply(Event::Report(&report), self.now);
         let ended = match broken {
             Some(breakage) => Ended::Broken(breakage),
-            None => Ended::Answered { status: answer.status, deployment_missing: false },
+            None => Ended::Answered { status: answer.status, missing: None },
         };
         let lead = lead(ended, true, None);
         plan.heed(route.router(), wait, self.now);

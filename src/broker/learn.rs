@@ -324,7 +324,7 @@ impl Broker {
 
 /// What an answer means, its status first, and then what hides behind the status.
 fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class, Cause) {
-    let class = settings.failures.classify(status, report.made_by_gateway, report.deployment_missing);
+    let class = settings.failures.classify(status, report.made_by_gateway, report.missing);
     let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
     if let Some(breakage) = report.broken {
         return (Class::Failure, Cause::Broken(breakage));

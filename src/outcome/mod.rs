@@ -151,8 +151,8 @@ pub struct Report<'a> {
     pub html: bool,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
-    /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
-    pub deployment_missing: bool,
+    /// Who named the deployment or model of which the upstream says that it does not exist.
+    pub missing: Option<NamedBy>,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
     /// How a call of our own ended without a good answer.
@@ -200,7 +200,7 @@ impl Report<'_> {
             control: false,
             html: false,
             hint: None,
-            deployment_missing: false,
+            missing: None,
             filtered: None,
             broken: None,
             began: None,
@@ -216,6 +216,15 @@ impl Report<'_> {
             payload: None,
         }
     }
+}
+
+/// Who named the deployment or model that a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// The client, in the path or the body of its request.
+    Client,
+    /// The settings of the target, in its address or by what they change in the body.
+    Target,
 }
 
 /// How a call of our own ended without a good answer.

@@ -37,7 +37,7 @@ pub(super) enum Own {
     Method,
     /// More than one thing says how long the request is.
     AmbiguousLength,
-    /// The path climbs.
+    /// The path could be read as one outside the target's address.
     OddPath,
     /// The body is larger than this, in bytes.
     TooLarge(usize),
@@ -74,7 +74,11 @@ impl Own {
                 "The request's length is ambiguous: send either one Content-Length, or Transfer-Encoding: chunked."
                     .to_owned()
             }
-            Self::OddPath => "The path must not have the segments . or .. in it.".to_owned(),
+            Self::OddPath => {
+                "The path must not have . or .. as a segment, a backslash, a control character, an encoded dot, slash \
+                or backslash (%2e, %2f, %5c), nor anything that is encoded twice (%25..)."
+                    .to_owned()
+            }
             Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
             Self::TooSlow => "The request's body did not come in time.".to_owned(),
             Self::Incomplete => "The request's body broke off.".to_owned(),

@@ -2,8 +2,11 @@
 //!
 //! The core asks under its lock, and a body can have 20 MB: so the body is walked once before, and what stands under the lock
 //! is to find a name among its fields.
+//!
+//! A body with a `Content-Encoding` is never decoded: it has no fields, and no target changes anything in it.
 
 use hyper::HeaderMap;
+use hyper::header::CONTENT_ENCODING;
 use serde_json::Value;
 
 use crate::request::{Extent, Request};
@@ -27,7 +30,8 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(super) fn new(ingress: &'a RouterPath, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
         let mut fields = Vec::new();
-        let walked = Cursor::new(body).fields(|name, value| {
+        let readable = if is_encoded(headers) { &[] } else { body };
+        let walked = Cursor::new(readable).fields(|name, value| {
             if fields.len() < FIELDS {
                 fields.push((name, value.raw()?));
             }
@@ -40,6 +44,13 @@ impl<'a> Asked<'a> {
         let longest = fields.iter().filter_map(|(name, value)| longest_answer(name, *value)).max();
         Self { ingress, headers, fields, extent: Extent { bytes: body.len(), longest } }
     }
+}
+
+/// Whether a body is compressed or the like, so that its bytes are not those of its text.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| !matches!(coding.trim_ascii(), b"") && !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 impl Request for Asked<'_> {
@@ -78,6 +89,32 @@ mod tests {
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(extent(body), Extent { bytes: body.len(), longest: Some(90) });
         assert_eq!(extent("hello"), Extent { bytes: 5, longest: None });
+    }
+
+    #[test]
+    fn an_encoded_body_has_no_fields() {
+        let ingress = RouterPath::parse("/llm/").unwrap();
+        let body = br#"{"model": "a", "max_tokens": 7}"#;
+        for (codings, encoded) in [
+            (&["gzip"][..], true),
+            (&["identity, GZIP"], true),
+            (&["identity", "br"], true),
+            (&["aws-chunked"], true),
+            (&["\u{e4}"], true),
+            (&["Identity"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let values = codings.iter().map(|coding| (CONTENT_ENCODING, coding.as_bytes().try_into().unwrap()));
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(name, value);
+            }
+            let asked = Asked::new(&ingress, &headers, body);
+            assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
+            let longest = (!encoded).then_some(7);
+            assert_eq!(asked.extent(), Extent { bytes: body.len(), longest }, "{codings:?}");
+        }
     }
 
     #[test]

@@ -19,9 +19,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, Client};
 use super::framing;
+use super::held::Held;
 use super::tracked::{Progress, Usage};
 use crate::outcome::Breakage;
-use crate::wire::answer;
+use crate::wire::answer::{self, FirstEvent};
 
 /// So many bytes of an answer are held back at most.
 pub(super) const HELD: usize = 64 << 10;
@@ -165,8 +166,16 @@ fn is_packed(headers: &HeaderMap) -> bool {
 impl Answer {
     /// Reads on until enough is here.
     async fn begin(&mut self, until: Until, times: Times) -> Result<(), Breakage> {
+        let mut held = Held::default();
+        let begun = self.read(until, times, &mut held).await;
+        self.held.extend(held.into_bytes());
+        begun
+    }
+
+    async fn read(&mut self, until: Until, times: Times, held: &mut Held) -> Result<(), Breakage> {
         let mut by = times.first_byte;
         let mut length = 0;
+        let mut event = FirstEvent::default();
         while let Some(rest) = self.rest.as_mut() {
             let frame = match timeout_at(by, rest.frame()).await {
                 Err(_) if length == 0 => return Err(Breakage::Silent),
@@ -184,11 +193,11 @@ impl Answer {
             }
             if let Ok(data) = frame.into_data() {
                 length += data.len();
-                self.held.push(data);
+                held.push(data);
             }
             let enough = match until {
                 Until::FirstByte => length > 0,
-                Until::FirstEvent => answer::first_event(&self.start()).is_some(),
+                Until::FirstEvent => event.is_in(held.as_slice()),
                 Until::End => false,
             };
             if enough || length >= HELD {

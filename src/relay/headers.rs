@@ -23,16 +23,6 @@ const HOP: [HeaderName; 10] = [
     header::EXPECT,
 ];
 
-/// By what clients say who they are.
-pub(super) const CREDENTIALS: [HeaderName; 6] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("ocp-apim-subscription-key"),
-];
-
 /// How what clients and this relay say to each other begins: it concerns nobody else.
 const BETWEEN_US: &str = "x-broker-";
 

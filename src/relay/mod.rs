@@ -7,18 +7,23 @@
 
 mod answer;
 mod asked;
+mod body;
 mod call;
 mod client;
 mod count;
+mod credentials;
 mod direct;
 mod exchange;
 mod framing;
 mod headers;
 mod heads;
+mod held;
+mod query;
 mod record;
 mod server;
 mod session;
 mod stream;
+mod subpath;
 mod target;
 mod trace;
 mod tracked;
@@ -43,6 +48,7 @@ use crate::attempt::{Budget, Limits, Spending};
 use crate::control::Token;
 use crate::handle::Handle;
 use crate::router::RouterPath;
+use body::BodyMemory;
 use client::{Clients, Patience};
 use record::Entries;
 use session::Sessions;
@@ -50,8 +56,6 @@ use target::Target;
 
 /// Where the gateway listens unless told otherwise.
 pub const GATEWAY_PORT: u16 = 5380;
-/// The bodies of all requests together are kept in pieces of so many bytes.
-const PIECE: usize = 1 << 10;
 
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +88,8 @@ pub struct Rules {
 pub struct Room {
     /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
     pub body: usize,
-    /// The bodies of all requests together, in bytes; never less than one. Default 512 MB.
+    /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
+    /// [`Room::for_one_body`].
     pub bodies: usize,
     /// Calls under way; what comes beyond is told to come later: `BROKER_RELAY_CALLS`. Default 2,048.
     pub calls: usize,
@@ -111,6 +116,14 @@ impl Default for Room {
     }
 }
 
+impl Room {
+    /// The memory in bytes without which a body of the largest size could never be served: itself, and a copy in which a target
+    /// changes something, or the smaller buffer that it grows out of.
+    pub const fn for_one_body(body: usize) -> usize {
+        2 * body + (1 << 20)
+    }
+}
+
 /// The relay of this process.
 pub struct Relay {
     handle: Handle,
@@ -124,7 +137,7 @@ pub struct Relay {
     budget: Mutex<Budget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    bodies: BodyMemory,
     entries: Entries,
 }
 
@@ -168,7 +181,7 @@ impl Relay {
             budget: Mutex::new(Budget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),
-            bodies: Arc::new(Semaphore::new(room.bodies / PIECE)),
+            bodies: BodyMemory::new(room.bodies),
         };
         count::begin(&relay);
         Ok(relay)

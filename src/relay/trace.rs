@@ -150,7 +150,7 @@ mod tests {
     }
 
     const fn answered(status: u16) -> Option<Ended> {
-        Some(Ended::Answered { status, deployment_missing: false })
+        Some(Ended::Answered { status, missing: None })
     }
 
     fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {

@@ -12,7 +12,7 @@ use super::count;
 use super::record::{Answered, Ending, Record};
 use crate::broker::{Route, Sent};
 use crate::handle::Handle;
-use crate::outcome::{Breakage, Hint, Report, Source};
+use crate::outcome::{Breakage, Hint, NamedBy, Report, Source};
 use crate::router::RouterPath;
 use crate::time::Now;
 
@@ -37,7 +37,7 @@ pub(super) struct End {
     pub(super) status: u16,
     pub(super) broken: Option<Breakage>,
     pub(super) made_by_gateway: bool,
-    pub(super) deployment_missing: bool,
+    pub(super) missing: Option<NamedBy>,
     pub(super) hint: Option<Hint>,
     pub(super) html: bool,
 }
@@ -45,7 +45,7 @@ pub(super) struct End {
 impl End {
     /// With this status, and nothing to add.
     pub(super) const fn with(status: u16) -> Self {
-        Self { status, broken: None, made_by_gateway: false, deployment_missing: false, hint: None, html: false }
+        Self { status, broken: None, made_by_gateway: false, missing: None, hint: None, html: false }
     }
 
     /// Without a good answer. What the client would have been told is what gateways say then.
@@ -125,7 +125,7 @@ impl Underway {
             hint: end.hint,
             html: end.html,
             latency: Some(self.time()),
-            deployment_missing: end.deployment_missing,
+            missing: end.missing,
             broken: end.broken,
             began: Some(self.began),
             transaction: Some(&self.transaction),

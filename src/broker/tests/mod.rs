@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::event::Notice;
 use crate::health;
-use crate::outcome::{Cause, FailureRule, Hint, Report, Source};
+use crate::outcome::{Cause, FailureRule, Hint, NamedBy, Report, Source};
 use crate::strategy::{Kind, Mode, Target};
 use crate::time::GatewayTime;
 
@@ -372,9 +372,22 @@ mod learning {
         let mut world = World::new(3);
         world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
-        world.learn(&Report { deployment_missing: true, ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
         assert_eq!(world.out(), ["/azure/r0/"]);
         assert_eq!(world.record(0).answers(), 1, "one call counts once");
+    }
+
+    #[test]
+    fn a_deployment_that_a_client_misspelt_is_no_failure() {
+        let mut world = World::new(3);
+        for n in 0..20 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 404, &id), at(n));
+            let log = log("/azure/r0/", 404, &id, n, n + 1);
+            world.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+        }
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.record(0).neutral, 20);
     }
 
     #[test]

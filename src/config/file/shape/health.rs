@@ -17,7 +17,7 @@ pub struct Health {
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
     /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx but 501 and 505, and a 404
-    /// that says that the deployment does not exist.
+    /// that says that the target's own deployment or model does not exist.
     pub failure_status: Option<Statuses>,
     /// What becomes of that time when a router fails again and again.
     pub cooldown: Option<Cooldown>,
