@@ -96,7 +96,7 @@ async fn serve(
         let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
         // In vain only if the other connection has trouble, which then has to be told and not waited for.
         let _ = tokio::time::timeout(LISTENING, heard).await;
-        nats::peers::take_over(&client, settings, &handle, token).await;
+        nats::take_over(&client, settings, &handle, token).await;
         // From here on others may ask us; if nobody hears it, the process ends anyway.
         let _ = started.send(());
         let requests = nats::subscribe(client, settings).await?;

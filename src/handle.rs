@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::attempt::{Step, Stop};
 use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
 use crate::clock::Clock;
-use crate::control::{self, Done, Order};
+use crate::control::{self, Done, Nonces, Order, Taken};
 use crate::event::{Change, Ignored};
 use crate::journal::Journal;
 use crate::outcome::{FailureRule, Report, Source};
@@ -25,7 +25,7 @@ use crate::time::Now;
 use crate::wire::Signature;
 use crate::wire::processor::Asked;
 use crate::wire::reply::{self, Answer, Flaw};
-use crate::wire::stamp::{self, Mode};
+use crate::wire::stamp;
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
 pub const PART: usize = 64;
@@ -41,6 +41,7 @@ struct Inner {
     earlier: Notify,
     counts: Counts,
     started: Now,
+    nonces: Mutex<Nonces>,
 }
 
 struct State {
@@ -48,6 +49,8 @@ struct State {
     signature: Signature,
     rng: SmallRng,
     journal: Journal,
+    /// The order that set the mode, if it is not that of the settings, and when it was given.
+    mode_order: Option<(Order, Now)>,
 }
 
 impl State {
@@ -56,6 +59,7 @@ impl State {
         let given = match order {
             Order::Mode { mode, .. } => {
                 self.signature = self.signature.in_mode(*mode);
+                self.mode_order = Some((order.clone(), now));
                 let done = Some(format!("mode is {mode}"));
                 return (Done { replica, done, ..Done::default() }, Applied::default());
             }
@@ -116,14 +120,16 @@ impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
     pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
-        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default() });
+        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default(), mode_order: None });
+        let started = clock.now();
         Self(Arc::new(Inner {
             state,
             clock,
             tell,
             earlier: Notify::new(),
             counts: Counts::default(),
-            started: clock.now(),
+            started,
+            nonces: Mutex::new(Nonces::since(started)),
         }))
     }
 
@@ -174,7 +180,7 @@ impl Handle {
     pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
         let now = self.now();
         let mut state = self.lock();
-        let State { broker, signature, rng, journal } = &mut *state;
+        let State { broker, signature, rng, journal, .. } = &mut *state;
         let (decision, mut changes) = broker.look(request, now, rng);
         let Answer { bytes, stamp, flaw } = reply::route(signature, broker, &decision, request.body());
         journal.decided(now, &decision, bytes.get(stamp).unwrap_or_default(), broker.ingress(&decision));
@@ -206,7 +212,7 @@ impl Handle {
     ) -> Next {
         let now = self.now();
         let mut state = self.lock();
-        let State { broker, signature, rng, journal } = &mut *state;
+        let State { broker, signature, rng, journal, .. } = &mut *state;
         let mut changes = broker.bring_forward(now);
         let offer = broker.offer(request, course, rng);
         let words = match &offer {
@@ -269,27 +275,35 @@ impl Handle {
         done.unwrap_or_default()
     }
 
-    /// Takes over what another replica knows; `orders` too, if that one has proved that it may give them.
-    pub fn take_over(&self, told: &control::State, orders: bool) {
+    /// Takes over what other replicas know; orders of operators only if they `proved` that they hold the operators' token.
+    pub fn take_over(&self, known: control::State, proved: bool) {
         let now = self.now();
-        self.change(|state| state.broker.apply(Event::TakenOver(&told.takeovers(now)), now));
-        if !orders {
+        let takeover = known.takeover(now, proved);
+        self.change(|state| state.broker.apply(Event::TakenOver(&takeover), now));
+        if !proved {
             return;
         }
-        for given in told.commands(now) {
-            self.obey(&Order::Broker(given));
-        }
-        let mode = if told.mode == Mode::Observe.to_string() { Mode::Observe } else { Mode::Balance };
-        if self.signature().mode() != mode {
-            let reason = "taken over".to_owned();
-            self.obey(&Order::Mode { mode, by: format!("replica {}", told.replica), reason });
+        let ordered = known.mode_order.as_ref().and_then(|ordered| ordered.order(now));
+        let (taken, complete_since) = known.taken.moments(now);
+        self.nonces().take_over(taken, complete_since);
+        // One that was given to us since then is newer.
+        if let Some(ordered) = ordered.filter(|_| self.lock().mode_order.is_none()) {
+            self.obey(&ordered.0);
+            self.lock().mode_order = Some(ordered);
         }
     }
 
     /// What one that starts takes over from us.
     pub fn state(&self) -> control::State {
-        let signature = self.signature();
-        control::State::of(signature.replica(), &signature.mode().to_string(), &self.see())
+        let (snapshot, signature) = (self.see(), self.signature());
+        let ordered = self.lock().mode_order.clone();
+        let taken = Taken::of(&self.nonces(), snapshot.at);
+        control::State::of((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
+    }
+
+    /// Signed messages that were taken.
+    pub fn nonces(&self) -> MutexGuard<'_, Nonces> {
+        self.0.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What would be chosen for a request just now, and why. Nobody's turn moves.
@@ -297,6 +311,11 @@ impl Handle {
         let mut rng = SmallRng::from_rng(&mut rand::rng());
         let state = self.lock();
         state.broker.tell(&state.broker.choose(request, &mut rng))
+    }
+
+    /// Routers of the settings of now and before.
+    pub fn routers_known(&self) -> usize {
+        self.lock().broker.routers_known()
     }
 
     /// Decisions so far.

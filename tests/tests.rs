@@ -34,5 +34,6 @@ mod settings;
 mod shipped;
 mod steering;
 mod stuck;
+mod takeover;
 mod through_the_gateway;
 mod tidy;

@@ -160,7 +160,7 @@ impl Broker {
 
     /// When a router that is out is back.
     fn back(&self, router: RouterId) -> Option<Now> {
-        match self.routers.get(usize::from(router.0))?.health.standing() {
+        match self.routers.get(usize::from(router.0))?.health().standing() {
             Standing::Cooling { until, .. } => Some(until),
             Standing::Serving | Standing::Probing { .. } => None,
         }

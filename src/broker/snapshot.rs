@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Router, Weight};
+use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Weight};
 use crate::event::Standing;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
@@ -203,7 +203,8 @@ impl Broker {
     }
 
     fn show_router(&self, id: RouterId, now: Now) -> Option<RouterShown> {
-        let Router { path, health, record, .. } = self.routers.get(usize::from(id.0))?;
+        let router = self.routers.get(usize::from(id.0))?;
+        let (path, health, record) = (&router.path, router.health(), &router.record);
         (self.places.get(path) == Some(&Place::Router(id))).then_some(())?;
         let standing = health.standing();
         let (until, why) = match standing {
@@ -217,7 +218,7 @@ impl Broker {
             until,
             seconds_left: until.map(|until| until.since(now).as_secs_f64()),
             why,
-            drained: self.operator.drained.get(&id).cloned(),
+            drained: self.operator.hold(id).cloned(),
             epoch: health.epoch(),
             probes: health.permits(),
             requests: record.chosen,

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 pub use sign::{Mac, Nonces, Token, Unsigned, WINDOW};
-pub use state::State;
+pub use state::{State, Taken};
 
 use crate::broker::{Command, Given};
 use crate::router::RouterPath;

@@ -4,7 +4,6 @@
 //! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
 
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 
 use async_nats::client::PublishError;
 use async_nats::service::endpoint::Endpoint;
@@ -17,8 +16,8 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Link, Settings, parts, peers};
-use crate::control::{Ask, Nonces, Token, Unsigned, Verb};
+use super::{Link, Settings, parts, peers, takeover};
+use crate::control::{Ask, Token, Unsigned, Verb};
 use crate::handle::Handle;
 use crate::stats::{ConfigShown, Status};
 use crate::wire::Message;
@@ -68,14 +67,13 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
     super::barrier(&client).await;
     // If nobody hears it, the process ends anyway.
     let _ = start.listening.send(());
-    let nonces = Mutex::new(Nonces::default());
     let mut asks = stream::select_all(endpoints);
     let mut begun = pin!(start.begun.fuse());
     loop {
         tokio::select! {
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
-                Some((word, ask)) => control.respond(&client, word, &ask, &nonces, &replica).await,
+                Some((word, ask)) => control.respond(&client, word, &ask, &replica).await,
                 None => return Ok(()),
             },
         }
@@ -86,8 +84,7 @@ fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<It
     endpoint.map(move |request| (word, request))
 }
 
-/// Bytes and, where they are signed, headers.
-type Answer = Result<(Bytes, HeaderMap), Refusal>;
+type Answer = Result<Bytes, Refusal>;
 
 impl Control<'_> {
     async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
@@ -107,28 +104,31 @@ impl Control<'_> {
         builder.start(NAME, env!("CARGO_PKG_VERSION")).await
     }
 
-    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>, replica: &str) {
-        let (answer, mut headers) = match self.answer(word, ask, nonces) {
-            Ok((bytes, headers)) => (Ok(bytes), headers),
-            Err(refusal) => (Err(refusal), HeaderMap::new()),
-        };
+    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, replica: &str) {
+        let mut headers = HeaderMap::new();
         headers.insert(peers::REPLICA, replica);
-        let sent = match answer {
-            Ok(bytes) => send(client, ask, parts::cut(&bytes, &headers, client.max_payload())).await,
-            refused => ask.respond_with_headers(refused, headers).await,
+        let sent = match self.answer(word, ask) {
+            Ok(bytes) => {
+                let mut parts = parts::cut(&bytes, &headers, client.max_payload());
+                if let (STATE, Some(token)) = (word, self.token) {
+                    takeover::sign(&mut parts, token, &ask.message.payload, self.handle.now());
+                }
+                send(client, ask, parts).await
+            }
+            Err(refused) => ask.respond_with_headers(Err(refused), headers).await,
         };
         if let Err(error) = sent {
             tracing::warn!(word, %error, "an answer could not be sent");
         }
     }
 
-    fn answer(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
+    fn answer(&self, word: &'static str, ask: &Request) -> Answer {
         match (word, Verb::of(word)) {
             ("status", _) => document(&Status::of(self.handle, self.links.iter().map(Link::show).collect())),
             ("config", _) => self.config(),
-            (STATE, _) => self.state(&ask.message.payload),
+            (STATE, _) => document(&self.handle.state()),
             ("explain", _) => self.explain(&ask.message.payload),
-            (_, Some(verb)) => self.order(verb, ask, nonces),
+            (_, Some(verb)) => self.order(verb, ask),
             _ => Err(refusal(404, "no such endpoint")),
         }
     }
@@ -139,17 +139,6 @@ impl Control<'_> {
         document(&ConfigShown::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
     }
 
-    /// What one that starts takes over, signed with its own nonce.
-    fn state(&self, nonce: &[u8]) -> Answer {
-        let (bytes, headers) = document(&self.handle.state())?;
-        let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= 64);
-        let sign = |(token, nonce): (&Token, &str)| {
-            peers::signed(&token.sign("state", self.handle.now(), nonce.to_owned(), &bytes))
-        };
-        let headers = self.token.zip(nonce).map(sign).unwrap_or(headers);
-        Ok((bytes, headers))
-    }
-
     /// What would be chosen for a request, as the gateway would send it.
     fn explain(&self, body: &[u8]) -> Answer {
         let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
@@ -157,10 +146,10 @@ impl Control<'_> {
         document(&json!({"replica": self.handle.signature().replica(), "explanation": self.handle.explain(&request)}))
     }
 
-    fn order(&self, verb: Verb, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
+    fn order(&self, verb: Verb, ask: &Request) -> Answer {
         let message = &ask.message;
         let who = peers::by(message.headers.as_ref());
-        let checked = self.check(&message.subject, message, nonces);
+        let checked = self.check(message);
         if let Err(why) = checked {
             tracing::warn!(verb = verb.word(), who, %why, "an operator's word that is not taken");
             return Err(refusal(403, &why.to_string()));
@@ -171,12 +160,12 @@ impl Control<'_> {
         document(&self.handle.obey(&order))
     }
 
-    fn check(&self, subject: &str, message: &async_nats::Message, nonces: &Mutex<Nonces>) -> Result<(), Unsigned> {
+    fn check(&self, message: &async_nats::Message) -> Result<(), Unsigned> {
         let token = self.token.ok_or(Unsigned::Closed)?;
         let mac = peers::signature(message.headers.as_ref()).ok_or(Unsigned::Missing)?;
         let now = self.handle.now();
-        token.check(subject, &mac, &message.payload, now)?;
-        nonces.lock().unwrap_or_else(PoisonError::into_inner).take(&mac.nonce, now)
+        token.check(&message.subject, &mac, &message.payload, now)?;
+        self.handle.nonces().take(&mac, now)
     }
 }
 
@@ -193,7 +182,7 @@ async fn send(client: &Client, ask: &Request, mut parts: Vec<(Bytes, HeaderMap)>
 
 fn document(document: &impl Serialize) -> Answer {
     match serde_json::to_vec(document) {
-        Ok(bytes) => Ok((bytes.into(), HeaderMap::new())),
+        Ok(bytes) => Ok(bytes.into()),
         Err(_) => Err(refusal(500, "the answer could not be written")),
     }
 }

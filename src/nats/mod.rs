@@ -10,6 +10,7 @@ mod logs;
 mod parts;
 pub mod peers;
 mod requests;
+mod takeover;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use link::{Link, State};
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
 pub use requests::{Requests, subscribe};
+pub use takeover::take_over;
 
 /// The longest pause between two tries to connect.
 const RETRY: Duration = Duration::from_millis(500);

@@ -118,7 +118,7 @@ impl World {
     }
 
     fn standing(&self, place: usize) -> Standing {
-        self.broker.routers[place].health.standing()
+        self.broker.routers[place].health().standing()
     }
 
     fn until(&self, place: usize) -> Option<Now> {
@@ -134,6 +134,8 @@ mod hiding;
 mod loads;
 mod need;
 mod sequences;
+mod takeovers;
+mod whatever;
 
 mod reloading {
     use super::*;
@@ -750,11 +752,11 @@ mod proving {
             let number = probe(&mut world, at(BACK));
             let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             world.learn(&message("P_1_1_0"), at(BACK + 5));
-            assert!(world.broker.routers[0].health.is_probing());
+            assert!(world.broker.routers[0].health().is_probing());
             if logged {
                 world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
             }
-            assert_eq!(world.broker.routers[0].health.may_serve(&health::Settings::default()), standing);
+            assert_eq!(world.broker.routers[0].health().may_serve(&health::Settings::default()), standing);
             world.tick(at(BACK + 10_005));
             assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
         }
@@ -767,7 +769,7 @@ mod proving {
             let number = probe(&mut world, at(BACK));
             let elsewhere = Report { asked: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             world.learn(&elsewhere, at(BACK + 10));
-            assert!(world.broker.routers[0].health.is_probing(), "{served}: says nothing");
+            assert!(world.broker.routers[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut world, at(BACK + 10)), number);
         }
     }
