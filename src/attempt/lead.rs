@@ -33,7 +33,12 @@ pub enum Lead {
 /// Judges the end of an attempt. `own_key`: the target was called with a key of its own, not with the client's. `listed`:
 /// exactly these statuses lead on, instead of the usual ones.
 pub fn lead(ended: Ended, own_key: bool, listed: Option<&FailureRule>) -> Lead {
-    let Ended::Answered { status, deployment_missing } = ended else { return Lead::Anywhere };
+    let (status, deployment_missing) = match ended {
+        Ended::Answered { status, deployment_missing } => (status, deployment_missing),
+        // Another target may have a connection that is open already; to wait for one would hold what is lacking.
+        Ended::Broken(Breakage::Exhausted) => return Lead::Elsewhere,
+        Ended::Broken(_) => return Lead::Anywhere,
+    };
     let elsewhere = matches!(status, 401..=404);
     let leads = match listed {
         Some(rule) => rule.lists(status),
@@ -73,6 +78,7 @@ mod tests {
         let missing = Ended::Answered { status: 404, deployment_missing: true };
         assert_eq!(lead(missing, false, None), Lead::Elsewhere, "no key makes a deployment exist");
         assert_eq!(lead(Ended::Broken(Breakage::Silent), false, None), Lead::Anywhere);
+        assert_eq!(lead(Ended::Broken(Breakage::Exhausted), false, None), Lead::Elsewhere);
     }
 
     #[test]

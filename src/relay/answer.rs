@@ -10,6 +10,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::stream::Passing;
+use crate::guesses::TooMany;
 use crate::outcome::Breakage;
 
 /// The mark of an answer of ours, for whoever counts.
@@ -31,6 +32,10 @@ pub(super) enum Own {
     Incomplete,
     /// There is no room for another call.
     Busy,
+    /// This process has no descriptors, memory or ports left to call a target with.
+    Exhausted,
+    /// Too many wrong operators' tokens.
+    TooManyGuesses(TooMany),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
     NobodyLeft(String, Option<Duration>),
 }
@@ -44,6 +49,8 @@ impl Own {
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "request_too_slow"),
             Self::Incomplete => (StatusCode::BAD_REQUEST, "request_incomplete"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+            Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
+            Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
@@ -56,13 +63,17 @@ impl Own {
             Self::TooSlow => "The request's body did not come in time.".to_owned(),
             Self::Incomplete => "The request's body broke off.".to_owned(),
             Self::Busy => "The broker has as many calls under way as it takes: come again.".to_owned(),
+            Self::Exhausted => {
+                "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
+            }
+            Self::TooManyGuesses(fault) => fault.to_string(),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
         }
     }
 
     const fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Busy => Some(Duration::from_secs(1)),
+            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
             Self::NobodyLeft(_, wait) => *wait,
             _ => None,
         }
@@ -71,9 +82,8 @@ impl Own {
     /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
         let nobody = Self::NobodyLeft(String::new(), None);
-        [Self::NoPool, Self::OddPath, Self::TooLarge(0), Self::TooSlow, Self::Incomplete, Self::Busy, nobody]
-            .into_iter()
-            .map(|own| own.code().1)
+        let plain = [Self::NoPool, Self::OddPath, Self::TooLarge(0), Self::TooSlow, Self::Incomplete, Self::Busy];
+        plain.into_iter().chain([Self::Exhausted, Self::TooManyGuesses(TooMany), nobody]).map(|own| own.code().1)
     }
 
     /// The answer.

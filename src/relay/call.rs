@@ -71,6 +71,11 @@ struct Final {
 /// Serves one call.
 pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<Passing> {
     let (head, body) = request.into_parts();
+    if trace::is_guess(&head.headers, relay.token.as_ref())
+        && let Err(fault) = relay.guesses.wrong("relay").await
+    {
+        return Own::TooManyGuesses(fault).response();
+    }
     let mut attempts = Attempts::default();
     let mut response = respond(relay, &head, body, &mut attempts).await;
     if let Some(trace) = trace::asked(&head.headers, relay.token.as_ref(), &attempts) {
@@ -283,6 +288,14 @@ impl Call<'_> {
                 let end = End::with(answer.head.status.as_u16());
                 self.pass_on(answer, &router, None, end)
             }
+            None if self.attempts.ended_exhausted() => {
+                if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
+                    tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
+                }
+                let mut response = Own::Exhausted.response();
+                self.sign(response.headers_mut(), None);
+                response
+            }
             None => {
                 let words = words.filter(|_| self.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.attempts));
@@ -322,6 +335,10 @@ fn judge(
             (ended, Some((answer, end)))
         }
         Err(breakage) => {
+            if breakage == Breakage::Exhausted {
+                underway.exhausted();
+                return (Ended::Broken(breakage), None);
+            }
             let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {

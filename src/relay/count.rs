@@ -8,6 +8,7 @@ use hyper::Response;
 use super::Relay;
 use super::answer::{Code, Own};
 use super::stream::Passing;
+use super::underway::Blameless;
 use crate::attempt::Stop;
 use crate::handle::Handle;
 use crate::outcome::Breakage;
@@ -66,8 +67,12 @@ pub(super) fn attempt(handle: &Handle, came: Result<u16, Breakage>) {
 }
 
 /// An attempt came to nothing that its router is to blame for.
-pub(super) fn left(handle: &Handle, unreached: bool) {
-    let word = if unreached { GATEWAY_AWAY } else { CLIENT_GONE };
+pub(super) fn left(handle: &Handle, why: Blameless) {
+    let word = match why {
+        Blameless::ClientGone => CLIENT_GONE,
+        Blameless::GatewayAway => GATEWAY_AWAY,
+        Blameless::Exhausted => Breakage::Exhausted.word(),
+    };
     handle.counts().relayed.attempts.count(word, handle.now());
 }
 

@@ -91,6 +91,7 @@ async fn send(client: &Client, mut request: Request<Full<Bytes>>) -> Result<Resp
             Ok(response)
         }
         Err(error) if client::is_too_slow(&error) => Err(Unsent { breakage: Breakage::ConnectTimeout, old: false }),
+        Err(error) if client::is_exhaustion(&error) => Err(Unsent { breakage: Breakage::Exhausted, old: false }),
         Err(error) if error.is_connect() => Err(Unsent { breakage: Breakage::Connect, old: false }),
         Err(_) => {
             let mut known = Extensions::new();

@@ -26,8 +26,21 @@ pub(super) struct Underway {
     began: Now,
     /// What its log entry is made of, if nobody else writes one.
     record: Option<Box<Record>>,
-    unreached: bool,
+    /// What is counted if nobody is to blame.
+    blameless: Blameless,
     told: bool,
+}
+
+/// Why an attempt ended that its router is not to blame for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Blameless {
+    /// The client went away.
+    #[default]
+    ClientGone,
+    /// The gateway could not be reached, so that the router was never asked.
+    GatewayAway,
+    /// This process itself had no descriptors, memory or ports left.
+    Exhausted,
 }
 
 /// How an attempt ended.
@@ -60,7 +73,7 @@ impl End {
 impl Underway {
     pub(super) fn begin(handle: Handle, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, record: None, unreached: false, told: false }
+        Self { handle, route, router, transaction, began, record: None, blameless: Blameless::default(), told: false }
     }
 
     /// Keeps a record from now on.
@@ -86,7 +99,12 @@ impl Underway {
 
     /// The gateway could not be reached, so that the router was never asked.
     pub(super) fn unreached(&mut self) {
-        self.unreached = true;
+        self.blameless = Blameless::GatewayAway;
+    }
+
+    /// This process itself had nothing left to call the router with.
+    pub(super) fn exhausted(&mut self) {
+        self.blameless = Blameless::Exhausted;
     }
 
     /// How long it has taken so far.
@@ -139,7 +157,7 @@ impl Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         if !self.told {
-            count::left(&self.handle, self.unreached);
+            count::left(&self.handle, self.blameless);
             self.handle.abandon(&self.route);
         }
     }
