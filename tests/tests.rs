@@ -22,6 +22,7 @@ mod large;
 mod learning;
 mod life;
 mod openai_sdk;
+mod own_limits;
 mod page;
 mod pools;
 mod relay;

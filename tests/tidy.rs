@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 25] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -21,6 +21,8 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("journal", &["time", "router", "outcome", "event", "broker", "wire"]),
     ("control", &["time", "router", "outcome", "broker", "wire"]),
     ("clock", &["time"]),
+    ("system", &[]),
+    ("server", &[]),
     ("telemetry", &["time", "router", "outcome", "event", "wire"]),
     (
         "handle",
@@ -41,10 +43,44 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "telemetry",
         ],
     ),
+    ("guesses", &["handle"]),
     ("stats", &["time", "outcome", "health", "strategy", "broker", "wire", "telemetry", "handle"]),
-    ("nats", &["time", "outcome", "event", "broker", "wire", "control", "clock", "telemetry", "handle", "stats"]),
-    ("http", &["router", "control", "handle", "journal", "stats", "nats"]),
-    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "control", "telemetry", "handle"]),
+    (
+        "nats",
+        &[
+            "time",
+            "outcome",
+            "event",
+            "broker",
+            "wire",
+            "control",
+            "clock",
+            "system",
+            "telemetry",
+            "handle",
+            "guesses",
+            "stats",
+        ],
+    ),
+    ("http", &["router", "control", "server", "handle", "guesses", "journal", "stats", "nats"]),
+    (
+        "relay",
+        &[
+            "time",
+            "router",
+            "request",
+            "outcome",
+            "broker",
+            "attempt",
+            "wire",
+            "control",
+            "system",
+            "server",
+            "telemetry",
+            "handle",
+            "guesses",
+        ],
+    ),
     (
         "config",
         &[
@@ -58,6 +94,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "attempt",
             "wire",
             "control",
+            "system",
             "nats",
             "http",
             "relay",
@@ -89,8 +126,11 @@ const EVERYTHING: &[&str] = &[
     "journal",
     "control",
     "clock",
+    "system",
+    "server",
     "telemetry",
     "handle",
+    "guesses",
     "stats",
     "nats",
     "http",
@@ -271,7 +311,7 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
         for (library, rooms) in [
             ("async_nats", &["nats", "config", "telemetry", "cli"][..]),
             ("axum", &["http"]),
-            ("hyper", &["http", "relay"]),
+            ("hyper", &["server", "http", "relay"]),
             ("hyper_util", &["relay", "http"]),
             ("rustls", &["relay"]),
             ("prometheus_client", &["stats"]),

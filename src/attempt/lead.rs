@@ -33,7 +33,12 @@ pub enum Lead {
 /// Judges the end of an attempt. `own_key`: the target was called with a key of its own, not with the client's. `listed`:
 /// exactly these statuses lead on, instead of the usual ones.
 pub fn lead(ended: Ended, own_key: bool, listed: Option<&FailureRule>) -> Lead {
-    let Ended::Answered { status, missing } = ended else { return Lead::Anywhere };
+    let (status, missing) = match ended {
+        Ended::Answered { status, missing } => (status, missing),
+        // Another target may have a connection that is open already; to wait for one would hold what is lacking.
+        Ended::Broken(Breakage::Exhausted) => return Lead::Elsewhere,
+        Ended::Broken(_) => return Lead::Anywhere,
+    };
     let missing = match status {
         // Another target may have what the client asked for.
         404 => missing.is_some(),
@@ -86,6 +91,7 @@ mod tests {
             assert_eq!(lead(missing, false, None), expected, "{status}, named by {by:?}: no key makes it exist");
         }
         assert_eq!(lead(Ended::Broken(Breakage::Silent), false, None), Lead::Anywhere);
+        assert_eq!(lead(Ended::Broken(Breakage::Exhausted), false, None), Lead::Elsewhere);
     }
 
     #[test]

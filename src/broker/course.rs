@@ -154,7 +154,7 @@ impl Broker {
             return Offer::Nobody { why: Pass::AllDisabled(id), until };
         }
         let dead_end = pool.tree().dead_end(request);
-        let meant = !matches!(dead_end, Some((_, Note::NoMatch)));
+        let meant = !matches!(dead_end, Some((_, Note::NoMatch(_))));
         Offer::Nobody { why: Pass::NothingForIt(id, dead_end), until: until.filter(|_| meant) }
     }
 

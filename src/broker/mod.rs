@@ -17,6 +17,7 @@ mod loads;
 mod operator;
 mod poison;
 mod pool;
+mod reading;
 mod record;
 mod room;
 mod routers;
@@ -38,6 +39,7 @@ pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
 pub use operator::{Hold, MOST_WEIGHTS, Weight};
 pub use pool::{Pool, WhenAllDisabled};
+pub use reading::Reading;
 pub use record::Record;
 pub use settings::{PoolSettings, RouterSettings, Settings};
 pub use snapshot::{PoolShown, RouterShown, Snapshot, Word};
@@ -305,6 +307,15 @@ impl Broker {
     /// One of them.
     pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
         self.pools.get(usize::from(pool.0))
+    }
+
+    /// What is to be read of a request for this path before a router is chosen for it.
+    pub fn reading(&self, path: &str) -> Reading {
+        let Some(Place::Ingress(id) | Place::Relayed(id)) = self.places.get(path).copied() else {
+            return Reading::default();
+        };
+        let Some(pool) = self.pool(id) else { return Reading::default() };
+        Reading { asks: pool.tree().asks().cloned(), how_large: pool.has_budgets() }
     }
 
     /// What the pool of a decision asks of requests.

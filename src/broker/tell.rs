@@ -110,6 +110,6 @@ impl fmt::Display for Although<'_> {
 /// Where a request went no further, and why.
 fn dead(pool: &Pool, dead_end: Option<(NodeId, Note)>) -> String {
     let Some(step) = dead_end else { return String::new() };
-    let meant = if step.1 == Note::NoMatch { "" } else { ", and nothing there may serve" };
+    let meant = if matches!(step.1, Note::NoMatch(_)) { "" } else { ", and nothing there may serve" };
     format!(": {:#}{meant}", pool.tree().why(&[step]))
 }

@@ -9,6 +9,7 @@ pub mod file;
 mod names;
 mod raw;
 mod relaying;
+mod secret;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{Raw, Sources};

@@ -11,6 +11,7 @@ use async_nats::service::error::Error as Refusal;
 use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{Link, Settings, parts, peers, takeover};
 use crate::control::{Ask, Token, Unsigned, Verb};
+use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::stats::{ConfigShown, Status};
 use crate::wire::Message;
@@ -40,6 +42,8 @@ pub struct Control<'a> {
     pub links: &'a [Link],
     /// The operators' token; none: read only.
     pub token: Option<&'a Token>,
+    /// Orders that are signed with another one.
+    pub guesses: &'a Guesses,
 }
 
 /// How a replica's start goes on: orders are heard before the others are asked, so that none falls between.
@@ -69,10 +73,16 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
     let _ = start.listening.send(());
     let mut asks = stream::select_all(endpoints);
     let mut begun = pin!(start.begun.fuse());
+    let mut refusing = FuturesUnordered::new();
     loop {
         tokio::select! {
+            Some(()) = refusing.next() => {}
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
+                // Only the answer to a wrong signature waits: nothing else that is asked waits with it.
+                Some((word, ask)) if control.is_guess(word, &ask) => {
+                    refusing.push(control.refuse_guess(&client, word, ask, &replica));
+                }
                 Some((word, ask)) => control.respond(&client, word, &ask, &replica).await,
                 None => return Ok(()),
             },
@@ -158,6 +168,30 @@ impl Control<'_> {
         let order = Ask::read(&message.payload).and_then(|asked| asked.order(verb, by, self.handle.now()));
         let order = order.map_err(|fault| refusal(400, &fault.to_string()))?;
         document(&self.handle.obey(&order))
+    }
+
+    /// Whether an order is signed with another token.
+    fn is_guess(&self, word: &str, ask: &Request) -> bool {
+        let message = &ask.message;
+        let signature = Verb::of(word).and_then(|_| peers::signature(message.headers.as_ref()));
+        let checked = self.token.zip(signature);
+        let checked =
+            checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.handle.now()));
+        checked == Some(Err(Unsigned::Wrong))
+    }
+
+    /// Answers an order that is signed with another token, a second late or that there are too many of them.
+    async fn refuse_guess(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
+        match self.guesses.wrong("bus").await {
+            Ok(()) => self.respond(client, word, &ask, replica).await,
+            Err(fault) => {
+                let mut headers = HeaderMap::new();
+                headers.insert(peers::REPLICA, replica);
+                if let Err(error) = ask.respond_with_headers(Err(refusal(429, &fault.to_string())), headers).await {
+                    tracing::warn!(word, %error, "an answer could not be sent");
+                }
+            }
+        }
     }
 
     fn check(&self, message: &async_nats::Message) -> Result<(), Unsigned> {

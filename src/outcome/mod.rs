@@ -251,11 +251,13 @@ pub enum Breakage {
     ErrorEvent,
     /// It says that it is JSON, and is not.
     Malformed,
+    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
+    Exhausted,
 }
 
 impl Breakage {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::NoAnswer,
@@ -266,6 +268,7 @@ impl Breakage {
         Self::Stalled,
         Self::ErrorEvent,
         Self::Malformed,
+        Self::Exhausted,
     ];
 
     /// As metrics spell it.
@@ -281,6 +284,7 @@ impl Breakage {
             Self::Stalled => "stood_still",
             Self::ErrorEvent => "error_in_stream",
             Self::Malformed => "no_json",
+            Self::Exhausted => "broker_exhausted",
         }
     }
 }
@@ -298,6 +302,7 @@ impl fmt::Display for Breakage {
             Self::Stalled => "stood still in its answer",
             Self::ErrorEvent => "sent an error in its stream",
             Self::Malformed => "sent JSON that is none",
+            Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })
     }
 }

@@ -10,6 +10,7 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::json;
 
 use super::stream::Passing;
+use crate::guesses::TooMany;
 use crate::outcome::Breakage;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
@@ -47,6 +48,10 @@ pub(super) enum Own {
     Incomplete,
     /// There is no room for another call.
     Busy,
+    /// This process has no descriptors, memory or ports left to call a target with.
+    Exhausted,
+    /// Too many wrong operators' tokens.
+    TooManyGuesses(TooMany),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
     NobodyLeft(String, Option<Duration>),
 }
@@ -62,6 +67,8 @@ impl Own {
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "request_too_slow"),
             Self::Incomplete => (StatusCode::BAD_REQUEST, "request_incomplete"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+            Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
+            Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
@@ -83,13 +90,17 @@ impl Own {
             Self::TooSlow => "The request's body did not come in time.".to_owned(),
             Self::Incomplete => "The request's body broke off.".to_owned(),
             Self::Busy => "The broker has as many calls under way as it takes: come again.".to_owned(),
+            Self::Exhausted => {
+                "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
+            }
+            Self::TooManyGuesses(fault) => fault.to_string(),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
         }
     }
 
     const fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Busy => Some(Duration::from_secs(1)),
+            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
             Self::NobodyLeft(_, wait) => *wait,
             _ => None,
         }
@@ -107,6 +118,8 @@ impl Own {
             Self::TooSlow,
             Self::Incomplete,
             Self::Busy,
+            Self::Exhausted,
+            Self::TooManyGuesses(TooMany),
         ];
         own.into_iter().chain([nobody]).map(|own| own.code().1)
     }

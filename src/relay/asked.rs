@@ -7,9 +7,8 @@
 
 use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
-use serde_json::Value;
 
-use crate::request::{Extent, Request};
+use crate::request::{Extent, Found, Request};
 use crate::router::RouterPath;
 use crate::wire::processor::longest_answer;
 use crate::wire::scan::{Cursor, Raw};
@@ -58,13 +57,13 @@ impl Request for Asked<'_> {
         self.ingress.as_str()
     }
 
-    fn param(&self, names: &[String]) -> Option<Value> {
+    fn param(&self, names: &[String]) -> Option<Found> {
         let (first, behind) = names.split_first()?;
         let quoted = serde_json::to_string(first).ok()?;
         let name = quoted.as_bytes().get(1..quoted.len() - 1)?;
         // Of a name that stands twice the last one counts, as in the gateway.
         let (_, found) = self.fields.iter().rfind(|(other, _)| *other == name)?;
-        behind.iter().try_fold(*found, |found, name| found.field(name))?.value()
+        behind.iter().try_fold(*found, |found, name| found.field(name))?.found()
     }
 
     fn extent(&self) -> Extent {
@@ -125,10 +124,10 @@ mod tests {
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
         let asked = Asked::new(&ingress, &headers, body);
         for (path, value) in [
-            ("model", Some(json!("b"))),
-            ("user.tier", Some(json!(2))),
+            ("model", Some(Found::Value(json!("b")))),
+            ("user.tier", Some(Found::Value(json!(2)))),
             ("user.name", None),
-            ("odd\"name", Some(json!(1))),
+            ("odd\"name", Some(Found::Value(json!(1)))),
             ("nothing", None),
         ] {
             assert_eq!(asked.param(&names(path)), value, "{path}");

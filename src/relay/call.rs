@@ -1,6 +1,6 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -70,6 +70,11 @@ struct Final {
 /// Serves one call.
 pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<Passing> {
     let (head, body) = request.into_parts();
+    if trace::is_guess(&head.headers, relay.token.as_ref())
+        && let Err(fault) = relay.guesses.wrong("relay").await
+    {
+        return Own::TooManyGuesses(fault).response();
+    }
     let mut attempts = Attempts::default();
     let mut response = respond(relay, &head, body, &mut attempts).await;
     if let Some(trace) = trace::asked(&head.headers, relay.token.as_ref(), &attempts) {
@@ -247,7 +252,7 @@ impl Call<'_> {
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
-    fn record(&self, stamp: Bytes, request: &Request<Full<Bytes>>, body: Bytes, patch: Patch) -> Record {
+    fn record(&self, stamp: Bytes, request: &Request<Full<Bytes>>, body: Bytes, patch: Arc<Patch>) -> Record {
         let uri = request.uri();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         Record {
@@ -328,6 +333,14 @@ impl Call<'_> {
                 let end = End::with(answer.head.status.as_u16());
                 self.pass_on(answer, &router, None, end)
             }
+            None if self.attempts.ended_exhausted() => {
+                if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
+                    tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
+                }
+                let mut response = Own::Exhausted.response();
+                self.sign(response.headers_mut(), None);
+                response
+            }
             None => {
                 let words = words.filter(|_| self.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.attempts));
@@ -368,6 +381,10 @@ fn judge<'n>(
             (ended, Some((answer, end)))
         }
         Err(breakage) => {
+            if breakage == Breakage::Exhausted {
+                underway.end_neutrally(Breakage::Exhausted.word());
+                return (Ended::Broken(breakage), None);
+            }
             let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {

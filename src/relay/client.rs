@@ -23,11 +23,15 @@ use tower_service::Service;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::tracked::TrackedConnection;
+use crate::system::{descriptors, files};
 
 /// So many connections to one host wait for the next call.
 const IDLE: usize = 256;
 /// A connection waits so long for the next call; many servers close theirs after 60 s or more.
 const IDLE_TIME: Duration = Duration::from_secs(50);
+
+/// The largest file of certificate authorities, in bytes; the system's own, with all there are, has a quarter of a megabyte.
+const LARGEST_AUTHORITIES: u64 = 4 << 20;
 
 /// A client.
 pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
@@ -109,7 +113,8 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
     let Some(path) = authorities else { return Ok(roots) };
     let fault = |source: Box<dyn Error + Send + Sync>| ClientError::Authorities { path: path.to_owned(), source };
     let mut found = false;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.into()))? {
+    let pem = files::read(path, LARGEST_AUTHORITIES).map_err(|error| fault(error.into()))?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| fault(error.into()))?;
         roots.add(certificate).map_err(|error| fault(error.into()))?;
         found = true;
@@ -147,6 +152,11 @@ impl Service<Uri> for Connector {
                 .map(|stream| TokioIo::new(TrackedConnection::new(stream)))
         })
     }
+}
+
+/// Whether an error comes of what this process has run out of.
+pub(super) fn is_exhaustion(error: &legacy::Error) -> bool {
+    descriptors::is_exhaustion(error) || (error.is_connect() && descriptors::is_exhaustion_in_connect(error))
 }
 
 /// Whether an error comes of a connection that took too long.

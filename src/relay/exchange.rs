@@ -120,6 +120,9 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Brea
     if client::is_too_slow(error) {
         return Some(Breakage::ConnectTimeout);
     }
+    if client::is_exhaustion(error) {
+        return Some(Breakage::Exhausted);
+    }
     if error.is_connect() {
         return Some(Breakage::Connect);
     }

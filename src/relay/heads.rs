@@ -45,13 +45,13 @@ impl HeadWatch {
 
 /// A client's connection whose heads are watched.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(super) struct LengthWatched<S> {
     stream: S,
     watch: HeadWatch,
     scan: Scan,
 }
 
-impl<S> Watched<S> {
+impl<S> LengthWatched<S> {
     pub(super) fn new(stream: S, watch: HeadWatch) -> Self {
         Self { stream, watch, scan: Scan::default() }
     }
@@ -111,7 +111,7 @@ impl Scan {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for LengthWatched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -124,7 +124,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for LengthWatched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn each_request_is_counted_anew() {
-        let mut watched = Watched::new((), HeadWatch::default());
+        let mut watched = LengthWatched::new((), HeadWatch::default());
         let watch = watched.watch.clone();
         watched.note(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello");
         assert_eq!(watch.lines(), LengthLines(2));

@@ -46,6 +46,7 @@ pub use target::{Base, BaseFault};
 
 use crate::attempt::{Budget, Limits, Spending};
 use crate::control::Token;
+use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::router::RouterPath;
 use body::BodyMemory;
@@ -103,6 +104,16 @@ pub struct Room {
     pub grace: Duration,
 }
 
+impl Room {
+    /// The same, or less where the process may have too few descriptors for it: `connections` of clients, and each of half of
+    /// them with a call under way.
+    #[must_use]
+    pub fn within(self, connections: usize) -> Self {
+        let connections = self.connections.min(connections);
+        Self { connections, calls: self.calls.min((connections / 2).max(1)), ..self }
+    }
+}
+
 impl Default for Room {
     fn default() -> Self {
         Self {
@@ -134,6 +145,7 @@ pub struct Relay {
     room: Room,
     /// Who may read traces.
     token: Option<Token>,
+    guesses: Guesses,
     budget: Mutex<Budget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
@@ -155,7 +167,8 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by; `log` takes
+    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
+    /// `guesses` are the wrong ones; `log` takes
     /// entries in the gateway's form of calls that do not pass the gateway.
     ///
     /// # Errors
@@ -164,7 +177,7 @@ impl Relay {
         settings: &Settings,
         handle: Handle,
         replica: &str,
-        token: Option<Token>,
+        (token, guesses): (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
@@ -178,6 +191,7 @@ impl Relay {
             rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
             token,
+            guesses,
             budget: Mutex::new(Budget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),

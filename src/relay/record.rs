@@ -2,6 +2,8 @@
 //!
 //! No header by which somebody says who he is, and none that the settings add, stands in it with its value; nor does a query.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
@@ -56,7 +58,7 @@ pub(super) struct Record {
     pub(super) asked: Vec<Header>,
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
-    pub(super) patch: Patch,
+    pub(super) patch: Arc<Patch>,
     pub(super) came: Now,
     /// What is known of the answer so far.
     pub(super) answer: Option<Answered>,

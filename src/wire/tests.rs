@@ -339,7 +339,7 @@ fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
     let mut rng = SmallRng::seed_from_u64(3);
     let (decision, _) = broker.decide(&ingress, Now::from_nanos(1), &mut rng);
     assert!(matches!(decision, Decision::Route(_)));
-    serde_json::from_slice(&reply::route(&signature, broker, &decision, None).bytes).unwrap()
+    serde_json::from_slice(&reply::route(&signature, broker, &decision).complete(None).0).unwrap()
 }
 
 #[test]

@@ -678,7 +678,8 @@ fn a_request_with_nothing_for_it_is_told_why() {
         let query = Query::Field(Field::Path, vec![Test::Eq(text.into())]);
         Condition { query, then }
     };
-    let told = |conditions, out: bool| {
+    let told = |conditions: Vec<Condition>, out: bool| {
+        let conditions = conditions.into();
         let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
         let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
         let settings = Settings { pools: vec![pool(root)], ..Settings::default() };
