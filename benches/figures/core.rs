@@ -208,7 +208,7 @@ fn write(effort: Effort, routers: u16) -> Result<f64> {
     let now = Now::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
-        reply::route(&signature, &broker, &decision, None)
+        reply::route(&signature, &broker, &decision).complete(None)
     }))
 }
 

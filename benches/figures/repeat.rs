@@ -69,7 +69,7 @@ fn decision_written(times: u64) -> Result<()> {
     let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
     for number in 0..times {
         let (decision, _) = broker.decide(&black_box(INGRESS), moment(number), &mut rng);
-        black_box(reply::route(&signature, &broker, &decision, None));
+        black_box(reply::route(&signature, &broker, &decision).complete(None));
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Record {
             asked: &self.asked,
             ingress_payload: &self.ingress_payload,
             outbound_payload: &self.outbound_payload,
-            patch: self.patch,
+            patch: Arc::unwrap_or_clone(self.patch),
             status: ending.status,
             answered: answer.as_ref().map(|answer| answer.headers.as_slice()).unwrap_or_default(),
             inbound_payload: inbound,
