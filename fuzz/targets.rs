@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{Broker, Event, RouterSettings, Settings, invariants};
-use gecholog_broker::outcome::Report;
-use gecholog_broker::router::RouterPath;
-use gecholog_broker::time::Now;
-use gecholog_broker::wire::stamp::{MAX, Mode};
-use gecholog_broker::wire::{Message, Signature, log_entry, reply};
+use balancer::broker::{Broker, Event, RouterSettings, Settings, invariants};
+use types::outcome::Report;
+use types::router::RouterPath;
+use types::time::Now;
+use gecholog_protocol::stamp::{MAX, Mode};
+use gecholog_protocol::{Message, Signature, log_entry, reply};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 

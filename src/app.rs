@@ -15,7 +15,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::broker::Broker;
+use balancer::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
@@ -25,7 +25,7 @@ use crate::handle::Handle;
 use crate::nats::{Control, Link, Peers, Start, State};
 use crate::relay::Relay;
 use crate::system::descriptors;
-use crate::wire::Signature;
+use gecholog_protocol::Signature;
 use crate::{http, nats, relay, reload, telemetry};
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.

@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::time::Now;
+use types::time::Now;
 
 /// A running clock.
 #[derive(Debug, Clone, Copy)]

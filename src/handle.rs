@@ -11,22 +11,22 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::attempt::{Step, Stop};
-use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
+use balancer::attempt::{Step, Stop};
+use balancer::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
 use crate::clock::Clock;
 use crate::control::{self, Done, Nonces, Order, Taken};
-use crate::event::{Change, Ignored};
+use types::event::{Change, Ignored};
 use crate::journal::Journal;
-use crate::outcome::{FailureRule, Report, Source};
-use crate::request::{Patch, Request};
-use crate::router::RouterPath;
-use crate::strategy::Read;
+use types::outcome::{FailureRule, Report, Source};
+use types::request::{Patch, Request};
+use types::router::RouterPath;
+use balancer::strategy::Read;
 use crate::telemetry::Counts;
-use crate::time::Now;
-use crate::wire::Signature;
-use crate::wire::processor::Asked;
-use crate::wire::reply::{self, Flaw};
-use crate::wire::stamp;
+use types::time::Now;
+use gecholog_protocol::Signature;
+use gecholog_protocol::processor::Asked;
+use gecholog_protocol::reply::{self, Flaw};
+use gecholog_protocol::stamp;
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
 pub const PART: usize = 64;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use crate::broker::{Decision, Pass, Word};
-use crate::event::{Change, Standing, Transition};
-use crate::outcome::{Class, Outcome, Report};
-use crate::router::RouterPath;
-use crate::time::Now;
-use crate::wire::stamp;
+use balancer::broker::{Decision, Pass, Word};
+use types::event::{Change, Standing, Transition};
+use types::outcome::{Class, Outcome, Report};
+use types::router::RouterPath;
+use types::time::Now;
+use gecholog_protocol::stamp;
 
 /// So many of each kind are kept.
 pub const CAPACITY: usize = 1_000;

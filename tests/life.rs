@@ -86,7 +86,7 @@ async fn a_token_that_becomes_wrong_later_is_said_once_and_does_not_end_it() {
     let port = bus.server.port();
     bus.server.kill();
     broker.until_nth(&["the connection to the bus is lost"], 2).await;
-    let other = standin::nats_server::NatsServer::start(port, "another-token", "").unwrap();
+    let other = gateway_sim::nats_server::NatsServer::start(port, "another-token", "").unwrap();
     broker.until_nth(&["the bus refuses our credentials"], 2).await;
     let answer = broker.get("/readyz").await;
     assert_eq!(answer.status, 503);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use standin::llm::Behaviour;
+use gateway_sim::llm::Behaviour;
 
 use super::support::gateway::{HI, one_row, overriding, overriding_in_one_row, seeing, two_rows};
 use super::support::pools::pool;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use standin::llm::Behaviour;
+use gateway_sim::llm::Behaviour;
 
 use super::support::broker::moment;
 use super::support::gateway::{one_row, two_rows};

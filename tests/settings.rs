@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 
 use super::support::{Bus, GPT4, GPT35, REQUEST, Setup, TOKEN, soon};
 

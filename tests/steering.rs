@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 use gecholog_broker::control::Token;
-use gecholog_broker::time::Now;
+use types::time::Now;
 use serde_json::{Value, json};
 
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, Log, Setup, http, soon};

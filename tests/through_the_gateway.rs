@@ -281,7 +281,7 @@ async fn the_gateway_takes_both_configurations_whole() {
             "AISERVICE_API_BASE" => Some("https://your.openai.azure.com/".to_owned()),
             other => panic!("{other} is asked for"),
         };
-        let config = standin::config::Config::parse(text, environment).unwrap();
+        let config = gateway_sim::config::Config::parse(text, environment).unwrap();
         assert_eq!(config.dropped(), [""; 0], "no router is dropped");
         assert_eq!(config.crash(), None);
     }

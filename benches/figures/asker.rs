@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use async_nats::{Client, ConnectOptions, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::process::{Process, TOKEN};

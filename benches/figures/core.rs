@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use gecholog_broker::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use balancer::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
-use gecholog_broker::load::budget::Budget;
-use gecholog_broker::outcome::{Report, Source};
-use gecholog_broker::request::Patch;
-use gecholog_broker::router::RouterPath;
-use gecholog_broker::strategy::{self, Kind, Mode};
+use balancer::load::budget::Budget;
+use types::outcome::{Report, Source};
+use types::request::Patch;
+use types::router::RouterPath;
+use balancer::strategy::{self, Kind, Mode};
 use gecholog_broker::telemetry;
-use gecholog_broker::time::Now;
-use gecholog_broker::wire::scan::Cursor;
-use gecholog_broker::wire::{Message, Signature, patch, reply, stamp};
+use types::time::Now;
+use gecholog_protocol::scan::Cursor;
+use gecholog_protocol::{Message, Signature, patch, reply, stamp};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, json};

@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use gecholog_broker::broker::Event;
-use gecholog_broker::time::{GatewayTime, Now};
-use gecholog_broker::wire::log_entry;
+use balancer::broker::Event;
+use types::time::{GatewayTime, Now};
+use gecholog_protocol::log_entry;
 
 use crate::Effort;
 use crate::core::broker;

@@ -20,7 +20,7 @@ pub(crate) fn describe() -> String {
         load.as_deref().unwrap_or("unknown"),
         env!("CARGO_PKG_VERSION"),
         locked("async-nats").unwrap_or("unknown"),
-        version(&standin::nats_server::program()),
+        version(&gateway_sim::nats_server::program()),
         version("rustc".as_ref()),
     )
 }

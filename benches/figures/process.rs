@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 
 /// What every program here needs to reach the bus.
 pub(crate) const TOKEN: &str = "figures";

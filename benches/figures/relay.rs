@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
 use crate::Effort;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use gecholog_broker::broker::Event;
+use balancer::broker::Event;
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
 use gecholog_broker::telemetry;
-use gecholog_broker::time::{GatewayTime, Now};
-use gecholog_broker::wire::{Message, Signature, log_entry, reply, stamp};
+use types::time::{GatewayTime, Now};
+use gecholog_protocol::{Message, Signature, log_entry, reply, stamp};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 

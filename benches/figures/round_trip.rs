@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
 use crate::Effort;

@@ -1,7 +1,7 @@
 //! From the start of the process to its first answer, the bus being there.
 
 use anyhow::Result;
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
 use crate::Effort;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
 use crate::Effort;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use standin::config::Config;
-use standin::gateway::Gateway;
-use standin::llm::Llm;
-use standin::nats_server::NatsServer;
+use gateway_sim::config::Config;
+use gateway_sim::gateway::Gateway;
+use gateway_sim::llm::Llm;
+use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
 use crate::Effort;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use standin::script::{Episode, Fault, Script};
+use gateway_sim::script::{Episode, Fault, Script};
 
 use crate::calls::PATIENCE;
 use crate::document::{self, Document, Item};

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use gecholog_broker::broker::{Broker, Settings};
-use gecholog_broker::strategy::{Kind, Mode, Needs, Target};
+use balancer::broker::{Broker, Settings};
+use balancer::strategy::{Kind, Mode, Needs, Target};
 use serde_json::{Value, json};
 
 /// What stands behind one ingress, as far as the demo judges it.

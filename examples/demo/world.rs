@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use gecholog_broker::broker::Settings;
+use balancer::broker::Settings;
 use gecholog_broker::config::{self as settings, Raw, Sources};
 use jiff::Timestamp;
-use standin::config::Config;
-use standin::gateway::Gateway;
-use standin::llm::Llm;
-use standin::nats_server::NatsServer;
+use gateway_sim::config::Config;
+use gateway_sim::gateway::Gateway;
+use gateway_sim::llm::Llm;
+use gateway_sim::nats_server::NatsServer;
 
 use crate::Args;
 use crate::broker::{self, Broker, Watch};

@@ -4,8 +4,8 @@
 //! that applies it. In observe mode nothing is applied, so the annotator alone is what it takes.
 
 use super::{Check, Finding, either, not};
-use crate::wire::gl_config::{Processor, Rows};
-use crate::wire::stamp::Mode;
+use gecholog_protocol::gl_config::{Processor, Rows};
+use gecholog_protocol::stamp::Mode;
 
 /// Below so many milliseconds a pause of the machine costs an answer.
 const SHORTEST: i64 = 5;

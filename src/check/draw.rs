@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-use crate::broker::PoolSettings;
-use crate::strategy::{Condition, Kind, Mode, Target};
+use balancer::broker::PoolSettings;
+use balancer::strategy::{Condition, Kind, Mode, Target};
 
 /// The tree of a pool, one target a line.
 pub fn draw(pool: &PoolSettings) -> String {

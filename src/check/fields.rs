@@ -1,8 +1,8 @@
 //! Keys and conditions that cannot tell one client from another (GATEWAY.md 2.4, 2.5).
 
 use super::{Check, Finding, not};
-use crate::strategy::Field;
-use crate::wire::gl_config::canonical;
+use balancer::strategy::Field;
+use gecholog_protocol::gl_config::canonical;
 
 /// Where the broker looks for a session.
 const SESSION: &str = "Session-Id";

@@ -17,9 +17,9 @@ mod whole;
 
 use serde::Serialize;
 
-use crate::broker::Settings;
-use crate::wire::gl_config::{Fault, GlConfig};
-use crate::wire::stamp::Mode;
+use balancer::broker::Settings;
+use gecholog_protocol::gl_config::{Fault, GlConfig};
+use gecholog_protocol::stamp::Mode;
 use needs::Needs;
 
 pub use draw::draw;

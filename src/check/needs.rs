@@ -1,8 +1,8 @@
 //! What the pools ask of a request, and so of the gateway's configuration.
 
-use crate::broker::{PoolSettings, Settings};
-use crate::router::RouterPath;
-use crate::strategy::{Field, Kind, Mode, Target};
+use balancer::broker::{PoolSettings, Settings};
+use types::router::RouterPath;
+use balancer::strategy::{Field, Kind, Mode, Target};
 
 /// What one pool asks for.
 #[derive(Debug, Default)]

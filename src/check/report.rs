@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{Finding, Severity, draw};
-use crate::broker::Settings;
+use balancer::broker::Settings;
 
 #[derive(Serialize)]
 struct Report<'a> {

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::broker::{RouterSettings, Settings};
+use balancer::broker::{RouterSettings, Settings};
 use crate::config::file;
-use crate::outcome::FailureRule;
-use crate::router::RouterPath;
-use crate::wire::gl_config;
-use crate::wire::stamp::Mode;
+use types::outcome::FailureRule;
+use types::router::RouterPath;
+use gecholog_protocol::gl_config;
+use gecholog_protocol::stamp::Mode;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::check::{self, Plan, report};
 use crate::config::Config;
-use crate::wire::gl_config::{self, GlConfig};
+use gecholog_protocol::gl_config::{self, GlConfig};
 
 /// The gateway's configuration, and the variables in it.
 #[derive(Debug, Clone, Args)]

@@ -13,11 +13,11 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, Value, json};
 
-use crate::broker::{Broker, Decision, Event, Pass, Settings};
-use crate::strategy::Order;
-use crate::time::Now;
-use crate::wire::Message;
-use crate::wire::processor::Asked;
+use balancer::broker::{Broker, Decision, Event, Pass, Settings};
+use balancer::strategy::Order;
+use types::time::Now;
+use gecholog_protocol::Message;
+use gecholog_protocol::processor::Asked;
 
 /// So many of the routers that would be tried are listed one by one: to name one takes a look at all of them, and nobody reads
 /// on. A call is sent so often hardly ever.
@@ -99,7 +99,7 @@ fn message(asked: &Explain) -> anyhow::Result<Value> {
 fn tell(
     text: &mut String,
     broker: &Broker,
-    pool: crate::router::PoolId,
+    pool: types::router::PoolId,
     request: &Asked<'_>,
     rng: &mut SmallRng,
 ) -> std::fmt::Result {

@@ -17,7 +17,7 @@ pub use raw::{Raw, Sources};
 use std::fmt;
 
 use crate::control::Token;
-use crate::wire::stamp::Mode;
+use gecholog_protocol::stamp::Mode;
 use crate::{broker, http, nats, relay, telemetry};
 
 /// Settings that cannot be wrong.

@@ -7,9 +7,9 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
-use crate::health::{self, Preset};
-use crate::outcome::FailureRule;
-use crate::strategy::{Kind, Target};
+use balancer::health::{self, Preset};
+use types::outcome::FailureRule;
+use balancer::strategy::{Kind, Target};
 use crate::telemetry::Format;
 
 fn resolve_with(variables: &[(&str, &str)], flags: &[&str]) -> Resolved {

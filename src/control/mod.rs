@@ -15,10 +15,10 @@ pub use sign::{Mac, Nonces, Token, Unsigned, WINDOW};
 pub use state::{State, Taken};
 pub use weak::{Weakness, weakness};
 
-use crate::broker::{Command, Given};
-use crate::router::RouterPath;
-use crate::time::Now;
-use crate::wire::stamp::Mode;
+use balancer::broker::{Command, Given};
+use types::router::RouterPath;
+use types::time::Now;
+use gecholog_protocol::stamp::Mode;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST: usize = 4_096;

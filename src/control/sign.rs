@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ring::hmac::{self, HMAC_SHA256, Key};
 
-use crate::time::Now;
+use types::time::Now;
 
 /// How far the clock of whoever signs may be from ours.
 pub const WINDOW: Duration = Duration::from_secs(30);

@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Nonces, Order};
-use crate::broker::{Command, Given, Snapshot, TakenOverOrder, TakenOverRouter, Takeover, Word};
-use crate::outcome::{Breakage, Cause};
-use crate::router::RouterPath;
-use crate::time::Now;
-use crate::wire::stamp::Mode;
+use balancer::broker::{Command, Given, Snapshot, TakenOverOrder, TakenOverRouter, Takeover, Word};
+use types::outcome::{Breakage, Cause};
+use types::router::RouterPath;
+use types::time::Now;
+use gecholog_protocol::stamp::Mode;
 
 /// More routers than a broker has, and no more than a message may bring.
 const MOST: usize = 65_536;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Sources;
 use super::api::{document, refusal};
 use crate::control::{Ask, Done, LARGEST, Verb};
-use crate::router::RouterPath;
+use types::router::RouterPath;
 
 pub(super) async fn router(
     State(sources): State<Sources>,

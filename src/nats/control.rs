@@ -22,7 +22,7 @@ use crate::control::{Ask, Token, Unsigned, Verb};
 use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::stats::{ConfigShown, Status};
-use crate::wire::Message;
+use gecholog_protocol::Message;
 
 /// The name of the service.
 const NAME: &str = "gecholog-broker";

@@ -15,7 +15,7 @@ use super::Settings;
 use super::parts::Gather;
 use crate::control::{Ask, Done, Mac, Order, Token, Verb};
 use crate::handle::Handle;
-use crate::time::Now;
+use types::time::Now;
 
 /// All answers are in when none came for so long.
 const QUIET: Duration = Duration::from_millis(250);

@@ -16,7 +16,7 @@ use super::parts::{Gather, PART};
 use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
 use crate::control::{State, Token};
 use crate::handle::Handle;
-use crate::time::Now;
+use types::time::Now;
 
 /// The wait for the first answer that counts.
 const FIRST: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::stream::Passing;
 use crate::guesses::TooMany;
-use crate::outcome::Breakage;
+use types::outcome::Breakage;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
 /// has others.

@@ -8,9 +8,9 @@ use hyper::Response;
 use super::Relay;
 use super::answer::{Code, Own};
 use super::stream::Passing;
-use crate::attempt::Stop;
+use balancer::attempt::Stop;
 use crate::handle::Handle;
-use crate::outcome::Breakage;
+use types::outcome::Breakage;
 
 /// A target's answer was passed on, whatever it says.
 const ANSWERED: &str = "answered";

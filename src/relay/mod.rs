@@ -44,11 +44,11 @@ pub use direct::{Direct, HeaderFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
 
-use crate::attempt::{Budget, Limits, Spending};
+use balancer::attempt::{Budget, Limits, Spending};
 use crate::control::Token;
 use crate::guesses::Guesses;
 use crate::handle::Handle;
-use crate::router::RouterPath;
+use types::router::RouterPath;
 use body::BodyMemory;
 use client::{Clients, Patience};
 use record::Entries;

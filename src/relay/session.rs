@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::time::Now;
+use types::time::Now;
 
 /// The sessions of this process.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::transaction;
+    use gecholog_protocol::transaction;
 
     #[test]
     fn the_gateway_takes_them_for_its_own() {

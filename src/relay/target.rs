@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Uri};
 
 use super::direct::Direct;
 use super::headers;
-use crate::router::RouterPath;
+use types::router::RouterPath;
 
 /// The beginning of a URL, which cannot be wrong: `http` or `https`, a host, a path.
 #[derive(Clone, PartialEq, Eq)]

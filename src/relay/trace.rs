@@ -14,10 +14,10 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 
 use super::headers;
-use crate::attempt::Ended;
+use balancer::attempt::Ended;
 use crate::control::Token;
-use crate::outcome::Breakage;
-use crate::router::RouterPath;
+use types::outcome::Breakage;
+use types::router::RouterPath;
 
 /// `1`: the client wants a trace.
 const EXPLAIN: &str = "x-broker-explain";

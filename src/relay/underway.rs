@@ -10,11 +10,11 @@ use hyper::HeaderMap;
 
 use super::count;
 use super::record::{Answered, Ending, Record};
-use crate::broker::{Route, Sent};
+use balancer::broker::{Route, Sent};
 use crate::handle::Handle;
-use crate::outcome::{Breakage, Hint, NamedBy, Report, Source};
-use crate::router::RouterPath;
-use crate::time::Now;
+use types::outcome::{Breakage, Hint, NamedBy, Report, Source};
+use types::router::RouterPath;
+use types::time::Now;
 
 /// An attempt that has not ended.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::broker::{RouterSettings, Settings};
-use crate::health;
-use crate::strategy::{Kind, Target};
+use balancer::broker::{RouterSettings, Settings};
+use balancer::health;
+use balancer::strategy::{Kind, Target};
 
 /// Where the bus is and what we are there; without any credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,9 +10,9 @@ use serde::Serialize;
 pub use config::{Bus, ConfigShown};
 pub use metrics::{CONTENT_TYPE, metrics};
 
-use crate::broker::Snapshot;
+use balancer::broker::Snapshot;
 use crate::handle::Handle;
-use crate::time::Now;
+use types::time::Now;
 
 /// One connection to the bus, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,6 +1,6 @@
 //! The log lines that tell of changes, in the users' words: disabled and enabled.
 
-use crate::event::{Change, Notice, Ordered, Standing, Transition};
+use types::event::{Change, Notice, Ordered, Standing, Transition};
 
 /// Logs a change.
 pub fn tell(change: &Change) {

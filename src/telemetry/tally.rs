@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::time::Now;
+use types::time::Now;
 
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::Value;
-use standin::llm::Behaviour;
+use gateway_sim::llm::Behaviour;
 
 use super::super::support::gateway::{HI, two_rows, two_rows_before};
 use super::super::support::http::{self, Answer};

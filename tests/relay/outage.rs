@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use standin::llm::Behaviour;
+use gateway_sim::llm::Behaviour;
 
 use super::super::support::scripted::{Move, Scripted};
 use super::super::support::{Broker, GPT35, Setup, http, soon};

@@ -3,7 +3,7 @@
 use async_nats::Client;
 use bytes::Bytes;
 use serde_json::Value;
-use standin::nats_server::NatsServer;
+use gateway_sim::nats_server::NatsServer;
 
 use super::{DECIDE, LOGGER, REQUEST, soon};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use standin::llm::{Behaviour, Llm};
+use gateway_sim::llm::{Behaviour, Llm};
 
 use super::http::{self, Answer};
 use super::{Bus, TOKEN, soon};
@@ -115,9 +115,9 @@ impl Gateway {
         match std::env::var_os("GECHOLOG_BIN").filter(|program| !program.is_empty()) {
             Some(program) => Self::start_real(bus, config.clone(), program.into()).await,
             None => {
-                let mut config = standin::config::Config::parse(&config.to_string(), |_| None).unwrap();
+                let mut config = gateway_sim::config::Config::parse(&config.to_string(), |_| None).unwrap();
                 config.set_port(0);
-                let gateway = standin::gateway::Gateway::start(config).await.unwrap();
+                let gateway = gateway_sim::gateway::Gateway::start(config).await.unwrap();
                 Self { addr: gateway.addr(), _running: Box::new(gateway) }
             }
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use standin::llm::Behaviour;
+use gateway_sim::llm::Behaviour;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use crate::screen::{Relayed, Screen};

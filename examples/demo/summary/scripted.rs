@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::{RouterSettings, Settings};
-use gecholog_broker::health;
+use balancer::broker::{RouterSettings, Settings};
+use balancer::health;
 use jiff::Timestamp;
-use standin::script::{Episode, Fault};
+use gateway_sim::script::{Episode, Fault};
 
 use super::standing::Period;
 use super::{Run, between, times};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gecholog_broker::broker::RouterSettings;
-use gecholog_broker::outcome::Class;
+use balancer::broker::RouterSettings;
+use types::outcome::Class;
 use jiff::Timestamp;
 
 use super::{Run, between};

@@ -1,7 +1,7 @@
 //! Runs that are right, and each way in which one can be wrong.
 
-use gecholog_broker::broker::{RouterSettings, Settings};
-use gecholog_broker::router::RouterPath;
+use balancer::broker::{RouterSettings, Settings};
+use types::router::RouterPath;
 
 use super::*;
 use crate::watch::Standing;
@@ -201,8 +201,8 @@ fn the_others_share_evenly() {
 }
 
 mod scripted {
-    use gecholog_broker::broker::RouterSettings;
-    use standin::script::{Episode, Fault};
+    use balancer::broker::RouterSettings;
+    use gateway_sim::script::{Episode, Fault};
 
     use super::*;
     use crate::faults::Faults;

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Operator;
 use crate::control::{Ask, Done, Verb};
 use crate::nats::peers;
-use crate::router::{PathFault, RouterPath};
+use types::router::{PathFault, RouterPath};
 
 /// Between two looks at what is in flight.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -3,7 +3,7 @@
 
 use super::health::{Health, count};
 use super::reader::{Item, Reader};
-use crate::load::budget::Budget;
+use balancer::load::budget::Budget;
 
 /// The keys of `budget`.
 pub(super) const KEYS: [&str; 2] = ["rpm", "tpm"];

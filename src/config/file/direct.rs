@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::reader::{Item, Place, Reader};
 use crate::config::secret;
 use crate::relay::{Base, Direct};
-use crate::router::RouterPath;
+use types::router::RouterPath;
 
 /// The keys of a target that are only of use beside `url`.
 pub(super) const KEYS: [&str; 5] = ["endpoint", "query", "headers", "remove_headers", "forward_credentials"];

@@ -13,10 +13,10 @@ use std::time::Duration;
 use jsonc_parser::ast::Value;
 
 use super::reader::{Item, Place, Reader};
-use crate::broker::RouterSettings;
-use crate::health::{Preset, Ratio};
-use crate::outcome::FailureRule;
-use crate::router::RouterPath;
+use balancer::broker::RouterSettings;
+use balancer::health::{Preset, Ratio};
+use types::outcome::FailureRule;
+use types::router::RouterPath;
 
 /// The keys of `health`.
 pub(super) const KEYS: [&str; 11] = [

@@ -1,4 +1,4 @@
-//! The pools file: JSON, with comments if one likes, to [`crate::broker::Settings`].
+//! The pools file: JSON, with comments if one likes, to [`balancer::broker::Settings`].
 //!
 //! Read through a tree with positions and not through serde, which stops at the first fault: every fault is told at once,
 //! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::Fault;
-use crate::broker::{RouterSettings, Settings};
+use balancer::broker::{RouterSettings, Settings};
 use crate::relay::Rules;
 use crate::system::files::{self, Unreadable};
 pub use direct::Variables;

@@ -1,4 +1,4 @@
-//! Queries and the fields they ask for, from the file to what [`crate::strategy::query`] evaluates.
+//! Queries and the fields they ask for, from the file to what [`balancer::strategy::query`] evaluates.
 //!
 //! What could never match is a fault and not a condition that silently sends nobody anywhere: a header compared with a
 //! number, a list without `$in`, an empty query.
@@ -8,7 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::DEEPEST;
 use super::reader::{Item, Reader, nearest};
-use crate::strategy::{Field, Query, Test};
+use balancer::strategy::{Field, Query, Test};
 
 /// What stands around queries.
 pub(super) const AROUND: [&str; 3] = ["$and", "$or", "$not"];

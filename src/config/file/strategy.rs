@@ -2,7 +2,7 @@
 
 use super::query;
 use super::reader::{Item, Reader, nearest};
-use crate::strategy::{Condition, Mode};
+use balancer::strategy::{Condition, Mode};
 
 /// The keys of `strategy`.
 pub(super) const KEYS: [&str; 5] = ["mode", "key", "conditions", "default", "on_status_codes"];

@@ -15,8 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 use counted::Counted;
 
 use super::Status;
-use crate::broker::{HISTOGRAM_STEPS, RouterShown, Word};
-use crate::outcome::Class;
+use balancer::broker::{HISTOGRAM_STEPS, RouterShown, Word};
+use types::outcome::Class;
 use crate::telemetry::Counts;
 
 /// What the text is.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::reader::{Item, Reader};
 use super::super::{FORM, PoolsFile, budget, health, limits, pools, query, shape, strategy};
-use crate::broker::{Decision, RouterSettings};
+use balancer::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
 
@@ -36,7 +36,7 @@ fn every_example_loads_and_routes_and_says_what_it_is() {
         let settings = PoolsFile::open(file.clone(), RouterSettings::default()).load();
         let settings =
             settings.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()));
-        let broker = crate::broker::Broker::new(settings.clone());
+        let broker = balancer::broker::Broker::new(settings.clone());
         for pool in &settings.pools {
             let decision = broker.choose(&pool.ingress.as_str(), &mut rand::rng());
             assert!(matches!(decision, Decision::Route(_)), "{}: {} routes", file.display(), pool.ingress);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{DEEPEST, LARGEST, MOST_TARGETS, content};
 use super::{faults, read, resolve};
-use crate::broker::RouterSettings;
+use balancer::broker::RouterSettings;
 
 /// A file of one pool, which is `pool` in one line.
 fn pool(pool: &str) -> String {

@@ -8,7 +8,7 @@ mod resolved;
 use std::path::Path;
 
 use super::read;
-use crate::broker::{RouterSettings, Settings};
+use balancer::broker::{RouterSettings, Settings};
 
 fn resolve(text: &str) -> Settings {
     match read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()) {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::{Variables, read_all};
-use crate::broker::{Broker, Decision, Pass, RouterSettings, Settings};
+use balancer::broker::{Broker, Decision, Pass, RouterSettings, Settings};
 use crate::config::Fault;
 use crate::relay::Rules;
-use crate::router::RouterPath;
+use types::router::RouterPath;
 
 const KEY: &str = "sk-very-secret";
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{faults, read, resolve};
-use crate::broker::WhenAllDisabled;
-use crate::broker::{RouterSettings, Settings};
-use crate::health;
-use crate::load::budget::Budget;
-use crate::outcome::FailureRule;
-use crate::request::{Patch, Request};
-use crate::router::RouterPath;
-use crate::strategy::{Field, Kind, Mode, Target};
+use balancer::broker::WhenAllDisabled;
+use balancer::broker::{RouterSettings, Settings};
+use balancer::health;
+use balancer::load::budget::Budget;
+use types::outcome::FailureRule;
+use types::request::{Patch, Request};
+use types::router::RouterPath;
+use balancer::strategy::{Field, Kind, Mode, Target};
 
 fn branch(target: &Target) -> (&Mode, &[Target]) {
     let Kind::Branch { mode, targets } = &target.kind else { panic!("a branch") };
@@ -103,8 +103,8 @@ impl Request for Body {
         "/in/"
     }
 
-    fn param(&self, names: &[String]) -> Option<crate::request::Found> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(crate::request::Found::Value)
+    fn param(&self, names: &[String]) -> Option<types::request::Found> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::Found::Value)
     }
 
     fn header(&self, name: &str) -> Vec<String> {

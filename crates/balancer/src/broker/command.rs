@@ -1,0 +1,333 @@
+//! What operators may say, and how it is carried out; what stays of it is in `operator`.
+//!
+//! A drained router is left alone however healthy it is, and its standing goes on beside it: neither overwrites the other. A
+//! weight holds for a router wherever it stands in one pool, and survives a reload of the file.
+
+use super::operator::{Ended, MOST_WEIGHTS};
+use super::{Broker, Hold, Weight};
+use types::event::{Change, Ordered};
+use crate::health::{Effect, Health};
+use types::router::{RouterId, RouterPath};
+use types::time::Now;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Leave this router alone.
+    Drain(RouterPath),
+    /// Do so no longer.
+    Resume(RouterPath),
+    /// Take it out as a failure would.
+    Disable(RouterPath),
+    /// Let it serve at once, whatever took it out.
+    Enable(RouterPath),
+    /// Let it weigh so much in one pool.
+    Weigh {
+        /// The pool's ingress.
+        pool: RouterPath,
+        /// The router.
+        router: RouterPath,
+        /// Finite and not negative; none: what the file says.
+        weight: Option<f64>,
+    },
+}
+
+impl Command {
+    /// The router that it is about.
+    pub const fn router(&self) -> &RouterPath {
+        match self {
+            Self::Drain(router) | Self::Resume(router) | Self::Disable(router) | Self::Enable(router) => router,
+            Self::Weigh { router, .. } => router,
+        }
+    }
+}
+
+/// A command with all that belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// What is to be done.
+    pub command: Command,
+    /// Until when; none: until somebody says otherwise. A router that is disabled needs one.
+    pub until: Option<Now>,
+    /// Who asked for it, by which way.
+    pub by: String,
+    /// Why, in that person's words.
+    pub reason: String,
+}
+
+/// Why a command cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No such router.
+    #[error("{0} stands in no pool")]
+    UnknownRouter(RouterPath),
+    /// No such pool.
+    #[error("{0} is no ingress of a pool")]
+    UnknownPool(RouterPath),
+    /// A router that is not in that pool.
+    #[error("{1} does not stand in the pool of {0}")]
+    NotInPool(RouterPath, RouterPath),
+    /// So many weights differ from the file's already.
+    #[error("1024 weights differ from the file's already: write them there")]
+    TooManyWeights,
+}
+
+impl Broker {
+    /// Whether a command could be carried out.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, command: &Command) -> Result<(), Refused> {
+        let router = command.router();
+        let id = self.known(router).ok_or_else(|| Refused::UnknownRouter(router.clone()))?;
+        let Command::Weigh { pool, weight, .. } = command else { return Ok(()) };
+        let found = self.pools().iter().find(|one| one.ingress() == pool);
+        let found = found.ok_or_else(|| Refused::UnknownPool(pool.clone()))?;
+        if !found.tree().routers().any(|one| one == id) {
+            return Err(Refused::NotInPool(pool.clone(), router.clone()));
+        }
+        let is_new = !self.operator.weights().iter().any(|one| one.pool == *pool && one.router == *router);
+        let full = self.operator.weights().len() >= MOST_WEIGHTS;
+        if weight.is_some() && is_new && full { Err(Refused::TooManyWeights) } else { Ok(()) }
+    }
+
+    /// Carries an operator's command out; one that could not be changes nothing.
+    pub(super) fn obey(&mut self, given: &Given, now: Now, changes: &mut Vec<Change>) {
+        if let Some(id) = self.known(given.command.router()) {
+            self.operator.note_order(id);
+        }
+        self.carry_out(given, now, now, changes);
+    }
+
+    /// The same for a command that was given at `since`.
+    pub(super) fn carry_out(&mut self, given: &Given, since: Now, now: Now, changes: &mut Vec<Change>) {
+        let router = given.command.router();
+        let (Ok(()), Some(id)) = (self.check(&given.command), self.known(router)) else { return };
+        let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
+        let hold = Hold { since, until, by: by.clone(), reason: reason.clone() };
+        let what = match &given.command {
+            Command::Drain(_) => {
+                self.operator.drain(id, hold);
+                "drained".to_owned()
+            }
+            Command::Resume(_) => {
+                self.operator.resume(id);
+                "resumed".to_owned()
+            }
+            Command::Disable(_) => {
+                self.by_order(id, now, changes, |health| health.take_out(until.unwrap_or(now), now));
+                "disabled".to_owned()
+            }
+            Command::Enable(_) => {
+                self.by_order(id, now, changes, |health| health.let_in(now));
+                "enabled".to_owned()
+            }
+            Command::Weigh { pool, weight, .. } => {
+                self.operator.weigh(pool, router, weight.map(|weight| (weight, hold)));
+                weight.map_or("weighs what the file says".to_owned(), |weight| format!("weighs {weight}"))
+            }
+        };
+        changes.push(Change::Ordered(Ordered { about: router.clone(), what, until, by, reason, at: now }));
+    }
+
+    fn by_order(
+        &mut self,
+        router: RouterId,
+        now: Now,
+        changes: &mut Vec<Change>,
+        order: impl FnOnce(&mut Health) -> Effect,
+    ) {
+        let place = usize::from(router.0);
+        let effect = self.routers.change_health(place, |health, _| order(health));
+        if matches!(effect, Some(Effect::Tripped | Effect::Returned)) {
+            self.announce(place, now, Change::Standing, changes);
+        }
+    }
+
+    /// Ends what was to hold only until now.
+    pub(super) fn expire_orders(&mut self, now: Now, changes: &mut Vec<Change>) {
+        for ended in self.operator.expire(now) {
+            let (about, what, hold) = match ended {
+                Ended::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
+                Ended::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
+            };
+            let Some(about) = about else { continue };
+            let (what, reason) = (what.to_owned(), "its time is over".to_owned());
+            changes.push(Change::Ordered(Ordered { about, what, until: None, by: hold.by, reason, at: now }));
+        }
+    }
+
+    /// The router of this path, if it stands in a pool.
+    pub(super) fn known(&self, path: &RouterPath) -> Option<RouterId> {
+        match self.places.get(path) {
+            Some(super::Place::Router(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Calls under way to a router, where that is known.
+    pub fn in_flight(&self, router: &RouterPath) -> Option<u32> {
+        self.under_way.open(self.known(router)?)
+    }
+
+    /// Weights that are not the file's.
+    pub fn weights(&self) -> &[Weight] {
+        self.operator.weights()
+    }
+
+    /// Ingresses of pools in which this router stands and nothing may serve.
+    pub fn left_without(&self, router: &RouterPath) -> Vec<&RouterPath> {
+        let id = self.known(router);
+        let stands = |pool: &&super::Pool| pool.tree().routers().any(|one| Some(one) == id);
+        self.pools().iter().filter(stands).filter(|pool| !pool.serves()).map(super::Pool::ingress).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::broker::{Decision, Event, RouterSettings, Settings, Word, invariants};
+    use types::outcome::{Report, Source};
+
+    const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+
+    fn path(text: &str) -> RouterPath {
+        RouterPath::parse(text).unwrap()
+    }
+
+    fn at(seconds: u64) -> Now {
+        START.after(Duration::from_secs(seconds))
+    }
+
+    fn world(routers: &[&str]) -> Broker {
+        let routers = routers.iter().map(|router| path(router)).collect();
+        Broker::new(Settings::flat(path("/in/"), routers, RouterSettings::default()))
+    }
+
+    fn say(broker: &mut Broker, command: Command, until: Option<Now>, now: Now) -> Vec<Change> {
+        let given = Given { command, until, by: "test".to_owned(), reason: "why not".to_owned() };
+        let applied = broker.apply(Event::Command(&given), now);
+        assert_eq!(invariants::broken(broker), None);
+        applied.changes
+    }
+
+    fn fail(broker: &mut Broker, router: &str, now: Now) {
+        let report =
+            Report { served: Some(router), status: Some(500), transaction: Some("t"), ..Report::empty(Source::Log) };
+        broker.apply(Event::Report(&report), now);
+    }
+
+    /// How often each router is chosen, of a thousand times.
+    fn spread(broker: &mut Broker, now: Now) -> BTreeMap<String, u32> {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut spread = BTreeMap::new();
+        for _ in 0..1_000 {
+            let (decision, _) = broker.decide(&"/in/", now, &mut rng);
+            let router = match &decision {
+                Decision::Route(route) => broker.path(route.router()).unwrap().to_string(),
+                Decision::Pass(_) => "nothing".to_owned(),
+            };
+            *spread.entry(router).or_default() += 1;
+        }
+        spread
+    }
+
+    fn word(broker: &Broker, router: &str, now: Now) -> (Word, bool) {
+        let shown = broker.show_routers(0..9, now);
+        let shown = shown.iter().find(|shown| shown.router.as_str() == router).unwrap();
+        (shown.standing, shown.drained.is_some())
+    }
+
+    #[test]
+    fn a_drained_router_gets_nothing_until_its_time_is_over() {
+        let mut broker = world(&["/a/", "/b/"]);
+        let changes = say(&mut broker, Command::Drain(path("/a/")), Some(at(60)), START);
+        assert!(
+            matches!(&changes[..], [Change::Ordered(order)] if order.what == "drained" && order.reason == "why not")
+        );
+        assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["/b/"]);
+        assert_eq!(broker.next_deadline(), Some(at(60)));
+        assert_eq!(spread(&mut broker, at(60)).len(), 2, "back by itself");
+        assert_eq!(word(&broker, "/a/", at(60)), (Word::Enabled, false));
+    }
+
+    #[test]
+    fn drained_and_disabled_do_not_overwrite_each_other() {
+        let mut broker = world(&["/a/", "/b/"]);
+        fail(&mut broker, "/a/", START);
+        say(&mut broker, Command::Drain(path("/a/")), None, at(1));
+        assert_eq!(word(&broker, "/a/", at(1)), (Word::Disabled, true));
+        broker.apply(Event::Tick, at(600));
+        assert_eq!(word(&broker, "/a/", at(600)), (Word::Probation, true), "its time went on");
+        assert_eq!(spread(&mut broker, at(600)).keys().collect::<Vec<_>>(), ["/b/"], "not even a probe");
+        say(&mut broker, Command::Enable(path("/a/")), None, at(601));
+        assert_eq!(word(&broker, "/a/", at(601)), (Word::Enabled, true), "enabled and still drained");
+        fail(&mut broker, "/a/", at(700));
+        say(&mut broker, Command::Resume(path("/a/")), None, at(701));
+        assert_eq!(word(&broker, "/a/", at(701)), (Word::Disabled, false), "resumed and still disabled");
+    }
+
+    #[test]
+    fn the_last_one_drained_leaves_the_pool_without() {
+        let mut broker = world(&["/a/", "/b/"]);
+        say(&mut broker, Command::Drain(path("/a/")), None, START);
+        assert_eq!(broker.left_without(&path("/a/")), Vec::<&RouterPath>::new());
+        let changes = say(&mut broker, Command::Drain(path("/b/")), None, START);
+        assert!(changes.contains(&Change::AllDisabled { ingress: path("/in/"), tried: false }));
+        assert_eq!(broker.left_without(&path("/b/")), [&path("/in/")]);
+        assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["nothing"]);
+        let changes = say(&mut broker, Command::Resume(path("/a/")), None, at(2));
+        assert!(changes.contains(&Change::SomeEnabled(path("/in/"))));
+    }
+
+    #[test]
+    fn disabled_by_order_returns_like_after_a_failure_and_enabled_at_once() {
+        let mut broker = world(&["/a/", "/b/"]);
+        say(&mut broker, Command::Disable(path("/a/")), Some(at(30)), START);
+        assert_eq!(word(&broker, "/a/", START), (Word::Disabled, false));
+        assert_eq!(spread(&mut broker, at(29)).keys().collect::<Vec<_>>(), ["/b/"]);
+        let probes = spread(&mut broker, at(30));
+        assert_eq!(probes.get("/a/"), Some(&1), "one at a time: {probes:?}");
+        say(&mut broker, Command::Enable(path("/a/")), None, at(31));
+        assert!(spread(&mut broker, at(31))["/a/"] > 400);
+    }
+
+    #[test]
+    fn a_weight_holds_in_its_pool_survives_a_reload_and_ends() {
+        let mut broker = world(&["/a/", "/b/"]);
+        let weigh = |weight| Command::Weigh { pool: path("/in/"), router: path("/a/"), weight };
+        say(&mut broker, weigh(Some(3.0)), Some(at(60)), START);
+        let share = |broker: &mut Broker, now| f64::from(spread(broker, now)["/a/"]) / 1_000.0;
+        assert!((share(&mut broker, at(1)) - 0.75).abs() < 0.05);
+        let settings = broker.settings().clone();
+        broker.apply(Event::Configured(&settings), at(2));
+        assert!((share(&mut broker, at(3)) - 0.75).abs() < 0.05, "after a reload");
+        assert!((share(&mut broker, at(60)) - 0.5).abs() < 0.05, "its time is over");
+        say(&mut broker, weigh(Some(0.0)), None, at(61));
+        assert_eq!(spread(&mut broker, at(62)).keys().collect::<Vec<_>>(), ["/b/"]);
+        say(&mut broker, weigh(None), None, at(63));
+        assert!((share(&mut broker, at(64)) - 0.5).abs() < 0.05, "what the file says");
+        assert_eq!(broker.weights(), []);
+    }
+
+    #[test]
+    fn what_is_not_known_changes_nothing_and_says_why() {
+        let mut broker = world(&["/a/"]);
+        let weigh = |pool, router| Command::Weigh { pool: path(pool), router: path(router), weight: Some(1.0) };
+        for (command, words) in [
+            (Command::Drain(path("/x/")), "/x/ stands in no pool"),
+            (Command::Drain(path("/in/")), "/in/ stands in no pool"),
+            (weigh("/x/", "/a/"), "/x/ is no ingress"),
+            (weigh("/in/", "/x/"), "/x/ stands in no pool"),
+        ] {
+            assert_eq!(broker.check(&command).unwrap_err().to_string().split(" of ").next(), Some(words));
+            assert_eq!(say(&mut broker, command, None, START), []);
+        }
+    }
+}

@@ -1,0 +1,882 @@
+//! The broker with a stopped clock: what it decides, what it learns, and what must hold whatever happens.
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::*;
+use types::event::Notice;
+use crate::health;
+use types::outcome::{Cause, FailureRule, Hint, NamedBy, Report, Source};
+use crate::strategy::{Kind, Mode, Target};
+use types::time::GatewayTime;
+
+const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const INGRESS: &str = "/azure/";
+
+fn path(text: &str) -> RouterPath {
+    RouterPath::parse(text).unwrap()
+}
+
+fn router(place: usize) -> String {
+    format!("/azure/r{place}/")
+}
+
+fn settings(routers: usize) -> Settings {
+    let health = health::Settings { disabled_time: Duration::from_secs(600), ..health::Settings::default() };
+    let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
+    Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
+}
+
+fn pool(root: Target) -> PoolSettings {
+    PoolSettings { ingress: path(INGRESS), root, when_all_disabled: WhenAllDisabled::Pass }
+}
+
+fn all_disabled() -> Change {
+    Change::AllDisabled { ingress: path(INGRESS), tried: false }
+}
+
+fn at(millis: u64) -> Now {
+    START.after(Duration::from_millis(millis))
+}
+
+fn gateway(millis: u64) -> Option<GatewayTime> {
+    Some(GatewayTime::from_nanos(5_000_000_000_000 + millis * 1_000_000))
+}
+
+/// A log entry of a call that lasted from `from` to `to` on the gateway's clock.
+fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> Report<'a> {
+    Report {
+        served: Some(served),
+        asked: Some(served),
+        ingress: Some(INGRESS),
+        status: Some(status),
+        egress_status: Some(status),
+        transaction: Some(transaction),
+        started: gateway(from),
+        stopped: gateway(to),
+        ..Report::empty(Source::Log)
+    }
+}
+
+/// The message of the same call.
+fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
+    Report {
+        served: Some(served),
+        status: Some(status),
+        egress_status: Some(status),
+        transaction: Some(transaction),
+        ..Report::empty(Source::Message)
+    }
+}
+
+/// A broker, and everything that it told.
+struct World {
+    broker: Broker,
+    rng: SmallRng,
+    told: Vec<Change>,
+}
+
+impl World {
+    fn new(routers: usize) -> Self {
+        Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), told: Vec::new() }
+    }
+
+    fn learn(&mut self, report: &Report<'_>, now: Now) -> Option<Ignored> {
+        let applied = self.broker.apply(Event::Report(report), now);
+        self.told.extend(applied.changes);
+        assert_eq!(invariants::broken(&self.broker), None);
+        applied.ignored
+    }
+
+    fn tick(&mut self, now: Now) {
+        let applied = self.broker.apply(Event::Tick, now);
+        self.told.extend(applied.changes);
+    }
+
+    fn decide(&mut self, now: Now) -> Decision {
+        let (decision, changes) = self.broker.decide(&INGRESS, now, &mut self.rng);
+        self.told.extend(changes);
+        decision
+    }
+
+    fn choose(&mut self, now: Now) -> Option<String> {
+        match self.decide(now) {
+            Decision::Route(route) => self.broker.path(route.router()).map(ToString::to_string),
+            Decision::Pass(_) => None,
+        }
+    }
+
+    fn out(&self) -> Vec<String> {
+        let cooling = self.broker.routers().filter(|(_, standing, _)| matches!(standing, Standing::Cooling { .. }));
+        cooling.map(|(path, _, _)| path.to_string()).collect()
+    }
+
+    fn record(&self, place: usize) -> &Record {
+        self.broker.routers().nth(place).unwrap().2
+    }
+
+    fn standing(&self, place: usize) -> Standing {
+        self.broker.routers[place].health().standing()
+    }
+
+    fn until(&self, place: usize) -> Option<Now> {
+        match self.standing(place) {
+            Standing::Cooling { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+}
+
+mod budgets;
+mod hiding;
+mod loads;
+mod need;
+mod sequences;
+mod takeovers;
+mod whatever;
+
+mod reloading {
+    use super::*;
+
+    /// A round robin over routers of these weights, and a nested one that may be named.
+    fn turns(weights: &[f64], nested: &[f64]) -> Settings {
+        let leaf = |(number, weight): (usize, &f64)| Target {
+            weight: *weight,
+            ..Target::plain(Kind::Router(path(&format!("/r/{number}/"))))
+        };
+        let branch = |targets| Target::plain(Kind::Branch { mode: Mode::RoundRobin, targets });
+        let mut targets: Vec<_> = weights.iter().enumerate().map(leaf).collect();
+        if !nested.is_empty() {
+            let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
+            targets.push(branch(nested.collect()));
+        }
+        let pools = vec![pool(branch(targets))];
+        Settings { pools, ..Settings::default() }
+    }
+
+    fn world(settings: &Settings) -> World {
+        World { broker: Broker::new(settings.clone()), ..World::new(0) }
+    }
+
+    fn take(world: &mut World, times: usize) -> Vec<String> {
+        (0..times).filter_map(|_| world.choose(START)).collect()
+    }
+
+    fn reload(world: &mut World, settings: &Settings) {
+        world.broker.apply(Event::Configured(settings), START);
+    }
+
+    #[test]
+    fn the_same_settings_again_move_nobodys_turn() {
+        for settings in [turns(&[1.0; 3], &[]), turns(&[5.0, 1.0, 1.0], &[]), turns(&[0.3, 0.1], &[2.0, 1.0, 1.0])] {
+            let whole = take(&mut world(&settings), 40);
+            let mut world = world(&settings);
+            let mut chosen = Vec::new();
+            while chosen.len() < 40 {
+                chosen.extend(take(&mut world, 1));
+                reload(&mut world, &settings);
+            }
+            assert_eq!(chosen, whole);
+        }
+    }
+
+    #[test]
+    fn a_reload_goes_on_although_a_router_is_out() {
+        let settings = turns(&[1.0; 4], &[]);
+        let mut plain = world(&settings);
+        plain.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let whole = take(&mut plain, 12);
+        let mut world = world(&settings);
+        world.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let mut chosen = Vec::new();
+        while chosen.len() < 12 {
+            chosen.extend(take(&mut world, 1));
+            reload(&mut world, &settings);
+        }
+        assert_eq!(chosen, whole);
+    }
+
+    #[test]
+    fn an_added_or_removed_router_begins_nothing_anew() {
+        let mut added = world(&turns(&[1.0; 3], &[]));
+        assert_eq!(take(&mut added, 2), ["/r/0/", "/r/1/"]);
+        reload(&mut added, &turns(&[1.0; 4], &[]));
+        assert_eq!(take(&mut added, 1), ["/r/2/"], "it was next, and still is");
+        let mut removed = world(&turns(&[1.0; 3], &[]));
+        take(&mut removed, 1);
+        reload(&mut removed, &turns(&[1.0; 2], &[]));
+        assert_eq!(take(&mut removed, 2), ["/r/1/", "/r/0/"]);
+    }
+
+    #[test]
+    fn a_nested_round_robin_goes_on_when_something_else_changes_or_joins_it() {
+        for after in [turns(&[2.0], &[1.0; 3]), turns(&[1.0], &[1.0; 4]), turns(&[1.0, 1.0], &[1.0; 3])] {
+            let mut world = world(&turns(&[1.0], &[1.0; 3]));
+            assert_eq!(take(&mut world, 4), ["/r/0/", "/r/50/", "/r/0/", "/r/51/"]);
+            reload(&mut world, &after);
+            let next = take(&mut world, 4).into_iter().find(|router| router.starts_with("/r/5"));
+            assert_eq!(next.as_deref(), Some("/r/52/"), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn another_ingress_begins_at_the_beginning() {
+        let settings = turns(&[1.0; 3], &[]);
+        let mut world = world(&settings);
+        take(&mut world, 1);
+        let mut other = settings.clone();
+        other.pools[0].ingress = path("/other/");
+        reload(&mut world, &other);
+        reload(&mut world, &settings);
+        assert_eq!(take(&mut world, 1), ["/r/0/"]);
+    }
+}
+
+mod deciding {
+    use super::*;
+
+    #[test]
+    fn only_an_ingress_is_balanced() {
+        let mut world = World::new(3);
+        for other in ["/azure/r0/", "/azure/r1/", "/azure", "/", "", "/openai/", "\u{fffd}"] {
+            let (decision, _) = world.broker.decide(&other, START, &mut world.rng);
+            assert_eq!(decision, Decision::Pass(Pass::NotOurs), "{other:?}");
+        }
+        assert!(matches!(world.decide(START), Decision::Route(_)));
+    }
+
+    #[test]
+    fn thirty_thousand_decisions_spread_evenly() {
+        for (routers, bound) in [(2, 10.83), (3, 13.82)] {
+            let mut world = World::new(routers);
+            for _ in 0..30_000 {
+                world.decide(START);
+            }
+            let expected = 30_000.0 / routers as f64;
+            let chi: f64 = (0..routers).map(|n| (world.record(n).chosen as f64 - expected).powi(2) / expected).sum();
+            assert!(chi < bound, "chi-square {chi} over {routers} routers is above its 99.9 % bound {bound}");
+        }
+    }
+
+    #[test]
+    fn the_stated_probability_is_the_observed_share() {
+        let mut world = World::new(5);
+        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        world.learn(&log("/azure/r3/", 500, "A_2_1_0", 0, 1), START);
+        let mut stated = [0.0; 5];
+        let mut seen = [0.0; 5];
+        for _ in 0..30_000 {
+            let Decision::Route(route) = world.decide(START) else { panic!("nothing offered") };
+            stated[usize::from(route.router().0)] = route.chosen.p.unwrap();
+            seen[usize::from(route.router().0)] += 1.0 / 30_000.0;
+        }
+        for (stated, seen) in stated.iter().zip(seen) {
+            let sigma = (stated * (1.0 - stated) / 30_000.0).sqrt();
+            assert!((stated - seen).abs() <= 4.0 * sigma, "stated {stated}, seen {seen}");
+        }
+    }
+
+    #[test]
+    fn a_decision_in_words_says_who_was_passed_over_until_when_and_why() {
+        let leaf = |number: usize| Target::plain(Kind::Router(path(&router(number))));
+        let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
+        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+        let pools = vec![pool(root)];
+        let broker = Broker::new(Settings { pools, ..settings(0) });
+        let mut world = World { broker, ..World::new(0) };
+        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        let decision = world.decide(START);
+        let told = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
+            2027-01-15T08:10:00Z, answered 500); not /azure/r2/ (weight 0); not /azure/r3/ (drained)";
+        assert_eq!(world.broker.tell(&decision), told);
+        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
+        let decision = world.decide(START);
+        let told = world.broker.tell(&decision);
+        assert!(told.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{told}");
+    }
+
+    #[test]
+    fn all_disabled_is_told_when_it_begins_and_when_it_ends() {
+        let mut world = World::new(2);
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
+        assert_eq!(world.choose(START), Some(router(1)));
+        world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
+        assert!(matches!(world.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
+        assert_eq!(world.told.last(), Some(&all_disabled()));
+        let before = world.told.len();
+        world.decide(at(2_000));
+        assert_eq!(world.told.len(), before, "told once");
+        assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
+        assert_eq!(world.told.last(), Some(&Change::SomeEnabled(path(INGRESS))));
+    }
+
+    #[test]
+    fn numbers_count_decisions_that_were_used() {
+        let mut world = World::new(3);
+        for expected in 0..5 {
+            let Decision::Route(route) = world.broker.choose(&INGRESS, &mut world.rng) else { panic!() };
+            assert_eq!(route.number, expected, "looking changes nothing");
+            world.decide(START);
+        }
+    }
+}
+
+mod learning {
+    use super::*;
+
+    #[test]
+    fn a_failure_disables_to_the_millisecond() {
+        let mut world = World::new(3);
+        world.learn(&log("/azure/r1/", 503, "A_1_1_0", 0, 5), START);
+        assert_eq!(world.out(), ["/azure/r1/"]);
+        assert_eq!(world.until(1), Some(at(600_000)));
+        for _ in 0..200 {
+            assert_ne!(world.choose(at(599_999)), Some(router(1)), "a millisecond early");
+        }
+        world.tick(at(600_000));
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
+        let standings: Vec<_> = world.told.iter().filter(|change| matches!(change, Change::Standing(_))).collect();
+        assert_eq!(standings.len(), 2, "one line when it goes, one when it may prove itself");
+    }
+
+    #[test]
+    fn what_takes_a_router_out_and_what_does_not() {
+        for (status, out) in [
+            (200, false),
+            (204, false),
+            (400, false),
+            (401, false),
+            (404, false),
+            (413, false),
+            (422, false),
+            (408, true),
+            (429, true),
+            (500, true),
+            (502, true),
+            (503, true),
+            (504, true),
+            (529, true),
+        ] {
+            let mut world = World::new(3);
+            world.learn(&log("/azure/r0/", status, "A_1_1_0", 0, 1), START);
+            assert_eq!(world.out().len(), usize::from(out), "log {status}");
+            let mut world = World::new(3);
+            world.learn(&message("/azure/r0/", status, "A_1_1_0"), START);
+            assert_eq!(world.out().len(), usize::from(out), "message {status}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_that_does_not_exist_is_a_failure_once_its_log_says_so() {
+        let mut world = World::new(3);
+        world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
+        assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
+        world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        assert_eq!(world.out(), ["/azure/r0/"]);
+        assert_eq!(world.record(0).answers(), 1, "one call counts once");
+    }
+
+    #[test]
+    fn a_deployment_that_a_client_misspelt_is_no_failure() {
+        let mut world = World::new(3);
+        for n in 0..20 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 404, &id), at(n));
+            let log = log("/azure/r0/", 404, &id, n, n + 1);
+            world.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+        }
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.record(0).neutral, 20);
+    }
+
+    #[test]
+    fn twenty_bad_requests_disable_nobody() {
+        let mut world = World::new(3);
+        for n in 0..20 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 400, &id), at(n));
+            world.learn(&log("/azure/r0/", 400, &id, n, n + 1), at(n + 1));
+        }
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.record(0).neutral, 20);
+    }
+
+    #[test]
+    fn an_answer_made_by_somebody_else_says_nothing() {
+        let base = log("/azure/r0/", 500, "A_1_1_0", 0, 1);
+        for (report, why) in [
+            (Report { control: true, ..base }, Ignored::Control),
+            (Report { ingress: Some("/echo/"), ..base }, Ignored::Echo),
+            (Report { ingress: Some("/echo/x/"), ..base }, Ignored::Echo),
+            (Report { served: Some("/elsewhere/"), ..base }, Ignored::NotOurs),
+            (Report { served: None, ..base }, Ignored::NotOurs),
+            (Report { status: None, ..base }, Ignored::NoStatus),
+            (Report { filtered: Some("response.gl_path"), ..base }, Ignored::Filtered),
+        ] {
+            let mut world = World::new(3);
+            assert_eq!(world.learn(&report, START), Some(why));
+            assert_eq!(world.out(), Vec::<String>::new(), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
+        let mut world = World::new(3);
+        let told = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
+        assert_eq!(world.learn(&told(500), START), Some(Ignored::NoStatus));
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.learn(&told(502), START), None);
+        assert_eq!(world.out(), ["/azure/r0/"]);
+    }
+
+    #[test]
+    fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_nobodys_fault() {
+        let mut world = World::new(3);
+        let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
+        let row_2_failed = Report { stamped: Some("/azure/r0/"), ..fallback };
+        assert_eq!(world.learn(&row_2_failed, START), Some(Ignored::NotApplied));
+        assert_eq!(world.learn(&fallback, START), Some(Ignored::NotOurs), "all were disabled, or nobody asked us");
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.learn(&Report { asked: Some("/azure/r0/"), ..row_2_failed }, START), None);
+        assert_eq!(world.out(), ["/azure/r0/"]);
+        let Some(Change::Standing(transition)) = world.told.first() else { panic!("nothing told") };
+        assert!(matches!(transition.standing, Standing::Cooling { cause: Cause::UnknownToGateway, .. }));
+    }
+
+    #[test]
+    fn hidden_fields_are_told_once() {
+        let mut world = World::new(3);
+        for n in 0..5 {
+            world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
+        }
+        assert_eq!(world.told, [Change::Notice(Notice::LogFiltered("response.gl_path"))]);
+    }
+
+    #[test]
+    fn refused_credentials_are_told_once_while_another_router_works() {
+        let mut world = World::new(2);
+        for n in 0..30 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 401, &id), at(n * 100)); // no log follows a 401
+            if n == 15 {
+                world.learn(&log("/azure/r1/", 200, "B_1_1_0", n, n), at(n * 100));
+            }
+        }
+        assert_eq!(world.told, [], "they wait for their logs");
+        world.tick(at(20_000));
+        assert_eq!(world.told, [Change::Notice(Notice::RefusesCredentials(path("/azure/r0/"), 401))]);
+        assert_eq!(world.out(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn nine_refusals_or_refusals_everywhere_are_not_told() {
+        let mut world = World::new(2);
+        for n in 0..40 {
+            let id = format!("A_{n}_1_0");
+            let served = router((n % 2) as usize);
+            world.learn(&log(&served, 401, &id, n, n), at(n));
+        }
+        assert_eq!(world.told, [], "nobody works: the client's key is wrong");
+        world.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
+        world.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
+        for n in 60..69 {
+            world.learn(&log("/azure/r0/", 403, &format!("C_{n}_1_0"), n, n), at(n));
+            world.learn(&log("/azure/r1/", 200, &format!("D_{n}_1_0"), n, n), at(n));
+        }
+        assert_eq!(world.told, [], "nine");
+        world.learn(&log("/azure/r0/", 403, "C_69_1_0", 69, 69), at(69));
+        assert_eq!(world.told.len(), 1, "ten");
+    }
+
+    #[test]
+    fn nothing_but_404_is_told_once() {
+        let mut world = World::new(2);
+        for n in 0..9 {
+            world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
+        }
+        assert_eq!(world.told, [Change::Notice(Notice::OnlyNotFound(path("/azure/r0/")))]);
+        world.learn(&log("/azure/r1/", 200, "B_1_1_0", 10, 10), at(10));
+        for n in 11..20 {
+            world.learn(&log("/azure/r1/", 404, &format!("A_{n}_1_0"), n, n), at(n));
+        }
+        assert_eq!(world.told.len(), 1, "that one has worked before");
+    }
+}
+
+mod pairing {
+    use super::*;
+
+    #[test]
+    fn a_message_and_its_log_count_once_in_either_order() {
+        for log_first in [false, true] {
+            let mut world = World::new(2);
+            let (message, log) = (message("/azure/r0/", 500, "A_1_1_0"), log("/azure/r0/", 500, "A_1_1_0", 0, 9));
+            let (first, second) = if log_first { (&log, &message) } else { (&message, &log) };
+            world.learn(first, START);
+            assert_eq!(world.out(), ["/azure/r0/"], "whichever comes first acts");
+            world.learn(second, at(3));
+            assert_eq!(world.record(0).failures, 1);
+            assert_eq!(world.until(0), Some(at(600_000)), "the second one changes nothing");
+        }
+    }
+
+    #[test]
+    fn a_success_waits_for_its_log_and_counts_alone_if_none_comes() {
+        let mut world = World::new(2);
+        world.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
+        world.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
+        let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
+        world.learn(&Report { tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
+        assert_eq!(world.record(0).answers(), 1, "the log replaces the message");
+        assert_eq!((world.record(0).tokens, world.record(0).latency.sum), (7, Duration::from_millis(30)));
+        world.tick(at(9_500));
+        assert_eq!(world.record(0).answers(), 1);
+        world.tick(at(10_000));
+        assert_eq!(world.record(0).answers(), 2, "the other one's log is lost");
+        world.tick(at(30_000));
+        assert_eq!(world.record(0).answers(), 2);
+        assert_eq!(world.broker.ledger.len(), 0);
+    }
+
+    #[test]
+    fn a_message_without_id_finds_the_log_with_its_router_and_status() {
+        let mut world = World::new(2);
+        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
+        world.learn(&bare, START);
+        world.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
+        assert_eq!(world.record(0).failures, 1);
+        world.learn(&log("/azure/r0/", 429, "A_2_1_0", 0, 9), at(2));
+        assert_eq!(world.record(0).failures, 2, "a log cancels one message at the most");
+    }
+
+    #[test]
+    fn a_status_that_a_processor_changed_still_finds_its_log() {
+        let mut world = World::new(2);
+        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
+        world.learn(&bare, START);
+        world.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
+        assert_eq!((world.record(0).successes, world.record(0).neutral), (1, 0));
+    }
+
+    #[test]
+    fn the_same_log_twice_is_one_and_a_shared_id_is_two() {
+        let mut world = World::new(2);
+        let first = log("/azure/r0/", 200, "A_1_1_1", 0, 9);
+        assert_eq!(world.learn(&first, START), None);
+        assert_eq!(world.learn(&first, at(1)), Some(Ignored::Twice));
+        assert_eq!(world.learn(&log("/azure/r0/", 200, "A_1_1_1", 1, 9), at(2)), None, "begun at another moment");
+        assert_eq!(world.record(0).answers(), 2);
+    }
+
+    #[test]
+    fn a_constant_session_id_hides_nothing() {
+        let mut world = World::new(2);
+        for n in 0..50 {
+            let status = if n == 30 { 500 } else { 200 };
+            world.learn(&message("/azure/r0/", status, "A_1_1_1"), at(n * 10));
+            if n == 30 {
+                assert_eq!(world.out(), ["/azure/r0/"], "the failure among many of the same id");
+            }
+            world.learn(&log("/azure/r0/", status, "A_1_1_1", n * 10, n * 10 + 5), at(n * 10 + 6));
+        }
+        assert_eq!((world.record(0).successes, world.record(0).failures), (49, 1));
+    }
+
+    #[test]
+    fn an_early_due_does_not_take_a_younger_one_of_the_same_id() {
+        let mut world = World::new(2);
+        world.learn(&message("/azure/r0/", 200, "A_1_1_1"), START);
+        world.learn(&log("/azure/r0/", 200, "A_1_1_1", 0, 1), at(1));
+        world.learn(&message("/azure/r0/", 200, "A_1_1_1"), at(9_000));
+        world.tick(at(10_000));
+        assert_eq!(world.record(0).answers(), 1, "the second one waits on");
+        world.tick(at(19_000));
+        assert_eq!(world.record(0).answers(), 2);
+    }
+
+    #[test]
+    fn the_ledger_is_bounded_and_lets_the_oldest_go() {
+        let mut world = World::new(2);
+        for n in 0..LEDGER_CAPACITY + 100 {
+            let id = format!("A_{n}_1_0");
+            let message = message("/azure/r0/", 200, &id);
+            world.broker.apply(Event::Report(&message), START);
+        }
+        world.tick(START);
+        assert_eq!(invariants::broken(&world.broker), None);
+        assert_eq!(world.record(0).answers(), 100, "they count as they stand, early");
+    }
+}
+
+mod stragglers {
+    use super::*;
+
+    #[test]
+    fn those_that_began_before_the_trip_neither_extend_nor_trip_again() {
+        let mut world = World::new(2);
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
+        for n in 0..40 {
+            world.learn(&log("/azure/r0/", 500, &format!("B_{n}_1_0"), 70 + n, 115 + n), at(10 + n));
+        }
+        assert_eq!(world.until(0), Some(at(600_000)));
+        world.learn(&log("/azure/r0/", 500, "C_1_1_0", 109, 700_000), at(600_001));
+        assert_eq!(world.out(), Vec::<String>::new(), "a very slow one after the return");
+        world.learn(&log("/azure/r0/", 500, "C_2_1_0", 600_000, 700_001), at(600_002));
+        assert_eq!(world.out(), ["/azure/r0/"]);
+    }
+
+    #[test]
+    fn the_log_of_the_message_that_tripped_dates_the_trip() {
+        let mut world = World::new(2);
+        let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
+        world.learn(&fresh("A_1_1_0", 100), START);
+        world.learn(&fresh("A_2_1_0", 105), at(1));
+        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), at(3));
+        world.learn(&fresh("A_3_1_0", 109), at(4));
+        assert_eq!(world.until(0), Some(at(600_000)), "began before the first one's log says the trip was");
+        world.learn(&fresh("A_4_1_0", 110), at(5_000));
+        assert_eq!(world.until(0), Some(at(600_000)), "a message only takes out who serves");
+        world.learn(&log("/azure/r0/", 500, "A_4_1_0", 110, 120), at(5_000));
+        assert_eq!(world.until(0), Some(at(605_000)), "began after it");
+        assert!(matches!(world.told.last(), Some(Change::Extended(_))));
+    }
+
+    #[test]
+    fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
+        let mut settings = settings(2);
+        settings.defaults.health.disabled_time = Duration::from_secs(3);
+        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
+        world.tick(at(3_000));
+        world.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));
+        world.learn(&message("/azure/r0/", 500, "A_1_1_7"), at(4_000));
+        assert_eq!(world.out(), Vec::<String>::new(), "may have begun before the trip");
+        world.learn(&log("/azure/r0/", 500, "A_1_1_7", 4_000, 4_100), at(4_001));
+        assert_eq!(world.out(), ["/azure/r0/"], "did not");
+    }
+}
+
+#[test]
+fn a_reload_tells_of_a_pool_only_what_has_changed() {
+    let mut world = World::new(1);
+    world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
+    let told = |world: &mut World, routers| world.broker.apply(Event::Configured(&settings(routers)), START).changes;
+    assert!(matches!(world.told.last(), Some(Change::AllDisabled { .. })));
+    assert_eq!(told(&mut world, 1), [], "said before");
+    assert_eq!(told(&mut world, 2), [Change::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
+    assert_eq!(told(&mut world, 1), [all_disabled()]);
+}
+
+#[test]
+fn a_request_with_nothing_for_it_is_told_why() {
+    use crate::strategy::{Condition, Field, Query, Test};
+    let condition = |text: &str, then| {
+        let query = Query::Field(Field::Path, vec![Test::Eq(text.into())]);
+        Condition { query, then }
+    };
+    let told = |conditions: Vec<Condition>, out: bool| {
+        let conditions = conditions.into();
+        let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
+        let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
+        let settings = Settings { pools: vec![pool(root)], ..Settings::default() };
+        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        if out {
+            world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
+        }
+        let decision = world.decide(START);
+        world.broker.tell(&decision)
+    };
+    let unmatched = told(vec![condition("/other/", 0)], false);
+    let why = "nothing for this request: no condition holds, and there is no default (false: condition 1 on path)";
+    assert!(unmatched.contains(why), "{unmatched}");
+    let out = told(vec![condition("/other/", 0), condition(INGRESS, 1)], true);
+    let why = "condition 2 on path (false: condition 1 on path), and nothing there may serve; not /b/ (disabled until ";
+    assert!(out.contains(why), "{out}");
+}
+
+mod proving {
+    use super::*;
+    use types::outcome::Hint;
+
+    const BACK: u64 = 600_000;
+
+    /// Two routers, of which the first is to prove itself.
+    fn world() -> World {
+        let mut world = World::new(2);
+        world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
+        world.tick(at(BACK));
+        world
+    }
+
+    /// Decides until a request goes to the router that has to prove itself.
+    fn probe(world: &mut World, now: Now) -> u64 {
+        let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
+            Decision::Route(route) if route.sent == Sent::ToProve => Some(route.number),
+            _ => None,
+        });
+        sent.expect("no request went there")
+    }
+
+    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> Report<'a> {
+        let log = log(served, status, id, BACK, BACK + 10);
+        Report { stamped: Some("/azure/r0/"), probe: true, decision, ..log }
+    }
+
+    #[test]
+    fn one_request_at_a_time_until_one_succeeds() {
+        let mut world = world();
+        let number = probe(&mut world, at(BACK));
+        for _ in 0..200 {
+            assert_eq!(world.choose(at(BACK)), Some(router(1)), "one at a time");
+        }
+        world.learn(&stamped(Some(number), "/azure/r0/", 200, "P_1_1_0"), at(BACK + 10));
+        assert_eq!(world.standing(0), Standing::Serving);
+        let both: std::collections::BTreeSet<_> = (0..200).filter_map(|_| world.choose(at(BACK + 10))).collect();
+        assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn a_failed_probe_of_any_replica_cools_again() {
+        let mut world = world();
+        world.learn(&stamped(None, "/azure/r0/", 500, "P_1_1_0"), at(BACK + 10));
+        assert_eq!(world.until(0), Some(at(2 * BACK + 10)));
+    }
+
+    #[test]
+    fn a_message_about_it_waits_for_its_log_and_decides_without_one() {
+        for (logged, standing) in [(true, true), (false, false)] {
+            let mut world = world();
+            let number = probe(&mut world, at(BACK));
+            let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
+            world.learn(&message("P_1_1_0"), at(BACK + 5));
+            assert!(world.broker.routers[0].health().is_probing());
+            if logged {
+                world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
+            }
+            assert_eq!(world.broker.routers[0].health().may_serve(&health::Settings::default()), standing);
+            world.tick(at(BACK + 10_005));
+            assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_went_elsewhere_or_nowhere_gives_its_permit_back() {
+        for served in ["/azure/r1/", INGRESS] {
+            let mut world = world();
+            let number = probe(&mut world, at(BACK));
+            let elsewhere = Report { asked: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
+            world.learn(&elsewhere, at(BACK + 10));
+            assert!(world.broker.routers[0].health().is_probing(), "{served}: says nothing");
+            assert_ne!(probe(&mut world, at(BACK + 10)), number);
+        }
+    }
+
+    #[test]
+    fn a_probe_whose_log_is_lost_is_issued_again() {
+        let mut world = world();
+        probe(&mut world, at(BACK));
+        assert_eq!(world.broker.next_deadline(), Some(at(BACK + 120_000)));
+        for _ in 0..50 {
+            assert_eq!(world.choose(at(BACK + 119_999)), Some(router(1)));
+        }
+        probe(&mut world, at(BACK + 120_000));
+    }
+
+    #[test]
+    fn in_the_one_row_configuration_the_message_decides_at_once() {
+        let told = |status, id| Report { source: Source::OneRow, ..message("/azure/r0/", status, id) };
+        for (status, back) in [(200, true), (503, false)] {
+            let mut world = world();
+            probe(&mut world, at(BACK));
+            world.learn(&told(status, "O_1_1_0"), at(BACK + 10));
+            let standing = world.standing(0);
+            assert!(if back { standing == Standing::Serving } else { world.until(0).is_some() }, "{standing:?}");
+            world.learn(&log("/azure/r0/", status, "O_1_1_0", BACK, BACK + 10), at(BACK + 11));
+            assert_eq!(world.standing(0), standing, "its log adds nothing");
+            assert_eq!(world.record(0).successes, u64::from(back));
+        }
+    }
+
+    #[test]
+    fn where_nothing_else_is_left_it_serves_beyond_its_permit() {
+        let mut world = World::new(2);
+        for (served, id) in [("/azure/r0/", "A_1_1_0"), ("/azure/r1/", "A_2_1_0")] {
+            world.learn(&log(served, 503, id, 0, 5), START);
+        }
+        assert_eq!(world.choose(START), None);
+        world.tick(at(BACK));
+        let sent: Vec<_> = (0..50)
+            .filter_map(|_| match world.decide(at(BACK)) {
+                Decision::Route(route) => Some(route.sent),
+                Decision::Pass(_) => None,
+            })
+            .collect();
+        assert_eq!(sent.len(), 50, "every request has a router");
+        assert_eq!(sent.iter().filter(|sent| **sent == Sent::ToProve).count(), 2, "one probe each");
+        assert!(sent[2..].iter().all(|sent| *sent == Sent::AsLastResort));
+    }
+
+    #[test]
+    fn the_upstreams_own_word_replaces_the_disabled_time() {
+        let mut world = World::new(2);
+        let limited =
+            Report { hint: Some(Hint::After(Duration::from_secs(2))), ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) };
+        world.learn(&limited, START);
+        assert_eq!(world.until(0), Some(at(2_000)));
+        world.tick(at(2_000));
+        assert_eq!(world.standing(0), Standing::Serving);
+    }
+
+    #[test]
+    fn who_fails_right_after_each_return_is_told_once() {
+        let mut world = World::new(2);
+        for n in 0..6 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
+            world.tick(at((n + 1) * BACK + n));
+        }
+        let told = world.told.iter().filter(|change| matches!(change, Change::Notice(Notice::KeepsFailing(..))));
+        assert_eq!(told.count(), 1);
+    }
+
+    #[test]
+    fn two_failures_in_a_row_where_two_are_asked_for_and_a_message_and_its_log_are_one() {
+        let mut settings = settings(2);
+        settings.defaults.health.consecutive = 2;
+        let mut world = World { broker: Broker::new(settings), ..World::new(2) };
+        let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
+        world.learn(&fresh("A_1_1_0"), START);
+        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
+        assert_eq!(world.out(), Vec::<String>::new());
+        world.learn(&fresh("A_2_1_0"), at(2));
+        assert_eq!(world.out(), ["/azure/r0/"]);
+    }
+}
+
+#[test]
+fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
+    let mut world = World::new(2);
+    let hint = Some(Hint::After(Duration::from_millis(43)));
+    let early = Report { hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
+    world.learn(&early, at(100));
+    world.learn(&Report { hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
+    world.tick(at(143));
+    assert_eq!(world.standing(0), Standing::Serving);
+    world.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));
+    assert!(matches!(world.standing(0), Standing::Cooling { .. }), "it began after the pause, so it counts");
+}
+
+#[test]
+fn zero_minutes_never_disable() {
+    let mut settings = settings(2);
+    settings.defaults.health.disabled_time = Duration::ZERO;
+    let mut broker = Broker::new(settings);
+    for n in 0..50 {
+        broker.apply(Event::Report(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
+    }
+    assert!(broker.routers().all(|(_, standing, _)| standing == Standing::Serving));
+}

@@ -1,0 +1,666 @@
+//! One router's health with a stopped clock: every transition, at a millisecond before and at its moment.
+
+use super::*;
+use types::outcome::{Cause, Class, Evidence, Hint, Outcome};
+use types::router::RouterId;
+
+mod named;
+
+const START: Now = Now::from_nanos(1_000_000_000_000);
+const MINUTES_10: u64 = 600_000;
+
+fn at(millis: u64) -> Now {
+    START.after(Duration::from_millis(millis))
+}
+
+fn gateway(millis: u64) -> Option<GatewayTime> {
+    Some(GatewayTime::from_nanos(50_000_000_000 + millis * 1_000_000))
+}
+
+/// One router, and a call that is answered in a millisecond at the moment in question.
+#[derive(Default)]
+struct World {
+    health: Health,
+    settings: Settings,
+}
+
+fn outcome(class: Class, from: u64, to: u64) -> Outcome {
+    Outcome {
+        router: RouterId(0),
+        class,
+        status: 500,
+        cause: Cause::Answered(500),
+        evidence: Evidence::Word,
+        lot: 0,
+        hint: None,
+        started: gateway(from),
+        stopped: gateway(to),
+        latency: None,
+        tokens: None,
+    }
+}
+
+impl World {
+    fn learn(&mut self, outcome: Outcome, millis: u64) -> Effect {
+        self.health.learn(&outcome, &self.settings, at(millis))
+    }
+
+    fn answer(&mut self, class: Class, millis: u64) -> Effect {
+        self.learn(outcome(class, millis, millis + 1), millis)
+    }
+
+    fn hinted(&mut self, class: Class, wait: Duration, millis: u64) -> Effect {
+        self.learn(Outcome { hint: Some(Hint::After(wait)), ..outcome(class, millis, millis + 1) }, millis)
+    }
+
+    fn tick(&mut self, millis: u64) -> Due {
+        self.health.tick(&self.settings, at(millis))
+    }
+
+    fn permit(&mut self, decision: u64, millis: u64) {
+        self.health.permit(decision, &self.settings, at(millis));
+    }
+
+    fn until(&self) -> Option<u64> {
+        match self.health.standing() {
+            Standing::Cooling { until, .. } => u64::try_from(until.since(START).as_millis()).ok(),
+            _ => None,
+        }
+    }
+
+    fn is_probing(&self) -> bool {
+        self.health.is_probing()
+    }
+
+    fn serves(&self) -> bool {
+        self.health.standing() == Standing::Serving
+    }
+}
+
+fn probing() -> World {
+    let mut world = World::default();
+    world.answer(Class::Failure, 0);
+    assert_eq!(world.tick(MINUTES_10), Due::Returned);
+    world
+}
+
+mod going {
+    use super::*;
+
+    #[test]
+    fn out_for_the_disabled_time_to_the_millisecond() {
+        let mut world = World::default();
+        assert_eq!(world.answer(Class::Failure, 0), Effect::Tripped);
+        assert_eq!(world.tick(MINUTES_10 - 1), Due::Nothing, "a millisecond early");
+        assert_eq!(world.until(), Some(MINUTES_10));
+        assert_eq!(world.tick(MINUTES_10), Due::Returned, "on time");
+        assert!(world.is_probing());
+        assert_eq!(world.tick(MINUTES_10 + 1), Due::Nothing, "a return is told once");
+    }
+
+    #[test]
+    fn zero_never_takes_a_router_out() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::ZERO;
+        for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
+            assert_eq!(world.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
+        }
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn only_so_many_failures_in_a_row_take_it_out() {
+        let mut world = World::default();
+        world.settings.consecutive = 3;
+        assert_eq!(world.answer(Class::Failure, 0), Effect::Counted);
+        assert_eq!(world.answer(Class::Overloaded, 1), Effect::Counted);
+        assert_eq!(world.answer(Class::Success, 2), Effect::Counted, "begins the count anew");
+        assert_eq!(world.answer(Class::Failure, 3), Effect::Counted);
+        assert_eq!(world.answer(Class::Neutral, 4), Effect::Counted, "counts nowhere");
+        assert_eq!(world.answer(Class::RateLimited, 5), Effect::Counted);
+        assert_eq!(world.answer(Class::Failure, 6), Effect::Tripped);
+    }
+
+    #[test]
+    fn a_rate_limit_that_says_how_long_needs_no_second_one() {
+        let mut world = World::default();
+        world.settings.consecutive = 3;
+        assert_eq!(world.hinted(Class::Overloaded, Duration::from_secs(2), 0), Effect::Counted);
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 10), Effect::Tripped);
+        assert_eq!(world.until(), Some(2_010));
+    }
+
+    #[test]
+    fn a_straggler_neither_extends_nor_trips_again() {
+        let mut world = World::default();
+        world.learn(outcome(Class::Failure, 0, 10), 10);
+        assert_eq!(world.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
+        assert_eq!(world.until(), Some(MINUTES_10 + 10));
+        world.tick(MINUTES_10 + 10);
+        assert_eq!(world.learn(outcome(Class::Failure, 9, 600_000), 610_000), Effect::None, "a very slow one");
+        assert_eq!(world.learn(outcome(Class::Success, 9, 600_000), 610_000), Effect::None, "nor is it a proof");
+        assert!(world.is_probing());
+        assert_eq!(world.learn(outcome(Class::Failure, 10, 600_001), 610_001), Effect::Tripped, "began after the trip");
+        assert_eq!(world.health.epoch(), 2);
+    }
+
+    #[test]
+    fn a_failure_that_began_later_extends_and_never_shortens() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        assert_eq!(world.answer(Class::Failure, 5_000), Effect::Extended);
+        assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), 6_000), Effect::None);
+        assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
+        assert_eq!(world.health.epoch(), 1, "a longer stay is not a new trip");
+    }
+
+    #[test]
+    fn where_nothing_tells_it_began_before_as_long_as_a_call_can_last() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(1);
+        let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
+        world.learn(unknown, 0);
+        assert_eq!(world.learn(unknown, 500), Effect::None);
+        world.tick(1_000);
+        assert_eq!(world.learn(unknown, 199_999), Effect::None);
+        assert_eq!(world.learn(unknown, 200_000), Effect::Tripped);
+    }
+
+    #[test]
+    fn the_log_of_the_trip_dates_it() {
+        let mut world = World::default();
+        let undated = |from| Outcome { stopped: None, ..outcome(Class::Failure, from, 0) };
+        world.learn(undated(0), 0);
+        assert_eq!(world.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
+        world.health.date_trip(1, gateway(10).unwrap());
+        world.health.date_trip(1, gateway(900).unwrap());
+        world.health.date_trip(7, gateway(0).unwrap());
+        assert_eq!(world.learn(undated(10), 20), Effect::Extended);
+    }
+}
+
+mod hints {
+    use super::*;
+
+    #[test]
+    fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
+        let mut world = World::default();
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
+        assert_eq!(world.tick(1_999), Due::Nothing);
+        assert_eq!(world.tick(2_000), Due::Returned);
+        assert!(world.serves(), "no probe");
+    }
+
+    #[test]
+    fn an_overloaded_router_has_to_prove_itself() {
+        let mut world = World::default();
+        world.hinted(Class::Overloaded, Duration::from_secs(2), 0);
+        world.tick(2_000);
+        assert!(world.is_probing());
+    }
+
+    #[test]
+    fn ignored_when_told_so_and_believed_up_to_the_longest() {
+        let mut world = World::default();
+        world.settings.retry_after.honor = false;
+        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(world.until(), Some(MINUTES_10));
+        let mut world = World::default();
+        world.hinted(Class::RateLimited, Duration::from_secs(86_400), 0);
+        assert_eq!(world.until(), Some(3_600_000));
+    }
+
+    #[test]
+    fn the_next_one_after_a_failed_return_doubles_and_a_success_ends_that() {
+        let mut world = World::default();
+        let mut now = 0;
+        for seconds in [1, 2, 4, 8] {
+            assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
+            now += seconds * 1_000;
+            assert_eq!(world.until(), Some(now), "{seconds} s");
+            world.tick(now);
+        }
+        world.answer(Class::Success, now);
+        world.hinted(Class::RateLimited, Duration::from_secs(1), now + 10);
+        assert_eq!(world.until(), Some(now + 1_010));
+    }
+
+    #[test]
+    fn a_dead_router_that_always_says_one_second_costs_seven_calls_a_minute() {
+        let mut world = World::default();
+        let calls = (0..60_000).filter(|millis| {
+            world.tick(*millis);
+            let asked = world.health.may_serve(&world.settings);
+            if asked {
+                world.hinted(Class::Overloaded, Duration::from_secs(1), *millis);
+            }
+            asked
+        });
+        assert_eq!(calls.count(), 6, "at 0, 1, 3, 7, 15 and 31 seconds");
+    }
+
+    #[test]
+    fn less_than_a_second_is_a_delay_and_no_trip() {
+        let mut world = World::default();
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
+        assert!(!world.health.may_serve(&world.settings));
+        assert_eq!(world.tick(42), Due::Nothing);
+        assert_eq!(world.tick(43), Due::Eased);
+        assert!(world.serves());
+        assert_eq!(world.health.failed_returns(), 0);
+        assert_eq!(world.answer(Class::Success, 45), Effect::Counted);
+        assert_eq!(world.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
+        assert!(world.serves());
+        assert_eq!(world.answer(Class::Success, 55), Effect::Counted);
+        assert_eq!(world.hinted(Class::Overloaded, Duration::from_millis(300), 60), Effect::Paused, "a 503 too");
+        world.tick(360);
+        assert!(world.serves(), "without a probation");
+    }
+
+    #[test]
+    fn who_asks_for_less_than_a_second_again_and_again_is_left_alone_for_longer() {
+        for (hint, lengths) in [(43, [43, 86, 172, 344, 688, 1_376]), (0, [0, 20, 40, 80, 160, 320])] {
+            let mut world = World::default();
+            let mut now = 0;
+            for length in lengths {
+                let effect = world.hinted(Class::RateLimited, Duration::from_millis(hint), now);
+                let expected = match length {
+                    0 => Effect::Counted,
+                    1..1_000 => Effect::Paused,
+                    _ => Effect::Tripped,
+                };
+                assert_eq!((effect, world.until().unwrap_or(now)), (expected, now + length), "asked for {hint} ms");
+                now += length;
+                world.tick(now);
+                assert!(world.serves());
+                now += 2;
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_during_a_pause_counts_as_if_it_served() {
+        let mut world = World::default();
+        world.settings.consecutive = 2;
+        world.hinted(Class::RateLimited, Duration::from_millis(500), 0);
+        assert_eq!(world.answer(Class::Failure, 10), Effect::Counted);
+        assert_eq!(world.until(), Some(500), "the pause stays what it is");
+        assert_eq!(world.answer(Class::Failure, 20), Effect::Tripped);
+        assert_eq!(world.until(), Some(MINUTES_10 + 20));
+    }
+
+    #[test]
+    fn a_rate_limit_that_says_nothing_can_be_taken_as_if_it_had_said_something() {
+        let mut world = World::default();
+        world.settings.consecutive = 3;
+        world.settings.retry_after.assume = Some(Duration::from_secs(5));
+        assert_eq!(world.answer(Class::Overloaded, 0), Effect::Counted, "only a rate limit");
+        for (now, seconds) in [(10, 5), (5_010, 10)] {
+            assert_eq!(world.answer(Class::RateLimited, now), Effect::Tripped);
+            assert_eq!(world.until(), Some(now + seconds * 1_000), "the next one right after the return doubles");
+            world.tick(now + seconds * 1_000);
+            assert!(world.serves(), "rate-limited is not ill");
+        }
+        assert_eq!(world.answer(Class::Success, 16_000), Effect::Counted);
+        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
+        assert_eq!(world.until(), Some(119_000), "its own word comes first");
+    }
+
+    #[test]
+    fn a_failure_while_it_waits_takes_its_trust() {
+        let mut world = World::default();
+        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(world.answer(Class::Failure, 100), Effect::Extended);
+        assert_eq!(world.until(), Some(MINUTES_10 + 100));
+        world.tick(MINUTES_10 + 100);
+        assert!(world.is_probing());
+    }
+}
+
+mod returning {
+    use super::*;
+
+    const BACK: u64 = MINUTES_10;
+
+    #[test]
+    fn one_request_at_a_time_until_one_succeeds() {
+        let mut world = probing();
+        world.permit(7, BACK);
+        assert!(!world.health.may_serve(&world.settings), "one at a time");
+        let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
+        assert_eq!(world.learn(probe, BACK + 1), Effect::Returned);
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn after_a_probe_it_is_not_deaf_although_the_log_of_its_trip_is_lost() {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(5);
+        world.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
+        world.tick(5_000);
+        let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
+        assert_eq!(world.learn(probe, 5_200), Effect::Returned);
+        let straggler = Outcome { evidence: Evidence::Word, ..outcome(Class::Failure, 5_099, 5_300) };
+        assert_eq!(world.learn(straggler, 5_300), Effect::None, "under way before the probe");
+        assert_eq!(world.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
+    }
+
+    #[test]
+    fn a_failed_probe_cools_again() {
+        let mut world = probing();
+        world.permit(7, BACK);
+        let probe = Outcome { evidence: Evidence::Probe(None), ..outcome(Class::Failure, BACK, BACK + 1) };
+        assert_eq!(world.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
+        assert_eq!(world.until(), Some(2 * MINUTES_10 + 1));
+        assert_eq!((world.health.epoch(), world.health.failed_returns()), (2, 1));
+        world.tick(2 * MINUTES_10 + 1);
+        assert!(world.health.may_serve(&world.settings), "its permit is free again");
+    }
+
+    #[test]
+    fn a_clients_own_fault_gives_the_permit_back() {
+        let mut world = probing();
+        world.permit(7, BACK);
+        let neutral = |number| Outcome { evidence: Evidence::Probe(number), ..outcome(Class::Neutral, BACK, BACK + 1) };
+        assert_eq!(world.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
+        assert!(!world.health.may_serve(&world.settings));
+        assert_eq!(world.learn(neutral(Some(7)), BACK + 1), Effect::Freed);
+        assert!(world.is_probing() && world.health.may_serve(&world.settings));
+    }
+
+    #[test]
+    fn a_probe_that_is_never_seen_again_is_issued_again() {
+        let mut world = probing();
+        world.permit(7, BACK);
+        assert_eq!(world.tick(BACK + 119_999), Due::Nothing);
+        assert_eq!(world.tick(BACK + 120_000), Due::Eased);
+        assert!(world.health.may_serve(&world.settings));
+    }
+
+    #[test]
+    fn hearsay_decides_nothing() {
+        let mut world = probing();
+        for class in [Class::Success, Class::Failure, Class::RateLimited] {
+            let hearsay = Outcome { evidence: Evidence::Hearsay, ..outcome(class, BACK, BACK + 1) };
+            assert_eq!(world.learn(hearsay, BACK + 1), Effect::None);
+        }
+        assert!(world.is_probing());
+        assert_eq!(
+            world.answer(Class::Success, BACK + 2),
+            Effect::Returned,
+            "a call past us that began after the trip"
+        );
+    }
+
+    #[test]
+    fn the_probe_of_an_earlier_return_is_old_news() {
+        let mut world = probing();
+        world.permit(7, BACK);
+        world.tick(BACK + 120_000);
+        world.permit(8, BACK + 120_000);
+        let second = Outcome { evidence: Evidence::Probe(Some(8)), ..outcome(Class::Failure, 720_000, 720_001) };
+        assert_eq!(world.learn(second, 720_001), Effect::Tripped);
+        world.tick(720_001 + MINUTES_10);
+        let first = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 150_000) };
+        assert_eq!(world.learn(first, 1_320_002), Effect::None);
+        assert!(world.is_probing());
+    }
+
+    #[test]
+    fn more_permits_where_more_are_asked_for() {
+        let mut world = probing();
+        world.settings.probe.concurrency = 2;
+        world.permit(1, BACK);
+        assert!(world.health.may_serve(&world.settings));
+        world.permit(2, BACK);
+        assert!(!world.health.may_serve(&world.settings));
+    }
+}
+
+mod too_few_good {
+    use super::*;
+
+    /// Half of at least four within ten seconds; failures in a row alone do nothing.
+    fn world() -> World {
+        let mut world = World::default();
+        world.settings.consecutive = 100;
+        world.settings.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(10), min: 4 });
+        world
+    }
+
+    #[test]
+    fn makes_it_suspected_and_only_a_verdict_takes_it_out() {
+        let mut world = world();
+        for (millis, class, effect) in [
+            (0, Class::Failure, Effect::Counted),
+            (1, Class::Failure, Effect::Counted),
+            (2, Class::Failure, Effect::Counted),
+            (3, Class::Success, Effect::Counted),
+            (4, Class::Neutral, Effect::Counted),
+            (5, Class::Failure, Effect::Suspected),
+        ] {
+            assert_eq!(world.answer(class, millis), effect, "{class:?} at {millis} ms");
+        }
+        assert!(world.serves());
+        let last = outcome(Class::Failure, 5, 6);
+        assert_eq!(world.health.convict(&last, &world.settings, at(5)), Effect::Tripped);
+        assert_eq!(world.until(), Some(MINUTES_10 + 5));
+        let Standing::Cooling { cause, .. } = world.health.standing() else { panic!("serves") };
+        assert_eq!(cause, Cause::FailsOften(500));
+    }
+
+    #[test]
+    fn needs_enough_answers_within_the_time_and_fewer_good_ones_than_the_share() {
+        let mut world = world();
+        for millis in [0, 1, 2, 11_000, 11_001, 11_002] {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted, "three in any ten seconds");
+        }
+        let mut world = self::world();
+        for (millis, class) in [Class::Success, Class::Failure].into_iter().cycle().take(40).enumerate() {
+            assert_eq!(world.answer(class, millis as u64), Effect::Counted, "just the share");
+        }
+    }
+
+    #[test]
+    fn counts_from_nothing_after_a_return() {
+        let mut world = world();
+        world.settings.consecutive = 3;
+        for millis in 0..3 {
+            world.answer(Class::Failure, millis);
+        }
+        world.tick(MINUTES_10 + 2);
+        assert_eq!(world.answer(Class::Success, MINUTES_10 + 3), Effect::Returned);
+        assert_eq!(world.answer(Class::Failure, MINUTES_10 + 4), Effect::Counted);
+        assert_eq!(world.answer(Class::Failure, MINUTES_10 + 5), Effect::Counted);
+    }
+}
+
+mod a_growing_cooldown {
+    use super::*;
+
+    /// Ten seconds, then twenty, then forty, and no more.
+    fn world() -> World {
+        let mut world = World::default();
+        world.settings.disabled_time = Duration::from_secs(10);
+        world.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(40), jitter: 0.0 };
+        world
+    }
+
+    /// Fails at this moment, and tells for how long it is out.
+    fn out(world: &mut World, millis: u64) -> u64 {
+        assert_eq!(world.answer(Class::Failure, millis), Effect::Tripped);
+        world.until().unwrap() - millis
+    }
+
+    #[test]
+    fn is_longer_each_time_a_probe_fails() {
+        let mut world = world();
+        let mut now = 0;
+        for expected in [10_000, 20_000, 40_000, 40_000] {
+            let time = out(&mut world, now);
+            assert_eq!(time, expected);
+            now += time;
+            assert_eq!(world.tick(now - 1), Due::Nothing);
+            assert_eq!(world.tick(now), Due::Returned);
+            now += 1;
+        }
+    }
+
+    #[test]
+    fn falls_by_one_step_for_each_such_time_in_service() {
+        for (served, expected) in [(1, 40_000), (9_999, 40_000), (10_000, 20_000), (20_000, 10_000), (900_000, 10_000)]
+        {
+            let mut world = world();
+            let mut now = 0;
+            for _ in 0..2 {
+                now += out(&mut world, now);
+                world.tick(now);
+                now += 10;
+            }
+            assert_eq!(world.answer(Class::Success, now), Effect::Returned);
+            assert_eq!(out(&mut world, now + served), expected, "{served} ms in service");
+        }
+    }
+
+    #[test]
+    fn is_not_made_longer_by_failures_while_it_lasts() {
+        let mut world = world();
+        out(&mut world, 0);
+        assert_eq!(world.answer(Class::Failure, 1_000), Effect::Extended, "by a call past us");
+        assert_eq!(world.until(), Some(11_000), "from now on, and no step longer");
+    }
+
+    #[test]
+    fn is_spread_by_the_lot() {
+        let mut world = world();
+        world.settings.cooldown.jitter = 0.5;
+        let lot = 1 << 63;
+        world.learn(Outcome { lot, ..outcome(Class::Failure, 0, 1) }, 0);
+        assert_eq!(world.until(), Some(12_500));
+    }
+}
+
+mod a_ramp {
+    use super::*;
+
+    #[test]
+    fn grows_in_tenths_after_a_proof() {
+        let mut world = probing();
+        world.settings.ramp = Duration::from_secs(10);
+        assert_eq!(world.answer(Class::Success, MINUTES_10), Effect::Returned);
+        for tenth in 1..=10_u64 {
+            let now = MINUTES_10 + (tenth - 1) * 1_000;
+            assert_eq!(world.tick(now), if tenth == 1 { Due::Nothing } else { Due::Eased });
+            assert!((world.health.share(&world.settings) - tenth as f64 / 10.0).abs() < 1e-9, "tenth {tenth}");
+            assert_eq!(world.tick(now + 999), Due::Nothing);
+        }
+        assert_eq!(world.tick(MINUTES_10 + 10_000), Due::Eased);
+        assert_eq!(world.health.due(&world.settings), None, "over");
+    }
+
+    #[test]
+    fn skips_steps_that_nobody_saw() {
+        let mut world = probing();
+        world.settings.ramp = Duration::from_secs(10);
+        world.answer(Class::Success, MINUTES_10);
+        world.tick(MINUTES_10 + 7_500);
+        assert!((world.health.share(&world.settings) - 0.8).abs() < 1e-9);
+        world.tick(MINUTES_10 + 60_000);
+        assert_eq!(world.health.share(&world.settings), 1.0);
+    }
+
+    #[test]
+    fn is_not_for_who_was_only_rate_limited() {
+        let mut world = World::default();
+        world.settings.ramp = Duration::from_secs(10);
+        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(world.tick(2_000), Due::Returned);
+        assert_eq!(world.health.share(&world.settings), 1.0);
+    }
+}
+
+mod nothing_remains {
+    use super::*;
+
+    fn used_up(wait: u64, millis: u64) -> Outcome {
+        let hint = Some(Hint::Refill(Duration::from_millis(wait)));
+        Outcome { hint, ..outcome(Class::Success, millis, millis + 1) }
+    }
+
+    #[test]
+    fn takes_it_out_before_it_fails_if_that_is_wanted() {
+        let mut world = World::default();
+        assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted, "off by default");
+        world.settings.retry_after.preempt = true;
+        let used_up = used_up(5_000, 1);
+        assert_eq!(world.learn(used_up, 1), Effect::Suspected);
+        assert_eq!(world.health.convict(&used_up, &world.settings, at(1)), Effect::Tripped);
+        assert!(world.health.waits_as_told());
+        assert_eq!(world.tick(5_001), Due::Returned);
+        assert!(world.serves(), "no probe");
+        assert_eq!(world.health.failed_returns(), 0);
+    }
+
+    #[test]
+    fn for_less_than_a_second_is_only_a_delay() {
+        let mut world = World::default();
+        world.settings.retry_after.preempt = true;
+        let used_up = used_up(12, 0);
+        assert_eq!(world.learn(used_up, 0), Effect::Suspected);
+        assert_eq!(world.health.convict(&used_up, &world.settings, at(0)), Effect::Paused);
+        assert_eq!(world.tick(12), Due::Eased);
+    }
+
+    #[test]
+    fn is_ignored_where_nothing_is_ever_taken_out() {
+        let mut world = World::default();
+        world.settings.retry_after.preempt = true;
+        world.settings.disabled_time = Duration::ZERO;
+        assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted);
+    }
+}
+
+mod while_disabled {
+    use super::*;
+
+    fn sent(class: Class, decision: u64, millis: u64) -> Outcome {
+        Outcome { evidence: Evidence::Probe(Some(decision)), ..outcome(class, millis, millis + 1) }
+    }
+
+    #[test]
+    fn a_success_of_who_was_sent_nevertheless_returns_it() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        world.permit(7, 1_000);
+        assert_eq!(world.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
+        assert!(world.serves());
+    }
+
+    #[test]
+    fn a_failure_neither_extends_nor_counts_as_a_failed_return() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        world.permit(7, 1_000);
+        assert_eq!(world.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::Freed);
+        assert_eq!((world.until(), world.health.permits(), world.health.failed_returns()), (Some(MINUTES_10), 0, 0));
+    }
+
+    #[test]
+    fn a_permit_that_is_lost_is_free_again() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        world.permit(7, 1_000);
+        assert_eq!(world.health.due(&world.settings), Some(at(121_000)));
+        assert_eq!(world.tick(121_000), Due::Eased);
+        assert_eq!((world.until(), world.health.permits()), (Some(MINUTES_10), 0));
+    }
+
+    #[test]
+    fn a_success_past_us_does_not_return_it() {
+        let mut world = World::default();
+        world.answer(Class::Failure, 0);
+        assert_eq!(world.answer(Class::Success, 1_000), Effect::Counted);
+        assert_eq!(world.until(), Some(MINUTES_10));
+    }
+}

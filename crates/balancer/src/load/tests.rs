@@ -1,0 +1,262 @@
+//! Speeds by table, calls under way by property against a plain map.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use types::outcome::{Cause, Class, Evidence};
+
+const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const ROUTER: RouterId = RouterId(1);
+
+fn at(millis: u64) -> Now {
+    START.after(Duration::from_millis(millis))
+}
+
+fn outcome(class: Class, millis: Option<u64>, tokens: Option<u64>) -> Outcome {
+    Outcome {
+        router: ROUTER,
+        class,
+        status: 200,
+        cause: Cause::Answered(200),
+        evidence: Evidence::Word,
+        lot: 0,
+        hint: None,
+        started: None,
+        stopped: None,
+        latency: millis.map(Duration::from_millis),
+        tokens,
+    }
+}
+
+fn success(millis: u64) -> Outcome {
+    outcome(Class::Success, Some(millis), None)
+}
+
+/// Seconds for a call after these outcomes, each at its millisecond.
+fn call(outcomes: &[(u64, Outcome)]) -> f64 {
+    let mut loads = Loads::default();
+    for (millis, outcome) in outcomes {
+        loads.learn(outcome, at(*millis));
+    }
+    loads.learnt(ROUTER).unwrap().call
+}
+
+fn near(one: f64, other: f64) -> bool {
+    (one - other).abs() < 1e-9
+}
+
+#[test]
+fn a_slower_answer_counts_whole_and_faster_ones_by_the_time_between() {
+    let e = (-1.0_f64).exp();
+    assert!(near(call(&[(0, success(1_000))]), 1.0), "the first is all that is known");
+    assert!(near(call(&[(0, success(1_000)), (1, success(4_000))]), 4.0), "a peak");
+    assert!(near(call(&[(0, success(4_000)), (10_000, success(1_000))]), 4.0 * e + 1.0 - e), "one decay later");
+    assert!(near(call(&[(0, success(4_000)), (0, success(1_000))]), 4.0), "no time, no change");
+    assert!(near(call(&[(1_000, success(4_000)), (0, success(1_000))]), 4.0), "nor if time seems to go back");
+    assert!(near(call(&[(0, success(4_000)), (3_600_000, success(1_000))]), 1.0), "an hour later");
+}
+
+#[test]
+fn failures_are_slow_however_fast_they_come() {
+    for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
+        let fast = outcome(class, Some(3), None);
+        assert!(near(call(&[(0, fast)]), 5.0), "{class:?}");
+        assert!(near(call(&[(0, outcome(class, None, None))]), 5.0), "not even reached");
+        assert!(near(call(&[(0, success(500)), (0, fast)]), 5.0));
+        assert!(near(call(&[(0, success(20_000)), (0, fast)]), 40.0), "twice as slow as before");
+        assert!(near(call(&[(0, success(20_000)), (0, fast), (0, fast)]), 80.0));
+        assert!(near(call(&[(0, outcome(class, Some(90_000), None))]), 90.0), "what it took if that is more");
+        let many = vec![(0, fast); 100];
+        assert!(near(call(&many), 200.0), "no slower than a call can be");
+    }
+    assert_eq!(Speed::of(&outcome(Class::Neutral, Some(3), None), None), None, "a caller's own fault says nothing");
+    assert_eq!(Speed::of(&outcome(Class::Success, None, Some(5)), None), None, "nor does a success without its time");
+}
+
+#[test]
+fn per_token_where_the_log_says_how_many() {
+    let of = |millis, tokens| Speed::of(&outcome(Class::Success, Some(millis), Some(tokens)), None).unwrap();
+    assert!(near(of(11_600, 100).token.unwrap(), 0.1), "a tenth of a second each, and 1.6 s before the first");
+    assert!(near(of(1_700, 1).token.unwrap(), 0.1), "an answer of one token is not slow for that");
+    assert!(of(1_000, 0).token.is_some_and(f64::is_finite));
+    assert!(of(u64::MAX, u64::MAX).token.is_some_and(f64::is_finite));
+    let speed = of(11_600, 100);
+    let failure = Speed::of(&outcome(Class::Failure, Some(1), None), Some(speed)).unwrap();
+    assert!(near(failure.token.unwrap(), 0.3125), "a failure is slow by that measure too");
+    let slow = Speed { call: 1.0, token: Some(0.3) };
+    let failure = Speed::of(&outcome(Class::Failure, Some(1), None), Some(slow)).unwrap();
+    assert!(near(failure.token.unwrap(), 0.6));
+    let without = speed.with(Speed { call: 1.0, token: None }, START, START);
+    assert_eq!(without.token, speed.token, "an answer without usage says nothing of tokens");
+}
+
+#[test]
+fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
+    let mut loads = Loads::default();
+    loads.learn(&success(9_000), START);
+    let middle = Some(Speed { call: 1.0, token: None });
+    assert!(near(loads.of(ROUTER, middle).speed.call, 9.0));
+    loads.bring_forward(at(10_000));
+    assert!(near(loads.of(ROUTER, middle).speed.call, 1.0 + 8.0 * (-1.0_f64).exp()));
+    loads.bring_forward(at(600_000));
+    assert!(
+        near(loads.of(ROUTER, middle).speed.call, 1.0),
+        "the slow one is no better than others, however long alone"
+    );
+    assert!(near(loads.of(ROUTER, None).speed.call, 9.0), "without others it stays");
+}
+
+#[test]
+fn a_newcomer_is_the_middle_until_it_has_one_request() {
+    let mut loads = Loads::default();
+    let speed = Speed { call: 2.0, token: Some(0.1) };
+    let middle = Some(speed);
+    assert_eq!(loads.of(ROUTER, middle), Load { pending: 0, speed });
+    loads.begin(0, ROUTER, START);
+    assert_eq!(loads.of(ROUTER, middle), Load { pending: 1, speed: Speed::SLOWEST }, "enough until it has answered");
+    loads.end(0);
+    loads.learn(&success(1_000), START);
+    assert!(near(loads.of(ROUTER, middle).speed.call, 1.0));
+}
+
+#[test]
+fn the_middle_is_the_lower_one_of_two() {
+    let speed = |call: f64, token| Speed { call, token };
+    assert_eq!(Speed::middle(&[]), None);
+    let all = [speed(3.0, None), speed(1.0, Some(0.5)), speed(2.0, Some(0.1)), speed(9.0, None)];
+    assert_eq!(Speed::middle(&all), Some(speed(2.0, Some(0.1))));
+    assert_eq!(Speed::middle(&all[..1]), Some(speed(3.0, None)));
+}
+
+#[test]
+fn a_lost_log_does_not_leak() {
+    let mut loads = Loads::default();
+    loads.begin(0, ROUTER, START);
+    loads.begin(1, ROUTER, at(5));
+    assert_eq!((loads.pending(ROUTER), loads.next_deadline()), (2, Some(at(200_000))));
+    loads.expire(at(199_999));
+    assert_eq!(loads.pending(ROUTER), 2, "a call may last so long");
+    loads.expire(at(200_000));
+    assert_eq!(loads.pending(ROUTER), 1);
+    loads.end(0);
+    assert_eq!(loads.pending(ROUTER), 1, "its log is too late");
+    loads.end(1);
+    loads.end(1);
+    assert_eq!((loads.pending(ROUTER), loads.next_deadline()), (0, None), "the same log twice takes nothing away");
+}
+
+#[test]
+fn a_number_that_was_there_counts_once() {
+    let mut loads = Loads::default();
+    loads.begin(7, ROUTER, START);
+    loads.begin(7, RouterId(2), START);
+    loads.begin(3, ROUTER, START);
+    assert_eq!((loads.pending(ROUTER), loads.pending(RouterId(2))), (1, 0));
+    loads.end(7);
+    assert!(loads.is_quiet() && loads.is_sound());
+}
+
+#[test]
+fn the_table_is_bounded_and_the_oldest_make_room() {
+    let mut loads = Loads::default();
+    let more = 1_000;
+    for number in 0..CAPACITY as u64 + more {
+        loads.begin(number, RouterId((number % 7) as u16), START);
+    }
+    assert!(loads.is_sound());
+    let under_way: u32 = (0..7).map(|router| loads.pending(RouterId(router))).sum();
+    assert_eq!(under_way as usize, CAPACITY);
+    loads.end(more - 1);
+    assert_eq!((0..7).map(|router| loads.pending(RouterId(router))).sum::<u32>(), under_way, "it is forgotten");
+    loads.expire(at(200_000));
+    assert!(loads.is_quiet());
+}
+
+#[test]
+fn that_no_log_shows_a_stamp_is_said_once_and_in_time() {
+    let mut loads = Loads::default();
+    for number in 0..19 {
+        loads.begin(number, ROUTER, START);
+        assert!(!loads.expire(at(150_000)), "too few to say");
+    }
+    loads.begin(19, ROUTER, at(150_000));
+    assert_eq!(loads.next_deadline(), Some(at(160_000)));
+    assert!(!loads.expire(at(159_999)), "their logs may still come");
+    assert!(loads.expire(at(160_000)));
+    for number in 20..100 {
+        loads.begin(number, ROUTER, at(170_000));
+    }
+    assert!(!loads.expire(at(190_000)), "once");
+    let mut seen = Loads::default();
+    for number in 0..100 {
+        seen.begin(number, ROUTER, START);
+    }
+    seen.end(3);
+    assert!(!seen.expire(at(190_000)), "one is enough to know that logs show them");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Begin(u16),
+    End(u64),
+    Wait(u64),
+}
+
+proptest! {
+    /// Against a map from number to router and end.
+    #[test]
+    fn pending_is_what_is_under_way(steps in prop::collection::vec(prop_oneof![
+        3 => (0_u16..4).prop_map(Step::Begin),
+        3 => (0_u64..60).prop_map(Step::End),
+        1 => (0_u64..150_000).prop_map(Step::Wait),
+    ], 0..200)) {
+        let (mut loads, mut model) = (Loads::default(), BTreeMap::new());
+        let (mut now, mut number) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Begin(router) => {
+                    loads.begin(number, RouterId(router), at(now));
+                    model.insert(number, (router, now + 200_000));
+                    number += 1;
+                }
+                Step::End(number) => {
+                    loads.end(number);
+                    model.remove(&number);
+                }
+                Step::Wait(time) => {
+                    now += time;
+                    loads.expire(at(now));
+                    model.retain(|_, (_, ends)| *ends > now);
+                }
+            }
+            for router in 0..4 {
+                let expected = model.values().filter(|(other, _)| *other == router).count();
+                prop_assert_eq!(loads.pending(RouterId(router)) as usize, expected);
+            }
+            prop_assert!(loads.is_sound());
+            prop_assert!(loads.next_deadline().is_none_or(|due| due > at(now)) || loads.is_quiet() == model.is_empty());
+        }
+        loads.expire(at(now + 200_000));
+        prop_assert!(loads.is_quiet(), "zero when quiet");
+    }
+
+    #[test]
+    fn a_speed_is_always_a_number_within_what_was_seen(
+        samples in prop::collection::vec((0_u64..3, 0_u64..400_000, prop::option::of(0_u64..5_000), 0_u64..60_000), 1..50)
+    ) {
+        let mut loads = Loads::default();
+        let mut now = 0;
+        for (class, millis, tokens, wait) in samples {
+            let class = [Class::Success, Class::Failure, Class::Neutral][class as usize];
+            now += wait;
+            loads.learn(&outcome(class, Some(millis), tokens), at(now));
+            if let Some(speed) = loads.learnt(ROUTER) {
+                // The means round, by the last digit.
+                prop_assert!((0.0..200.001).contains(&speed.call), "{:?}", speed);
+                prop_assert!(speed.token.is_none_or(|token| (0.0..12.501).contains(&token)), "{:?}", speed);
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A million events without sense or order through the core, and after each of them everything must hold.
+//!
+//! Four worlds with pools of every strategy share them. It refuses to be reasonable: reports about calls that never were,
+//! answers before their beginning, permits that nobody gave, settings that change in the middle.
+
+use std::time::Duration;
+
+use balancer::broker::{
+    Broker, Decision, Event, PoolSettings, Route, RouterSettings, Sent, Settings, WhenAllDisabled, invariants,
+};
+use types::event::{Change, Standing};
+use balancer::health::{Preset, RetryAfter};
+use types::outcome::{FailureRule, Hint, Report, Source};
+use types::router::RouterPath;
+use balancer::strategy::{Kind, Mode, Target};
+use types::time::{GatewayTime, Now};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+use crate::engine::dice;
+
+const EVENTS: u64 = 1_000_000;
+const WORLDS: u64 = 4;
+const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const ROUTERS: usize = 6;
+const STATUSES: [u16; 12] = [200, 200, 200, 200, 400, 401, 404, 408, 429, 500, 503, 529];
+const PAYLOADS: [&[u8]; 4] = [b"a", b"b", b"the same as ever", b""];
+
+fn path(text: &str) -> RouterPath {
+    RouterPath::parse(text).unwrap()
+}
+
+fn leaf(router: usize) -> Target {
+    Target::plain(Kind::Router(path(&format!("/r/{router}/"))))
+}
+
+fn branch(mode: Mode, targets: Vec<Target>) -> Target {
+    Target::plain(Kind::Branch { mode, targets })
+}
+
+/// Pools that share routers, some of them nested; and health of one kind or another.
+///
+/// How many may prove a router at a time stays as it was: a reload that lowers it leaves alone those that are under way.
+fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
+    let mut health = [Preset::Documented, Preset::Resilient].choose(rng).unwrap().settings();
+    health.disabled_time = Duration::from_millis(rng.random_range(0..20_000));
+    health.probe.concurrency = concurrency;
+    health.poison = rng.random();
+    health.retry_after = RetryAfter { honor: rng.random(), preempt: rng.random(), ..health.retry_after };
+    let when_all_disabled = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
+    let mut drained = leaf(5);
+    drained.drained = rng.random();
+    let roots = [
+        branch(Mode::LoadBalance, (0..3).map(leaf).collect()),
+        branch(Mode::RoundRobin, vec![leaf(3), drained]),
+        branch(Mode::Fallback, vec![leaf(0), branch(Mode::LoadBalance, vec![leaf(3), leaf(4)]), leaf(5)]),
+    ];
+    let pools = (0..).zip(roots).map(|(number, root)| PoolSettings {
+        ingress: path(&format!("/pool/{number}/")),
+        root,
+        when_all_disabled: *when_all_disabled.choose(rng).unwrap(),
+    });
+    let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
+    Settings { pools: pools.collect(), defaults, ..Settings::default() }
+}
+
+/// One world, and the decisions whose calls may still be told of.
+struct World {
+    broker: Broker,
+    rng: SmallRng,
+    now: Now,
+    open: Vec<Route>,
+    concurrency: u32,
+    /// In the last event.
+    somebody_returned: bool,
+}
+
+impl World {
+    fn step(&mut self) {
+        let pause = match self.rng.random_range(0..1_000) {
+            0 => Duration::from_secs(self.rng.random_range(0..2_000)),
+            1..50 => Duration::from_millis(self.rng.random_range(0..3_000)),
+            _ => Duration::from_micros(self.rng.random_range(0..20_000)),
+        };
+        self.now = self.now.after(pause);
+        match self.rng.random_range(0..2_000) {
+            0 => {
+                let settings = settings(&mut self.rng, self.concurrency);
+                self.apply(&Event::Configured(&settings));
+            }
+            1..100 => self.apply(&Event::Tick),
+            100..900 => self.decide(),
+            _ => self.report(),
+        }
+    }
+
+    fn decide(&mut self) {
+        let ingress = format!("/pool/{}/", self.rng.random_range(0..4));
+        let (decision, changes) = self.broker.decide(&ingress.as_str(), self.now, &mut self.rng);
+        self.note(&changes);
+        if let Decision::Route(route) = decision {
+            if self.open.len() == 64 {
+                self.open.swap_remove(self.rng.random_range(0..64));
+            }
+            self.open.push(route);
+        }
+    }
+
+    fn report(&mut self) {
+        let rng = &mut self.rng;
+        let route = self.open.choose(rng).cloned();
+        let of = |route: &Route| self.broker.path(route.router()).map(ToString::to_string);
+        let named = route.as_ref().and_then(of);
+        let other = format!("/r/{}/", rng.random_range(0..ROUTERS + 1));
+        let served = named.clone().filter(|_| rng.random_ratio(9, 10)).unwrap_or(other);
+        let probe = route.as_ref().is_some_and(|route| route.sent != Sent::ToServe) ^ rng.random_ratio(1, 50);
+        let transaction = format!("T{}", rng.random_range(0..200));
+        let log = rng.random::<bool>();
+        let status = STATUSES.choose(rng).copied();
+        let report = Report {
+            served: Some(&served),
+            asked: Some(&served),
+            ingress: Some("/pool/0/"),
+            stamped: named.as_deref().filter(|_| log),
+            probe: probe && log,
+            decision: route.as_ref().map(|route| route.number).filter(|_| log),
+            status: status.filter(|_| rng.random_ratio(29, 30)),
+            egress_status: status,
+            made_by_gateway: rng.random_ratio(1, 20),
+            hint: hint(rng),
+            transaction: Some(&transaction),
+            started: moment(rng, self.now),
+            stopped: moment(rng, self.now).filter(|_| log),
+            latency: Some(Duration::from_millis(rng.random_range(0..210_000))),
+            tokens: Some(rng.random()),
+            payload: PAYLOADS.choose(rng).copied().filter(|_| log),
+            ..Report::empty(if log { Source::Log } else { Source::Message })
+        };
+        let applied = self.broker.apply(Event::Report(&report), self.now);
+        self.note(&applied.changes);
+    }
+
+    fn apply(&mut self, event: &Event<'_>) {
+        let applied = self.broker.apply(*event, self.now);
+        self.note(&applied.changes);
+    }
+
+    fn note(&mut self, changes: &[Change]) {
+        self.somebody_returned = changes.iter().any(|change| {
+            let Change::Standing(transition) = change else { return false };
+            !matches!(transition.standing, Standing::Cooling { .. })
+        });
+    }
+}
+
+impl World {
+    /// When each router is back that is out; nothing while a verdict on a request may take that back.
+    fn deadlines(&self) -> [Option<Now>; ROUTERS] {
+        let mut deadlines = [None; ROUTERS];
+        if !self.broker.settings().defaults.health.poison {
+            for (deadline, (_, standing, _)) in deadlines.iter_mut().zip(self.broker.routers()) {
+                *deadline = if let Standing::Cooling { until, .. } = standing { Some(until) } else { None };
+            }
+        }
+        deadlines
+    }
+}
+
+fn hint(rng: &mut SmallRng) -> Option<Hint> {
+    let wait = Duration::from_millis(rng.random_range(0..30_000));
+    match rng.random_range(0..10) {
+        0 => Some(Hint::After(wait)),
+        1 => Some(Hint::After(wait / 40)),
+        2 => Some(Hint::Refill(wait)),
+        3 => Some(Hint::Unreadable),
+        _ => None,
+    }
+}
+
+/// Some moment about now on the gateway's clock, if it is known.
+fn moment(rng: &mut impl Rng, now: Now) -> Option<GatewayTime> {
+    let ago = rng.random_range(0..20_000_000_000_u64);
+    Some(GatewayTime::from_nanos(now.as_nanos() - 3_600_000_000_000 - ago)).filter(|_| rng.random_ratio(9, 10))
+}
+
+fn play(number: u64) {
+    let mut rng = dice(&[7, number]);
+    let concurrency = rng.random_range(1..4);
+    let broker = Broker::new(settings(&mut rng, concurrency));
+    let mut world = World { broker, rng, now: START, open: Vec::new(), concurrency, somebody_returned: false };
+    for event in 0..EVENTS / WORLDS {
+        let before = world.deadlines();
+        world.step();
+        let closer = before.iter().zip(&world.deadlines()).any(|(before, after)| after.is_some() && after < before);
+        // Who came back and went out again within one event has a deadline of its own.
+        assert!(!closer || world.somebody_returned, "world {number}, event {event}: a deadline moved closer");
+        assert_eq!(invariants::broken(&world.broker), None, "world {number}, event {event}");
+    }
+    let mut ticks = 0;
+    while let Some(due) = world.broker.next_deadline() {
+        world.broker.apply(Event::Tick, due);
+        ticks += 1;
+        assert!(ticks < 100_000, "world {number}: time does not bring it to rest");
+    }
+    let mut routers = world.broker.routers();
+    assert!(routers.all(|(_, standing, _)| !matches!(standing, Standing::Cooling { .. })), "whoever is out comes back");
+    let told: u64 = world.broker.routers().map(|(_, _, record)| record.answers()).sum();
+    assert!(told > EVENTS / WORLDS / 10, "the events were not all ignored: {told}");
+}
+
+#[test]
+fn a_million_events_break_nothing() {
+    std::thread::scope(|scope| {
+        for number in 0..WORLDS {
+            scope.spawn(move || play(number));
+        }
+    });
+}

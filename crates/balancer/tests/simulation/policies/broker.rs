@@ -1,0 +1,192 @@
+//! The real broker, one or more replicas of it, with a stopped clock: what it is told comes from the gateway's messages and
+//! logs as the bus brings them, and its invariants are looked at while it runs.
+
+use std::time::Duration;
+
+use balancer::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, invariants};
+use types::event::Standing;
+use balancer::health::Preset;
+use types::outcome::{FailureRule, Hint, Report, Source};
+use types::router::RouterPath;
+use types::time::{GatewayTime, Now};
+use rand::rngs::SmallRng;
+
+use crate::call::{Call, Choice, Sent};
+use crate::engine::dice;
+use crate::policy::{News, Policy, View};
+use crate::scenario::Scenario;
+
+const INGRESS: &str = "/pool/";
+/// The broker's clock when a run begins, in nanoseconds; and the gateway's, which goes wrong by an hour.
+const START: u64 = 1_800_000_000_000_000_000;
+const GATEWAY_START: u64 = START - 3_600_000_000_000;
+/// The invariants are looked at after every so many events.
+const LOOK: u32 = 16;
+
+/// All replicas.
+#[derive(Debug)]
+pub(super) struct Brokers {
+    replicas: Vec<Broker>,
+    paths: Vec<String>,
+    rng: SmallRng,
+    events: u32,
+    /// What each replica gives each router, seen from outside.
+    views: Vec<Vec<Seen>>,
+    ramp: Duration,
+    now: Duration,
+}
+
+/// A router as a replica treats it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    standing: Standing,
+    /// It proved itself then.
+    proved: Option<Duration>,
+}
+
+impl Seen {
+    fn look(&mut self, standing: Standing, now: Duration) {
+        if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
+            return;
+        }
+        // Whoever waited as it was told need not prove itself.
+        let waited = matches!(self.standing, Standing::Cooling { until, .. } if until <= at(now));
+        if standing == Standing::Serving {
+            self.proved = (!waited).then_some(now);
+        }
+        self.standing = standing;
+    }
+
+    /// What it gets of its share, while that grows in ten steps.
+    fn view(&self, ramp: Duration, now: Duration) -> View {
+        match (self.standing, self.proved) {
+            (Standing::Cooling { .. }, _) => View::Out,
+            (Standing::Probing { .. }, _) => View::Probing,
+            (Standing::Serving, Some(since)) if now < since + ramp => {
+                let gone = (now - since).as_secs_f64() / ramp.as_secs_f64();
+                View::Serving((gone * 10.0).floor() / 10.0 + 0.1)
+            }
+            (Standing::Serving, _) => View::Serving(1.0),
+        }
+    }
+}
+
+fn at(time: Duration) -> Now {
+    Now::from_nanos(START).after(time)
+}
+
+fn gateway(time: Duration) -> Option<GatewayTime> {
+    Some(GatewayTime::from_nanos(GATEWAY_START + u64::try_from(time.as_nanos()).unwrap()))
+}
+
+impl Brokers {
+    pub(super) fn documented(scenario: &Scenario, seed: u64) -> Self {
+        Self::new(scenario, seed, Preset::Documented)
+    }
+
+    pub(super) fn resilient(scenario: &Scenario, seed: u64) -> Self {
+        Self::new(scenario, seed, Preset::Resilient)
+    }
+
+    fn new(scenario: &Scenario, seed: u64, preset: Preset) -> Self {
+        let health = preset.settings();
+        let paths: Vec<_> = (0..scenario.upstreams.len()).map(|router| format!("/pool/r{router}/")).collect();
+        let path = |text: &str| RouterPath::parse(text).unwrap();
+        let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
+        let routers = paths.iter().map(|text| path(text)).collect();
+        let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
+        let seen = Seen { standing: Standing::Serving, proved: None };
+        Self {
+            replicas: vec![broker; scenario.replicas],
+            views: vec![vec![seen; paths.len()]; scenario.replicas],
+            paths,
+            rng: dice(&[seed, 5]),
+            events: 0,
+            ramp: health.ramp,
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Looks at what an event did.
+    fn look(&mut self, replica: usize, now: Duration) {
+        self.now = now;
+        for (seen, (_, standing, _)) in self.views[replica].iter_mut().zip(self.replicas[replica].routers()) {
+            seen.look(standing, now);
+        }
+        self.events += 1;
+        if self.events.is_multiple_of(LOOK) {
+            assert_eq!(invariants::broken(&self.replicas[replica]), None);
+        }
+    }
+}
+
+/// What the outcome message of a call says.
+fn message<'a>(paths: &'a [String], call: &'a Call) -> Report<'a> {
+    let served = call.choice().map_or(INGRESS, |choice| &paths[choice.router]);
+    Report {
+        served: Some(served),
+        status: Some(call.answer.status),
+        egress_status: Some(call.answer.status),
+        made_by_gateway: call.answer.made_by_gateway,
+        hint: call.answer.retry_after.map(Hint::After),
+        transaction: Some(&call.transaction),
+        started: gateway(call.started),
+        ..Report::empty(Source::Message)
+    }
+}
+
+/// What its log says to one replica.
+fn log<'a>(paths: &'a [String], call: &'a Call, replica: usize) -> Report<'a> {
+    let choice = call.choice();
+    let message = message(paths, call);
+    Report {
+        source: Source::Log,
+        asked: message.served,
+        ingress: Some(INGRESS),
+        stamped: choice.and(message.served),
+        probe: choice.is_some_and(|choice| choice.probe),
+        decision: choice.filter(|choice| choice.replica == replica).map(|choice| choice.number),
+        stopped: gateway(call.stopped()),
+        latency: Some(call.answer.after),
+        payload: Some(call.payload.as_bytes()),
+        ..message
+    }
+}
+
+impl Policy for Brokers {
+    fn replicas(&self) -> usize {
+        self.replicas.len()
+    }
+
+    fn choose(&mut self, replica: usize, now: Duration) -> Sent {
+        let (decision, _) = self.replicas[replica].decide(&INGRESS, at(now), &mut self.rng);
+        self.look(replica, now);
+        let Decision::Route(route) = decision else { return Sent::Pass };
+        let router = usize::from(route.router().0);
+        Sent::To(Choice { replica, router, number: route.number, probe: route.sent == SentAs::ToProve })
+    }
+
+    fn learn(&mut self, news: News<'_>, now: Duration) {
+        let Self { replicas, paths, .. } = self;
+        let (report, replica) = match news {
+            News::Answer(_) => return,
+            News::Message(call, replica) => (message(paths, call), replica),
+            News::Log(call, replica) => (log(paths, call, replica), replica),
+        };
+        replicas[replica].apply(Event::Report(&report), at(now));
+        self.look(replica, now);
+    }
+
+    fn tick(&mut self, now: Duration) {
+        for replica in 0..self.replicas.len() {
+            if self.replicas[replica].next_deadline().is_some_and(|due| due <= at(now)) {
+                self.replicas[replica].apply(Event::Tick, at(now));
+            }
+            self.look(replica, now);
+        }
+    }
+
+    fn view(&self, replica: usize, router: usize) -> View {
+        self.views[replica][router].view(self.ramp, self.now)
+    }
+}

@@ -1,0 +1,238 @@
+//! One entry of the gateway's log (GATEWAY.md 3), read in one pass that skips what we do not need.
+//!
+//! Each payload stands in an entry twice and can be a megabyte; nothing of it is copied, and only `error.code` and `usage`
+//! of the upstream's answer are looked at; the request's path and `model` where the answer says that one of them does not exist.
+
+use std::time::Duration;
+
+use super::hint::Headers;
+use super::missing::{Missing, Naming};
+use super::scan::{Broken, Cursor, Raw};
+use super::{Malformed, object, patch, stamp, transaction};
+use types::outcome::{NamedBy, Report, Source};
+use types::time::GatewayTime;
+
+/// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
+pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code"];
+
+/// Reads an entry: what it tells of a finished request.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(bytes: &[u8]) -> Result<Report<'_>, Malformed> {
+    let mut parts = Parts {
+        report: Report::empty(Source::Log),
+        upstream: Timer::default(),
+        has_status: false,
+        error_code: None,
+        request: Sent::default(),
+    };
+    object(bytes, |cursor| parts.read(cursor))?;
+    Ok(parts.finish())
+}
+
+/// What has been read so far.
+struct Parts<'a> {
+    report: Report<'a>,
+    /// `outbound_inbound_timer`: runs while the upstream works.
+    upstream: Timer<'a>,
+    /// There is an `inbound_status_code`, be it a readable one or not.
+    has_status: bool,
+    /// `error.code` of the upstream's answer.
+    error_code: Option<&'a str>,
+    request: Sent<'a>,
+}
+
+/// The fields of a request that show who named its deployment or model.
+#[derive(Default)]
+struct Sent<'a> {
+    url: Option<Raw<'a>>,
+    subpath: Option<Raw<'a>>,
+    received: Option<Raw<'a>>,
+    sent: Option<Raw<'a>>,
+    patch: Option<Raw<'a>>,
+}
+
+/// A timer of the gateway, as it stands there.
+#[derive(Default)]
+struct Timer<'a> {
+    start: Option<&'a str>,
+    stop: Option<&'a str>,
+    millis: Option<u64>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), Broken> {
+        entry.fields(|name, value| {
+            match name {
+                b"transaction_id" => self.report.transaction = value.text()?,
+                b"session_id" => self.report.session = value.text()?,
+                b"ingress_egress_timer" => {
+                    let timer = Timer::read(value)?;
+                    self.report.started = timer.start.and_then(moment);
+                    self.report.stopped = timer.stop.and_then(moment);
+                }
+                b"request" => self.read_request(value)?,
+                b"response" => self.read_response(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), Broken> {
+        let report = &mut self.report;
+        request.fields(|name, value| {
+            match name {
+                b"gl_path" => report.asked = value.text()?,
+                b"original_gl_path" => report.ingress = value.text()?,
+                b"control" => report.control = true,
+                b"error" => report.processor_errors = Some(value.raw()?.bytes()),
+                b"ingress_payload" => {
+                    let payload = value.raw()?;
+                    (report.payload, self.request.received) = (Some(payload.bytes()), Some(payload));
+                }
+                b"outbound_payload" => self.request.sent = Some(value.raw()?),
+                b"broker_patch" => self.request.patch = Some(value.raw()?),
+                b"ingress_subpath" => self.request.subpath = Some(value.raw()?),
+                b"url" => self.request.url = Some(value.raw()?),
+                b"broker" => {
+                    let stamp = stamp::read(value)?;
+                    (report.stamped, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        report.ingress = report.ingress.or(report.asked);
+        Ok(())
+    }
+
+    fn read_response(&mut self, response: &mut Cursor<'a>) -> Result<(), Broken> {
+        response.fields(|name, value| {
+            let report = &mut self.report;
+            match name {
+                b"gl_path" => report.served = value.text()?,
+                b"inbound_status_code" => {
+                    report.status = value.raw()?.status();
+                    self.has_status = true;
+                }
+                b"egress_status_code" => report.egress_status = value.raw()?.status(),
+                b"inbound_headers" => {
+                    let headers = Headers::read(value)?;
+                    (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
+                    (report.hint, report.remaining) = (headers.hint(), headers.remaining());
+                }
+                b"inbound_payload" => self.read_payload(value)?,
+                b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), Broken> {
+        let report = &mut self.report;
+        let (mut prompt, mut completion, mut total) = (None, None, None);
+        payload.fields(|name, part| {
+            if !matches!(name, b"error" | b"usage") {
+                return Ok(());
+            }
+            part.fields(|field, value| {
+                match (name, field) {
+                    (b"error", b"code") => self.error_code = value.text()?,
+                    (b"usage", b"completion_tokens") => {
+                        report.tokens = value.raw()?.number();
+                        completion = report.tokens;
+                    }
+                    (b"usage", b"prompt_tokens" | b"input_tokens") => prompt = value.raw()?.number(),
+                    (b"usage", b"output_tokens") => completion = value.raw()?.number(),
+                    (b"usage", b"total_tokens") => total = value.raw()?.number(),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        let both = [prompt, completion].into_iter().flatten().reduce(u64::saturating_add);
+        report.used = total.or(both);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Report<'a> {
+        let filtered = self.filtered();
+        let report = &mut self.report;
+        report.filtered = filtered;
+        let missing = report.status.zip(self.error_code).and_then(|(status, code)| Missing::of_error(status, code));
+        report.missing = missing.map(|missing| self.request.who_named(missing));
+        report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
+        report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
+        self.report
+    }
+
+    /// The field that learning needs and that the gateway's filters took away. A call that never reached its upstream lacks
+    /// it for a good reason, and its timer, which never started, says so.
+    fn filtered(&self) -> Option<&'static str> {
+        if self.upstream.start.is_some() && !self.upstream.has_run() {
+            None
+        } else if self.report.served.is_none() {
+            Some(NEEDED[0])
+        } else if !self.has_status {
+            Some(NEEDED[1])
+        } else {
+            None
+        }
+    }
+}
+
+impl Sent<'_> {
+    fn who_named(&self, missing: Missing) -> NamedBy {
+        let text = |raw: Option<Raw<'_>>| raw.and_then(Raw::value).and_then(|value| Some(value.as_str()?.to_owned()));
+        let (url, subpath) = (text(self.url), text(self.subpath));
+        let patch = self.patch.map(patch::read);
+        let naming = Naming {
+            path: url.as_deref().and_then(path_of),
+            subpath: subpath.as_deref(),
+            received: self.received,
+            sent: self.sent,
+            patch: patch.as_ref(),
+        };
+        naming.of(missing)
+    }
+}
+
+/// The path of a URL, without its query; `None` if it is empty, as that of a call that never left the gateway.
+fn path_of(url: &str) -> Option<&str> {
+    let (_, behind) = url.split_once("://")?;
+    let path = behind.get(behind.find('/')?..)?;
+    path.split(['?', '#']).next()
+}
+
+impl<'a> Timer<'a> {
+    fn read(timer: &mut Cursor<'a>) -> Result<Self, Broken> {
+        let mut read = Self::default();
+        timer.fields(|name, value| {
+            match name {
+                b"start" => read.start = value.text()?,
+                b"stop" => read.stop = value.text()?,
+                b"duration" => read.millis = value.raw()?.number(),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(read)
+    }
+
+    /// A timer that never started says year 1.
+    fn has_run(&self) -> bool {
+        self.start.is_some_and(|start| !start.starts_with("0001-"))
+    }
+}
+
+/// A moment in the gateway's spelling, RFC 3339 with nanoseconds.
+fn moment(text: &str) -> Option<GatewayTime> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(moment.as_nanosecond()).ok().map(GatewayTime::from_nanos)
+}

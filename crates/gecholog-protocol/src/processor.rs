@@ -1,0 +1,176 @@
+//! What a processor of the gateway is sent: a request, a response, or row 2's copy of our own stamp.
+//!
+//! The gateway does not say which of them it is (GATEWAY.md 2.3). A field `egress_status_code` makes it a response,
+//! whatever its value; then it is never answered with a route.
+
+use serde_json::Value;
+
+use super::hint::Headers;
+use super::reply::Flaw;
+use super::scan::{Broken, Cursor, Raw};
+use super::{Malformed, object, stamp, transaction};
+use types::outcome::{Report, Source};
+use types::request::{Extent, Found, Request};
+use balancer::strategy::Needs;
+
+/// A message on one of our subjects, whatever the gateway's configuration puts into it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Message<'a> {
+    /// The stamp's router, as row 2 sees it.
+    pub stamped: Option<&'a str>,
+    /// Whether it tells of a finished request.
+    pub is_response: bool,
+    /// What it tells then.
+    pub report: Report<'a>,
+    /// The JSON request, as it would go out.
+    pub payload: Option<Raw<'a>>,
+    /// What the target changes in it, as row 2 sees it.
+    pub patch: Option<Raw<'a>>,
+    headers: Option<Raw<'a>>,
+}
+
+/// A request that waits for its router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    path: &'a str,
+    payload: Option<Raw<'a>>,
+    headers: Option<Raw<'a>>,
+}
+
+/// The longest answer that a field of a request's body allows, in tokens, if that is what the field is about.
+pub fn longest_answer(name: &[u8], value: Raw<'_>) -> Option<u64> {
+    let says = matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens");
+    if says { value.number() } else { None }
+}
+
+impl<'a> Asked<'a> {
+    /// The JSON request, if the gateway's configuration lets us see it.
+    pub const fn body(&self) -> Option<Raw<'a>> {
+        self.payload
+    }
+
+    /// What is asked for and not here.
+    pub const fn lacks(&self, needs: Needs) -> Option<Flaw> {
+        if needs.body && self.payload.is_none() {
+            Some(Flaw::NoBody)
+        } else if needs.headers && self.headers.is_none() {
+            Some(Flaw::NoHeaders)
+        } else {
+            None
+        }
+    }
+}
+
+impl Request for Asked<'_> {
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn param(&self, names: &[String]) -> Option<Found> {
+        let mut found = self.payload;
+        for name in names {
+            found = found?.field(name);
+        }
+        found?.found()
+    }
+
+    fn extent(&self) -> Extent {
+        let Some(payload) = self.payload else { return Extent::default() };
+        let mut longest = None;
+        // What breaks off has been refused when the message was read.
+        let _ = payload.cursor().fields(|name, value| {
+            longest = longest_answer(name, value.raw()?).max(longest);
+            Ok(())
+        });
+        Extent { bytes: payload.bytes().len(), longest }
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        let mut values = Vec::new();
+        // What breaks off has been refused when the message was read.
+        let _ = self.headers.map(|headers| {
+            headers.cursor().fields(|other, list| {
+                if other.eq_ignore_ascii_case(name.as_bytes()) {
+                    let list = list.raw()?.value();
+                    let texts = list.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+                    values.extend(texts.map(str::to_owned));
+                }
+                Ok(())
+            })
+        });
+        values
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut message = Self {
+            stamped: None,
+            is_response: false,
+            report: Report { headless: true, ..Report::empty(Source::Message) },
+            payload: None,
+            patch: None,
+            headers: None,
+        };
+        object(bytes, |cursor| cursor.fields(|name, value| message.take(name, value)).map(drop))?;
+        let report = &mut message.report;
+        // Without a single header and yet a success: no upstream said that, a processor did.
+        report.control = report.made_by_gateway && report.status == Some(200);
+        report.started = report.transaction.and_then(transaction::started);
+        Ok(message)
+    }
+
+    /// The request that waits for a router.
+    ///
+    /// # Errors
+    /// There is no path, or it is no string.
+    pub fn request(&self) -> Result<Asked<'a>, Malformed> {
+        let path = self.report.served.ok_or(Malformed::NoPath)?;
+        Ok(Asked { path, payload: self.payload, headers: self.headers })
+    }
+
+    fn take(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), Broken> {
+        let report = &mut self.report;
+        match name {
+            b"gl_path" => report.served = value.text()?,
+            b"broker" => self.stamped = stamp::read(value)?.router,
+            // What goes out before what came in: an earlier processor may have changed it.
+            b"outbound_payload" => self.payload = Some(value.raw()?),
+            b"ingress_payload" => self.payload = self.payload.or(Some(value.raw()?)),
+            b"outbound_headers" => self.headers = Some(value.raw()?),
+            b"ingress_headers" => self.headers = self.headers.or(Some(value.raw()?)),
+            b"broker_patch" => self.patch = Some(value.raw()?),
+            b"inbound_status_code" => report.status = value.raw()?.status(),
+            b"inbound_headers" => {
+                let headers = Headers::read(value)?;
+                (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
+                (report.hint, report.headless) = (headers.hint(), false);
+            }
+            b"egress_headers" => report.transaction = session(value)?,
+            b"egress_status_code" => {
+                self.is_response = true;
+                report.egress_status = value.raw()?.status();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The transaction id among the headers sent to the client: that of `Session-Id`, else, since a gateway can name the header
+/// otherwise, the first value that has the form of an id.
+fn session<'a>(headers: &mut Cursor<'a>) -> Result<Option<&'a str>, Broken> {
+    let mut found = None;
+    headers.fields(|name, values| {
+        if found.is_none() || name == b"Session-Id" {
+            let value = values.first()?.and_then(Raw::text);
+            found = value.filter(|value| transaction::is_id(value)).or(found);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,140 @@
+//! Our answers to the gateway. Zero bytes mean "go on as if we were not there".
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::scan::Raw;
+use super::stamp::{self, Mode, Signature};
+use super::{Message, patch};
+use balancer::broker::{Broker, Decision};
+use types::request::Patch;
+use types::router::RouterPath;
+
+/// What an answer had to do without. Each kind is counted; the first is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// The pool chooses by fields of the body, and the message has none.
+    NoBody,
+    /// The pool chooses by headers, and the message has none.
+    NoHeaders,
+    /// The target changes the body, and row 2 does not see it.
+    NoBodyToChange,
+    /// The target changes the body, and that is no JSON object: it goes out as it is.
+    BodyIsNoObject,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyIsNoObject];
+
+    /// As metrics spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoBody => "no_body",
+            Self::NoHeaders => "no_headers",
+            Self::NoBodyToChange => "no_body_to_change",
+            Self::BodyIsNoObject => "body_is_no_object",
+        }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBody => "chosen without the fields of the body: let the processor on our subject see outbound_payload",
+            Self::NoHeaders => "chosen without the headers: let the processor on our subject see outbound_headers",
+            Self::NoBodyToChange => {
+                "a body was not changed: let the processor on .apply see broker_patch and outbound_payload, and write the latter"
+            }
+            Self::BodyIsNoObject => "a body was not changed: it is no JSON object",
+        })
+    }
+}
+
+/// An answer to row 1, but for the body that its target changes: that can be large, and is put in by whoever has the time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    bytes: Vec<u8>,
+    /// Where the stamp stands in it; empty if there is none.
+    stamp: Range<usize>,
+    /// What the target changes in the body, and where that belongs.
+    change: Option<(usize, Arc<Patch>)>,
+}
+
+impl Answer {
+    /// The stamp in it; empty if there is none.
+    pub fn stamp(&self) -> &[u8] {
+        self.bytes.get(self.stamp.clone()).unwrap_or_default()
+    }
+
+    /// What is sent, and what it had to do without. Takes as long as there is of the body.
+    pub fn complete(mut self, body: Option<Raw<'_>>) -> (Vec<u8>, Option<Flaw>) {
+        // Without a body this is row 1 of two; the other one has it.
+        let Some(((at, change), body)) = self.change.zip(body) else { return (self.bytes, None) };
+        let Some(body) = patch::apply(&change, body) else { return (self.bytes, Some(Flaw::BodyIsNoObject)) };
+        let field = b"\"outbound_payload\":".iter().copied().chain(body).chain([b',']);
+        self.bytes.splice(at..at, field);
+        (self.bytes, None)
+    }
+}
+
+/// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
+/// changes in the body for either; the gateway takes whichever its configuration lets us write.
+pub fn route(signature: &Signature, broker: &Broker, decision: &Decision) -> Answer {
+    let Decision::Route(route) = decision else { return Answer::default() };
+    let Some(router) = broker.path(route.router()) else { return Answer::default() };
+    let mut change = None;
+    let mut out = Vec::with_capacity(stamp::MAX + 128);
+    out.push(b'{');
+    if signature.mode() == Mode::Balance {
+        push_path(&mut out, router.as_str());
+        out.push(b',');
+        let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
+        if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
+            out.extend_from_slice(b"\"broker_patch\":");
+            out.extend_from_slice(&patch::write(patch));
+            out.push(b',');
+            change = Some((out.len(), Arc::clone(patch)));
+        }
+    }
+    out.extend_from_slice(b"\"broker\":");
+    let start = out.len();
+    if !stamp::write(&mut out, signature, broker, route) {
+        return Answer::default();
+    }
+    let stamp = start..out.len();
+    out.push(b'}');
+    Answer { bytes: out, stamp, change }
+}
+
+/// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.
+pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Flaw>) {
+    let Some(router) = message.stamped.and_then(|router| RouterPath::parse(router).ok()) else {
+        return (Vec::new(), None);
+    };
+    let mut out = Vec::with_capacity(128);
+    out.push(b'{');
+    push_path(&mut out, router.as_str());
+    let mut flaw = None;
+    match (message.patch, message.payload) {
+        (None, _) => {}
+        (Some(_), None) => flaw = Some(Flaw::NoBodyToChange),
+        (Some(patch), Some(body)) => match patch::apply(&patch::read(patch), body) {
+            None => flaw = Some(Flaw::BodyIsNoObject),
+            Some(body) => {
+                out.extend_from_slice(b",\"outbound_payload\":");
+                out.extend_from_slice(&body);
+            }
+        },
+    }
+    out.push(b'}');
+    (out, flaw)
+}
+
+/// A router's path has no character that JSON would escape.
+fn push_path(out: &mut Vec<u8>, router: &str) {
+    out.extend_from_slice(b"\"gl_path\":\"");
+    out.extend_from_slice(router.as_bytes());
+    out.push(b'"');
+}

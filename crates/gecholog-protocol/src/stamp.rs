@@ -1,0 +1,211 @@
+//! The stamp: the small object that a decision leaves in the gateway's own log, by which it is found again.
+//!
+//! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says
+//! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
+
+use std::fmt::{self, Write as _};
+use std::hash::Hasher;
+
+use super::scan::{Broken, Cursor};
+use balancer::broker::{self, Broker, Route, Sent, Settings};
+
+/// The longest stamp, in bytes.
+pub const MAX: usize = 300;
+
+/// Whether our answers change anything: `BROKER_MODE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// Requests go where we say.
+    #[default]
+    Balance,
+    /// Requests go where they would without us; the stamp says where we would have sent them.
+    Observe,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Balance => "balance",
+            Self::Observe => "observe",
+        })
+    }
+}
+
+/// What every stamp of this process says: who decided, under which configuration, in which mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    replica: String,
+    config: String,
+    mode: Mode,
+}
+
+impl Signature {
+    /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12.
+    pub fn new(replica: &str, settings: &Settings, mode: Mode) -> Self {
+        let replica = replica.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        Self { replica, config: fingerprint(settings), mode }
+    }
+
+    /// The same under other settings.
+    #[must_use]
+    pub fn under(&self, settings: &Settings) -> Self {
+        Self { config: fingerprint(settings), ..self.clone() }
+    }
+
+    /// The same in another mode.
+    #[must_use]
+    pub fn in_mode(&self, mode: Mode) -> Self {
+        Self { mode, ..self.clone() }
+    }
+
+    /// The replica's id.
+    pub fn replica(&self) -> &str {
+        &self.replica
+    }
+
+    /// The short hash of what is in force.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// The number of the decision that wrote a stamp of this id, if it was one of ours.
+    pub fn number(&self, id: &str) -> Option<u64> {
+        let number = id.strip_prefix(self.replica.as_str())?.strip_prefix('-')?;
+        u64::from_str_radix(number, 16).ok()
+    }
+
+    /// Whether our answers change anything.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+/// Eight hexadecimal digits that differ when the settings do; the same in every replica.
+fn fingerprint(settings: &Settings) -> String {
+    let mut hasher = fnv::FnvHasher::default();
+    // The settings hold numbers and patterns that have no hash of their own; their debug text has everything.
+    hasher.write(format!("{settings:?}").as_bytes());
+    format!("{:08x}", hasher.finish() >> 32)
+}
+
+/// Appends the stamp of a decision. False, and nothing is written, if the decision's router is not the broker's.
+///
+/// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
+/// an answer costs.
+pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &Route) -> bool {
+    let Some(router) = broker.path(route.router()) else { return false };
+    let Some(pool) = broker.pool(route.pool) else { return false };
+    let start = out.len();
+    let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
+    push("{\"id\":\"");
+    push(&signature.replica);
+    push("-");
+    push(Hexadecimal::of(route.number).as_str());
+    push("\",\"replica\":\"");
+    push(&signature.replica);
+    push("\",\"pool\":\"");
+    push(pool.ingress().as_str());
+    push(if signature.mode == Mode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
+    push(router.as_str());
+    push("\",\"config\":\"");
+    push(&signature.config);
+    push("\",");
+    if let Some(p) = route.chosen.p {
+        push("\"p\":");
+        out.extend_from_slice(&six_digits(p));
+        out.push(b',');
+    }
+    if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
+        out.extend_from_slice(b"\"probe\":true,");
+    }
+    out.extend_from_slice(b"\"why\":\"");
+    // An error only says that there was no room for more.
+    let mut room = Room { out, end: start + MAX - 2 };
+    let _ = write!(room, "{}", pool.tree().why(&route.chosen.why));
+    if route.sent != Sent::ToServe || route.claim.room != broker::Room::There {
+        let _ = write!(room, "{}", broker.although(route));
+    }
+    out.extend_from_slice(b"\"}");
+    true
+}
+
+/// What is left of a stamp's 300 bytes.
+struct Room<'a> {
+    out: &'a mut Vec<u8>,
+    end: usize,
+}
+
+impl fmt::Write for Room<'_> {
+    /// Appends as much as there is room for. Names in it are the user's, so quotes and the like become blanks.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            let letter = if letter.is_control() || matches!(letter, '"' | '\\') { ' ' } else { letter };
+            if self.out.len() + letter.len_utf8() > self.end {
+                return Err(fmt::Error);
+            }
+            match u8::try_from(letter) {
+                Ok(byte) if byte.is_ascii() => self.out.push(byte),
+                _ => self.out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A probability with six digits behind the point: finer than anybody can measure, and quicker than the shortest exact ones.
+fn six_digits(p: f64) -> [u8; 8] {
+    let mut rest = (p.clamp(0.0, 1.0) * 1e6).round() as u32;
+    let mut text = *b"0.000000";
+    for place in [7, 6, 5, 4, 3, 2, 0] {
+        text[place] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    text
+}
+
+/// A number in lower-case hexadecimal digits, without the machinery of formatting.
+struct Hexadecimal {
+    digits: [u8; 16],
+    start: usize,
+}
+
+impl Hexadecimal {
+    fn of(mut number: u64) -> Self {
+        let mut hex = Self { digits: [b'0'; 16], start: 16 };
+        while hex.start == 16 || number > 0 {
+            hex.start -= 1;
+            hex.digits[hex.start] = b"0123456789abcdef"[(number % 16) as usize];
+            number /= 16;
+        }
+        hex
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
+    }
+}
+
+/// A stamp that came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Read<'a> {
+    /// The router that it names; none in observe mode.
+    pub(super) router: Option<&'a str>,
+    /// The decision that wrote it.
+    pub(super) id: Option<&'a str>,
+    /// Whether the call was sent to find out if the router works again.
+    pub(super) probe: bool,
+}
+
+pub(super) fn read<'a>(stamp: &mut Cursor<'a>) -> Result<Read<'a>, Broken> {
+    let mut read = Read::default();
+    stamp.fields(|name, value| {
+        match name {
+            b"router" => read.router = value.text()?,
+            b"id" => read.id = value.text()?,
+            b"probe" => read.probe = value.raw()?.value() == Some(true.into()),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(read)
+}

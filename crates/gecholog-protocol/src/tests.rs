@@ -1,0 +1,415 @@
+//! The gateway's messages, captured and invented.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::{Value, json};
+
+use super::stamp::{MAX, Mode};
+use super::*;
+use balancer::broker::{Broker, Decision, RouterSettings, Settings};
+use types::outcome::{Hint, NamedBy, Report};
+use types::request::{Extent, Request};
+use types::router::{MAX_PATH, RouterPath};
+use types::time::{GatewayTime, Now};
+
+/// One captured message: where it was sent, and its bytes as the gateway writes them.
+struct Captured {
+    scenario: String,
+    is_log: bool,
+    bytes: Vec<u8>,
+}
+
+fn captured() -> Vec<Captured> {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "standin", "tests", "fixtures"].iter().collect();
+    let mut all = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|extension| extension == "jsonl") {
+            let scenario = file.file_stem().unwrap().to_string_lossy().into_owned();
+            for line in std::fs::read_to_string(&file).unwrap().lines() {
+                let line: Value = serde_json::from_str(line).unwrap();
+                let is_log = line["context"] == "log";
+                let bytes = serde_json::to_vec(&line["data"]).unwrap();
+                all.push(Captured { scenario: scenario.clone(), is_log, bytes });
+            }
+        }
+    }
+    all
+}
+
+/// The logs of a scenario.
+fn logs<'a>(all: &'a [Captured], scenario: &str) -> Vec<Report<'a>> {
+    let logs = all.iter().filter(|one| one.is_log && one.scenario == scenario);
+    logs.map(|log| log_entry::read(&log.bytes).unwrap()).collect()
+}
+
+#[test]
+fn every_captured_message_can_be_read() {
+    let all = captured();
+    assert!(all.len() > 150, "only {} captured messages found", all.len());
+    for message in &all {
+        if message.is_log {
+            let report = log_entry::read(&message.bytes).unwrap();
+            assert!(report.transaction.is_some() && report.started.is_some(), "{}", message.scenario);
+            assert!(report.started <= report.stopped, "{}", message.scenario);
+            let filtered = message.scenario == "15_filter_nothing" || message.scenario == "15_filter_only_gl_path";
+            assert_eq!(report.filtered.is_some(), filtered, "{}", message.scenario);
+        } else {
+            Message::read(&message.bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_captured_logs_say() {
+    let all = captured();
+    // scenario: router, upstream's status, client's status, made by the gateway
+    let expected = BTreeMap::from([
+        ("02_upstream_429_all_fields", (Some("/azure/gpt4/"), Some(429), Some(429), false)),
+        ("03_upstream_400", (Some("/azure/gpt4/"), Some(400), Some(400), false)),
+        ("03_upstream_401_log_unauthorized_true", (Some("/azure/gpt4/"), Some(401), Some(401), false)),
+        ("03_upstream_503", (Some("/azure/gpt4/"), Some(503), Some(503), false)),
+        ("04_connection_refused", (Some("/azure/gpt35turbo/"), Some(502), Some(502), true)),
+        ("04_dns_failure", (Some("/azure/dud/"), Some(503), Some(503), true)),
+        ("04_upstream_closes", (Some("/azure/gpt4/"), Some(500), Some(500), true)),
+        ("05_response_gzip_client_accepts_gzip", (Some("/azure/gpt4/"), Some(200), Some(500), false)),
+        ("06_request_binary", (Some("/azure/gpt4/"), None, Some(500), true)),
+        ("11_broker_unknown_path", (Some("/azure/"), Some(200), Some(200), false)),
+        ("14_required_request_timeout", (None, None, Some(500), false)),
+        ("15_filter_include_and_exclude", (Some("/azure/gpt4/"), Some(200), Some(200), false)),
+    ]);
+    for (scenario, wanted) in expected {
+        let reports = logs(&all, scenario);
+        assert!(!reports.is_empty(), "{scenario} is not among the fixtures");
+        for report in reports {
+            let found = (report.served, report.status, report.egress_status, report.made_by_gateway);
+            assert_eq!(found, wanted, "{scenario}");
+        }
+    }
+    assert!(logs(&all, "12_control_object").iter().all(|report| report.control));
+    assert!(logs(&all, "20_echo").iter().all(|report| report.ingress == Some("/echo/")));
+    let unknown = logs(&all, "11_broker_unknown_path");
+    assert_eq!((unknown[0].asked, unknown[0].ingress), (Some("/nowhere/"), Some("/azure/")));
+    let success = logs(&all, "01_success_azure_balanced");
+    assert_eq!(success[0].tokens, Some(15));
+    assert_eq!(success[0].latency, Some(Duration::from_millis(0)));
+    assert_eq!(success[0].started, Some(GatewayTime::from_nanos(1_795_324_897_644_499_599)));
+    assert_eq!(success[0].stopped, Some(GatewayTime::from_nanos(1_795_324_897_646_168_907)));
+}
+
+#[test]
+fn captured_429s_carry_their_hint() {
+    let mut carried = 0;
+    for message in &captured() {
+        let report = if message.is_log {
+            log_entry::read(&message.bytes).unwrap()
+        } else {
+            Message::read(&message.bytes).unwrap().report
+        };
+        // A processor that is sent the original fields only sees no headers.
+        let told = report.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
+        let expected = told.then_some(Hint::After(Duration::from_secs(7)));
+        assert_eq!(report.hint, expected, "{}", message.scenario);
+        carried += u32::from(told);
+    }
+    assert!(carried >= 3, "only {carried} hints found");
+}
+
+#[test]
+fn captured_logs_carry_what_the_client_sent() {
+    let mut carried = 0;
+    for log in captured().iter().filter(|one| one.is_log) {
+        let entry: Value = serde_json::from_slice(&log.bytes).unwrap();
+        let report = log_entry::read(&log.bytes).unwrap();
+        let sent = report.payload.map(|payload| serde_json::from_slice::<Value>(payload).unwrap());
+        assert_eq!(sent.as_ref(), entry["request"].get("ingress_payload"), "{}", log.scenario);
+        carried += u32::from(sent.is_some());
+    }
+    assert!(carried >= 3, "only {carried} payloads found");
+}
+
+#[test]
+fn a_page_for_people_is_told_by_its_content_type() {
+    for (name, value, html) in [
+        ("Content-Type", "text/html", true),
+        ("content-type", "Text/HTML; charset=utf-8", true),
+        ("Content-Type", "application/json", false),
+        ("Content-Type", "text", false),
+        ("X-Content-Type", "text/html", false),
+    ] {
+        let headers = json!({ name: [value], "Server": ["x"] });
+        let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers}});
+        let bytes = serde_json::to_vec(&entry).unwrap();
+        assert_eq!(log_entry::read(&bytes).unwrap().html, html, "{name}: {value}");
+        let message = json!({"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers});
+        let bytes = serde_json::to_vec(&message).unwrap();
+        assert_eq!(Message::read(&bytes).unwrap().report.html, html, "{name}: {value}");
+    }
+}
+
+#[test]
+fn requests_and_responses_are_told_apart() {
+    let all = captured();
+    for message in all.iter().filter(|message| !message.is_log) {
+        let fields: Value = serde_json::from_slice(&message.bytes).unwrap();
+        let read = Message::read(&message.bytes).unwrap();
+        assert_eq!(read.is_response, fields.get("egress_status_code").is_some(), "{}", message.scenario);
+        assert_eq!(read.report.served, fields["gl_path"].as_str(), "{}", message.scenario);
+    }
+}
+
+#[test]
+fn an_unusable_status_still_makes_a_response() {
+    for status in ["null", "0", "-1", "\"404\"", "99", "1000", "4.5", "[]", "{}", "true"] {
+        let text = format!("{{\"egress_status_code\":{status},\"gl_path\":\"/azure/\"}}");
+        let message = Message::read(text.as_bytes()).unwrap();
+        assert!(message.is_response, "{status}");
+        assert_eq!(message.report.egress_status, None, "{status}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    for (bytes, fault) in [
+        (&b""[..], Malformed::NotJson),
+        (b"garbage", Malformed::NotJson),
+        (b"{", Malformed::NotJson),
+        (b"{\"gl_path\":\"/azure/\"", Malformed::NotJson),
+        (b"{\"gl_path\":\"/azure/\"} x", Malformed::NotJson),
+        (b"{\"gl_path\" \"/azure/\"}", Malformed::NotJson),
+        (b"{'gl_path':'/azure/'}", Malformed::NotJson),
+        (b"\xef\xbb\xbf{}", Malformed::NotJson),
+        (b"[]", Malformed::NotAnObject),
+        (b" \"text\" ", Malformed::NotAnObject),
+        (b"null", Malformed::NotAnObject),
+        (b"17", Malformed::NotAnObject),
+    ] {
+        assert_eq!(Message::read(bytes).unwrap_err(), fault, "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(log_entry::read(bytes).unwrap_err(), fault, "{:?}", String::from_utf8_lossy(bytes));
+    }
+    for bytes in [&b"{}"[..], b"{\"gl_path\":7}", b"{\"gl_path\":null}", b"{\"gl_path\":[\"/azure/\"]}"] {
+        let message = Message::read(bytes).unwrap();
+        assert_eq!(message.request(), Err(Malformed::NoPath), "{:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
+#[test]
+fn the_last_of_two_equal_names_counts() {
+    let message = Message::read(b"{\"gl_path\":\"/a/\",\"gl_path\":\"/azure/\"}").unwrap();
+    assert_eq!(message.request().map(|asked| asked.path().to_owned()), Ok("/azure/".to_owned()));
+}
+
+#[test]
+fn text_that_is_no_utf8_loses_itself_and_not_the_entry() {
+    let mut entry = serde_json::to_vec(&json!({
+        "transaction_id": "A_1_1_0",
+        "request": {"gl_path": "/azure/gpt4/", "original_gl_path": "/azure/", "ingress_payload": {"text": "ODD"}},
+        "response": {"gl_path": "/azure/gpt4/", "inbound_status_code": 404,
+            "inbound_payload": {"error": {"code": "ODD", "message": "ODD"}}},
+    }))
+    .unwrap();
+    for place in 0..entry.len() - 2 {
+        if &entry[place..place + 3] == b"ODD" {
+            entry[place..place + 3].copy_from_slice(b"\xff\xfe\xc3");
+        }
+    }
+    let report = log_entry::read(&entry).unwrap();
+    assert_eq!((report.served, report.status, report.missing), (Some("/azure/gpt4/"), Some(404), None));
+}
+
+#[test]
+fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
+    let entry = |payload: Value| {
+        let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404, "inbound_payload": payload}});
+        let bytes = serde_json::to_vec(&entry).unwrap();
+        let report = log_entry::read(&bytes).unwrap();
+        (report.missing, report.tokens)
+    };
+    assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
+    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (None, None));
+    assert_eq!(entry(json!({"usage": {"completion_tokens": 15}})), (None, Some(15)));
+    for odd in [
+        json!("DeploymentNotFound"),
+        json!({"error": "DeploymentNotFound"}),
+        json!(null),
+        json!([1]),
+        json!({"usage": 3}),
+    ] {
+        assert_eq!(entry(odd), (None, None));
+    }
+}
+
+#[test]
+fn a_log_entry_shows_who_named_what_is_missing() {
+    let url = "https://h:1/openai/deployments/gpt4/chat/completions?api-version=1";
+    let (body, other) = (json!({"model": "a"}), json!({"model": "b"}));
+    for (code, request, by) in [
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "chat/completions"}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": ""}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "gpt4/chat/completions"}), NamedBy::Client),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "deployments/other/chat"}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": "", "ingress_subpath": "x"}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": 7, "ingress_subpath": []}), NamedBy::Target),
+        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": body}), NamedBy::Client),
+        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": other}), NamedBy::Target),
+        (
+            "model_not_found",
+            json!({"ingress_payload": body, "outbound_payload": body,
+                "broker_patch": {"merge": {"model": "a"}, "model_map": {}}}),
+            NamedBy::Target,
+        ),
+        ("model_not_found", json!({"outbound_payload": body}), NamedBy::Client),
+        ("model_not_found", json!({}), NamedBy::Client),
+    ] {
+        let mut entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404,
+            "inbound_payload": {"error": {"code": code}}}});
+        entry["request"] = request;
+        let bytes = serde_json::to_vec(&entry).unwrap();
+        assert_eq!(log_entry::read(&bytes).unwrap().missing, Some(by), "{entry}");
+    }
+}
+
+#[test]
+fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
+    let used = |usage: Value| {
+        let entry =
+            json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_payload": {"usage": usage}}});
+        log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().used
+    };
+    for (usage, expected) in [
+        (json!({"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 18}), Some(18)),
+        (json!({"prompt_tokens": 12, "completion_tokens": 5}), Some(17)),
+        (json!({"input_tokens": 12, "output_tokens": 5}), Some(17)),
+        (json!({"prompt_tokens": 12}), Some(12)),
+        (json!({"prompt_tokens": u64::MAX, "completion_tokens": 5}), Some(u64::MAX)),
+        (json!({"prompt_tokens": -12, "total_tokens": "18"}), None),
+        (json!({}), None),
+        (json!(null), None),
+    ] {
+        assert_eq!(used(usage.clone()), expected, "{usage}");
+    }
+}
+
+#[test]
+fn how_large_a_request_is_and_how_long_an_answer_it_allows() {
+    let extent = |message: Value| {
+        let bytes = serde_json::to_vec(&message).unwrap();
+        let extent = Message::read(&bytes).unwrap().request().unwrap().extent();
+        (extent.bytes, extent.longest)
+    };
+    let of = |body: Value| extent(json!({"gl_path": "/a/", "outbound_payload": body}));
+    assert_eq!(of(json!({"max_tokens": 200})), (18, Some(200)));
+    assert_eq!(of(json!({"max_completion_tokens": 7})).1, Some(7));
+    assert_eq!(of(json!({"max_output_tokens": 7, "max_tokens": 9})).1, Some(9));
+    assert_eq!(of(json!({"max_tokens": "200", "messages": {"max_tokens": 3}})).1, None);
+    assert_eq!(of(json!("text")), (6, None));
+    assert_eq!(extent(json!({"gl_path": "/a/"})), (0, None));
+    let tokens = |bytes, longest| Extent { bytes, longest }.tokens();
+    assert_eq!((tokens(403, None), tokens(400, Some(50)), tokens(8, Some(u64::MAX))), (100, 150, u32::MAX));
+}
+
+#[test]
+fn the_transaction_of_a_message_is_the_session_header() {
+    let id = |headers: Value| {
+        let message = json!({"egress_status_code": 200, "egress_headers": headers});
+        let bytes = serde_json::to_vec(&message).unwrap();
+        Message::read(&bytes).unwrap().report.transaction.map(str::to_owned)
+    };
+    assert_eq!(id(json!({"A": ["B_1_1_0"], "Session-Id": ["A_1_1_0"]})).as_deref(), Some("A_1_1_0"));
+    assert_eq!(id(json!({"Date": ["x"], "My-Session": ["A_1_1_3"]})).as_deref(), Some("A_1_1_3"), "named otherwise");
+    assert_eq!(id(json!({"Session-Id": ["nonsense"]})), None);
+    assert_eq!(id(json!({"Session-Id": "A_1_1_0"})), None, "a header's values are a list");
+    assert_eq!(id(json!("A_1_1_0")), None);
+}
+
+/// A broker with one pool of the given paths.
+fn broker(ingress: &str, routers: &[&str]) -> Broker {
+    let path = |text: &str| RouterPath::parse(text).unwrap();
+    let routers = routers.iter().map(|text| path(text)).collect();
+    Broker::new(Settings::flat(path(ingress), routers, RouterSettings::default()))
+}
+
+fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
+    let signature = Signature::new("abcdefghjkmn", broker.settings(), mode);
+    let mut rng = SmallRng::seed_from_u64(3);
+    let (decision, _) = broker.decide(&ingress, Now::from_nanos(1), &mut rng);
+    assert!(matches!(decision, Decision::Route(_)));
+    serde_json::from_slice(&reply::route(&signature, broker, &decision).complete(None).0).unwrap()
+}
+
+#[test]
+fn an_answer_names_the_router_and_carries_the_stamp() {
+    let mut broker = broker("/azure/", &["/azure/gpt4/"]);
+    let answer = answer(&mut broker, "/azure/", Mode::Balance);
+    let config = answer["broker"]["config"].clone();
+    assert_eq!(config.as_str().unwrap().len(), 8);
+    let stamp = json!({
+        "id": "abcdefghjkmn-0", "replica": "abcdefghjkmn", "pool": "/azure/", "router": "/azure/gpt4/",
+        "config": config, "p": 1.0, "why": "random, 1 of 1 serve",
+    });
+    assert_eq!(answer, json!({"gl_path": "/azure/gpt4/", "broker": stamp}));
+}
+
+#[test]
+fn observe_mode_says_would_and_changes_nothing() {
+    let mut broker = broker("/azure/", &["/azure/gpt4/"]);
+    let answer = answer(&mut broker, "/azure/", Mode::Observe);
+    assert_eq!(answer.get("gl_path"), None);
+    assert_eq!((answer["broker"].get("router"), &answer["broker"]["would"]), (None, &json!("/azure/gpt4/")));
+    let row_2 = serde_json::to_vec(&answer).unwrap();
+    assert_eq!(reply::apply(&Message::read(&row_2).unwrap()).0, b"");
+}
+
+#[test]
+fn the_longest_paths_fit_into_a_stamp_and_only_why_is_cut() {
+    let long = |letter: &str| format!("/{}/", letter.repeat(MAX_PATH - 2));
+    let (ingress, router) = (long("i"), long("r"));
+    let mut broker = broker(&ingress, &[&router]);
+    let signature = Signature::new("abcdefghjkmn", broker.settings(), Mode::Balance);
+    let mut rng = SmallRng::seed_from_u64(3);
+    let (decision, _) = broker.decide(&ingress.as_str(), Now::from_nanos(1), &mut rng);
+    let Decision::Route(mut route) = decision else { panic!("nothing offered") };
+    route.number = u64::MAX;
+    let mut stamp = Vec::new();
+    assert!(stamp::write(&mut stamp, &signature, &broker, &route));
+    assert!(stamp.len() <= MAX, "{} bytes", stamp.len());
+    let read: Value = serde_json::from_slice(&stamp).unwrap();
+    assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));
+    assert_eq!(read["id"], "abcdefghjkmn-ffffffffffffffff");
+    assert!("random, 1 of 1 serve".starts_with(read["why"].as_str().unwrap()));
+}
+
+#[test]
+fn row_2_answers_from_the_message_alone() {
+    for (message, answer) in [
+        (&b"{\"broker\":{\"router\":\"/azure/gpt4/\",\"id\":\"x\"}}"[..], &b"{\"gl_path\":\"/azure/gpt4/\"}"[..]),
+        (b"{\"gl_path\":\"/azure/\",\"broker\":{\"id\":\"x\",\"router\":\"/b/\"}}", b"{\"gl_path\":\"/b/\"}"),
+        (b"{}", b""),
+        (b"{\"broker\":null}", b""),
+        (b"{\"broker\":{\"would\":\"/azure/gpt4/\"}}", b""),
+        (b"{\"broker\":{\"router\":7}}", b""),
+        (b"{\"broker\":{\"router\":\"no path\"}}", b""),
+        (b"{\"broker\":{\"router\":\"/x\\\"/\"}}", b""),
+    ] {
+        let read = Message::read(message).unwrap();
+        assert_eq!(reply::apply(&read).0, answer, "{:?}", String::from_utf8_lossy(message));
+    }
+}
+
+#[test]
+fn the_fingerprint_changes_with_the_settings_and_only_then() {
+    let of = |settings: &Settings| Signature::new("a", settings, Mode::Balance).config().to_owned();
+    let first = broker("/azure/", &["/a/", "/b/"]);
+    let same = broker("/azure/", &["/a/", "/b/"]);
+    let other = broker("/azure/", &["/b/", "/a/"]);
+    assert_eq!(of(first.settings()), of(same.settings()));
+    assert_ne!(of(first.settings()), of(other.settings()));
+    let mut slower = first.settings().clone();
+    slower.defaults.health.disabled_time = Duration::from_secs(1);
+    assert_ne!(of(first.settings()), of(&slower));
+}
