@@ -8,10 +8,13 @@ WORKDIR /src
 # library, since the files of the targets that the manifests name are not here yet. Plain layers rather than cache
 # mounts, so that every builder can do it, also one without BuildKit.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/types/Cargo.toml crates/types/
+COPY crates/balancer/Cargo.toml crates/balancer/
+COPY crates/gecholog-protocol/Cargo.toml crates/gecholog-protocol/
 COPY crates/llm/Cargo.toml crates/llm/
-COPY standin/Cargo.toml standin/
-RUN sed -i '/^\[\[/,/^$/d' Cargo.toml crates/llm/Cargo.toml standin/Cargo.toml \
- && mkdir src crates/llm/src standin/src && touch src/lib.rs crates/llm/src/lib.rs standin/src/lib.rs \
+COPY crates/gateway-sim/Cargo.toml crates/gateway-sim/
+RUN sed -i '/^\[\[/,/^$/d' Cargo.toml crates/*/Cargo.toml \
+ && for crate in . crates/*; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
  && cargo build --locked --release --lib
 
 # Static glibc, not musl: since 2.34 its resolver is inside, so the names of other containers resolve on scratch as well,

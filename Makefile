@@ -30,7 +30,7 @@ bench: toolchain ## one table of what a decision, a log entry and a round trip c
 	NATS_SERVER="$$nats" cargo bench --locked --bench figures -- $(ARGS)
 
 simulate: toolchain ## writes the tables of docs/health.md: this broker and others on the same scripted faults; SEED=1
-	SEED=$(or $(SEED),1) cargo test --profile demo --locked --test simulation -- --ignored --nocapture the_page_is_written
+	SEED=$(or $(SEED),1) cargo test --profile demo --locked -p balancer --test simulation -- --ignored --nocapture the_page_is_written
 
 check: toolchain ## what CI checks before the tests: form, lints, documentation, fuzz targets, dependencies
 	cargo fmt --all -- --check

@@ -5,13 +5,15 @@
 use std::time::Duration;
 
 use balancer::broker::{Broker, Event, RouterSettings, Settings, invariants};
-use types::outcome::Report;
-use types::router::RouterPath;
-use types::time::Now;
-use gecholog_protocol::stamp::{MAX, Mode};
+use gecholog_broker::stamping;
+use gecholog_protocol::stamp::MAX;
 use gecholog_protocol::{Message, Signature, log_entry, reply};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use types::mode::Mode;
+use types::outcome::Report;
+use types::router::RouterPath;
+use types::time::Now;
 
 fn broker() -> Broker {
     let path = |text: &str| RouterPath::parse(text).expect("a good path");
@@ -37,9 +39,9 @@ pub fn processor(data: &[u8]) {
     learn(&message.report);
     let Ok(request) = message.request() else { return };
     let mut broker = broker();
-    let signature = Signature::new("fuzz", broker.settings(), Mode::Balance);
+    let signature = Signature::new("fuzz", broker.settings().fingerprint(), Mode::Balance);
     let (decision, _) = broker.decide(&request, Now::from_nanos(1), &mut SmallRng::seed_from_u64(1));
-    let (answer, _) = reply::route(&signature, &broker, &decision).complete(request.body());
+    let (answer, _) = stamping::answer(&signature, &broker, &decision).complete(request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert!(matches!(answer["gl_path"].as_str(), Some("/azure/gpt4/" | "/azure/dud/")));

@@ -15,7 +15,6 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use balancer::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
@@ -25,8 +24,9 @@ use crate::handle::Handle;
 use crate::nats::{Control, Link, Peers, Start, State};
 use crate::relay::Relay;
 use crate::system::descriptors;
-use gecholog_protocol::Signature;
 use crate::{http, nats, relay, reload, telemetry};
+use balancer::broker::Broker;
+use gecholog_protocol::Signature;
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
@@ -52,7 +52,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
     let replica = replica();
-    let signature = Signature::new(&replica, broker.settings(), config.mode);
+    let signature = Signature::new(&replica, broker.settings().fingerprint(), config.mode);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         replica = signature.replica(),

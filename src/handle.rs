@@ -11,22 +11,22 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use balancer::attempt::{Step, Stop};
-use balancer::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
 use crate::clock::Clock;
 use crate::control::{self, Done, Nonces, Order, Taken};
-use types::event::{Change, Ignored};
 use crate::journal::Journal;
+use crate::stamping;
+use crate::telemetry::Counts;
+use balancer::attempt::{Step, Stop};
+use balancer::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
+use balancer::strategy::Read;
+use gecholog_protocol::Signature;
+use gecholog_protocol::processor::Asked;
+use gecholog_protocol::reply::Flaw;
+use types::event::{Change, Ignored};
 use types::outcome::{FailureRule, Report, Source};
 use types::request::{Patch, Request};
 use types::router::RouterPath;
-use balancer::strategy::Read;
-use crate::telemetry::Counts;
 use types::time::Now;
-use gecholog_protocol::Signature;
-use gecholog_protocol::processor::Asked;
-use gecholog_protocol::reply::{self, Flaw};
-use gecholog_protocol::stamp;
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
 pub const PART: usize = 64;
@@ -182,7 +182,7 @@ impl Handle {
         let (answer, flaw, changes, told) = self.with_read(request, |state, read, now| {
             let State { broker, signature, rng, journal, .. } = state;
             let (decision, mut changes) = broker.look(read, now, rng);
-            let answer = reply::route(signature, broker, &decision);
+            let answer = stamping::answer(signature, broker, &decision);
             journal.decided(now, &decision, answer.stamp(), broker.ingress(&decision));
             let flaw = broker.needs(&decision).and_then(|needs| request.lacks(needs));
             // Built only where somebody looks, and under the lock, where the reasons still hold.
@@ -347,7 +347,7 @@ impl Handle {
         let now = self.now();
         let mut config = String::new();
         self.change(|state| {
-            state.signature = state.signature.under(settings);
+            state.signature = state.signature.under(settings.fingerprint());
             config = state.signature.config().to_owned();
             state.broker.apply(Event::Configured(settings), now)
         });
@@ -407,7 +407,6 @@ fn dispatch(broker: &Broker, signature: &Signature, route: Route, by: Now) -> Op
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
     let leads = tree.leads(route.chosen.leaf).cloned();
-    let mut stamp = Vec::new();
-    stamp::write(&mut stamp, signature, broker, &route);
+    let stamp = stamping::bytes(signature, broker, &route);
     Some(Box::new(Dispatch { route, router, by, patch, leads, stamp }))
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use balancer::broker::{Decision, Pass, Word};
+use gecholog_protocol::stamp;
 use types::event::{Change, Standing, Transition};
 use types::outcome::{Class, Outcome, Report};
 use types::router::RouterPath;
 use types::time::Now;
-use gecholog_protocol::stamp;
 
 /// So many of each kind are kept.
 pub const CAPACITY: usize = 1_000;

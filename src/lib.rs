@@ -28,30 +28,20 @@
 //! | [`cli`], [`app`] | the command line; everything put together |
 
 pub mod app;
-pub mod attempt;
-pub mod broker;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
-pub mod event;
 pub mod guesses;
 pub mod handle;
-pub mod health;
 pub mod http;
 pub mod journal;
-pub mod load;
 pub mod nats;
-pub mod outcome;
 pub mod relay;
 pub mod reload;
-pub mod request;
-pub mod router;
 pub mod server;
+pub mod stamping;
 pub mod stats;
-pub mod strategy;
 pub mod system;
 pub mod telemetry;
-pub mod time;
-pub mod wire;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use serde_json::{Value, json};
 use gateway_sim::llm::Behaviour;
+use serde_json::{Value, json};
 
 use super::support::broker::moment;
 use super::support::gateway::{one_row, two_rows};

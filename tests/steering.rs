@@ -2,8 +2,8 @@
 
 use async_nats::HeaderMap;
 use gecholog_broker::control::Token;
-use types::time::Now;
 use serde_json::{Value, json};
+use types::time::Now;
 
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, Log, Setup, http, soon};
 

@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use balancer::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use balancer::load::budget::Budget;
+use balancer::strategy::{self, Kind, Mode};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
-use balancer::load::budget::Budget;
-use types::outcome::{Report, Source};
-use types::request::Patch;
-use types::router::RouterPath;
-use balancer::strategy::{self, Kind, Mode};
+use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
-use types::time::Now;
 use gecholog_protocol::scan::Cursor;
-use gecholog_protocol::{Message, Signature, patch, reply, stamp};
+use gecholog_protocol::{Message, Signature, patch};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, json};
 use std::hint::black_box;
+use types::outcome::{Report, Source};
+use types::request::Patch;
+use types::router::RouterPath;
+use types::time::Now;
 
 use crate::Effort;
 use crate::stats::nanos;
@@ -204,17 +205,17 @@ fn decide(effort: Effort, routers: u16) -> Result<f64> {
 
 fn write(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
     let now = Now::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
-        reply::route(&signature, &broker, &decision).complete(None)
+        stamping::answer(&signature, &broker, &decision).complete(None)
     }))
 }
 
 fn answer(effort: Effort) -> Result<f64> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     Ok(nanos(effort, || {
         let message = Message::read(black_box(QUESTION));

@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-const CAPTURED: &str = include_str!("../../standin/tests/fixtures/01_success_azure_balanced.jsonl");
+const CAPTURED: &str = include_str!("../../crates/gateway-sim/tests/fixtures/01_success_azure_balanced.jsonl");
 /// Where the same text stands in an entry: what came in, what went out, and both ways back.
 const TEXTS: [&str; 4] = [
     "/request/ingress_payload/messages/0/content",

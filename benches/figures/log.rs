@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use balancer::broker::Event;
-use types::time::{GatewayTime, Now};
 use gecholog_protocol::log_entry;
+use types::time::{GatewayTime, Now};
 
 use crate::Effort;
 use crate::core::broker;

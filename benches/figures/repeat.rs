@@ -6,15 +6,16 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clap::ValueEnum;
 use balancer::broker::Event;
+use clap::ValueEnum;
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
+use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
-use types::time::{GatewayTime, Now};
-use gecholog_protocol::{Message, Signature, log_entry, reply, stamp};
+use gecholog_protocol::{Message, Signature, log_entry};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use types::time::{GatewayTime, Now};
 
 use crate::core::{INGRESS, QUESTION, broker};
 use crate::entries;
@@ -66,17 +67,17 @@ fn decision(times: u64) -> Result<()> {
 
 fn decision_written(times: u64) -> Result<()> {
     let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
     for number in 0..times {
         let (decision, _) = broker.decide(&black_box(INGRESS), moment(number), &mut rng);
-        black_box(reply::route(&signature, &broker, &decision).complete(None));
+        black_box(stamping::answer(&signature, &broker, &decision).complete(None));
     }
     Ok(())
 }
 
 fn answer(times: u64) -> Result<()> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     for _ in 0..times {
         let message = Message::read(black_box(QUESTION))?;

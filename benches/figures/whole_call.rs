@@ -7,11 +7,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
 use gateway_sim::config::Config;
 use gateway_sim::gateway::Gateway;
 use gateway_sim::llm::Llm;
 use gateway_sim::nats_server::NatsServer;
+use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use crate::Effort;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::Value;
 use gateway_sim::script::{Episode, Fault, Script};
+use serde_json::Value;
 
 use crate::calls::PATIENCE;
 use crate::document::{self, Document, Item};

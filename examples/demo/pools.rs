@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use balancer::broker::{Broker, Settings};
-use balancer::strategy::{Kind, Mode, Needs, Target};
+use balancer::strategy::{Kind, Mode, Target};
 use serde_json::{Value, json};
+use types::request::RequestNeeds;
 
 /// What stands behind one ingress, as far as the demo judges it.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ pub(crate) struct Pool {
     pub(crate) may_pass: bool,
     /// Whether a target changes the request.
     overrides: bool,
-    needs: Needs,
+    needs: RequestNeeds,
 }
 
 /// What a gateway's configuration did not have.
@@ -38,7 +39,7 @@ impl Pool {
         pools.collect()
     }
 
-    fn of(ingress: &str, root: &Target, needs: Needs) -> Self {
+    fn of(ingress: &str, root: &Target, needs: RequestNeeds) -> Self {
         let mut pool = Self {
             ingress: ingress.to_owned(),
             routers: Vec::new(),

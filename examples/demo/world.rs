@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use futures_util::StreamExt;
 use balancer::broker::Settings;
-use gecholog_broker::config::{self as settings, Raw, Sources};
-use jiff::Timestamp;
+use futures_util::StreamExt;
 use gateway_sim::config::Config;
 use gateway_sim::gateway::Gateway;
 use gateway_sim::llm::Llm;
 use gateway_sim::nats_server::NatsServer;
+use gecholog_broker::config::{self as settings, Raw, Sources};
+use jiff::Timestamp;
 
 use crate::Args;
 use crate::broker::{self, Broker, Watch};

@@ -5,7 +5,7 @@
 
 use super::{Check, Finding, either, not};
 use gecholog_protocol::gl_config::{Processor, Rows};
-use gecholog_protocol::stamp::Mode;
+use types::mode::Mode;
 
 /// Below so many milliseconds a pause of the machine costs an answer.
 const SHORTEST: i64 = 5;

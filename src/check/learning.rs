@@ -2,9 +2,9 @@
 
 use super::chain::{Asked, asked};
 use super::{Check, Finding, not};
+use gecholog_protocol::gl_config::{Filter, Processor};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
-use gecholog_protocol::gl_config::{Filter, Processor};
 
 /// A field that learning needs, what is lost without it, and whether that is everything.
 type Field = (&'static str, &'static str, bool);

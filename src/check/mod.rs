@@ -19,8 +19,8 @@ use serde::Serialize;
 
 use balancer::broker::Settings;
 use gecholog_protocol::gl_config::{Fault, GlConfig};
-use gecholog_protocol::stamp::Mode;
 use needs::Needs;
+use types::mode::Mode;
 
 pub use draw::draw;
 

@@ -1,8 +1,8 @@
 //! What the pools ask of a request, and so of the gateway's configuration.
 
 use balancer::broker::{PoolSettings, Settings};
-use types::router::RouterPath;
 use balancer::strategy::{Field, Kind, Mode, Target};
+use types::router::RouterPath;
 
 /// What one pool asks for.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 
 use super::routers::{Found, find};
 use super::{Check, Finding};
-use types::router::RouterPath;
 use gecholog_protocol::gl_config::{Router, Text};
+use types::router::RouterPath;
 
 /// Going along to an upstream that does not expect them does no harm.
 const HARMLESS: [&str; 3] = ["content-type", "accept", "api-version"];

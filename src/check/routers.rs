@@ -1,8 +1,8 @@
 //! The routers that the pools name, and those of the gateway (GATEWAY.md 4.3, 4.9).
 
 use super::{Check, Finding, Severity};
-use types::router::RouterPath;
 use gecholog_protocol::gl_config::{GlConfig, Router};
+use types::router::RouterPath;
 
 /// Below this path the gateway answers by itself.
 const ECHO: &str = "/echo/";

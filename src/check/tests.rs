@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use balancer::broker::{RouterSettings, Settings};
 use crate::config::file;
+use balancer::broker::{RouterSettings, Settings};
+use gecholog_protocol::gl_config;
+use types::mode::Mode;
 use types::outcome::FailureRule;
 use types::router::RouterPath;
-use gecholog_protocol::gl_config;
-use gecholog_protocol::stamp::Mode;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");

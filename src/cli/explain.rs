@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 
 use balancer::broker::{Broker, Decision, Event, Pass, Settings};
 use balancer::strategy::Order;
-use types::time::Now;
 use gecholog_protocol::Message;
 use gecholog_protocol::processor::Asked;
+use types::time::Now;
 
 /// So many of the routers that would be tried are listed one by one: to name one takes a look at all of them, and nobody reads
 /// on. A call is sent so often hardly ever.

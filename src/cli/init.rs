@@ -7,8 +7,8 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::check::GlFile;
-use types::router::RouterPath;
 use gecholog_protocol::gl_config::GlConfig;
+use types::router::RouterPath;
 
 /// Below this path the gateway answers by itself.
 const ECHO: &str = "/echo/";
@@ -98,11 +98,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use balancer::broker::RouterSettings;
     use crate::check::{Plan, check, report};
     use crate::config::file;
+    use balancer::broker::RouterSettings;
     use gecholog_protocol::gl_config;
-    use gecholog_protocol::stamp::Mode;
+    use types::mode::Mode;
 
     const SHIPPED: &str = include_str!("../../gl_config.json");
 

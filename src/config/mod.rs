@@ -17,8 +17,9 @@ pub use raw::{Raw, Sources};
 use std::fmt;
 
 use crate::control::Token;
-use gecholog_protocol::stamp::Mode;
-use crate::{broker, http, nats, relay, telemetry};
+use crate::{http, nats, relay, telemetry};
+use balancer::broker;
+use types::mode::Mode;
 
 /// Settings that cannot be wrong.
 #[derive(Debug, Clone)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::Fault;
 use super::check::Check;
 use super::raw::Raw;
-use crate::{broker, relay};
+use crate::relay;
+use balancer::broker;
 
 /// Pools that nobody serves, because the relay is off.
 pub(super) fn idle(relay: &relay::Settings, broker: &broker::Settings) -> Option<Fault> {

@@ -7,10 +7,10 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
-use balancer::health::{self, Preset};
-use types::outcome::FailureRule;
-use balancer::strategy::{Kind, Target};
 use crate::telemetry::Format;
+use balancer::health::{self, Preset};
+use balancer::strategy::{Kind, Target};
+use types::outcome::FailureRule;
 
 fn resolve_with(variables: &[(&str, &str)], flags: &[&str]) -> Resolved {
     let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));

@@ -16,9 +16,9 @@ pub use state::{State, Taken};
 pub use weak::{Weakness, weakness};
 
 use balancer::broker::{Command, Given};
+use types::mode::Mode;
 use types::router::RouterPath;
 use types::time::Now;
-use gecholog_protocol::stamp::Mode;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST: usize = 4_096;

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Nonces, Order};
 use balancer::broker::{Command, Given, Snapshot, TakenOverOrder, TakenOverRouter, Takeover, Word};
+use types::mode::Mode;
 use types::outcome::{Breakage, Cause};
 use types::router::RouterPath;
 use types::time::Now;
-use gecholog_protocol::stamp::Mode;
 
 /// More routers than a broker has, and no more than a message may bring.
 const MOST: usize = 65_536;

@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
 use super::{Link, Settings, State, barrier};
-use types::event::Ignored;
 use crate::handle::Handle;
 use gecholog_protocol::log_entry;
 use gecholog_protocol::unbalanced::{self, Unbalanced};
+use types::event::Ignored;
 
 /// So long after entries of our own were published, further ones are gathered.
 const GATHERING: Duration = Duration::from_millis(1);

@@ -16,9 +16,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
 use crate::handle::Handle;
-use types::outcome::{Report, Source};
 use gecholog_protocol::reply::{self, Flaw};
 use gecholog_protocol::{Malformed, Message};
+use types::outcome::{Report, Source};
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
 const MEASURE: Duration = Duration::from_millis(200);

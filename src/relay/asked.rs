@@ -8,10 +8,10 @@
 use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
 
-use types::request::{Extent, Found, Request};
-use types::router::RouterPath;
 use gecholog_protocol::processor::longest_answer;
 use gecholog_protocol::scan::{Cursor, Raw};
+use types::request::{Extent, Found, Request};
+use types::router::RouterPath;
 
 /// So many fields of a body are looked at; no API has a tenth of it.
 const FIELDS: usize = 1_024;

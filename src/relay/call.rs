@@ -23,16 +23,16 @@ use super::target::{Onward, Target};
 use super::trace::{self, Attempt, Attempts};
 use super::underway::{End, Underway};
 use super::{Relay, count, headers};
+use crate::handle::{Dispatch, Next};
 use balancer::attempt::{Ended, Lead, Limits, Plan, Stop, lead};
 use balancer::broker::Course;
-use crate::handle::{Dispatch, Next};
+use gecholog_protocol::missing::Naming;
+use gecholog_protocol::scan::{Cursor, Raw};
+use gecholog_protocol::{answer, hint, patch};
 use types::outcome::{Breakage, Hint};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::Now;
-use gecholog_protocol::missing::Naming;
-use gecholog_protocol::scan::{Cursor, Raw};
-use gecholog_protocol::{answer, hint, patch};
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
 const ROUTER: &str = "x-broker-router";

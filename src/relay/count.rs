@@ -8,8 +8,8 @@ use hyper::Response;
 use super::Relay;
 use super::answer::{Code, Own};
 use super::stream::Passing;
-use balancer::attempt::Stop;
 use crate::handle::Handle;
+use balancer::attempt::Stop;
 use types::outcome::Breakage;
 
 /// A target's answer was passed on, whatever it says.

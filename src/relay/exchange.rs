@@ -21,8 +21,8 @@ use super::client::{self, Client};
 use super::framing;
 use super::held::Held;
 use super::tracked::{Progress, Usage};
-use types::outcome::Breakage;
 use gecholog_protocol::answer::{self, FirstEvent};
+use types::outcome::Breakage;
 
 /// So many bytes of an answer are held back at most.
 pub(super) const HELD: usize = 64 << 10;

@@ -44,16 +44,16 @@ pub use direct::{Direct, HeaderFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
 
-use balancer::attempt::{Budget, Limits, Spending};
 use crate::control::Token;
 use crate::guesses::Guesses;
 use crate::handle::Handle;
-use types::router::RouterPath;
+use balancer::attempt::{Budget, Limits, Spending};
 use body::BodyMemory;
 use client::{Clients, Patience};
 use record::Entries;
 use session::Sessions;
 use target::Target;
+use types::router::RouterPath;
 
 /// Where the gateway listens unless told otherwise.
 pub const GATEWAY_PORT: u16 = 5380;

@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use super::credentials::is_credential;
 use crate::handle::Handle;
+use gecholog_protocol::entry::{self, Entry, Header};
 use types::outcome::Breakage;
 use types::request::Patch;
 use types::time::Now;
-use gecholog_protocol::entry::{self, Entry, Header};
 
 /// The one kind of entry that is counted.
 const DROPPED: &str = "dropped";

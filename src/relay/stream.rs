@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::answer;
 use super::underway::{End, Underway};
-use types::outcome::Breakage;
 use gecholog_protocol::answer::hints_at_error;
+use types::outcome::Breakage;
 
 /// The body is not whole: the connection is cut.
 #[derive(Debug, Clone, Copy, thiserror::Error)]

@@ -14,8 +14,8 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 
 use super::headers;
-use balancer::attempt::Ended;
 use crate::control::Token;
+use balancer::attempt::Ended;
 use types::outcome::Breakage;
 use types::router::RouterPath;
 

@@ -10,8 +10,8 @@ use hyper::HeaderMap;
 
 use super::count;
 use super::record::{Answered, Ending, Record};
-use balancer::broker::{Route, Sent};
 use crate::handle::Handle;
+use balancer::broker::{Route, Sent};
 use types::outcome::{Breakage, Hint, NamedBy, Report, Source};
 use types::router::RouterPath;
 use types::time::Now;

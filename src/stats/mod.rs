@@ -10,8 +10,8 @@ use serde::Serialize;
 pub use config::{Bus, ConfigShown};
 pub use metrics::{CONTENT_TYPE, metrics};
 
-use balancer::broker::Snapshot;
 use crate::handle::Handle;
+use balancer::broker::Snapshot;
 use types::time::Now;
 
 /// One connection to the bus, as it is shown.

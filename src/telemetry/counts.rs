@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Relayed, Tally};
+use gecholog_protocol::reply::Flaw;
+use gecholog_protocol::unbalanced::Unbalanced;
+use gecholog_protocol::{Malformed, log_entry};
 use types::event::{Change, Ignored, Standing};
 use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::Now;
-use gecholog_protocol::reply::Flaw;
-use gecholog_protocol::unbalanced::Unbalanced;
-use gecholog_protocol::{Malformed, log_entry};
 
 /// What came of a pools file that was read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

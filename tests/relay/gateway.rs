@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use serde_json::Value;
 use gateway_sim::llm::Behaviour;
+use serde_json::Value;
 
 use super::super::support::gateway::{HI, two_rows, two_rows_before};
 use super::super::support::http::{self, Answer};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use gateway_sim::llm::Behaviour;
+use serde_json::Value;
 
 use super::super::support::scripted::{Move, Scripted};
 use super::super::support::{Broker, GPT35, Setup, http, soon};

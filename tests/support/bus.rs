@@ -2,8 +2,8 @@
 
 use async_nats::Client;
 use bytes::Bytes;
-use serde_json::Value;
 use gateway_sim::nats_server::NatsServer;
+use serde_json::Value;
 
 use super::{DECIDE, LOGGER, REQUEST, soon};
 

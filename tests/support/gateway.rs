@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::StreamExt;
-use serde_json::{Value, json};
 use gateway_sim::llm::{Behaviour, Llm};
+use serde_json::{Value, json};
 
 use super::http::{self, Answer};
 use super::{Bus, TOKEN, soon};

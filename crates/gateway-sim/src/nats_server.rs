@@ -99,7 +99,7 @@ pub fn program() -> PathBuf {
     let on_path = std::env::var_os("PATH").and_then(|path| {
         std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|file| file.is_file())
     });
-    on_path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/nats-server").into())
+    on_path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/nats-server").into())
 }
 
 fn config_file() -> PathBuf {

@@ -1,13 +1,13 @@
 //! Reading the configuration: expansion, dropped routers, validation, and what only fails at start.
 
-use serde_json::{Value, json};
 use gateway_sim::config::{Config, ConfigError};
 use gateway_sim::gateway::{Gateway, StartError};
+use serde_json::{Value, json};
 
 use crate::support::harness::captured_config;
 
 fn shipped() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../gl_config.json")).unwrap()
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../gl_config.json")).unwrap()
 }
 
 fn good() -> Value {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_nats::RequestErrorKind;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
 use gateway_sim::gateway::{Gateway, StartError};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::harness::{BROKER, Harness, captured_config, parse};

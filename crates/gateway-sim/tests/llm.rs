@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use gateway_sim::llm::{Behaviour, Llm};
+use serde_json::Value;
 
 use crate::support::http::{Call, Exchange};
 

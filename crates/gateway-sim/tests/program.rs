@@ -11,7 +11,7 @@ use crate::support::nats::NatsServer;
 use crate::support::within_limit;
 
 fn standin(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway-sim"));
     command.args(args).kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }

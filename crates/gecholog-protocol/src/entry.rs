@@ -176,9 +176,9 @@ impl Object {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::outcome::{Hint, Source};
     use crate::log_entry;
     use std::time::Duration;
+    use types::outcome::{Hint, Source};
 
     fn entry<'a>() -> Entry<'a> {
         let came = Now::from_nanos(1_800_000_000_123_456_789);

@@ -10,8 +10,8 @@ use super::reply::Flaw;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
 use types::outcome::{Report, Source};
+use types::request::RequestNeeds;
 use types::request::{Extent, Found, Request};
-use balancer::strategy::Needs;
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +50,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What is asked for and not here.
-    pub const fn lacks(&self, needs: Needs) -> Option<Flaw> {
+    pub const fn lacks(&self, needs: RequestNeeds) -> Option<Flaw> {
         if needs.body && self.payload.is_none() {
             Some(Flaw::NoBody)
         } else if needs.headers && self.headers.is_none() {

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::scan::Raw;
-use super::stamp::{self, Mode, Signature};
+use super::stamp::{self, Signature, Stamp};
 use super::{Message, patch};
-use balancer::broker::{Broker, Decision};
+use types::mode::Mode;
 use types::request::Patch;
 use types::router::RouterPath;
 
@@ -81,16 +81,13 @@ impl Answer {
 
 /// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
 /// changes in the body for either; the gateway takes whichever its configuration lets us write.
-pub fn route(signature: &Signature, broker: &Broker, decision: &Decision) -> Answer {
-    let Decision::Route(route) = decision else { return Answer::default() };
-    let Some(router) = broker.path(route.router()) else { return Answer::default() };
+pub fn route(signature: &Signature, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>>) -> Answer {
     let mut change = None;
     let mut out = Vec::with_capacity(stamp::MAX + 128);
     out.push(b'{');
     if signature.mode() == Mode::Balance {
-        push_path(&mut out, router.as_str());
+        push_path(&mut out, stamp.router.as_str());
         out.push(b',');
-        let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
             out.extend_from_slice(b"\"broker_patch\":");
             out.extend_from_slice(&patch::write(patch));
@@ -100,9 +97,7 @@ pub fn route(signature: &Signature, broker: &Broker, decision: &Decision) -> Ans
     }
     out.extend_from_slice(b"\"broker\":");
     let start = out.len();
-    if !stamp::write(&mut out, signature, broker, route) {
-        return Answer::default();
-    }
+    stamp::write(&mut out, signature, stamp);
     let stamp = start..out.len();
     out.push(b'}');
     Answer { bytes: out, stamp, change }

@@ -4,32 +4,13 @@
 //! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
 use std::fmt::{self, Write as _};
-use std::hash::Hasher;
 
 use super::scan::{Broken, Cursor};
-use balancer::broker::{self, Broker, Route, Sent, Settings};
+use types::mode::Mode;
+use types::router::RouterPath;
 
 /// The longest stamp, in bytes.
 pub const MAX: usize = 300;
-
-/// Whether our answers change anything: `BROKER_MODE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Mode {
-    /// Requests go where we say.
-    #[default]
-    Balance,
-    /// Requests go where they would without us; the stamp says where we would have sent them.
-    Observe,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Balance => "balance",
-            Self::Observe => "observe",
-        })
-    }
-}
 
 /// What every stamp of this process says: who decided, under which configuration, in which mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,16 +21,17 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12.
-    pub fn new(replica: &str, settings: &Settings, mode: Mode) -> Self {
+    /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12. `config` is the
+    /// short hash of the settings in force, hexadecimal digits.
+    pub fn new(replica: &str, config: String, mode: Mode) -> Self {
         let replica = replica.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-        Self { replica, config: fingerprint(settings), mode }
+        Self { replica, config, mode }
     }
 
     /// The same under other settings.
     #[must_use]
-    pub fn under(&self, settings: &Settings) -> Self {
-        Self { config: fingerprint(settings), ..self.clone() }
+    pub fn under(&self, config: String) -> Self {
+        Self { config, ..self.clone() }
     }
 
     /// The same in another mode.
@@ -80,53 +62,62 @@ impl Signature {
     }
 }
 
-/// Eight hexadecimal digits that differ when the settings do; the same in every replica.
-fn fingerprint(settings: &Settings) -> String {
-    let mut hasher = fnv::FnvHasher::default();
-    // The settings hold numbers and patterns that have no hash of their own; their debug text has everything.
-    hasher.write(format!("{settings:?}").as_bytes());
-    format!("{:08x}", hasher.finish() >> 32)
+/// One decision, as its stamp describes it.
+#[derive(Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Counts the replica's decisions, from 0.
+    pub number: u64,
+    /// The ingress of the pool.
+    pub pool: &'a RouterPath,
+    /// The chosen router.
+    pub router: &'a RouterPath,
+    /// With which probability it was chosen, 0 to 1; absent where it was neither chance nor certain.
+    pub probability: Option<f64>,
+    /// Whether the call is sent to find out if a disabled router works again.
+    pub probe: bool,
+    /// Why, in words; what does not fit into [`MAX`] bytes is cut.
+    pub reason: &'a dyn fmt::Display,
 }
 
-/// Appends the stamp of a decision. False, and nothing is written, if the decision's router is not the broker's.
+impl fmt::Debug for Stamp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stamp").field("number", &self.number).field("router", &self.router).finish_non_exhaustive()
+    }
+}
+
+/// Appends the stamp of a decision.
 ///
 /// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
 /// an answer costs.
-pub fn write(out: &mut Vec<u8>, signature: &Signature, broker: &Broker, route: &Route) -> bool {
-    let Some(router) = broker.path(route.router()) else { return false };
-    let Some(pool) = broker.pool(route.pool) else { return false };
+pub fn write(out: &mut Vec<u8>, signature: &Signature, stamp: &Stamp<'_>) {
     let start = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("{\"id\":\"");
     push(&signature.replica);
     push("-");
-    push(Hexadecimal::of(route.number).as_str());
+    push(Hexadecimal::of(stamp.number).as_str());
     push("\",\"replica\":\"");
     push(&signature.replica);
     push("\",\"pool\":\"");
-    push(pool.ingress().as_str());
+    push(stamp.pool.as_str());
     push(if signature.mode == Mode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
-    push(router.as_str());
+    push(stamp.router.as_str());
     push("\",\"config\":\"");
     push(&signature.config);
     push("\",");
-    if let Some(p) = route.chosen.p {
+    if let Some(p) = stamp.probability {
         push("\"p\":");
         out.extend_from_slice(&six_digits(p));
         out.push(b',');
     }
-    if matches!(route.sent, Sent::ToProve | Sent::WhileDisabled) {
+    if stamp.probe {
         out.extend_from_slice(b"\"probe\":true,");
     }
     out.extend_from_slice(b"\"why\":\"");
     // An error only says that there was no room for more.
     let mut room = Room { out, end: start + MAX - 2 };
-    let _ = write!(room, "{}", pool.tree().why(&route.chosen.why));
-    if route.sent != Sent::ToServe || route.claim.room != broker::Room::There {
-        let _ = write!(room, "{}", broker.although(route));
-    }
+    let _ = write!(room, "{}", stamp.reason);
     out.extend_from_slice(b"\"}");
-    true
 }
 
 /// What is left of a stamp's 300 bytes.

@@ -77,6 +77,15 @@ impl Extent {
     }
 }
 
+/// Which parts of a request a pool's policies read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestNeeds {
+    /// Fields of the body.
+    pub body: bool,
+    /// Headers; the session is one of them.
+    pub headers: bool,
+}
+
 /// What changes in a request's JSON body on its way to one target; everything else stays byte for byte.
 #[derive(Clone, PartialEq, Default)]
 pub struct Patch {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use balancer::broker::{RouterSettings, Settings};
 use balancer::health;
-use jiff::Timestamp;
 use gateway_sim::script::{Episode, Fault};
+use jiff::Timestamp;
 
 use super::standing::Period;
 use super::{Run, between, times};

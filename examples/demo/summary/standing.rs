@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use balancer::broker::RouterSettings;
-use types::outcome::Class;
 use jiff::Timestamp;
+use types::outcome::Class;
 
 use super::{Run, between};
 use crate::watch::{Call, Standing};

@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::Fault;
-use balancer::broker::{RouterSettings, Settings};
 use crate::relay::Rules;
 use crate::system::files::{self, Unreadable};
+use balancer::broker::{RouterSettings, Settings};
 pub use direct::Variables;
 use reader::{Item, Reader};
 

@@ -10,12 +10,12 @@ use super::direct::{self, Directs, Variables};
 use super::health::{self, Health, Routers};
 use super::reader::{Item, Place, Reader};
 use super::{DEEPEST, MOST_TARGETS, budget, limits, strategy};
-use balancer::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
-use types::outcome::FailureRule;
 use crate::relay::Rules;
+use balancer::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use balancer::strategy::{Kind, Mode, Target};
+use types::outcome::FailureRule;
 use types::request::Patch;
 use types::router::RouterPath;
-use balancer::strategy::{Kind, Mode, Target};
 
 /// The keys of the file.
 pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];

@@ -15,9 +15,9 @@ use prometheus_client::registry::{Registry, Unit};
 use counted::Counted;
 
 use super::Status;
+use crate::telemetry::Counts;
 use balancer::broker::{HISTOGRAM_STEPS, RouterShown, Word};
 use types::outcome::Class;
-use crate::telemetry::Counts;
 
 /// What the text is.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;

@@ -6,12 +6,12 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::broker::{Broker, Course, Event, Offer, PoolSettings, Route, RouterSettings, Settings, WhenAllDisabled};
+use crate::strategy::{Kind, Mode, Target};
+use std::time::Duration;
 use types::event::Standing;
 use types::outcome::{Breakage, Hint, Report, Source};
 use types::router::{RouterId, RouterPath};
-use crate::strategy::{Kind, Mode, Target};
 use types::time::Now;
-use std::time::Duration;
 
 const INGRESS: &str = "/azure/";
 

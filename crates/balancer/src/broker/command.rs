@@ -5,8 +5,8 @@
 
 use super::operator::{Ended, MOST_WEIGHTS};
 use super::{Broker, Hold, Weight};
-use types::event::{Change, Ordered};
 use crate::health::{Effect, Health};
+use types::event::{Change, Ordered};
 use types::router::{RouterId, RouterPath};
 use types::time::Now;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{Broker, Place, Pool, RouterSettings, Settings};
+use crate::strategy::Tree;
 use types::event::{Change, Standing};
 use types::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::Tree;
 use types::time::Now;
 
 impl Broker {

@@ -7,10 +7,10 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::{Broker, Claim, Pass, Place, Pool, Room, Route, Sent};
+use crate::strategy::{Candidate, Lore, Note, Tree, Walk, WhyClosed};
 use types::event::Standing;
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Lore, Note, Tree, Walk, WhyClosed};
 use types::time::Now;
 
 /// One request on its way.

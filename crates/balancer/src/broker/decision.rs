@@ -1,8 +1,8 @@
 //! A decision: a router with its reason, or nothing with its reason.
 
 use crate::load::budget::Lack;
-use types::router::{PoolId, RouterId};
 use crate::strategy::{Candidate, NodeId, Note};
+use types::router::{PoolId, RouterId};
 
 /// What a request gets.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,11 +5,11 @@ use rand::rngs::SmallRng;
 
 use super::routers::Router;
 use super::{Broker, Decision, LEDGER_CAPACITY, Pool, Sent, WhenAllDisabled};
-use types::event::Standing;
 use crate::load::budget::Budgets;
 use crate::load::{LONGEST, Loads};
-use types::router::RouterId;
 use crate::strategy::Order;
+use types::event::Standing;
+use types::router::RouterId;
 
 /// What must hold, and its name.
 type Invariant = (&'static str, fn(&Broker) -> bool);

@@ -5,11 +5,11 @@
 
 use super::ledger::{Key, Met, Waiting};
 use super::{Broker, Place, Pool, RouterSettings};
-use types::event::{Change, Ignored, Notice};
 use crate::health::{Effect, LONGEST_CALL};
+use crate::strategy::hash;
+use types::event::{Change, Ignored, Notice};
 use types::outcome::{Cause, Class, Evidence, Outcome, Report, Source};
 use types::router::RouterId;
-use crate::strategy::hash;
 use types::time::{GatewayTime, Now};
 
 /// Below this path the gateway answers by itself (GATEWAY.md 4.9).

@@ -4,11 +4,11 @@
 use rand::Rng;
 
 use super::{Broker, Route};
-use types::event::{Change, Notice};
 use crate::load::Loads;
+use crate::strategy::{Lore, Order, Tree};
+use types::event::{Change, Notice};
 use types::outcome::{Outcome, Report};
 use types::request::Request;
-use crate::strategy::{Lore, Order, Tree};
 use types::time::Now;
 
 impl Broker {

@@ -45,22 +45,22 @@ pub use settings::{PoolSettings, RouterSettings, Settings};
 pub use snapshot::{PoolShown, RouterShown, Snapshot, Word};
 pub use spread::{Reason, Spread};
 pub use takeover::{TakenOverOrder, TakenOverRouter, Takeover};
-pub use tell::Although;
+pub use tell::{Although, Reason as RouteReason};
 pub use under_way::CAPACITY as UNDER_WAY_CAPACITY;
 
-use types::event::{Change, Ignored, Standing, Transition};
 use crate::health::{Due, Health};
 use crate::load::Loads;
 use crate::load::budget::Budgets;
-use types::outcome::Outcome;
-use types::request::Request;
-use types::router::{PoolId, RouterId, RouterPath};
-use crate::strategy::{Candidate, Needs, first};
-use types::time::Now;
+use crate::strategy::{Candidate, first};
 use ledger::Ledger;
 use operator::Operator;
 use poison::Suspects;
 use routers::{Router, Routers};
+use types::event::{Change, Ignored, Standing, Transition};
+use types::outcome::Outcome;
+use types::request::{Request, RequestNeeds};
+use types::router::{PoolId, RouterId, RouterPath};
+use types::time::Now;
 use under_way::UnderWay;
 
 /// What a path means to us.
@@ -319,7 +319,7 @@ impl Broker {
     }
 
     /// What the pool of a decision asks of requests.
-    pub fn needs(&self, decision: &Decision) -> Option<Needs> {
+    pub fn needs(&self, decision: &Decision) -> Option<RequestNeeds> {
         let pool = match decision {
             Decision::Route(route) => route.pool,
             Decision::Pass(Pass::NothingForIt(pool, _)) => *pool,

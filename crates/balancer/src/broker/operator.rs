@@ -4,8 +4,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use types::router::{RouterId, RouterPath};
 use crate::strategy::{Kind, Target};
+use types::router::{RouterId, RouterPath};
 use types::time::Now;
 
 /// Weights that may differ from the file's, at most.

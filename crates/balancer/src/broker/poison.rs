@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::Broker;
 use super::learn::Verdict;
-use types::event::{Change, Notice};
 use crate::health::Effect;
+use types::event::{Change, Notice};
 use types::outcome::{Class, Outcome, Report};
 use types::router::RouterId;
 use types::time::{GatewayTime, Now};

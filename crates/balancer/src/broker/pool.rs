@@ -4,11 +4,12 @@
 //! last resort, then, if the user wants that, the disabled ones. Most of the time there is no copy.
 
 use super::{Pass, Route, Sent, Spread};
-use types::event::Change;
 use crate::health::{Health, Settings};
 use crate::load::Loads;
+use crate::strategy::{NodeId, Roominess, Tree};
+use types::event::Change;
+use types::request::RequestNeeds;
 use types::router::{RouterId, RouterPath};
-use crate::strategy::{Needs, NodeId, Roominess, Tree};
 
 /// What becomes of a request when every router that it may go to is disabled: `when_all_disabled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,9 +114,9 @@ impl Pool {
     }
 
     /// What it asks of requests: for its modes, and for its budgets.
-    pub fn needs(&self) -> Needs {
+    pub fn needs(&self) -> RequestNeeds {
         let needs = self.tree.needs();
-        Needs { body: needs.body || self.budgets == Budgeted::Tokens, ..needs }
+        RequestNeeds { body: needs.body || self.budgets == Budgeted::Tokens, ..needs }
     }
 
     /// Whether one of its routers has a budget.

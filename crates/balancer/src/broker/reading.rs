@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use types::request::Request;
 use crate::strategy::{Asks, Read};
+use types::request::Request;
 
 /// What one pool asks of requests, as long as its settings are in force.
 #[derive(Debug, Clone, Default)]

@@ -9,10 +9,10 @@ use super::pool::Budgeted;
 use super::routers::Router;
 use super::{Broker, Claim, Pool, Room, Route, Sent, WhenAllDisabled};
 use crate::load::budget::{Budgets, Lack, Seen};
+use crate::strategy::{Candidate, Roominess};
 use types::outcome::{Outcome, Report};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
-use crate::strategy::{Candidate, Roominess};
 use types::time::Now;
 
 impl Claim {

@@ -1,13 +1,14 @@
 //! What shapes decisions, as plain values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher as _;
 
 use super::WhenAllDisabled;
 use crate::health;
 use crate::load::budget::Budget;
+use crate::strategy::{Kind, Mode, Target};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
-use crate::strategy::{Kind, Mode, Target};
 
 /// What one pool is made of.
 #[derive(Debug, Clone)]
@@ -54,6 +55,14 @@ impl Settings {
             defaults,
             ..Self::default()
         }
+    }
+
+    /// Eight hexadecimal digits that differ when the settings do; the same in every replica.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = fnv::FnvHasher::default();
+        // The settings hold numbers and patterns that have no hash of their own; their debug text has everything.
+        hasher.write(format!("{self:?}").as_bytes());
+        format!("{:08x}", hasher.finish() >> 32)
     }
 
     /// Those of a router.

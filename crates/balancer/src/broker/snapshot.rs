@@ -7,10 +7,10 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Weight};
+use crate::strategy::Shown;
 use types::event::Standing;
 use types::outcome::Cause;
 use types::router::{RouterId, RouterPath};
-use crate::strategy::Shown;
 use types::time::Now;
 
 /// All of it, at one moment.

@@ -1,8 +1,8 @@
 //! What a pool's calls got: counts by router and reason. A fixed number per router, whatever clients send.
 
 use super::{Broker, Pass, Route, Sent};
-use types::router::RouterId;
 use crate::strategy::Note;
+use types::router::RouterId;
 
 /// Why a router was named, as far as it is worth a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@
 //! proved that they come from a replica with the operators' token.
 
 use super::{Broker, Given};
-use types::event::Change;
 use crate::health::Effect;
+use types::event::Change;
 use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::Now;

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::{Broker, Decision, Pass, Pool, Room, Route, Sent};
-use types::event::Standing;
 use crate::load::budget::Lack;
+use crate::strategy::{NodeId, Note, WhyClosed};
+use types::event::Standing;
 use types::outcome::Cause;
 use types::router::{RouterId, RouterPath};
-use crate::strategy::{NodeId, Note, WhyClosed};
 
 impl Broker {
     /// A decision in words. Slow; for those who look.
@@ -36,6 +36,11 @@ impl Broker {
                 format!("{} -> {router}{p}: {why:#}{standing}{passed}{crowded}", pool.ingress())
             }
         }
+    }
+
+    /// Why the router of a decision was chosen, in words.
+    pub const fn reason<'a>(&'a self, route: &'a Route) -> Reason<'a> {
+        Reason { broker: self, route }
     }
 
     /// What stands against the router of a decision and why it was chosen nevertheless; nothing if it simply serves.
@@ -77,6 +82,25 @@ impl Broker {
             }
             _ => why.to_string(),
         }
+    }
+}
+
+/// Why a router was chosen, in the words of its stamp.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason<'a> {
+    broker: &'a Broker,
+    route: &'a Route,
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker, route } = self;
+        let Some(pool) = broker.pool(route.pool) else { return Ok(()) };
+        write!(f, "{}", pool.tree().why(&route.chosen.why))?;
+        if route.sent != Sent::ToServe || route.claim.room != Room::There {
+            write!(f, "{}", broker.although(route))?;
+        }
+        Ok(())
     }
 }
 

@@ -18,11 +18,11 @@ pub use settings::{Cooldown, Preset, Probe, Ratio, RetryAfter, Settings};
 
 use std::time::Duration;
 
+use permits::Permits;
+use ramp::Ramp;
 use types::event::Standing;
 use types::outcome::Evidence;
 use types::time::{GatewayTime, Now};
-use permits::Permits;
-use ramp::Ramp;
 use window::Window;
 
 /// How long the gateway lets a client wait before it cuts it off (GATEWAY.md 1.6). A failure that says nothing about its own

@@ -2,8 +2,8 @@
 //! and, when a replica starts, let it be what another replica knows it to be.
 
 use super::{Effect, Health, Trip};
-use types::event::Standing;
 use crate::health::permits::Permits;
+use types::event::Standing;
 use types::outcome::Cause;
 use types::time::Now;
 

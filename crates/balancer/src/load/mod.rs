@@ -15,10 +15,10 @@ use std::time::Duration;
 pub use flights::CAPACITY;
 pub use speed::Speed;
 
+use flights::Flights;
 use types::outcome::Outcome;
 use types::router::RouterId;
 use types::time::Now;
-use flights::Flights;
 
 /// How long a call counts as under way of which no log is seen: as long as the gateway lets one last (GATEWAY.md 1.6), so
 /// that none is taken for over that is not.

@@ -24,7 +24,7 @@ pub use order::{Candidate, Lore, Order, Steps, Walk, first};
 pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;
-pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Roominess, Shown, Target, Tree, WhyClosed};
+pub use tree::{Condition, Kind, Known, Mode, NodeId, Roominess, Shown, Target, Tree, WhyClosed};
 
 use types::request::Request;
 use types::router::RouterId;

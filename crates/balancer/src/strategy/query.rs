@@ -79,7 +79,7 @@ impl Query {
 
     /// Whether the request is known to fulfil it.
     #[cfg(test)]
-    pub fn holds(&self, request: &impl Request) -> bool {
+    fn holds(&self, request: &impl Request) -> bool {
         self.judge(request) == Some(true)
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::query::{SESSION, are_short};
 use super::tree::{Condition, Mode};
-use super::{Field, Needs, conditional};
-use types::request::{Extent, Found, LONGEST_VALUE, Request, Verdict};
+use super::{Field, conditional};
+use types::request::{Extent, Found, LONGEST_VALUE, Request, RequestNeeds, Verdict};
 
 /// What the strategies of one pool ask of requests.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub struct Asks {
 
 impl Asks {
     /// The same in short.
-    pub(super) const fn needs(&self) -> Needs {
-        Needs { body: !self.params.is_empty(), headers: !self.headers.is_empty() }
+    pub(super) const fn needs(&self) -> RequestNeeds {
+        RequestNeeds { body: !self.params.is_empty(), headers: !self.headers.is_empty() }
     }
 
     /// Whether nothing is asked.

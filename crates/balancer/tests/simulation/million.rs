@@ -8,15 +8,15 @@ use std::time::Duration;
 use balancer::broker::{
     Broker, Decision, Event, PoolSettings, Route, RouterSettings, Sent, Settings, WhenAllDisabled, invariants,
 };
-use types::event::{Change, Standing};
 use balancer::health::{Preset, RetryAfter};
-use types::outcome::{FailureRule, Hint, Report, Source};
-use types::router::RouterPath;
 use balancer::strategy::{Kind, Mode, Target};
-use types::time::{GatewayTime, Now};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
+use types::event::{Change, Standing};
+use types::outcome::{FailureRule, Hint, Report, Source};
+use types::router::RouterPath;
+use types::time::{GatewayTime, Now};
 
 use crate::engine::dice;
 

@@ -77,7 +77,7 @@ fn markdown(results: &Results) -> String {
 }
 
 fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/health.md")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/health.md")
 }
 
 /// The page's text before, between and after the two lines.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
 use gateway_sim::config::Config;
 use gateway_sim::gateway::Gateway;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::http::{Call, Exchange, Upstream};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SHIPPED: &str = include_str!("../../../gl_config.json");
+const SHIPPED: &str = include_str!("../../../../gl_config.json");
 
 fn shipped(edits: &[(&str, &str)]) -> GlConfig {
     read("gl.json", &edited(edits), |_| Some("https://host".to_owned()))

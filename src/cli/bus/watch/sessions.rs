@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use super::super::table::Table;
 use super::call::{Call, number, span};
-use types::time::Now;
 use gecholog_protocol::transaction;
+use types::time::Now;
 
 /// How long the next attempt of a call may be on its way: as long as an upstream may be silent by default
 /// (`first_byte`, 30 s), and a little more.

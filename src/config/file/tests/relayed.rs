@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::{Variables, read_all};
-use balancer::broker::{Broker, Decision, Pass, RouterSettings, Settings};
 use crate::config::Fault;
 use crate::relay::Rules;
+use balancer::broker::{Broker, Decision, Pass, RouterSettings, Settings};
 use types::router::RouterPath;
 
 const KEY: &str = "sk-very-secret";

@@ -10,10 +10,10 @@ use balancer::broker::WhenAllDisabled;
 use balancer::broker::{RouterSettings, Settings};
 use balancer::health;
 use balancer::load::budget::Budget;
+use balancer::strategy::{Field, Kind, Mode, Target};
 use types::outcome::FailureRule;
 use types::request::{Patch, Request};
 use types::router::RouterPath;
-use balancer::strategy::{Field, Kind, Mode, Target};
 
 fn branch(target: &Target) -> (&Mode, &[Target]) {
     let Kind::Branch { mode, targets } = &target.kind else { panic!("a branch") };
@@ -90,7 +90,7 @@ fn conditions_point_to_places() {
     let (Mode::Conditional { conditions, default }, _) = branch(&settings.pools[0].root) else { panic!("conditional") };
     assert_eq!(*default, Some(2));
     assert_eq!(conditions.iter().map(|condition| condition.then).collect::<Vec<_>>(), [1, 2, 1]);
-    let holds = |number: usize, body: serde_json::Value| conditions[number].query.holds(&Body(body));
+    let holds = |number: usize, body: serde_json::Value| conditions[number].query.judge(&Body(body)) == Some(true);
     assert!(holds(0, json!({"model": "gpt-4"})) && !holds(0, json!({"model": "gpt-5"})) && !holds(0, json!({})));
     assert!(holds(1, json!({"n": 4})) && !holds(1, json!({"n": 5})) && !holds(1, json!({"n": 0})));
     assert!(holds(2, json!({"stop": ["a", null]})) && !holds(2, json!({"stop": ["a"]})) && !holds(2, json!({})));

@@ -6,10 +6,10 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::*;
-use types::event::Notice;
 use crate::health;
-use types::outcome::{Cause, FailureRule, Hint, NamedBy, Report, Source};
 use crate::strategy::{Kind, Mode, Target};
+use types::event::Notice;
+use types::outcome::{Cause, FailureRule, Hint, NamedBy, Report, Source};
 use types::time::GatewayTime;
 
 const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
@@ -879,4 +879,25 @@ fn zero_minutes_never_disable() {
         broker.apply(Event::Report(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
     }
     assert!(broker.routers().all(|(_, standing, _)| standing == Standing::Serving));
+}
+
+#[test]
+fn the_fingerprint_changes_with_the_settings_and_only_then() {
+    let broker = |ingress: &str, routers: &[&str]| {
+        let path = |text: &str| RouterPath::parse(text).unwrap();
+        Broker::new(Settings::flat(
+            path(ingress),
+            routers.iter().map(|text| path(text)).collect(),
+            RouterSettings::default(),
+        ))
+    };
+    let of = Settings::fingerprint;
+    let first = broker("/azure/", &["/a/", "/b/"]);
+    let same = broker("/azure/", &["/a/", "/b/"]);
+    let other = broker("/azure/", &["/b/", "/a/"]);
+    assert_eq!(of(first.settings()), of(same.settings()));
+    assert_ne!(of(first.settings()), of(other.settings()));
+    let mut slower = first.settings().clone();
+    slower.defaults.health.disabled_time = Duration::from_secs(1);
+    assert_ne!(of(first.settings()), of(&slower));
 }

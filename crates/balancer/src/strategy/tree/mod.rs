@@ -21,7 +21,7 @@ use super::query::{Field, Query};
 use super::{Asks, Note, Open, conditional, round_robin, sticky};
 use crate::load::Speed;
 use types::outcome::FailureRule;
-use types::request::{Patch, Request};
+use types::request::{Patch, Request, RequestNeeds};
 use types::router::{RouterId, RouterPath};
 
 /// A node's place in its tree.
@@ -150,15 +150,6 @@ pub struct Tree {
     learns: bool,
 }
 
-/// What of a request the modes of a tree ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// Fields of the body.
-    pub body: bool,
-    /// Headers, or the session, which is one.
-    pub headers: bool,
-}
-
 impl Tree {
     /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
     /// 65,535th node.
@@ -219,7 +210,7 @@ impl Tree {
     }
 
     /// What it asks of requests.
-    pub fn needs(&self) -> Needs {
+    pub fn needs(&self) -> RequestNeeds {
         self.asks.needs()
     }
 

@@ -5,8 +5,8 @@ use rand::Rng;
 
 use super::{Branch, Mode, NodeKind, Tree};
 use crate::load::budget::Budgets;
-use types::request::Request;
 use crate::strategy::{Named, Open, Those};
+use types::request::Request;
 
 /// What knows who has room, and for how many tokens it is asked.
 pub type Roominess<'a> = (&'a Budgets, u32);

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{Branch, Condition, Mode, NodeId, NodeKind, Tree};
-use types::request::LONGEST_VALUE;
 use crate::strategy::{Length, Note};
+use types::request::LONGEST_VALUE;
 
 /// Why a leaf may not serve, whatever the request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use balancer::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, invariants};
-use types::event::Standing;
 use balancer::health::Preset;
+use rand::rngs::SmallRng;
+use types::event::Standing;
 use types::outcome::{FailureRule, Hint, Report, Source};
 use types::router::RouterPath;
 use types::time::{GatewayTime, Now};
-use rand::rngs::SmallRng;
 
 use crate::call::{Call, Choice, Sent};
 use crate::engine::dice;

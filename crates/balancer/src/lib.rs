@@ -1,0 +1,19 @@
+//! The decision core: which router serves a request, and what finished calls teach about routers.
+//!
+//! No I/O, no clock, no tokio, no global randomness: time and the random generator are arguments, plain values come out, and
+//! nothing fails at run time. The state is a fold over events, so it is tested with a stopped clock, simulated with thousands
+//! of seeds (`tests/simulation`), and kept alike in many replicas.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`health`] | whether a router may serve, and until when not |
+//! | [`load`] | how busy and how fast a router is, and what its rate limits leave |
+//! | [`strategy`] | in which order the routers of a pool are tried |
+//! | [`broker`] | the state of all pools: choose a router, learn from the call's outcome |
+//! | [`attempt`] | one request that may be sent more than once: what to do next |
+
+pub mod attempt;
+pub mod broker;
+pub mod health;
+pub mod load;
+pub mod strategy;

@@ -1,0 +1,22 @@
+//! Whether the broker's decisions take effect.
+
+use std::fmt;
+
+/// `BROKER_MODE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// Requests go to the chosen router.
+    #[default]
+    Balance,
+    /// Requests go where they would without the broker; the stamp says which router it would have chosen.
+    Observe,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Balance => "balance",
+            Self::Observe => "observe",
+        })
+    }
+}

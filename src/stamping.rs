@@ -1,0 +1,108 @@
+//! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
+
+use balancer::broker::{Broker, Decision, Route, RouteReason, Sent};
+use gecholog_protocol::Signature;
+use gecholog_protocol::reply::{self, Answer};
+use gecholog_protocol::stamp::{self, Stamp};
+
+/// The stamp of a decision; `None` if its router or pool is not this broker's.
+fn stamp<'a>(broker: &'a Broker, route: &Route, reason: &'a RouteReason<'a>) -> Option<Stamp<'a>> {
+    Some(Stamp {
+        number: route.number,
+        pool: broker.pool(route.pool)?.ingress(),
+        router: broker.path(route.router())?,
+        probability: route.chosen.p,
+        probe: matches!(route.sent, Sent::ToProve | Sent::WhileDisabled),
+        reason,
+    })
+}
+
+/// The answer to a request; empty, as the gateway takes it for "go on without", where the decision names no router.
+pub fn answer(signature: &Signature, broker: &Broker, decision: &Decision) -> Answer {
+    let Decision::Route(route) = decision else { return Answer::default() };
+    let reason = broker.reason(route);
+    let Some(stamp) = stamp(broker, route, &reason) else { return Answer::default() };
+    let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
+    reply::route(signature, &stamp, patch)
+}
+
+/// The stamp of a decision, as it stands in the gateway's log; empty if its router or pool is not this broker's.
+pub fn bytes(signature: &Signature, broker: &Broker, route: &Route) -> Vec<u8> {
+    let mut out = Vec::new();
+    let reason = broker.reason(route);
+    if let Some(stamp) = stamp(broker, route, &reason) {
+        stamp::write(&mut out, signature, &stamp);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer::broker::{RouterSettings, Settings};
+    use gecholog_protocol::Message;
+    use gecholog_protocol::stamp::MAX;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+    use serde_json::{Value, json};
+    use types::mode::Mode;
+    use types::router::{MAX_PATH, RouterPath};
+    use types::time::Now;
+
+    use super::*;
+
+    /// A broker with one pool of the given paths.
+    fn broker(ingress: &str, routers: &[&str]) -> Broker {
+        let path = |text: &str| RouterPath::parse(text).unwrap();
+        let routers = routers.iter().map(|text| path(text)).collect();
+        Broker::new(Settings::flat(path(ingress), routers, RouterSettings::default()))
+    }
+
+    fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
+        let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
+        let mut rng = SmallRng::seed_from_u64(3);
+        let (decision, _) = broker.decide(&ingress, Now::from_nanos(1), &mut rng);
+        assert!(matches!(decision, Decision::Route(_)));
+        serde_json::from_slice(&super::answer(&signature, broker, &decision).complete(None).0).unwrap()
+    }
+
+    #[test]
+    fn an_answer_names_the_router_and_carries_the_stamp() {
+        let mut broker = broker("/azure/", &["/azure/gpt4/"]);
+        let answer = answer(&mut broker, "/azure/", Mode::Balance);
+        let config = answer["broker"]["config"].clone();
+        assert_eq!(config.as_str().unwrap().len(), 8);
+        let stamp = json!({
+            "id": "abcdefghjkmn-0", "replica": "abcdefghjkmn", "pool": "/azure/", "router": "/azure/gpt4/",
+            "config": config, "p": 1.0, "why": "random, 1 of 1 serve",
+        });
+        assert_eq!(answer, json!({"gl_path": "/azure/gpt4/", "broker": stamp}));
+    }
+
+    #[test]
+    fn observe_mode_says_would_and_changes_nothing() {
+        let mut broker = broker("/azure/", &["/azure/gpt4/"]);
+        let answer = answer(&mut broker, "/azure/", Mode::Observe);
+        assert_eq!(answer.get("gl_path"), None);
+        assert_eq!((answer["broker"].get("router"), &answer["broker"]["would"]), (None, &json!("/azure/gpt4/")));
+        let row_2 = serde_json::to_vec(&answer).unwrap();
+        assert_eq!(reply::apply(&Message::read(&row_2).unwrap()).0, b"");
+    }
+
+    #[test]
+    fn the_longest_paths_fit_into_a_stamp_and_only_why_is_cut() {
+        let long = |letter: &str| format!("/{}/", letter.repeat(MAX_PATH - 2));
+        let (ingress, router) = (long("i"), long("r"));
+        let mut broker = broker(&ingress, &[&router]);
+        let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), Mode::Balance);
+        let mut rng = SmallRng::seed_from_u64(3);
+        let (decision, _) = broker.decide(&ingress.as_str(), Now::from_nanos(1), &mut rng);
+        let Decision::Route(mut route) = decision else { panic!("nothing offered") };
+        route.number = u64::MAX;
+        let stamp = bytes(&signature, &broker, &route);
+        assert!(!stamp.is_empty() && stamp.len() <= MAX, "{} bytes", stamp.len());
+        let read: Value = serde_json::from_slice(&stamp).unwrap();
+        assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));
+        assert_eq!(read["id"], "abcdefghjkmn-ffffffffffffffff");
+        assert!("random, 1 of 1 serve".starts_with(read["why"].as_str().unwrap()));
+    }
+}
