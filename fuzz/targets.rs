@@ -10,10 +10,10 @@ use gecholog_protocol::stamp::MAX;
 use gecholog_protocol::{Message, Signature, log_entry, reply};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use types::mode::Mode;
-use types::outcome::Report;
+use types::mode::OperatingMode;
+use types::outcome::CallObservation;
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 fn broker() -> Broker {
     let path = |text: &str| RouterPath::parse(text).expect("a good path");
@@ -23,11 +23,11 @@ fn broker() -> Broker {
 
 /// Whatever a report says, learning from it keeps the invariants, and time brings every router back: the longest hint that
 /// is believed is an hour.
-fn learn(report: &Report<'_>) {
+fn learn(report: &CallObservation<'_>) {
     let mut broker = broker();
-    let now = Now::from_nanos(1_800_000_000_000_000_000);
-    broker.apply(Event::Report(report), now);
-    broker.apply(Event::Report(report), now);
+    let now = BrokerTime::from_nanos(1_800_000_000_000_000_000);
+    broker.apply(Event::Observed(report), now);
+    broker.apply(Event::Observed(report), now);
     assert_eq!(invariants::broken(&broker), None);
     broker.apply(Event::Tick, now.after(Duration::from_secs(10_000)));
     assert_eq!(broker.next_deadline(), None);
@@ -39,8 +39,8 @@ pub fn processor(data: &[u8]) {
     learn(&message.report);
     let Ok(request) = message.request() else { return };
     let mut broker = broker();
-    let signature = Signature::new("fuzz", broker.settings().fingerprint(), Mode::Balance);
-    let (decision, _) = broker.decide(&request, Now::from_nanos(1), &mut SmallRng::seed_from_u64(1));
+    let signature = Signature::new("fuzz", broker.settings().fingerprint(), OperatingMode::Balance);
+    let (decision, _) = broker.decide(&request, BrokerTime::from_nanos(1), &mut SmallRng::seed_from_u64(1));
     let (answer, _) = stamping::answer(&signature, &broker, &decision).complete(request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");

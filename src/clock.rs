@@ -2,13 +2,13 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// A running clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
-    at: Now,
+    at: BrokerTime,
 }
 
 impl Clock {
@@ -16,11 +16,11 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "somebody has to read the clocks")]
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), at: Now::from_nanos(0).after(wall) }
+        Self { started: Instant::now(), at: BrokerTime::from_nanos(0).after(wall) }
     }
 
     /// The moment.
-    pub fn now(&self) -> Now {
+    pub fn now(&self) -> BrokerTime {
         self.at.after(self.started.elapsed())
     }
 }

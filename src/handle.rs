@@ -16,17 +16,17 @@ use crate::control::{self, Done, Nonces, Order, Taken};
 use crate::journal::Journal;
 use crate::stamping;
 use crate::telemetry::Counts;
-use balancer::attempt::{Step, Stop};
-use balancer::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
+use balancer::broker::{Applied, AttemptHistory, Broker, Decision, Event, NextTarget, Route, Settings, Snapshot};
+use balancer::retry::{Step, Stop};
 use balancer::strategy::Read;
 use gecholog_protocol::Signature;
 use gecholog_protocol::processor::Asked;
 use gecholog_protocol::reply::Flaw;
-use types::event::{Change, Ignored};
-use types::outcome::{FailureRule, Report, Source};
+use types::outcome::{CallObservation, FailureRule, Source};
 use types::request::{Patch, Request};
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::{BrokerEvent, IgnoreReason};
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
 pub const PART: usize = 64;
@@ -38,10 +38,10 @@ pub struct Handle(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     clock: Clock,
-    tell: fn(&Change),
+    tell: fn(&BrokerEvent),
     earlier: Notify,
     counts: Counts,
-    started: Now,
+    started: BrokerTime,
     nonces: Mutex<Nonces>,
 }
 
@@ -51,11 +51,11 @@ struct State {
     rng: SmallRng,
     journal: Journal,
     /// The order that set the mode, if it is not that of the settings, and when it was given.
-    mode_order: Option<(Order, Now)>,
+    mode_order: Option<(Order, BrokerTime)>,
 }
 
 impl State {
-    fn obey(&mut self, order: &Order, now: Now) -> (Done, Applied) {
+    fn obey(&mut self, order: &Order, now: BrokerTime) -> (Done, Applied) {
         let replica = self.signature.replica().to_owned();
         let given = match order {
             Order::Mode { mode, .. } => {
@@ -73,13 +73,13 @@ impl State {
         let applied = self.broker.apply(Event::Command(given), now);
         // The last: others may have ended in the same moment.
         let done = applied.changes.iter().rev().find_map(|change| match change {
-            Change::Ordered(order) => Some(format!("{} {}", order.about, order.what)),
+            BrokerEvent::OperatorAction(order) => Some(format!("{} {}", order.router, order.action)),
             _ => None,
         });
         let router = given.command.router();
-        let left_without = self.broker.left_without(router).into_iter().cloned().collect();
+        let pools_left_empty = self.broker.pools_left_empty(router).into_iter().cloned().collect();
         let in_flight = self.broker.in_flight(router);
-        (Done { replica, done, left_without, in_flight, error: None }, applied)
+        (Done { replica, done, pools_left_empty, in_flight, error: None }, applied)
     }
 }
 
@@ -102,7 +102,7 @@ pub struct Dispatch {
     /// Its router.
     pub router: RouterPath,
     /// When the first byte of an answer must be here.
-    pub by: Now,
+    pub by: BrokerTime,
     /// What changes in the request.
     pub patch: Arc<Patch>,
     /// After which of its answers the request may be sent elsewhere, if the user lists them.
@@ -119,7 +119,7 @@ impl fmt::Debug for Handle {
 
 impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
-    pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
+    pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
         let state = Mutex::new(State { broker, signature, rng, journal: Journal::default(), mode_order: None });
         let started = clock.now();
@@ -135,12 +135,12 @@ impl Handle {
     }
 
     /// The moment.
-    pub fn now(&self) -> Now {
+    pub fn now(&self) -> BrokerTime {
         self.0.clock.now()
     }
 
     /// When the process was started.
-    pub fn started(&self) -> Now {
+    pub fn started(&self) -> BrokerTime {
         self.0.started
     }
 
@@ -166,9 +166,9 @@ impl Handle {
             let state = self.lock();
             (state.broker.not_ours(), state.broker.pools().len(), state.broker.routers_known())
         };
-        let pools = (0..pools).filter_map(|place| self.lock().broker.show_pool(place)).collect();
+        let pools = (0..pools).filter_map(|place| self.lock().broker.pool_status(place)).collect();
         let parts = (0..routers).step_by(PART).map(|start| start..start + PART);
-        let routers = parts.flat_map(|places| self.lock().broker.show_routers(places, at)).collect();
+        let routers = parts.flat_map(|places| self.lock().broker.router_statuses(places, at)).collect();
         Snapshot { at, not_ours, pools, routers }
     }
 
@@ -181,13 +181,13 @@ impl Handle {
     pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
         let (answer, flaw, changes, told) = self.with_read(request, |state, read, now| {
             let State { broker, signature, rng, journal, .. } = state;
-            let (decision, mut changes) = broker.look(read, now, rng);
+            let (decision, mut changes) = broker.select(read, now, rng);
             let answer = stamping::answer(signature, broker, &decision);
             journal.decided(now, &decision, answer.stamp(), broker.ingress(&decision));
             let flaw = broker.needs(&decision).and_then(|needs| request.lacks(needs));
             // Built only where somebody looks, and under the lock, where the reasons still hold.
-            let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
-            broker.count(&decision, now, &mut changes);
+            let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.explain(&decision));
+            broker.commit(&decision, now, &mut changes);
             journal.changed(now, &changes);
             (answer, flaw, changes, told)
         });
@@ -209,16 +209,16 @@ impl Handle {
     pub fn next(
         &self,
         request: &impl Request,
-        course: &mut Course,
-        plan: impl FnOnce(Offer, Now, &mut SmallRng) -> Step,
+        course: &mut AttemptHistory,
+        plan: impl FnOnce(NextTarget, BrokerTime, &mut SmallRng) -> Step,
     ) -> Next {
         let (next, changes) = self.with_read(request, |state, read, now| {
             let State { broker, signature, rng, journal, .. } = state;
-            let mut changes = broker.bring_forward(now);
-            let offer = broker.offer(read, course, rng);
+            let mut changes = broker.advance_clock(now);
+            let offer = broker.next_target(read, course, rng);
             let words = match &offer {
-                Offer::Nobody { why, .. } => Some(broker.tell(&Decision::Pass(*why))),
-                Offer::New(_) | Offer::Again(_) => None,
+                NextTarget::None { why, .. } => Some(broker.explain(&Decision::Pass(*why))),
+                NextTarget::Untried(_) | NextTarget::Retry(_) => None,
             };
             let next = match plan(offer, now, rng) {
                 Step::Pause(pause) => Next::Pause(pause),
@@ -242,7 +242,7 @@ impl Handle {
 
     /// Reads of a request what its pool asks, and does something with it under the lock. The reading takes as long as there is
     /// of the request, and so it comes first; should other settings come into force meanwhile, it is done again.
-    fn with_read<Q: Request, T>(&self, request: &Q, act: impl FnOnce(&mut State, &Read<'_>, Now) -> T) -> T {
+    fn with_read<Q: Request, T>(&self, request: &Q, act: impl FnOnce(&mut State, &Read<'_>, BrokerTime) -> T) -> T {
         let mut reading = self.lock().broker.reading(request.path());
         loop {
             let read = reading.read(request);
@@ -264,13 +264,13 @@ impl Handle {
     }
 
     /// Learns from a report. Some reason if there was nothing to learn.
-    pub fn learn(&self, report: &Report<'_>) -> Option<Ignored> {
+    pub fn learn(&self, report: &CallObservation<'_>) -> Option<IgnoreReason> {
         let now = self.now();
         let applied = self.change(|state| {
             // Only our own decisions can be ended, and only the signature knows which are ours.
             let decision = report.stamp_id.and_then(|id| state.signature.number(id));
             let decision = report.decision.or(decision);
-            let applied = state.broker.apply(Event::Report(&Report { decision, ..*report }), now);
+            let applied = state.broker.apply(Event::Observed(&CallObservation { decision, ..*report }), now);
             if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
                 state.journal.finished(now, report, &outcome);
             }
@@ -298,7 +298,7 @@ impl Handle {
     pub fn take_over(&self, known: control::State, proved: bool) {
         let now = self.now();
         let takeover = known.takeover(now, proved);
-        self.change(|state| state.broker.apply(Event::TakenOver(&takeover), now));
+        self.change(|state| state.broker.apply(Event::Imported(&takeover), now));
         if !proved {
             return;
         }
@@ -328,7 +328,7 @@ impl Handle {
     /// What would be chosen for a request just now, and why. Nobody's turn moves.
     pub fn explain(&self, request: &Asked<'_>) -> String {
         let mut rng = SmallRng::from_rng(&mut rand::rng());
-        self.with_read(request, |state, read, _| state.broker.tell(&state.broker.choose(read, &mut rng)))
+        self.with_read(request, |state, read, _| state.broker.explain(&state.broker.choose(read, &mut rng)))
     }
 
     /// Routers of the settings of now and before.
@@ -389,7 +389,7 @@ impl Handle {
         applied
     }
 
-    fn tell(&self, changes: &[Change]) {
+    fn tell(&self, changes: &[BrokerEvent]) {
         for change in changes {
             self.0.counts.change(change);
             (self.0.tell)(change);
@@ -402,11 +402,11 @@ impl Handle {
 }
 
 /// What an attempt needs to know of a choice. `None` if the choice is not this broker's.
-fn dispatch(broker: &Broker, signature: &Signature, route: Route, by: Now) -> Option<Box<Dispatch>> {
+fn dispatch(broker: &Broker, signature: &Signature, route: Route, by: BrokerTime) -> Option<Box<Dispatch>> {
     let router = broker.path(route.router())?.clone();
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
-    let leads = tree.leads(route.chosen.leaf).cloned();
+    let leads = tree.retry_on(route.chosen.leaf).cloned();
     let stamp = stamping::bytes(signature, broker, &route);
     Some(Box::new(Dispatch { route, router, by, patch, leads, stamp }))
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use balancer::broker::{Decision, Pass, Word};
+use balancer::broker::{Decision, Pass, PublicState};
 use gecholog_protocol::stamp;
-use types::event::{Change, Standing, Transition};
-use types::outcome::{Class, Outcome, Report};
+use types::outcome::{CallObservation, Class, Outcome};
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::{BrokerEvent, HealthState, Transition};
 
 /// So many of each kind are kept.
 pub const CAPACITY: usize = 1_000;
@@ -81,19 +81,19 @@ const fn place(number: u64) -> usize {
 #[derive(Clone)]
 pub struct Decided {
     /// When it was made.
-    pub at: Now,
+    pub at: BrokerTime,
     length: u16,
     text: [u8; stamp::MAX],
 }
 
 impl Decided {
-    fn new(at: Now, object: &[u8]) -> Self {
+    fn new(at: BrokerTime, object: &[u8]) -> Self {
         let mut new = Self { at, length: 0, text: [0; stamp::MAX] };
         new.write(at, object);
         new
     }
 
-    fn write(&mut self, at: Now, object: &[u8]) {
+    fn write(&mut self, at: BrokerTime, object: &[u8]) {
         let length = object.len().min(stamp::MAX);
         self.text[..length].copy_from_slice(&object[..length]);
         (self.at, self.length) = (at, length as u16);
@@ -127,7 +127,7 @@ impl Serialize for Decided {
 /// A finished call, as its log tells it. What clients write is cut; nothing of a query, a URL or a body is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
-    at: Now,
+    at: BrokerTime,
     status: u16,
     class: Class,
     latency: Option<Duration>,
@@ -142,15 +142,15 @@ pub struct Finished {
 const TEXTS: [&str; 5] = ["ingress", "router", "decision", "transaction", "session"];
 
 impl Finished {
-    fn new(at: Now, report: &Report<'_>, outcome: &Outcome) -> Self {
-        let parts = [report.ingress, report.served, report.stamp_id, report.transaction, report.session];
+    fn new(at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) -> Self {
+        let parts = [report.ingress, report.served_path, report.stamp_id, report.transaction, report.session];
         let parts = parts.map(|part| short(part.unwrap_or_default()));
         let mut texts = String::with_capacity(parts.iter().map(|part| part.len()).sum());
         let ends = parts.map(|part| {
             texts.push_str(part);
             texts.len() as u16
         });
-        let Outcome { status, class, latency, tokens, .. } = *outcome;
+        let Outcome { status, class, latency, completion_tokens: tokens, .. } = *outcome;
         Self { at, status, class, latency, tokens, texts: texts.into(), ends }
     }
 
@@ -185,14 +185,14 @@ impl Serialize for Finished {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Changed {
     /// When.
-    pub at: Now,
+    pub at: BrokerTime,
     /// A router or an ingress.
     pub about: RouterPath,
     /// `enabled`, `disabled`, `probation`, `extended`, `all_disabled`, `some_enabled`, or `ordered`.
     pub what: &'static str,
     /// Until when, if it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Now>,
+    pub until: Option<BrokerTime>,
     /// In words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -211,10 +211,10 @@ pub struct Journal {
 
 impl Journal {
     /// A decision was answered with this stamp.
-    pub fn decided(&mut self, at: Now, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
+    pub fn decided(&mut self, at: BrokerTime, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
         match decision {
             Decision::Route(_) => self.keep(at, stamp),
-            Decision::Pass(Pass::NotOurs) => {}
+            Decision::Pass(Pass::UnknownIngress) => {}
             Decision::Pass(pass) => {
                 let why = match pass {
                     Pass::AllDisabled(_) => "nothing may serve",
@@ -228,7 +228,7 @@ impl Journal {
     }
 
     /// In the oldest one's place, without moving it: this is done for every decision.
-    fn keep(&mut self, at: Now, object: &[u8]) {
+    fn keep(&mut self, at: BrokerTime, object: &[u8]) {
         match self.decisions.oldest() {
             None => self.decisions.push(Decided::new(at, object)),
             Some(oldest) => {
@@ -239,44 +239,44 @@ impl Journal {
     }
 
     /// A log told of a finished call.
-    pub fn finished(&mut self, at: Now, report: &Report<'_>, outcome: &Outcome) {
+    pub fn finished(&mut self, at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) {
         self.calls.push(Finished::new(at, report, outcome));
     }
 
     /// Something changed.
-    pub fn changed(&mut self, at: Now, changes: &[Change]) {
+    pub fn changed(&mut self, at: BrokerTime, changes: &[BrokerEvent]) {
         changes.iter().filter_map(|change| Changed::of(change, at)).for_each(|change| self.changes.push(change));
     }
 }
 
 impl Changed {
     /// A change in words. Nothing for a delay that is not worth one.
-    pub fn of(change: &Change, at: Now) -> Option<Self> {
+    pub fn of(change: &BrokerEvent, at: BrokerTime) -> Option<Self> {
         let plain = |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None };
         let standing = |transition: &Transition| {
-            let (until, cause) = match transition.standing {
-                Standing::Serving => (None, None),
-                Standing::Cooling { until, cause } => (Some(until), Some(cause)),
-                Standing::Probing { cause } => (None, Some(cause)),
+            let (until, cause) = match transition.state {
+                HealthState::Serving => (None, None),
+                HealthState::Cooling { until, cause } => (Some(until), Some(cause)),
+                HealthState::Probing { cause } => (None, Some(cause)),
             };
-            let what = Word::of(&transition.standing).word();
+            let what = PublicState::from_health(&transition.state).as_str();
             let why = cause.map(|cause| cause.to_string());
             Self { at: transition.at, about: transition.router.clone(), what, until, why }
         };
         match change {
-            Change::Standing(transition) => Some(standing(transition)),
-            Change::Extended(transition) if matches!(transition.standing, Standing::Cooling { .. }) => {
+            BrokerEvent::HealthChanged(transition) => Some(standing(transition)),
+            BrokerEvent::Extended(transition) if matches!(transition.state, HealthState::Cooling { .. }) => {
                 Some(Self { what: "extended", ..standing(transition) })
             }
-            Change::AllDisabled { ingress, .. } => Some(plain(ingress, "all_disabled")),
-            Change::SomeEnabled(ingress) => Some(plain(ingress, "some_enabled")),
-            Change::Ordered(order) => {
+            BrokerEvent::AllDisabled { ingress, .. } => Some(plain(ingress, "all_disabled")),
+            BrokerEvent::SomeEnabled(ingress) => Some(plain(ingress, "some_enabled")),
+            BrokerEvent::OperatorAction(order) => {
                 let by =
                     if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
-                let (what, why) = ("ordered", Some(format!("{} by {by}", order.what)));
-                Some(Self { at: order.at, about: order.about.clone(), what, until: order.until, why })
+                let (what, why) = ("ordered", Some(format!("{} by {by}", order.action)));
+                Some(Self { at: order.at, about: order.router.clone(), what, until: order.until, why })
             }
-            Change::Extended(_) | Change::Notice(_) => None,
+            BrokerEvent::Extended(_) | BrokerEvent::Advisory(_) => None,
         }
     }
 }
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_its_stamp_with_a_moment() {
-        let decided = Decided::new(Now::from_nanos(0), br#"{"id":"a-1","why":"random"}"#);
+        let decided = Decided::new(BrokerTime::from_nanos(0), br#"{"id":"a-1","why":"random"}"#);
         let shown = serde_json::to_value(decided).unwrap();
         assert_eq!(shown, serde_json::json!({"at": "1970-01-01T00:00:00Z", "id": "a-1", "why": "random"}));
     }

@@ -1,6 +1,6 @@
 //! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
 
-use balancer::broker::{Broker, Decision, Route, RouteReason, Sent};
+use balancer::broker::{Broker, Decision, Route, RouteKind, RouteReason};
 use gecholog_protocol::Signature;
 use gecholog_protocol::reply::{self, Answer};
 use gecholog_protocol::stamp::{self, Stamp};
@@ -12,7 +12,7 @@ fn stamp<'a>(broker: &'a Broker, route: &Route, reason: &'a RouteReason<'a>) -> 
         pool: broker.pool(route.pool)?.ingress(),
         router: broker.path(route.router())?,
         probability: route.chosen.p,
-        probe: matches!(route.sent, Sent::ToProve | Sent::WhileDisabled),
+        probe: matches!(route.kind, RouteKind::Probe | RouteKind::Panic),
         reason,
     })
 }
@@ -44,9 +44,9 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use serde_json::{Value, json};
-    use types::mode::Mode;
-    use types::router::{MAX_PATH, RouterPath};
-    use types::time::Now;
+    use types::mode::OperatingMode;
+    use types::router::{MAX_PATH_BYTES, RouterPath};
+    use types::time::BrokerTime;
 
     use super::*;
 
@@ -57,10 +57,10 @@ mod tests {
         Broker::new(Settings::flat(path(ingress), routers, RouterSettings::default()))
     }
 
-    fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
+    fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {
         let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
         let mut rng = SmallRng::seed_from_u64(3);
-        let (decision, _) = broker.decide(&ingress, Now::from_nanos(1), &mut rng);
+        let (decision, _) = broker.decide(&ingress, BrokerTime::from_nanos(1), &mut rng);
         assert!(matches!(decision, Decision::Route(_)));
         serde_json::from_slice(&super::answer(&signature, broker, &decision).complete(None).0).unwrap()
     }
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn an_answer_names_the_router_and_carries_the_stamp() {
         let mut broker = broker("/azure/", &["/azure/gpt4/"]);
-        let answer = answer(&mut broker, "/azure/", Mode::Balance);
+        let answer = answer(&mut broker, "/azure/", OperatingMode::Balance);
         let config = answer["broker"]["config"].clone();
         assert_eq!(config.as_str().unwrap().len(), 8);
         let stamp = json!({
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn observe_mode_says_would_and_changes_nothing() {
         let mut broker = broker("/azure/", &["/azure/gpt4/"]);
-        let answer = answer(&mut broker, "/azure/", Mode::Observe);
+        let answer = answer(&mut broker, "/azure/", OperatingMode::Observe);
         assert_eq!(answer.get("gl_path"), None);
         assert_eq!((answer["broker"].get("router"), &answer["broker"]["would"]), (None, &json!("/azure/gpt4/")));
         let row_2 = serde_json::to_vec(&answer).unwrap();
@@ -90,12 +90,12 @@ mod tests {
 
     #[test]
     fn the_longest_paths_fit_into_a_stamp_and_only_why_is_cut() {
-        let long = |letter: &str| format!("/{}/", letter.repeat(MAX_PATH - 2));
+        let long = |letter: &str| format!("/{}/", letter.repeat(MAX_PATH_BYTES - 2));
         let (ingress, router) = (long("i"), long("r"));
         let mut broker = broker(&ingress, &[&router]);
-        let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), Mode::Balance);
+        let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
         let mut rng = SmallRng::seed_from_u64(3);
-        let (decision, _) = broker.decide(&ingress.as_str(), Now::from_nanos(1), &mut rng);
+        let (decision, _) = broker.decide(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
         let stamp = bytes(&signature, &broker, &route);

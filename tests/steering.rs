@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use gecholog_broker::control::Token;
 use serde_json::{Value, json};
-use types::time::Now;
+use types::time::BrokerTime;
 
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, Log, Setup, http, soon};
 
@@ -154,7 +154,7 @@ impl Signed {
     pub(crate) fn new(verb: &str, body: &str, token: &str, shift: i64) -> Self {
         let subject = format!("coburn.gl.broker.ctl.{verb}");
         let nanos = jiff::Timestamp::now().as_nanosecond() + i128::from(shift) * 1_000_000_000;
-        let at = Now::from_nanos(u64::try_from(nanos).unwrap());
+        let at = BrokerTime::from_nanos(u64::try_from(nanos).unwrap());
         let mac = Token::new(token).sign(&subject, at, format!("{nanos}"), body.as_bytes());
         let mut headers = HeaderMap::new();
         headers.insert("Broker-Time", mac.at.to_string().as_str());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use balancer::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
-use balancer::load::budget::Budget;
+use balancer::load::rate_limit::RateLimit;
 use balancer::strategy::{self, Kind, Mode};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
@@ -16,10 +16,10 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, json};
 use std::hint::black_box;
-use types::outcome::{Report, Source};
+use types::outcome::{CallObservation, Source};
 use types::request::Patch;
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 use crate::Effort;
 use crate::stats::nanos;
@@ -30,7 +30,7 @@ pub(crate) const INGRESS: &str = "/azure/";
 /// As many routers as a pools file may have: a page of memory more or less says nothing.
 const CROWD: u16 = 65_000;
 /// A minute after everything was learnt.
-const LEARNT: Now = Now::from_nanos(60_000_000_000);
+const LEARNT: BrokerTime = BrokerTime::from_nanos(60_000_000_000);
 /// A row-1 message as the gateway sends it.
 pub(crate) const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 
@@ -100,14 +100,14 @@ fn learnt(mode: Mode, routers: u16) -> Result<Broker> {
     let mut broker = Broker::new(settings);
     for number in 0..routers {
         let served = name(number);
-        let report = Report {
-            served: Some(&served),
+        let report = CallObservation {
+            served_path: Some(&served),
             status: Some(200),
             latency: Some(Duration::from_millis(500 + u64::from(number))),
-            tokens: Some(100),
-            ..Report::empty(Source::Log)
+            completion_tokens: Some(100),
+            ..CallObservation::empty(Source::Log)
         };
-        let applied = broker.apply(Event::Report(&report), Now::from_nanos(u64::from(number)));
+        let applied = broker.apply(Event::Observed(&report), BrokerTime::from_nanos(u64::from(number)));
         ensure!(applied.ignored.is_none(), "{served} taught nothing");
     }
     // No log waits for its message any more.
@@ -131,9 +131,11 @@ fn decide_by_load(effort: Effort, mode: Mode, routers: u16) -> Result<f64> {
 /// The same, by chance, where the first may get what it wants and the others so many requests and tokens a minute.
 fn decide_within(effort: Effort, most: u32) -> Result<f64> {
     let mut settings = flat(3)?;
-    let most =
-        RouterSettings { budget: Some(Budget { rpm: Some(most), tpm: Some(most) }), ..settings.defaults.clone() };
-    settings.defaults.budget = Some(Budget { rpm: Some(u32::MAX), tpm: Some(u32::MAX) });
+    let most = RouterSettings {
+        rate_limit: Some(RateLimit { rpm: Some(most), tpm: Some(most) }),
+        ..settings.defaults.clone()
+    };
+    settings.defaults.rate_limit = Some(RateLimit { rpm: Some(u32::MAX), tpm: Some(u32::MAX) });
     for number in 1..3 {
         settings.routers.insert(path(&name(number))?, most.clone());
     }
@@ -182,7 +184,7 @@ fn nested() -> Result<Broker> {
 
 fn decide_nested(effort: Effort) -> Result<f64> {
     let (mut broker, mut rng) = (nested()?, SmallRng::seed_from_u64(1));
-    let now = Now::from_nanos(1);
+    let now = BrokerTime::from_nanos(1);
     Ok(nanos(effort, || broker.decide(&black_box(INGRESS), black_box(now), &mut rng)))
 }
 
@@ -199,14 +201,14 @@ fn merge(effort: Effort) -> f64 {
 
 fn decide(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
-    let now = Now::from_nanos(1);
+    let now = BrokerTime::from_nanos(1);
     Ok(nanos(effort, || broker.decide(&black_box(INGRESS), black_box(now), &mut rng)))
 }
 
 fn write(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
-    let now = Now::from_nanos(1);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
+    let now = BrokerTime::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
         stamping::answer(&signature, &broker, &decision).complete(None)
@@ -215,7 +217,7 @@ fn write(effort: Effort, routers: u16) -> Result<f64> {
 
 fn answer(effort: Effort) -> Result<f64> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     Ok(nanos(effort, || {
         let message = Message::read(black_box(QUESTION));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use balancer::broker::Event;
 use gecholog_protocol::log_entry;
-use types::time::{GatewayTime, Now};
+use types::time::{BrokerTime, GatewayTime};
 
 use crate::Effort;
 use crate::core::broker;
@@ -39,7 +39,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
 
 fn read(effort: Effort, entry: &[u8]) -> Result<f64> {
     let report = log_entry::read(entry)?;
-    ensure!(report.status == Some(200) && report.stamped.is_some(), "the entry does not say what it should");
+    ensure!(report.status == Some(200) && report.stamped_path.is_some(), "the entry does not say what it should");
     Ok(nanos(effort, || log_entry::read(black_box(entry)).map(|report| report.status)))
 }
 
@@ -54,8 +54,8 @@ fn learn(effort: Effort, entry: &[u8]) -> Result<f64> {
         if let Some((number, id)) = calls.next() {
             report.transaction = Some(id);
             report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
-            let now = Now::from_nanos(1).after(Duration::from_micros(100 * number));
-            refused += u64::from(broker.apply(Event::Report(black_box(&report)), now).ignored.is_some());
+            let now = BrokerTime::from_nanos(1).after(Duration::from_micros(100 * number));
+            refused += u64::from(broker.apply(Event::Observed(black_box(&report)), now).ignored.is_some());
         }
     });
     ensure!(refused == 0, "{refused} logs taught nothing");

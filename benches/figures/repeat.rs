@@ -15,7 +15,7 @@ use gecholog_broker::telemetry;
 use gecholog_protocol::{Message, Signature, log_entry};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use types::time::{GatewayTime, Now};
+use types::time::{BrokerTime, GatewayTime};
 
 use crate::core::{INGRESS, QUESTION, broker};
 use crate::entries;
@@ -67,7 +67,7 @@ fn decision(times: u64) -> Result<()> {
 
 fn decision_written(times: u64) -> Result<()> {
     let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     for number in 0..times {
         let (decision, _) = broker.decide(&black_box(INGRESS), moment(number), &mut rng);
         black_box(stamping::answer(&signature, &broker, &decision).complete(None));
@@ -77,7 +77,7 @@ fn decision_written(times: u64) -> Result<()> {
 
 fn answer(times: u64) -> Result<()> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::Mode::Balance);
+    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     for _ in 0..times {
         let message = Message::read(black_box(QUESTION))?;
@@ -96,7 +96,7 @@ fn outcome(times: u64) -> Result<()> {
     for (number, id) in (0..times).zip(ids.iter().cycle()) {
         report.transaction = Some(id);
         report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
-        let applied = black_box(broker.apply(Event::Report(black_box(&report)), moment(number)));
+        let applied = black_box(broker.apply(Event::Observed(black_box(&report)), moment(number)));
         ensure!(applied.ignored.is_none(), "log entry {number} was ignored");
     }
     Ok(())
@@ -111,6 +111,6 @@ fn log_entry(times: u64) -> Result<()> {
     Ok(())
 }
 
-fn moment(number: u64) -> Now {
-    Now::from_nanos(1).after(Duration::from_micros(100 * number))
+fn moment(number: u64) -> BrokerTime {
+    BrokerTime::from_nanos(1).after(Duration::from_micros(100 * number))
 }

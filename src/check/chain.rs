@@ -5,7 +5,7 @@
 
 use super::{Check, Finding, either, not};
 use gecholog_protocol::gl_config::{Processor, Rows};
-use types::mode::Mode;
+use types::mode::OperatingMode;
 
 /// Below so many milliseconds a pause of the machine costs an answer.
 const SHORTEST: i64 = 5;
@@ -95,7 +95,7 @@ impl<'a> Check<'a> {
     }
 
     fn observes(&self) -> bool {
-        self.plan.mode == Mode::Observe
+        self.plan.mode == OperatingMode::Observe
     }
 
     /// The one-row configuration in observe mode: it does no harm, and is of little use.

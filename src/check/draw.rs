@@ -72,7 +72,7 @@ fn gives_nothing(target: &Target) -> bool {
         || match &target.kind {
             Kind::Router(_) => false,
             Kind::Branch { mode, targets } => {
-                targets.iter().all(|target| gives_nothing(target) || (mode.weighs() && target.weight <= 0.0))
+                targets.iter().all(|target| gives_nothing(target) || (mode.uses_weights() && target.weight <= 0.0))
             }
         }
 }

@@ -140,7 +140,7 @@ impl Check<'_> {
     /// A 401 is logged only where the gateway is told so; a sync processor hears of an upstream's in any case.
     fn unauthorized(&mut self, told: bool) {
         let pools = &self.needs.pools;
-        let strict = |router: &&RouterPath| self.plan.settings.of(router).failures.disables(401);
+        let strict = |router: &&RouterPath| self.plan.settings.for_router(router).failures.disables(401);
         let Some(router) = pools.iter().flat_map(|(_, pool)| pool.routers.iter().copied()).find(strict) else { return };
         let reason = format!("a 401 is to take {router} out (failure_status), but the gateway logs none");
         let mend = "write \"log_unauthorized\": true";
@@ -164,6 +164,6 @@ trait Disables {
 
 impl Disables for FailureRule {
     fn disables(&self, status: u16) -> bool {
-        self.classify(status, false, None).disables()
+        self.classify(status, false, None).is_failure()
     }
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use balancer::broker::Settings;
 use gecholog_protocol::gl_config::{Fault, GlConfig};
 use needs::Needs;
-use types::mode::Mode;
+use types::mode::OperatingMode;
 
 pub use draw::draw;
 
@@ -61,7 +61,7 @@ pub struct Plan<'a> {
     /// The subject of the gateway's log.
     pub logger_subject: &'a str,
     /// Whether its answers change anything.
-    pub mode: Mode,
+    pub mode: OperatingMode,
 }
 
 impl Finding {

@@ -27,7 +27,8 @@ pub(super) struct Needs<'a> {
 
 impl<'a> Needs<'a> {
     pub(super) fn of(settings: &'a Settings) -> Self {
-        let counts = |router: &RouterPath| settings.of(router).budget.is_some_and(|budget| budget.tpm.is_some());
+        let counts =
+            |router: &RouterPath| settings.for_router(router).rate_limit.is_some_and(|budget| budget.tpm.is_some());
         let pool = |pool: &'a PoolSettings| {
             let mut needs = PoolNeeds::default();
             needs.take(&pool.root);
@@ -87,7 +88,7 @@ impl<'a> PoolNeeds<'a> {
             Kind::Router(path) if !self.routers.contains(&path) => self.routers.push(path),
             Kind::Router(_) => {}
             Kind::Branch { mode, targets } => {
-                self.learns |= mode.learns();
+                self.learns |= mode.uses_load();
                 for field in asked(mode) {
                     if !self.fields.contains(&field) {
                         self.fields.push(field);

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::file;
 use balancer::broker::{RouterSettings, Settings};
 use gecholog_protocol::gl_config;
-use types::mode::Mode;
+use types::mode::OperatingMode;
 use types::outcome::FailureRule;
 use types::router::RouterPath;
 
@@ -54,7 +54,7 @@ fn pool(strategy: &str, first: &str) -> Settings {
 }
 
 fn plan(settings: &Settings) -> Plan<'_> {
-    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger", mode: Mode::Balance }
+    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger", mode: OperatingMode::Balance }
 }
 
 fn found(settings: &Settings, text: &str, strict: bool) -> Vec<Finding> {
@@ -366,7 +366,7 @@ fn without_apply() -> String {
 #[test]
 fn observing_takes_the_annotator_and_nothing_else() {
     let observing = |settings: &Settings, text: &str| {
-        let plan = Plan { mode: Mode::Observe, ..plan(settings) };
+        let plan = Plan { mode: OperatingMode::Observe, ..plan(settings) };
         short(&check(plan, &read(text), true))
     };
     let pool_that_overrides = pool(PLAIN, OVERRIDE);

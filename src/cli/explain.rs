@@ -14,10 +14,10 @@ use rand::rngs::SmallRng;
 use serde_json::{Map, Value, json};
 
 use balancer::broker::{Broker, Decision, Event, Pass, Settings};
-use balancer::strategy::Order;
+use balancer::strategy::Candidates;
 use gecholog_protocol::Message;
 use gecholog_protocol::processor::Asked;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// So many of the routers that would be tried are listed one by one: to name one takes a look at all of them, and nobody reads
 /// on. A call is sent so often hardly ever.
@@ -60,7 +60,7 @@ pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
     }
     let _ = match broker.choose(&request, &mut rng) {
         Decision::Route(route) => tell(&mut text, &broker, route.pool, &request, &mut rng),
-        Decision::Pass(Pass::NotOurs) => {
+        Decision::Pass(Pass::UnknownIngress) => {
             let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
             writeln!(
                 text,
@@ -69,8 +69,8 @@ pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
                 known.join(", ")
             )
         }
-        pass @ Decision::Pass(Pass::AllDisabled(_) | Pass::NothingForIt(..)) => {
-            writeln!(text, "{}", broker.tell(&pass))
+        pass @ Decision::Pass(Pass::AllDisabled(_) | Pass::NoMatchingTarget(..)) => {
+            writeln!(text, "{}", broker.explain(&pass))
         }
     };
     if asked.times > 1 {
@@ -105,7 +105,7 @@ fn tell(
 ) -> std::fmt::Result {
     let Some(pool) = broker.pool(pool) else { return Ok(()) };
     let mut tried = HashSet::new();
-    for candidate in Order::new(pool.tree(), request, rng).take(LISTED) {
+    for candidate in Candidates::new(pool.tree(), request, rng).take(LISTED) {
         let Some(router) = broker.path(candidate.router).filter(|router| !tried.contains(router)) else { continue };
         let place = if tried.is_empty() { pool.ingress().as_str() } else { "  then" };
         let p = candidate.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
@@ -115,16 +115,16 @@ fn tell(
             let model = if patch.model_map.is_empty() { "" } else { " and may rename model" };
             writeln!(text, "       sets {}{model}", fields.join(", "))?;
         }
-        if let Some(budget) = broker.settings().of(router).budget {
+        if let Some(budget) = broker.settings().for_router(router).rate_limit {
             writeln!(text, "       as long as it has room: {budget}")?;
         }
         tried.insert(router);
     }
-    let open: HashSet<_> = pool.tree().open().filter_map(|id| broker.path(id)).collect();
+    let open: HashSet<_> = pool.tree().eligible_routers().filter_map(|id| broker.path(id)).collect();
     if tried.len() == LISTED && open.len() > tried.len() {
         writeln!(text, "  then {} more that may serve", open.len() - tried.len())?;
     }
-    for (router, why) in broker.passed_over(pool).filter(|(router, _)| !open.contains(router)) {
+    for (router, why) in broker.ineligible_routers(pool).filter(|(router, _)| !open.contains(router)) {
         writeln!(text, "passed over: {router}: {why}")?;
     }
     Ok(())
@@ -135,7 +135,7 @@ fn spread(text: &mut String, mut broker: Broker, request: &Asked<'_>, times: u32
     let mut nothing = times;
     for _ in 0..times {
         if let Decision::Route(route) = broker.choose(request, rng) {
-            broker.apply(Event::Chosen(&route), Now::from_nanos(0));
+            broker.apply(Event::Chosen(&route), BrokerTime::from_nanos(0));
             nothing -= 1;
         }
     }

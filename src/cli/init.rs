@@ -102,7 +102,7 @@ mod tests {
     use crate::config::file;
     use balancer::broker::RouterSettings;
     use gecholog_protocol::gl_config;
-    use types::mode::Mode;
+    use types::mode::OperatingMode;
 
     const SHIPPED: &str = include_str!("../../gl_config.json");
 
@@ -119,7 +119,7 @@ mod tests {
             settings: &settings,
             subject: "coburn.gl.broker",
             logger_subject: "coburn.gl.logger",
-            mode: Mode::Balance,
+            mode: OperatingMode::Balance,
         };
         let findings = check(plan, &config, true);
         assert!(report::is_ok(&findings), "{}", report::text(&findings, &settings));

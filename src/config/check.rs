@@ -17,7 +17,7 @@ use crate::telemetry::Format;
 use crate::{http, nats, relay, telemetry};
 use balancer::broker::{self, RouterSettings};
 use balancer::health::Preset;
-use types::mode::Mode;
+use types::mode::OperatingMode;
 use types::outcome::FailureRule;
 use types::router::RouterPath;
 
@@ -45,8 +45,11 @@ pub fn resolve(sources: Sources) -> Resolved {
         }
     }
     let (broker, pools, rules) = check.broker();
-    let mode =
-        check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &[("balance", Mode::Balance), ("observe", Mode::Observe)]);
+    let mode = check.one_of(
+        "BROKER_MODE",
+        |raw| &raw.broker_mode,
+        &[("balance", OperatingMode::Balance), ("observe", OperatingMode::Observe)],
+    );
     let nats = check.nats();
     let http = check.http();
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
@@ -162,7 +165,7 @@ impl Check {
         let mut health = preset.settings();
         health.disabled_time = self.disabled_time().unwrap_or(health.disabled_time);
         health.retry_after.honor = honor.unwrap_or(health.retry_after.honor);
-        RouterSettings { failures: failures.unwrap_or_default(), health, budget: None }
+        RouterSettings { failures: failures.unwrap_or_default(), health, rate_limit: None }
     }
 
     fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {

@@ -19,7 +19,7 @@ use std::fmt;
 use crate::control::Token;
 use crate::{http, nats, relay, telemetry};
 use balancer::broker;
-use types::mode::Mode;
+use types::mode::OperatingMode;
 
 /// Settings that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Config {
     /// The file that says so, if it does; to be read again when it changes.
     pub pools: Option<file::PoolsFile>,
     /// Whether our answers change anything.
-    pub mode: Mode,
+    pub mode: OperatingMode,
     /// Where the bus is.
     pub nats: nats::Settings,
     /// Where HTTP listens.

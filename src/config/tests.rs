@@ -44,7 +44,7 @@ fn nothing_written_gives_the_documented_defaults() {
     assert_eq!(routers(&config), ["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"]);
     assert_eq!(config.broker.defaults.health.disabled_time, Duration::from_secs(600));
     assert_eq!(config.broker.defaults.failures, FailureRule::Standard);
-    assert_eq!(config.mode, Mode::Balance);
+    assert_eq!(config.mode, OperatingMode::Balance);
     assert_eq!((config.nats.servers[0].host(), config.nats.servers[0].port()), ("localhost", 4222));
     assert_eq!(config.nats.subject, "coburn.gl.broker");
     assert_eq!(config.nats.logger_subject, "coburn.gl.logger");
@@ -59,7 +59,7 @@ fn a_preset_is_a_whole_set_and_what_is_said_besides_wins() {
     let resilient = Preset::Resilient.settings();
     assert_eq!(health(&[("BROKER_HEALTH", "documented")]), Preset::Documented.settings());
     assert_eq!(health(&[("BROKER_HEALTH", "resilient")]), resilient);
-    let minute = health::Settings { disabled_time: Duration::from_secs(60), ..resilient };
+    let minute = health::HealthSettings { disabled_time: Duration::from_secs(60), ..resilient };
     assert_eq!(health(&[("BROKER_HEALTH", "resilient"), ("DISABLED_TIME", "1")]), minute);
     assert!(!health(&[("BROKER_HEALTH", "resilient"), ("BROKER_RETRY_AFTER", "ignore")]).retry_after.honor);
     let told = faults(&[("BROKER_HEALTH", "robust")]);
@@ -89,7 +89,7 @@ fn what_is_written_counts() {
     assert_eq!(config.broker.defaults.health.disabled_time, Duration::from_secs(30));
     assert_eq!(routers(&config), ["/a/", "/b/"]);
     assert_eq!(config.broker.defaults.failures, FailureRule::AnyButSuccess);
-    assert_eq!(config.mode, Mode::Observe);
+    assert_eq!(config.mode, OperatingMode::Observe);
     assert_eq!(config.http, http::Settings::Off);
     assert_eq!(config.telemetry.format, Format::Json);
     assert_eq!(config.nats.subject, "x.y");

@@ -15,10 +15,10 @@ pub use sign::{Mac, Nonces, Token, Unsigned, WINDOW};
 pub use state::{State, Taken};
 pub use weak::{Weakness, weakness};
 
-use balancer::broker::{Command, Given};
-use types::mode::Mode;
+use balancer::broker::{Command, OperatorCommand};
+use types::mode::OperatingMode;
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST: usize = 4_096;
@@ -94,11 +94,11 @@ pub struct Ask {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
     /// By the broker.
-    Broker(Given),
+    Broker(OperatorCommand),
     /// By whoever signs the answers.
     Mode {
         /// From now on.
-        mode: Mode,
+        mode: OperatingMode,
         /// Who asked for it.
         by: String,
         /// Why.
@@ -145,7 +145,7 @@ pub struct Done {
     pub error: Option<String>,
     /// Ingresses whose calls the gateway now serves by their own endpoint, because nothing else is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_without: Vec<RouterPath>,
+    pub pools_left_empty: Vec<RouterPath>,
     /// Calls under way to the router, sent by this replica, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
@@ -173,7 +173,7 @@ impl Ask {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn order(self, verb: Verb, by: String, now: Now) -> Result<Order, Fault> {
+    pub fn order(self, verb: Verb, by: String, now: BrokerTime) -> Result<Order, Fault> {
         self.fits(verb)?;
         let reason = self.reason.unwrap_or_default();
         if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
@@ -184,8 +184,8 @@ impl Ask {
         let command = match verb {
             Verb::Mode => {
                 let mode = match self.mode.as_deref() {
-                    Some("balance") => Mode::Balance,
-                    Some("observe") => Mode::Observe,
+                    Some("balance") => OperatingMode::Balance,
+                    Some("observe") => OperatingMode::Observe,
                     _ => return Err(Fault::Mode),
                 };
                 return Ok(Order::Mode { mode, by, reason });
@@ -203,10 +203,10 @@ impl Ask {
                     return Err(Fault::Weight);
                 }
                 let pool = self.pool.ok_or(Fault::Lacks("\"pool\""))?;
-                Command::Weigh { pool, router: router()?, weight }
+                Command::SetWeight { pool, router: router()?, weight }
             }
         };
-        Ok(Order::Broker(Given { command, until, by, reason }))
+        Ok(Order::Broker(OperatorCommand { command, until, by, reason }))
     }
 
     /// Whether the verb has a use for everything that is there.

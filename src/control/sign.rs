@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ring::hmac::{self, HMAC_SHA256, Key};
 
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// How far the clock of whoever signs may be from ours.
 pub const WINDOW: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ impl Token {
     }
 
     /// Signs a message.
-    pub fn sign(&self, subject: &str, at: Now, nonce: String, body: &[u8]) -> Mac {
+    pub fn sign(&self, subject: &str, at: BrokerTime, nonce: String, body: &[u8]) -> Mac {
         let at = at.as_nanos();
         let mac = hmac::sign(&self.0, &text(subject, at, &nonce, body));
         Mac { at, nonce, mac: hex(mac.as_ref()) }
@@ -83,9 +83,9 @@ impl Token {
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn check(&self, subject: &str, mac: &Mac, body: &[u8], now: Now) -> Result<(), Unsigned> {
+    pub fn check(&self, subject: &str, mac: &Mac, body: &[u8], now: BrokerTime) -> Result<(), Unsigned> {
         self.verify(subject, mac, body)?;
-        let at = Now::from_nanos(mac.at);
+        let at = BrokerTime::from_nanos(mac.at);
         if at.since(now).max(now.since(at)) > WINDOW { Err(Unsigned::Stale) } else { Ok(()) }
     }
 
@@ -131,13 +131,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 /// what they remember of that time.
 #[derive(Debug, Clone)]
 pub struct Nonces {
-    taken: HashMap<String, Now>,
-    complete_since: Now,
+    taken: HashMap<String, BrokerTime>,
+    complete_since: BrokerTime,
 }
 
 impl Nonces {
     /// None yet, of a process that started then.
-    pub fn since(started: Now) -> Self {
+    pub fn since(started: BrokerTime) -> Self {
         Self { taken: HashMap::new(), complete_since: started }
     }
 
@@ -145,12 +145,12 @@ impl Nonces {
     ///
     /// # Errors
     /// It was taken before, or may have been, or there are too many.
-    pub fn take(&mut self, mac: &Mac, now: Now) -> Result<(), Unsigned> {
+    pub fn take(&mut self, mac: &Mac, now: BrokerTime) -> Result<(), Unsigned> {
         // What was signed ahead of time by the whole window is still good for twice as long.
         self.taken.retain(|_, taken| now.since(*taken) <= WINDOW * 2);
         if self.taken.contains_key(&mac.nonce) {
             Err(Unsigned::Repeated)
-        } else if Now::from_nanos(mac.at) < self.complete_since {
+        } else if BrokerTime::from_nanos(mac.at) < self.complete_since {
             Err(Unsigned::BeforeStart)
         } else if self.taken.len() >= MOST {
             Err(Unsigned::TooMany)
@@ -161,17 +161,17 @@ impl Nonces {
     }
 
     /// Each with when it was taken.
-    pub fn taken(&self) -> impl Iterator<Item = (&str, Now)> {
+    pub fn taken(&self) -> impl Iterator<Item = (&str, BrokerTime)> {
         self.taken.iter().map(|(nonce, at)| (nonce.as_str(), *at))
     }
 
     /// Since when none is missing.
-    pub const fn complete_since(&self) -> Now {
+    pub const fn complete_since(&self) -> BrokerTime {
         self.complete_since
     }
 
     /// Adds what other replicas remember. What does not fit leaves the memory incomplete.
-    pub fn take_over(&mut self, taken: impl Iterator<Item = (String, Now)>, complete_since: Now) {
+    pub fn take_over(&mut self, taken: impl Iterator<Item = (String, BrokerTime)>, complete_since: BrokerTime) {
         for (nonce, at) in taken {
             if self.taken.len() >= MOST {
                 return;

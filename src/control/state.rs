@@ -9,11 +9,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Nonces, Order};
-use balancer::broker::{Command, Given, Snapshot, TakenOverOrder, TakenOverRouter, Takeover, Word};
-use types::mode::Mode;
-use types::outcome::{Breakage, Cause};
+use balancer::broker::{
+    Command, ImportedState, OperatorCommand, PublicState, Snapshot, TakenOverOrder, TakenOverRouter,
+};
+use types::mode::OperatingMode;
+use types::outcome::{Cause, TransportFailure};
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// More routers than a broker has, and no more than a message may bring.
 const MOST: usize = 65_536;
@@ -93,9 +95,14 @@ pub struct Taken {
 impl State {
     /// What a replica knows: which one, and its mode; who ordered that mode and when, if it was ordered; which signed messages
     /// it took; and its broker.
-    pub fn of((replica, mode): (&str, Mode), ordered: Option<&(Order, Now)>, taken: Taken, broker: &Snapshot) -> Self {
-        let left = |until: Option<Now>| until.map(|until| until.since(broker.at).as_secs_f64());
-        let out = broker.routers.iter().filter(|router| router.standing != Word::Enabled).map(|router| Out {
+    pub fn of(
+        (replica, mode): (&str, OperatingMode),
+        ordered: Option<&(Order, BrokerTime)>,
+        taken: Taken,
+        broker: &Snapshot,
+    ) -> Self {
+        let left = |until: Option<BrokerTime>| until.map(|until| until.since(broker.at).as_secs_f64());
+        let out = broker.routers.iter().filter(|router| router.state != PublicState::Enabled).map(|router| Out {
             router: router.router.clone(),
             seconds_left: router.seconds_left,
             why: router.why.map(|why| why.to_string()).unwrap_or_default(),
@@ -185,7 +192,7 @@ impl State {
     }
 
     /// All of it but the mode, as the broker takes it over.
-    pub fn takeover(&self, now: Now, proved: bool) -> Takeover {
+    pub fn takeover(&self, now: BrokerTime, proved: bool) -> ImportedState {
         let router = |out: &Out| {
             let until = out.seconds_left.map(|left| after(now, left));
             Some(TakenOverRouter { router: out.router.clone(), until, cause: cause(&out.why)? })
@@ -194,15 +201,15 @@ impl State {
             let router = order.router.clone();
             let command = match &order.pool {
                 None => Command::Drain(router),
-                Some(pool) => Command::Weigh { pool: pool.clone(), router, weight: order.weight },
+                Some(pool) => Command::SetWeight { pool: pool.clone(), router, weight: order.weight },
             };
             let until = order.seconds_left.map(|left| after(now, left));
-            let given = Given { command, until, by: order.by.clone(), reason: order.reason.clone() };
+            let given = OperatorCommand { command, until, by: order.by.clone(), reason: order.reason.clone() };
             TakenOverOrder { given, since: before(now, order.seconds_ago) }
         };
         let routers = self.routers.iter().take(MOST).filter_map(router).collect();
         let orders = self.orders.iter().filter(|_| proved).take(MOST).map(order).collect();
-        Takeover { routers, orders, proved }
+        ImportedState { routers, orders, proved }
     }
 }
 
@@ -214,8 +221,9 @@ impl ModeOrder {
     }
 
     /// As an order, and when it was given; none if there is no such mode.
-    pub fn order(&self, now: Now) -> Option<(Order, Now)> {
-        let mode = [Mode::Balance, Mode::Observe].into_iter().find(|mode| mode.to_string() == self.mode)?;
+    pub fn order(&self, now: BrokerTime) -> Option<(Order, BrokerTime)> {
+        let mode =
+            [OperatingMode::Balance, OperatingMode::Observe].into_iter().find(|mode| mode.to_string() == self.mode)?;
         let order = Order::Mode { mode, by: self.by.clone(), reason: self.reason.clone() };
         Some((order, before(now, self.seconds_ago)))
     }
@@ -223,14 +231,14 @@ impl ModeOrder {
 
 impl Taken {
     /// What is remembered now.
-    pub fn of(nonces: &Nonces, now: Now) -> Self {
-        let seconds = |at: Now| now.since(at).as_secs_f64();
+    pub fn of(nonces: &Nonces, now: BrokerTime) -> Self {
+        let seconds = |at: BrokerTime| now.since(at).as_secs_f64();
         let taken = nonces.taken().map(|(nonce, at)| (nonce.to_owned(), seconds(at)));
         Self { complete_seconds: seconds(nonces.complete_since()), nonces: taken.collect() }
     }
 
     /// Each with when it was taken, and since when none is missing.
-    pub fn moments(self, now: Now) -> (impl Iterator<Item = (String, Now)>, Now) {
+    pub fn moments(self, now: BrokerTime) -> (impl Iterator<Item = (String, BrokerTime)>, BrokerTime) {
         let taken = self.nonces.into_iter().map(move |(nonce, ago)| (nonce, before(now, ago)));
         (taken, before(now, self.complete_seconds))
     }
@@ -244,13 +252,15 @@ impl Taken {
 }
 
 /// A moment so many seconds ahead, at most 30 days.
-fn after(now: Now, seconds: f64) -> Now {
+fn after(now: BrokerTime, seconds: f64) -> BrokerTime {
     now.after(span(seconds))
 }
 
 /// A moment so many seconds ago, at most 30 days.
-fn before(now: Now, seconds: f64) -> Now {
-    Now::from_nanos(now.since(Now::from_nanos(0).after(span(seconds))).as_nanos().try_into().unwrap_or(u64::MAX))
+fn before(now: BrokerTime, seconds: f64) -> BrokerTime {
+    BrokerTime::from_nanos(
+        now.since(BrokerTime::from_nanos(0).after(span(seconds))).as_nanos().try_into().unwrap_or(u64::MAX),
+    )
 }
 
 fn span(seconds: f64) -> Duration {
@@ -265,14 +275,14 @@ fn cause(words: &str) -> Option<Cause> {
     let known = [
         Cause::Answered(status),
         Cause::Unreachable(status),
-        Cause::FailsOften(status),
-        Cause::UsedUp,
+        Cause::LowSuccessRate(status),
+        Cause::QuotaExhausted,
         Cause::CutOff,
         Cause::TooSlow,
         Cause::UnknownToGateway,
-        Cause::Ordered,
+        Cause::Operator,
     ];
-    let broken = Breakage::ALL.into_iter().map(Cause::Broken);
+    let broken = TransportFailure::ALL.into_iter().map(Cause::Transport);
     known.into_iter().chain(broken).find(|cause| cause.to_string() == words)
 }
 
@@ -285,13 +295,13 @@ mod tests {
         for known in [
             Cause::Answered(503),
             Cause::Unreachable(502),
-            Cause::FailsOften(500),
-            Cause::UsedUp,
+            Cause::LowSuccessRate(500),
+            Cause::QuotaExhausted,
             Cause::CutOff,
             Cause::TooSlow,
             Cause::UnknownToGateway,
-            Cause::Broken(Breakage::Silent),
-            Cause::Ordered,
+            Cause::Transport(TransportFailure::FirstByteTimeout),
+            Cause::Operator,
         ] {
             assert_eq!(cause(&known.to_string()), Some(known));
         }

@@ -3,7 +3,7 @@
 use super::state::{ModeOrder, Out, Standing};
 use super::*;
 
-const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
 fn order(verb: Verb, body: &str) -> Result<Order, String> {
     let ask = Ask::read(body.as_bytes()).map_err(|fault| fault.to_string())?;
@@ -18,7 +18,7 @@ fn path(text: &str) -> RouterPath {
 fn what_is_asked_for_becomes_an_order() {
     let given = |command, seconds: Option<u64>, reason: &str| {
         let until = seconds.map(|seconds| START.after(Duration::from_secs(seconds)));
-        Ok(Order::Broker(Given { command, until, by: "test".to_owned(), reason: reason.to_owned() }))
+        Ok(Order::Broker(OperatorCommand { command, until, by: "test".to_owned(), reason: reason.to_owned() }))
     };
     let (a, pool) = (path("/a/"), path("/in/"));
     for (verb, body, expected) in [
@@ -34,17 +34,17 @@ fn what_is_asked_for_becomes_an_order() {
         (
             Verb::Weight,
             r#"{"pool":"/in/","router":"/a/","weight":0.25,"for":"10m"}"#,
-            given(Command::Weigh { pool: pool.clone(), router: a.clone(), weight: Some(0.25) }, Some(600), ""),
+            given(Command::SetWeight { pool: pool.clone(), router: a.clone(), weight: Some(0.25) }, Some(600), ""),
         ),
         (
             Verb::Weight,
             r#"{"pool":"/in/","router":"/a/"}"#,
-            given(Command::Weigh { pool, router: a, weight: None }, None, ""),
+            given(Command::SetWeight { pool, router: a, weight: None }, None, ""),
         ),
         (
             Verb::Mode,
             r#"{"mode":"observe"}"#,
-            Ok(Order::Mode { mode: Mode::Observe, by: "test".to_owned(), reason: String::new() }),
+            Ok(Order::Mode { mode: OperatingMode::Observe, by: "test".to_owned(), reason: String::new() }),
         ),
     ] {
         assert_eq!(order(verb, body), expected, "{body}");
@@ -113,14 +113,14 @@ fn a_signature_holds_for_one_message_for_half_a_minute() {
     assert_eq!(format!("{token:?}"), "(secret)");
 }
 
-fn nonce(nonce: &str, at: Now) -> Mac {
+fn nonce(nonce: &str, at: BrokerTime) -> Mac {
     Mac { at: at.as_nanos(), nonce: nonce.to_owned(), mac: String::new() }
 }
 
 #[test]
 fn a_nonce_is_taken_once_and_forgotten_when_its_message_is_stale() {
     let mut nonces = Nonces::since(START);
-    let mut take = |name: &str, now: Now| nonces.take(&nonce(name, now), now);
+    let mut take = |name: &str, now: BrokerTime| nonces.take(&nonce(name, now), now);
     assert_eq!(take("a", START), Ok(()));
     assert_eq!(take("a", START.after(WINDOW)), Err(Unsigned::Repeated));
     assert_eq!(take("b", START), Ok(()));
@@ -153,7 +153,7 @@ fn what_was_signed_before_the_start_is_refused_unless_others_remember_that_time(
     third.take_over(taken, complete);
     assert_eq!(third.take(&order, skewed), Err(Unsigned::Repeated));
     assert_eq!(third.take(&behind, skewed), Ok(()), "nothing of that time is forgotten");
-    let ancient = nonce("from before all of them", Now::from_nanos(0));
+    let ancient = nonce("from before all of them", BrokerTime::from_nanos(0));
     assert_eq!(third.take(&ancient, skewed), Err(Unsigned::BeforeStart));
 }
 
@@ -161,7 +161,7 @@ fn what_was_signed_before_the_start_is_refused_unless_others_remember_that_time(
 fn more_nonces_than_fit_are_not_taken_for_all() {
     let mut nonces = Nonces::since(START);
     let many = (0..20_000).map(|number: u32| (number.to_string(), START));
-    nonces.take_over(many, Now::from_nanos(0));
+    nonces.take_over(many, BrokerTime::from_nanos(0));
     assert_eq!((nonces.taken().count(), nonces.complete_since()), (10_000, START));
 }
 

@@ -16,7 +16,7 @@ use super::{Link, Settings, State, barrier};
 use crate::handle::Handle;
 use gecholog_protocol::log_entry;
 use gecholog_protocol::unbalanced::{self, Unbalanced};
-use types::event::Ignored;
+use types::transition::IgnoreReason;
 
 /// So long after entries of our own were published, further ones are gathered.
 const GATHERING: Duration = Duration::from_millis(1);
@@ -85,9 +85,9 @@ async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
 }
 
 /// Only what somebody should mend is worth a line.
-fn say(why: Ignored, total: u64) {
+fn say(why: IgnoreReason, total: u64) {
     match why {
-        Ignored::NotApplied => tracing::warn!(
+        IgnoreReason::NotApplied => tracing::warn!(
             total,
             "our choice was not applied: look at the second row of request processors (modifier, on the subject that ends in .apply, may write gl_path) in gl_config.json"
         ),

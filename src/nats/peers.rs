@@ -15,7 +15,7 @@ use super::Settings;
 use super::parts::Gather;
 use crate::control::{Ask, Done, Mac, Order, Token, Verb};
 use crate::handle::Handle;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// All answers are in when none came for so long.
 const QUIET: Duration = Duration::from_millis(250);
@@ -149,7 +149,7 @@ pub async fn order(
     token: Option<&Token>,
     who: &str,
     (verb, asked): (Verb, &Ask),
-    now: Now,
+    now: BrokerTime,
 ) -> Result<Vec<Done>, Silence> {
     let subject = subject(settings, verb.word());
     let body = serde_json::to_vec(asked).unwrap_or_default();

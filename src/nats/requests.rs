@@ -18,7 +18,7 @@ use super::Settings;
 use crate::handle::Handle;
 use gecholog_protocol::reply::{self, Flaw};
 use gecholog_protocol::{Malformed, Message};
-use types::outcome::{Report, Source};
+use types::outcome::{CallObservation, Source};
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
 const MEASURE: Duration = Duration::from_millis(200);
@@ -167,7 +167,7 @@ impl Answers {
             Subject::Decide | Subject::Outcome => {
                 // Who is told on the subject of the questions has the configuration with one row.
                 let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };
-                if let Some(ignored) = self.handle.learn(&Report { source, ..message.report }) {
+                if let Some(ignored) = self.handle.learn(&CallObservation { source, ..message.report }) {
                     let total = self.handle.counts().ignored_messages.count(ignored, self.handle.now());
                     tracing::trace!(total, "a finished request {ignored}");
                 }

@@ -16,7 +16,7 @@ use super::parts::{Gather, PART};
 use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
 use crate::control::{State, Token};
 use crate::handle::Handle;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// The wait for the first answer that counts.
 const FIRST: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ fn signed_as(headers: Option<&HeaderMap>) -> String {
 }
 
 /// Signs the parts of an answer with the nonce of whoever asked.
-pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8], now: Now) {
+pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8], now: BrokerTime) {
     let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE);
     let Some(nonce) = nonce else { return };
     for (bytes, headers) in parts {
@@ -139,7 +139,7 @@ mod tests {
     use super::super::parts::cut;
     use super::*;
 
-    const NOW: Now = Now::from_nanos(1_800_000_000_000_000_000);
+    const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
     const NONCE: &str = "the nonce of this ask";
 
     /// What a replica with this token answers, in messages of at most 2,000 bytes.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::stream::Passing;
 use crate::guesses::TooMany;
-use types::outcome::Breakage;
+use types::outcome::TransportFailure;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
 /// has others.
@@ -153,7 +153,7 @@ pub(super) fn seconds(wait: Duration) -> HeaderValue {
 }
 
 /// The last event of a stream that breaks off.
-pub(super) fn broken_event(breakage: Breakage) -> Bytes {
+pub(super) fn broken_event(breakage: TransportFailure) -> Bytes {
     let message = format!("The answer is not whole: its target {breakage}.");
     let error = json!({"message": message, "type": "broker_error", "param": null, "code": "stream_broken"});
     Bytes::from(format!("\n\ndata: {}\n\n", json!({"error": error})))

@@ -10,7 +10,7 @@ use hyper::header::CONTENT_ENCODING;
 
 use gecholog_protocol::processor::longest_answer;
 use gecholog_protocol::scan::{Cursor, Raw};
-use types::request::{Extent, Found, Request};
+use types::request::{Found, Request, RequestSize};
 use types::router::RouterPath;
 
 /// So many fields of a body are looked at; no API has a tenth of it.
@@ -23,7 +23,7 @@ pub(super) struct Asked<'a> {
     headers: &'a HeaderMap,
     /// Names as they stand between their quotes.
     fields: Vec<(&'a [u8], Raw<'a>)>,
-    extent: Extent,
+    request_size: RequestSize,
 }
 
 impl<'a> Asked<'a> {
@@ -41,7 +41,7 @@ impl<'a> Asked<'a> {
             fields.clear();
         }
         let longest = fields.iter().filter_map(|(name, value)| longest_answer(name, *value)).max();
-        Self { ingress, headers, fields, extent: Extent { bytes: body.len(), longest } }
+        Self { ingress, headers, fields, request_size: RequestSize { bytes: body.len(), max_output_tokens: longest } }
     }
 }
 
@@ -66,8 +66,8 @@ impl Request for Asked<'_> {
         behind.iter().try_fold(*found, |found, name| found.field(name))?.found()
     }
 
-    fn extent(&self) -> Extent {
-        self.extent
+    fn size(&self) -> RequestSize {
+        self.request_size
     }
 
     fn header(&self, name: &str) -> Vec<String> {
@@ -84,10 +84,10 @@ mod tests {
     #[test]
     fn how_large_it_is() {
         let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
-        let extent = |body: &str| Asked::new(&ingress, &headers, body.as_bytes()).extent();
+        let request_size = |body: &str| Asked::new(&ingress, &headers, body.as_bytes()).size();
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
-        assert_eq!(extent(body), Extent { bytes: body.len(), longest: Some(90) });
-        assert_eq!(extent("hello"), Extent { bytes: 5, longest: None });
+        assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
+        assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
             let asked = Asked::new(&ingress, &headers, body);
             assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
             let longest = (!encoded).then_some(7);
-            assert_eq!(asked.extent(), Extent { bytes: body.len(), longest }, "{codings:?}");
+            assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: longest }, "{codings:?}");
         }
     }
 

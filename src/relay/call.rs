@@ -24,15 +24,15 @@ use super::trace::{self, Attempt, Attempts};
 use super::underway::{End, Underway};
 use super::{Relay, count, headers};
 use crate::handle::{Dispatch, Next};
-use balancer::attempt::{Ended, Lead, Limits, Plan, Stop, lead};
-use balancer::broker::Course;
+use balancer::broker::AttemptHistory;
+use balancer::retry::{Ended, Lead, Limits, Plan, Stop, lead};
 use gecholog_protocol::missing::Naming;
 use gecholog_protocol::scan::{Cursor, Raw};
 use gecholog_protocol::{answer, hint, patch};
-use types::outcome::{Breakage, Hint};
+use types::outcome::{RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
 const ROUTER: &str = "x-broker-router";
@@ -50,10 +50,10 @@ struct Call<'a> {
     /// The body as the last target that changes something in it is sent it.
     changed: Option<(Patch, Bytes)>,
     session: Session,
-    came: Now,
+    came: BrokerTime,
     limits: Limits,
     plan: Plan,
-    course: Course,
+    course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(Answer, RouterPath)>,
     attempts: &'a mut Attempts,
@@ -111,7 +111,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         came: now,
         limits,
         plan: Plan::new(limits, now),
-        course: Course::default(),
+        course: AttemptHistory::default(),
         last: None,
         attempts,
     };
@@ -197,12 +197,12 @@ impl Call<'_> {
         }
         let path = request.uri().path().to_owned();
         let mut came = exchange(&relay.clients.pooled, request, self.times(by)).await;
-        if matches!(came, Err(Breakage::Stale))
+        if matches!(came, Err(TransportFailure::Stale))
             && let Some(by) = self.resend()
         {
-            let ended = Some(Ended::Broken(Breakage::Stale));
+            let ended = Some(Ended::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
-            underway.resent(Breakage::Stale.word(), self.session.transaction(self.plan.sent()));
+            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
             came = exchange(&relay.clients.unpooled, request, self.times(by)).await;
@@ -221,7 +221,7 @@ impl Call<'_> {
         let lead = lead(ended, target.has_own_key(), leads.as_deref());
         self.course.note(id, lead == Lead::Anywhere);
         let (answer, end) = came?;
-        self.plan.heed(id, end.hint.and_then(Hint::wait), self.relay.handle.now());
+        self.plan.heed(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
         // What is still to come can still break off.
         if lead != Lead::Final || end.status >= 400 || answer.rest.is_none() {
             underway.tell(end);
@@ -235,7 +235,7 @@ impl Call<'_> {
 
     /// Counts one more attempt at the same target, if another one may be made. With the moment when the first byte of an answer
     /// must be here.
-    fn resend(&mut self) -> Option<Now> {
+    fn resend(&mut self) -> Option<BrokerTime> {
         let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.resend(&mut budget, self.relay.handle.now())
     }
@@ -295,9 +295,9 @@ impl Call<'_> {
         if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
-    fn times(&self, by: Now) -> Times {
+    fn times(&self, by: BrokerTime) -> Times {
         let now = self.relay.handle.now();
-        let at = |moment: Now| Instant::now() + moment.since(now);
+        let at = |moment: BrokerTime| Instant::now() + moment.since(now);
         Times { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
     }
 
@@ -370,7 +370,7 @@ impl Call<'_> {
 /// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
 fn judge<'n>(
     target: &Target<'_>,
-    came: Result<Answer, Breakage>,
+    came: Result<Answer, TransportFailure>,
     naming: impl FnOnce() -> Naming<'n>,
     underway: &mut Underway,
 ) -> (Ended, Option<(Answer, End)>) {
@@ -381,16 +381,16 @@ fn judge<'n>(
             (ended, Some((answer, end)))
         }
         Err(breakage) => {
-            if breakage == Breakage::Exhausted {
-                underway.end_neutrally(Breakage::Exhausted.word());
+            if breakage == TransportFailure::Exhausted {
+                underway.end_neutrally(TransportFailure::Exhausted.as_str());
                 return (Ended::Broken(breakage), None);
             }
-            let unreached = matches!(breakage, Breakage::Connect | Breakage::ConnectTimeout);
+            let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
                 underway.end_neutrally(count::GATEWAY_AWAY);
-            } else if breakage == Breakage::Stale {
-                underway.end_neutrally(breakage.word());
+            } else if breakage == TransportFailure::Stale {
+                underway.end_neutrally(breakage.as_str());
             } else {
                 underway.tell(End::broken(breakage));
             }
@@ -408,7 +408,7 @@ fn ending<'n>(answer: &Answer, target: &Target<'_>, naming: impl FnOnce() -> Nam
     if status >= 400 {
         let body = answer.start();
         end.missing = answer::missing(status, &body).map(|missing| naming().of(missing));
-        end.made_by_gateway = target.is_behind_gateway() && answer::made_by_gateway(&body);
+        end.gateway_generated = target.is_behind_gateway() && answer::gateway_generated(&body);
     }
     (end, Ended::Answered { status, missing: end.missing })
 }

@@ -9,8 +9,8 @@ use super::Relay;
 use super::answer::{Code, Own};
 use super::stream::Passing;
 use crate::handle::Handle;
-use balancer::attempt::Stop;
-use types::outcome::Breakage;
+use balancer::retry::Stop;
+use types::outcome::TransportFailure;
 
 /// A target's answer was passed on, whatever it says.
 const ANSWERED: &str = "answered";
@@ -25,9 +25,12 @@ pub(super) fn begin(relay: &Relay) {
     counts.begin(Arc::clone(&relay.calls), relay.room.calls);
     counts.calls.expect(Own::codes().chain([ANSWERED, CLIENT_GONE]));
     let answered = [200, 300, 400, 429, 500].map(answered);
-    counts
-        .attempts
-        .expect(answered.into_iter().chain(Breakage::ALL.map(Breakage::word)).chain([CLIENT_GONE, GATEWAY_AWAY]));
+    counts.attempts.expect(
+        answered
+            .into_iter()
+            .chain(TransportFailure::ALL.map(TransportFailure::as_str))
+            .chain([CLIENT_GONE, GATEWAY_AWAY]),
+    );
     counts.given_up.expect(Stop::WORDS);
 }
 
@@ -57,12 +60,12 @@ impl Drop for Call {
 
 /// It is not sent once more.
 pub(super) fn given_up(handle: &Handle, stop: Stop) {
-    handle.counts().relayed.given_up.count(stop.word(), handle.now());
+    handle.counts().relayed.given_up.count(stop.as_str(), handle.now());
 }
 
 /// An attempt is over: with this status, or without a good answer.
-pub(super) fn attempt(handle: &Handle, came: Result<u16, Breakage>) {
-    handle.counts().relayed.attempts.count(came.map_or_else(Breakage::word, answered), handle.now());
+pub(super) fn attempt(handle: &Handle, came: Result<u16, TransportFailure>) {
+    handle.counts().relayed.attempts.count(came.map_or_else(TransportFailure::as_str, answered), handle.now());
 }
 
 /// An attempt is over without anything that its router is to blame for: for this reason, or because the client went away.

@@ -22,7 +22,7 @@ use super::framing;
 use super::held::Held;
 use super::tracked::{Progress, Usage};
 use gecholog_protocol::answer::{self, FirstEvent};
-use types::outcome::Breakage;
+use types::outcome::TransportFailure;
 
 /// So many bytes of an answer are held back at most.
 pub(super) const HELD: usize = 64 << 10;
@@ -60,9 +60,13 @@ pub(super) struct Times {
 ///
 /// # Errors
 /// How it came to nothing.
-pub(super) async fn exchange(client: &Client, request: Request<Full<Bytes>>, times: Times) -> Result<Answer, Breakage> {
+pub(super) async fn exchange(
+    client: &Client,
+    request: Request<Full<Bytes>>,
+    times: Times,
+) -> Result<Answer, TransportFailure> {
     let sent = timeout_at(times.first_byte, send(client, request)).await;
-    let (head, body) = sent.map_err(|_| Breakage::Silent)??.into_parts();
+    let (head, body) = sent.map_err(|_| TransportFailure::FirstByteTimeout)??.into_parts();
     let until = until(&head, &body);
     let mut answer = Answer { head, held: Vec::new(), rest: Some(body).filter(|body| !body.is_end_stream()) };
     answer.begin(until, times).await?;
@@ -70,7 +74,7 @@ pub(super) async fn exchange(client: &Client, request: Request<Full<Bytes>>, tim
 }
 
 /// Sends a request until the head of its answer is here.
-async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Breakage> {
+async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TransportFailure> {
     loop {
         let mut request = request.clone();
         let method = request.method().clone();
@@ -98,7 +102,7 @@ fn accept(
     method: &Method,
     response: Response<Incoming>,
     connection: Option<&Connected>,
-) -> Result<Response<Incoming>, Breakage> {
+) -> Result<Response<Incoming>, TransportFailure> {
     let (head, body) = response.into_parts();
     let checked = framing::check(&head);
     if let Some(connection) = connection
@@ -110,21 +114,21 @@ fn accept(
         Ok(()) => Ok(Response::from_parts(head, body)),
         Err(fault) => {
             tracing::debug!(status = head.status.as_u16(), "an answer is refused: it {fault}");
-            Err(Breakage::Protocol)
+            Err(TransportFailure::Protocol)
         }
     }
 }
 
 /// Why no answer began; nothing if no byte of the request was written to a connection that was kept.
-fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Breakage> {
+fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<TransportFailure> {
     if client::is_too_slow(error) {
-        return Some(Breakage::ConnectTimeout);
+        return Some(TransportFailure::ConnectTimeout);
     }
     if client::is_exhaustion(error) {
-        return Some(Breakage::Exhausted);
+        return Some(TransportFailure::Exhausted);
     }
     if error.is_connect() {
-        return Some(Breakage::Connect);
+        return Some(TransportFailure::Connect);
     }
     let mut extras = Extensions::new();
     if let Some(connection) = connection {
@@ -132,9 +136,9 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Brea
     }
     match extras.get::<Usage>().map_or(Progress::Begun, Usage::progress) {
         Progress::Unwritten => None,
-        Progress::Unanswered => Some(Breakage::Stale),
-        Progress::Begun if client::is_invalid_http(error) => Some(Breakage::Protocol),
-        Progress::Begun => Some(Breakage::NoAnswer),
+        Progress::Unanswered => Some(TransportFailure::Stale),
+        Progress::Begun if client::is_invalid_http(error) => Some(TransportFailure::Protocol),
+        Progress::Begun => Some(TransportFailure::ConnectionClosed),
     }
 }
 
@@ -168,23 +172,23 @@ fn is_packed(headers: &HeaderMap) -> bool {
 
 impl Answer {
     /// Reads on until enough is here.
-    async fn begin(&mut self, until: Until, times: Times) -> Result<(), Breakage> {
+    async fn begin(&mut self, until: Until, times: Times) -> Result<(), TransportFailure> {
         let mut held = Held::default();
         let begun = self.read(until, times, &mut held).await;
         self.held.extend(held.into_bytes());
         begun
     }
 
-    async fn read(&mut self, until: Until, times: Times, held: &mut Held) -> Result<(), Breakage> {
+    async fn read(&mut self, until: Until, times: Times, held: &mut Held) -> Result<(), TransportFailure> {
         let mut by = times.first_byte;
         let mut length = 0;
         let mut event = FirstEvent::default();
         while let Some(rest) = self.rest.as_mut() {
             let frame = match timeout_at(by, rest.frame()).await {
-                Err(_) if length == 0 => return Err(Breakage::Silent),
-                Err(_) => return Err(Breakage::Stalled),
-                Ok(Some(Err(_))) if length == 0 => return Err(Breakage::NoAnswer),
-                Ok(Some(Err(_))) => return Err(Breakage::Cut),
+                Err(_) if length == 0 => return Err(TransportFailure::FirstByteTimeout),
+                Err(_) => return Err(TransportFailure::Stalled),
+                Ok(Some(Err(_))) if length == 0 => return Err(TransportFailure::ConnectionClosed),
+                Ok(Some(Err(_))) => return Err(TransportFailure::Truncated),
                 Ok(None) => {
                     self.rest = None;
                     return Ok(());
@@ -213,17 +217,17 @@ impl Answer {
     }
 
     /// What is held back may show that a good status is none.
-    fn judge(self, until: Until) -> Result<Self, Breakage> {
+    fn judge(self, until: Until) -> Result<Self, TransportFailure> {
         if self.head.status.as_u16() >= 400 || is_packed(&self.head.headers) {
             return Ok(self);
         }
         let start = self.start();
         if until == Until::FirstEvent && answer::first_event(&start).is_some_and(answer::is_error_event) {
-            return Err(Breakage::ErrorEvent);
+            return Err(TransportFailure::ErrorEvent);
         }
         let is_json = is(&self.head.headers, b"application/json");
         if is_json && self.rest.is_none() && !start.is_empty() && !answer::is_json(&start) {
-            return Err(Breakage::Malformed);
+            return Err(TransportFailure::InvalidJson);
         }
         Ok(self)
     }

@@ -47,7 +47,7 @@ pub use target::{Base, BaseFault};
 use crate::control::Token;
 use crate::guesses::Guesses;
 use crate::handle::Handle;
-use balancer::attempt::{Budget, Limits, Spending};
+use balancer::retry::{Budget, Limits, Spending};
 use body::BodyMemory;
 use client::{Clients, Patience};
 use record::Entries;

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use super::credentials::is_credential;
 use crate::handle::Handle;
 use gecholog_protocol::entry::{self, Entry, Header};
-use types::outcome::Breakage;
+use types::outcome::TransportFailure;
 use types::request::Patch;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// The one kind of entry that is counted.
 const DROPPED: &str = "dropped";
@@ -34,7 +34,7 @@ impl Entries {
         Self { log, handle }
     }
 
-    fn send(&self, entry: Vec<u8>, now: Now) {
+    fn send(&self, entry: Vec<u8>, now: BrokerTime) {
         if self.log.try_send(entry.into()).is_err()
             && let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, now)
         {
@@ -59,7 +59,7 @@ pub(super) struct Record {
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
     pub(super) patch: Arc<Patch>,
-    pub(super) came: Now,
+    pub(super) came: BrokerTime,
     /// What is known of the answer so far.
     pub(super) answer: Option<Answered>,
 }
@@ -93,9 +93,9 @@ pub(super) struct Ending<'a> {
     pub(super) router: &'a str,
     pub(super) transaction: &'a str,
     pub(super) status: u16,
-    pub(super) broken: Option<Breakage>,
-    pub(super) sent: Now,
-    pub(super) over: Now,
+    pub(super) broken: Option<TransportFailure>,
+    pub(super) sent: BrokerTime,
+    pub(super) over: BrokerTime,
 }
 
 impl Record {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// The sessions of this process.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Sessions {
         Self { name: replica.to_ascii_uppercase(), count: AtomicU64::new(0) }
     }
 
-    pub(super) fn begin(&self, now: Now) -> Session {
+    pub(super) fn begin(&self, now: BrokerTime) -> Session {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         Session(format!("{}_{}_{count}", self.name, now.as_nanos()))
     }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_gateway_takes_them_for_its_own() {
         let sessions = Sessions::new("abcd2345");
-        let now = Now::from_nanos(1_800_000_000_000_000_000);
+        let now = BrokerTime::from_nanos(1_800_000_000_000_000_000);
         let session = sessions.begin(now);
         assert_eq!(session.id(), "ABCD2345_1800000000000000000_0_0");
         assert_eq!((session.before(1), session.transaction(1)), (session.id(), format!("{}_1", session.0)));

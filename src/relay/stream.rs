@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::answer;
 use super::underway::{End, Underway};
 use gecholog_protocol::answer::hints_at_error;
-use types::outcome::Breakage;
+use types::outcome::TransportFailure;
 
 /// The body is not whole: the connection is cut.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -40,7 +40,7 @@ enum Cut {
     /// All that was given is to be written first: the connection forgets it when it is cut.
     Writing,
     /// The connection is cut.
-    Now,
+    BrokerTime,
 }
 
 /// What is still to come, and what becomes of it.
@@ -82,7 +82,7 @@ impl Passing {
     }
 
     /// Ends it. A stream of events says why.
-    fn cut(&mut self, breakage: Breakage, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn cut(&mut self, breakage: TransportFailure, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.cut = Some(Cut::Writing);
         let events = self.rest.take().is_some_and(|mut rest| {
             rest.tell(End { broken: Some(breakage), ..rest.end });
@@ -96,7 +96,7 @@ impl Passing {
 
     /// Whoever asks is told to write what it has and to ask again at once.
     fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.cut = Some(Cut::Now);
+        self.cut = Some(Cut::BrokerTime);
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -111,7 +111,7 @@ impl Rest {
 
     /// It has ended well, but for an error that it may have carried.
     fn finish(&mut self) {
-        let broken = self.failed.then_some(Breakage::ErrorEvent);
+        let broken = self.failed.then_some(TransportFailure::ErrorEvent);
         self.tell(End { broken, ..self.end });
     }
 
@@ -135,7 +135,7 @@ impl Body for Passing {
         }
         match self.cut {
             Some(Cut::Writing) => return self.finish_writing(context),
-            Some(Cut::Now) => return Poll::Ready(Some(Err(Broken))),
+            Some(Cut::BrokerTime) => return Poll::Ready(Some(Err(Broken))),
             None => {}
         }
         let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
@@ -151,14 +151,14 @@ impl Body for Passing {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(part))));
                 }
-                Poll::Ready(Some(Err(_))) => return self.cut(Breakage::Cut, context),
+                Poll::Ready(Some(Err(_))) => return self.cut(TransportFailure::Truncated, context),
                 Poll::Ready(None) => {
                     rest.finish();
                     self.rest = None;
                     return Poll::Ready(None);
                 }
                 Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {
-                    return self.cut(Breakage::Stalled, context);
+                    return self.cut(TransportFailure::Stalled, context);
                 }
                 Poll::Pending => return Poll::Pending,
             }

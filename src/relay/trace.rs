@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::control::Token;
-use balancer::attempt::Ended;
-use types::outcome::Breakage;
+use balancer::retry::Ended;
+use types::outcome::TransportFailure;
 use types::router::RouterPath;
 
 /// `1`: the client wants a trace.
@@ -62,7 +62,7 @@ impl Attempts {
 
     /// Whether the last one was not made because this process had nothing left to make it with.
     pub(super) fn ended_exhausted(&self) -> bool {
-        self.last.back().is_some_and(|last| last.ended == Some(Ended::Broken(Breakage::Exhausted)))
+        self.last.back().is_some_and(|last| last.ended == Some(Ended::Broken(TransportFailure::Exhausted)))
     }
 
     fn trace(&self) -> Value {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_words_and_the_trace_say_the_same() {
-        let broken = Some(Ended::Broken(Breakage::Silent));
+        let broken = Some(Ended::Broken(TransportFailure::FirstByteTimeout));
         let all = [attempt(answered(503), "first"), attempt(broken, "zweite Größe 🦀"), attempt(None, "")];
         let attempts = attempts(all);
         assert_eq!(

@@ -11,10 +11,10 @@ use hyper::HeaderMap;
 use super::count;
 use super::record::{Answered, Ending, Record};
 use crate::handle::Handle;
-use balancer::broker::{Route, Sent};
-use types::outcome::{Breakage, Hint, NamedBy, Report, Source};
+use balancer::broker::{Route, RouteKind};
+use types::outcome::{CallObservation, NamedBy, RetryAfter, Source, TransportFailure};
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// An attempt that has not ended.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Underway {
     route: Route,
     router: RouterPath,
     transaction: String,
-    began: Now,
+    began: BrokerTime,
     /// What its log entry is made of, if nobody else writes one.
     record: Option<Box<Record>>,
     /// Why it says nothing about its router; without a reason, the client went away.
@@ -35,23 +35,23 @@ pub(super) struct Underway {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     pub(super) status: u16,
-    pub(super) broken: Option<Breakage>,
-    pub(super) made_by_gateway: bool,
+    pub(super) broken: Option<TransportFailure>,
+    pub(super) gateway_generated: bool,
     pub(super) missing: Option<NamedBy>,
-    pub(super) hint: Option<Hint>,
+    pub(super) hint: Option<RetryAfter>,
     pub(super) html: bool,
 }
 
 impl End {
     /// With this status, and nothing to add.
     pub(super) const fn with(status: u16) -> Self {
-        Self { status, broken: None, made_by_gateway: false, missing: None, hint: None, html: false }
+        Self { status, broken: None, gateway_generated: false, missing: None, hint: None, html: false }
     }
 
     /// Without a good answer. What the client would have been told is what gateways say then.
-    pub(super) const fn broken(breakage: Breakage) -> Self {
+    pub(super) const fn broken(breakage: TransportFailure) -> Self {
         let status = match breakage {
-            Breakage::ConnectTimeout | Breakage::Silent => 504,
+            TransportFailure::ConnectTimeout | TransportFailure::FirstByteTimeout => 504,
             _ => 502,
         };
         Self { broken: Some(breakage), ..Self::with(status) }
@@ -114,22 +114,22 @@ impl Underway {
             end.status = End::broken(breakage).status;
         }
         let router = Some(self.router.as_str());
-        self.handle.learn(&Report {
-            served: router,
-            stamped: router,
+        self.handle.learn(&CallObservation {
+            served_path: router,
+            stamped_path: router,
             // A disabled one that is tried because there is nothing else finds out too.
-            probe: matches!(self.route.sent, Sent::ToProve | Sent::WhileDisabled),
+            probe: matches!(self.route.kind, RouteKind::Probe | RouteKind::Panic),
             decision: Some(self.route.number),
             status: Some(end.status),
-            made_by_gateway: end.made_by_gateway,
-            hint: end.hint,
+            gateway_generated: end.gateway_generated,
+            retry_after: end.hint,
             html: end.html,
             latency: Some(self.time()),
             missing: end.missing,
-            broken: end.broken,
-            began: Some(self.began),
+            transport_failure: end.broken,
+            sent_at: Some(self.began),
             transaction: Some(&self.transaction),
-            ..Report::empty(Source::Attempt)
+            ..CallObservation::empty(Source::Attempt)
         });
         if let Some(record) = record {
             record.publish(Ending {

@@ -62,13 +62,22 @@ impl ConfigShown {
 
 fn router(settings: &RouterSettings) -> Value {
     // Field by field, so that a new one cannot be left out.
-    let health::Settings { disabled_time, cooldown, consecutive, ratio, retry_after, probe, ramp, slow, poison } =
-        settings.health;
+    let health::HealthSettings {
+        disabled_time,
+        cooldown,
+        consecutive,
+        ratio,
+        retry_after,
+        probe,
+        slow_start: ramp,
+        slow,
+        poison,
+    } = settings.health;
     let ratio =
         ratio.map(|ratio| json!({"below": ratio.below, "over_seconds": ratio.over.as_secs_f64(), "min": ratio.min}));
     let cooldown =
         json!({"factor": cooldown.factor, "max_seconds": cooldown.max.as_secs_f64(), "jitter": cooldown.jitter});
-    let health::RetryAfter { honor, max, assume, preempt } = retry_after;
+    let health::RetryAfterSettings { honor, max, assume, preempt } = retry_after;
     let assume = assume.map(|wait| wait.as_secs_f64());
     json!({
         "failures": settings.failures.to_string(),
@@ -100,7 +109,7 @@ fn target(target: &Target) -> Map<String, Value> {
     match &target.kind {
         Kind::Router(path) => put("router", json!(path)),
         Kind::Branch { mode, targets } => {
-            put("mode", json!(mode.word()));
+            put("mode", json!(mode.as_str()));
             put("targets", targets.iter().map(|inner| Value::Object(self::target(inner))).collect());
         }
     }

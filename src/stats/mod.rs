@@ -12,7 +12,7 @@ pub use metrics::{CONTENT_TYPE, metrics};
 
 use crate::handle::Handle;
 use balancer::broker::Snapshot;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// One connection to the bus, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ pub struct Status {
     /// Short hash of the settings that shape decisions.
     pub config: String,
     /// When it was started.
-    pub started: Now,
+    pub started: BrokerTime,
     /// Its connections to the bus.
     pub connections: Vec<Connection>,
     /// Its broker.

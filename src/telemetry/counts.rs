@@ -10,10 +10,10 @@ use super::{Relayed, Tally};
 use gecholog_protocol::reply::Flaw;
 use gecholog_protocol::unbalanced::Unbalanced;
 use gecholog_protocol::{Malformed, log_entry};
-use types::event::{Change, Ignored, Standing};
 use types::outcome::Cause;
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::{BrokerEvent, HealthState, IgnoreReason};
 
 /// What came of a pools file that was read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ pub struct Counts {
     /// Messages on our subjects that cannot be read.
     pub malformed_messages: Tally<Malformed>,
     /// Messages about finished calls that taught nothing.
-    pub ignored_messages: Tally<Ignored>,
+    pub ignored_messages: Tally<IgnoreReason>,
     /// Answers that had to do without something.
     pub flaws: Tally<Flaw>,
     /// Log entries that cannot be read.
@@ -60,7 +60,7 @@ pub struct Counts {
     /// Calls that went by without us.
     pub unbalanced: Tally<Unbalanced>,
     /// Log entries that taught nothing.
-    pub ignored_logs: Tally<Ignored>,
+    pub ignored_logs: Tally<IgnoreReason>,
     /// Log entries that lack what learning needs, by the first field that is not there.
     pub lacking_logs: Tally<&'static str>,
     exhausted: Tally<&'static str>,
@@ -79,11 +79,11 @@ impl Default for Counts {
     fn default() -> Self {
         Self {
             malformed_messages: Tally::of(Malformed::ALL),
-            ignored_messages: Tally::of(Ignored::ALL),
+            ignored_messages: Tally::of(IgnoreReason::ALL),
             flaws: Tally::of(Flaw::ALL),
             malformed_logs: Tally::of(Malformed::ALL),
             unbalanced: Tally::of(Unbalanced::ALL),
-            ignored_logs: Tally::of(Ignored::ALL),
+            ignored_logs: Tally::of(IgnoreReason::ALL),
             lacking_logs: Tally::of(log_entry::NEEDED),
             exhausted: Tally::of(["http_accept", "relay_accept", "relay_connect"]),
             exhausted_said: Tally::default(),
@@ -99,7 +99,7 @@ impl Default for Counts {
 impl Counts {
     /// The process lacked descriptors, memory, threads or ports of its own, for `http_accept`, `relay_accept` or
     /// `relay_connect`. Some total of all three when it is time to say it, which is once a second.
-    pub fn exhausted(&self, needed_for: &'static str, now: Now) -> Option<u64> {
+    pub fn exhausted(&self, needed_for: &'static str, now: BrokerTime) -> Option<u64> {
         self.exhausted.count(needed_for, now);
         self.exhausted_said.count("all", now)
     }
@@ -110,7 +110,7 @@ impl Counts {
     }
 
     /// The pools file was read again.
-    pub fn reload(&self, came: Reload, now: Now) {
+    pub fn reload(&self, came: Reload, now: BrokerTime) {
         self.last_reload_failed.store(came != Reload::Applied, Ordering::Relaxed);
         self.reloads.count(came, now);
     }
@@ -126,12 +126,12 @@ impl Counts {
     }
 
     /// Counts a change of standing.
-    pub fn change(&self, change: &Change) {
-        let Change::Standing(transition) = change else { return };
-        let (to, cause) = match transition.standing {
-            Standing::Serving => ("enabled", "proven"),
-            Standing::Cooling { cause, .. } => ("disabled", word(cause)),
-            Standing::Probing { .. } => ("probation", "time"),
+    pub fn change(&self, change: &BrokerEvent) {
+        let BrokerEvent::HealthChanged(transition) = change else { return };
+        let (to, cause) = match transition.state {
+            HealthState::Serving => ("enabled", "proven"),
+            HealthState::Cooling { cause, .. } => ("disabled", word(cause)),
+            HealthState::Probing { .. } => ("probation", "time"),
         };
         let mut transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
         *transitions.entry((transition.router.clone(), to, cause)).or_default() += 1;
@@ -147,10 +147,10 @@ impl Counts {
     pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut all = Vec::new();
         all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.word(), n)));
-        all.extend(self.ignored_messages.all().map(|(kind, n)| ("ignored_message", kind.word(), n)));
+        all.extend(self.ignored_messages.all().map(|(kind, n)| ("ignored_message", kind.as_str(), n)));
         all.extend(self.flaws.all().map(|(kind, n)| ("flaw", kind.word(), n)));
         all.extend(self.malformed_logs.all().map(|(kind, n)| ("malformed_log", kind.word(), n)));
-        all.extend(self.ignored_logs.all().map(|(kind, n)| ("ignored_log", kind.word(), n)));
+        all.extend(self.ignored_logs.all().map(|(kind, n)| ("ignored_log", kind.as_str(), n)));
         all.sort_unstable();
         all
     }
@@ -165,11 +165,11 @@ const fn word(cause: Cause) -> &'static str {
         Cause::Answered(_) => "answered_other",
         Cause::Unreachable(_) => "unreachable",
         Cause::UnknownToGateway => "unknown_to_gateway",
-        Cause::FailsOften(_) => "fails_often",
-        Cause::UsedUp => "used_up",
+        Cause::LowSuccessRate(_) => "fails_often",
+        Cause::QuotaExhausted => "used_up",
         Cause::CutOff => "cut_off",
         Cause::TooSlow => "too_slow",
-        Cause::Broken(_) => "broken",
-        Cause::Ordered => "ordered",
+        Cause::Transport(_) => "broken",
+        Cause::Operator => "ordered",
     }
 }

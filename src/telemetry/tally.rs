@@ -6,14 +6,14 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use types::time::Now;
+use types::time::BrokerTime;
 
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Counts of one family of events; the kinds are an enum, so that there are only so many.
 #[derive(Debug)]
 pub struct Tally<K> {
-    counts: Mutex<HashMap<K, (u64, Option<Now>)>>,
+    counts: Mutex<HashMap<K, (u64, Option<BrokerTime>)>>,
     pause: Duration,
 }
 
@@ -45,7 +45,7 @@ impl<K: Eq + Hash + Copy + Display> Tally<K> {
     }
 
     /// Counts one. Some total when it is time to say it.
-    pub fn count(&self, kind: K, now: Now) -> Option<u64> {
+    pub fn count(&self, kind: K, now: BrokerTime) -> Option<u64> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, said) = counts.entry(kind).or_default();
         *count += 1;
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn every_one_is_counted_and_one_a_second_is_said() {
         let tally = Tally::default();
-        let start = Now::from_nanos(5);
+        let start = BrokerTime::from_nanos(5);
         assert_eq!(tally.count("a", start), Some(1));
         assert_eq!(tally.count("a", start.after(Duration::from_millis(999))), None);
         assert_eq!(
@@ -92,7 +92,7 @@ mod tests {
     fn a_kind_that_is_expected_is_known_before_it_happens_and_loses_nothing_when_it_is_expected_again() {
         let tally = Tally::of(["a"]);
         assert_eq!(tally.all().collect::<Vec<_>>(), [("a", 0)]);
-        tally.count("a", Now::from_nanos(5));
+        tally.count("a", BrokerTime::from_nanos(5));
         tally.expect(["a"]);
         assert_eq!(tally.all().collect::<Vec<_>>(), [("a", 1)]);
     }

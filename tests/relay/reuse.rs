@@ -79,7 +79,7 @@ async fn one_that_breaks_in_its_answer_has_failed_and_is_not_sent_there_again() 
         ("one byte", "H", "closed the connection without an answer"),
         ("no HTTP", "HTTP/1.1 200 OK\r\nX-A : 1\r\n\r\n", "not valid HTTP"),
         ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", "not valid HTTP"),
-        ("half a body", "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", "broke off in its answer"),
+        ("half a body", "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", "truncated its answer"),
     ] {
         let (a, b, world) = with_kept_connection(vec![Move::Send(bytes.into())]).await;
         let answer = world.call().await;

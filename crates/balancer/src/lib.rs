@@ -10,10 +10,10 @@
 //! | [`load`] | how busy and how fast a router is, and what its rate limits leave |
 //! | [`strategy`] | in which order the routers of a pool are tried |
 //! | [`broker`] | the state of all pools: choose a router, learn from the call's outcome |
-//! | [`attempt`] | one request that may be sent more than once: what to do next |
+//! | [`retry`] | one request that may be sent more than once: what to do next |
 
-pub mod attempt;
 pub mod broker;
 pub mod health;
 pub mod load;
+pub mod retry;
 pub mod strategy;

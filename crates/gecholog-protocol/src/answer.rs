@@ -15,7 +15,7 @@ pub fn missing(status: u16, body: &[u8]) -> Option<Missing> {
 }
 
 /// Whether the gateway itself made an answer, because it could not reach the upstream.
-pub fn made_by_gateway(body: &[u8]) -> bool {
+pub fn gateway_generated(body: &[u8]) -> bool {
     body.trim_ascii() == MADE_BY_GATEWAY
 }
 
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(missing(404, br#"{"error": {"code": "DeploymentNotFound"}}"#), Some(Missing::Deployment));
         assert_eq!(missing(404, br#"{"error": {"code": "model_not_found", "type": "x"}}"#), Some(Missing::Model));
         assert!(missing(404, br#"{"error": {"code": "404"}}"#).is_none() && missing(404, b"<html>").is_none());
-        assert!(made_by_gateway(b"{\"error\":\"failure making request\"}\n") && !made_by_gateway(b"{}"));
+        assert!(gateway_generated(b"{\"error\":\"failure making request\"}\n") && !gateway_generated(b"{}"));
         assert!(is_json(b" {\"a\": [1]} ") && !is_json(b"{\"a\": [1") && !is_json(b""));
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::patch;
 use types::request::Patch;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// The longest payload that an entry holds, in bytes. Each stands in it twice, and both must fit into one message.
 pub const LONGEST: usize = 128 << 10;
@@ -57,7 +57,7 @@ pub struct Entry<'a> {
     /// How it came to no good end.
     pub error: Option<&'a str>,
     /// When the call came, when it was sent, and when it was over.
-    pub times: Option<[Now; 3]>,
+    pub times: Option<[BrokerTime; 3]>,
 }
 
 /// The entry, in bytes.
@@ -66,7 +66,7 @@ pub fn write(entry: &Entry<'_>) -> Vec<u8> {
     let payloads = [entry.ingress_payload, entry.outbound_payload, inbound, inbound];
     let length: usize = payloads.iter().map(|payload| payload.len()).filter(|length| *length <= LONGEST).sum();
     let mut out = Object::begin(Vec::with_capacity(4_096 + length));
-    let [came, sent, over] = entry.times.unwrap_or([Now::from_nanos(0); 3]);
+    let [came, sent, over] = entry.times.unwrap_or([BrokerTime::from_nanos(0); 3]);
     out.value("session_id", &json!(entry.session));
     out.value("transaction_id", &json!(entry.transaction));
     out.value("ingress_egress_timer", &timer(came, over));
@@ -76,7 +76,7 @@ pub fn write(entry: &Entry<'_>) -> Vec<u8> {
     out.end()
 }
 
-fn request(entry: &Entry<'_>, came: Now, sent: Now) -> Vec<u8> {
+fn request(entry: &Entry<'_>, came: BrokerTime, sent: BrokerTime) -> Vec<u8> {
     let mut out = Object::begin(Vec::new());
     out.value("gl_path", &json!(entry.router));
     out.value("original_gl_path", &json!(entry.ingress));
@@ -96,7 +96,7 @@ fn request(entry: &Entry<'_>, came: Now, sent: Now) -> Vec<u8> {
     out.end()
 }
 
-fn response(entry: &Entry<'_>, inbound: &[u8], sent: Now, over: Now) -> Vec<u8> {
+fn response(entry: &Entry<'_>, inbound: &[u8], sent: BrokerTime, over: BrokerTime) -> Vec<u8> {
     let mut out = Object::begin(Vec::new());
     out.value("gl_path", &json!(entry.router));
     out.value("inbound_status_code", &json!(entry.status));
@@ -136,11 +136,11 @@ fn headers(headers: &[Header]) -> Value {
     Value::Object(headers.iter().map(|(name, values)| (name.clone(), json!(values))).collect())
 }
 
-fn timer(start: Now, stop: Now) -> Value {
+fn timer(start: BrokerTime, stop: BrokerTime) -> Value {
     json!({"start": moment(start), "stop": moment(stop), "duration": stop.since(start).as_millis()})
 }
 
-fn moment(now: Now) -> String {
+fn moment(now: BrokerTime) -> String {
     Timestamp::from_nanosecond(now.as_nanos().into()).map_or_else(|_| NEVER.to_owned(), |moment| moment.to_string())
 }
 
@@ -178,10 +178,10 @@ mod tests {
     use super::*;
     use crate::log_entry;
     use std::time::Duration;
-    use types::outcome::{Hint, Source};
+    use types::outcome::{RetryAfter, Source};
 
     fn entry<'a>() -> Entry<'a> {
-        let came = Now::from_nanos(1_800_000_000_123_456_789);
+        let came = BrokerTime::from_nanos(1_800_000_000_123_456_789);
         Entry {
             session: "AB_1_1_0",
             transaction: "AB_1_1_1",
@@ -205,12 +205,12 @@ mod tests {
         let bytes = write(&Entry { answered: &answered, status: 429, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
         assert_eq!(report.source, Source::Log);
-        assert_eq!((report.served, report.asked), (Some("/azure/openai/"), Some("/azure/openai/")));
-        assert_eq!((report.ingress, report.stamped), (Some("/azure/"), Some("/azure/openai/")));
+        assert_eq!((report.served_path, report.routed_path), (Some("/azure/openai/"), Some("/azure/openai/")));
+        assert_eq!((report.ingress, report.stamped_path), (Some("/azure/"), Some("/azure/openai/")));
         assert_eq!((report.status, report.transaction), (Some(429), Some("AB_1_1_1")));
-        assert_eq!((report.filtered, report.made_by_gateway, report.control), (None, false, false));
-        assert_eq!((report.tokens, report.latency), (Some(7), Some(Duration::from_millis(250))));
-        assert_eq!(report.hint, Some(Hint::After(Duration::from_secs(3))));
+        assert_eq!((report.filtered, report.gateway_generated, report.processor_generated), (None, false, false));
+        assert_eq!((report.completion_tokens, report.latency), (Some(7), Some(Duration::from_millis(250))));
+        assert_eq!(report.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
         assert!(report.started < report.stopped);
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_call_without_an_answer_looks_like_one_that_the_gateway_could_not_make() {
         let bytes = write(&Entry { status: 502, inbound_payload: None, error: Some("no \"luck\""), ..entry() });
         let report = log_entry::read(&bytes).unwrap();
-        assert_eq!((report.status, report.made_by_gateway), (Some(502), true));
+        assert_eq!((report.status, report.gateway_generated), (Some(502), true));
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value["response"]["error"][0]["details"], "no \"luck\"");
         assert_eq!(value["response"]["egress_payload"]["error"], "failure making request");

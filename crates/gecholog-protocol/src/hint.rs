@@ -3,7 +3,7 @@
 //! Its own word comes first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`. Only where none of them stands, the
 //! bucket that is empty tells, and it tells when it will be full again, which nobody needs to wait for: so at most
 //! [`LONGEST_REFILL`]. Dates are measured against the answer's own `Date`, never against a clock of ours. What is negative,
-//! infinite or no time at all is [`Hint::Unreadable`]; nothing here can fail.
+//! infinite or no time at all is [`RetryAfter::Unparsable`]; nothing here can fail.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
 use super::scan::{Broken, Cursor, Raw};
-use types::outcome::{Hint, Left, Remaining};
+use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 
 /// The longest that we wait for a bucket to fill.
 pub const LONGEST_REFILL: Duration = Duration::from_secs(60);
@@ -95,7 +95,7 @@ impl<'a> Headers<'a> {
     }
 
     /// What they say.
-    pub(super) fn hint(&self) -> Option<Hint> {
+    pub(super) fn hint(&self) -> Option<RetryAfter> {
         let [millis, ms_millis, seconds] = self.own_word;
         let own = [
             millis.map(|text| number(text).map(|millis| seconds_of(millis / 1e3))),
@@ -104,36 +104,36 @@ impl<'a> Headers<'a> {
         ];
         let said = own.iter().any(Option::is_some);
         match own.into_iter().flatten().flatten().next() {
-            Some(wait) => Some(Hint::After(wait)),
-            None if said => Some(Hint::Unreadable),
+            Some(wait) => Some(RetryAfter::Delay(wait)),
+            None if said => Some(RetryAfter::Unparsable),
             None => self.refill(),
         }
     }
 
     /// The longest time to full refill of those buckets that are empty.
-    fn refill(&self) -> Option<Hint> {
+    fn refill(&self) -> Option<RetryAfter> {
         let empty = self.buckets.iter().filter(|[limit, remaining, _]| *remaining == Some("0") && *limit != Some("0"));
         let resets: Vec<_> = empty.filter_map(|[_, _, reset]| *reset).map(|reset| self.reset(reset)).collect();
         match resets.iter().flatten().max() {
-            Some(wait) => Some(Hint::Refill((*wait).min(LONGEST_REFILL))),
-            None => (!resets.is_empty()).then_some(Hint::Unreadable),
+            Some(wait) => Some(RetryAfter::QuotaReset((*wait).min(LONGEST_REFILL))),
+            None => (!resets.is_empty()).then_some(RetryAfter::Unparsable),
         }
     }
 
     /// What is left of the limits: of several buckets the one with the least.
-    pub(super) fn remaining(&self) -> Remaining {
+    pub(super) fn remaining(&self) -> RateLimitHeaders {
         let least = |places: &[usize]| {
             let buckets = places.iter().filter_map(|place| self.buckets.get(*place));
             buckets.filter_map(|bucket| self.left(bucket)).min_by_key(|left| left.amount)
         };
-        Remaining { requests: least(&REQUESTS), tokens: least(&TOKENS) }
+        RateLimitHeaders { requests: least(&REQUESTS), tokens: least(&TOKENS) }
     }
 
     /// -1, no number, or a limit of 0: not known. A reset that is missing or cannot be read is as late as any.
-    fn left(&self, [limit, remaining, reset]: &[Option<&str>; 3]) -> Option<Left> {
+    fn left(&self, [limit, remaining, reset]: &[Option<&str>; 3]) -> Option<QuotaRemaining> {
         let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
         let reset = reset.and_then(|reset| self.reset(reset)).unwrap_or(LONGEST_REFILL);
-        Some(Left { amount, reset: reset.min(LONGEST_REFILL) })
+        Some(QuotaRemaining { amount, reset: reset.min(LONGEST_REFILL) })
     }
 
     /// Seconds, a duration such as `6m0s`, or a moment.
@@ -154,7 +154,7 @@ impl<'a> Headers<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Said {
     /// When to come back.
-    pub hint: Option<Hint>,
+    pub hint: Option<RetryAfter>,
     /// The answer is a page for people.
     pub html: bool,
 }
@@ -194,7 +194,7 @@ mod tests {
 
     const DATE: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
 
-    fn hint(headers: &Value) -> Option<Hint> {
+    fn hint(headers: &Value) -> Option<RetryAfter> {
         let bytes = headers.to_string();
         let mut cursor = Cursor::new(bytes.as_bytes());
         let headers = Headers::read(&mut cursor).ok()?;
@@ -203,17 +203,17 @@ mod tests {
         headers.hint()
     }
 
-    fn of(headers: &[(&str, &str)]) -> Option<Hint> {
+    fn of(headers: &[(&str, &str)]) -> Option<RetryAfter> {
         let lists = headers.iter().map(|(name, value)| ((*name).to_owned(), json!([value])));
         hint(&Value::Object(lists.collect()))
     }
 
-    fn after(millis: u64) -> Option<Hint> {
-        Some(Hint::After(Duration::from_millis(millis)))
+    fn after(millis: u64) -> Option<RetryAfter> {
+        Some(RetryAfter::Delay(Duration::from_millis(millis)))
     }
 
-    fn refill(millis: u64) -> Option<Hint> {
-        Some(Hint::Refill(Duration::from_millis(millis)))
+    fn refill(millis: u64) -> Option<RetryAfter> {
+        Some(RetryAfter::QuotaReset(Duration::from_millis(millis)))
     }
 
     #[test]
@@ -224,17 +224,17 @@ mod tests {
             ("retry-after", " 1.5 ", after(1_500)),
             ("RETRY-AFTER", "0", after(0)),
             ("Retry-After-Ms", "43", after(43)),
-            ("X-Ms-Retry-After-Ms", "43.5", Some(Hint::After(Duration::from_micros(43_500)))),
-            ("Retry-After", "1e18", Some(Hint::After(Duration::from_secs(1_000_000_000_000_000_000)))),
-            ("Retry-After", "1e300", Some(Hint::After(Duration::MAX))),
-            ("Retry-After", "-1", Some(Hint::Unreadable)),
-            ("Retry-After", "1e309", Some(Hint::Unreadable)),
-            ("Retry-After", "inf", Some(Hint::Unreadable)),
-            ("Retry-After", "NaN", Some(Hint::Unreadable)),
-            ("Retry-After", "", Some(Hint::Unreadable)),
-            ("Retry-After", "soon", Some(Hint::Unreadable)),
-            ("Retry-After", &digits, Some(Hint::Unreadable)),
-            ("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT", Some(Hint::Unreadable)),
+            ("X-Ms-Retry-After-Ms", "43.5", Some(RetryAfter::Delay(Duration::from_micros(43_500)))),
+            ("Retry-After", "1e18", Some(RetryAfter::Delay(Duration::from_secs(1_000_000_000_000_000_000)))),
+            ("Retry-After", "1e300", Some(RetryAfter::Delay(Duration::MAX))),
+            ("Retry-After", "-1", Some(RetryAfter::Unparsable)),
+            ("Retry-After", "1e309", Some(RetryAfter::Unparsable)),
+            ("Retry-After", "inf", Some(RetryAfter::Unparsable)),
+            ("Retry-After", "NaN", Some(RetryAfter::Unparsable)),
+            ("Retry-After", "", Some(RetryAfter::Unparsable)),
+            ("Retry-After", "soon", Some(RetryAfter::Unparsable)),
+            ("Retry-After", &digits, Some(RetryAfter::Unparsable)),
+            ("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT", Some(RetryAfter::Unparsable)),
             ("Retry-Afters", "2", None),
         ] {
             assert_eq!(of(&[(name, value)]), expected, "{name}: {}", value.get(..40).unwrap_or(value));
@@ -247,7 +247,7 @@ mod tests {
             ("Wed, 21 Oct 2015 07:28:30 GMT", after(30_000)),
             ("Wed, 21 Oct 2015 07:27:00 GMT", after(0)),
             ("Thu, 22 Oct 2015 07:28:00 GMT", after(86_400_000)),
-            ("Thu, 32 Oct 2015 07:28:00 GMT", Some(Hint::Unreadable)),
+            ("Thu, 32 Oct 2015 07:28:00 GMT", Some(RetryAfter::Unparsable)),
         ] {
             assert_eq!(of(&[("Retry-After", value), ("Date", DATE)]), expected, "{value}");
         }
@@ -259,7 +259,7 @@ mod tests {
         let with = |own: &[(&str, &str)]| of(&[own, &bucket].concat());
         assert_eq!(with(&[("Retry-After", "9"), ("Retry-After-Ms", "20")]), after(20));
         assert_eq!(with(&[("Retry-After", "9"), ("Retry-After-Ms", "-1")]), after(9_000));
-        assert_eq!(with(&[("Retry-After", "x")]), Some(Hint::Unreadable));
+        assert_eq!(with(&[("Retry-After", "x")]), Some(RetryAfter::Unparsable));
         assert_eq!(with(&[]), refill(30_000));
     }
 
@@ -272,10 +272,10 @@ mod tests {
             ("3.5s", refill(3_500)),
             ("17", refill(17_000)),
             ("0.25", refill(250)),
-            ("-5s", Some(Hint::Unreadable)),
-            ("-1", Some(Hint::Unreadable)),
-            ("1e309", Some(Hint::Unreadable)),
-            ("", Some(Hint::Unreadable)),
+            ("-5s", Some(RetryAfter::Unparsable)),
+            ("-1", Some(RetryAfter::Unparsable)),
+            ("1e309", Some(RetryAfter::Unparsable)),
+            ("", Some(RetryAfter::Unparsable)),
         ] {
             let headers = [("X-Ratelimit-Remaining-Requests", "0"), ("X-Ratelimit-Reset-Requests", reset)];
             assert_eq!(of(&headers), expected, "{reset:?}");
@@ -302,7 +302,8 @@ mod tests {
         let left = |headers: &[(&str, &str)]| {
             let lists = headers.iter().map(|(name, value)| ((*name).to_owned(), json!([value])));
             let bytes = Value::Object(lists.collect()).to_string();
-            let Remaining { requests, tokens } = Headers::read(&mut Cursor::new(bytes.as_bytes())).unwrap().remaining();
+            let RateLimitHeaders { requests, tokens } =
+                Headers::read(&mut Cursor::new(bytes.as_bytes())).unwrap().remaining();
             [requests, tokens].map(|left| left.map(|left| (left.amount, left.reset.as_millis())))
         };
         let (requests, tokens) = ("x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens");
@@ -337,7 +338,7 @@ mod tests {
                 (format!("anthropic-ratelimit-{kind}-remaining"), format!("anthropic-ratelimit-{kind}-reset"));
             let headers = [(remaining.as_str(), "0"), (reset.as_str(), "2015-10-21T07:28:20Z"), ("date", DATE)];
             assert_eq!(of(&headers), refill(20_000), "{kind}");
-            assert_eq!(of(&headers[..2]), Some(Hint::Unreadable), "no date to measure it against");
+            assert_eq!(of(&headers[..2]), Some(RetryAfter::Unparsable), "no date to measure it against");
         }
     }
 

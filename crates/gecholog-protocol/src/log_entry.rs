@@ -9,7 +9,7 @@ use super::hint::Headers;
 use super::missing::{Missing, Naming};
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, patch, stamp, transaction};
-use types::outcome::{NamedBy, Report, Source};
+use types::outcome::{CallObservation, NamedBy, Source};
 use types::time::GatewayTime;
 
 /// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
@@ -19,9 +19,9 @@ pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(bytes: &[u8]) -> Result<Report<'_>, Malformed> {
+pub fn read(bytes: &[u8]) -> Result<CallObservation<'_>, Malformed> {
     let mut parts = Parts {
-        report: Report::empty(Source::Log),
+        report: CallObservation::empty(Source::Log),
         upstream: Timer::default(),
         has_status: false,
         error_code: None,
@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8]) -> Result<Report<'_>, Malformed> {
 
 /// What has been read so far.
 struct Parts<'a> {
-    report: Report<'a>,
+    report: CallObservation<'a>,
     /// `outbound_inbound_timer`: runs while the upstream works.
     upstream: Timer<'a>,
     /// There is an `inbound_status_code`, be it a readable one or not.
@@ -85,9 +85,9 @@ impl<'a> Parts<'a> {
         let report = &mut self.report;
         request.fields(|name, value| {
             match name {
-                b"gl_path" => report.asked = value.text()?,
+                b"gl_path" => report.routed_path = value.text()?,
                 b"original_gl_path" => report.ingress = value.text()?,
-                b"control" => report.control = true,
+                b"control" => report.processor_generated = true,
                 b"error" => report.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => {
                     let payload = value.raw()?;
@@ -99,13 +99,13 @@ impl<'a> Parts<'a> {
                 b"url" => self.request.url = Some(value.raw()?),
                 b"broker" => {
                     let stamp = stamp::read(value)?;
-                    (report.stamped, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
+                    (report.stamped_path, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
                 }
                 _ => {}
             }
             Ok(())
         })?;
-        report.ingress = report.ingress.or(report.asked);
+        report.ingress = report.ingress.or(report.routed_path);
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl<'a> Parts<'a> {
         response.fields(|name, value| {
             let report = &mut self.report;
             match name {
-                b"gl_path" => report.served = value.text()?,
+                b"gl_path" => report.served_path = value.text()?,
                 b"inbound_status_code" => {
                     report.status = value.raw()?.status();
                     self.has_status = true;
@@ -121,8 +121,8 @@ impl<'a> Parts<'a> {
                 b"egress_status_code" => report.egress_status = value.raw()?.status(),
                 b"inbound_headers" => {
                     let headers = Headers::read(value)?;
-                    (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
-                    (report.hint, report.remaining) = (headers.hint(), headers.remaining());
+                    (report.gateway_generated, report.html) = (headers.are_none, headers.is_html());
+                    (report.retry_after, report.quota) = (headers.hint(), headers.remaining());
                 }
                 b"inbound_payload" => self.read_payload(value)?,
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
@@ -144,8 +144,8 @@ impl<'a> Parts<'a> {
                 match (name, field) {
                     (b"error", b"code") => self.error_code = value.text()?,
                     (b"usage", b"completion_tokens") => {
-                        report.tokens = value.raw()?.number();
-                        completion = report.tokens;
+                        report.completion_tokens = value.raw()?.number();
+                        completion = report.completion_tokens;
                     }
                     (b"usage", b"prompt_tokens" | b"input_tokens") => prompt = value.raw()?.number(),
                     (b"usage", b"output_tokens") => completion = value.raw()?.number(),
@@ -157,11 +157,11 @@ impl<'a> Parts<'a> {
             Ok(())
         })?;
         let both = [prompt, completion].into_iter().flatten().reduce(u64::saturating_add);
-        report.used = total.or(both);
+        report.total_tokens = total.or(both);
         Ok(())
     }
 
-    fn finish(mut self) -> Report<'a> {
+    fn finish(mut self) -> CallObservation<'a> {
         let filtered = self.filtered();
         let report = &mut self.report;
         report.filtered = filtered;
@@ -177,7 +177,7 @@ impl<'a> Parts<'a> {
     fn filtered(&self) -> Option<&'static str> {
         if self.upstream.start.is_some() && !self.upstream.has_run() {
             None
-        } else if self.report.served.is_none() {
+        } else if self.report.served_path.is_none() {
             Some(NEEDED[0])
         } else if !self.has_status {
             Some(NEEDED[1])

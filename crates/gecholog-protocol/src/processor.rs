@@ -9,9 +9,9 @@ use super::hint::Headers;
 use super::reply::Flaw;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
-use types::outcome::{Report, Source};
+use types::outcome::{CallObservation, Source};
 use types::request::RequestNeeds;
-use types::request::{Extent, Found, Request};
+use types::request::{Found, Request, RequestSize};
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Message<'a> {
     /// Whether it tells of a finished request.
     pub is_response: bool,
     /// What it tells then.
-    pub report: Report<'a>,
+    pub report: CallObservation<'a>,
     /// The JSON request, as it would go out.
     pub payload: Option<Raw<'a>>,
     /// What the target changes in it, as row 2 sees it.
@@ -74,15 +74,15 @@ impl Request for Asked<'_> {
         found?.found()
     }
 
-    fn extent(&self) -> Extent {
-        let Some(payload) = self.payload else { return Extent::default() };
+    fn size(&self) -> RequestSize {
+        let Some(payload) = self.payload else { return RequestSize::default() };
         let mut longest = None;
         // What breaks off has been refused when the message was read.
         let _ = payload.cursor().fields(|name, value| {
             longest = longest_answer(name, value.raw()?).max(longest);
             Ok(())
         });
-        Extent { bytes: payload.bytes().len(), longest }
+        RequestSize { bytes: payload.bytes().len(), max_output_tokens: longest }
     }
 
     fn header(&self, name: &str) -> Vec<String> {
@@ -111,7 +111,7 @@ impl<'a> Message<'a> {
         let mut message = Self {
             stamped: None,
             is_response: false,
-            report: Report { headless: true, ..Report::empty(Source::Message) },
+            report: CallObservation { headers_missing: true, ..CallObservation::empty(Source::Message) },
             payload: None,
             patch: None,
             headers: None,
@@ -119,7 +119,7 @@ impl<'a> Message<'a> {
         object(bytes, |cursor| cursor.fields(|name, value| message.take(name, value)).map(drop))?;
         let report = &mut message.report;
         // Without a single header and yet a success: no upstream said that, a processor did.
-        report.control = report.made_by_gateway && report.status == Some(200);
+        report.processor_generated = report.gateway_generated && report.status == Some(200);
         report.started = report.transaction.and_then(transaction::started);
         Ok(message)
     }
@@ -129,14 +129,14 @@ impl<'a> Message<'a> {
     /// # Errors
     /// There is no path, or it is no string.
     pub fn request(&self) -> Result<Asked<'a>, Malformed> {
-        let path = self.report.served.ok_or(Malformed::NoPath)?;
+        let path = self.report.served_path.ok_or(Malformed::NoPath)?;
         Ok(Asked { path, payload: self.payload, headers: self.headers })
     }
 
     fn take(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), Broken> {
         let report = &mut self.report;
         match name {
-            b"gl_path" => report.served = value.text()?,
+            b"gl_path" => report.served_path = value.text()?,
             b"broker" => self.stamped = stamp::read(value)?.router,
             // What goes out before what came in: an earlier processor may have changed it.
             b"outbound_payload" => self.payload = Some(value.raw()?),
@@ -147,8 +147,8 @@ impl<'a> Message<'a> {
             b"inbound_status_code" => report.status = value.raw()?.status(),
             b"inbound_headers" => {
                 let headers = Headers::read(value)?;
-                (report.made_by_gateway, report.html) = (headers.are_none, headers.is_html());
-                (report.hint, report.headless) = (headers.hint(), false);
+                (report.gateway_generated, report.html) = (headers.are_none, headers.is_html());
+                (report.retry_after, report.headers_missing) = (headers.hint(), false);
             }
             b"egress_headers" => report.transaction = session(value)?,
             b"egress_status_code" => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::scan::Raw;
 use super::stamp::{self, Signature, Stamp};
 use super::{Message, patch};
-use types::mode::Mode;
+use types::mode::OperatingMode;
 use types::request::Patch;
 use types::router::RouterPath;
 
@@ -85,7 +85,7 @@ pub fn route(signature: &Signature, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>
     let mut change = None;
     let mut out = Vec::with_capacity(stamp::MAX + 128);
     out.push(b'{');
-    if signature.mode() == Mode::Balance {
+    if signature.mode() == OperatingMode::Balance {
         push_path(&mut out, stamp.router.as_str());
         out.push(b',');
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use super::scan::{Broken, Cursor};
-use types::mode::Mode;
+use types::mode::OperatingMode;
 use types::router::RouterPath;
 
 /// The longest stamp, in bytes.
@@ -17,13 +17,13 @@ pub const MAX: usize = 300;
 pub struct Signature {
     replica: String,
     config: String,
-    mode: Mode,
+    mode: OperatingMode,
 }
 
 impl Signature {
     /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12. `config` is the
     /// short hash of the settings in force, hexadecimal digits.
-    pub fn new(replica: &str, config: String, mode: Mode) -> Self {
+    pub fn new(replica: &str, config: String, mode: OperatingMode) -> Self {
         let replica = replica.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         Self { replica, config, mode }
     }
@@ -36,7 +36,7 @@ impl Signature {
 
     /// The same in another mode.
     #[must_use]
-    pub fn in_mode(&self, mode: Mode) -> Self {
+    pub fn in_mode(&self, mode: OperatingMode) -> Self {
         Self { mode, ..self.clone() }
     }
 
@@ -57,7 +57,7 @@ impl Signature {
     }
 
     /// Whether our answers change anything.
-    pub const fn mode(&self) -> Mode {
+    pub const fn mode(&self) -> OperatingMode {
         self.mode
     }
 }
@@ -100,7 +100,7 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, stamp: &Stamp<'_>) {
     push(&signature.replica);
     push("\",\"pool\":\"");
     push(stamp.pool.as_str());
-    push(if signature.mode == Mode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
+    push(if signature.mode == OperatingMode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
     push(stamp.router.as_str());
     push("\",\"config\":\"");
     push(&signature.config);

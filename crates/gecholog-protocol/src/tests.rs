@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use types::outcome::{Hint, NamedBy, Report};
-use types::request::{Extent, Request};
+use types::outcome::{CallObservation, NamedBy, RetryAfter};
+use types::request::{Request, RequestSize};
 
 use types::time::GatewayTime;
 
@@ -38,7 +38,7 @@ fn captured() -> Vec<Captured> {
 }
 
 /// The logs of a scenario.
-fn logs<'a>(all: &'a [Captured], scenario: &str) -> Vec<Report<'a>> {
+fn logs<'a>(all: &'a [Captured], scenario: &str) -> Vec<CallObservation<'a>> {
     let logs = all.iter().filter(|one| one.is_log && one.scenario == scenario);
     logs.map(|log| log_entry::read(&log.bytes).unwrap()).collect()
 }
@@ -82,16 +82,16 @@ fn what_captured_logs_say() {
         let reports = logs(&all, scenario);
         assert!(!reports.is_empty(), "{scenario} is not among the fixtures");
         for report in reports {
-            let found = (report.served, report.status, report.egress_status, report.made_by_gateway);
+            let found = (report.served_path, report.status, report.egress_status, report.gateway_generated);
             assert_eq!(found, wanted, "{scenario}");
         }
     }
-    assert!(logs(&all, "12_control_object").iter().all(|report| report.control));
+    assert!(logs(&all, "12_control_object").iter().all(|report| report.processor_generated));
     assert!(logs(&all, "20_echo").iter().all(|report| report.ingress == Some("/echo/")));
     let unknown = logs(&all, "11_broker_unknown_path");
-    assert_eq!((unknown[0].asked, unknown[0].ingress), (Some("/nowhere/"), Some("/azure/")));
+    assert_eq!((unknown[0].routed_path, unknown[0].ingress), (Some("/nowhere/"), Some("/azure/")));
     let success = logs(&all, "01_success_azure_balanced");
-    assert_eq!(success[0].tokens, Some(15));
+    assert_eq!(success[0].completion_tokens, Some(15));
     assert_eq!(success[0].latency, Some(Duration::from_millis(0)));
     assert_eq!(success[0].started, Some(GatewayTime::from_nanos(1_795_324_897_644_499_599)));
     assert_eq!(success[0].stopped, Some(GatewayTime::from_nanos(1_795_324_897_646_168_907)));
@@ -108,8 +108,8 @@ fn captured_429s_carry_their_hint() {
         };
         // A processor that is sent the original fields only sees no headers.
         let told = report.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
-        let expected = told.then_some(Hint::After(Duration::from_secs(7)));
-        assert_eq!(report.hint, expected, "{}", message.scenario);
+        let expected = told.then_some(RetryAfter::Delay(Duration::from_secs(7)));
+        assert_eq!(report.retry_after, expected, "{}", message.scenario);
         carried += u32::from(told);
     }
     assert!(carried >= 3, "only {carried} hints found");
@@ -154,7 +154,7 @@ fn requests_and_responses_are_told_apart() {
         let fields: Value = serde_json::from_slice(&message.bytes).unwrap();
         let read = Message::read(&message.bytes).unwrap();
         assert_eq!(read.is_response, fields.get("egress_status_code").is_some(), "{}", message.scenario);
-        assert_eq!(read.report.served, fields["gl_path"].as_str(), "{}", message.scenario);
+        assert_eq!(read.report.served_path, fields["gl_path"].as_str(), "{}", message.scenario);
     }
 }
 
@@ -214,7 +214,7 @@ fn text_that_is_no_utf8_loses_itself_and_not_the_entry() {
         }
     }
     let report = log_entry::read(&entry).unwrap();
-    assert_eq!((report.served, report.status, report.missing), (Some("/azure/gpt4/"), Some(404), None));
+    assert_eq!((report.served_path, report.status, report.missing), (Some("/azure/gpt4/"), Some(404), None));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
         let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404, "inbound_payload": payload}});
         let bytes = serde_json::to_vec(&entry).unwrap();
         let report = log_entry::read(&bytes).unwrap();
-        (report.missing, report.tokens)
+        (report.missing, report.completion_tokens)
     };
     assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
     assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (None, None));
@@ -275,7 +275,7 @@ fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
     let used = |usage: Value| {
         let entry =
             json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_payload": {"usage": usage}}});
-        log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().used
+        log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().total_tokens
     };
     for (usage, expected) in [
         (json!({"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 18}), Some(18)),
@@ -293,19 +293,19 @@ fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
 
 #[test]
 fn how_large_a_request_is_and_how_long_an_answer_it_allows() {
-    let extent = |message: Value| {
+    let request_size = |message: Value| {
         let bytes = serde_json::to_vec(&message).unwrap();
-        let extent = Message::read(&bytes).unwrap().request().unwrap().extent();
-        (extent.bytes, extent.longest)
+        let request_size = Message::read(&bytes).unwrap().request().unwrap().size();
+        (request_size.bytes, request_size.max_output_tokens)
     };
-    let of = |body: Value| extent(json!({"gl_path": "/a/", "outbound_payload": body}));
+    let of = |body: Value| request_size(json!({"gl_path": "/a/", "outbound_payload": body}));
     assert_eq!(of(json!({"max_tokens": 200})), (18, Some(200)));
     assert_eq!(of(json!({"max_completion_tokens": 7})).1, Some(7));
     assert_eq!(of(json!({"max_output_tokens": 7, "max_tokens": 9})).1, Some(9));
     assert_eq!(of(json!({"max_tokens": "200", "messages": {"max_tokens": 3}})).1, None);
     assert_eq!(of(json!("text")), (6, None));
-    assert_eq!(extent(json!({"gl_path": "/a/"})), (0, None));
-    let tokens = |bytes, longest| Extent { bytes, longest }.tokens();
+    assert_eq!(request_size(json!({"gl_path": "/a/"})), (0, None));
+    let tokens = |bytes, longest| RequestSize { bytes, max_output_tokens: longest }.estimated_tokens();
     assert_eq!((tokens(403, None), tokens(400, Some(50)), tokens(8, Some(u64::MAX))), (100, 150, u32::MAX));
 }
 

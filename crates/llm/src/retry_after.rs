@@ -58,7 +58,7 @@ impl RetryAfter {
 
 /// What is left of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remaining {
+pub struct RateLimitHeaders {
     /// Requests or tokens.
     pub amount: u64,
     /// The time until it is full again, at most [`MAX_REFILL`].
@@ -69,9 +69,9 @@ pub struct Remaining {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimits {
     /// Requests.
-    pub requests: Option<Remaining>,
+    pub requests: Option<RateLimitHeaders>,
     /// Tokens.
-    pub tokens: Option<Remaining>,
+    pub tokens: Option<RateLimitHeaders>,
 }
 
 /// When to come back after an *error* answer. Of the body the first 64 KB are read; `received` is when the answer came, and
@@ -100,7 +100,7 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
     let remaining = |[limit, remaining, reset]: &[Option<&str>; 3]| {
         let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
         let reset = reset.and_then(|reset| time(reset, now)).unwrap_or(MAX_REFILL);
-        Some(Remaining { amount, reset: reset.min(MAX_REFILL) })
+        Some(RateLimitHeaders { amount, reset: reset.min(MAX_REFILL) })
     };
     let least = |places: &[usize]| {
         let buckets = places.iter().filter_map(|place| headers.buckets.get(*place));

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// `BROKER_MODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Mode {
+pub enum OperatingMode {
     /// Requests go to the chosen router.
     #[default]
     Balance,
@@ -12,7 +12,7 @@ pub enum Mode {
     Observe,
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for OperatingMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Balance => "balance",

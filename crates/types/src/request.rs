@@ -44,8 +44,8 @@ pub trait Request {
     }
 
     /// How large it is, as far as can be seen.
-    fn extent(&self) -> Extent {
-        Extent::default()
+    fn size(&self) -> RequestSize {
+        RequestSize::default()
     }
 
     /// All values of a header; names are compared without case.
@@ -62,18 +62,18 @@ impl Request for &str {
 
 /// How large a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Extent {
+pub struct RequestSize {
     /// Of its body.
     pub bytes: usize,
     /// The longest answer it allows, in tokens, where it says.
-    pub longest: Option<u64>,
+    pub max_output_tokens: Option<u64>,
 }
 
-impl Extent {
+impl RequestSize {
     /// How many tokens it may use: a quarter of its bytes, which is what English text comes to, and the longest answer.
-    pub fn tokens(self) -> u32 {
+    pub fn estimated_tokens(self) -> u32 {
         let prompt = u64::try_from(self.bytes / 4).unwrap_or(u64::MAX);
-        u32::try_from(prompt.saturating_add(self.longest.unwrap_or(0))).unwrap_or(u32::MAX)
+        u32::try_from(prompt.saturating_add(self.max_output_tokens.unwrap_or(0))).unwrap_or(u32::MAX)
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The longest path we take, in bytes. The gateway sets no limit; two such paths must fit into one 300-byte stamp.
-pub const MAX_PATH: usize = 80;
+pub const MAX_PATH_BYTES: usize = 80;
 
 /// A router's place in the broker's table: the same for one router wherever it stands in the pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ pub struct RouterPath(Arc<str>);
 
 /// Why a text is not the path of a router; reads after the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PathFault {
+pub enum PathError {
     /// No slash at one of the ends.
     #[error("must begin and end with '/', such as /azure/gpt4/")]
     Slashes,
@@ -34,7 +34,7 @@ pub enum PathFault {
     /// `/` alone ends the gateway at its start; `//` can never be reached.
     #[error("needs a name between its slashes, such as /azure/gpt4/")]
     EmptySegment,
-    /// Longer than [`MAX_PATH`].
+    /// Longer than [`MAX_PATH_BYTES`].
     #[error("is longer than 80 characters, which the stamp in the gateway's log has no room for")]
     TooLong,
 }
@@ -44,18 +44,18 @@ impl RouterPath {
     ///
     /// # Errors
     /// The first rule that the text breaks.
-    pub fn parse(text: &str) -> Result<Self, PathFault> {
+    pub fn parse(text: &str) -> Result<Self, PathError> {
         if let Some(odd) = text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '/') {
-            return Err(PathFault::Character(odd));
+            return Err(PathError::Character(odd));
         }
         if !text.starts_with('/') || !text.ends_with('/') {
-            return Err(PathFault::Slashes);
+            return Err(PathError::Slashes);
         }
         if text.len() < 2 || text.contains("//") {
-            return Err(PathFault::EmptySegment);
+            return Err(PathError::EmptySegment);
         }
-        if text.len() > MAX_PATH {
-            return Err(PathFault::TooLong);
+        if text.len() > MAX_PATH_BYTES {
+            return Err(PathError::TooLong);
         }
         Ok(Self(text.into()))
     }
@@ -106,18 +106,18 @@ mod tests {
         for good in ["/azure/", "/azure/gpt4/", "/A/1/b2/"] {
             assert_eq!(RouterPath::parse(good).map(|p| p.to_string()), Ok(good.to_owned()));
         }
-        let long = format!("/{}/", "a".repeat(MAX_PATH));
+        let long = format!("/{}/", "a".repeat(MAX_PATH_BYTES));
         for (bad, fault) in [
-            ("", PathFault::Slashes),
-            ("azure/", PathFault::Slashes),
-            ("/azure", PathFault::Slashes),
-            ("/", PathFault::EmptySegment),
-            ("//", PathFault::EmptySegment),
-            ("/a//b/", PathFault::EmptySegment),
-            ("/gpt-4/", PathFault::Character('-')),
-            ("/a b/", PathFault::Character(' ')),
-            ("/ä/", PathFault::Character('ä')),
-            (long.as_str(), PathFault::TooLong),
+            ("", PathError::Slashes),
+            ("azure/", PathError::Slashes),
+            ("/azure", PathError::Slashes),
+            ("/", PathError::EmptySegment),
+            ("//", PathError::EmptySegment),
+            ("/a//b/", PathError::EmptySegment),
+            ("/gpt-4/", PathError::Character('-')),
+            ("/a b/", PathError::Character(' ')),
+            ("/ä/", PathError::Character('ä')),
+            (long.as_str(), PathError::TooLong),
         ] {
             assert_eq!(RouterPath::parse(bad), Err(fault), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! Vocabulary: the two clocks, kept apart by type so that they can never be compared with each other.
 //!
-//! [`Now`] is ours; the core receives it as an argument and never reads a clock. [`GatewayTime`] is what the gateway wrote
+//! [`BrokerTime`] is ours; the core receives it as an argument and never reads a clock. [`GatewayTime`] is what the gateway wrote
 //! into its own messages; it is compared only with another `GatewayTime`, so the two machines' clocks need not agree.
 //! Both count nanoseconds since the Unix epoch: a number can be replayed and sent to a peer, a `std::time::Instant` cannot.
 
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// A moment on this replica's clock, in nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Now(u64);
+pub struct BrokerTime(u64);
 
-impl Now {
+impl BrokerTime {
     /// Later than anything.
     pub const MAX: Self = Self(u64::MAX);
 
@@ -47,7 +47,7 @@ impl Now {
 }
 
 /// As people read it: UTC, to the millisecond.
-impl fmt::Display for Now {
+impl fmt::Display for BrokerTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = Duration::from_nanos(self.0).as_millis();
         let moment = i64::try_from(whole).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
@@ -59,14 +59,14 @@ impl fmt::Display for Now {
 }
 
 /// As people read it.
-impl serde::Serialize for Now {
+impl serde::Serialize for BrokerTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 /// As people write it, RFC 3339.
-impl<'de> serde::Deserialize<'de> for Now {
+impl<'de> serde::Deserialize<'de> for BrokerTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let moment = jiff::Timestamp::deserialize(deserializer)?;
         u64::try_from(moment.as_nanosecond()).map(Self).map_err(serde::de::Error::custom)
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn a_moment_as_people_read_it() {
-        assert_eq!(Now::from_nanos(1_800_000_000_123_999_999).to_string(), "2027-01-15T08:00:00.123Z");
-        assert_eq!(Now::from_nanos(0).to_string(), "1970-01-01T00:00:00Z");
-        assert_eq!(Now::MAX.to_string(), "2554-07-21T23:34:33.709Z");
+        assert_eq!(BrokerTime::from_nanos(1_800_000_000_123_999_999).to_string(), "2027-01-15T08:00:00.123Z");
+        assert_eq!(BrokerTime::from_nanos(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(BrokerTime::MAX.to_string(), "2554-07-21T23:34:33.709Z");
     }
 }

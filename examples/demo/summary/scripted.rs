@@ -110,7 +110,7 @@ struct Wait {
 }
 
 /// How long a router is left out that asked for so much (docs/health.md).
-fn due(hint: Duration, failed_returns: u32, health: &health::Settings) -> Duration {
+fn due(hint: Duration, failed_returns: u32, health: &health::HealthSettings) -> Duration {
     if !health.retry_after.honor {
         return health.disabled_time;
     }

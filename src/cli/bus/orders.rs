@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Operator;
 use crate::control::{Ask, Done, Verb};
 use crate::nats::peers;
-use types::router::{PathFault, RouterPath};
+use types::router::{PathError, RouterPath};
 
 /// Between two looks at what is in flight.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -73,7 +73,7 @@ pub enum Orders {
     Mode(String, Option<String>),
 }
 
-fn path(text: &str) -> Result<RouterPath, PathFault> {
+fn path(text: &str) -> Result<RouterPath, PathError> {
     RouterPath::parse(text)
 }
 
@@ -137,7 +137,7 @@ fn told(done: &[Done]) -> anyhow::Result<String> {
     };
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{} on {}", clean(first.done.as_deref().unwrap_or("done")), count(good.len(), "replica"));
-    for ingress in &first.left_without {
+    for ingress in &first.pools_left_empty {
         let _ = writeln!(text, "nothing else in {ingress} may serve: its calls go to the ingress's own endpoint now");
     }
     for (done, refusal) in bad.iter().zip(&refusals) {

@@ -88,7 +88,7 @@ fn render(documents: &[Value]) -> String {
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{} answering: {}\n", count(replicas.len(), "replica"), replicas.join(", "));
     if let Some(first) = documents.first() {
-        list(&first["pools"]).for_each(|pool| show_pool(&mut text, pool));
+        list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool));
     }
     let mut table = Table::default();
     table.row([
@@ -128,7 +128,7 @@ fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
     order.into_iter().filter_map(|path| told.remove(&path).map(|told| (path, told))).collect()
 }
 
-fn show_pool(text: &mut String, pool: &Value) {
+fn pool_status(text: &mut String, pool: &Value) {
     let ingress = clean(pool["ingress"].as_str().unwrap_or("?"));
     let state = match (pool["serves"].as_bool(), pool["last_resort"].as_bool()) {
         (Some(false), _) => "  nothing may serve: the gateway uses this ingress's own endpoint",

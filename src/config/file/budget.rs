@@ -3,7 +3,7 @@
 
 use super::health::{Health, count};
 use super::reader::{Item, Reader};
-use balancer::load::budget::Budget;
+use balancer::load::rate_limit::RateLimit;
 
 /// The keys of `budget`.
 pub(super) const KEYS: [&str; 2] = ["rpm", "tpm"];
@@ -13,11 +13,11 @@ pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut He
     if let Some(item) = target.get("budget").filter(|_| target.get("targets").is_some()) {
         reader.key_fault(&item, "belongs to a router, and this is a branch: say what each router in it may get");
     }
-    settings.take(reader, target, "budget", budget, |all, budget| all.budget = Some(budget));
+    settings.take(reader, target, "budget", budget, |all, budget| all.rate_limit = Some(budget));
 }
 
 /// Without keys: what the upstream says is left, and nothing else.
-fn budget(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Budget> {
+fn budget(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RateLimit> {
     if !reader.object(item, &KEYS, "{\"rpm\": 600, \"tpm\": 100000}") {
         return None;
     }
@@ -26,5 +26,5 @@ fn budget(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Budget> {
         None => Some(None),
     };
     let (rpm, tpm) = (limit("rpm"), limit("tpm"));
-    Some(Budget { rpm: rpm?, tpm: tpm? })
+    Some(RateLimit { rpm: rpm?, tpm: tpm? })
 }

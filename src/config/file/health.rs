@@ -85,7 +85,7 @@ impl Health {
         health.take(reader, &item, "failure_status", failure_status, |all, rule| all.failures = rule);
         health.take(reader, &item, "consecutive", count, |all, count| all.health.consecutive = count);
         health.take(reader, &item, "ratio", ratio, |all, ratio| all.health.ratio = ratio);
-        health.take(reader, &item, "ramp", span_or_off, |all, ramp| all.health.ramp = ramp.unwrap_or_default());
+        health.take(reader, &item, "ramp", span_or_off, |all, ramp| all.health.slow_start = ramp.unwrap_or_default());
         health.take(reader, &item, "slow_is_failure_after", span_or_off, |all, slow| all.health.slow = slow);
         health.take(reader, &item, "poison", flag, |all, poison| all.health.poison = poison);
         if let Some(cooldown) = item.get("cooldown") {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::health::{count, span};
 use super::reader::{Item, Reader};
-use balancer::attempt::{Backoff, Limits, Spending};
+use balancer::retry::{Backoff, Limits, Spending};
 
 /// The keys of `relay`.
 pub(super) const KEYS: [&str; 7] = ["attempts", "timeout", "connect", "first_byte", "idle", "backoff", "retry_budget"];

@@ -1,4 +1,4 @@
-//! The pools file: JSON, with comments if one likes, to [`balancer::broker::Settings`].
+//! The pools file: JSON, with comments if one likes, to [`balancer::broker::HealthSettings`].
 //!
 //! Read through a tree with positions and not through serde, which stops at the first fault: every fault is told at once,
 //! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the

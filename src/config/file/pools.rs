@@ -189,7 +189,7 @@ impl Pools {
         let is_leaf = matches!(kind, Kind::Router(_));
         let leads = above.leads.filter(|_| is_leaf);
         let patch = if is_leaf { above.patch } else { Arc::default() };
-        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, leads, kind })
+        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, retry_on: leads, kind })
     }
 
     fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Kind> {

@@ -16,7 +16,7 @@ use counted::Counted;
 
 use super::Status;
 use crate::telemetry::Counts;
-use balancer::broker::{HISTOGRAM_STEPS, RouterShown, Word};
+use balancer::broker::{HISTOGRAM_STEPS, PublicState, RouterStatus};
 use types::outcome::Class;
 
 /// What the text is.
@@ -80,7 +80,7 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
-    fn routers(&self) -> impl Iterator<Item = (&str, &RouterShown)> {
+    fn routers(&self) -> impl Iterator<Item = (&str, &RouterStatus)> {
         self.status.broker.routers.iter().map(|router| (router.router.as_str(), router))
     }
 
@@ -112,7 +112,8 @@ impl Scrape {
         let mut given = family(encoder, "decisions", help, MetricType::Counter, None)?;
         for pool in &self.status.broker.pools {
             for (router, reason, count) in &pool.decisions {
-                let labels = [("pool", pool.ingress.as_str()), ("router", router.as_str()), ("reason", reason.word())];
+                let labels =
+                    [("pool", pool.ingress.as_str()), ("router", router.as_str()), ("reason", reason.as_str())];
                 given.counter(labels, *count)?;
             }
         }
@@ -121,7 +122,7 @@ impl Scrape {
         for pool in &self.status.broker.pools {
             let ingress = pool.ingress.as_str();
             passed.counter([("pool", ingress), ("reason", "all_disabled")], pool.all_disabled)?;
-            passed.counter([("pool", ingress), ("reason", "nothing_for_it")], pool.nothing_for_it)?;
+            passed.counter([("pool", ingress), ("reason", "no_matching_target")], pool.no_matching_target)?;
         }
         passed.counter([("pool", ""), ("reason", "not_ours")], self.status.broker.not_ours)?;
         let help = "1: something in the pool may serve";
@@ -145,9 +146,9 @@ impl Scrape {
     fn standings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut standing = family(encoder, "router_standing", "1: the router stands so", MetricType::Gauge, None)?;
         for (path, router) in self.routers() {
-            for word in Word::ALL {
-                let value = if router.standing == word { 1.0 } else { 0.0 };
-                standing.gauge([("router", path), ("standing", word.word())], value)?;
+            for word in PublicState::ALL {
+                let value = if router.state == word { 1.0 } else { 0.0 };
+                standing.gauge([("router", path), ("standing", word.as_str())], value)?;
             }
         }
         let help = "Until a disabled router may prove itself; 0 if it is not disabled";
@@ -176,7 +177,7 @@ impl Scrape {
                     Class::RateLimited => router.rate_limited,
                     Class::Failure => router.failures.saturating_sub(router.overloaded + router.rate_limited),
                 };
-                outcomes.counter([("router", path), ("class", class.word())], count)?;
+                outcomes.counter([("router", path), ("class", class.as_str())], count)?;
             }
         }
         let help = "Answers that said when to come back in a way that cannot be read";

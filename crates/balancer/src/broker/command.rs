@@ -1,14 +1,14 @@
 //! What operators may say, and how it is carried out; what stays of it is in `operator`.
 //!
-//! A drained router is left alone however healthy it is, and its standing goes on beside it: neither overwrites the other. A
+//! A drained router is left alone however healthy it is, and its state goes on beside it: neither overwrites the other. A
 //! weight holds for a router wherever it stands in one pool, and survives a reload of the file.
 
-use super::operator::{Ended, MOST_WEIGHTS};
-use super::{Broker, Hold, Weight};
+use super::operator::{Ended, MAX_WEIGHT_OVERRIDES};
+use super::{Broker, Override, Weight};
 use crate::health::{Effect, Health};
-use types::event::{Change, Ordered};
 use types::router::{RouterId, RouterPath};
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::{BrokerEvent, OperatorAction};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ pub enum Command {
     /// Let it serve at once, whatever took it out.
     Enable(RouterPath),
     /// Let it weigh so much in one pool.
-    Weigh {
+    SetWeight {
         /// The pool's ingress.
         pool: RouterPath,
         /// The router.
@@ -37,18 +37,18 @@ impl Command {
     pub const fn router(&self) -> &RouterPath {
         match self {
             Self::Drain(router) | Self::Resume(router) | Self::Disable(router) | Self::Enable(router) => router,
-            Self::Weigh { router, .. } => router,
+            Self::SetWeight { router, .. } => router,
         }
     }
 }
 
 /// A command with all that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Given {
+pub struct OperatorCommand {
     /// What is to be done.
     pub command: Command,
     /// Until when; none: until somebody says otherwise. A router that is disabled needs one.
-    pub until: Option<Now>,
+    pub until: Option<BrokerTime>,
     /// Who asked for it, by which way.
     pub by: String,
     /// Why, in that person's words.
@@ -57,7 +57,7 @@ pub struct Given {
 
 /// Why a command cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum CommandError {
     /// No such router.
     #[error("{0} stands in no pool")]
     UnknownRouter(RouterPath),
@@ -77,22 +77,22 @@ impl Broker {
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, command: &Command) -> Result<(), Refused> {
+    pub fn check(&self, command: &Command) -> Result<(), CommandError> {
         let router = command.router();
-        let id = self.known(router).ok_or_else(|| Refused::UnknownRouter(router.clone()))?;
-        let Command::Weigh { pool, weight, .. } = command else { return Ok(()) };
+        let id = self.known(router).ok_or_else(|| CommandError::UnknownRouter(router.clone()))?;
+        let Command::SetWeight { pool, weight, .. } = command else { return Ok(()) };
         let found = self.pools().iter().find(|one| one.ingress() == pool);
-        let found = found.ok_or_else(|| Refused::UnknownPool(pool.clone()))?;
+        let found = found.ok_or_else(|| CommandError::UnknownPool(pool.clone()))?;
         if !found.tree().routers().any(|one| one == id) {
-            return Err(Refused::NotInPool(pool.clone(), router.clone()));
+            return Err(CommandError::NotInPool(pool.clone(), router.clone()));
         }
         let is_new = !self.operator.weights().iter().any(|one| one.pool == *pool && one.router == *router);
-        let full = self.operator.weights().len() >= MOST_WEIGHTS;
-        if weight.is_some() && is_new && full { Err(Refused::TooManyWeights) } else { Ok(()) }
+        let full = self.operator.weights().len() >= MAX_WEIGHT_OVERRIDES;
+        if weight.is_some() && is_new && full { Err(CommandError::TooManyWeights) } else { Ok(()) }
     }
 
     /// Carries an operator's command out; one that could not be changes nothing.
-    pub(super) fn obey(&mut self, given: &Given, now: Now, changes: &mut Vec<Change>) {
+    pub(super) fn apply_command(&mut self, given: &OperatorCommand, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         if let Some(id) = self.known(given.command.router()) {
             self.operator.note_order(id);
         }
@@ -100,11 +100,17 @@ impl Broker {
     }
 
     /// The same for a command that was given at `since`.
-    pub(super) fn carry_out(&mut self, given: &Given, since: Now, now: Now, changes: &mut Vec<Change>) {
+    pub(super) fn carry_out(
+        &mut self,
+        given: &OperatorCommand,
+        since: BrokerTime,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) {
         let router = given.command.router();
         let (Ok(()), Some(id)) = (self.check(&given.command), self.known(router)) else { return };
         let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
-        let hold = Hold { since, until, by: by.clone(), reason: reason.clone() };
+        let hold = Override { since, until, by: by.clone(), reason: reason.clone() };
         let what = match &given.command {
             Command::Drain(_) => {
                 self.operator.drain(id, hold);
@@ -115,37 +121,44 @@ impl Broker {
                 "resumed".to_owned()
             }
             Command::Disable(_) => {
-                self.by_order(id, now, changes, |health| health.take_out(until.unwrap_or(now), now));
+                self.override_health(id, now, changes, |health| health.eject(until.unwrap_or(now), now));
                 "disabled".to_owned()
             }
             Command::Enable(_) => {
-                self.by_order(id, now, changes, |health| health.let_in(now));
+                self.override_health(id, now, changes, |health| health.readmit(now));
                 "enabled".to_owned()
             }
-            Command::Weigh { pool, weight, .. } => {
+            Command::SetWeight { pool, weight, .. } => {
                 self.operator.weigh(pool, router, weight.map(|weight| (weight, hold)));
                 weight.map_or("weighs what the file says".to_owned(), |weight| format!("weighs {weight}"))
             }
         };
-        changes.push(Change::Ordered(Ordered { about: router.clone(), what, until, by, reason, at: now }));
+        changes.push(BrokerEvent::OperatorAction(OperatorAction {
+            router: router.clone(),
+            action: what,
+            until,
+            by,
+            reason,
+            at: now,
+        }));
     }
 
-    fn by_order(
+    fn override_health(
         &mut self,
         router: RouterId,
-        now: Now,
-        changes: &mut Vec<Change>,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
         order: impl FnOnce(&mut Health) -> Effect,
     ) {
         let place = usize::from(router.0);
         let effect = self.routers.change_health(place, |health, _| order(health));
         if matches!(effect, Some(Effect::Tripped | Effect::Returned)) {
-            self.announce(place, now, Change::Standing, changes);
+            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
         }
     }
 
     /// Ends what was to hold only until now.
-    pub(super) fn expire_orders(&mut self, now: Now, changes: &mut Vec<Change>) {
+    pub(super) fn expire_overrides(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for ended in self.operator.expire(now) {
             let (about, what, hold) = match ended {
                 Ended::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
@@ -153,21 +166,28 @@ impl Broker {
             };
             let Some(about) = about else { continue };
             let (what, reason) = (what.to_owned(), "its time is over".to_owned());
-            changes.push(Change::Ordered(Ordered { about, what, until: None, by: hold.by, reason, at: now }));
+            changes.push(BrokerEvent::OperatorAction(OperatorAction {
+                router: about,
+                action: what,
+                until: None,
+                by: hold.by,
+                reason,
+                at: now,
+            }));
         }
     }
 
     /// The router of this path, if it stands in a pool.
     pub(super) fn known(&self, path: &RouterPath) -> Option<RouterId> {
-        match self.places.get(path) {
-            Some(super::Place::Router(id)) => Some(*id),
+        match self.path_roles.get(path) {
+            Some(super::PathRole::Router(id)) => Some(*id),
             _ => None,
         }
     }
 
     /// Calls under way to a router, where that is known.
     pub fn in_flight(&self, router: &RouterPath) -> Option<u32> {
-        self.under_way.open(self.known(router)?)
+        self.in_flight.open(self.known(router)?)
     }
 
     /// Weights that are not the file's.
@@ -176,10 +196,10 @@ impl Broker {
     }
 
     /// Ingresses of pools in which this router stands and nothing may serve.
-    pub fn left_without(&self, router: &RouterPath) -> Vec<&RouterPath> {
+    pub fn pools_left_empty(&self, router: &RouterPath) -> Vec<&RouterPath> {
         let id = self.known(router);
         let stands = |pool: &&super::Pool| pool.tree().routers().any(|one| Some(one) == id);
-        self.pools().iter().filter(stands).filter(|pool| !pool.serves()).map(super::Pool::ingress).collect()
+        self.pools().iter().filter(stands).filter(|pool| !pool.is_available()).map(super::Pool::ingress).collect()
     }
 }
 
@@ -192,16 +212,16 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{Decision, Event, RouterSettings, Settings, Word, invariants};
-    use types::outcome::{Report, Source};
+    use crate::broker::{Decision, Event, PublicState, RouterSettings, Settings, invariants};
+    use types::outcome::{CallObservation, Source};
 
-    const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+    const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
     fn path(text: &str) -> RouterPath {
         RouterPath::parse(text).unwrap()
     }
 
-    fn at(seconds: u64) -> Now {
+    fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
     }
 
@@ -210,21 +230,25 @@ mod tests {
         Broker::new(Settings::flat(path("/in/"), routers, RouterSettings::default()))
     }
 
-    fn say(broker: &mut Broker, command: Command, until: Option<Now>, now: Now) -> Vec<Change> {
-        let given = Given { command, until, by: "test".to_owned(), reason: "why not".to_owned() };
+    fn say(broker: &mut Broker, command: Command, until: Option<BrokerTime>, now: BrokerTime) -> Vec<BrokerEvent> {
+        let given = OperatorCommand { command, until, by: "test".to_owned(), reason: "why not".to_owned() };
         let applied = broker.apply(Event::Command(&given), now);
         assert_eq!(invariants::broken(broker), None);
         applied.changes
     }
 
-    fn fail(broker: &mut Broker, router: &str, now: Now) {
-        let report =
-            Report { served: Some(router), status: Some(500), transaction: Some("t"), ..Report::empty(Source::Log) };
-        broker.apply(Event::Report(&report), now);
+    fn fail(broker: &mut Broker, router: &str, now: BrokerTime) {
+        let report = CallObservation {
+            served_path: Some(router),
+            status: Some(500),
+            transaction: Some("t"),
+            ..CallObservation::empty(Source::Log)
+        };
+        broker.apply(Event::Observed(&report), now);
     }
 
     /// How often each router is chosen, of a thousand times.
-    fn spread(broker: &mut Broker, now: Now) -> BTreeMap<String, u32> {
+    fn spread(broker: &mut Broker, now: BrokerTime) -> BTreeMap<String, u32> {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut spread = BTreeMap::new();
         for _ in 0..1_000 {
@@ -238,10 +262,10 @@ mod tests {
         spread
     }
 
-    fn word(broker: &Broker, router: &str, now: Now) -> (Word, bool) {
-        let shown = broker.show_routers(0..9, now);
+    fn word(broker: &Broker, router: &str, now: BrokerTime) -> (PublicState, bool) {
+        let shown = broker.router_statuses(0..9, now);
         let shown = shown.iter().find(|shown| shown.router.as_str() == router).unwrap();
-        (shown.standing, shown.drained.is_some())
+        (shown.state, shown.drained.is_some())
     }
 
     #[test]
@@ -249,12 +273,12 @@ mod tests {
         let mut broker = world(&["/a/", "/b/"]);
         let changes = say(&mut broker, Command::Drain(path("/a/")), Some(at(60)), START);
         assert!(
-            matches!(&changes[..], [Change::Ordered(order)] if order.what == "drained" && order.reason == "why not")
+            matches!(&changes[..], [BrokerEvent::OperatorAction(order)] if order.action == "drained" && order.reason == "why not")
         );
         assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["/b/"]);
         assert_eq!(broker.next_deadline(), Some(at(60)));
         assert_eq!(spread(&mut broker, at(60)).len(), 2, "back by itself");
-        assert_eq!(word(&broker, "/a/", at(60)), (Word::Enabled, false));
+        assert_eq!(word(&broker, "/a/", at(60)), (PublicState::Enabled, false));
     }
 
     #[test]
@@ -262,35 +286,35 @@ mod tests {
         let mut broker = world(&["/a/", "/b/"]);
         fail(&mut broker, "/a/", START);
         say(&mut broker, Command::Drain(path("/a/")), None, at(1));
-        assert_eq!(word(&broker, "/a/", at(1)), (Word::Disabled, true));
+        assert_eq!(word(&broker, "/a/", at(1)), (PublicState::Disabled, true));
         broker.apply(Event::Tick, at(600));
-        assert_eq!(word(&broker, "/a/", at(600)), (Word::Probation, true), "its time went on");
+        assert_eq!(word(&broker, "/a/", at(600)), (PublicState::Probation, true), "its time went on");
         assert_eq!(spread(&mut broker, at(600)).keys().collect::<Vec<_>>(), ["/b/"], "not even a probe");
         say(&mut broker, Command::Enable(path("/a/")), None, at(601));
-        assert_eq!(word(&broker, "/a/", at(601)), (Word::Enabled, true), "enabled and still drained");
+        assert_eq!(word(&broker, "/a/", at(601)), (PublicState::Enabled, true), "enabled and still drained");
         fail(&mut broker, "/a/", at(700));
         say(&mut broker, Command::Resume(path("/a/")), None, at(701));
-        assert_eq!(word(&broker, "/a/", at(701)), (Word::Disabled, false), "resumed and still disabled");
+        assert_eq!(word(&broker, "/a/", at(701)), (PublicState::Disabled, false), "resumed and still disabled");
     }
 
     #[test]
     fn the_last_one_drained_leaves_the_pool_without() {
         let mut broker = world(&["/a/", "/b/"]);
         say(&mut broker, Command::Drain(path("/a/")), None, START);
-        assert_eq!(broker.left_without(&path("/a/")), Vec::<&RouterPath>::new());
+        assert_eq!(broker.pools_left_empty(&path("/a/")), Vec::<&RouterPath>::new());
         let changes = say(&mut broker, Command::Drain(path("/b/")), None, START);
-        assert!(changes.contains(&Change::AllDisabled { ingress: path("/in/"), tried: false }));
-        assert_eq!(broker.left_without(&path("/b/")), [&path("/in/")]);
+        assert!(changes.contains(&BrokerEvent::AllDisabled { ingress: path("/in/"), uses_disabled: false }));
+        assert_eq!(broker.pools_left_empty(&path("/b/")), [&path("/in/")]);
         assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["nothing"]);
         let changes = say(&mut broker, Command::Resume(path("/a/")), None, at(2));
-        assert!(changes.contains(&Change::SomeEnabled(path("/in/"))));
+        assert!(changes.contains(&BrokerEvent::SomeEnabled(path("/in/"))));
     }
 
     #[test]
     fn disabled_by_order_returns_like_after_a_failure_and_enabled_at_once() {
         let mut broker = world(&["/a/", "/b/"]);
         say(&mut broker, Command::Disable(path("/a/")), Some(at(30)), START);
-        assert_eq!(word(&broker, "/a/", START), (Word::Disabled, false));
+        assert_eq!(word(&broker, "/a/", START), (PublicState::Disabled, false));
         assert_eq!(spread(&mut broker, at(29)).keys().collect::<Vec<_>>(), ["/b/"]);
         let probes = spread(&mut broker, at(30));
         assert_eq!(probes.get("/a/"), Some(&1), "one at a time: {probes:?}");
@@ -301,7 +325,7 @@ mod tests {
     #[test]
     fn a_weight_holds_in_its_pool_survives_a_reload_and_ends() {
         let mut broker = world(&["/a/", "/b/"]);
-        let weigh = |weight| Command::Weigh { pool: path("/in/"), router: path("/a/"), weight };
+        let weigh = |weight| Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight };
         say(&mut broker, weigh(Some(3.0)), Some(at(60)), START);
         let share = |broker: &mut Broker, now| f64::from(spread(broker, now)["/a/"]) / 1_000.0;
         assert!((share(&mut broker, at(1)) - 0.75).abs() < 0.05);
@@ -319,7 +343,7 @@ mod tests {
     #[test]
     fn what_is_not_known_changes_nothing_and_says_why() {
         let mut broker = world(&["/a/"]);
-        let weigh = |pool, router| Command::Weigh { pool: path(pool), router: path(router), weight: Some(1.0) };
+        let weigh = |pool, router| Command::SetWeight { pool: path(pool), router: path(router), weight: Some(1.0) };
         for (command, words) in [
             (Command::Drain(path("/x/")), "/x/ stands in no pool"),
             (Command::Drain(path("/in/")), "/in/ stands in no pool"),

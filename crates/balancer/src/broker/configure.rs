@@ -4,44 +4,44 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Broker, Place, Pool, RouterSettings, Settings};
+use super::{Broker, PathRole, Pool, RouterSettings, Settings};
 use crate::strategy::Tree;
-use types::event::{Change, Standing};
 use types::router::{PoolId, RouterId, RouterPath};
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::{BrokerEvent, HealthState};
 
 impl Broker {
     /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
     pub(super) fn configure(&mut self, settings: &Settings) {
-        self.edition += 1;
+        self.config_generation += 1;
         self.settings = settings.clone();
-        self.places.clear();
+        self.path_roles.clear();
         let before = std::mem::take(&mut self.pools);
         let before: FxHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
         let known = (0_u16..).zip(self.routers.iter()).map(|(id, router)| (router.path.clone(), RouterId(id)));
         let mut known: FxHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
         for pool in &settings.pools {
-            let root = self.operator.weighed(&pool.ingress, &pool.root);
-            let mut tree = Tree::new(&root, |path| self.enrol(path, &defaults, &mut known));
+            let root = self.operator.with_weight_overrides(&pool.ingress, &pool.root);
+            let mut tree = Tree::new(&root, |path| self.intern_router(path, &defaults, &mut known));
             let old = before.get(&pool.ingress);
             if let Some(old) = old {
-                tree.go_on_from(old.tree());
+                tree.inherit_rr_state(old.tree());
             }
-            let served = old.is_none_or(|old| old.serves());
-            let spread = old.map(|old| old.spread().clone()).unwrap_or_default();
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, spread)));
+            let served = old.is_none_or(|old| old.is_available());
+            let selections = old.map(|old| old.selections().clone()).unwrap_or_default();
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, selections)));
         }
         for (id, pool) in (0_u16..).zip(&settings.pools) {
-            let place = if settings.relayed.contains(&pool.ingress) { Place::Relayed } else { Place::Ingress };
-            self.places.insert(pool.ingress.clone(), place(PoolId(id)));
+            let place = if settings.relayed.contains(&pool.ingress) { PathRole::Relayed } else { PathRole::Ingress };
+            self.path_roles.insert(pool.ingress.clone(), place(PoolId(id)));
         }
         self.routers.mark_stale();
-        self.keep_loads();
-        self.keep_budgets();
+        self.configure_loads();
+        self.configure_rate_limits();
     }
 
-    fn enrol(
+    fn intern_router(
         &mut self,
         path: &RouterPath,
         defaults: &Arc<RouterSettings>,
@@ -61,22 +61,22 @@ impl Broker {
                 id
             }
         };
-        self.places.insert(path.clone(), Place::Router(id));
+        self.path_roles.insert(path.clone(), PathRole::Router(id));
         Some(id)
     }
 
     /// Lets those back who are never to be taken out.
-    pub(super) fn pardon(&mut self, now: Now, changes: &mut Vec<Change>) {
+    pub(super) fn readmit_exempt(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for place in 0..self.routers.len() {
             let pardoned = self.routers.change_health(place, |health, settings| {
-                let pardoned = settings.disabled_time.is_zero() && health.standing() != Standing::Serving;
+                let pardoned = settings.disabled_time.is_zero() && health.state() != HealthState::Serving;
                 if pardoned {
                     health.serve(now);
                 }
                 pardoned
             });
             if pardoned == Some(true) {
-                self.announce(place, now, Change::Standing, changes);
+                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A decision: a router with its reason, or nothing with its reason.
 
-use crate::load::budget::Lack;
-use crate::strategy::{Candidate, NodeId, Note};
+use crate::load::rate_limit::LimitExceeded;
+use crate::strategy::{Candidate, NodeId, PickReason};
 use types::router::{PoolId, RouterId};
 
 /// What a request gets.
@@ -21,45 +21,45 @@ pub struct Route {
     /// The pool that the ingress belongs to.
     pub pool: PoolId,
     /// As what.
-    pub sent: Sent,
+    pub kind: RouteKind,
     /// The router, with its place in the tree, its probability and its reason.
     pub chosen: Candidate,
-    /// What it takes of that router's budget.
-    pub claim: Claim,
+    /// What it takes of that router's rate_limit.
+    pub reservation: TokenReservation,
 }
 
-/// What a request takes of a budget.
+/// What a request takes of a rate_limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Claim {
+pub struct TokenReservation {
     /// The tokens that it is expected to use; 0 where nobody asks.
     pub tokens: u32,
-    /// Whether budgets had room for it.
-    pub room: Room,
+    /// Whether limits had room for it.
+    pub limit: LimitVerdict,
 }
 
-/// Whether budgets had room for a request.
+/// Whether limits had room for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Room {
-    /// The first router in order had, or has no budget.
+pub enum LimitVerdict {
+    /// The first router in order had, or has no rate_limit.
     #[default]
-    There,
+    Within,
     /// The first in order was this one, and lacked that.
-    Elsewhere(RouterId, Lack),
+    Diverted(RouterId, LimitExceeded),
     /// No router that it may go to had: the first in order got it, which lacked that.
-    Nowhere(Lack),
+    Exceeded(LimitExceeded),
 }
 
 /// As what a request is sent to its router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
+pub enum RouteKind {
     /// As any other.
-    ToServe,
+    Normal,
     /// To find out whether the router works again.
-    ToProve,
+    Probe,
     /// Because there is nothing better: a router that is being found out about already.
-    AsLastResort,
+    LastResort,
     /// Because there is nothing at all, and the user wants a disabled one to be tried then.
-    WhileDisabled,
+    Panic,
 }
 
 impl Route {
@@ -73,10 +73,10 @@ impl Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
     /// The path is no pool's ingress.
-    NotOurs,
+    UnknownIngress,
     /// Nothing in the pool may serve.
     AllDisabled(PoolId),
     /// Something may serve, but not this request: no condition holds, or what it is meant for is disabled. With the branch
     /// where it went no further, and whom that would have named.
-    NothingForIt(PoolId, Option<(NodeId, Note)>),
+    NoMatchingTarget(PoolId, Option<(NodeId, PickReason)>),
 }

@@ -4,12 +4,12 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::routers::Router;
-use super::{Broker, Decision, LEDGER_CAPACITY, Pool, Sent, WhenAllDisabled};
-use crate::load::budget::Budgets;
-use crate::load::{LONGEST, Loads};
-use crate::strategy::Order;
-use types::event::Standing;
+use super::{Broker, Decision, OUTCOME_DEDUP_CAPACITY, Pool, RouteKind, WhenAllDisabled};
+use crate::load::rate_limit::RateLimiter;
+use crate::load::{Loads, MAX_CALL_DURATION};
+use crate::strategy::Candidates;
 use types::router::RouterId;
+use types::transition::HealthState;
 
 /// What must hold, and its name.
 type Invariant = (&'static str, fn(&Broker) -> bool);
@@ -22,7 +22,7 @@ pub const ALL: [Invariant; 13] = [
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
     ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
     ("whoever_is_drained_is_not_offered", whoever_is_drained_is_not_offered),
-    ("permits_are_at_most_the_limit", permits_are_at_most_the_limit),
+    ("probes_are_at_most_the_limit", probes_are_at_most_the_limit),
     ("the_disabled_are_offered_only_where_that_is_wanted", the_disabled_are_offered_only_where_that_is_wanted),
     ("the_ledger_is_bounded", the_ledger_is_bounded),
     ("pending_is_what_is_under_way", pending_is_what_is_under_way),
@@ -58,11 +58,11 @@ pub fn choices_respect_health_and_drains(broker: &Broker) -> bool {
             let Decision::Route(route) = chosen else { return true };
             let Some(router) = broker.routers.get(usize::from(route.router().0)) else { return false };
             let health = router.health();
-            let tier = match route.sent {
-                Sent::ToServe => health.standing() == Standing::Serving,
-                Sent::ToProve => health.is_probing() && router.may_serve(),
-                Sent::AsLastResort => health.is_probing() && !router.may_serve(),
-                Sent::WhileDisabled => health.until().is_some() && pool.when_all_disabled() != WhenAllDisabled::Pass,
+            let tier = match route.kind {
+                RouteKind::Normal => health.state() == HealthState::Serving,
+                RouteKind::Probe => health.is_probing() && router.may_serve(),
+                RouteKind::LastResort => health.is_probing() && !router.may_serve(),
+                RouteKind::Panic => health.until().is_some() && pool.when_all_disabled() != WhenAllDisabled::Pass,
             };
             tier && broker.operator.hold(route.router()).is_none()
         })
@@ -77,7 +77,7 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     };
     broker.pools.iter().all(|pool| {
         let mut rng = SmallRng::seed_from_u64(0);
-        let mut order = Order::new(pool.tree(), &"", &mut rng);
+        let mut order = Candidates::new(pool.tree(), &"", &mut rng);
         order.all(|candidate| serves(candidate.router))
     })
 }
@@ -96,20 +96,20 @@ pub fn whoever_is_out_is_no_last_resort(broker: &Broker) -> bool {
     };
     broker.pools.iter().filter_map(Pool::last_resort).all(|tree| {
         let mut rng = SmallRng::seed_from_u64(0);
-        Order::new(tree, &"", &mut rng).all(|candidate| !out(candidate.router))
+        Candidates::new(tree, &"", &mut rng).all(|candidate| !out(candidate.router))
     })
 }
 
 /// No more requests find out about a router at a time than its settings say: none while it serves, and one at a time while
 /// it is disabled and nothing else is left.
-pub fn permits_are_at_most_the_limit(broker: &Broker) -> bool {
+pub fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
     broker.routers.iter().all(|router| {
-        let limit = match router.health().standing() {
-            Standing::Serving => 0,
-            Standing::Probing { .. } => router.settings().health.probe.concurrency,
-            Standing::Cooling { .. } => 1,
+        let limit = match router.health().state() {
+            HealthState::Serving => 0,
+            HealthState::Probing { .. } => router.settings().health.probe.concurrency,
+            HealthState::Cooling { .. } => 1,
         };
-        router.health().permits() <= limit
+        router.health().active_probes() <= limit
     })
 }
 
@@ -118,7 +118,7 @@ pub fn the_disabled_are_offered_only_where_that_is_wanted(broker: &Broker) -> bo
     broker.pools.iter().all(|pool| match (pool.disabled(), pool.when_all_disabled()) {
         (None, _) => true,
         (Some(_), WhenAllDisabled::Pass) => false,
-        (Some(tree), _) => tree.open().all(|id| {
+        (Some(tree), _) => tree.eligible_routers().all(|id| {
             let router = broker.routers.get(usize::from(id.0));
             router.is_some_and(|router| router.health().until().is_some())
         }),
@@ -132,25 +132,25 @@ pub fn suspects_are_bounded(broker: &Broker) -> bool {
 
 /// Each router got what its calls are known or expected to use, and what is awaited is bounded.
 pub fn budgets_add_up(broker: &Broker) -> bool {
-    broker.budgets.as_ref().is_none_or(Budgets::is_sound)
+    broker.limits.as_ref().is_none_or(RateLimiter::is_consistent)
 }
 
-/// Messages cannot make the ledger grow without bound.
+/// Messages cannot make the dedup grow without bound.
 pub fn the_ledger_is_bounded(broker: &Broker) -> bool {
-    broker.ledger.len() <= LEDGER_CAPACITY + 2
+    broker.dedup.len() <= OUTCOME_DEDUP_CAPACITY + 2
 }
 
 /// Each router has as many calls pending as are under way there, so never fewer than none; and they are bounded.
 pub fn pending_is_what_is_under_way(broker: &Broker) -> bool {
-    broker.loads.as_ref().is_none_or(Loads::is_sound)
+    broker.loads.as_ref().is_none_or(Loads::is_consistent)
 }
 
 /// When the longest call is over and nothing else has happened, nothing is pending.
 pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
     broker.loads.as_ref().is_none_or(|loads| {
         let mut quiet = loads.clone();
-        quiet.expire(loads.now().after(LONGEST));
-        quiet.is_quiet()
+        quiet.expire(loads.now().after(MAX_CALL_DURATION));
+        quiet.is_idle()
     })
 }
 
@@ -159,6 +159,6 @@ pub fn whoever_is_drained_is_not_offered(broker: &Broker) -> bool {
     let trees = broker.pools.iter().flat_map(|pool| [Some(pool.tree()), pool.last_resort(), pool.disabled()]);
     trees.flatten().all(|tree| {
         let mut rng = SmallRng::seed_from_u64(0);
-        Order::new(tree, &"", &mut rng).all(|candidate| broker.operator.hold(candidate.router).is_none())
+        Candidates::new(tree, &"", &mut rng).all(|candidate| broker.operator.hold(candidate.router).is_none())
     })
 }

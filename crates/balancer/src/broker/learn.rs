@@ -3,14 +3,14 @@
 //! The order of the questions is the order in which the gateway's contract makes them answerable (GATEWAY.md 3.3, 4.7, 5.2);
 //! whoever cannot be named cannot be blamed.
 
-use super::ledger::{Key, Met, Waiting};
-use super::{Broker, Place, Pool, RouterSettings};
-use crate::health::{Effect, LONGEST_CALL};
+use super::outcome_dedup::{Key, Match, PendingOutcome};
+use super::{Broker, PathRole, Pool, RouterSettings};
+use crate::health::{Effect, MAX_CALL_DURATION};
 use crate::strategy::hash;
-use types::event::{Change, Ignored, Notice};
-use types::outcome::{Cause, Class, Evidence, Outcome, Report, Source};
+use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
 use types::router::RouterId;
-use types::time::{GatewayTime, Now};
+use types::time::{BrokerTime, GatewayTime};
+use types::transition::{Advisory, BrokerEvent, IgnoreReason};
 
 /// Below this path the gateway answers by itself (GATEWAY.md 4.9).
 const ECHO: &str = "/echo/";
@@ -27,17 +27,17 @@ impl Broker {
     /// Learns from a report; what it said. An error says why there was nothing to learn.
     pub(super) fn learn(
         &mut self,
-        report: &Report<'_>,
-        now: Now,
-        changes: &mut Vec<Change>,
-    ) -> Result<Outcome, Ignored> {
+        report: &CallObservation<'_>,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) -> Result<Outcome, IgnoreReason> {
         self.end_call(report);
         if let Some(field) = report.filtered {
-            if !self.filter_told {
-                self.filter_told = true;
-                changes.push(Change::Notice(Notice::LogFiltered(field)));
+            if !self.filter_reported {
+                self.filter_reported = true;
+                changes.push(BrokerEvent::Advisory(Advisory::LogFiltered(field)));
             }
-            return Err(Ignored::Filtered);
+            return Err(IgnoreReason::Filtered);
         }
         let interpreted = self.interpret(report);
         self.release(report, interpreted.as_ref().ok());
@@ -51,7 +51,7 @@ impl Broker {
     }
 
     /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
-    fn release(&mut self, report: &Report<'_>, outcome: Option<&Outcome>) {
+    fn release(&mut self, report: &CallObservation<'_>, outcome: Option<&Outcome>) {
         let Some(decision) = report.decision.filter(|_| report.probe) else { return };
         let probed = self.stamped(report);
         if let Some(probed) = probed.filter(|probed| outcome.is_none_or(|outcome| outcome.router != *probed)) {
@@ -60,82 +60,87 @@ impl Broker {
     }
 
     /// The router that our stamp named.
-    fn stamped(&self, report: &Report<'_>) -> Option<RouterId> {
-        match report.stamped.and_then(|path| self.places.get(path)) {
-            Some(Place::Router(router)) => Some(*router),
+    fn stamped(&self, report: &CallObservation<'_>) -> Option<RouterId> {
+        match report.stamped_path.and_then(|path| self.path_roles.get(path)) {
+            Some(PathRole::Router(router)) => Some(*router),
             _ => None,
         }
     }
 
     /// How much a report may decide about this router.
-    fn evidence(&self, report: &Report<'_>, router: RouterId) -> Evidence {
-        match (report.source, report.stamped) {
-            (Source::Attempt, _) => match report.began {
-                Some(began) => Evidence::Own { began, permit: report.decision.filter(|_| report.probe) },
-                None => Evidence::Word,
+    fn evidence(&self, report: &CallObservation<'_>, router: RouterId) -> Evidence {
+        match (report.source, report.stamped_path) {
+            (Source::Attempt, _) => match report.sent_at {
+                Some(began) => {
+                    Evidence::Local { sent_at: began, probe_decision: report.decision.filter(|_| report.probe) }
+                }
+                None => Evidence::Passive,
             },
-            (Source::OneRow, _) | (Source::Log, None) => self.presume(router, report.started),
+            (Source::OneRow, _) | (Source::Log, None) => self.infer_evidence(router, report.started),
             (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
                 Evidence::Probe(report.decision)
             }
-            _ => Evidence::Hearsay,
+            _ => Evidence::Provisional,
         }
     }
 
     /// What a call without a stamp is worth. If its router is one that requests get only because nothing else is left, that is
     /// why it was sent.
-    fn presume(&self, router: RouterId, started: Option<GatewayTime>) -> Evidence {
-        let Some(known) = self.routers.get(usize::from(router.0)) else { return Evidence::Word };
-        let in_need =
-            |pool: &Pool| !pool.serves() && pool.disabled().is_some_and(|tree| tree.open().any(|open| open == router));
-        match known.health().presume(started) {
-            Evidence::Word if known.health().is_out() && self.pools.iter().any(in_need) => Evidence::Probe(None),
+    fn infer_evidence(&self, router: RouterId, started: Option<GatewayTime>) -> Evidence {
+        let Some(known) = self.routers.get(usize::from(router.0)) else { return Evidence::Passive };
+        let in_need = |pool: &Pool| {
+            !pool.is_available()
+                && pool.disabled().is_some_and(|tree| tree.eligible_routers().any(|open| open == router))
+        };
+        match known.health().infer_evidence(started) {
+            Evidence::Passive if known.health().is_ejected() && self.pools.iter().any(in_need) => Evidence::Probe(None),
             evidence => evidence,
         }
     }
 
     /// A message that has waited in vain for its log: nothing better will come.
-    pub(super) fn settle(&mut self, waiting: Waiting, changes: &mut Vec<Change>) {
-        let Waiting { outcome, at, counted, verdict } = waiting;
+    pub(super) fn settle(&mut self, waiting: PendingOutcome, changes: &mut Vec<BrokerEvent>) {
+        let PendingOutcome { outcome, at, counted, verdict } = waiting;
         if !counted {
-            let evidence = self.presume(outcome.router, outcome.started);
+            let evidence = self.infer_evidence(outcome.router, outcome.started);
             self.count_outcome(&Outcome { evidence, ..outcome }, at, changes);
         } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
             (verdict, outcome.started)
         {
             // What began before that call did is old for sure.
-            self.routers.change_health(usize::from(outcome.router.0), |health, _| health.date_trip(epoch, started));
+            self.routers
+                .change_health(usize::from(outcome.router.0), |health, _| health.set_trip_completed_at(epoch, started));
         }
     }
 
     /// Whom a report is about and what it says of them.
-    fn interpret(&self, report: &Report<'_>) -> Result<Outcome, Ignored> {
-        if report.control {
-            return Err(Ignored::Control);
+    fn interpret(&self, report: &CallObservation<'_>) -> Result<Outcome, IgnoreReason> {
+        if report.processor_generated {
+            return Err(IgnoreReason::ProcessorGenerated);
         }
-        if report.ingress.or(report.served).is_some_and(|path| path.starts_with(ECHO)) {
-            return Err(Ignored::Echo);
+        if report.ingress.or(report.served_path).is_some_and(|path| path.starts_with(ECHO)) {
+            return Err(IgnoreReason::Echo);
         }
         let status = match (report.status, report.egress_status) {
             (Some(status), _) => status,
             // What the client was told stands in for what the upstream said, except a 500, which the gateway also makes.
             (None, Some(status)) if report.source != Source::Log && status != 500 => status,
-            _ => return Err(Ignored::NoStatus),
+            _ => return Err(IgnoreReason::NoStatus),
         };
-        match report.served.and_then(|path| self.places.get(path)).copied() {
-            Some(Place::Router(router)) => Ok(self.outcome(report, router, status)),
-            Some(Place::Ingress(_) | Place::Relayed(_)) => self.interpret_fallback(report, status),
-            None => Err(Ignored::NotOurs),
+        match report.served_path.and_then(|path| self.path_roles.get(path)).copied() {
+            Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status)),
+            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status),
+            None => Err(IgnoreReason::UnknownRouter),
         }
     }
 
-    fn outcome(&self, report: &Report<'_>, router: RouterId, status: u16) -> Outcome {
+    fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let (class, cause) = judge(settings, report, status);
-        // Only what can take a router out needs a lot.
+        // Only what can take a router out needs a jitter_seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
-        let lot = if settings.health.cooldown.jitter > 0.0 {
+        let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
             hash(&[path, report.transaction.unwrap_or_default()].concat())
         } else {
             0
@@ -146,40 +151,46 @@ impl Broker {
             status,
             cause,
             evidence: self.evidence(report, router),
-            lot,
-            hint: report.hint,
+            jitter_seed,
+            retry_after: report.retry_after,
             started: report.started,
             stopped: report.stopped,
             latency: report.latency,
-            tokens: report.tokens,
+            completion_tokens: report.completion_tokens,
         }
     }
 
     /// The ingress itself served the call. If the gateway was asked for a router of ours, it does not have that router; if
     /// our stamp named one and nobody asked for it, row 2 failed.
-    fn interpret_fallback(&self, report: &Report<'_>, status: u16) -> Result<Outcome, Ignored> {
-        if let Some(Place::Router(router)) = report.asked.and_then(|path| self.places.get(path)).copied() {
+    fn interpret_fallback(&self, report: &CallObservation<'_>, status: u16) -> Result<Outcome, IgnoreReason> {
+        if let Some(PathRole::Router(router)) = report.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
             let outcome = self.outcome(report, router, status);
             return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
         }
-        Err(if report.stamped.is_some() { Ignored::NotApplied } else { Ignored::NotOurs })
+        Err(if report.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
     }
 
     /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
     /// to find out about a router, and so may decide about one that does not serve; or when a busy upstream wants to be asked
     /// again, if its headers were not sent along. Where no log can know better, the message decides.
-    fn learn_message(&mut self, report: &Report<'_>, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) {
+    fn learn_message(
+        &mut self,
+        report: &CallObservation<'_>,
+        outcome: &Outcome,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
-        if self.ledger.overtaken(key) {
+        if self.dedup.take_earlier_log(key) {
             return;
         }
-        let serves = self.serves(outcome.router);
+        let serves = self.is_in_service(outcome.router);
         let acts = match report.source {
-            Source::OneRow => outcome.class.disables() || !serves,
-            _ => outcome.class.disables() && serves && !(report.headless && self.honors_hints(outcome)),
+            Source::OneRow => outcome.class.is_failure() || !serves,
+            _ => outcome.class.is_failure() && serves && !(report.headers_missing && self.honors_hints(outcome)),
         };
         let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
-        self.ledger.keep(key, Waiting { outcome: *outcome, at: now, counted: acts, verdict }, now);
+        self.dedup.keep(key, PendingOutcome { outcome: *outcome, at: now, counted: acts, verdict }, now);
     }
 
     /// Whether this answer's own word about when to come back would be heeded.
@@ -190,10 +201,16 @@ impl Broker {
     }
 
     /// We saw its end ourselves, so it counts at once, whatever it is; its log only adds what we do not know. A log that came
-    /// before has counted already, and can only not know of a permit.
-    fn learn_attempt(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
+    /// before has counted already, and can only not know of a probe_decision.
+    fn learn_attempt(
+        &mut self,
+        report: &CallObservation<'_>,
+        outcome: Outcome,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
-        if self.ledger.overtaken(key) {
+        if self.dedup.take_earlier_log(key) {
             if let Some(decision) = report.decision.filter(|_| report.probe) {
                 self.take_permit_back(outcome.router, decision);
             }
@@ -205,21 +222,21 @@ impl Broker {
         if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
             *effect = Effect::Counted;
         }
-        self.ledger.keep(key, Waiting { outcome, at: now, counted: true, verdict }, now);
+        self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, verdict }, now);
     }
 
     /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
     fn learn_log(
         &mut self,
-        report: &Report<'_>,
+        report: &CallObservation<'_>,
         outcome: &Outcome,
-        now: Now,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Ignored> {
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) -> Result<(), IgnoreReason> {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
-        let met = self.ledger.log(key, report.egress_status, report.started, now);
-        if met == Met::Twice {
-            return Err(Ignored::Twice);
+        let met = self.dedup.log(key, report.egress_status, report.started, now);
+        if met == Match::Twice {
+            return Err(IgnoreReason::Twice);
         }
         let at_fault = self.is_at_fault(report, outcome, now, changes);
         let neutral;
@@ -230,24 +247,31 @@ impl Broker {
             outcome
         };
         let verdict = match met {
-            Met::Message(Waiting { counted: true, verdict, .. }) if at_fault => {
-                self.acquit(outcome, verdict, now, changes)
+            Match::Message(PendingOutcome { counted: true, verdict, .. }) if at_fault => {
+                self.undo_failure(outcome, verdict, now, changes)
             }
-            Met::Message(Waiting { counted: true, verdict, .. }) => self.complete(outcome, verdict, now, changes),
-            Met::Message(_) | Met::Nothing | Met::Twice => self.count_outcome(outcome, now, changes),
+            Match::Message(PendingOutcome { counted: true, verdict, .. }) => {
+                self.complete(outcome, verdict, now, changes)
+            }
+            Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now, changes),
         };
         self.remember_trip(report, outcome.router, verdict);
         self.learn_speed(outcome, now);
-        self.learn_use(report, outcome, now);
+        self.learn_usage(report, outcome, now);
         Ok(())
     }
 
     /// Counts an outcome and does to its router what it calls for.
-    pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
+    pub(super) fn count_outcome(
+        &mut self,
+        outcome: &Outcome,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let record = self.routers.record(place)?;
-        record.count(outcome, now);
-        record.add(outcome);
+        let stats = self.routers.stats(place)?;
+        stats.count(outcome, now);
+        stats.add(outcome);
         let verdict = self.judge(place, outcome, now, changes);
         self.notice(place, outcome.status, changes);
         verdict
@@ -259,17 +283,17 @@ impl Broker {
         &mut self,
         outcome: &Outcome,
         verdict: Option<Verdict>,
-        now: Now,
-        changes: &mut Vec<Change>,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        self.routers.record(place)?.add(outcome);
+        self.routers.stats(place)?.add(outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
                 return self.judge(place, outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
-                self.routers.change_health(place, |health, _| health.date_trip(epoch, stopped));
+                self.routers.change_health(place, |health, _| health.set_trip_completed_at(epoch, stopped));
             }
             _ => {}
         }
@@ -277,16 +301,22 @@ impl Broker {
     }
 
     /// Lets a router's health learn, and tells what came of it.
-    fn judge(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
+    fn judge(
+        &mut self,
+        place: usize,
+        outcome: &Outcome,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) -> Option<Verdict> {
         let mut effect = self.routers.change_health(place, |health, settings| health.learn(outcome, settings, now))?;
         if effect == Effect::Suspected {
-            effect = self.convict(place, outcome, now, changes);
+            effect = self.eject_suspected(place, outcome, now, changes);
         }
         let epoch = self.routers.get(place)?.health().epoch();
         match effect {
-            Effect::None | Effect::Counted | Effect::Suspected | Effect::Freed => {}
-            Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
-            Effect::Extended | Effect::Paused => self.announce(place, now, Change::Extended, changes),
+            Effect::None | Effect::Counted | Effect::Suspected | Effect::ProbeReleased => {}
+            Effect::Tripped | Effect::Returned => self.emit_transition(place, now, BrokerEvent::HealthChanged, changes),
+            Effect::Extended | Effect::Paused => self.emit_transition(place, now, BrokerEvent::Extended, changes),
         }
         if effect == Effect::Tripped {
             self.advise(place, changes);
@@ -294,30 +324,37 @@ impl Broker {
         Some(Verdict { effect, epoch })
     }
 
-    fn serves(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().serves())
+    fn is_in_service(&self, router: RouterId) -> bool {
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_in_service())
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
-    fn convict(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Effect {
+    fn eject_suspected(
+        &mut self,
+        place: usize,
+        outcome: &Outcome,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) -> Effect {
         self.refresh(changes);
-        if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, |router| self.serves(router))) {
+        if self.pools.iter().any(|pool| pool.is_last_serving(outcome.router, |router| self.is_in_service(router))) {
             return Effect::Counted;
         }
-        let convicted = self.routers.change_health(place, |health, settings| health.convict(outcome, settings, now));
+        let convicted =
+            self.routers.change_health(place, |health, settings| health.eject_suspected(outcome, settings, now));
         convicted.unwrap_or(Effect::None)
     }
 }
 
 /// What an answer means, its status first, and then what hides behind the status.
-fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class, Cause) {
-    let class = settings.failures.classify(status, report.made_by_gateway, report.missing);
-    let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
-    if let Some(breakage) = report.broken {
-        return (Class::Failure, Cause::Broken(breakage));
+fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16) -> (Class, Cause) {
+    let class = settings.failures.classify(status, report.gateway_generated, report.missing);
+    let cause = if report.gateway_generated { Cause::Unreachable(status) } else { Cause::Answered(status) };
+    if let Some(breakage) = report.transport_failure {
+        return (Class::Failure, Cause::Transport(breakage));
     }
     match report.latency {
-        Some(latency) if latency >= LONGEST_CALL => (Class::Failure, Cause::CutOff),
+        Some(latency) if latency >= MAX_CALL_DURATION => (Class::Failure, Cause::CutOff),
         Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
             (Class::Failure, Cause::TooSlow)
         }

@@ -5,79 +5,79 @@ use rand::Rng;
 
 use super::{Broker, Route};
 use crate::load::Loads;
-use crate::strategy::{Lore, Order, Tree};
-use types::event::{Change, Notice};
-use types::outcome::{Outcome, Report};
+use crate::strategy::{Candidates, PickContext, Tree};
+use types::outcome::{CallObservation, Outcome};
 use types::request::Request;
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::{Advisory, BrokerEvent};
 
 impl Broker {
     /// A walk through a tree that knows what was learnt.
-    pub(super) fn order<'a, Q, R>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Order<'a, Q, R>
+    pub(super) fn candidates<'a, Q, R>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Candidates<'a, Q, R>
     where
         Q: Request,
         R: Rng,
     {
-        Order::new(tree, request, rng).knowing(self.loads.as_ref())
+        Candidates::new(tree, request, rng).with_loads(self.loads.as_ref())
     }
 
     /// What a walk knows, where it does not ask for room.
-    pub(super) const fn lore(&self) -> Lore<'_> {
-        Lore { loads: self.loads.as_ref(), room: None }
+    pub(super) const fn context(&self) -> PickContext<'_> {
+        PickContext { loads: self.loads.as_ref(), limits: None }
     }
 
     /// Begins to learn where the settings ask for it now, and forgets where they do no more.
-    pub(super) fn keep_loads(&mut self) {
+    pub(super) fn configure_loads(&mut self) {
         let learns = self.pools.iter().any(|pool| pool.tree().learns());
         self.loads = if learns { Some(self.loads.take().unwrap_or_default()) } else { None };
-        self.weigh();
+        self.refresh_medians();
     }
 
-    pub(super) const fn bring_loads_forward(&mut self, now: Now) {
+    pub(super) const fn advance_load_clock(&mut self, now: BrokerTime) {
         if let Some(loads) = &mut self.loads {
-            loads.bring_forward(now);
+            loads.advance_clock(now);
         }
-        if let Some(budgets) = &mut self.budgets {
-            budgets.bring_forward(now);
+        if let Some(limits) = &mut self.limits {
+            limits.advance_clock(now);
         }
     }
 
-    pub(super) fn begin_call(&mut self, route: &Route, now: Now) {
+    pub(super) fn begin_call(&mut self, route: &Route, now: BrokerTime) {
         if let Some(loads) = &mut self.loads {
             loads.begin(route.number, route.router(), now);
         }
-        if let Some(budgets) = &mut self.budgets {
-            budgets.take(route.number, route.router(), route.claim.tokens, now);
+        if let Some(limits) = &mut self.limits {
+            limits.take(route.number, route.router(), route.reservation.tokens, now);
         }
     }
 
     /// A log with a stamp of ours ends its call, also where it teaches nothing else.
-    pub(super) fn end_call(&mut self, report: &Report<'_>) {
+    pub(super) fn end_call(&mut self, report: &CallObservation<'_>) {
         if let (Some(loads), Some(decision)) = (&mut self.loads, report.decision) {
             loads.end(decision);
         }
     }
 
-    pub(super) fn expire_calls(&mut self, now: Now, changes: &mut Vec<Change>) {
+    pub(super) fn expire_calls(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         if self.loads.as_mut().is_some_and(|loads| loads.expire(now)) {
-            changes.push(Change::Notice(Notice::StampsUnseen));
+            changes.push(BrokerEvent::Advisory(Advisory::StampsMissing));
         }
     }
 
-    pub(super) fn learn_speed(&mut self, outcome: &Outcome, now: Now) {
+    pub(super) fn learn_speed(&mut self, outcome: &Outcome, now: BrokerTime) {
         if self.loads.as_mut().is_some_and(|loads| loads.learn(outcome, now)) {
-            self.weigh();
+            self.refresh_medians();
         }
     }
 
-    pub(super) fn loads_due(&self) -> Option<Now> {
+    pub(super) fn loads_due(&self) -> Option<BrokerTime> {
         self.loads.as_ref().and_then(Loads::next_deadline)
     }
 
     /// Finds anew what newcomers are taken for.
-    fn weigh(&mut self) {
+    fn refresh_medians(&mut self) {
         if let Some(loads) = &self.loads {
-            self.pools.iter_mut().for_each(|pool| pool.weigh(loads));
+            self.pools.iter_mut().for_each(|pool| pool.refresh_medians(loads));
         }
     }
 }

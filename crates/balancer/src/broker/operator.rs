@@ -6,18 +6,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::strategy::{Kind, Target};
 use types::router::{RouterId, RouterPath};
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// Weights that may differ from the file's, at most.
-pub const MOST_WEIGHTS: usize = 1_024;
+pub const MAX_WEIGHT_OVERRIDES: usize = 1_024;
 
 /// That something holds, by whose word.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Hold {
+pub struct Override {
     /// Since when.
-    pub since: Now,
+    pub since: BrokerTime,
     /// Until when; none: until somebody says otherwise.
-    pub until: Option<Now>,
+    pub until: Option<BrokerTime>,
     /// Who asked for it.
     pub by: String,
     /// Why.
@@ -35,13 +35,13 @@ pub struct Weight {
     pub weight: f64,
     /// By whose word.
     #[serde(flatten)]
-    pub hold: Hold,
+    pub hold: Override,
 }
 
 /// All that operators ordered and that still holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Operator {
-    drained: FxHashMap<RouterId, Hold>,
+    drained: FxHashMap<RouterId, Override>,
     weights: Vec<Weight>,
     /// Routers about which this replica has had an order of its own: what others knew before is older.
     ordered: FxHashSet<RouterId>,
@@ -54,13 +54,13 @@ pub(super) struct Operator {
 /// An order whose time is over.
 #[derive(Debug)]
 pub(super) enum Ended {
-    Drain(RouterId, Hold),
+    Drain(RouterId, Override),
     Weight(Weight),
 }
 
 impl Operator {
     /// Why and until when a router is drained, if it is.
-    pub(super) fn hold(&self, router: RouterId) -> Option<&Hold> {
+    pub(super) fn hold(&self, router: RouterId) -> Option<&Override> {
         self.drained.get(&router)
     }
 
@@ -68,7 +68,7 @@ impl Operator {
         &self.weights
     }
 
-    pub(super) fn drain(&mut self, router: RouterId, hold: Hold) {
+    pub(super) fn drain(&mut self, router: RouterId, hold: Override) {
         self.drained.insert(router, hold);
         self.stale = true;
     }
@@ -79,7 +79,7 @@ impl Operator {
     }
 
     /// Another weight than the file's in one pool; none: the file's again.
-    pub(super) fn weigh(&mut self, pool: &RouterPath, router: &RouterPath, weight: Option<(f64, Hold)>) {
+    pub(super) fn weigh(&mut self, pool: &RouterPath, router: &RouterPath, weight: Option<(f64, Override)>) {
         self.weights.retain(|one| one.pool != *pool || one.router != *router);
         if let Some((weight, hold)) = weight {
             self.weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, hold });
@@ -96,14 +96,14 @@ impl Operator {
         self.ordered.contains(&router)
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Now> {
+    pub(super) fn next_deadline(&self) -> Option<BrokerTime> {
         let holds = self.drained.values().chain(self.weights.iter().map(|weight| &weight.hold));
         holds.filter_map(|hold| hold.until).min()
     }
 
     /// Ends what was to hold only until now.
-    pub(super) fn expire(&mut self, now: Now) -> Vec<Ended> {
-        let over = |hold: &Hold| hold.until.is_some_and(|until| until <= now);
+    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<Ended> {
+        let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
         let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| Ended::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
         // A hash map's order is nobody's: replicas and replays tell the same in the same order.
@@ -119,7 +119,7 @@ impl Operator {
     }
 
     /// A pool's targets with the weights that hold now.
-    pub(super) fn weighed(&self, pool: &RouterPath, root: &Target) -> Target {
+    pub(super) fn with_weight_overrides(&self, pool: &RouterPath, root: &Target) -> Target {
         let mut root = root.clone();
         for weight in self.weights.iter().filter(|weight| weight.pool == *pool) {
             weigh(&mut root, &weight.router, weight.weight);

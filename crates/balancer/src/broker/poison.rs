@@ -13,10 +13,10 @@ use std::time::Duration;
 use super::Broker;
 use super::learn::Verdict;
 use crate::health::Effect;
-use types::event::{Change, Notice};
-use types::outcome::{Class, Outcome, Report};
+use types::outcome::{CallObservation, Class, Outcome};
 use types::router::RouterId;
-use types::time::{GatewayTime, Now};
+use types::time::{BrokerTime, GatewayTime};
+use types::transition::{Advisory, BrokerEvent};
 
 /// How long a failed request is remembered.
 pub(super) const MEMORY: Duration = Duration::from_secs(60);
@@ -27,13 +27,13 @@ const END: usize = 4_096;
 
 /// By what a request is known again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Payload {
+pub(super) struct PayloadDigest {
     length: usize,
     digest: u64,
 }
 
-impl Payload {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+impl PayloadDigest {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(bytes.get(..END).unwrap_or(bytes));
         hasher.write(bytes.len().checked_sub(END).and_then(|start| bytes.get(start..)).unwrap_or_default());
@@ -44,10 +44,10 @@ impl Payload {
 /// A request that has failed.
 #[derive(Debug, Clone, PartialEq)]
 struct Suspect {
-    payload: Payload,
+    payload: PayloadDigest,
     /// Where, and when by our clock and by the gateway's.
     router: RouterId,
-    at: Now,
+    at: BrokerTime,
     stopped: Option<GatewayTime>,
     /// The epoch of the trip that it made.
     tripped: Option<u32>,
@@ -73,10 +73,10 @@ impl Suspects {
     /// A request failed, as this outcome says, at a router to which the last call that went well began at `well`.
     pub(super) fn failed(
         &mut self,
-        payload: Payload,
+        payload: PayloadDigest,
         outcome: &Outcome,
         well: Option<GatewayTime>,
-        now: Now,
+        now: BrokerTime,
     ) -> Finding {
         let Outcome { router, stopped, .. } = *outcome;
         self.forget(now);
@@ -98,7 +98,7 @@ impl Suspects {
     }
 
     /// That failure took its router out.
-    pub(super) fn tripped(&mut self, payload: Payload, router: RouterId, epoch: u32) {
+    pub(super) fn tripped(&mut self, payload: PayloadDigest, router: RouterId, epoch: u32) {
         let of_it = |suspect: &&mut Suspect| suspect.payload == payload && suspect.router == router;
         if let Some(suspect) = self.0.iter_mut().find(of_it) {
             suspect.tripped = Some(epoch);
@@ -108,12 +108,12 @@ impl Suspects {
     /// A request was answered well. Its bytes are looked at only if a suspect is as long.
     pub(super) fn succeeded(&mut self, bytes: &[u8]) {
         if self.0.iter().any(|suspect| suspect.payload.length == bytes.len()) {
-            let payload = Payload::of(bytes);
+            let payload = PayloadDigest::from_bytes(bytes);
             self.0.retain(|suspect| suspect.payload != payload);
         }
     }
 
-    fn forget(&mut self, now: Now) {
+    fn forget(&mut self, now: BrokerTime) {
         while self.0.front().is_some_and(|suspect| suspect.at.after(MEMORY) <= now) {
             self.0.pop_front();
         }
@@ -125,7 +125,7 @@ impl Suspects {
 }
 
 impl Broker {
-    fn seeks_poison(&self, router: RouterId) -> bool {
+    fn detects_poison(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.settings().health.poison)
     }
 
@@ -133,24 +133,24 @@ impl Broker {
     /// first may be tried at once.
     pub(super) fn is_at_fault(
         &mut self,
-        report: &Report<'_>,
+        report: &CallObservation<'_>,
         outcome: &Outcome,
-        now: Now,
-        changes: &mut Vec<Change>,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
     ) -> bool {
-        let Some(payload) = report.payload.filter(|_| self.seeks_poison(outcome.router)) else { return false };
+        let Some(payload) = report.payload.filter(|_| self.detects_poison(outcome.router)) else { return false };
         match outcome.class {
             Class::Success => self.suspects.succeeded(payload),
             // No request makes a rate limit by what it says.
             Class::Neutral | Class::RateLimited => {}
             Class::Failure | Class::Overloaded => {
                 let router = self.routers.get(usize::from(outcome.router.0));
-                let well = router.and_then(|router| router.record.last_good_start);
-                match self.suspects.failed(Payload::of(payload), outcome, well, now) {
+                let well = router.and_then(|router| router.stats.last_good_start);
+                match self.suspects.failed(PayloadDigest::from_bytes(payload), outcome, well, now) {
                     Finding::Nothing => {}
                     Finding::Known => return true,
                     Finding::Convicted(first, tripped) => {
-                        self.excuse(first, tripped, outcome.router, now, changes);
+                        self.clear_first_router(first, tripped, outcome.router, now, changes);
                         return true;
                     }
                 }
@@ -159,40 +159,48 @@ impl Broker {
         false
     }
 
-    fn excuse(&mut self, first: RouterId, tripped: Option<u32>, second: RouterId, now: Now, changes: &mut Vec<Change>) {
+    fn clear_first_router(
+        &mut self,
+        first: RouterId,
+        tripped: Option<u32>,
+        second: RouterId,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) {
         if let (Some(first), Some(second)) = (self.path(first), self.path(second)) {
-            changes.push(Change::Notice(Notice::RequestAtFault(first.clone(), second.clone())));
+            changes.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), second.clone())));
         }
         let place = usize::from(first.0);
-        let tried = tripped.and_then(|epoch| self.routers.change_health(place, |health, _| health.try_at_once(epoch)));
+        let tried =
+            tripped.and_then(|epoch| self.routers.change_health(place, |health, _| health.probe_immediately(epoch)));
         if tried == Some(true) {
-            self.announce(place, now, Change::Standing, changes);
+            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
         }
     }
 
     /// A message has counted against a router, and its log says that the request was at fault: that is taken back.
-    pub(super) fn acquit(
+    pub(super) fn undo_failure(
         &mut self,
         outcome: &Outcome,
         verdict: Option<Verdict>,
-        now: Now,
-        changes: &mut Vec<Change>,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        self.routers.record(place)?.add(outcome);
+        self.routers.stats(place)?.add(outcome);
         let Verdict { effect, epoch } = verdict?;
-        if self.routers.change_health(place, |health, _| health.acquit(effect, epoch)) == Some(true) {
-            self.announce(place, now, Change::Standing, changes);
+        if self.routers.change_health(place, |health, _| health.undo_failure(effect, epoch)) == Some(true) {
+            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
         }
         None
     }
 
     /// Which trip a request made, should it turn out to be at fault.
-    pub(super) fn remember_trip(&mut self, report: &Report<'_>, router: RouterId, verdict: Option<Verdict>) {
+    pub(super) fn remember_trip(&mut self, report: &CallObservation<'_>, router: RouterId, verdict: Option<Verdict>) {
         if let (Some(Verdict { effect: Effect::Tripped, epoch }), Some(payload)) = (verdict, report.payload)
-            && self.seeks_poison(router)
+            && self.detects_poison(router)
         {
-            self.suspects.tripped(Payload::of(payload), router, epoch);
+            self.suspects.tripped(PayloadDigest::from_bytes(payload), router, epoch);
         }
     }
 }
@@ -201,11 +209,11 @@ impl Broker {
 mod tests {
     use super::*;
 
-    const START: Now = Now::from_nanos(1_000_000_000_000);
+    const START: BrokerTime = BrokerTime::from_nanos(1_000_000_000_000);
     const A: RouterId = RouterId(0);
     const B: RouterId = RouterId(1);
 
-    fn at(seconds: u64) -> Now {
+    fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
     }
 
@@ -216,13 +224,13 @@ mod tests {
             class: Class::Failure,
             status: 500,
             cause: types::outcome::Cause::Answered(500),
-            evidence: types::outcome::Evidence::Word,
-            lot: 0,
-            hint: None,
+            evidence: types::outcome::Evidence::Passive,
+            jitter_seed: 0,
+            retry_after: None,
             started: gateway(second),
             stopped: gateway(second),
             latency: None,
-            tokens: None,
+            completion_tokens: None,
         }
     }
 
@@ -230,8 +238,8 @@ mod tests {
         Some(GatewayTime::from_nanos(second * 1_000_000_000))
     }
 
-    fn bad() -> Payload {
-        Payload::of(b"{\"prompt\": \"bad\"}")
+    fn bad() -> PayloadDigest {
+        PayloadDigest::from_bytes(b"{\"prompt\": \"bad\"}")
     }
 
     #[test]
@@ -277,7 +285,7 @@ mod tests {
         suspects.failed(bad(), &failure(A, 0), None, at(0));
         assert_eq!(suspects.failed(bad(), &failure(B, 60), gateway(1), at(60)), Finding::Nothing, "a minute later");
         for n in 0..1_000_u32 {
-            suspects.failed(Payload::of(&n.to_be_bytes()), &failure(A, 61), None, at(61));
+            suspects.failed(PayloadDigest::from_bytes(&n.to_be_bytes()), &failure(A, 61), None, at(61));
         }
         assert_eq!(suspects.len(), CAPACITY);
     }
@@ -288,11 +296,11 @@ mod tests {
         let changed = |place: usize| {
             let mut other = long.clone();
             other[place] = b'b';
-            Payload::of(&other)
+            PayloadDigest::from_bytes(&other)
         };
-        assert_eq!(Payload::of(&long), Payload::of(&long.clone()));
-        assert_ne!(Payload::of(&long), Payload::of(&long[1..]));
-        assert_ne!(Payload::of(&long), changed(0));
-        assert_ne!(Payload::of(&long), changed(99_999));
+        assert_eq!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&long.clone()));
+        assert_ne!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&long[1..]));
+        assert_ne!(PayloadDigest::from_bytes(&long), changed(0));
+        assert_ne!(PayloadDigest::from_bytes(&long), changed(99_999));
     }
 }

@@ -3,13 +3,13 @@
 //! One tree holds those that may serve. Where some may serve only if nothing else can, a copy of it holds those: first the
 //! last resort, then, if the user wants that, the disabled ones. Most of the time there is no copy.
 
-use super::{Pass, Route, Sent, Spread};
-use crate::health::{Health, Settings};
+use super::{Pass, Route, RouteKind, SelectionCounts};
+use crate::health::{Health, HealthSettings};
 use crate::load::Loads;
-use crate::strategy::{NodeId, Roominess, Tree};
-use types::event::Change;
+use crate::strategy::{NodeId, RateLimitFilter, Tree};
 use types::request::RequestNeeds;
 use types::router::{RouterId, RouterPath};
+use types::transition::BrokerEvent;
 
 /// What becomes of a request when every router that it may go to is disabled: `when_all_disabled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,9 +23,9 @@ pub enum WhenAllDisabled {
     Any,
 }
 
-/// What of a pool's routers has a budget.
+/// What of a pool's routers has a rate_limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Budgeted {
+pub(super) enum RateLimitScope {
     /// None of them.
     #[default]
     Nothing,
@@ -45,10 +45,10 @@ pub struct Pool {
     /// Those that are disabled; absent where there are none, or none of them may serve.
     disabled: Option<Tree>,
     when_all_disabled: WhenAllDisabled,
-    budgets: Budgeted,
+    limits: RateLimitScope,
     /// Whether anything could serve when that was last told.
     served: bool,
-    spread: Spread,
+    selections: SelectionCounts,
 }
 
 impl Pool {
@@ -57,10 +57,10 @@ impl Pool {
         ingress: RouterPath,
         tree: Tree,
         when_all_disabled: WhenAllDisabled,
-        (served, spread): (bool, Spread),
+        (served, selections): (bool, SelectionCounts),
     ) -> Self {
-        let budgets = Budgeted::Nothing;
-        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, budgets, served, spread }
+        let limits = RateLimitScope::Nothing;
+        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, limits, served, selections }
     }
 
     /// The router that clients call.
@@ -74,24 +74,24 @@ impl Pool {
     }
 
     /// What its calls got.
-    pub const fn spread(&self) -> &Spread {
-        &self.spread
+    pub const fn selections(&self) -> &SelectionCounts {
+        &self.selections
     }
 
     pub(super) fn count(&mut self, route: &Route) {
-        self.spread.count(route);
+        self.selections.count(route);
     }
 
     pub(super) fn count_pass(&mut self, pass: &Pass) {
-        self.spread.count_pass(pass);
+        self.selections.count_pass(pass);
     }
 
     /// A choice was used: whoever takes turns in the tree that it came from goes on.
-    pub(super) fn advance(&mut self, sent: Sent, leaf: NodeId, among: Option<Roominess<'_>>) {
+    pub(super) fn advance(&mut self, sent: RouteKind, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
         let tree = match sent {
-            Sent::ToServe | Sent::ToProve => Some(&mut self.tree),
-            Sent::AsLastResort => self.last_resort.as_mut(),
-            Sent::WhileDisabled => self.disabled.as_mut(),
+            RouteKind::Normal | RouteKind::Probe => Some(&mut self.tree),
+            RouteKind::LastResort => self.last_resort.as_mut(),
+            RouteKind::Panic => self.disabled.as_mut(),
         };
         if let Some(tree) = tree {
             tree.advance(leaf, among);
@@ -113,68 +113,68 @@ impl Pool {
         self.when_all_disabled
     }
 
-    /// What it asks of requests: for its modes, and for its budgets.
+    /// What it asks of requests: for its modes, and for its limits.
     pub fn needs(&self) -> RequestNeeds {
         let needs = self.tree.needs();
-        RequestNeeds { body: needs.body || self.budgets == Budgeted::Tokens, ..needs }
+        RequestNeeds { body: needs.body || self.limits == RateLimitScope::Tokens, ..needs }
     }
 
-    /// Whether one of its routers has a budget.
-    pub(super) const fn has_budgets(&self) -> bool {
-        !matches!(self.budgets, Budgeted::Nothing)
+    /// Whether one of its routers has a rate_limit.
+    pub(super) const fn has_rate_limits(&self) -> bool {
+        !matches!(self.limits, RateLimitScope::Nothing)
     }
 
-    pub(super) const fn keep_budgets(&mut self, budgets: Budgeted) {
-        self.budgets = budgets;
+    pub(super) const fn configure_rate_limits(&mut self, limits: RateLimitScope) {
+        self.limits = limits;
     }
 
     /// Finds the middle of what is known of its routers, for modes that choose by it.
-    pub(super) fn weigh(&mut self, loads: &Loads) {
-        self.tree.weigh(loads);
+    pub(super) fn refresh_medians(&mut self, loads: &Loads) {
+        self.tree.refresh_medians(loads);
     }
 
     /// Whether anything may serve that is not disabled.
-    pub fn serves(&self) -> bool {
-        self.tree.serves() || self.last_resort.as_ref().is_some_and(Tree::serves)
+    pub fn is_available(&self) -> bool {
+        self.tree.has_eligible() || self.last_resort.as_ref().is_some_and(Tree::has_eligible)
     }
 
     /// Whether this is one of its routers, and no other one serves.
-    pub(super) fn hangs_on(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
-        let mut others = self.tree.open().filter(|open| *open != router);
+    pub(super) fn is_last_serving(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
+        let mut others = self.tree.eligible_routers().filter(|open| *open != router);
         self.tree.routers().any(|of_it| of_it == router) && !others.any(serves)
     }
 
     /// Renews who may serve; a change if the pool became empty or is no longer so.
     pub(super) fn refresh<'a>(
         &mut self,
-        router: impl Fn(RouterId) -> Option<(&'a Health, &'a Settings)>,
-    ) -> Option<Change> {
+        router: impl Fn(RouterId) -> Option<(&'a Health, &'a HealthSettings)>,
+    ) -> Option<BrokerEvent> {
         let share = |id| router(id).map_or(0.0, |(health, settings)| health.share(settings));
         let besides =
             |id| router(id).is_some_and(|(health, settings)| health.is_probing() && !health.may_serve(settings));
         let disabled = |id| router(id).is_some_and(|(health, _)| self.when_all_disabled.offers(health));
         self.tree.refresh(share);
-        self.last_resort = self.tree.only(besides);
-        self.disabled = self.tree.only(disabled);
-        let serves = self.serves();
+        self.last_resort = self.tree.restricted_to(besides);
+        self.disabled = self.tree.restricted_to(disabled);
+        let serves = self.is_available();
         let served = std::mem::replace(&mut self.served, serves);
         match (served, serves) {
             (true, false) => {
-                Some(Change::AllDisabled { ingress: self.ingress.clone(), tried: self.disabled.is_some() })
+                Some(BrokerEvent::AllDisabled { ingress: self.ingress.clone(), uses_disabled: self.disabled.is_some() })
             }
-            (false, true) => Some(Change::SomeEnabled(self.ingress.clone())),
+            (false, true) => Some(BrokerEvent::SomeEnabled(self.ingress.clone())),
             _ => None,
         }
     }
 }
 
 impl WhenAllDisabled {
-    /// Whether a router may serve although it is disabled.
+    /// Whether a router may serve caveat it is disabled.
     fn offers(self, health: &Health) -> bool {
         match self {
             Self::Pass => false,
             Self::Soonest => health.until().is_some(),
-            Self::Any => health.until().is_some() && !health.waits_as_told(),
+            Self::Any => health.until().is_some() && !health.waits_for_upstream_hint(),
         }
     }
 }

@@ -6,16 +6,16 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{Record, RouterSettings};
-use crate::health::{Health, Settings};
+use super::{RouterSettings, RouterStats};
+use crate::health::{Health, HealthSettings};
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Router {
     pub(super) path: RouterPath,
-    pub(super) record: Record,
+    pub(super) stats: RouterStats,
     /// Shared with all that have the same from the same place.
     settings: Arc<RouterSettings>,
     health: Health,
@@ -24,11 +24,11 @@ pub(super) struct Router {
 /// All that is derived from one router's health.
 #[derive(Debug, PartialEq)]
 struct Derived {
-    due: Option<Now>,
+    due: Option<BrokerTime>,
     share: f64,
     probing: bool,
     out: bool,
-    waits_as_told: bool,
+    waits_for_upstream_hint: bool,
 }
 
 impl Router {
@@ -41,7 +41,7 @@ impl Router {
     }
 
     /// When time alone changes its health.
-    pub(super) fn due(&self) -> Option<Now> {
+    pub(super) fn due(&self) -> Option<BrokerTime> {
         self.health.due(&self.settings.health)
     }
 
@@ -56,7 +56,7 @@ impl Router {
             share: self.health.share(&self.settings.health),
             probing: self.health.is_probing(),
             out: self.health.until().is_some(),
-            waits_as_told: self.health.waits_as_told(),
+            waits_for_upstream_hint: self.health.waits_for_upstream_hint(),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Deref for Routers {
 impl Routers {
     /// A new one, which serves.
     pub(super) fn push(&mut self, path: RouterPath, settings: Arc<RouterSettings>) {
-        self.all.push(Router { path, record: Record::default(), settings, health: Health::default() });
+        self.all.push(Router { path, stats: RouterStats::default(), settings, health: Health::default() });
         self.stale = true;
     }
 
@@ -88,7 +88,7 @@ impl Routers {
     pub(super) fn change_health<T>(
         &mut self,
         place: usize,
-        change: impl FnOnce(&mut Health, &Settings) -> T,
+        change: impl FnOnce(&mut Health, &HealthSettings) -> T,
     ) -> Option<T> {
         let router = self.all.get_mut(place)?;
         let before = router.derived();
@@ -97,8 +97,8 @@ impl Routers {
         Some(changed)
     }
 
-    pub(super) fn record(&mut self, place: usize) -> Option<&mut Record> {
-        self.all.get_mut(place).map(|router| &mut router.record)
+    pub(super) fn stats(&mut self, place: usize) -> Option<&mut RouterStats> {
+        self.all.get_mut(place).map(|router| &mut router.stats)
     }
 
     pub(super) fn set_settings(&mut self, place: usize, settings: Arc<RouterSettings>) {

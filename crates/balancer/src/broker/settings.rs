@@ -5,7 +5,7 @@ use std::hash::Hasher as _;
 
 use super::WhenAllDisabled;
 use crate::health;
-use crate::load::budget::Budget;
+use crate::load::rate_limit::RateLimit;
 use crate::strategy::{Kind, Mode, Target};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
@@ -27,9 +27,9 @@ pub struct RouterSettings {
     /// Which answers count as failures.
     pub failures: FailureRule,
     /// How it is taken out.
-    pub health: health::Settings,
+    pub health: health::HealthSettings,
     /// What it may get within a minute.
-    pub budget: Option<Budget>,
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Everything that shapes decisions.
@@ -66,7 +66,7 @@ impl Settings {
     }
 
     /// Those of a router.
-    pub fn of(&self, router: &RouterPath) -> &RouterSettings {
+    pub fn for_router(&self, router: &RouterPath) -> &RouterSettings {
         self.routers.get(router).unwrap_or(&self.defaults)
     }
 }

@@ -6,29 +6,29 @@ use std::ops::Range;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Weight};
-use crate::strategy::Shown;
-use types::event::Standing;
+use super::{Broker, Decision, Histogram, Override, Pass, PathRole, Pool, SelectionReason, Weight};
+use crate::strategy::TargetStatus;
 use types::outcome::Cause;
 use types::router::{RouterId, RouterPath};
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::HealthState;
 
 /// All of it, at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Snapshot {
     /// The moment.
-    pub at: Now,
+    pub at: BrokerTime,
     /// Requests whose path is no ingress of ours.
     pub not_ours: u64,
     /// The pools, in the order of the settings.
-    pub pools: Vec<PoolShown>,
+    pub pools: Vec<PoolStatus>,
     /// The routers that stand in a pool, in the order in which they were first named.
-    pub routers: Vec<RouterShown>,
+    pub routers: Vec<RouterStatus>,
 }
 
 /// One pool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PoolShown {
+pub struct PoolStatus {
     /// The router that clients call.
     pub ingress: RouterPath,
     /// Whether anything may serve.
@@ -36,23 +36,24 @@ pub struct PoolShown {
     /// Nothing serves but what is being found out about.
     pub last_resort: bool,
     /// Its targets.
-    pub tree: Option<Shown>,
+    pub tree: Option<TargetStatus>,
     /// Weights that are not the file's, by an operator's word.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<Weight>,
     /// Who was named, why, and how often; only what happened.
     #[serde(skip)]
-    pub decisions: Vec<(RouterPath, Reason, u64)>,
+    pub decisions: Vec<(RouterPath, SelectionReason, u64)>,
     /// Calls that found nothing that may serve.
     pub all_disabled: u64,
     /// Calls for which nothing was meant, or nothing that may serve.
-    pub nothing_for_it: u64,
+    #[serde(rename = "nothing_for_it")]
+    pub no_matching_target: u64,
 }
 
-/// A standing in the users' words.
+/// A state in the users' words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Word {
+pub enum PublicState {
     /// Serves.
     Enabled,
     /// Is left alone.
@@ -61,12 +62,12 @@ pub enum Word {
     Probation,
 }
 
-impl Word {
+impl PublicState {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Enabled, Self::Disabled, Self::Probation];
 
     /// As metrics and documents spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
             Self::Disabled => "disabled",
@@ -74,29 +75,30 @@ impl Word {
         }
     }
 
-    /// The word for a standing.
-    pub const fn of(standing: &Standing) -> Self {
-        match standing {
-            Standing::Serving => Self::Enabled,
-            Standing::Cooling { .. } => Self::Disabled,
-            Standing::Probing { .. } => Self::Probation,
+    /// The word for a state.
+    pub const fn from_health(state: &HealthState) -> Self {
+        match state {
+            HealthState::Serving => Self::Enabled,
+            HealthState::Cooling { .. } => Self::Disabled,
+            HealthState::Probing { .. } => Self::Probation,
         }
     }
 }
 
 /// One router.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RouterShown {
+pub struct RouterStatus {
     /// Its path.
     pub router: RouterPath,
     /// Whether it may serve.
-    pub standing: Word,
+    #[serde(rename = "standing")]
+    pub state: PublicState,
     /// When it may prove itself, if it is disabled.
-    pub until: Option<Now>,
+    pub until: Option<BrokerTime>,
     /// The same in seconds from now.
     pub seconds_left: Option<f64>,
-    /// Left alone by an operator's word, whatever its standing.
-    pub drained: Option<Hold>,
+    /// Left alone by an operator's word, whatever its state.
+    pub drained: Option<Override>,
     /// Why it was taken out, unless it serves.
     pub why: Option<Cause>,
     /// How often it was taken out.
@@ -134,7 +136,7 @@ pub struct RouterShown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LastFailure {
     /// When.
-    pub at: Now,
+    pub at: BrokerTime,
     /// What it was.
     pub cause: Cause,
 }
@@ -171,68 +173,68 @@ impl Broker {
     pub fn ingress(&self, decision: &Decision) -> Option<&RouterPath> {
         let pool = match decision {
             Decision::Route(route) => route.pool,
-            Decision::Pass(Pass::NothingForIt(pool, _) | Pass::AllDisabled(pool)) => *pool,
-            Decision::Pass(Pass::NotOurs) => return None,
+            Decision::Pass(Pass::NoMatchingTarget(pool, _) | Pass::AllDisabled(pool)) => *pool,
+            Decision::Pass(Pass::UnknownIngress) => return None,
         };
         self.pool(pool).map(Pool::ingress)
     }
 
     /// One pool, as it is shown.
-    pub fn show_pool(&self, place: usize) -> Option<PoolShown> {
+    pub fn pool_status(&self, place: usize) -> Option<PoolStatus> {
         let pool = self.pools.get(place)?;
-        let last_resort = pool.last_resort().filter(|_| !pool.tree().serves());
+        let last_resort = pool.last_resort().filter(|_| !pool.tree().has_eligible());
         let path = |router: RouterId| self.path(router).cloned();
-        let counts = pool.spread().counts().filter(|(_, _, count)| *count > 0);
-        Some(PoolShown {
+        let counts = pool.selections().counts().filter(|(_, _, count)| *count > 0);
+        Some(PoolStatus {
             ingress: pool.ingress().clone(),
-            serves: pool.serves(),
+            serves: pool.is_available(),
             last_resort: last_resort.is_some(),
             weights: self.weights().iter().filter(|weight| weight.pool == *pool.ingress()).cloned().collect(),
             tree: last_resort.unwrap_or(pool.tree()).show(&path),
             decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
-            all_disabled: pool.spread().all_disabled,
-            nothing_for_it: pool.spread().nothing_for_it,
+            all_disabled: pool.selections().all_disabled,
+            no_matching_target: pool.selections().no_matching_target,
         })
     }
 
     /// Some of the routers, by their places; those that stand in no pool are left out.
-    pub fn show_routers(&self, places: Range<usize>, now: Now) -> Vec<RouterShown> {
+    pub fn router_statuses(&self, places: Range<usize>, now: BrokerTime) -> Vec<RouterStatus> {
         let end = places.end.min(self.routers.len());
         let places = places.start..end;
-        places.filter_map(|place| self.show_router(RouterId(u16::try_from(place).ok()?), now)).collect()
+        places.filter_map(|place| self.router_status(RouterId(u16::try_from(place).ok()?), now)).collect()
     }
 
-    fn show_router(&self, id: RouterId, now: Now) -> Option<RouterShown> {
+    fn router_status(&self, id: RouterId, now: BrokerTime) -> Option<RouterStatus> {
         let router = self.routers.get(usize::from(id.0))?;
-        let (path, health, record) = (&router.path, router.health(), &router.record);
-        (self.places.get(path) == Some(&Place::Router(id))).then_some(())?;
-        let standing = health.standing();
-        let (until, why) = match standing {
-            Standing::Serving => (None, None),
-            Standing::Cooling { until, cause } => (Some(until), Some(cause)),
-            Standing::Probing { cause } => (None, Some(cause)),
+        let (path, health, stats) = (&router.path, router.health(), &router.stats);
+        (self.path_roles.get(path) == Some(&PathRole::Router(id))).then_some(())?;
+        let state = health.state();
+        let (until, why) = match state {
+            HealthState::Serving => (None, None),
+            HealthState::Cooling { until, cause } => (Some(until), Some(cause)),
+            HealthState::Probing { cause } => (None, Some(cause)),
         };
-        Some(RouterShown {
+        Some(RouterStatus {
             router: path.clone(),
-            standing: Word::of(&standing),
+            state: PublicState::from_health(&state),
             until,
             seconds_left: until.map(|until| until.since(now).as_secs_f64()),
             why,
             drained: self.operator.hold(id).cloned(),
             epoch: health.epoch(),
-            probes: health.permits(),
-            requests: record.chosen,
-            in_flight: self.under_way.open(id),
-            without_outcome: self.under_way.lost(id),
-            successes: record.successes,
-            neutral: record.neutral,
-            failures: record.failures,
-            overloaded: record.overloaded,
-            rate_limited: record.rate_limited,
-            unreadable_hints: record.unreadable_hints,
-            tokens: record.tokens,
-            latency: record.latency.clone(),
-            last_failure: record.last_failure.map(|(at, cause)| LastFailure { at, cause }),
+            probes: health.active_probes(),
+            requests: stats.chosen,
+            in_flight: self.in_flight.open(id),
+            without_outcome: self.in_flight.timed_out(id),
+            successes: stats.successes,
+            neutral: stats.neutral,
+            failures: stats.failures,
+            overloaded: stats.overloaded,
+            rate_limited: stats.rate_limited,
+            unreadable_hints: stats.unreadable_hints,
+            tokens: stats.tokens,
+            latency: stats.latency.clone(),
+            last_failure: stats.last_failure.map(|(at, cause)| LastFailure { at, cause }),
         })
     }
 }

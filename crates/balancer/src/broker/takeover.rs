@@ -4,16 +4,16 @@
 //! longer than the router's own settings would leave it alone. Orders, and times beyond that, are taken over only if it was
 //! proved that they come from a replica with the operators' token.
 
-use super::{Broker, Given};
+use super::{Broker, OperatorCommand};
 use crate::health::Effect;
-use types::event::Change;
 use types::outcome::Cause;
 use types::router::RouterPath;
-use types::time::Now;
+use types::time::BrokerTime;
+use types::transition::BrokerEvent;
 
 /// What the other replicas know.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Takeover {
+pub struct ImportedState {
     /// Routers that do not simply serve.
     pub routers: Vec<TakenOverRouter>,
     /// Operators' orders that still hold.
@@ -28,7 +28,7 @@ pub struct TakenOverRouter {
     /// Its path.
     pub router: RouterPath,
     /// Until when; none: it is on probation.
-    pub until: Option<Now>,
+    pub until: Option<BrokerTime>,
     /// Why it was taken out.
     pub cause: Cause,
 }
@@ -37,29 +37,29 @@ pub struct TakenOverRouter {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TakenOverOrder {
     /// The order.
-    pub given: Given,
+    pub given: OperatorCommand,
     /// When it was given.
-    pub since: Now,
+    pub since: BrokerTime,
 }
 
 impl Broker {
     /// Takes over what is not known here already. A router about which an operator has given an order to this replica is left
     /// as it is: what the others knew is older.
-    pub(super) fn take_over(&mut self, takeover: &Takeover, now: Now, changes: &mut Vec<Change>) {
+    pub(super) fn import_states(&mut self, takeover: &ImportedState, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for TakenOverRouter { router, until, cause } in &takeover.routers {
             let Some(id) = self.known(router).filter(|id| !self.operator.has_ordered(*id)) else { continue };
             let place = usize::from(id.0);
             let effect = self.routers.change_health(place, |health, settings| {
-                let ordered = takeover.proved && *cause == Cause::Ordered;
+                let ordered = takeover.proved && *cause == Cause::Operator;
                 if settings.disabled_time.is_zero() && !ordered {
                     return Effect::None;
                 }
                 let longest = now.after(settings.longest_cooldown());
                 let until = until.map(|until| if takeover.proved { until } else { until.min(longest) });
-                health.take_over(until, *cause, now)
+                health.import_state(until, *cause, now)
             });
             if effect == Some(Effect::Tripped) {
-                self.announce(place, now, Change::Standing, changes);
+                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
             }
         }
         for TakenOverOrder { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::cooldown;
-use types::outcome::{Class, Hint, Outcome};
+use types::outcome::{Class, Outcome, RetryAfter};
 
 /// What holds for one router.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
+pub struct HealthSettings {
     /// How long a router is left alone after a failure: `DISABLED_TIME`. Zero: never taken out.
     pub disabled_time: Duration,
     /// What becomes of that time when it fails again and again.
@@ -17,18 +17,18 @@ pub struct Settings {
     /// Below which share of good answers it is taken out.
     pub ratio: Option<Ratio>,
     /// What becomes of an upstream's own word.
-    pub retry_after: RetryAfter,
+    pub retry_after: RetryAfterSettings,
     /// How a router proves itself before it serves again.
     pub probe: Probe,
     /// Over which time it comes back to its whole share. Zero: at once.
-    pub ramp: Duration,
+    pub slow_start: Duration,
     /// A call that took longer counts as a failure.
     pub slow: Option<Duration>,
     /// A request that fails wherever it goes is taken for at fault itself.
     pub poison: bool,
 }
 
-impl Default for Settings {
+impl Default for HealthSettings {
     /// Ten minutes after one failure, as the documents of the gateway's own broker promise.
     fn default() -> Self {
         Self {
@@ -36,16 +36,16 @@ impl Default for Settings {
             cooldown: Cooldown::default(),
             consecutive: 1,
             ratio: None,
-            retry_after: RetryAfter::default(),
+            retry_after: RetryAfterSettings::default(),
             probe: Probe::default(),
-            ramp: Duration::ZERO,
+            slow_start: Duration::ZERO,
             slow: None,
             poison: false,
         }
     }
 }
 
-impl Settings {
+impl HealthSettings {
     /// The longest that a router is left alone unless its upstream asks for more: the disabled time or, where cooldowns grow,
     /// the longest of them, with all of the jitter.
     pub fn longest_cooldown(&self) -> Duration {
@@ -76,17 +76,20 @@ impl Preset {
     }
 
     /// The set.
-    pub fn settings(self) -> Settings {
+    pub fn settings(self) -> HealthSettings {
         match self {
-            Self::Documented => Settings::default(),
-            Self::Resilient => Settings {
+            Self::Documented => HealthSettings::default(),
+            Self::Resilient => HealthSettings {
                 disabled_time: Duration::from_secs(5),
                 cooldown: Cooldown { factor: 2.0, max: Duration::from_secs(120), jitter: 0.25 },
                 consecutive: 3,
                 ratio: Some(Ratio::default()),
-                retry_after: RetryAfter { assume: Some(Duration::from_secs(5)), ..RetryAfter::default() },
+                retry_after: RetryAfterSettings {
+                    assume: Some(Duration::from_secs(5)),
+                    ..RetryAfterSettings::default()
+                },
                 probe: Probe::default(),
-                ramp: Duration::from_secs(10),
+                slow_start: Duration::from_secs(10),
                 slow: None,
                 poison: true,
             },
@@ -132,7 +135,7 @@ impl Default for Ratio {
 
 /// What becomes of an upstream's own word about when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RetryAfter {
+pub struct RetryAfterSettings {
     /// It replaces the disabled time: `BROKER_RETRY_AFTER`.
     pub honor: bool,
     /// The longest that is believed; Azure has been seen to say a day.
@@ -143,26 +146,26 @@ pub struct RetryAfter {
     pub assume: Option<Duration>,
 }
 
-impl Default for RetryAfter {
+impl Default for RetryAfterSettings {
     fn default() -> Self {
         Self { honor: true, max: Duration::from_secs(3_600), preempt: false, assume: None }
     }
 }
 
-impl RetryAfter {
+impl RetryAfterSettings {
     /// How long this answer asks to be left alone, if that is to be heeded: only who has no room may ask for it.
-    pub(super) fn heed(&self, outcome: &Outcome) -> Option<Duration> {
+    pub(super) fn effective_wait(&self, outcome: &Outcome) -> Option<Duration> {
         let entitled = self.honor && matches!(outcome.class, Class::RateLimited | Class::Overloaded);
-        let said = outcome.hint.and_then(Hint::wait);
+        let said = outcome.retry_after.and_then(RetryAfter::wait);
         let assumed = self.assume.filter(|_| outcome.class == Class::RateLimited);
         said.or(assumed).filter(|_| entitled).map(|wait| wait.min(self.max))
     }
 
     /// How long a good answer says that nothing will remain, if that is to be heeded.
-    pub(super) fn foresee(&self, outcome: &Outcome) -> Option<Duration> {
+    pub(super) fn preemptive_wait(&self, outcome: &Outcome) -> Option<Duration> {
         let entitled = self.honor && self.preempt && outcome.class == Class::Success;
-        match outcome.hint.filter(|_| entitled)? {
-            Hint::Refill(wait) if !wait.is_zero() => Some(wait.min(self.max)),
+        match outcome.retry_after.filter(|_| entitled)? {
+            RetryAfter::QuotaReset(wait) if !wait.is_zero() => Some(wait.min(self.max)),
             _ => None,
         }
     }

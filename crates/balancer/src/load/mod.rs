@@ -5,30 +5,30 @@
 //! refuses to know pools and to judge health: a router that fails looks slow here, and whether it may serve is asked
 //! elsewhere. Nobody builds one where no mode asks for it.
 
-pub mod budget;
-mod flights;
-mod minute;
-mod speed;
+mod in_flight;
+mod latency_ewma;
+pub mod rate_limit;
+mod rate_window;
 
 use std::time::Duration;
 
-pub use flights::CAPACITY;
-pub use speed::Speed;
+pub use in_flight::CAPACITY;
+pub use latency_ewma::LatencyEwma;
 
-use flights::Flights;
+use in_flight::InFlight;
 use types::outcome::Outcome;
 use types::router::RouterId;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// How long a call counts as under way of which no log is seen: as long as the gateway lets one last (GATEWAY.md 1.6), so
 /// that none is taken for over that is not.
-pub const LONGEST: Duration = Duration::from_secs(200);
-/// So many decisions, [`PATIENCE`] old and none of them seen in a log, are worth a word.
-pub const UNSEEN: u32 = 20;
+pub const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
+/// So many decisions, [`LOG_TIMEOUT`] old and none of them seen in a log, are worth a word.
+pub const UNSEEN_STAMPS: u32 = 20;
 /// How long the log of a call may reasonably take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often at most the middles of the pools are worth finding anew.
-const WEIGHING: Duration = Duration::from_secs(1);
+const MEDIAN_REFRESH: Duration = Duration::from_secs(1);
 
 /// What a choice knows of one router.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,14 +36,14 @@ pub struct Load {
     /// Calls of this replica that are under way there.
     pub pending: u32,
     /// How fast it is, by all that is known now.
-    pub speed: Speed,
+    pub speed: LatencyEwma,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Router {
     pending: u32,
     /// What was learnt, and when last.
-    speed: Option<(Speed, Now)>,
+    speed: Option<(LatencyEwma, BrokerTime)>,
 }
 
 /// Whether logs show our stamps at all.
@@ -52,7 +52,7 @@ enum Stamps {
     /// So many decisions, and no stamp was seen.
     Unseen(u32),
     /// There were enough of them at this moment.
-    Awaited(Now),
+    Awaited(BrokerTime),
     /// One was seen, or it was said that none is.
     Settled,
 }
@@ -60,46 +60,46 @@ enum Stamps {
 /// The loads of all routers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loads {
-    now: Now,
+    now: BrokerTime,
     routers: Vec<Router>,
-    flights: Flights<RouterId>,
+    in_flight: InFlight<RouterId>,
     stamps: Stamps,
     /// From when on the middles are worth finding anew.
-    weighing: Option<Now>,
+    next_median_refresh: Option<BrokerTime>,
 }
 
 impl Default for Loads {
     fn default() -> Self {
         Self {
-            now: Now::from_nanos(0),
+            now: BrokerTime::from_nanos(0),
             routers: Vec::new(),
-            flights: Flights::default(),
+            in_flight: InFlight::default(),
             stamps: Stamps::Unseen(0),
-            weighing: None,
+            next_median_refresh: None,
         }
     }
 }
 
 impl Loads {
-    /// What is known of a router among others of this `middle`. A newcomer is as fast as the middle until it has one request,
-    /// and then as slow as can be until that one has told how fast it is. What is known fades towards the middle.
-    pub fn of(&self, router: RouterId, middle: Option<Speed>) -> Load {
+    /// What is known of a router among others of this `median`. A newcomer is as fast as the median until it has one request,
+    /// and then as slow as can be until that one has told how fast it is. What is known fades towards the median.
+    pub fn load_of(&self, router: RouterId, median: Option<LatencyEwma>) -> Load {
         let Router { pending, speed } = self.routers.get(usize::from(router.0)).copied().unwrap_or_default();
         let speed = match speed {
-            Some((speed, at)) => speed.faded(at, self.now, middle.unwrap_or(speed)),
-            None if pending == 0 => middle.unwrap_or(Speed::SLOWEST),
-            None => Speed::SLOWEST,
+            Some((speed, at)) => speed.decayed_toward(at, self.now, median.unwrap_or(speed)),
+            None if pending == 0 => median.unwrap_or(LatencyEwma::SLOWEST),
+            None => LatencyEwma::SLOWEST,
         };
         Load { pending, speed }
     }
 
     /// What was last learnt of a router.
-    pub fn learnt(&self, router: RouterId) -> Option<Speed> {
+    pub fn observed_latency(&self, router: RouterId) -> Option<LatencyEwma> {
         self.routers.get(usize::from(router.0))?.speed.map(|(speed, _)| speed)
     }
 
     /// Whether a router is a newcomer that has its one request.
-    pub fn is_tried(&self, router: RouterId) -> bool {
+    pub fn is_warming_up(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.pending > 0 && router.speed.is_none())
     }
 
@@ -109,46 +109,46 @@ impl Loads {
     }
 
     /// The moment of the last event.
-    pub const fn now(&self) -> Now {
+    pub const fn now(&self) -> BrokerTime {
         self.now
     }
 
     /// Nothing has happened but time. Before a choice, so that it sees what is known as old as it is.
-    pub const fn bring_forward(&mut self, now: Now) {
+    pub const fn advance_clock(&mut self, now: BrokerTime) {
         self.now = now;
     }
 
     /// The decision of this number was answered.
-    pub fn begin(&mut self, number: u64, router: RouterId, now: Now) {
+    pub fn begin(&mut self, number: u64, router: RouterId, now: BrokerTime) {
         self.now = now;
         let place = usize::from(router.0);
         if place >= self.routers.len() {
             self.routers.resize_with(place + 1, Router::default);
         }
         if let Stamps::Unseen(count) = self.stamps {
-            self.stamps = if count + 1 < UNSEEN { Stamps::Unseen(count + 1) } else { Stamps::Awaited(now) };
+            self.stamps = if count + 1 < UNSEEN_STAMPS { Stamps::Unseen(count + 1) } else { Stamps::Awaited(now) };
         }
-        let (begun, oldest) = self.flights.begin(number, router, now.after(LONGEST));
+        let (begun, oldest) = self.in_flight.begin(number, router, now.after(MAX_CALL_DURATION));
         if let Some(router) = self.routers.get_mut(place) {
             router.pending = router.pending.saturating_add(u32::from(begun));
         }
-        self.over(oldest);
+        self.finish(oldest);
     }
 
     /// A log has shown the stamp of this decision: the call is over, whatever came of it.
     pub fn end(&mut self, number: u64) {
         self.stamps = Stamps::Settled;
-        let over = self.flights.end(number);
-        self.over(over);
+        let over = self.in_flight.end(number);
+        self.finish(over);
     }
 
     /// Forgets calls of which nothing will be heard. True if it is time to say that logs show no stamps; only once.
-    pub fn expire(&mut self, now: Now) -> bool {
+    pub fn expire(&mut self, now: BrokerTime) -> bool {
         self.now = now;
-        while let Some(over) = self.flights.expire(now) {
-            self.over(Some(over));
+        while let Some(over) = self.in_flight.expire(now) {
+            self.finish(Some(over));
         }
-        let unseen = matches!(self.stamps, Stamps::Awaited(since) if since.after(PATIENCE) <= now);
+        let unseen = matches!(self.stamps, Stamps::Awaited(since) if since.after(LOG_TIMEOUT) <= now);
         if unseen {
             self.stamps = Stamps::Settled;
         }
@@ -156,19 +156,19 @@ impl Loads {
     }
 
     /// When time alone changes something.
-    pub fn next_deadline(&self) -> Option<Now> {
+    pub fn next_deadline(&self) -> Option<BrokerTime> {
         let awaited = match self.stamps {
-            Stamps::Awaited(since) => Some(since.after(PATIENCE)),
+            Stamps::Awaited(since) => Some(since.after(LOG_TIMEOUT)),
             Stamps::Unseen(_) | Stamps::Settled => None,
         };
-        match (self.flights.next_expiry(), awaited) {
+        match (self.in_flight.next_expiry(), awaited) {
             (Some(expiry), Some(awaited)) => Some(expiry.min(awaited)),
             (expiry, awaited) => expiry.or(awaited),
         }
     }
 
     /// A log told how a call ended. True if the middles should be found anew.
-    pub fn learn(&mut self, outcome: &Outcome, now: Now) -> bool {
+    pub fn learn(&mut self, outcome: &Outcome, now: BrokerTime) -> bool {
         self.now = now;
         let place = usize::from(outcome.router.0);
         if place >= self.routers.len() {
@@ -176,33 +176,33 @@ impl Loads {
         }
         let Some(router) = self.routers.get_mut(place) else { return false };
         let before = router.speed.map(|(speed, _)| speed);
-        let Some(sample) = Speed::of(outcome, before) else { return false };
+        let Some(sample) = LatencyEwma::from_outcome(outcome, before) else { return false };
         let after = router.speed.map_or(sample, |(speed, at)| speed.with(sample, at, now));
         router.speed = Some((after, now));
-        let due = self.weighing.is_none_or(|due| due <= now);
+        let due = self.next_median_refresh.is_none_or(|due| due <= now);
         if due {
-            self.weighing = Some(now.after(WEIGHING));
+            self.next_median_refresh = Some(now.after(MEDIAN_REFRESH));
         }
         due
     }
 
     /// Whether each router's count is that of its calls, and each call ends in time.
-    pub fn is_sound(&self) -> bool {
+    pub fn is_consistent(&self) -> bool {
         let mut counts = vec![0_u32; self.routers.len()];
-        for router in self.flights.under_way() {
+        for router in self.in_flight.active() {
             if let Some(count) = counts.get_mut(usize::from(router.0)) {
                 *count += 1;
             }
         }
-        counts.into_iter().eq(self.routers.iter().map(|router| router.pending)) && self.flights.len() <= CAPACITY
+        counts.into_iter().eq(self.routers.iter().map(|router| router.pending)) && self.in_flight.len() <= CAPACITY
     }
 
     /// Whether nothing is under way anywhere.
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.routers.iter().all(|router| router.pending == 0)
     }
 
-    fn over(&mut self, router: Option<RouterId>) {
+    fn finish(&mut self, router: Option<RouterId>) {
         if let Some(router) = router.and_then(|router| self.routers.get_mut(usize::from(router.0))) {
             router.pending = router.pending.saturating_sub(1);
         }

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use types::outcome::{Cause, Class, Evidence};
 
-const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 const ROUTER: RouterId = RouterId(1);
 
-fn at(millis: u64) -> Now {
+fn at(millis: u64) -> BrokerTime {
     START.after(Duration::from_millis(millis))
 }
 
@@ -20,13 +20,13 @@ fn outcome(class: Class, millis: Option<u64>, tokens: Option<u64>) -> Outcome {
         class,
         status: 200,
         cause: Cause::Answered(200),
-        evidence: Evidence::Word,
-        lot: 0,
-        hint: None,
+        evidence: Evidence::Passive,
+        jitter_seed: 0,
+        retry_after: None,
         started: None,
         stopped: None,
         latency: millis.map(Duration::from_millis),
-        tokens,
+        completion_tokens: tokens,
     }
 }
 
@@ -40,7 +40,7 @@ fn call(outcomes: &[(u64, Outcome)]) -> f64 {
     for (millis, outcome) in outcomes {
         loads.learn(outcome, at(*millis));
     }
-    loads.learnt(ROUTER).unwrap().call
+    loads.observed_latency(ROUTER).unwrap().call
 }
 
 fn near(one: f64, other: f64) -> bool {
@@ -71,24 +71,33 @@ fn failures_are_slow_however_fast_they_come() {
         let many = vec![(0, fast); 100];
         assert!(near(call(&many), 200.0), "no slower than a call can be");
     }
-    assert_eq!(Speed::of(&outcome(Class::Neutral, Some(3), None), None), None, "a caller's own fault says nothing");
-    assert_eq!(Speed::of(&outcome(Class::Success, None, Some(5)), None), None, "nor does a success without its time");
+    assert_eq!(
+        LatencyEwma::from_outcome(&outcome(Class::Neutral, Some(3), None), None),
+        None,
+        "a caller's own fault says nothing"
+    );
+    assert_eq!(
+        LatencyEwma::from_outcome(&outcome(Class::Success, None, Some(5)), None),
+        None,
+        "nor does a success without its time"
+    );
 }
 
 #[test]
 fn per_token_where_the_log_says_how_many() {
-    let of = |millis, tokens| Speed::of(&outcome(Class::Success, Some(millis), Some(tokens)), None).unwrap();
+    let of =
+        |millis, tokens| LatencyEwma::from_outcome(&outcome(Class::Success, Some(millis), Some(tokens)), None).unwrap();
     assert!(near(of(11_600, 100).token.unwrap(), 0.1), "a tenth of a second each, and 1.6 s before the first");
     assert!(near(of(1_700, 1).token.unwrap(), 0.1), "an answer of one token is not slow for that");
     assert!(of(1_000, 0).token.is_some_and(f64::is_finite));
     assert!(of(u64::MAX, u64::MAX).token.is_some_and(f64::is_finite));
     let speed = of(11_600, 100);
-    let failure = Speed::of(&outcome(Class::Failure, Some(1), None), Some(speed)).unwrap();
+    let failure = LatencyEwma::from_outcome(&outcome(Class::Failure, Some(1), None), Some(speed)).unwrap();
     assert!(near(failure.token.unwrap(), 0.3125), "a failure is slow by that measure too");
-    let slow = Speed { call: 1.0, token: Some(0.3) };
-    let failure = Speed::of(&outcome(Class::Failure, Some(1), None), Some(slow)).unwrap();
+    let slow = LatencyEwma { call: 1.0, token: Some(0.3) };
+    let failure = LatencyEwma::from_outcome(&outcome(Class::Failure, Some(1), None), Some(slow)).unwrap();
     assert!(near(failure.token.unwrap(), 0.6));
-    let without = speed.with(Speed { call: 1.0, token: None }, START, START);
+    let without = speed.with(LatencyEwma { call: 1.0, token: None }, START, START);
     assert_eq!(without.token, speed.token, "an answer without usage says nothing of tokens");
 }
 
@@ -96,38 +105,42 @@ fn per_token_where_the_log_says_how_many() {
 fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
     let mut loads = Loads::default();
     loads.learn(&success(9_000), START);
-    let middle = Some(Speed { call: 1.0, token: None });
-    assert!(near(loads.of(ROUTER, middle).speed.call, 9.0));
-    loads.bring_forward(at(10_000));
-    assert!(near(loads.of(ROUTER, middle).speed.call, 1.0 + 8.0 * (-1.0_f64).exp()));
-    loads.bring_forward(at(600_000));
+    let median = Some(LatencyEwma { call: 1.0, token: None });
+    assert!(near(loads.load_of(ROUTER, median).speed.call, 9.0));
+    loads.advance_clock(at(10_000));
+    assert!(near(loads.load_of(ROUTER, median).speed.call, 1.0 + 8.0 * (-1.0_f64).exp()));
+    loads.advance_clock(at(600_000));
     assert!(
-        near(loads.of(ROUTER, middle).speed.call, 1.0),
+        near(loads.load_of(ROUTER, median).speed.call, 1.0),
         "the slow one is no better than others, however long alone"
     );
-    assert!(near(loads.of(ROUTER, None).speed.call, 9.0), "without others it stays");
+    assert!(near(loads.load_of(ROUTER, None).speed.call, 9.0), "without others it stays");
 }
 
 #[test]
 fn a_newcomer_is_the_middle_until_it_has_one_request() {
     let mut loads = Loads::default();
-    let speed = Speed { call: 2.0, token: Some(0.1) };
-    let middle = Some(speed);
-    assert_eq!(loads.of(ROUTER, middle), Load { pending: 0, speed });
+    let speed = LatencyEwma { call: 2.0, token: Some(0.1) };
+    let median = Some(speed);
+    assert_eq!(loads.load_of(ROUTER, median), Load { pending: 0, speed });
     loads.begin(0, ROUTER, START);
-    assert_eq!(loads.of(ROUTER, middle), Load { pending: 1, speed: Speed::SLOWEST }, "enough until it has answered");
+    assert_eq!(
+        loads.load_of(ROUTER, median),
+        Load { pending: 1, speed: LatencyEwma::SLOWEST },
+        "enough until it has answered"
+    );
     loads.end(0);
     loads.learn(&success(1_000), START);
-    assert!(near(loads.of(ROUTER, middle).speed.call, 1.0));
+    assert!(near(loads.load_of(ROUTER, median).speed.call, 1.0));
 }
 
 #[test]
 fn the_middle_is_the_lower_one_of_two() {
-    let speed = |call: f64, token| Speed { call, token };
-    assert_eq!(Speed::middle(&[]), None);
+    let speed = |call: f64, token| LatencyEwma { call, token };
+    assert_eq!(LatencyEwma::median(&[]), None);
     let all = [speed(3.0, None), speed(1.0, Some(0.5)), speed(2.0, Some(0.1)), speed(9.0, None)];
-    assert_eq!(Speed::middle(&all), Some(speed(2.0, Some(0.1))));
-    assert_eq!(Speed::middle(&all[..1]), Some(speed(3.0, None)));
+    assert_eq!(LatencyEwma::median(&all), Some(speed(2.0, Some(0.1))));
+    assert_eq!(LatencyEwma::median(&all[..1]), Some(speed(3.0, None)));
 }
 
 #[test]
@@ -155,7 +168,7 @@ fn a_number_that_was_there_counts_once() {
     loads.begin(3, ROUTER, START);
     assert_eq!((loads.pending(ROUTER), loads.pending(RouterId(2))), (1, 0));
     loads.end(7);
-    assert!(loads.is_quiet() && loads.is_sound());
+    assert!(loads.is_idle() && loads.is_consistent());
 }
 
 #[test]
@@ -165,13 +178,13 @@ fn the_table_is_bounded_and_the_oldest_make_room() {
     for number in 0..CAPACITY as u64 + more {
         loads.begin(number, RouterId((number % 7) as u16), START);
     }
-    assert!(loads.is_sound());
-    let under_way: u32 = (0..7).map(|router| loads.pending(RouterId(router))).sum();
-    assert_eq!(under_way as usize, CAPACITY);
+    assert!(loads.is_consistent());
+    let active: u32 = (0..7).map(|router| loads.pending(RouterId(router))).sum();
+    assert_eq!(active as usize, CAPACITY);
     loads.end(more - 1);
-    assert_eq!((0..7).map(|router| loads.pending(RouterId(router))).sum::<u32>(), under_way, "it is forgotten");
+    assert_eq!((0..7).map(|router| loads.pending(RouterId(router))).sum::<u32>(), active, "it is forgotten");
     loads.expire(at(200_000));
-    assert!(loads.is_quiet());
+    assert!(loads.is_idle());
 }
 
 #[test]
@@ -235,11 +248,11 @@ proptest! {
                 let expected = model.values().filter(|(other, _)| *other == router).count();
                 prop_assert_eq!(loads.pending(RouterId(router)) as usize, expected);
             }
-            prop_assert!(loads.is_sound());
-            prop_assert!(loads.next_deadline().is_none_or(|due| due > at(now)) || loads.is_quiet() == model.is_empty());
+            prop_assert!(loads.is_consistent());
+            prop_assert!(loads.next_deadline().is_none_or(|due| due > at(now)) || loads.is_idle() == model.is_empty());
         }
         loads.expire(at(now + 200_000));
-        prop_assert!(loads.is_quiet(), "zero when quiet");
+        prop_assert!(loads.is_idle(), "zero when quiet");
     }
 
     #[test]
@@ -252,7 +265,7 @@ proptest! {
             let class = [Class::Success, Class::Failure, Class::Neutral][class as usize];
             now += wait;
             loads.learn(&outcome(class, Some(millis), tokens), at(now));
-            if let Some(speed) = loads.learnt(ROUTER) {
+            if let Some(speed) = loads.observed_latency(ROUTER) {
                 // The means round, by the last digit.
                 prop_assert!((0.0..200.001).contains(&speed.call), "{:?}", speed);
                 prop_assert!(speed.token.is_none_or(|token| (0.0..12.501).contains(&token)), "{:?}", speed);

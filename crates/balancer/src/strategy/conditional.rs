@@ -4,38 +4,38 @@
 use std::sync::Arc;
 
 use super::tree::Condition;
-use super::{Length, Named, Note, Open};
+use super::{EligibleChild, Length, Pick, PickReason};
 use types::request::{Request, Verdict};
 
 pub(super) fn next<Q: Request>(
     conditions: &Arc<[Condition]>,
     default: Option<u16>,
-    open: &[Open],
+    open: &[EligibleChild],
     drawn: &[u16],
     request: &Q,
-) -> Option<Named> {
+) -> Option<Pick> {
     if !drawn.is_empty() {
         return None;
     }
-    let (child, note) = meant(conditions, default, request);
+    let (child, reason) = match_condition(conditions, default, request);
     let child = child.filter(|child| open.iter().any(|open| open.child == *child))?;
-    Some(Named { child, p: Some(1.0), note })
+    Some(Pick { child, p: Some(1.0), reason })
 }
 
 /// The child that a request is meant for, whether it may serve or not, and why.
-pub(super) fn meant<Q: Request>(
+pub(super) fn match_condition<Q: Request>(
     conditions: &Arc<[Condition]>,
     default: Option<u16>,
     request: &Q,
-) -> (Option<u16>, Note) {
+) -> (Option<u16>, PickReason) {
     let Verdict { first, too_long } =
         request.verdict(address(conditions)).unwrap_or_else(|| judge(conditions, request));
     let length = if too_long { Length::TooLong } else { Length::Fits };
     let matched = first.and_then(|number| Some((number, conditions.get(usize::from(number))?)));
     match (matched, default) {
-        (Some((number, condition)), _) => (Some(condition.then), Note::Matched(number, length)),
-        (None, Some(default)) => (Some(default), Note::Default(length)),
-        (None, None) => (None, Note::NoMatch(length)),
+        (Some((number, condition)), _) => (Some(condition.then), PickReason::Matched(number, length)),
+        (None, Some(default)) => (Some(default), PickReason::Default(length)),
+        (None, None) => (None, PickReason::NoMatch(length)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `fallback`: in the order that was written, the first that may serve.
 
-use super::{Named, Note, Open, left};
+use super::{EligibleChild, Pick, PickReason, untried};
 
-pub(super) fn next(open: &[Open], drawn: &[u16]) -> Option<Named> {
-    left(open, drawn).next().map(|first| Named { child: first.child, p: Some(1.0), note: Note::First })
+pub(super) fn next(open: &[EligibleChild], drawn: &[u16]) -> Option<Pick> {
+    untried(open, drawn).next().map(|first| Pick { child: first.child, p: Some(1.0), reason: PickReason::First })
 }

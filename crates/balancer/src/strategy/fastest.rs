@@ -7,32 +7,32 @@
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::{Named, Open, Those, two};
+use super::{Choices, EligibleChild, Pick, p2c};
 use crate::load::Load;
 
 /// How often another one is drawn in place of a newcomer that has its request. Both draws name the same few newcomers so
 /// often in a row only where there are hardly any others.
 const REDRAWS: usize = 3;
 
-pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named> {
-    let first = faster(those, drawn, rng)?;
-    if !those.known.is_tried(first) {
-        return Some(two::named(first));
+pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> Option<Pick> {
+    let first = faster(choices, drawn, rng)?;
+    if !choices.known.is_warming_up(first) {
+        return Some(p2c::pick(first));
     }
     let mut passed: SmallVec<[u16; 8]> = drawn.iter().copied().chain([first.child]).collect();
     for _ in 0..REDRAWS {
-        let Some(next) = faster(those, &passed, rng) else { break };
-        if !those.known.is_tried(next) {
-            return Some(two::named(next));
+        let Some(next) = faster(choices, &passed, rng) else { break };
+        if !choices.known.is_warming_up(next) {
+            return Some(p2c::pick(next));
         }
         passed.push(next.child);
     }
-    Some(two::named(first))
+    Some(p2c::pick(first))
 }
 
-fn faster<'a, R: Rng>(those: Those<'a>, drawn: &[u16], rng: &mut R) -> Option<&'a Open> {
-    two::draw(those, drawn, rng, |one, other| {
-        let (load, other_load) = (those.known.of(one), those.known.of(other));
+fn faster<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<&'a EligibleChild> {
+    p2c::sample(choices, drawn, rng, |one, other| {
+        let (load, other_load) = (choices.known.load_of(one), choices.known.load_of(other));
         let (takes, other_takes) = match (load.speed.token, other_load.speed.token) {
             (Some(token), Some(other_token)) => (token, other_token),
             _ => (load.speed.call, other_load.speed.call),

@@ -2,11 +2,13 @@
 
 use rand::Rng;
 
-use super::{Named, Open, Those, two};
+use super::{Choices, EligibleChild, Pick, p2c};
 
-pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R) -> Option<Named> {
-    let pending = |open: &Open| f64::from(those.known.pending(open));
+pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> Option<Pick> {
+    let pending = |open: &EligibleChild| f64::from(choices.known.pending(open));
     // By each weight, without a division.
-    let busier = |one: &Open, other: &Open| (pending(one) * other.weight).total_cmp(&(pending(other) * one.weight));
-    two::draw(those, drawn, rng, busier).map(two::named)
+    let busier = |one: &EligibleChild, other: &EligibleChild| {
+        (pending(one) * other.weight).total_cmp(&(pending(other) * one.weight))
+    };
+    p2c::sample(choices, drawn, rng, busier).map(p2c::pick)
 }

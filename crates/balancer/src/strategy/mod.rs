@@ -1,37 +1,37 @@
 //! Strategies: each turns a branch of targets into candidates in order of preference. One file each.
 //!
 //! A strategy yields an order and not a pick: the first candidate serves this request, and whoever retries inside the same
-//! request walks on along the same order. It sees only the children that may serve ([`Open`]) and those it has named already
+//! request walks on along the same order. It sees only the children that may serve ([`EligibleChild`]) and those it has named already
 //! (`drawn`), and names the next. It remembers nothing: whose turn it is stands in the [`Tree`], and only a choice that was
 //! used moves it.
 
+mod candidates;
 mod conditional;
 mod fallback;
 mod fastest;
 mod least_busy;
-mod order;
+mod p2c;
 pub mod query;
 mod reading;
 mod round_robin;
 mod sticky;
 mod tree;
-mod two;
 mod weighted;
 
 use rand::Rng;
 
-pub use order::{Candidate, Lore, Order, Steps, Walk, first};
+pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath, first};
 pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;
-pub use tree::{Condition, Kind, Known, Mode, NodeId, Roominess, Shown, Target, Tree, WhyClosed};
+pub use tree::{Condition, Ineligible, Kind, LoadView, Mode, NodeId, RateLimitFilter, Target, TargetStatus, Tree};
 
 use types::request::Request;
 use types::router::RouterId;
 
 /// A child that may serve, among its siblings that may.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Open {
+pub struct EligibleChild {
     /// Its place among all children of the branch.
     pub child: u16,
     /// Its router, if it is a leaf.
@@ -39,44 +39,44 @@ pub struct Open {
     /// Its share, relative to its siblings'.
     pub weight: f64,
     /// The sum of the weights up to and with this one.
-    pub upto: f64,
+    pub cumulative_weight: f64,
     /// What it is hashed by: the same in every replica and however the file is ordered.
     pub identity: u64,
     /// How far its turn has come, in a round robin.
-    pub turn: f64,
+    pub current_weight: f64,
 }
 
-/// Those of a branch that may serve.
+/// Choices of a branch that may serve.
 #[derive(Debug, Clone, Copy)]
-pub struct Those<'a> {
+pub struct Choices<'a> {
     /// In the order in which they were written.
-    pub open: &'a [Open],
+    pub open: &'a [EligibleChild],
     /// All weigh the same.
-    pub even: bool,
+    pub uniform: bool,
     /// What was learnt of them.
-    pub known: Known<'a>,
+    pub known: LoadView<'a>,
 }
 
 /// The next child that a strategy names, and why.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Named {
+pub struct Pick {
     /// Its place among all children of the branch.
     pub child: u16,
     /// The probability with which it was named; absent where it was neither chance nor certain.
     pub p: Option<f64>,
     /// Why.
-    pub note: Note,
+    pub reason: PickReason,
 }
 
 /// Why a child was named, in a word; the tree knows the names that belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
+pub enum PickReason {
     /// Drawn by weight.
     Random,
     /// It was its turn.
     Turn,
     /// The better one of two.
-    OfTwo,
+    TwoChoices,
     /// The first in order that may serve.
     First,
     /// By the hash of a request's key.
@@ -102,22 +102,22 @@ pub enum Length {
 
 impl Mode {
     /// The next child after those already `drawn`.
-    fn next<Q: Request, R: Rng>(&self, those: Those<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Named> {
-        let open = those.open;
+    fn next<Q: Request, R: Rng>(&self, choices: Choices<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Pick> {
+        let open = choices.open;
         match self {
-            Self::LoadBalance => weighted::next(those, drawn, rng, Note::Random),
+            Self::LoadBalance => weighted::next(choices, drawn, rng, PickReason::Random),
             Self::RoundRobin => round_robin::next(open, drawn),
             Self::Fallback => fallback::next(open, drawn),
-            Self::Fastest => fastest::next(those, drawn, rng),
-            Self::LeastBusy => least_busy::next(those, drawn, rng),
-            Self::Sticky(key) => sticky::next(key, those, drawn, request, rng),
+            Self::Fastest => fastest::next(choices, drawn, rng),
+            Self::LeastBusy => least_busy::next(choices, drawn, rng),
+            Self::Sticky(key) => sticky::next(key, choices, drawn, request, rng),
             Self::Conditional { conditions, default } => conditional::next(conditions, *default, open, drawn, request),
         }
     }
 }
 
-/// Those that were not named yet.
-fn left<'a>(open: &'a [Open], drawn: &[u16]) -> impl Iterator<Item = &'a Open> {
+/// Choices that were not named yet.
+fn untried<'a>(open: &'a [EligibleChild], drawn: &[u16]) -> impl Iterator<Item = &'a EligibleChild> {
     open.iter().filter(|open| !drawn.contains(&open.child))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::query::{SESSION, are_short};
 use super::tree::{Condition, Mode};
 use super::{Field, conditional};
-use types::request::{Extent, Found, LONGEST_VALUE, Request, RequestNeeds, Verdict};
+use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize, Verdict};
 
 /// What the strategies of one pool ask of requests.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Asks {
 #[derive(Debug)]
 pub struct Read<'a> {
     path: &'a str,
-    extent: Extent,
+    request_size: RequestSize,
     asks: Option<&'a Asks>,
     /// In the order of what is asked.
     params: Vec<Option<Found>>,
@@ -72,7 +72,7 @@ impl<'a> Read<'a> {
     pub fn new(request: &'a impl Request, asks: Option<&'a Asks>, how_large: bool) -> Self {
         let mut read = Self {
             path: request.path(),
-            extent: if how_large { request.extent() } else { Extent::default() },
+            request_size: if how_large { request.size() } else { RequestSize::default() },
             asks,
             params: Vec::new(),
             headers: Vec::new(),
@@ -102,8 +102,8 @@ impl Request for Read<'_> {
         self.verdicts.get(place).copied()
     }
 
-    fn extent(&self) -> Extent {
-        self.extent
+    fn size(&self) -> RequestSize {
+        self.request_size
     }
 
     fn header(&self, name: &str) -> Vec<String> {
@@ -139,8 +139,8 @@ mod tests {
             Some(if long { Found::TooLong } else { Found::Value(value) })
         }
 
-        fn extent(&self) -> Extent {
-            Extent { bytes: 7, longest: None }
+        fn size(&self) -> RequestSize {
+            RequestSize { bytes: 7, max_output_tokens: None }
         }
 
         fn header(&self, name: &str) -> Vec<String> {
@@ -179,7 +179,7 @@ mod tests {
             }
             let verdict = read.verdict(conditional::address(&conditions));
             prop_assert_eq!(verdict, Some(conditional::judge(&conditions, &request)));
-            prop_assert_eq!(read.extent(), request.extent());
+            prop_assert_eq!(read.size(), request.size());
         }
     }
 
@@ -188,8 +188,8 @@ mod tests {
         let request = Body(json!({"a": 1}), "X-One");
         let read = Read::new(&request, None, false);
         assert_eq!(
-            (read.param(&["a".to_owned()]), read.header("X-One"), read.extent()),
-            (None, Vec::new(), Extent::default())
+            (read.param(&["a".to_owned()]), read.header("X-One"), read.size()),
+            (None, Vec::new(), RequestSize::default())
         );
     }
 }

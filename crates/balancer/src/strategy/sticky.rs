@@ -9,30 +9,30 @@ use std::hash::Hasher;
 use rand::Rng;
 
 use super::query::Field;
-use super::{Length, Named, Note, Open, Those, left, weighted};
+use super::{Choices, EligibleChild, Length, Pick, PickReason, untried, weighted};
 use types::request::Request;
 
 pub(super) fn next<Q: Request, R: Rng>(
     key: &Field,
-    those: Those<'_>,
+    choices: Choices<'_>,
     drawn: &[u16],
     request: &Q,
     rng: &mut R,
-) -> Option<Named> {
+) -> Option<Pick> {
     let Some(values) = key.values(request) else {
-        return weighted::next(those, drawn, rng, Note::NoKey(Length::TooLong));
+        return weighted::next(choices, drawn, rng, PickReason::NoKey(Length::TooLong));
     };
     let Some(value) = values.into_iter().find(|value| !value.is_null()) else {
-        return weighted::next(those, drawn, rng, Note::NoKey(Length::Fits));
+        return weighted::next(choices, drawn, rng, PickReason::NoKey(Length::Fits));
     };
     // A text without its quotes, everything else as it is spelled.
     let key = hash(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let scored = left(those.open, drawn).map(|open| (score(key, open), open.child));
+    let scored = untried(choices.open, drawn).map(|open| (score(key, open), open.child));
     let (_, child) = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    Some(Named { child, p: Some(1.0), note: Note::Sticky })
+    Some(Pick { child, p: Some(1.0), reason: PickReason::Sticky })
 }
 
-fn score(key: u64, open: &Open) -> f64 {
+fn score(key: u64, open: &EligibleChild) -> f64 {
     // 53 bits and a half: strictly between 0 and 1.
     let u = ((mix(key ^ open.identity) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -open.weight / u.ln()

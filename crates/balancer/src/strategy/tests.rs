@@ -52,12 +52,12 @@ fn flat(mode: Mode, weights: &[f64]) -> Tree {
 }
 
 fn order(tree: &Tree, request: &Body, rng: &mut SmallRng) -> Vec<u16> {
-    Order::new(tree, request, rng).map(|candidate| candidate.router.0).collect()
+    Candidates::new(tree, request, rng).map(|candidate| candidate.router.0).collect()
 }
 
 /// The first candidate, used.
 fn take(tree: &mut Tree, request: &Body, rng: &mut SmallRng) -> Option<u16> {
-    let candidate = first(tree, Lore::default(), request, rng)?;
+    let candidate = first(tree, PickContext::default(), request, rng)?;
     tree.advance(candidate.leaf, None);
     Some(candidate.router.0)
 }
@@ -74,7 +74,7 @@ mod loadbalance {
         let mut rng = dice();
         let mut seen = vec![0.0; expected.len()];
         for _ in 0..30_000 {
-            let first = Order::new(tree, &user("x"), &mut rng).next().unwrap();
+            let first = Candidates::new(tree, &user("x"), &mut rng).next().unwrap();
             assert!((first.p.unwrap() - expected[usize::from(first.router.0)]).abs() < 1e-9, "p is the share");
             seen[usize::from(first.router.0)] += 1.0;
         }
@@ -112,7 +112,7 @@ mod loadbalance {
     #[test]
     fn all_zero_or_all_out_offers_nothing() {
         let mut tree = flat(Mode::LoadBalance, &[0.0, 0.0]);
-        assert!(!tree.serves());
+        assert!(!tree.has_eligible());
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
         tree = flat(Mode::LoadBalance, &[1.0, 1.0]);
         tree.refresh(|_| 0.0);
@@ -141,7 +141,7 @@ mod round_robin {
         for _ in 0..5 {
             assert_eq!(order(&tree, &user("x"), &mut dice()), [0, 1]);
         }
-        let first = Order::new(&tree, &user("x"), &mut dice()).next().unwrap();
+        let first = Candidates::new(&tree, &user("x"), &mut dice()).next().unwrap();
         assert_eq!(first.p, None, "no chance in it");
     }
 
@@ -200,7 +200,8 @@ mod sticky {
     }
 
     fn homes(tree: &Tree) -> Vec<u16> {
-        let home = |number| Order::new(tree, &user(&format!("user-{number}")), &mut dice()).next().unwrap().router.0;
+        let home =
+            |number| Candidates::new(tree, &user(&format!("user-{number}")), &mut dice()).next().unwrap().router.0;
         (0..USERS).map(home).collect()
     }
 
@@ -240,10 +241,10 @@ mod sticky {
     #[test]
     fn without_a_key_it_is_random_and_says_so() {
         let tree = by_user(&[1.0, 1.0]);
-        let first = Order::new(&tree, &Body(json!({}), Vec::new()), &mut dice()).next().unwrap();
+        let first = Candidates::new(&tree, &Body(json!({}), Vec::new()), &mut dice()).next().unwrap();
         assert_eq!(first.p, Some(0.5));
         assert_eq!(tree.why(&first.why).to_string(), "no params.user: random, 2 of 2 serve");
-        let keyed = Order::new(&tree, &user("a"), &mut dice()).next().unwrap();
+        let keyed = Candidates::new(&tree, &user("a"), &mut dice()).next().unwrap();
         assert_eq!(tree.why(&keyed.why).to_string(), "sticky by params.user", "never the value");
     }
 }
@@ -269,7 +270,7 @@ mod conditional {
         assert_eq!(order(&tree, &model("b"), &mut dice()), [1], "nobody but the one that is meant");
         assert_eq!(order(&tree, &model("z"), &mut dice()), [2]);
         assert!(order(&by_model(None), &model("z"), &mut dice()).is_empty());
-        let first = Order::new(&tree, &model("b"), &mut dice()).next().unwrap();
+        let first = Candidates::new(&tree, &model("b"), &mut dice()).next().unwrap();
         assert_eq!(tree.why(&first.why).to_string(), "condition 2 on params.model");
         let in_full = format!("{:#}", tree.why(&first.why));
         assert_eq!(in_full, "condition 2 on params.model (false: condition 1 on params.model)");
@@ -280,7 +281,7 @@ mod conditional {
         let mut tree = by_model(Some(2));
         tree.refresh(|id| f64::from(id.0 != 1));
         assert!(order(&tree, &model("b"), &mut dice()).is_empty());
-        assert!(tree.serves(), "others may");
+        assert!(tree.has_eligible(), "others may");
     }
 }
 
@@ -291,9 +292,9 @@ fn may_come_first(target: &Target, serves: &dyn Fn(u16) -> bool) -> Vec<u16> {
         let number: u16 = path.as_str().trim_matches(['/', 'r']).parse().unwrap();
         return if serves(number) { vec![number] } else { Vec::new() };
     };
-    let weighs = !matches!(mode, Mode::Fallback);
+    let uses_weights = !matches!(mode, Mode::Fallback);
     let able = |child: &&Target| {
-        !child.drained && (!weighs || child.weight > 0.0) && !may_come_first(child, serves).is_empty()
+        !child.drained && (!uses_weights || child.weight > 0.0) && !may_come_first(child, serves).is_empty()
     };
     let mut able = targets.iter().filter(able);
     match mode {
@@ -337,12 +338,12 @@ proptest! {
         let mut tree = tree(&root);
         tree.refresh(|id| f64::from(serves(id.0)));
         let mut seen = BTreeMap::new();
-        for candidate in Order::new(&tree, &user("x"), &mut SmallRng::seed_from_u64(seed)) {
+        for candidate in Candidates::new(&tree, &user("x"), &mut SmallRng::seed_from_u64(seed)) {
             prop_assert!(serves(candidate.router.0), "a disabled router");
             *seen.entry(format!("{:?}", candidate.leaf)).or_insert(0) += 1;
         }
         prop_assert!(seen.values().all(|count| *count == 1));
-        prop_assert_eq!(seen.is_empty(), !tree.serves());
+        prop_assert_eq!(seen.is_empty(), !tree.has_eligible());
     }
 
     #[test]
@@ -352,8 +353,8 @@ proptest! {
         let dice = || SmallRng::seed_from_u64(seed);
         // Beyond a dead end the dice have been thrown more often.
         if tree.dead_end(&user("x")).is_none() {
-            let walked = Order::new(&tree, &user("x"), &mut dice()).next();
-            prop_assert_eq!(first(&tree, Lore::default(), &user("x"), &mut dice()), walked);
+            let walked = Candidates::new(&tree, &user("x"), &mut dice()).next();
+            prop_assert_eq!(first(&tree, PickContext::default(), &user("x"), &mut dice()), walked);
         }
     }
 }

@@ -5,34 +5,34 @@
 
 use rand::{Rng, RngExt};
 
-use super::{Named, Note, Open, Those, left};
+use super::{Choices, EligibleChild, Pick, PickReason, untried};
 
-pub(super) fn next<R: Rng>(those: Those<'_>, drawn: &[u16], rng: &mut R, note: Note) -> Option<Named> {
-    let (chosen, total) = draw(those, drawn, rng)?;
-    Some(Named { child: chosen.child, p: Some(chosen.weight / total), note })
+pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R, reason: PickReason) -> Option<Pick> {
+    let (chosen, total) = sample(choices, drawn, rng)?;
+    Some(Pick { child: chosen.child, p: Some(chosen.weight / total), reason })
 }
 
 /// One of those that were not named yet, and the sum of their weights.
-pub(super) fn draw<'a, R: Rng>(those: Those<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a Open, f64)> {
-    if drawn.is_empty() { first(those, rng) } else { later(those.open, drawn, rng) }
+pub(super) fn sample<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
+    if drawn.is_empty() { first(choices, rng) } else { later(choices.open, drawn, rng) }
 }
 
-fn first<'a, R: Rng>(Those { open, even, .. }: Those<'a>, rng: &mut R) -> Option<(&'a Open, f64)> {
+fn first<'a, R: Rng>(Choices { open, uniform, .. }: Choices<'a>, rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
     let last = open.last()?;
-    if even {
-        return open.get(rng.random_range(0..open.len())).map(|chosen| (chosen, last.upto));
+    if uniform {
+        return open.get(rng.random_range(0..open.len())).map(|chosen| (chosen, last.cumulative_weight));
     }
-    let mark = rng.random::<f64>() * last.upto;
+    let mark = rng.random::<f64>() * last.cumulative_weight;
     // Rounding may put the mark on the very end.
-    let chosen = open.get(open.partition_point(|open| open.upto <= mark)).unwrap_or(last);
-    Some((chosen, last.upto))
+    let chosen = open.get(open.partition_point(|open| open.cumulative_weight <= mark)).unwrap_or(last);
+    Some((chosen, last.cumulative_weight))
 }
 
-fn later<'a, R: Rng>(open: &'a [Open], drawn: &[u16], rng: &mut R) -> Option<(&'a Open, f64)> {
-    let total: f64 = left(open, drawn).map(|open| open.weight).sum();
+fn later<'a, R: Rng>(open: &'a [EligibleChild], drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
+    let total: f64 = untried(open, drawn).map(|open| open.weight).sum();
     let mut mark = rng.random::<f64>() * total;
     let mut last = None;
-    for open in left(open, drawn) {
+    for open in untried(open, drawn) {
         last = Some(open);
         if mark < open.weight {
             break;

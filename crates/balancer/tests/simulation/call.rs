@@ -52,7 +52,7 @@ pub(crate) struct Answer {
     /// How long the upstream asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
     /// The upstream was never reached.
-    pub(crate) made_by_gateway: bool,
+    pub(crate) gateway_generated: bool,
 }
 
 impl Answer {

@@ -103,7 +103,7 @@ impl World<'_> {
         let mut chance = dice(&[self.seed, 2, request as u64, attempt.into()]);
         let replica = chance.random_range(0..self.policy.replicas());
         let sent = self.policy.choose(replica, now);
-        let refused = Answer { status: 503, after: Duration::ZERO, retry_after: None, made_by_gateway: true };
+        let refused = Answer { status: 503, after: Duration::ZERO, retry_after: None, gateway_generated: true };
         let transaction = format!("SIM_{}_{request}_{attempt}", self.seed);
         let payload = format!("{kind:?} {request}");
         let mut call = Call { request, attempt, kind, payload, transaction, started: now, sent, answer: refused };

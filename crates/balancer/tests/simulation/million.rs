@@ -6,23 +6,23 @@
 use std::time::Duration;
 
 use balancer::broker::{
-    Broker, Decision, Event, PoolSettings, Route, RouterSettings, Sent, Settings, WhenAllDisabled, invariants,
+    Broker, Decision, Event, PoolSettings, Route, RouteKind, RouterSettings, Settings, WhenAllDisabled, invariants,
 };
-use balancer::health::{Preset, RetryAfter};
+use balancer::health::{Preset, RetryAfterSettings};
 use balancer::strategy::{Kind, Mode, Target};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
-use types::event::{Change, Standing};
-use types::outcome::{FailureRule, Hint, Report, Source};
+use types::outcome::{CallObservation, FailureRule, RetryAfter, Source};
 use types::router::RouterPath;
-use types::time::{GatewayTime, Now};
+use types::time::{BrokerTime, GatewayTime};
+use types::transition::{BrokerEvent, HealthState};
 
 use crate::engine::dice;
 
 const EVENTS: u64 = 1_000_000;
 const WORLDS: u64 = 4;
-const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 const ROUTERS: usize = 6;
 const STATUSES: [u16; 12] = [200, 200, 200, 200, 400, 401, 404, 408, 429, 500, 503, 529];
 const PAYLOADS: [&[u8]; 4] = [b"a", b"b", b"the same as ever", b""];
@@ -47,7 +47,7 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
     health.disabled_time = Duration::from_millis(rng.random_range(0..20_000));
     health.probe.concurrency = concurrency;
     health.poison = rng.random();
-    health.retry_after = RetryAfter { honor: rng.random(), preempt: rng.random(), ..health.retry_after };
+    health.retry_after = RetryAfterSettings { honor: rng.random(), preempt: rng.random(), ..health.retry_after };
     let when_all_disabled = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
     let mut drained = leaf(5);
     drained.drained = rng.random();
@@ -61,7 +61,7 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
         root,
         when_all_disabled: *when_all_disabled.choose(rng).unwrap(),
     });
-    let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
+    let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
     Settings { pools: pools.collect(), defaults, ..Settings::default() }
 }
 
@@ -69,7 +69,7 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
 struct World {
     broker: Broker,
     rng: SmallRng,
-    now: Now,
+    now: BrokerTime,
     open: Vec<Route>,
     concurrency: u32,
     /// In the last event.
@@ -114,30 +114,30 @@ impl World {
         let named = route.as_ref().and_then(of);
         let other = format!("/r/{}/", rng.random_range(0..ROUTERS + 1));
         let served = named.clone().filter(|_| rng.random_ratio(9, 10)).unwrap_or(other);
-        let probe = route.as_ref().is_some_and(|route| route.sent != Sent::ToServe) ^ rng.random_ratio(1, 50);
+        let probe = route.as_ref().is_some_and(|route| route.kind != RouteKind::Normal) ^ rng.random_ratio(1, 50);
         let transaction = format!("T{}", rng.random_range(0..200));
         let log = rng.random::<bool>();
         let status = STATUSES.choose(rng).copied();
-        let report = Report {
-            served: Some(&served),
-            asked: Some(&served),
+        let report = CallObservation {
+            served_path: Some(&served),
+            routed_path: Some(&served),
             ingress: Some("/pool/0/"),
-            stamped: named.as_deref().filter(|_| log),
+            stamped_path: named.as_deref().filter(|_| log),
             probe: probe && log,
             decision: route.as_ref().map(|route| route.number).filter(|_| log),
             status: status.filter(|_| rng.random_ratio(29, 30)),
             egress_status: status,
-            made_by_gateway: rng.random_ratio(1, 20),
-            hint: hint(rng),
+            gateway_generated: rng.random_ratio(1, 20),
+            retry_after: hint(rng),
             transaction: Some(&transaction),
             started: moment(rng, self.now),
             stopped: moment(rng, self.now).filter(|_| log),
             latency: Some(Duration::from_millis(rng.random_range(0..210_000))),
-            tokens: Some(rng.random()),
+            completion_tokens: Some(rng.random()),
             payload: PAYLOADS.choose(rng).copied().filter(|_| log),
-            ..Report::empty(if log { Source::Log } else { Source::Message })
+            ..CallObservation::empty(if log { Source::Log } else { Source::Message })
         };
-        let applied = self.broker.apply(Event::Report(&report), self.now);
+        let applied = self.broker.apply(Event::Observed(&report), self.now);
         self.note(&applied.changes);
     }
 
@@ -146,40 +146,40 @@ impl World {
         self.note(&applied.changes);
     }
 
-    fn note(&mut self, changes: &[Change]) {
+    fn note(&mut self, changes: &[BrokerEvent]) {
         self.somebody_returned = changes.iter().any(|change| {
-            let Change::Standing(transition) = change else { return false };
-            !matches!(transition.standing, Standing::Cooling { .. })
+            let BrokerEvent::HealthChanged(transition) = change else { return false };
+            !matches!(transition.state, HealthState::Cooling { .. })
         });
     }
 }
 
 impl World {
     /// When each router is back that is out; nothing while a verdict on a request may take that back.
-    fn deadlines(&self) -> [Option<Now>; ROUTERS] {
+    fn deadlines(&self) -> [Option<BrokerTime>; ROUTERS] {
         let mut deadlines = [None; ROUTERS];
         if !self.broker.settings().defaults.health.poison {
-            for (deadline, (_, standing, _)) in deadlines.iter_mut().zip(self.broker.routers()) {
-                *deadline = if let Standing::Cooling { until, .. } = standing { Some(until) } else { None };
+            for (deadline, (_, state, _)) in deadlines.iter_mut().zip(self.broker.routers()) {
+                *deadline = if let HealthState::Cooling { until, .. } = state { Some(until) } else { None };
             }
         }
         deadlines
     }
 }
 
-fn hint(rng: &mut SmallRng) -> Option<Hint> {
+fn hint(rng: &mut SmallRng) -> Option<RetryAfter> {
     let wait = Duration::from_millis(rng.random_range(0..30_000));
     match rng.random_range(0..10) {
-        0 => Some(Hint::After(wait)),
-        1 => Some(Hint::After(wait / 40)),
-        2 => Some(Hint::Refill(wait)),
-        3 => Some(Hint::Unreadable),
+        0 => Some(RetryAfter::Delay(wait)),
+        1 => Some(RetryAfter::Delay(wait / 40)),
+        2 => Some(RetryAfter::QuotaReset(wait)),
+        3 => Some(RetryAfter::Unparsable),
         _ => None,
     }
 }
 
 /// Some moment about now on the gateway's clock, if it is known.
-fn moment(rng: &mut impl Rng, now: Now) -> Option<GatewayTime> {
+fn moment(rng: &mut impl Rng, now: BrokerTime) -> Option<GatewayTime> {
     let ago = rng.random_range(0..20_000_000_000_u64);
     Some(GatewayTime::from_nanos(now.as_nanos() - 3_600_000_000_000 - ago)).filter(|_| rng.random_ratio(9, 10))
 }
@@ -204,7 +204,7 @@ fn play(number: u64) {
         assert!(ticks < 100_000, "world {number}: time does not bring it to rest");
     }
     let mut routers = world.broker.routers();
-    assert!(routers.all(|(_, standing, _)| !matches!(standing, Standing::Cooling { .. })), "whoever is out comes back");
+    assert!(routers.all(|(_, state, _)| !matches!(state, HealthState::Cooling { .. })), "whoever is out comes back");
     let told: u64 = world.broker.routers().map(|(_, _, record)| record.answers()).sum();
     assert!(told > EVENTS / WORLDS / 10, "the events were not all ignored: {told}");
 }

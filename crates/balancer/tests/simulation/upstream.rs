@@ -104,7 +104,7 @@ impl Upstream {
     pub(crate) fn ask(&mut self, kind: Kind, now: Duration, dice: &mut SmallRng) -> Answer {
         let (long, luck, breaks) = (self.duration(now, dice), dice.random::<f64>(), dice.random::<f64>());
         if let Some(Fault::Dead(after)) = self.dead(now).map(|spell| spell.fault) {
-            return Answer { made_by_gateway: true, ..plain(502, after) };
+            return Answer { gateway_generated: true, ..plain(502, after) };
         }
         if let Some(limited) = self.limited(now) {
             return limited;
@@ -163,5 +163,5 @@ impl Spell {
 }
 
 const fn plain(status: u16, after: Duration) -> Answer {
-    Answer { status, after, retry_after: None, made_by_gateway: false }
+    Answer { status, after, retry_after: None, gateway_generated: false }
 }

@@ -2,17 +2,17 @@
 //!
 //! Every trigger, probe and metric asks [`FailureRule::classify`] and nothing else, so that no two of them can disagree
 //! about what a failure is. A caller's own bad request is [`Class::Neutral`]: it must never take a router away from
-//! everybody else. Nothing here knows which routers exist; `broker` finds out whom a [`Report`] is about.
+//! everybody else. Nothing here knows which routers exist; `broker` finds out whom a [`CallObservation`] is about.
 
 mod rule;
 
 use std::fmt;
 use std::time::Duration;
 
-pub use rule::{FailureRule, StatusFault, StatusRange};
+pub use rule::{FailureRule, StatusError, StatusRange};
 
 use crate::router::RouterId;
-use crate::time::{GatewayTime, Now};
+use crate::time::{BrokerTime, GatewayTime};
 
 /// What an answer says about the router that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -35,7 +35,7 @@ impl Class {
     pub const ALL: [Self; 5] = [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited];
 
     /// As metrics and documents spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Neutral => "neutral",
@@ -46,28 +46,28 @@ impl Class {
     }
 
     /// Whether such an answer takes its router out.
-    pub const fn disables(self) -> bool {
+    pub const fn is_failure(self) -> bool {
         matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited)
     }
 }
 
 /// What an upstream says about when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hint {
+pub enum RetryAfter {
     /// It said so itself (`retry-after` and its kin).
-    After(Duration),
+    Delay(Duration),
     /// The time to full refill of a bucket that is empty.
-    Refill(Duration),
+    QuotaReset(Duration),
     /// Something stands there that is no time.
-    Unreadable,
+    Unparsable,
 }
 
-impl Hint {
+impl RetryAfter {
     /// How long to wait, where that can be read.
     pub const fn wait(self) -> Option<Duration> {
         match self {
-            Self::After(wait) | Self::Refill(wait) => Some(wait),
-            Self::Unreadable => None,
+            Self::Delay(wait) | Self::QuotaReset(wait) => Some(wait),
+            Self::Unparsable => None,
         }
     }
 }
@@ -89,48 +89,48 @@ pub enum Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Evidence {
     /// Nothing: a message whose log may still come, or a call that was sent for another reason.
-    Hearsay,
+    Provisional,
     /// It is the last word about a call, and the call may have been any.
-    Word,
+    Passive,
     /// The call was sent to find out. With the number of our own decision, if it was ours.
     Probe(Option<u64>),
     /// The call was our own.
-    Own {
+    Local {
         /// When we sent it, by our own clock.
-        began: Now,
+        sent_at: BrokerTime,
         /// The number of the decision, if it was sent to find out.
-        permit: Option<u64>,
+        probe_decision: Option<u64>,
     },
 }
 
 impl Evidence {
     /// Whether the call was sent to find out.
-    pub const fn was_asked_for(self) -> bool {
-        matches!(self, Self::Probe(_) | Self::Own { permit: Some(_), .. })
+    pub const fn is_probe(self) -> bool {
+        matches!(self, Self::Probe(_) | Self::Local { probe_decision: Some(_), .. })
     }
 
     /// The number of our own decision that sent it to find out.
-    pub const fn permit(self) -> Option<u64> {
+    pub const fn probe_decision(self) -> Option<u64> {
         match self {
-            Self::Probe(permit) | Self::Own { permit, .. } => permit,
-            Self::Hearsay | Self::Word => None,
+            Self::Probe(permit) | Self::Local { probe_decision: permit, .. } => permit,
+            Self::Provisional | Self::Passive => None,
         }
     }
 }
 
 /// What one message says about one finished request, as it stands there: nothing is resolved yet.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Report<'a> {
+pub struct CallObservation<'a> {
     /// Where it came from.
     pub source: Source,
     /// The router that served the call (`response.gl_path`).
-    pub served: Option<&'a str>,
+    pub served_path: Option<&'a str>,
     /// The router that was asked for when the gateway routed (`request.gl_path`); only a log knows.
-    pub asked: Option<&'a str>,
+    pub routed_path: Option<&'a str>,
     /// The router that the client called; only a log knows.
     pub ingress: Option<&'a str>,
     /// The router that our stamp named; only a log of the two-row configuration knows.
-    pub stamped: Option<&'a str>,
+    pub stamped_path: Option<&'a str>,
     /// Which decision wrote that stamp.
     pub stamp_id: Option<&'a str>,
     /// That decision sent the call to find out whether the router works again.
@@ -142,23 +142,23 @@ pub struct Report<'a> {
     /// What the client was told (`egress_status_code`).
     pub egress_status: Option<u16>,
     /// The answer has no headers at all: the gateway itself made it (GATEWAY.md 4.7).
-    pub made_by_gateway: bool,
+    pub gateway_generated: bool,
     /// The answer's headers were not sent along.
-    pub headless: bool,
+    pub headers_missing: bool,
     /// A processor answered in the upstream's place.
-    pub control: bool,
+    pub processor_generated: bool,
     /// The answer is a page for people.
     pub html: bool,
     /// How long the upstream asks to be left alone.
-    pub hint: Option<Hint>,
+    pub retry_after: Option<RetryAfter>,
     /// Who named the deployment or model of which the upstream says that it does not exist.
     pub missing: Option<NamedBy>,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
     /// How a call of our own ended without a good answer.
-    pub broken: Option<Breakage>,
+    pub transport_failure: Option<TransportFailure>,
     /// When we sent a call of our own, by our own clock.
-    pub began: Option<Now>,
+    pub sent_at: Option<BrokerTime>,
     /// The transaction's id; a client can make two calls share one.
     pub transaction: Option<&'a str>,
     /// What the gateway says of processors that did not do their work, as JSON; only a log knows.
@@ -172,47 +172,47 @@ pub struct Report<'a> {
     /// How long the upstream took; the gateway counts whole milliseconds.
     pub latency: Option<Duration>,
     /// Completion tokens, where the upstream says.
-    pub tokens: Option<u64>,
+    pub completion_tokens: Option<u64>,
     /// Tokens of prompt and completion, where the upstream says.
-    pub used: Option<u64>,
+    pub total_tokens: Option<u64>,
     /// What the upstream says is left of its limits; only in a log.
-    pub remaining: Remaining,
+    pub quota: RateLimitHeaders,
     /// What the client sent, as it stands in the log; only there.
     pub payload: Option<&'a [u8]>,
 }
 
-impl Report<'_> {
+impl CallObservation<'_> {
     /// A report that says nothing yet.
     pub const fn empty(source: Source) -> Self {
         Self {
             source,
-            served: None,
-            asked: None,
+            served_path: None,
+            routed_path: None,
             ingress: None,
-            stamped: None,
+            stamped_path: None,
             stamp_id: None,
             probe: false,
             decision: None,
             status: None,
             egress_status: None,
-            made_by_gateway: false,
-            headless: false,
-            control: false,
+            gateway_generated: false,
+            headers_missing: false,
+            processor_generated: false,
             html: false,
-            hint: None,
+            retry_after: None,
             missing: None,
             filtered: None,
-            broken: None,
-            began: None,
+            transport_failure: None,
+            sent_at: None,
             transaction: None,
             processor_errors: None,
             session: None,
             started: None,
             stopped: None,
             latency: None,
-            tokens: None,
-            used: None,
-            remaining: Remaining { requests: None, tokens: None },
+            completion_tokens: None,
+            total_tokens: None,
+            quota: RateLimitHeaders { requests: None, tokens: None },
             payload: None,
         }
     }
@@ -229,79 +229,79 @@ pub enum NamedBy {
 
 /// How a call of our own ended without a good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Breakage {
+pub enum TransportFailure {
     /// There was no connection: refused, no such name, no trust.
     Connect,
     /// There was no connection in time.
     ConnectTimeout,
     /// The connection broke before there was an answer.
-    NoAnswer,
+    ConnectionClosed,
     /// A connection that had carried earlier calls was closed before any byte of this answer: most often the upstream's
     /// keep-alive timeout, which says nothing about its health.
     Stale,
     /// The answer is not valid HTTP, or its length is ambiguous.
     Protocol,
     /// There was no byte of an answer in time.
-    Silent,
+    FirstByteTimeout,
     /// The answer broke off.
-    Cut,
+    Truncated,
     /// The answer stood still for too long.
     Stalled,
     /// The stream carried an error.
     ErrorEvent,
     /// It says that it is JSON, and is not.
-    Malformed,
+    InvalidJson,
     /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
     Exhausted,
 }
 
-impl Breakage {
+impl TransportFailure {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Connect,
         Self::ConnectTimeout,
-        Self::NoAnswer,
+        Self::ConnectionClosed,
         Self::Stale,
         Self::Protocol,
-        Self::Silent,
-        Self::Cut,
+        Self::FirstByteTimeout,
+        Self::Truncated,
         Self::Stalled,
         Self::ErrorEvent,
-        Self::Malformed,
+        Self::InvalidJson,
         Self::Exhausted,
     ];
 
     /// As metrics spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "not_connected",
             Self::ConnectTimeout => "not_connected_in_time",
-            Self::NoAnswer => "no_answer",
+            Self::ConnectionClosed => "no_answer",
             Self::Stale => "stale_connection",
             Self::Protocol => "protocol_error",
-            Self::Silent => "no_answer_in_time",
-            Self::Cut => "broke_off",
-            Self::Stalled => "stood_still",
+            Self::FirstByteTimeout => "no_answer_in_time",
+            Self::Truncated => "truncated",
+            Self::Stalled => "stalled",
             Self::ErrorEvent => "error_in_stream",
-            Self::Malformed => "no_json",
+            Self::InvalidJson => "invalid_json",
             Self::Exhausted => "broker_exhausted",
         }
     }
 }
 
-impl fmt::Display for Breakage {
+impl fmt::Display for TransportFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "cannot be connected to",
             Self::ConnectTimeout => "takes too long to connect to",
-            Self::NoAnswer => "closed the connection without an answer",
+            Self::ConnectionClosed => "closed the connection without an answer",
             Self::Stale => "closed a reused connection before it answered",
             Self::Protocol => "sent an answer that is not valid HTTP",
-            Self::Silent => "gave no answer in time",
-            Self::Cut => "broke off in its answer",
-            Self::Stalled => "stood still in its answer",
+            Self::FirstByteTimeout => "gave no answer in time",
+            Self::Truncated => "truncated its answer",
+            Self::Stalled => "stalled in its answer",
             Self::ErrorEvent => "sent an error in its stream",
-            Self::Malformed => "sent JSON that is none",
+            Self::InvalidJson => "sent invalid JSON",
             Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })
     }
@@ -309,7 +309,7 @@ impl fmt::Display for Breakage {
 
 /// What is left of one of an upstream's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct QuotaRemaining {
     /// So many.
     pub amount: u64,
     /// When there will be more.
@@ -318,11 +318,11 @@ pub struct Left {
 
 /// What an upstream says is left of its limits, where it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Remaining {
+pub struct RateLimitHeaders {
     /// Requests.
-    pub requests: Option<Left>,
+    pub requests: Option<QuotaRemaining>,
     /// Tokens.
-    pub tokens: Option<Left>,
+    pub tokens: Option<QuotaRemaining>,
 }
 
 /// Why a router was taken out, in the words of log lines.
@@ -333,11 +333,11 @@ pub enum Cause {
     /// The gateway could not reach the upstream and made this status itself.
     Unreachable(u16),
     /// A call of ours came to no good end.
-    Broken(Breakage),
+    Transport(TransportFailure),
     /// Too few of its answers were good; the last one had this status.
-    FailsOften(u16),
+    LowSuccessRate(u16),
     /// It works, and said that nothing remains of what it may give us.
-    UsedUp,
+    QuotaExhausted,
     /// The client was cut off before the answer came.
     CutOff,
     /// It took longer than the settings allow.
@@ -345,7 +345,7 @@ pub enum Cause {
     /// The gateway answered from the ingress although we named a router: it does not have that router.
     UnknownToGateway,
     /// An operator said so.
-    Ordered,
+    Operator,
 }
 
 impl fmt::Display for Cause {
@@ -353,13 +353,13 @@ impl fmt::Display for Cause {
         match self {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
-            Self::Broken(breakage) => breakage.fmt(f),
-            Self::FailsOften(status) => write!(f, "fails too often (last {status})"),
-            Self::UsedUp => f.write_str("its rate limit is used up"),
+            Self::Transport(breakage) => breakage.fmt(f),
+            Self::LowSuccessRate(status) => write!(f, "fails too often (last {status})"),
+            Self::QuotaExhausted => f.write_str("its rate limit is used up"),
             Self::CutOff => f.write_str("took so long that the client was cut off"),
             Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
-            Self::Ordered => f.write_str("by an operator"),
+            Self::Operator => f.write_str("by an operator"),
         }
     }
 }
@@ -385,9 +385,9 @@ pub struct Outcome {
     /// How much it may decide.
     pub evidence: Evidence,
     /// Drawn from the router and the transaction, the same in every replica.
-    pub lot: u64,
+    pub jitter_seed: u64,
     /// How long the upstream asks to be left alone.
-    pub hint: Option<Hint>,
+    pub retry_after: Option<RetryAfter>,
     /// When the gateway received the request, where that is known.
     pub started: Option<GatewayTime>,
     /// When the gateway answered the client, where that is known.
@@ -395,5 +395,5 @@ pub struct Outcome {
     /// How long the upstream took.
     pub latency: Option<Duration>,
     /// Completion tokens.
-    pub tokens: Option<u64>,
+    pub completion_tokens: Option<u64>,
 }

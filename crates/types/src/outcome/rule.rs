@@ -47,7 +47,7 @@ pub struct StatusRange {
 /// A part of a status list that cannot be read; reads after the part itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{part:?} is no status (429), range (500-599) or class (5xx) from 100 to 999")]
-pub struct StatusFault {
+pub struct StatusError {
     /// The part, as written.
     pub part: String,
 }
@@ -77,7 +77,7 @@ impl FailureRule {
     ///
     /// # Errors
     /// Every part that cannot be read.
-    pub fn parse(text: &str) -> Result<Self, Vec<StatusFault>> {
+    pub fn parse(text: &str) -> Result<Self, Vec<StatusError>> {
         if text.trim().eq_ignore_ascii_case("any") {
             return Ok(Self::AnyButSuccess);
         }
@@ -86,7 +86,7 @@ impl FailureRule {
         for part in text.split(',').map(str::trim) {
             match StatusRange::parse(part) {
                 Some(range) => ranges.push(range),
-                None => faults.push(StatusFault { part: part.to_owned() }),
+                None => faults.push(StatusError { part: part.to_owned() }),
             }
         }
         if faults.is_empty() { Ok(Self::Listed(ranges)) } else { Err(faults) }
@@ -103,14 +103,14 @@ impl FailureRule {
 
     /// What an answer with this status says about its router.
     ///
-    /// `made_by_gateway`: the upstream was never reached, so no status of it can mean "overloaded".
+    /// `gateway_generated`: the upstream was never reached, so no status of it can mean "overloaded".
     /// `missing`: the body says that a deployment or model does not exist, which was named by this side.
-    pub fn classify(&self, status: u16, made_by_gateway: bool, missing: Option<NamedBy>) -> Class {
+    pub fn classify(&self, status: u16, gateway_generated: bool, missing: Option<NamedBy>) -> Class {
         let missing = matches!(status, 400 | 404) && missing == Some(NamedBy::Target);
         let listed = self.lists(status) || (missing && *self == Self::Standard);
         match status {
             429 if listed => Class::RateLimited,
-            503 | 529 if listed && !made_by_gateway => Class::Overloaded,
+            503 | 529 if listed && !gateway_generated => Class::Overloaded,
             _ if listed => Class::Failure,
             200..=399 => Class::Success,
             _ => Class::Neutral,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::super::table::Table;
 use super::call::{Call, number, span};
 use gecholog_protocol::transaction;
-use types::time::Now;
+use types::time::BrokerTime;
 
 /// How long the next attempt of a call may be on its way: as long as an upstream may be silent by default
 /// (`first_byte`, 30 s), and a little more.
@@ -51,7 +51,7 @@ struct Session {
     shown: u32,
     held: Vec<(u32, Call)>,
     /// When they are shown at the latest.
-    by: Now,
+    by: BrokerTime,
 }
 
 /// All sessions.
@@ -69,7 +69,7 @@ impl Sessions {
     }
 
     /// A call is over.
-    pub(super) fn take(&mut self, call: Call, now: Now) -> Vec<Shown> {
+    pub(super) fn take(&mut self, call: Call, now: BrokerTime) -> Vec<Shown> {
         let Some((session, number)) = transaction::in_session(&call.transaction) else {
             return vec![Shown::One(Box::new(call), None)];
         };
@@ -98,13 +98,13 @@ impl Sessions {
     }
 
     /// When something is to be shown though no call is over.
-    pub(super) fn due(&self) -> Option<Now> {
+    pub(super) fn due(&self) -> Option<BrokerTime> {
         let held = self.known.values().filter(|session| !session.held.is_empty());
         held.map(|session| session.by).min()
     }
 
     /// What was held long enough.
-    pub(super) fn late(&mut self, now: Now) -> Vec<Shown> {
+    pub(super) fn late(&mut self, now: BrokerTime) -> Vec<Shown> {
         self.release(|session| session.by <= now)
     }
 
@@ -125,7 +125,7 @@ impl Sessions {
 }
 
 impl Session {
-    fn take(&mut self, number: u32, call: Call, hold: bool, now: Now) -> Vec<Shown> {
+    fn take(&mut self, number: u32, call: Call, hold: bool, now: BrokerTime) -> Vec<Shown> {
         self.client |= number == 0;
         if self.client {
             let mut shown = self.release();
@@ -231,8 +231,8 @@ mod tests {
         Call::of(&entry, true)
     }
 
-    const fn at(millis: u64) -> Now {
-        Now::from_nanos(millis * 1_000_000)
+    const fn at(millis: u64) -> BrokerTime {
+        BrokerTime::from_nanos(millis * 1_000_000)
     }
 
     /// What is shown, shortly: `A1` is a call, `A2'` one that follows others, `[A1 A2]` a group, `+` the rest of one.

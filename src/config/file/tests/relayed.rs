@@ -45,7 +45,7 @@ fn a_url_has_a_path_that_stands_for_it_and_only_the_relay_serves_its_pool() {
     let broker = Broker::new(settings.clone());
     assert_eq!(
         broker.choose(&"/in/", &mut rand::rng()),
-        Decision::Pass(Pass::NotOurs),
+        Decision::Pass(Pass::UnknownIngress),
         "the gateway cannot reach them"
     );
     assert!(!format!("{settings:?} {rules:?}").contains(KEY));
@@ -55,7 +55,7 @@ fn a_url_has_a_path_that_stands_for_it_and_only_the_relay_serves_its_pool() {
 fn a_pool_of_routers_can_be_the_relays_too() {
     let text = r#"{"pools": [{"ingress": "/in/", "relay": true, "targets": [{"router": "/a/"}]}]}"#;
     let broker = Broker::new(load(text).unwrap().0);
-    assert_eq!(broker.choose(&"/in/", &mut rand::rng()), Decision::Pass(Pass::NotOurs));
+    assert_eq!(broker.choose(&"/in/", &mut rand::rng()), Decision::Pass(Pass::UnknownIngress));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{faults, read, resolve};
 use balancer::broker::WhenAllDisabled;
 use balancer::broker::{RouterSettings, Settings};
 use balancer::health;
-use balancer::load::budget::Budget;
+use balancer::load::rate_limit::RateLimit;
 use balancer::strategy::{Field, Kind, Mode, Target};
 use types::outcome::FailureRule;
 use types::request::{Patch, Request};
@@ -137,9 +137,11 @@ fn the_child_wins_field_by_field() {
 
 #[test]
 fn the_nearest_health_wins_setting_by_setting() {
-    let minutes =
-        |minutes: u64| health::Settings { disabled_time: Duration::from_secs(minutes * 60), ..Default::default() };
-    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1), budget: None };
+    let minutes = |minutes: u64| health::HealthSettings {
+        disabled_time: Duration::from_secs(minutes * 60),
+        ..Default::default()
+    };
+    let environment = RouterSettings { failures: FailureRule::AnyButSuccess, health: minutes(1), rate_limit: None };
     let text = br#"{"health": {"disabled_time": 2}, "pools": [
         {"ingress": "/in/", "health": {"disabled_time": 3}, "targets": [
             {"router": "/a/"},
@@ -153,12 +155,12 @@ fn the_nearest_health_wins_setting_by_setting() {
     let settings = read(Path::new("broker.json"), text, &environment).unwrap();
     let listed = FailureRule::parse("404,5xx").unwrap();
     let any = FailureRule::AnyButSuccess;
-    let half = health::Settings { disabled_time: Duration::from_secs(30), ..Default::default() };
-    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2), budget: None });
+    let half = health::HealthSettings { disabled_time: Duration::from_secs(30), ..Default::default() };
+    assert_eq!(settings.defaults, RouterSettings { failures: any.clone(), health: minutes(2), rate_limit: None });
     for (router, failures, health) in
         [("/a/", &any, minutes(3)), ("/b/", &listed, minutes(3)), ("/c/", &any, half), ("/d/", &any, minutes(2))]
     {
-        let expected = RouterSettings { failures: failures.clone(), health, budget: None };
+        let expected = RouterSettings { failures: failures.clone(), health, rate_limit: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
     }
     let own: Vec<_> = settings.routers.keys().map(RouterPath::as_str).collect();
@@ -175,14 +177,19 @@ fn every_setting_of_health_arrives() {
     let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
     assert_eq!(settings.pools[0].when_all_disabled, WhenAllDisabled::Soonest);
     let seconds = Duration::from_secs;
-    let expected = health::Settings {
+    let expected = health::HealthSettings {
         disabled_time: seconds(5),
         cooldown: health::Cooldown { factor: 2.0, max: seconds(300), jitter: 0.25 },
         consecutive: 3,
         ratio: Some(health::Ratio { below: 0.25, over: seconds(10), min: 20 }),
-        retry_after: health::RetryAfter { honor: false, max: seconds(90), preempt: true, assume: Some(seconds(7)) },
+        retry_after: health::RetryAfterSettings {
+            honor: false,
+            max: seconds(90),
+            preempt: true,
+            assume: Some(seconds(7)),
+        },
         probe: health::Probe { concurrency: 4, timeout: seconds(30) },
-        ramp: seconds(10),
+        slow_start: seconds(10),
         slow: Some(seconds(20)),
         poison: true,
     };
@@ -200,10 +207,10 @@ fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_ne
     ]}"#;
     let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
     let (resilient, documented) = (health::Preset::Resilient.settings(), health::Preset::Documented.settings());
-    let a = health::Settings { disabled_time: Duration::from_secs(60), ramp: Duration::ZERO, ..resilient };
-    let b = health::Settings { consecutive: 2, ratio: None, ..a };
+    let a = health::HealthSettings { disabled_time: Duration::from_secs(60), slow_start: Duration::ZERO, ..resilient };
+    let b = health::HealthSettings { consecutive: 2, ratio: None, ..a };
     for (router, health) in [("/a/", a), ("/b/", b), ("/c/", documented)] {
-        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health, budget: None };
+        let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health, rate_limit: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");
     }
 }
@@ -220,9 +227,9 @@ fn a_budget_belongs_to_the_router_wherever_it_stands() {
             {"ingress": "/other/", "targets": [{"router": "/a/", "budget": {"tpm": 100000, "rpm": 600}}]}
         ]}"#,
     );
-    let (both, upstream) = (Budget { rpm: Some(600), tpm: Some(100_000) }, Budget { rpm: None, tpm: None });
+    let (both, upstream) = (RateLimit { rpm: Some(600), tpm: Some(100_000) }, RateLimit { rpm: None, tpm: None });
     for (router, budget) in [("/a/", Some(both)), ("/b/", Some(upstream)), ("/c/", None)] {
-        assert_eq!(settings_of(&settings, router).budget, budget, "{router}");
+        assert_eq!(settings_of(&settings, router).rate_limit, budget, "{router}");
     }
 }
 

@@ -85,7 +85,16 @@ impl Calls {
             for (other, world) in self.worlds.iter_mut().enumerate() {
                 let decision = (other == replica).then_some(number);
                 let log = log(&served, status, &id, end - millis, end);
-                world.learn(&Report { decision, latency, tokens, stamped: Some(&served), ..log }, at(end));
+                world.learn(
+                    &CallObservation {
+                        decision,
+                        latency,
+                        completion_tokens: tokens,
+                        stamped_path: Some(&served),
+                        ..log
+                    },
+                    at(end),
+                );
             }
         }
     }
@@ -138,7 +147,8 @@ fn fast_errors_attract_nobody() {
     let mut calls = Calls::new(&Mode::Fastest, &[takes(300), takes(300), takes(300)]);
     calls.shares(300, 30);
     calls.routers[2] = refuses;
-    let learnt = |calls: &Calls| calls.worlds[0].broker.loads.as_ref().and_then(|loads| loads.learnt(RouterId(2)));
+    let learnt =
+        |calls: &Calls| calls.worlds[0].broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(2)));
     let before = learnt(&calls);
     calls.shares(300, 300);
     assert!(before.is_some() && learnt(&calls) == before, "a caller's own bad requests make nobody fast");
@@ -221,17 +231,17 @@ fn every_log_with_our_stamp_ends_its_call() {
     let mut calls = Calls::new(&Mode::LeastBusy, &[takes(1); 2]);
     let at_ingress = log(INGRESS, 200, "a_1_1_0", 1, 2);
     let reports = [
-        Report { filtered: Some("response.gl_path"), ..Report::empty(Source::Log) },
-        Report { control: true, ..at_ingress },
+        CallObservation { filtered: Some("response.gl_path"), ..CallObservation::empty(Source::Log) },
+        CallObservation { processor_generated: true, ..at_ingress },
         at_ingress,
-        Report { status: None, egress_status: Some(500), ..at_ingress },
+        CallObservation { status: None, egress_status: Some(500), ..at_ingress },
         log("/elsewhere/", 200, "b_1_1_0", 1, 2),
     ];
     for report in reports {
         let place = calls.call(0);
         assert_eq!(calls.pending(0, place), 1);
         let Some(number) = calls.ends.pop().map(|Reverse((_, _, number, _))| number) else { panic!() };
-        calls.worlds[0].learn(&Report { decision: Some(number), ..report }, at(5));
+        calls.worlds[0].learn(&CallObservation { decision: Some(number), ..report }, at(5));
         assert_eq!(calls.pending(0, place), 0, "{report:?}");
     }
 }
@@ -296,7 +306,8 @@ fn that_no_log_shows_a_stamp_is_said_once() {
     for (logged, said) in [(false, 1), (true, 0)] {
         let mut calls = Calls::new(&Mode::LeastBusy, &[Behaviour { logged, ..takes(100) }; 2]);
         calls.shares(200, 500);
-        let told = calls.worlds[0].told.iter().filter(|change| **change == Change::Notice(Notice::StampsUnseen));
+        let told =
+            calls.worlds[0].told.iter().filter(|change| **change == BrokerEvent::Advisory(Advisory::StampsMissing));
         assert_eq!(told.count(), said);
     }
 }
@@ -318,7 +329,7 @@ fn reasons_name_the_mode() {
         let mut calls = Calls::new(&mode, &[takes(1); 3]);
         let world = &mut calls.worlds[0];
         let decision = world.decide(START);
-        let told = world.broker.tell(&decision);
+        let told = world.broker.explain(&decision);
         assert!(told.contains(words) && !told.contains("(p "), "{told}");
     }
 }
@@ -343,7 +354,7 @@ proptest! {
                     4 => {
                         let (decision, latency) = (Some(*number), Some(Duration::from_millis(*wait)));
                         let log = log(&served, status, &id, *number, number + 1);
-                        world.learn(&Report { decision, latency, tokens: Some(*number), ..log }, at(millis));
+                        world.learn(&CallObservation { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
                     }
                     _ => drop(world.learn(&message(&served, status, &id), at(millis))),
                 }

@@ -8,11 +8,11 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::health;
 use crate::strategy::{Kind, Mode, Target};
-use types::event::Notice;
-use types::outcome::{Cause, FailureRule, Hint, NamedBy, Report, Source};
+use types::outcome::{CallObservation, Cause, FailureRule, NamedBy, RetryAfter, Source};
 use types::time::GatewayTime;
+use types::transition::Advisory;
 
-const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
+const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 const INGRESS: &str = "/azure/";
 
 fn path(text: &str) -> RouterPath {
@@ -24,8 +24,9 @@ fn router(place: usize) -> String {
 }
 
 fn settings(routers: usize) -> Settings {
-    let health = health::Settings { disabled_time: Duration::from_secs(600), ..health::Settings::default() };
-    let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
+    let health =
+        health::HealthSettings { disabled_time: Duration::from_secs(600), ..health::HealthSettings::default() };
+    let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
     Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
 }
 
@@ -33,11 +34,11 @@ fn pool(root: Target) -> PoolSettings {
     PoolSettings { ingress: path(INGRESS), root, when_all_disabled: WhenAllDisabled::Pass }
 }
 
-fn all_disabled() -> Change {
-    Change::AllDisabled { ingress: path(INGRESS), tried: false }
+fn all_disabled() -> BrokerEvent {
+    BrokerEvent::AllDisabled { ingress: path(INGRESS), uses_disabled: false }
 }
 
-fn at(millis: u64) -> Now {
+fn at(millis: u64) -> BrokerTime {
     START.after(Duration::from_millis(millis))
 }
 
@@ -46,28 +47,28 @@ fn gateway(millis: u64) -> Option<GatewayTime> {
 }
 
 /// A log entry of a call that lasted from `from` to `to` on the gateway's clock.
-fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> Report<'a> {
-    Report {
-        served: Some(served),
-        asked: Some(served),
+fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> CallObservation<'a> {
+    CallObservation {
+        served_path: Some(served),
+        routed_path: Some(served),
         ingress: Some(INGRESS),
         status: Some(status),
         egress_status: Some(status),
         transaction: Some(transaction),
         started: gateway(from),
         stopped: gateway(to),
-        ..Report::empty(Source::Log)
+        ..CallObservation::empty(Source::Log)
     }
 }
 
 /// The message of the same call.
-fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
-    Report {
-        served: Some(served),
+fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {
+    CallObservation {
+        served_path: Some(served),
         status: Some(status),
         egress_status: Some(status),
         transaction: Some(transaction),
-        ..Report::empty(Source::Message)
+        ..CallObservation::empty(Source::Message)
     }
 }
 
@@ -75,7 +76,7 @@ fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> Report<'a>
 struct World {
     broker: Broker,
     rng: SmallRng,
-    told: Vec<Change>,
+    told: Vec<BrokerEvent>,
 }
 
 impl World {
@@ -83,25 +84,25 @@ impl World {
         Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), told: Vec::new() }
     }
 
-    fn learn(&mut self, report: &Report<'_>, now: Now) -> Option<Ignored> {
-        let applied = self.broker.apply(Event::Report(report), now);
+    fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Option<IgnoreReason> {
+        let applied = self.broker.apply(Event::Observed(report), now);
         self.told.extend(applied.changes);
         assert_eq!(invariants::broken(&self.broker), None);
         applied.ignored
     }
 
-    fn tick(&mut self, now: Now) {
+    fn tick(&mut self, now: BrokerTime) {
         let applied = self.broker.apply(Event::Tick, now);
         self.told.extend(applied.changes);
     }
 
-    fn decide(&mut self, now: Now) -> Decision {
+    fn decide(&mut self, now: BrokerTime) -> Decision {
         let (decision, changes) = self.broker.decide(&INGRESS, now, &mut self.rng);
         self.told.extend(changes);
         decision
     }
 
-    fn choose(&mut self, now: Now) -> Option<String> {
+    fn choose(&mut self, now: BrokerTime) -> Option<String> {
         match self.decide(now) {
             Decision::Route(route) => self.broker.path(route.router()).map(ToString::to_string),
             Decision::Pass(_) => None,
@@ -109,33 +110,33 @@ impl World {
     }
 
     fn out(&self) -> Vec<String> {
-        let cooling = self.broker.routers().filter(|(_, standing, _)| matches!(standing, Standing::Cooling { .. }));
+        let cooling = self.broker.routers().filter(|(_, state, _)| matches!(state, HealthState::Cooling { .. }));
         cooling.map(|(path, _, _)| path.to_string()).collect()
     }
 
-    fn record(&self, place: usize) -> &Record {
+    fn stats(&self, place: usize) -> &RouterStats {
         self.broker.routers().nth(place).unwrap().2
     }
 
-    fn standing(&self, place: usize) -> Standing {
-        self.broker.routers[place].health().standing()
+    fn state(&self, place: usize) -> HealthState {
+        self.broker.routers[place].health().state()
     }
 
-    fn until(&self, place: usize) -> Option<Now> {
-        match self.standing(place) {
-            Standing::Cooling { until, .. } => Some(until),
+    fn until(&self, place: usize) -> Option<BrokerTime> {
+        match self.state(place) {
+            HealthState::Cooling { until, .. } => Some(until),
             _ => None,
         }
     }
 }
 
-mod budgets;
-mod hiding;
+mod all_disabled;
+mod classification;
+mod invariants_prop;
 mod loads;
-mod need;
+mod rate_limits;
 mod sequences;
 mod takeovers;
-mod whatever;
 
 mod reloading {
     use super::*;
@@ -242,7 +243,7 @@ mod deciding {
         let mut world = World::new(3);
         for other in ["/azure/r0/", "/azure/r1/", "/azure", "/", "", "/openai/", "\u{fffd}"] {
             let (decision, _) = world.broker.decide(&other, START, &mut world.rng);
-            assert_eq!(decision, Decision::Pass(Pass::NotOurs), "{other:?}");
+            assert_eq!(decision, Decision::Pass(Pass::UnknownIngress), "{other:?}");
         }
         assert!(matches!(world.decide(START), Decision::Route(_)));
     }
@@ -255,7 +256,7 @@ mod deciding {
                 world.decide(START);
             }
             let expected = 30_000.0 / routers as f64;
-            let chi: f64 = (0..routers).map(|n| (world.record(n).chosen as f64 - expected).powi(2) / expected).sum();
+            let chi: f64 = (0..routers).map(|n| (world.stats(n).chosen as f64 - expected).powi(2) / expected).sum();
             assert!(chi < bound, "chi-square {chi} over {routers} routers is above its 99.9 % bound {bound}");
         }
     }
@@ -290,10 +291,10 @@ mod deciding {
         let decision = world.decide(START);
         let told = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
             2027-01-15T08:10:00Z, answered 500); not /azure/r2/ (weight 0); not /azure/r3/ (drained)";
-        assert_eq!(world.broker.tell(&decision), told);
+        assert_eq!(world.broker.explain(&decision), told);
         world.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
         let decision = world.decide(START);
-        let told = world.broker.tell(&decision);
+        let told = world.broker.explain(&decision);
         assert!(told.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{told}");
     }
 
@@ -309,7 +310,7 @@ mod deciding {
         world.decide(at(2_000));
         assert_eq!(world.told.len(), before, "told once");
         assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
-        assert_eq!(world.told.last(), Some(&Change::SomeEnabled(path(INGRESS))));
+        assert_eq!(world.told.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
     }
 
     #[test]
@@ -338,7 +339,8 @@ mod learning {
         world.tick(at(600_000));
         assert_eq!(world.out(), Vec::<String>::new());
         assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
-        let standings: Vec<_> = world.told.iter().filter(|change| matches!(change, Change::Standing(_))).collect();
+        let standings: Vec<_> =
+            world.told.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
         assert_eq!(standings.len(), 2, "one line when it goes, one when it may prove itself");
     }
 
@@ -374,9 +376,12 @@ mod learning {
         let mut world = World::new(3);
         world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
-        world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        world.learn(
+            &CallObservation { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) },
+            at(5),
+        );
         assert_eq!(world.out(), ["/azure/r0/"]);
-        assert_eq!(world.record(0).answers(), 1, "one call counts once");
+        assert_eq!(world.stats(0).answers(), 1, "one call counts once");
     }
 
     #[test]
@@ -386,10 +391,10 @@ mod learning {
             let id = format!("A_{n}_1_0");
             world.learn(&message("/azure/r0/", 404, &id), at(n));
             let log = log("/azure/r0/", 404, &id, n, n + 1);
-            world.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+            world.learn(&CallObservation { missing: Some(NamedBy::Client), ..log }, at(n + 1));
         }
         assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.record(0).neutral, 20);
+        assert_eq!(world.stats(0).neutral, 20);
     }
 
     #[test]
@@ -401,20 +406,20 @@ mod learning {
             world.learn(&log("/azure/r0/", 400, &id, n, n + 1), at(n + 1));
         }
         assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.record(0).neutral, 20);
+        assert_eq!(world.stats(0).neutral, 20);
     }
 
     #[test]
     fn an_answer_made_by_somebody_else_says_nothing() {
         let base = log("/azure/r0/", 500, "A_1_1_0", 0, 1);
         for (report, why) in [
-            (Report { control: true, ..base }, Ignored::Control),
-            (Report { ingress: Some("/echo/"), ..base }, Ignored::Echo),
-            (Report { ingress: Some("/echo/x/"), ..base }, Ignored::Echo),
-            (Report { served: Some("/elsewhere/"), ..base }, Ignored::NotOurs),
-            (Report { served: None, ..base }, Ignored::NotOurs),
-            (Report { status: None, ..base }, Ignored::NoStatus),
-            (Report { filtered: Some("response.gl_path"), ..base }, Ignored::Filtered),
+            (CallObservation { processor_generated: true, ..base }, IgnoreReason::ProcessorGenerated),
+            (CallObservation { ingress: Some("/echo/"), ..base }, IgnoreReason::Echo),
+            (CallObservation { ingress: Some("/echo/x/"), ..base }, IgnoreReason::Echo),
+            (CallObservation { served_path: Some("/elsewhere/"), ..base }, IgnoreReason::UnknownRouter),
+            (CallObservation { served_path: None, ..base }, IgnoreReason::UnknownRouter),
+            (CallObservation { status: None, ..base }, IgnoreReason::NoStatus),
+            (CallObservation { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
         ] {
             let mut world = World::new(3);
             assert_eq!(world.learn(&report, START), Some(why));
@@ -425,8 +430,8 @@ mod learning {
     #[test]
     fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
         let mut world = World::new(3);
-        let told = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
-        assert_eq!(world.learn(&told(500), START), Some(Ignored::NoStatus));
+        let told = |status| CallObservation { status: None, transaction: None, ..message("/azure/r0/", status, "") };
+        assert_eq!(world.learn(&told(500), START), Some(IgnoreReason::NoStatus));
         assert_eq!(world.out(), Vec::<String>::new());
         assert_eq!(world.learn(&told(502), START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
@@ -436,23 +441,28 @@ mod learning {
     fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_nobodys_fault() {
         let mut world = World::new(3);
         let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
-        let row_2_failed = Report { stamped: Some("/azure/r0/"), ..fallback };
-        assert_eq!(world.learn(&row_2_failed, START), Some(Ignored::NotApplied));
-        assert_eq!(world.learn(&fallback, START), Some(Ignored::NotOurs), "all were disabled, or nobody asked us");
+        let row_2_failed = CallObservation { stamped_path: Some("/azure/r0/"), ..fallback };
+        assert_eq!(world.learn(&row_2_failed, START), Some(IgnoreReason::NotApplied));
+        assert_eq!(
+            world.learn(&fallback, START),
+            Some(IgnoreReason::UnknownRouter),
+            "all were disabled, or nobody asked us"
+        );
         assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.learn(&Report { asked: Some("/azure/r0/"), ..row_2_failed }, START), None);
+        assert_eq!(world.learn(&CallObservation { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
-        let Some(Change::Standing(transition)) = world.told.first() else { panic!("nothing told") };
-        assert!(matches!(transition.standing, Standing::Cooling { cause: Cause::UnknownToGateway, .. }));
+        let Some(BrokerEvent::HealthChanged(transition)) = world.told.first() else { panic!("nothing told") };
+        assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
     }
 
     #[test]
     fn hidden_fields_are_told_once() {
         let mut world = World::new(3);
         for n in 0..5 {
-            world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
+            world
+                .learn(&CallObservation { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
         }
-        assert_eq!(world.told, [Change::Notice(Notice::LogFiltered("response.gl_path"))]);
+        assert_eq!(world.told, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
     }
 
     #[test]
@@ -467,7 +477,7 @@ mod learning {
         }
         assert_eq!(world.told, [], "they wait for their logs");
         world.tick(at(20_000));
-        assert_eq!(world.told, [Change::Notice(Notice::RefusesCredentials(path("/azure/r0/"), 401))]);
+        assert_eq!(world.told, [BrokerEvent::Advisory(Advisory::RefusesCredentials(path("/azure/r0/"), 401))]);
         assert_eq!(world.out(), Vec::<String>::new());
     }
 
@@ -497,7 +507,7 @@ mod learning {
         for n in 0..9 {
             world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.told, [Change::Notice(Notice::OnlyNotFound(path("/azure/r0/")))]);
+        assert_eq!(world.told, [BrokerEvent::Advisory(Advisory::OnlyNotFound(path("/azure/r0/")))]);
         world.learn(&log("/azure/r1/", 200, "B_1_1_0", 10, 10), at(10));
         for n in 11..20 {
             world.learn(&log("/azure/r1/", 404, &format!("A_{n}_1_0"), n, n), at(n));
@@ -518,7 +528,7 @@ mod pairing {
             world.learn(first, START);
             assert_eq!(world.out(), ["/azure/r0/"], "whichever comes first acts");
             world.learn(second, at(3));
-            assert_eq!(world.record(0).failures, 1);
+            assert_eq!(world.stats(0).failures, 1);
             assert_eq!(world.until(0), Some(at(600_000)), "the second one changes nothing");
         }
     }
@@ -529,36 +539,39 @@ mod pairing {
         world.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
         world.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
         let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
-        world.learn(&Report { tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
-        assert_eq!(world.record(0).answers(), 1, "the log replaces the message");
-        assert_eq!((world.record(0).tokens, world.record(0).latency.sum), (7, Duration::from_millis(30)));
+        world.learn(
+            &CallObservation { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log },
+            at(10),
+        );
+        assert_eq!(world.stats(0).answers(), 1, "the log replaces the message");
+        assert_eq!((world.stats(0).tokens, world.stats(0).latency.sum), (7, Duration::from_millis(30)));
         world.tick(at(9_500));
-        assert_eq!(world.record(0).answers(), 1);
+        assert_eq!(world.stats(0).answers(), 1);
         world.tick(at(10_000));
-        assert_eq!(world.record(0).answers(), 2, "the other one's log is lost");
+        assert_eq!(world.stats(0).answers(), 2, "the other one's log is lost");
         world.tick(at(30_000));
-        assert_eq!(world.record(0).answers(), 2);
-        assert_eq!(world.broker.ledger.len(), 0);
+        assert_eq!(world.stats(0).answers(), 2);
+        assert_eq!(world.broker.dedup.len(), 0);
     }
 
     #[test]
     fn a_message_without_id_finds_the_log_with_its_router_and_status() {
         let mut world = World::new(2);
-        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
+        let bare = CallObservation { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
         world.learn(&bare, START);
         world.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
-        assert_eq!(world.record(0).failures, 1);
+        assert_eq!(world.stats(0).failures, 1);
         world.learn(&log("/azure/r0/", 429, "A_2_1_0", 0, 9), at(2));
-        assert_eq!(world.record(0).failures, 2, "a log cancels one message at the most");
+        assert_eq!(world.stats(0).failures, 2, "a log cancels one message at the most");
     }
 
     #[test]
     fn a_status_that_a_processor_changed_still_finds_its_log() {
         let mut world = World::new(2);
-        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
+        let bare = CallObservation { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
         world.learn(&bare, START);
-        world.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
-        assert_eq!((world.record(0).successes, world.record(0).neutral), (1, 0));
+        world.learn(&CallObservation { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
+        assert_eq!((world.stats(0).successes, world.stats(0).neutral), (1, 0));
     }
 
     #[test]
@@ -566,9 +579,9 @@ mod pairing {
         let mut world = World::new(2);
         let first = log("/azure/r0/", 200, "A_1_1_1", 0, 9);
         assert_eq!(world.learn(&first, START), None);
-        assert_eq!(world.learn(&first, at(1)), Some(Ignored::Twice));
+        assert_eq!(world.learn(&first, at(1)), Some(IgnoreReason::Twice));
         assert_eq!(world.learn(&log("/azure/r0/", 200, "A_1_1_1", 1, 9), at(2)), None, "begun at another moment");
-        assert_eq!(world.record(0).answers(), 2);
+        assert_eq!(world.stats(0).answers(), 2);
     }
 
     #[test]
@@ -582,7 +595,7 @@ mod pairing {
             }
             world.learn(&log("/azure/r0/", status, "A_1_1_1", n * 10, n * 10 + 5), at(n * 10 + 6));
         }
-        assert_eq!((world.record(0).successes, world.record(0).failures), (49, 1));
+        assert_eq!((world.stats(0).successes, world.stats(0).failures), (49, 1));
     }
 
     #[test]
@@ -592,22 +605,22 @@ mod pairing {
         world.learn(&log("/azure/r0/", 200, "A_1_1_1", 0, 1), at(1));
         world.learn(&message("/azure/r0/", 200, "A_1_1_1"), at(9_000));
         world.tick(at(10_000));
-        assert_eq!(world.record(0).answers(), 1, "the second one waits on");
+        assert_eq!(world.stats(0).answers(), 1, "the second one waits on");
         world.tick(at(19_000));
-        assert_eq!(world.record(0).answers(), 2);
+        assert_eq!(world.stats(0).answers(), 2);
     }
 
     #[test]
     fn the_ledger_is_bounded_and_lets_the_oldest_go() {
         let mut world = World::new(2);
-        for n in 0..LEDGER_CAPACITY + 100 {
+        for n in 0..OUTCOME_DEDUP_CAPACITY + 100 {
             let id = format!("A_{n}_1_0");
             let message = message("/azure/r0/", 200, &id);
-            world.broker.apply(Event::Report(&message), START);
+            world.broker.apply(Event::Observed(&message), START);
         }
         world.tick(START);
         assert_eq!(invariants::broken(&world.broker), None);
-        assert_eq!(world.record(0).answers(), 100, "they count as they stand, early");
+        assert_eq!(world.stats(0).answers(), 100, "they count as they stand, early");
     }
 }
 
@@ -631,7 +644,7 @@ mod stragglers {
     #[test]
     fn the_log_of_the_message_that_tripped_dates_the_trip() {
         let mut world = World::new(2);
-        let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
+        let fresh = |id, started| CallObservation { started: gateway(started), ..message("/azure/r0/", 500, id) };
         world.learn(&fresh("A_1_1_0", 100), START);
         world.learn(&fresh("A_2_1_0", 105), at(1));
         world.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
@@ -642,7 +655,7 @@ mod stragglers {
         assert_eq!(world.until(0), Some(at(600_000)), "a message only takes out who serves");
         world.learn(&log("/azure/r0/", 500, "A_4_1_0", 110, 120), at(5_000));
         assert_eq!(world.until(0), Some(at(605_000)), "began after it");
-        assert!(matches!(world.told.last(), Some(Change::Extended(_))));
+        assert!(matches!(world.told.last(), Some(BrokerEvent::Extended(_))));
     }
 
     #[test]
@@ -665,9 +678,9 @@ fn a_reload_tells_of_a_pool_only_what_has_changed() {
     let mut world = World::new(1);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
     let told = |world: &mut World, routers| world.broker.apply(Event::Configured(&settings(routers)), START).changes;
-    assert!(matches!(world.told.last(), Some(Change::AllDisabled { .. })));
+    assert!(matches!(world.told.last(), Some(BrokerEvent::AllDisabled { .. })));
     assert_eq!(told(&mut world, 1), [], "said before");
-    assert_eq!(told(&mut world, 2), [Change::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
+    assert_eq!(told(&mut world, 2), [BrokerEvent::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
     assert_eq!(told(&mut world, 1), [all_disabled()]);
 }
 
@@ -688,7 +701,7 @@ fn a_request_with_nothing_for_it_is_told_why() {
             world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
         }
         let decision = world.decide(START);
-        world.broker.tell(&decision)
+        world.broker.explain(&decision)
     };
     let unmatched = told(vec![condition("/other/", 0)], false);
     let why = "nothing for this request: no condition holds, and there is no default (false: condition 1 on path)";
@@ -700,7 +713,7 @@ fn a_request_with_nothing_for_it_is_told_why() {
 
 mod proving {
     use super::*;
-    use types::outcome::Hint;
+    use types::outcome::RetryAfter;
 
     const BACK: u64 = 600_000;
 
@@ -713,17 +726,17 @@ mod proving {
     }
 
     /// Decides until a request goes to the router that has to prove itself.
-    fn probe(world: &mut World, now: Now) -> u64 {
+    fn probe(world: &mut World, now: BrokerTime) -> u64 {
         let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
-            Decision::Route(route) if route.sent == Sent::ToProve => Some(route.number),
+            Decision::Route(route) if route.kind == RouteKind::Probe => Some(route.number),
             _ => None,
         });
         sent.expect("no request went there")
     }
 
-    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> Report<'a> {
+    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> CallObservation<'a> {
         let log = log(served, status, id, BACK, BACK + 10);
-        Report { stamped: Some("/azure/r0/"), probe: true, decision, ..log }
+        CallObservation { stamped_path: Some("/azure/r0/"), probe: true, decision, ..log }
     }
 
     #[test]
@@ -734,7 +747,7 @@ mod proving {
             assert_eq!(world.choose(at(BACK)), Some(router(1)), "one at a time");
         }
         world.learn(&stamped(Some(number), "/azure/r0/", 200, "P_1_1_0"), at(BACK + 10));
-        assert_eq!(world.standing(0), Standing::Serving);
+        assert_eq!(world.state(0), HealthState::Serving);
         let both: std::collections::BTreeSet<_> = (0..200).filter_map(|_| world.choose(at(BACK + 10))).collect();
         assert_eq!(both.len(), 2);
     }
@@ -748,16 +761,16 @@ mod proving {
 
     #[test]
     fn a_message_about_it_waits_for_its_log_and_decides_without_one() {
-        for (logged, standing) in [(true, true), (false, false)] {
+        for (logged, state) in [(true, true), (false, false)] {
             let mut world = world();
             let number = probe(&mut world, at(BACK));
-            let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
+            let message = |id| CallObservation { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             world.learn(&message("P_1_1_0"), at(BACK + 5));
             assert!(world.broker.routers[0].health().is_probing());
             if logged {
                 world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
             }
-            assert_eq!(world.broker.routers[0].health().may_serve(&health::Settings::default()), standing);
+            assert_eq!(world.broker.routers[0].health().may_serve(&health::HealthSettings::default()), state);
             world.tick(at(BACK + 10_005));
             assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
         }
@@ -768,7 +781,8 @@ mod proving {
         for served in ["/azure/r1/", INGRESS] {
             let mut world = world();
             let number = probe(&mut world, at(BACK));
-            let elsewhere = Report { asked: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
+            let elsewhere =
+                CallObservation { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             world.learn(&elsewhere, at(BACK + 10));
             assert!(world.broker.routers[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut world, at(BACK + 10)), number);
@@ -788,16 +802,16 @@ mod proving {
 
     #[test]
     fn in_the_one_row_configuration_the_message_decides_at_once() {
-        let told = |status, id| Report { source: Source::OneRow, ..message("/azure/r0/", status, id) };
+        let told = |status, id| CallObservation { source: Source::OneRow, ..message("/azure/r0/", status, id) };
         for (status, back) in [(200, true), (503, false)] {
             let mut world = world();
             probe(&mut world, at(BACK));
             world.learn(&told(status, "O_1_1_0"), at(BACK + 10));
-            let standing = world.standing(0);
-            assert!(if back { standing == Standing::Serving } else { world.until(0).is_some() }, "{standing:?}");
+            let state = world.state(0);
+            assert!(if back { state == HealthState::Serving } else { world.until(0).is_some() }, "{state:?}");
             world.learn(&log("/azure/r0/", status, "O_1_1_0", BACK, BACK + 10), at(BACK + 11));
-            assert_eq!(world.standing(0), standing, "its log adds nothing");
-            assert_eq!(world.record(0).successes, u64::from(back));
+            assert_eq!(world.state(0), state, "its log adds nothing");
+            assert_eq!(world.stats(0).successes, u64::from(back));
         }
     }
 
@@ -811,24 +825,26 @@ mod proving {
         world.tick(at(BACK));
         let sent: Vec<_> = (0..50)
             .filter_map(|_| match world.decide(at(BACK)) {
-                Decision::Route(route) => Some(route.sent),
+                Decision::Route(route) => Some(route.kind),
                 Decision::Pass(_) => None,
             })
             .collect();
         assert_eq!(sent.len(), 50, "every request has a router");
-        assert_eq!(sent.iter().filter(|sent| **sent == Sent::ToProve).count(), 2, "one probe each");
-        assert!(sent[2..].iter().all(|sent| *sent == Sent::AsLastResort));
+        assert_eq!(sent.iter().filter(|sent| **sent == RouteKind::Probe).count(), 2, "one probe each");
+        assert!(sent[2..].iter().all(|sent| *sent == RouteKind::LastResort));
     }
 
     #[test]
     fn the_upstreams_own_word_replaces_the_disabled_time() {
         let mut world = World::new(2);
-        let limited =
-            Report { hint: Some(Hint::After(Duration::from_secs(2))), ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) };
+        let limited = CallObservation {
+            retry_after: Some(RetryAfter::Delay(Duration::from_secs(2))),
+            ..log("/azure/r0/", 429, "A_1_1_0", 0, 5)
+        };
         world.learn(&limited, START);
         assert_eq!(world.until(0), Some(at(2_000)));
         world.tick(at(2_000));
-        assert_eq!(world.standing(0), Standing::Serving);
+        assert_eq!(world.state(0), HealthState::Serving);
     }
 
     #[test]
@@ -839,7 +855,8 @@ mod proving {
             world.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
             world.tick(at((n + 1) * BACK + n));
         }
-        let told = world.told.iter().filter(|change| matches!(change, Change::Notice(Notice::KeepsFailing(..))));
+        let told =
+            world.told.iter().filter(|change| matches!(change, BrokerEvent::Advisory(Advisory::KeepsFailing(..))));
         assert_eq!(told.count(), 1);
     }
 
@@ -848,7 +865,7 @@ mod proving {
         let mut settings = settings(2);
         settings.defaults.health.consecutive = 2;
         let mut world = World { broker: Broker::new(settings), ..World::new(2) };
-        let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
+        let fresh = |id| CallObservation { started: gateway(0), ..message("/azure/r0/", 500, id) };
         world.learn(&fresh("A_1_1_0"), START);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
         assert_eq!(world.out(), Vec::<String>::new());
@@ -860,14 +877,14 @@ mod proving {
 #[test]
 fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
     let mut world = World::new(2);
-    let hint = Some(Hint::After(Duration::from_millis(43)));
-    let early = Report { hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
+    let hint = Some(RetryAfter::Delay(Duration::from_millis(43)));
+    let early = CallObservation { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
     world.learn(&early, at(100));
-    world.learn(&Report { hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
+    world.learn(&CallObservation { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
     world.tick(at(143));
-    assert_eq!(world.standing(0), Standing::Serving);
+    assert_eq!(world.state(0), HealthState::Serving);
     world.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));
-    assert!(matches!(world.standing(0), Standing::Cooling { .. }), "it began after the pause, so it counts");
+    assert!(matches!(world.state(0), HealthState::Cooling { .. }), "it began after the pause, so it counts");
 }
 
 #[test]
@@ -876,9 +893,9 @@ fn zero_minutes_never_disable() {
     settings.defaults.health.disabled_time = Duration::ZERO;
     let mut broker = Broker::new(settings);
     for n in 0..50 {
-        broker.apply(Event::Report(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
+        broker.apply(Event::Observed(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
     }
-    assert!(broker.routers().all(|(_, standing, _)| standing == Standing::Serving));
+    assert!(broker.routers().all(|(_, state, _)| state == HealthState::Serving));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::health::{Cooldown, Ratio};
-use types::outcome::Hint;
+use types::outcome::RetryAfter;
 
 const R: [&str; 3] = ["/azure/r0/", "/azure/r1/", "/azure/r2/"];
 
@@ -10,7 +10,7 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn set(routers: usize, health: health::Settings) -> Settings {
+fn set(routers: usize, health: health::HealthSettings) -> Settings {
     let mut settings = settings(routers);
     settings.defaults.health = health;
     settings
@@ -20,37 +20,37 @@ fn in_force(settings: Settings) -> World {
     World { broker: Broker::new(settings), ..World::new(0) }
 }
 
-fn documented() -> health::Settings {
+fn documented() -> health::HealthSettings {
     health::Preset::Documented.settings()
 }
 
-fn resilient() -> health::Settings {
+fn resilient() -> health::HealthSettings {
     health::Preset::Resilient.settings()
 }
 
 /// The log of a call that we sent.
-fn call<'a>(served: &'a str, status: u16, id: &'a str, from: u64, to: u64) -> Report<'a> {
-    Report { stamped: Some(served), ..log(served, status, id, from, to) }
+fn call<'a>(served: &'a str, status: u16, id: &'a str, from: u64, to: u64) -> CallObservation<'a> {
+    CallObservation { stamped_path: Some(served), ..log(served, status, id, from, to) }
 }
 
 /// The message of a call that began at this moment.
-fn early<'a>(served: &'a str, status: u16, id: &'a str, from: u64) -> Report<'a> {
-    Report { started: gateway(from), ..message(served, status, id) }
+fn early<'a>(served: &'a str, status: u16, id: &'a str, from: u64) -> CallObservation<'a> {
+    CallObservation { started: gateway(from), ..message(served, status, id) }
 }
 
-fn after(millis: u64) -> Option<Hint> {
-    Some(Hint::After(Duration::from_millis(millis)))
+fn after(millis: u64) -> Option<RetryAfter> {
+    Some(RetryAfter::Delay(Duration::from_millis(millis)))
 }
 
-fn decide(world: &mut World, millis: u64) -> Option<(u64, Sent)> {
+fn decide(world: &mut World, millis: u64) -> Option<(u64, RouteKind)> {
     match world.decide(at(millis)) {
-        Decision::Route(route) => Some((route.number, route.sent)),
+        Decision::Route(route) => Some((route.number, route.kind)),
         Decision::Pass(_) => None,
     }
 }
 
 fn serves(world: &World, place: usize) -> bool {
-    world.standing(place) == Standing::Serving
+    world.state(place) == HealthState::Serving
 }
 
 fn reload(world: &mut World, settings: &Settings, millis: u64) {
@@ -62,8 +62,8 @@ fn reload(world: &mut World, settings: &Settings, millis: u64) {
 #[test]
 fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
     let mut world = in_force(set(2, documented()));
-    world.learn(&Report { hint: after(43), ..early(R[0], 429, "D", 0) }, at(5));
-    world.learn(&Report { hint: after(43), ..call(R[0], 429, "D", 0, 5) }, at(6));
+    world.learn(&CallObservation { retry_after: after(43), ..early(R[0], 429, "D", 0) }, at(5));
+    world.learn(&CallObservation { retry_after: after(43), ..call(R[0], 429, "D", 0, 5) }, at(6));
     for n in 0..50 {
         let id = format!("F{n}");
         world.learn(&call(R[0], 500, &id, 1_000 + n * 100, 1_001 + n * 100), at(1_002 + n * 100));
@@ -74,7 +74,7 @@ fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
 #[test]
 fn the_lost_log_of_a_rate_limit_does_not_blind_us_for_200_seconds() {
     let mut world = in_force(set(2, documented()));
-    world.learn(&Report { hint: after(2_000), ..early(R[0], 429, "D", 0) }, at(5));
+    world.learn(&CallObservation { retry_after: after(2_000), ..early(R[0], 429, "D", 0) }, at(5));
     world.tick(at(2_005));
     assert!(serves(&world, 0));
     for n in 0..180 {
@@ -93,8 +93,8 @@ fn a_proof_ends_the_blindness() {
         world.learn(&early(R[0], 500, &id, n), at(n + 1)); // logs lost
     }
     world.tick(at(7_000));
-    assert!(matches!(world.standing(0), Standing::Probing { .. }), "{:?}", world.standing(0));
-    world.learn(&Report { probe: true, ..call(R[0], 200, "P", 7_000, 7_010) }, at(7_011));
+    assert!(matches!(world.state(0), HealthState::Probing { .. }), "{:?}", world.state(0));
+    world.learn(&CallObservation { probe: true, ..call(R[0], 200, "P", 7_000, 7_010) }, at(7_011));
     assert!(serves(&world, 0));
     for n in 0..60 {
         let (from, id) = (20_000 + n * 1_000, format!("F{n}"));
@@ -114,11 +114,11 @@ fn our_own_probe_decides_whatever_the_gateways_clock_says() {
     let mut millis = 600_006;
     let mut proofs = 0;
     while millis < 3_600_000 {
-        if let Some((number, Sent::ToProve)) = decide(&mut world, millis) {
+        if let Some((number, RouteKind::Probe)) = decide(&mut world, millis) {
             proofs += 1;
             let id = format!("P{number}");
             world.learn(
-                &Report { probe: true, decision: Some(number), ..call(R[0], 200, &id, millis, millis + 5) },
+                &CallObservation { probe: true, decision: Some(number), ..call(R[0], 200, &id, millis, millis + 5) },
                 at(millis + 6),
             );
         }
@@ -130,7 +130,7 @@ fn our_own_probe_decides_whatever_the_gateways_clock_says() {
 #[test]
 fn the_window_slides_after_a_reload_that_makes_it_longer() {
     let ratio = |s| Some(Ratio { below: 0.5, over: seconds(s), min: 10 });
-    let health = |s| health::Settings { consecutive: 1_000_000, ratio: ratio(s), ..documented() };
+    let health = |s| health::HealthSettings { consecutive: 1_000_000, ratio: ratio(s), ..documented() };
     let mut world = in_force(set(2, health(60)));
     for n in 0..1_000 {
         let id = format!("G{n}");
@@ -154,10 +154,10 @@ fn in_the_one_row_configuration_a_success_in_need_returns_and_a_failure_does_not
         let mut all = set(1, documented());
         all.pools[0].when_all_disabled = when;
         let mut world = in_force(all);
-        let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
+        let one = |status, id| CallObservation { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
         world.learn(&one(503, "T"), at(5));
         let before = world.until(0);
-        assert!(matches!(decide(&mut world, 300_000), Some((_, Sent::WhileDisabled))));
+        assert!(matches!(decide(&mut world, 300_000), Some((_, RouteKind::Panic))));
         world.learn(&one(503, "A"), at(300_005));
         world.tick(at(320_000));
         assert_eq!(world.until(0), before, "{when:?}: a failure in need extends");
@@ -169,9 +169,9 @@ fn in_the_one_row_configuration_a_success_in_need_returns_the_router() {
     let mut all = set(1, documented());
     all.pools[0].when_all_disabled = WhenAllDisabled::Any;
     let mut world = in_force(all);
-    let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
+    let one = |status, id| CallObservation { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
     world.learn(&one(503, "T"), at(5));
-    assert!(matches!(decide(&mut world, 300_000), Some((_, Sent::WhileDisabled))));
+    assert!(matches!(decide(&mut world, 300_000), Some((_, RouteKind::Panic))));
     world.learn(&one(200, "B"), at(300_105));
     world.tick(at(330_000));
     assert!(serves(&world, 0));
@@ -184,7 +184,7 @@ fn the_lost_log_of_a_call_in_need_does_not_extend() {
     let mut world = in_force(all);
     world.learn(&call(R[0], 503, "T", 0, 5), at(6));
     let before = world.until(0);
-    assert!(matches!(decide(&mut world, 10_000), Some((_, Sent::WhileDisabled))));
+    assert!(matches!(decide(&mut world, 10_000), Some((_, RouteKind::Panic))));
     world.learn(&early(R[0], 503, "A", 10_000), at(10_005)); // its log is lost
     world.tick(at(30_000));
     assert_eq!(world.until(0), before);
@@ -193,18 +193,22 @@ fn the_lost_log_of_a_call_in_need_does_not_extend() {
 #[test]
 fn in_the_one_row_configuration_a_callers_fault_gives_the_permit_back() {
     let mut world = in_force(set(1, documented()));
-    let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
+    let one = |status, id| CallObservation { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
     world.learn(&one(503, "T"), at(5));
-    assert!(matches!(decide(&mut world, 600_010), Some((_, Sent::ToProve))));
+    assert!(matches!(decide(&mut world, 600_010), Some((_, RouteKind::Probe))));
     world.learn(&one(400, "A"), at(600_020));
-    assert!(matches!(decide(&mut world, 600_030), Some((_, Sent::ToProve))), "the permit is kept for 120 s");
+    assert!(matches!(decide(&mut world, 600_030), Some((_, RouteKind::Probe))), "the permit is kept for 120 s");
 }
 
 #[test]
 fn in_the_one_row_configuration_a_short_cooldown_is_short() {
-    let mut world = in_force(set(2, health::Settings { disabled_time: seconds(5), ..documented() }));
-    let one =
-        |status, id| Report { source: Source::OneRow, started: None, transaction: None, ..early(R[0], status, id, 0) };
+    let mut world = in_force(set(2, health::HealthSettings { disabled_time: seconds(5), ..documented() }));
+    let one = |status, id| CallObservation {
+        source: Source::OneRow,
+        started: None,
+        transaction: None,
+        ..early(R[0], status, id, 0)
+    };
     world.learn(&one(503, "T"), at(5));
     world.tick(at(5_005));
     for n in 0..60 {
@@ -219,8 +223,8 @@ fn in_the_one_row_configuration_a_short_cooldown_is_short() {
 #[test]
 fn a_message_without_headers_does_not_keep_the_logs_hint_from_counting() {
     let mut world = in_force(set(2, documented()));
-    world.learn(&Report { headless: true, ..early(R[0], 429, "T", 0) }, at(5));
-    world.learn(&Report { hint: after(2_000), ..call(R[0], 429, "T", 0, 5) }, at(6));
+    world.learn(&CallObservation { headers_missing: true, ..early(R[0], 429, "T", 0) }, at(5));
+    world.learn(&CallObservation { retry_after: after(2_000), ..call(R[0], 429, "T", 0, 5) }, at(6));
     assert_eq!(world.until(0), Some(at(2_006)));
     world.tick(at(2_010));
     assert!(serves(&world, 0), "out until {:?}", world.until(0));
@@ -236,7 +240,10 @@ fn an_upstream_that_always_says_retry_after_0_is_spared_some_day() {
         if serves(&world, 0) {
             calls += 1;
             let id = format!("F{n}");
-            world.learn(&Report { hint: after(0), ..call(R[0], 429, &id, from, from + 5) }, at(from + 6));
+            world.learn(
+                &CallObservation { retry_after: after(0), ..call(R[0], 429, &id, from, from + 5) },
+                at(from + 6),
+            );
         }
     }
     assert!(calls < 100, "{calls} calls of 600 in one minute went to a router that answers nothing but 429");
@@ -245,42 +252,42 @@ fn an_upstream_that_always_says_retry_after_0_is_spared_some_day() {
 #[test]
 fn a_503_with_less_than_a_second_only_delays() {
     let mut world = in_force(set(2, documented()));
-    world.learn(&Report { hint: after(300), ..call(R[0], 503, "T", 0, 5) }, at(6));
+    world.learn(&CallObservation { retry_after: after(300), ..call(R[0], 503, "T", 0, 5) }, at(6));
     world.tick(at(1_100));
-    assert!(serves(&world, 0), "{:?}", world.standing(0));
+    assert!(serves(&world, 0), "{:?}", world.state(0));
 }
 
 #[test]
 fn one_failure_during_a_delay_is_one_of_three() {
-    let mut world = in_force(set(2, health::Settings { consecutive: 3, ..documented() }));
-    world.learn(&Report { hint: after(500), ..call(R[0], 429, "T", 0, 5) }, at(6));
+    let mut world = in_force(set(2, health::HealthSettings { consecutive: 3, ..documented() }));
+    world.learn(&CallObservation { retry_after: after(500), ..call(R[0], 429, "T", 0, 5) }, at(6));
     world.learn(&call(R[0], 500, "F", 6, 9), at(10)); // received by the gateway a millisecond after the 429 was answered
     world.tick(at(1_000));
-    assert!(serves(&world, 0), "{:?}", world.standing(0));
+    assert!(serves(&world, 0), "{:?}", world.state(0));
 }
 
 // poison.
 
-fn with<'a>(text: &'a str, report: Report<'a>) -> Report<'a> {
-    Report { payload: Some(text.as_bytes()), ..report }
+fn with<'a>(text: &'a str, report: CallObservation<'a>) -> CallObservation<'a> {
+    CallObservation { payload: Some(text.as_bytes()), ..report }
 }
 
 #[test]
 fn an_acquitted_router_is_as_it_was() {
-    let mut world = in_force(set(3, health::Settings { poison: true, ..documented() }));
+    let mut world = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
     world.learn(&with("bad", call(R[0], 500, "A", 0, 5)), at(6));
     world.learn(&with("good", call(R[1], 200, "G", 10, 15)), at(16));
     world.learn(&early(R[1], 500, "B", 20), at(25));
     world.learn(&with("bad", call(R[1], 500, "B", 20, 25)), at(26));
     assert!(serves(&world, 1));
-    world.learn(&Report { hint: after(2_000), ..call(R[1], 429, "C", 30, 35) }, at(36));
+    world.learn(&CallObservation { retry_after: after(2_000), ..call(R[1], 429, "C", 30, 35) }, at(36));
     assert_eq!(world.until(1), Some(at(2_036)), "2 s were asked for; the undone trip counts as a failed return");
 }
 
 #[test]
 fn a_success_from_before_the_first_failure_is_no_sign_of_life() {
     // r0 and r1 die together at 100; a success that r1 gave at 95 is logged at 110.
-    let mut world = in_force(set(3, health::Settings { poison: true, ..documented() }));
+    let mut world = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
     world.learn(&with("ping", call(R[0], 500, "A", 100, 105)), at(106));
     world.learn(&with("other", call(R[1], 200, "G", 90, 95)), at(110));
     world.learn(&with("ping", call(R[1], 500, "B", 200, 205)), at(206));
@@ -291,7 +298,7 @@ fn a_success_from_before_the_first_failure_is_no_sign_of_life() {
 
 #[test]
 fn time_in_service_counts_although_a_rate_limit_interrupts_it() {
-    let health = health::Settings {
+    let health = health::HealthSettings {
         disabled_time: seconds(10),
         cooldown: Cooldown { factor: 2.0, max: seconds(3_600), jitter: 0.0 },
         ..documented()
@@ -300,19 +307,19 @@ fn time_in_service_counts_although_a_rate_limit_interrupts_it() {
     let mut t = 0;
     for n in 0..4 {
         let id = format!("T{n}");
-        world.learn(&Report { probe: n > 0, ..call(R[0], 500, &id, t, t + 1) }, at(t + 1));
+        world.learn(&CallObservation { probe: n > 0, ..call(R[0], 500, &id, t, t + 1) }, at(t + 1));
         t = 1 + t + 10_000 * (1 << n);
         world.tick(at(t));
     }
     t += 10;
-    world.learn(&Report { probe: true, ..call(R[0], 200, "P", t, t + 1) }, at(t + 1));
+    world.learn(&CallObservation { probe: true, ..call(R[0], 200, "P", t, t + 1) }, at(t + 1));
     assert!(serves(&world, 0));
     // Nine minutes of good service, a 429 with two seconds every nine seconds.
     for n in 0..60 {
         t += 9_000;
         let (g, l) = (format!("G{n}"), format!("L{n}"));
         world.learn(&call(R[0], 200, &g, t, t + 1), at(t + 1));
-        world.learn(&Report { hint: after(2_000), ..call(R[0], 429, &l, t + 2, t + 3) }, at(t + 3));
+        world.learn(&CallObservation { retry_after: after(2_000), ..call(R[0], 429, &l, t + 2, t + 3) }, at(t + 3));
         world.tick(at(t + 2_100));
     }
     t += 9_000;
@@ -329,13 +336,13 @@ fn time_in_service_counts_although_a_rate_limit_interrupts_it() {
 fn disabled_time_0_lets_everybody_back() {
     let mut world = in_force(set(2, documented()));
     world.learn(&call(R[0], 500, "T", 0, 5), at(6));
-    let never = set(2, health::Settings { disabled_time: Duration::ZERO, ..documented() });
+    let never = set(2, health::HealthSettings { disabled_time: Duration::ZERO, ..documented() });
     reload(&mut world, &never, 1_000);
     world.tick(at(1_000));
     assert!(
         serves(&world, 0),
         "0 never takes a router out, and this one stays out for ten minutes: {:?}",
-        world.standing(0)
+        world.state(0)
     );
 }
 
@@ -344,17 +351,17 @@ fn a_failed_probe_gives_its_permit_back_under_disabled_time_0() {
     let mut world = in_force(set(1, documented()));
     world.learn(&call(R[0], 500, "T", 0, 5), at(6));
     world.tick(at(600_006));
-    let never = set(1, health::Settings { disabled_time: Duration::ZERO, ..documented() });
+    let never = set(1, health::HealthSettings { disabled_time: Duration::ZERO, ..documented() });
     reload(&mut world, &never, 600_010);
     let (number, sent) = decide(&mut world, 600_020).unwrap();
-    if sent == Sent::ToProve {
+    if sent == RouteKind::Probe {
         world.learn(
-            &Report { probe: true, decision: Some(number), ..call(R[0], 500, "P", 600_020, 600_021) },
+            &CallObservation { probe: true, decision: Some(number), ..call(R[0], 500, "P", 600_020, 600_021) },
             at(600_022),
         );
         assert_ne!(
             decide(&mut world, 600_030).map(|(_, sent)| sent),
-            Some(Sent::AsLastResort),
+            Some(RouteKind::LastResort),
             "permit kept for 120 s"
         );
     }
@@ -368,7 +375,7 @@ fn a_message_from_before_the_return_does_not_trip_after_it() {
     world.learn(&call(R[0], 500, "T", 0, 5), at(6));
     world.tick(at(600_010));
     world.learn(&early(R[0], 500, "X", 601_000), at(601_005)); // beside the probe; its log is lost
-    world.learn(&Report { probe: true, ..call(R[0], 200, "P", 602_000, 602_005) }, at(602_006));
+    world.learn(&CallObservation { probe: true, ..call(R[0], 200, "P", 602_000, 602_005) }, at(602_006));
     assert!(serves(&world, 0));
     world.tick(at(620_000));
     assert!(serves(&world, 0), "proven at 602 s, out again for a call of 601 s");

@@ -1,15 +1,15 @@
 //! One router's health with a stopped clock: every transition, at a millisecond before and at its moment.
 
 use super::*;
-use types::outcome::{Cause, Class, Evidence, Hint, Outcome};
+use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter};
 use types::router::RouterId;
 
-mod named;
+mod envoy_linkerd_parity;
 
-const START: Now = Now::from_nanos(1_000_000_000_000);
+const START: BrokerTime = BrokerTime::from_nanos(1_000_000_000_000);
 const MINUTES_10: u64 = 600_000;
 
-fn at(millis: u64) -> Now {
+fn at(millis: u64) -> BrokerTime {
     START.after(Duration::from_millis(millis))
 }
 
@@ -21,7 +21,7 @@ fn gateway(millis: u64) -> Option<GatewayTime> {
 #[derive(Default)]
 struct World {
     health: Health,
-    settings: Settings,
+    settings: HealthSettings,
 }
 
 fn outcome(class: Class, from: u64, to: u64) -> Outcome {
@@ -30,13 +30,13 @@ fn outcome(class: Class, from: u64, to: u64) -> Outcome {
         class,
         status: 500,
         cause: Cause::Answered(500),
-        evidence: Evidence::Word,
-        lot: 0,
-        hint: None,
+        evidence: Evidence::Passive,
+        jitter_seed: 0,
+        retry_after: None,
         started: gateway(from),
         stopped: gateway(to),
         latency: None,
-        tokens: None,
+        completion_tokens: None,
     }
 }
 
@@ -50,20 +50,20 @@ impl World {
     }
 
     fn hinted(&mut self, class: Class, wait: Duration, millis: u64) -> Effect {
-        self.learn(Outcome { hint: Some(Hint::After(wait)), ..outcome(class, millis, millis + 1) }, millis)
+        self.learn(Outcome { retry_after: Some(RetryAfter::Delay(wait)), ..outcome(class, millis, millis + 1) }, millis)
     }
 
-    fn tick(&mut self, millis: u64) -> Due {
+    fn tick(&mut self, millis: u64) -> TickEffect {
         self.health.tick(&self.settings, at(millis))
     }
 
-    fn permit(&mut self, decision: u64, millis: u64) {
-        self.health.permit(decision, &self.settings, at(millis));
+    fn acquire_probe(&mut self, decision: u64, millis: u64) {
+        self.health.acquire_probe(decision, &self.settings, at(millis));
     }
 
     fn until(&self) -> Option<u64> {
-        match self.health.standing() {
-            Standing::Cooling { until, .. } => u64::try_from(until.since(START).as_millis()).ok(),
+        match self.health.state() {
+            HealthState::Cooling { until, .. } => u64::try_from(until.since(START).as_millis()).ok(),
             _ => None,
         }
     }
@@ -72,15 +72,15 @@ impl World {
         self.health.is_probing()
     }
 
-    fn serves(&self) -> bool {
-        self.health.standing() == Standing::Serving
+    fn is_in_service(&self) -> bool {
+        self.health.state() == HealthState::Serving
     }
 }
 
 fn probing() -> World {
     let mut world = World::default();
     world.answer(Class::Failure, 0);
-    assert_eq!(world.tick(MINUTES_10), Due::Returned);
+    assert_eq!(world.tick(MINUTES_10), TickEffect::Returned);
     world
 }
 
@@ -91,11 +91,11 @@ mod going {
     fn out_for_the_disabled_time_to_the_millisecond() {
         let mut world = World::default();
         assert_eq!(world.answer(Class::Failure, 0), Effect::Tripped);
-        assert_eq!(world.tick(MINUTES_10 - 1), Due::Nothing, "a millisecond early");
+        assert_eq!(world.tick(MINUTES_10 - 1), TickEffect::Nothing, "a millisecond early");
         assert_eq!(world.until(), Some(MINUTES_10));
-        assert_eq!(world.tick(MINUTES_10), Due::Returned, "on time");
+        assert_eq!(world.tick(MINUTES_10), TickEffect::Returned, "on time");
         assert!(world.is_probing());
-        assert_eq!(world.tick(MINUTES_10 + 1), Due::Nothing, "a return is told once");
+        assert_eq!(world.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is told once");
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod going {
         for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
             assert_eq!(world.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
         }
-        assert!(world.serves());
+        assert!(world.is_in_service());
     }
 
     #[test]
@@ -173,9 +173,9 @@ mod going {
         let undated = |from| Outcome { stopped: None, ..outcome(Class::Failure, from, 0) };
         world.learn(undated(0), 0);
         assert_eq!(world.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
-        world.health.date_trip(1, gateway(10).unwrap());
-        world.health.date_trip(1, gateway(900).unwrap());
-        world.health.date_trip(7, gateway(0).unwrap());
+        world.health.set_trip_completed_at(1, gateway(10).unwrap());
+        world.health.set_trip_completed_at(1, gateway(900).unwrap());
+        world.health.set_trip_completed_at(7, gateway(0).unwrap());
         assert_eq!(world.learn(undated(10), 20), Effect::Extended);
     }
 }
@@ -187,9 +187,9 @@ mod hints {
     fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
         let mut world = World::default();
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
-        assert_eq!(world.tick(1_999), Due::Nothing);
-        assert_eq!(world.tick(2_000), Due::Returned);
-        assert!(world.serves(), "no probe");
+        assert_eq!(world.tick(1_999), TickEffect::Nothing);
+        assert_eq!(world.tick(2_000), TickEffect::Returned);
+        assert!(world.is_in_service(), "no probe");
     }
 
     #[test]
@@ -245,17 +245,17 @@ mod hints {
         let mut world = World::default();
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
         assert!(!world.health.may_serve(&world.settings));
-        assert_eq!(world.tick(42), Due::Nothing);
-        assert_eq!(world.tick(43), Due::Eased);
-        assert!(world.serves());
+        assert_eq!(world.tick(42), TickEffect::Nothing);
+        assert_eq!(world.tick(43), TickEffect::Changed);
+        assert!(world.is_in_service());
         assert_eq!(world.health.failed_returns(), 0);
         assert_eq!(world.answer(Class::Success, 45), Effect::Counted);
         assert_eq!(world.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
-        assert!(world.serves());
+        assert!(world.is_in_service());
         assert_eq!(world.answer(Class::Success, 55), Effect::Counted);
         assert_eq!(world.hinted(Class::Overloaded, Duration::from_millis(300), 60), Effect::Paused, "a 503 too");
         world.tick(360);
-        assert!(world.serves(), "without a probation");
+        assert!(world.is_in_service(), "without a probation");
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod hints {
                 assert_eq!((effect, world.until().unwrap_or(now)), (expected, now + length), "asked for {hint} ms");
                 now += length;
                 world.tick(now);
-                assert!(world.serves());
+                assert!(world.is_in_service());
                 now += 2;
             }
         }
@@ -300,7 +300,7 @@ mod hints {
             assert_eq!(world.answer(Class::RateLimited, now), Effect::Tripped);
             assert_eq!(world.until(), Some(now + seconds * 1_000), "the next one right after the return doubles");
             world.tick(now + seconds * 1_000);
-            assert!(world.serves(), "rate-limited is not ill");
+            assert!(world.is_in_service(), "rate-limited is not ill");
         }
         assert_eq!(world.answer(Class::Success, 16_000), Effect::Counted);
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
@@ -326,11 +326,11 @@ mod returning {
     #[test]
     fn one_request_at_a_time_until_one_succeeds() {
         let mut world = probing();
-        world.permit(7, BACK);
+        world.acquire_probe(7, BACK);
         assert!(!world.health.may_serve(&world.settings), "one at a time");
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
         assert_eq!(world.learn(probe, BACK + 1), Effect::Returned);
-        assert!(world.serves());
+        assert!(world.is_in_service());
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod returning {
         world.tick(5_000);
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
         assert_eq!(world.learn(probe, 5_200), Effect::Returned);
-        let straggler = Outcome { evidence: Evidence::Word, ..outcome(Class::Failure, 5_099, 5_300) };
+        let straggler = Outcome { evidence: Evidence::Passive, ..outcome(Class::Failure, 5_099, 5_300) };
         assert_eq!(world.learn(straggler, 5_300), Effect::None, "under way before the probe");
         assert_eq!(world.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
     }
@@ -349,7 +349,7 @@ mod returning {
     #[test]
     fn a_failed_probe_cools_again() {
         let mut world = probing();
-        world.permit(7, BACK);
+        world.acquire_probe(7, BACK);
         let probe = Outcome { evidence: Evidence::Probe(None), ..outcome(Class::Failure, BACK, BACK + 1) };
         assert_eq!(world.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
         assert_eq!(world.until(), Some(2 * MINUTES_10 + 1));
@@ -361,20 +361,20 @@ mod returning {
     #[test]
     fn a_clients_own_fault_gives_the_permit_back() {
         let mut world = probing();
-        world.permit(7, BACK);
+        world.acquire_probe(7, BACK);
         let neutral = |number| Outcome { evidence: Evidence::Probe(number), ..outcome(Class::Neutral, BACK, BACK + 1) };
         assert_eq!(world.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
         assert!(!world.health.may_serve(&world.settings));
-        assert_eq!(world.learn(neutral(Some(7)), BACK + 1), Effect::Freed);
+        assert_eq!(world.learn(neutral(Some(7)), BACK + 1), Effect::ProbeReleased);
         assert!(world.is_probing() && world.health.may_serve(&world.settings));
     }
 
     #[test]
     fn a_probe_that_is_never_seen_again_is_issued_again() {
         let mut world = probing();
-        world.permit(7, BACK);
-        assert_eq!(world.tick(BACK + 119_999), Due::Nothing);
-        assert_eq!(world.tick(BACK + 120_000), Due::Eased);
+        world.acquire_probe(7, BACK);
+        assert_eq!(world.tick(BACK + 119_999), TickEffect::Nothing);
+        assert_eq!(world.tick(BACK + 120_000), TickEffect::Changed);
         assert!(world.health.may_serve(&world.settings));
     }
 
@@ -382,7 +382,7 @@ mod returning {
     fn hearsay_decides_nothing() {
         let mut world = probing();
         for class in [Class::Success, Class::Failure, Class::RateLimited] {
-            let hearsay = Outcome { evidence: Evidence::Hearsay, ..outcome(class, BACK, BACK + 1) };
+            let hearsay = Outcome { evidence: Evidence::Provisional, ..outcome(class, BACK, BACK + 1) };
             assert_eq!(world.learn(hearsay, BACK + 1), Effect::None);
         }
         assert!(world.is_probing());
@@ -396,9 +396,9 @@ mod returning {
     #[test]
     fn the_probe_of_an_earlier_return_is_old_news() {
         let mut world = probing();
-        world.permit(7, BACK);
+        world.acquire_probe(7, BACK);
         world.tick(BACK + 120_000);
-        world.permit(8, BACK + 120_000);
+        world.acquire_probe(8, BACK + 120_000);
         let second = Outcome { evidence: Evidence::Probe(Some(8)), ..outcome(Class::Failure, 720_000, 720_001) };
         assert_eq!(world.learn(second, 720_001), Effect::Tripped);
         world.tick(720_001 + MINUTES_10);
@@ -411,9 +411,9 @@ mod returning {
     fn more_permits_where_more_are_asked_for() {
         let mut world = probing();
         world.settings.probe.concurrency = 2;
-        world.permit(1, BACK);
+        world.acquire_probe(1, BACK);
         assert!(world.health.may_serve(&world.settings));
-        world.permit(2, BACK);
+        world.acquire_probe(2, BACK);
         assert!(!world.health.may_serve(&world.settings));
     }
 }
@@ -442,12 +442,12 @@ mod too_few_good {
         ] {
             assert_eq!(world.answer(class, millis), effect, "{class:?} at {millis} ms");
         }
-        assert!(world.serves());
+        assert!(world.is_in_service());
         let last = outcome(Class::Failure, 5, 6);
-        assert_eq!(world.health.convict(&last, &world.settings, at(5)), Effect::Tripped);
+        assert_eq!(world.health.eject_suspected(&last, &world.settings, at(5)), Effect::Tripped);
         assert_eq!(world.until(), Some(MINUTES_10 + 5));
-        let Standing::Cooling { cause, .. } = world.health.standing() else { panic!("serves") };
-        assert_eq!(cause, Cause::FailsOften(500));
+        let HealthState::Cooling { cause, .. } = world.health.state() else { panic!("serves") };
+        assert_eq!(cause, Cause::LowSuccessRate(500));
     }
 
     #[test]
@@ -501,8 +501,8 @@ mod a_growing_cooldown {
             let time = out(&mut world, now);
             assert_eq!(time, expected);
             now += time;
-            assert_eq!(world.tick(now - 1), Due::Nothing);
-            assert_eq!(world.tick(now), Due::Returned);
+            assert_eq!(world.tick(now - 1), TickEffect::Nothing);
+            assert_eq!(world.tick(now), TickEffect::Returned);
             now += 1;
         }
     }
@@ -535,8 +535,8 @@ mod a_growing_cooldown {
     fn is_spread_by_the_lot() {
         let mut world = world();
         world.settings.cooldown.jitter = 0.5;
-        let lot = 1 << 63;
-        world.learn(Outcome { lot, ..outcome(Class::Failure, 0, 1) }, 0);
+        let jitter_seed = 1 << 63;
+        world.learn(Outcome { jitter_seed, ..outcome(Class::Failure, 0, 1) }, 0);
         assert_eq!(world.until(), Some(12_500));
     }
 }
@@ -547,22 +547,22 @@ mod a_ramp {
     #[test]
     fn grows_in_tenths_after_a_proof() {
         let mut world = probing();
-        world.settings.ramp = Duration::from_secs(10);
+        world.settings.slow_start = Duration::from_secs(10);
         assert_eq!(world.answer(Class::Success, MINUTES_10), Effect::Returned);
         for tenth in 1..=10_u64 {
             let now = MINUTES_10 + (tenth - 1) * 1_000;
-            assert_eq!(world.tick(now), if tenth == 1 { Due::Nothing } else { Due::Eased });
+            assert_eq!(world.tick(now), if tenth == 1 { TickEffect::Nothing } else { TickEffect::Changed });
             assert!((world.health.share(&world.settings) - tenth as f64 / 10.0).abs() < 1e-9, "tenth {tenth}");
-            assert_eq!(world.tick(now + 999), Due::Nothing);
+            assert_eq!(world.tick(now + 999), TickEffect::Nothing);
         }
-        assert_eq!(world.tick(MINUTES_10 + 10_000), Due::Eased);
+        assert_eq!(world.tick(MINUTES_10 + 10_000), TickEffect::Changed);
         assert_eq!(world.health.due(&world.settings), None, "over");
     }
 
     #[test]
     fn skips_steps_that_nobody_saw() {
         let mut world = probing();
-        world.settings.ramp = Duration::from_secs(10);
+        world.settings.slow_start = Duration::from_secs(10);
         world.answer(Class::Success, MINUTES_10);
         world.tick(MINUTES_10 + 7_500);
         assert!((world.health.share(&world.settings) - 0.8).abs() < 1e-9);
@@ -573,9 +573,9 @@ mod a_ramp {
     #[test]
     fn is_not_for_who_was_only_rate_limited() {
         let mut world = World::default();
-        world.settings.ramp = Duration::from_secs(10);
+        world.settings.slow_start = Duration::from_secs(10);
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
-        assert_eq!(world.tick(2_000), Due::Returned);
+        assert_eq!(world.tick(2_000), TickEffect::Returned);
         assert_eq!(world.health.share(&world.settings), 1.0);
     }
 }
@@ -584,8 +584,8 @@ mod nothing_remains {
     use super::*;
 
     fn used_up(wait: u64, millis: u64) -> Outcome {
-        let hint = Some(Hint::Refill(Duration::from_millis(wait)));
-        Outcome { hint, ..outcome(Class::Success, millis, millis + 1) }
+        let hint = Some(RetryAfter::QuotaReset(Duration::from_millis(wait)));
+        Outcome { retry_after: hint, ..outcome(Class::Success, millis, millis + 1) }
     }
 
     #[test]
@@ -595,10 +595,10 @@ mod nothing_remains {
         world.settings.retry_after.preempt = true;
         let used_up = used_up(5_000, 1);
         assert_eq!(world.learn(used_up, 1), Effect::Suspected);
-        assert_eq!(world.health.convict(&used_up, &world.settings, at(1)), Effect::Tripped);
-        assert!(world.health.waits_as_told());
-        assert_eq!(world.tick(5_001), Due::Returned);
-        assert!(world.serves(), "no probe");
+        assert_eq!(world.health.eject_suspected(&used_up, &world.settings, at(1)), Effect::Tripped);
+        assert!(world.health.waits_for_upstream_hint());
+        assert_eq!(world.tick(5_001), TickEffect::Returned);
+        assert!(world.is_in_service(), "no probe");
         assert_eq!(world.health.failed_returns(), 0);
     }
 
@@ -608,8 +608,8 @@ mod nothing_remains {
         world.settings.retry_after.preempt = true;
         let used_up = used_up(12, 0);
         assert_eq!(world.learn(used_up, 0), Effect::Suspected);
-        assert_eq!(world.health.convict(&used_up, &world.settings, at(0)), Effect::Paused);
-        assert_eq!(world.tick(12), Due::Eased);
+        assert_eq!(world.health.eject_suspected(&used_up, &world.settings, at(0)), Effect::Paused);
+        assert_eq!(world.tick(12), TickEffect::Changed);
     }
 
     #[test]
@@ -632,28 +632,31 @@ mod while_disabled {
     fn a_success_of_who_was_sent_nevertheless_returns_it() {
         let mut world = World::default();
         world.answer(Class::Failure, 0);
-        world.permit(7, 1_000);
+        world.acquire_probe(7, 1_000);
         assert_eq!(world.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
-        assert!(world.serves());
+        assert!(world.is_in_service());
     }
 
     #[test]
     fn a_failure_neither_extends_nor_counts_as_a_failed_return() {
         let mut world = World::default();
         world.answer(Class::Failure, 0);
-        world.permit(7, 1_000);
-        assert_eq!(world.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::Freed);
-        assert_eq!((world.until(), world.health.permits(), world.health.failed_returns()), (Some(MINUTES_10), 0, 0));
+        world.acquire_probe(7, 1_000);
+        assert_eq!(world.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::ProbeReleased);
+        assert_eq!(
+            (world.until(), world.health.active_probes(), world.health.failed_returns()),
+            (Some(MINUTES_10), 0, 0)
+        );
     }
 
     #[test]
     fn a_permit_that_is_lost_is_free_again() {
         let mut world = World::default();
         world.answer(Class::Failure, 0);
-        world.permit(7, 1_000);
+        world.acquire_probe(7, 1_000);
         assert_eq!(world.health.due(&world.settings), Some(at(121_000)));
-        assert_eq!(world.tick(121_000), Due::Eased);
-        assert_eq!((world.until(), world.health.permits()), (Some(MINUTES_10), 0));
+        assert_eq!(world.tick(121_000), TickEffect::Changed);
+        assert_eq!((world.until(), world.health.active_probes()), (Some(MINUTES_10), 0));
     }
 
     #[test]

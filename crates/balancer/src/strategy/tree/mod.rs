@@ -1,25 +1,25 @@
 //! A pool's tree: branches with their strategy, leaves with their router, and which of them may serve now.
 //!
 //! The nodes stand in one list, parents before children, so that everything derived is renewed in one walk from the end.
-//! That happens when a standing changes (rare), so that a decision (frequent) only reads.
+//! That happens when a state changes (rare), so that a decision (frequent) only reads.
 
-mod known;
-mod room;
-mod told;
-mod turns;
-mod view;
+mod explanation;
+mod load_view;
+mod rr_state;
+mod status;
+mod within_limits;
 
 use std::sync::Arc;
 
-pub use known::Known;
-pub use room::Roominess;
-use told::Told;
-pub use told::WhyClosed;
-pub use view::Shown;
+use explanation::Explanation;
+pub use explanation::Ineligible;
+pub use load_view::LoadView;
+pub use status::TargetStatus;
+pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, Note, Open, conditional, round_robin, sticky};
-use crate::load::Speed;
+use super::{Asks, EligibleChild, PickReason, conditional, round_robin, sticky};
+use crate::load::LatencyEwma;
 use types::outcome::FailureRule;
 use types::request::{Patch, Request, RequestNeeds};
 use types::router::{RouterId, RouterPath};
@@ -45,7 +45,7 @@ pub struct Target {
     /// What changes in a request that goes to this leaf, all that it inherits included; empty for a branch.
     pub patch: Arc<Patch>,
     /// The answers of this leaf after which a request may be sent elsewhere, if the user lists them: `on_status_codes`.
-    pub leads: Option<Arc<FailureRule>>,
+    pub retry_on: Option<Arc<FailureRule>>,
     /// Router or branch.
     pub kind: Kind,
 }
@@ -53,7 +53,7 @@ pub struct Target {
 impl Target {
     /// A target with nothing special about it.
     pub fn plain(kind: Kind) -> Self {
-        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), leads: None, kind }
+        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), retry_on: None, kind }
     }
 }
 
@@ -110,7 +110,7 @@ struct Node {
     weight: f64,
     drained: bool,
     patch: Arc<Patch>,
-    leads: Option<Arc<FailureRule>>,
+    retry_on: Option<Arc<FailureRule>>,
     identity: u64,
     /// The parent, and the place among its children.
     parent: Option<(NodeId, u16)>,
@@ -131,11 +131,11 @@ enum NodeKind {
 pub(super) struct Branch {
     pub(super) mode: Mode,
     pub(super) children: Vec<NodeId>,
-    open: Vec<Open>,
+    open: Vec<EligibleChild>,
     /// All that may serve weigh the same.
-    even: bool,
-    /// The middle of what is known of them.
-    middle: Option<Speed>,
+    uniform: bool,
+    /// The median of what is known of them.
+    median: Option<LatencyEwma>,
 }
 
 /// A pool's tree.
@@ -151,43 +151,43 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
+    /// Builds a tree; `intern_router` gives each router its identity. What it gives none is left out, as is what comes after the
     /// 65,535th node.
-    pub fn new(root: &Target, mut enrol: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
+    pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
         let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
             let kind = match &target.kind {
-                Kind::Router(path) => match enrol(path) {
+                Kind::Router(path) => match intern_router(path) {
                     Some(router) => NodeKind::Leaf(router),
                     None => continue,
                 },
                 Kind::Branch { mode, targets } => {
                     asks.add(mode);
                     tree.turns |= matches!(mode, Mode::RoundRobin);
-                    tree.learns |= mode.learns();
+                    tree.learns |= mode.uses_load();
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
                     let (mode, open) = (mode.clone(), Vec::new());
-                    NodeKind::Branch(Box::new(Branch { mode, children, open, even: true, middle: None }))
+                    NodeKind::Branch(Box::new(Branch { mode, children, open, uniform: true, median: None }))
                 }
             };
             if let Some((above, place)) = parent {
-                tree.adopt(above, place, id);
+                tree.link_child(above, place, id);
             }
             let identity = sticky::hash(&identity(target));
-            let Target { name, weight, drained, patch, leads, .. } = target.clone();
-            tree.nodes.push(Node { name, weight, drained, patch, leads, identity, parent, kind, share: 1.0 });
+            let Target { name, weight, drained, patch, retry_on, .. } = target.clone();
+            tree.nodes.push(Node { name, weight, drained, patch, retry_on, identity, parent, kind, share: 1.0 });
         }
         tree.asks = Arc::new(asks);
         tree.refresh(|_| 1.0);
         tree
     }
 
-    fn adopt(&mut self, parent: NodeId, place: u16, child: NodeId) {
+    fn link_child(&mut self, parent: NodeId, place: u16, child: NodeId) {
         if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(parent.0))
             && let Some(slot) = branch.children.get_mut(usize::from(place))
         {
@@ -220,8 +220,8 @@ impl Tree {
     }
 
     /// Whether anything may serve.
-    pub fn serves(&self) -> bool {
-        self.nodes.first().is_some_and(Node::serves)
+    pub fn has_eligible(&self) -> bool {
+        self.nodes.first().is_some_and(Node::is_eligible)
     }
 
     /// All leaves' routers, in the order of the tree; one may come twice.
@@ -230,55 +230,55 @@ impl Tree {
     }
 
     /// The first branch that has something to offer and nothing for this request, and whom it would have named.
-    pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, Note)> {
-        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.serves());
+    pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
+        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.is_eligible());
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
             let Mode::Conditional { conditions, default } = &branch.mode else { return None };
-            let (child, note) = conditional::meant(conditions, *default, request);
+            let (child, reason) = conditional::match_condition(conditions, *default, request);
             let serves = child.is_some_and(|child| branch.open.iter().any(|open| open.child == child));
-            (!serves).then_some((NodeId(id), note))
+            (!serves).then_some((NodeId(id), reason))
         })
     }
 
     /// The routers of those leaves that may serve; one may come twice.
-    pub fn open(&self) -> impl Iterator<Item = RouterId> {
+    pub fn eligible_routers(&self) -> impl Iterator<Item = RouterId> {
         (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
             let NodeKind::Leaf(router) = node.kind else { return None };
-            self.why_closed(NodeId(id)).is_none().then_some(router)
+            self.ineligibility(NodeId(id)).is_none().then_some(router)
         })
     }
 
     /// The same targets, of which only these may serve; nothing if none of them may.
-    pub fn only(&self, these: impl Fn(RouterId) -> bool) -> Option<Self> {
+    pub fn restricted_to(&self, these: impl Fn(RouterId) -> bool) -> Option<Self> {
         if !self.routers().any(&these) {
             return None;
         }
         let mut tree = self.clone();
         tree.refresh(|router| f64::from(these(router)));
-        Some(tree).filter(Self::serves)
+        Some(tree).filter(Self::has_eligible)
     }
 
     /// Leaves that may not serve whatever the request is, and why.
-    pub fn closed(&self) -> impl Iterator<Item = (RouterId, WhyClosed)> {
+    pub fn ineligible(&self) -> impl Iterator<Item = (RouterId, Ineligible)> {
         (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
             let NodeKind::Leaf(router) = node.kind else { return None };
-            self.why_closed(NodeId(id)).map(|why| (router, why))
+            self.ineligibility(NodeId(id)).map(|why| (router, why))
         })
     }
 
-    fn why_closed(&self, leaf: NodeId) -> Option<WhyClosed> {
+    fn ineligibility(&self, leaf: NodeId) -> Option<Ineligible> {
         let mut at = Some(leaf);
         while let Some(node) = at.and_then(|id| self.node(id)) {
             if node.drained {
-                return Some(WhyClosed::Drained);
+                return Some(Ineligible::Drained);
             }
             let above = node.parent.and_then(|(id, place)| self.branch(id).map(|branch| (branch, place)));
-            if above.is_some_and(|(branch, _)| branch.mode.weighs()) && node.weight <= 0.0 {
-                return Some(WhyClosed::WeightZero);
+            if above.is_some_and(|(branch, _)| branch.mode.uses_weights()) && node.weight <= 0.0 {
+                return Some(Ineligible::WeightZero);
             }
-            if !node.serves() && matches!(node.kind, NodeKind::Leaf(_)) {
-                return Some(WhyClosed::Disabled);
+            if !node.is_eligible() && matches!(node.kind, NodeKind::Leaf(_)) {
+                return Some(Ineligible::Disabled);
             }
             at = node.parent.map(|(id, _)| id);
         }
@@ -291,13 +291,13 @@ impl Tree {
     }
 
     /// The answers of a leaf after which a request may be sent elsewhere, if the user lists them.
-    pub fn leads(&self, leaf: NodeId) -> Option<&Arc<FailureRule>> {
-        self.node(leaf)?.leads.as_ref()
+    pub fn retry_on(&self, leaf: NodeId) -> Option<&Arc<FailureRule>> {
+        self.node(leaf)?.retry_on.as_ref()
     }
 
     /// The reasons of some steps, in a few words each; `{:#}` says besides which conditions were false.
-    pub const fn why<'a>(&'a self, steps: &'a [(NodeId, Note)]) -> Told<'a> {
-        Told { tree: self, steps }
+    pub const fn why<'a>(&'a self, steps: &'a [(NodeId, PickReason)]) -> Explanation<'a> {
+        Explanation { tree: self, steps }
     }
 
     pub(super) fn branch(&self, id: NodeId) -> Option<&Branch> {
@@ -318,7 +318,7 @@ impl Tree {
 }
 
 impl Node {
-    fn serves(&self) -> bool {
+    fn is_eligible(&self) -> bool {
         self.share > 0.0
     }
 
@@ -332,33 +332,42 @@ impl Node {
 
 impl Mode {
     /// Whether it chooses by what was learnt.
-    pub const fn learns(&self) -> bool {
+    pub const fn uses_load(&self) -> bool {
         matches!(self, Self::Fastest | Self::LeastBusy)
     }
 
     /// Whether weights mean anything in it.
-    pub const fn weighs(&self) -> bool {
+    pub const fn uses_weights(&self) -> bool {
         !matches!(self, Self::Fallback | Self::Conditional { .. })
     }
 }
 
 impl Branch {
     /// Lists those children that may serve, and tells the greatest share among them. Who stays keeps its turn, who comes back
-    /// begins in the middle.
+    /// begins in the median.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
-        let weighs = self.mode.weighs();
-        let total = self.open.last().map_or(0.0, |open| open.upto);
+        let uses_weights = self.mode.uses_weights();
+        let total = self.open.last().map_or(0.0, |open| open.cumulative_weight);
         let mut before = std::mem::take(&mut self.open).into_iter().peekable();
-        let (mut upto, mut best) = (0.0, 0.0_f64);
+        let (mut cumulative_weight, mut best) = (0.0, 0.0_f64);
         for (child, id) in (0_u16..).zip(&self.children) {
-            let Some(node) = node(*id).filter(|node| node.serves() && (!weighs || node.weight > 0.0)) else { continue };
+            let Some(node) = node(*id).filter(|node| node.is_eligible() && (!uses_weights || node.weight > 0.0)) else {
+                continue;
+            };
             let weight = node.weight * node.share;
-            (upto, best) = (upto + weight, best.max(node.share));
+            (cumulative_weight, best) = (cumulative_weight + weight, best.max(node.share));
             while before.next_if(|open| open.child < child).is_some() {}
-            let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.turn);
-            self.open.push(Open { child, router: node.router(), weight, upto, identity: node.identity, turn });
+            let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.current_weight);
+            self.open.push(EligibleChild {
+                child,
+                router: node.router(),
+                weight,
+                cumulative_weight,
+                identity: node.identity,
+                current_weight: turn,
+            });
         }
-        self.even = room::even(&self.open);
+        self.uniform = within_limits::uniform(&self.open);
         round_robin::settle(&mut self.open, total);
         best
     }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use balancer::broker::{Broker, Decision, Event, RouterSettings, Sent as SentAs, Settings, invariants};
+use balancer::broker::{Broker, Decision, Event, RouteKind as SentAs, RouterSettings, Settings, invariants};
 use balancer::health::Preset;
 use rand::rngs::SmallRng;
-use types::event::Standing;
-use types::outcome::{FailureRule, Hint, Report, Source};
+use types::outcome::{CallObservation, FailureRule, RetryAfter, Source};
 use types::router::RouterPath;
-use types::time::{GatewayTime, Now};
+use types::time::{BrokerTime, GatewayTime};
+use types::transition::HealthState;
 
 use crate::call::{Call, Choice, Sent};
 use crate::engine::dice;
@@ -39,40 +39,40 @@ pub(super) struct Brokers {
 /// A router as a replica treats it.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    standing: Standing,
+    state: HealthState,
     /// It proved itself then.
     proved: Option<Duration>,
 }
 
 impl Seen {
-    fn look(&mut self, standing: Standing, now: Duration) {
-        if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
+    fn look(&mut self, state: HealthState, now: Duration) {
+        if std::mem::discriminant(&state) == std::mem::discriminant(&self.state) {
             return;
         }
         // Whoever waited as it was told need not prove itself.
-        let waited = matches!(self.standing, Standing::Cooling { until, .. } if until <= at(now));
-        if standing == Standing::Serving {
+        let waited = matches!(self.state, HealthState::Cooling { until, .. } if until <= at(now));
+        if state == HealthState::Serving {
             self.proved = (!waited).then_some(now);
         }
-        self.standing = standing;
+        self.state = state;
     }
 
     /// What it gets of its share, while that grows in ten steps.
     fn view(&self, ramp: Duration, now: Duration) -> View {
-        match (self.standing, self.proved) {
-            (Standing::Cooling { .. }, _) => View::Out,
-            (Standing::Probing { .. }, _) => View::Probing,
-            (Standing::Serving, Some(since)) if now < since + ramp => {
+        match (self.state, self.proved) {
+            (HealthState::Cooling { .. }, _) => View::Out,
+            (HealthState::Probing { .. }, _) => View::Probing,
+            (HealthState::Serving, Some(since)) if now < since + ramp => {
                 let gone = (now - since).as_secs_f64() / ramp.as_secs_f64();
                 View::Serving((gone * 10.0).floor() / 10.0 + 0.1)
             }
-            (Standing::Serving, _) => View::Serving(1.0),
+            (HealthState::Serving, _) => View::Serving(1.0),
         }
     }
 }
 
-fn at(time: Duration) -> Now {
-    Now::from_nanos(START).after(time)
+fn at(time: Duration) -> BrokerTime {
+    BrokerTime::from_nanos(START).after(time)
 }
 
 fn gateway(time: Duration) -> Option<GatewayTime> {
@@ -92,17 +92,17 @@ impl Brokers {
         let health = preset.settings();
         let paths: Vec<_> = (0..scenario.upstreams.len()).map(|router| format!("/pool/r{router}/")).collect();
         let path = |text: &str| RouterPath::parse(text).unwrap();
-        let defaults = RouterSettings { failures: FailureRule::default(), health, budget: None };
+        let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
         let routers = paths.iter().map(|text| path(text)).collect();
         let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
-        let seen = Seen { standing: Standing::Serving, proved: None };
+        let seen = Seen { state: HealthState::Serving, proved: None };
         Self {
             replicas: vec![broker; scenario.replicas],
             views: vec![vec![seen; paths.len()]; scenario.replicas],
             paths,
             rng: dice(&[seed, 5]),
             events: 0,
-            ramp: health.ramp,
+            ramp: health.slow_start,
             now: Duration::ZERO,
         }
     }
@@ -110,8 +110,8 @@ impl Brokers {
     /// Looks at what an event did.
     fn look(&mut self, replica: usize, now: Duration) {
         self.now = now;
-        for (seen, (_, standing, _)) in self.views[replica].iter_mut().zip(self.replicas[replica].routers()) {
-            seen.look(standing, now);
+        for (seen, (_, state, _)) in self.views[replica].iter_mut().zip(self.replicas[replica].routers()) {
+            seen.look(state, now);
         }
         self.events += 1;
         if self.events.is_multiple_of(LOOK) {
@@ -121,29 +121,29 @@ impl Brokers {
 }
 
 /// What the outcome message of a call says.
-fn message<'a>(paths: &'a [String], call: &'a Call) -> Report<'a> {
+fn message<'a>(paths: &'a [String], call: &'a Call) -> CallObservation<'a> {
     let served = call.choice().map_or(INGRESS, |choice| &paths[choice.router]);
-    Report {
-        served: Some(served),
+    CallObservation {
+        served_path: Some(served),
         status: Some(call.answer.status),
         egress_status: Some(call.answer.status),
-        made_by_gateway: call.answer.made_by_gateway,
-        hint: call.answer.retry_after.map(Hint::After),
+        gateway_generated: call.answer.gateway_generated,
+        retry_after: call.answer.retry_after.map(RetryAfter::Delay),
         transaction: Some(&call.transaction),
         started: gateway(call.started),
-        ..Report::empty(Source::Message)
+        ..CallObservation::empty(Source::Message)
     }
 }
 
 /// What its log says to one replica.
-fn log<'a>(paths: &'a [String], call: &'a Call, replica: usize) -> Report<'a> {
+fn log<'a>(paths: &'a [String], call: &'a Call, replica: usize) -> CallObservation<'a> {
     let choice = call.choice();
     let message = message(paths, call);
-    Report {
+    CallObservation {
         source: Source::Log,
-        asked: message.served,
+        routed_path: message.served_path,
         ingress: Some(INGRESS),
-        stamped: choice.and(message.served),
+        stamped_path: choice.and(message.served_path),
         probe: choice.is_some_and(|choice| choice.probe),
         decision: choice.filter(|choice| choice.replica == replica).map(|choice| choice.number),
         stopped: gateway(call.stopped()),
@@ -163,7 +163,7 @@ impl Policy for Brokers {
         self.look(replica, now);
         let Decision::Route(route) = decision else { return Sent::Pass };
         let router = usize::from(route.router().0);
-        Sent::To(Choice { replica, router, number: route.number, probe: route.sent == SentAs::ToProve })
+        Sent::To(Choice { replica, router, number: route.number, probe: route.kind == SentAs::Probe })
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
@@ -173,7 +173,7 @@ impl Policy for Brokers {
             News::Message(call, replica) => (message(paths, call), replica),
             News::Log(call, replica) => (log(paths, call, replica), replica),
         };
-        replicas[replica].apply(Event::Report(&report), at(now));
+        replicas[replica].apply(Event::Observed(&report), at(now));
         self.look(replica, now);
     }
 

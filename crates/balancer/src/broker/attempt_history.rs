@@ -1,0 +1,299 @@
+//! The history of one request that may be sent more than once: whom it was sent to, and how far its walk has come.
+//!
+//! It walks the same order that a single choice takes the first of, and asks at each step who may serve by then, and who has
+//! room. Whoever was tried is offered again only when nobody else is left: whether that is worth a wait is not judged here.
+
+use rand::Rng;
+use smallvec::SmallVec;
+
+use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation};
+use crate::strategy::{Candidate, CandidateCursor, Ineligible, PickContext, PickReason, Tree};
+use types::request::Request;
+use types::router::{PoolId, RouterId, RouterPath};
+use types::time::BrokerTime;
+use types::transition::HealthState;
+
+/// One request on its way.
+#[derive(Debug, Clone, Default)]
+pub struct AttemptHistory {
+    walk: CandidateCursor,
+    /// Which settings the walk's places belong to.
+    config_generation: u64,
+    tried: SmallVec<[Tried; 4]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    router: RouterId,
+    /// Trying it once more may help.
+    again: bool,
+}
+
+/// Who may be tried next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NextTarget {
+    /// Somebody who was not tried.
+    Untried(Route),
+    /// Nobody else is left: somebody who was tried.
+    Retry(Route),
+    /// Nobody, and why.
+    None {
+        /// Why.
+        why: Pass,
+        /// When the first of those that are out is back, if waiting helps at all.
+        until: Option<BrokerTime>,
+    },
+}
+
+impl AttemptHistory {
+    /// The request was sent there; `again`: it makes sense to send it there once more.
+    pub fn note(&mut self, router: RouterId, again: bool) {
+        match self.tried.iter_mut().find(|tried| tried.router == router) {
+            Some(tried) => tried.again = again,
+            None => self.tried.push(Tried { router, again }),
+        }
+    }
+
+    fn has_tried(&self, router: RouterId) -> bool {
+        self.tried.iter().any(|tried| tried.router == router)
+    }
+
+    fn may_retry(&self, router: RouterId) -> bool {
+        self.tried.iter().all(|tried| tried.router != router || tried.again)
+    }
+
+    /// The next on the walk that was not tried; at its end, whoever came back behind it.
+    fn next_untried<R: Rng>(
+        &mut self,
+        tree: (&Tree, PickContext<'_>),
+        request: &impl Request,
+        rng: &mut R,
+    ) -> Option<Candidate> {
+        let mut walk = std::mem::take(&mut self.walk);
+        let next_untried = first(&mut walk, tree, request, rng, |router| !self.has_tried(router));
+        self.walk = walk;
+        next_untried
+            .or_else(|| first(&mut CandidateCursor::default(), tree, request, rng, |router| !self.has_tried(router)))
+    }
+}
+
+fn first<R: Rng>(
+    walk: &mut CandidateCursor,
+    (tree, context): (&Tree, PickContext<'_>),
+    request: &impl Request,
+    rng: &mut R,
+    wanted: impl Fn(RouterId) -> bool,
+) -> Option<Candidate> {
+    std::iter::from_fn(|| walk.next(tree, context, request, rng)).find(|candidate| wanted(candidate.router))
+}
+
+impl Broker {
+    /// The ingress that a path lies at or below; the longest, as the gateway matches.
+    pub fn ingress_of(&self, path: &str) -> Option<&RouterPath> {
+        let above = self.pools.iter().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
+        above.max_by_key(|ingress| ingress.as_str().len())
+    }
+
+    /// Who is next for a request that went its history so far. Reads only; bring time forward first.
+    pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
+        let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(request.path()).copied() else {
+            return NextTarget::None { why: Pass::UnknownIngress, until: None };
+        };
+        let Some(pool) = self.pool(id) else { return NextTarget::None { why: Pass::UnknownIngress, until: None } };
+        if history.config_generation != self.config_generation {
+            (history.config_generation, history.walk) = (self.config_generation, CandidateCursor::default());
+        }
+        let known = (pool.tree(), PickContext { loads: self.loads.as_ref(), limits: None });
+        let before = pool.has_rate_limits().then(|| history.walk.clone());
+        if let Some(chosen) = history.next_untried(known, request, rng) {
+            let mut route = self.route(id, chosen);
+            self.apply_rate_limits(pool, &mut route, request, rng, |router| !history.has_tried(router));
+            if let (Some(walk), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
+                // Whoever was passed over for want of room is still to be named.
+                history.walk = walk;
+            }
+            return NextTarget::Untried(route);
+        }
+        let unseen = |router| !history.has_tried(router);
+        let again = |router| history.may_retry(router);
+        let need = self.offer_when_none_serves(id, pool, request, rng, &unseen);
+        // Whoever proves itself before whoever was tried, and whoever is disabled after.
+        if let Some(route) = need.clone().filter(|route| route.kind == RouteKind::LastResort) {
+            return NextTarget::Untried(route);
+        }
+        if let Some(chosen) = first(&mut CandidateCursor::default(), known, request, rng, again) {
+            let mut route = self.route(id, chosen);
+            self.apply_rate_limits(pool, &mut route, request, rng, again);
+            return NextTarget::Retry(route);
+        }
+        let need = need.map(NextTarget::Untried);
+        let need = need.or_else(|| self.offer_when_none_serves(id, pool, request, rng, &again).map(NextTarget::Retry));
+        need.unwrap_or_else(|| self.nobody(id, pool, request, history))
+    }
+
+    /// Where a request goes for which nothing may serve.
+    fn offer_when_none_serves<R: Rng>(
+        &self,
+        id: PoolId,
+        pool: &Pool,
+        request: &impl Request,
+        rng: &mut R,
+        wanted: &impl Fn(RouterId) -> bool,
+    ) -> Option<Route> {
+        let (chosen, sent) = self.choose_when_none_serves(pool, request, rng, wanted)?;
+        let mut route = Route { kind: sent, ..self.route(id, chosen) };
+        self.apply_rate_limits(pool, &mut route, request, rng, wanted);
+        Some(route)
+    }
+
+    fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
+        let sent = if self.probes(chosen.router) { RouteKind::Probe } else { RouteKind::Normal };
+        Route { number: self.decisions, pool, kind: sent, chosen, reservation: TokenReservation::default() }
+    }
+
+    /// Why nobody is left, and until when. A request that is meant for nobody, and a router that will say the same again, are
+    /// not worth a wait.
+    fn nobody(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
+        let out =
+            pool.tree().ineligible().filter(|(router, why)| *why == Ineligible::Disabled && history.may_retry(*router));
+        let until = out.filter_map(|(router, _)| self.back(router)).min();
+        if !pool.is_available() {
+            return NextTarget::None { why: Pass::AllDisabled(id), until };
+        }
+        let dead_end = pool.tree().dead_end(request);
+        let meant = !matches!(dead_end, Some((_, PickReason::NoMatch(_))));
+        NextTarget::None { why: Pass::NoMatchingTarget(id, dead_end), until: until.filter(|_| meant) }
+    }
+
+    /// When a router that is out is back.
+    fn back(&self, router: RouterId) -> Option<BrokerTime> {
+        match self.routers.get(usize::from(router.0))?.health().state() {
+            HealthState::Cooling { until, .. } => Some(until),
+            HealthState::Serving | HealthState::Probing { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::broker::{Event, RouterSettings, Settings, invariants};
+    use types::outcome::{CallObservation, Source};
+
+    const INGRESS: &str = "/azure/";
+    const A: &str = "/azure/a/";
+    const B: &str = "/azure/b/";
+    const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
+
+    fn broker(routers: &[&str]) -> Broker {
+        let routers = routers.iter().map(|path| RouterPath::parse(path).unwrap()).collect();
+        Broker::new(Settings::flat(RouterPath::parse(INGRESS).unwrap(), routers, RouterSettings::default()))
+    }
+
+    fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {
+        let report = CallObservation::empty(source);
+        CallObservation { served_path: Some(router), status: Some(status), transaction: Some(transaction), ..report }
+    }
+
+    fn seconds(seconds: u64) -> BrokerTime {
+        START.after(Duration::from_secs(seconds))
+    }
+
+    fn offer(broker: &mut Broker, now: BrokerTime) -> NextTarget {
+        broker.apply(Event::Tick, now);
+        broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1))
+    }
+
+    fn failures(broker: &Broker) -> Vec<u64> {
+        broker.routers().map(|(_, _, stats)| stats.failures).collect()
+    }
+
+    #[test]
+    fn an_attempt_and_its_log_count_once_in_either_order() {
+        for attempt_first in [true, false] {
+            let mut broker = broker(&[A, B]);
+            let attempt = CallObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
+            let mut events = [attempt, report(Source::Log, A, 500, "X_1_1_1")];
+            if !attempt_first {
+                events.reverse();
+            }
+            for event in &events {
+                broker.apply(Event::Observed(event), seconds(1));
+            }
+            assert_eq!(failures(&broker), [1, 0]);
+            broker.apply(Event::Observed(&report(Source::Log, A, 500, "X_1_1_2")), seconds(1));
+            assert_eq!(failures(&broker), [2, 0], "another call's log counts");
+        }
+    }
+
+    #[test]
+    fn an_attempt_from_before_the_trip_is_old_news_and_a_later_one_is_not() {
+        let mut broker = broker(&[A]);
+        let until = |broker: &Broker| match broker.routers().next().unwrap().1 {
+            HealthState::Cooling { until, .. } => until,
+            state => panic!("{state:?}"),
+        };
+        let attempt = |began, id| CallObservation { sent_at: Some(began), ..report(Source::Attempt, A, 500, id) };
+        broker.apply(Event::Observed(&attempt(START, "X_1_1_1")), seconds(10));
+        broker.apply(Event::Observed(&attempt(seconds(9), "X_1_2_1")), seconds(20));
+        assert_eq!(until(&broker), seconds(610));
+        // Its log says the same and must not extend the time either.
+        broker.apply(Event::Observed(&report(Source::Log, A, 500, "X_1_2_1")), seconds(21));
+        assert_eq!(until(&broker), seconds(610));
+        broker.apply(Event::Observed(&attempt(seconds(11), "X_1_3_1")), seconds(20));
+        assert_eq!(until(&broker), seconds(620));
+    }
+
+    #[test]
+    fn a_probe_decides_at_once_and_an_abandoned_one_frees_its_permit() {
+        let mut broker = broker(&[A]);
+        let failed = CallObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
+        broker.apply(Event::Observed(&failed), START);
+        let NextTarget::Untried(probe) = offer(&mut broker, seconds(600)) else { panic!("it is back") };
+        assert_eq!(probe.kind, RouteKind::Probe);
+        broker.apply(Event::Chosen(&probe), seconds(600));
+        let NextTarget::Untried(resort) = offer(&mut broker, seconds(600)) else { panic!("there is nothing better") };
+        assert_eq!(resort.kind, RouteKind::LastResort);
+        broker.apply(Event::Abandoned(&probe), seconds(601));
+        assert_eq!(invariants::broken(&broker), None);
+        let NextTarget::Untried(probe) = offer(&mut broker, seconds(602)) else { panic!("it is back") };
+        assert_eq!(probe.kind, RouteKind::Probe, "another may find out");
+        broker.apply(Event::Chosen(&probe), seconds(602));
+        let worked = report(Source::Attempt, A, 200, "X_1_2_1");
+        let worked =
+            CallObservation { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
+        broker.apply(Event::Observed(&worked), seconds(603));
+        assert_eq!(broker.routers().next().unwrap().1, HealthState::Serving);
+    }
+
+    #[test]
+    fn the_longest_ingress_serves_a_path() {
+        let broker = broker(&[A]);
+        let ingress = |path| broker.ingress_of(path).map(RouterPath::as_str);
+        assert_eq!(ingress("/azure/v1/chat/completions"), Some(INGRESS));
+        assert_eq!((ingress("/azure"), ingress("/azurex/"), ingress("/")), (None, None, None));
+    }
+
+    #[test]
+    fn a_course_outlives_a_change_of_settings() {
+        let mut broker = broker(&[A, B]);
+        let (mut history, mut rng) = (AttemptHistory::default(), SmallRng::seed_from_u64(1));
+        let NextTarget::Untried(first) = broker.next_target(&INGRESS, &mut history, &mut rng) else {
+            panic!("two serve")
+        };
+        history.note(first.router(), true);
+        let settings = broker.settings().clone();
+        broker.apply(Event::Configured(&settings), START);
+        let NextTarget::Untried(second) = broker.next_target(&INGRESS, &mut history, &mut rng) else {
+            panic!("one is left")
+        };
+        assert_ne!(first.router(), second.router());
+        history.note(second.router(), true);
+        assert!(matches!(broker.next_target(&INGRESS, &mut history, &mut rng), NextTarget::Retry(_)));
+    }
+}

@@ -1,0 +1,244 @@
+//! Pairs the message about a finished request with its log, so that one request counts once.
+//!
+//! A message is early and knows little, a log is late and knows everything. Both may be lost, the log may overtake the
+//! message on another connection, and a client can make many requests share one transaction id; so nothing here is a set of
+//! ids: each log cancels at most one message of the same transaction, router and status, in whatever order they come. What
+//! finds no partner stays for [`WAIT`]. Every step costs the same however full the ledger is, and it never holds more than
+//! [`CAPACITY`] entries: the oldest then leaves early, as if its time were over.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+
+use super::learn::Verdict;
+use types::outcome::Outcome;
+use types::router::RouterId;
+use types::time::{BrokerTime, GatewayTime};
+
+/// How long a message waits for its log, and a log for its message.
+pub const WAIT: Duration = Duration::from_secs(10);
+
+/// How many entries may wait at once, some 4 MB of them: ten seconds at 800 requests a second. Beyond that the wait is
+/// shorter, and still a thousand times what a log takes to come.
+pub const CAPACITY: usize = 16_384;
+
+/// What a message and its log have in common. The transaction id is kept as a hash: 64 bits, zero for "has none". So the
+/// tables need no strong hash of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    transaction: u64,
+    router: RouterId,
+    status: u16,
+}
+
+impl Key {
+    pub(super) fn new(transaction: Option<&str>, router: RouterId, status: u16) -> Self {
+        let digest = |id: &str| {
+            let mut hasher = FxHasher::default();
+            hasher.write(id.as_bytes());
+            hasher.finish()
+        };
+        Self { transaction: transaction.map_or(0, digest), router, status }
+    }
+
+    const fn without_transaction(self) -> Self {
+        Self { transaction: 0, ..self }
+    }
+
+    const fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+}
+
+/// A message that has not met its log.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PendingOutcome {
+    pub(super) outcome: Outcome,
+    /// When it came.
+    pub(super) at: BrokerTime,
+    /// It has counted already.
+    pub(super) counted: bool,
+    /// What it did then.
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// Those of one key that wait, each with its due: only ever of one kind, because a message and a log cancel each other.
+#[derive(Debug, Clone, PartialEq)]
+enum Open {
+    Messages(Queue<(BrokerTime, Box<PendingOutcome>)>),
+    Logs(Queue<BrokerTime>),
+}
+
+/// At least one, and nearly always just one: a full table of them is small, so that the processor keeps it near.
+#[derive(Debug, Clone, PartialEq)]
+struct Queue<T> {
+    first: T,
+    #[expect(clippy::box_collection, reason = "it is hardly ever there, and then its size does not matter")]
+    others: Option<Box<VecDeque<T>>>,
+}
+
+impl<T> Queue<T> {
+    const fn new(first: T) -> Self {
+        Self { first, others: None }
+    }
+
+    fn push(&mut self, last: T) {
+        self.others.get_or_insert_default().push_back(last);
+    }
+
+    /// Takes the first, if there is one behind it.
+    fn advance(&mut self) -> Option<T> {
+        let next = self.others.as_mut()?.pop_front()?;
+        Some(std::mem::replace(&mut self.first, next))
+    }
+}
+
+/// Whoever of a key waits since then leaves; it may have met its partner long ago. A log that says when its call began is no
+/// longer known to have been here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Due {
+    key: Key,
+    log: Option<GatewayTime>,
+}
+
+/// What a log finds.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Match {
+    /// The same log was here before.
+    Twice,
+    /// A message of the same request; the log replaces it.
+    Message(PendingOutcome),
+    /// Nothing: the log counts by itself.
+    Nothing,
+}
+
+/// All that waits for its partner.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct OutcomeDedup {
+    open: FxHashMap<Key, Open>,
+    logs: FxHashSet<(Key, GatewayTime)>,
+    queue: VecDeque<(BrokerTime, Due)>,
+}
+
+impl OutcomeDedup {
+    /// Takes a log. `egress` is the status under which a message that knew no better would have come.
+    pub(super) fn log(
+        &mut self,
+        key: Key,
+        egress: Option<u16>,
+        started: Option<GatewayTime>,
+        now: BrokerTime,
+    ) -> Match {
+        if started.is_some_and(|started| !self.logs.insert((key, started))) {
+            return Match::Twice;
+        }
+        let due = self.enqueue(Due { key, log: started }, now);
+        let other = egress.filter(|status| *status != key.status).map(|status| key.with_status(status));
+        for known in [Some(key), other].into_iter().flatten() {
+            for candidate in [known, known.without_transaction()] {
+                if let Some(waiting) = self.take_message(candidate) {
+                    return Match::Message(waiting);
+                }
+            }
+        }
+        match self.open.entry(key) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Open::Logs(Queue::new(due)))),
+            Entry::Occupied(mut occupied) => {
+                if let Open::Logs(logs) = occupied.get_mut() {
+                    logs.push(due);
+                }
+            }
+        }
+        Match::Nothing
+    }
+
+    /// Whether the log of this message was here before it; then the message has nothing to add.
+    pub(super) fn take_earlier_log(&mut self, key: Key) -> bool {
+        self.take_log(key)
+    }
+
+    /// Keeps a message until its log comes. Only after [`OutcomeDedup::take_earlier_log`] said no.
+    pub(super) fn keep(&mut self, key: Key, waiting: PendingOutcome, now: BrokerTime) {
+        let due = self.enqueue(Due { key, log: None }, now);
+        match self.open.entry(key) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Open::Messages(Queue::new((due, Box::new(waiting)))))),
+            Entry::Occupied(mut occupied) => {
+                if let Open::Messages(messages) = occupied.get_mut() {
+                    messages.push((due, Box::new(waiting)));
+                }
+            }
+        }
+    }
+
+    /// When the next one has waited long enough.
+    pub(super) fn next_deadline(&self) -> Option<BrokerTime> {
+        self.queue.front().map(|(due, _)| *due)
+    }
+
+    /// A message whose log did not come in time, one at a time; logs without a message leave silently.
+    pub(super) fn expire(&mut self, now: BrokerTime) -> Option<PendingOutcome> {
+        while self.queue.len() > CAPACITY || self.next_deadline().is_some_and(|due| due <= now) {
+            let (due, Due { key, log }) = self.queue.pop_front()?;
+            if let Some(started) = log {
+                self.logs.remove(&(key, started));
+            }
+            if let Some(waiting) = self.leave(key, due) {
+                return Some(waiting);
+            }
+        }
+        None
+    }
+
+    /// How many entries wait, or waited within the last [`WAIT`].
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Dues are whole quarters of a second, rounded down, so that time is brought forward for many of them at once.
+    fn enqueue(&mut self, entry: Due, now: BrokerTime) -> BrokerTime {
+        let due = now.after(WAIT).rounded_down(Duration::from_millis(250));
+        self.queue.push_back((due, entry));
+        due
+    }
+
+    /// The oldest of this key leaves, if it was due by `latest`; if that is a message, it is here.
+    fn leave(&mut self, key: Key, latest: BrokerTime) -> Option<PendingOutcome> {
+        let Entry::Occupied(mut entry) = self.open.entry(key) else { return None };
+        match entry.get_mut() {
+            Open::Logs(logs) => {
+                if logs.first <= latest && logs.advance().is_none() {
+                    entry.remove();
+                }
+                None
+            }
+            Open::Messages(messages) if messages.first.0 <= latest => {
+                let waiting = messages.advance().map(|(_, waiting)| *waiting);
+                waiting.or_else(|| match entry.remove() {
+                    Open::Messages(Queue { first: (_, waiting), .. }) => Some(*waiting),
+                    Open::Logs(_) => None,
+                })
+            }
+            Open::Messages(_) => None,
+        }
+    }
+
+    /// Whether a log of this key waits; it leaves.
+    fn take_log(&mut self, key: Key) -> bool {
+        let waits = matches!(self.open.get(&key), Some(Open::Logs(_)));
+        if waits {
+            self.leave(key, BrokerTime::MAX);
+        }
+        waits
+    }
+
+    /// The oldest message of this key.
+    fn take_message(&mut self, key: Key) -> Option<PendingOutcome> {
+        match self.open.get(&key) {
+            Some(Open::Messages(_)) => self.leave(key, BrokerTime::MAX),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What an operator may do to a router's health: take it out as a failure would, let it in whatever took it out,
+//! and, when a replica starts, let it be what another replica knows it to be.
+
+use super::{Effect, Health, Trip};
+use crate::health::probe_slots::ProbeSlots;
+use types::outcome::Cause;
+use types::time::BrokerTime;
+use types::transition::HealthState;
+
+impl Health {
+    /// Out until then, whatever it was before; then it has yet to prove itself. Calls under way are old news.
+    pub fn eject(&mut self, until: BrokerTime, now: BrokerTime) -> Effect {
+        let before = self.trip_undo();
+        self.epoch = self.epoch.wrapping_add(1);
+        self.trip = Some(Trip {
+            at: now,
+            stopped: None,
+            upstream_hinted: false,
+            skip_probe: false,
+            pause: false,
+            undo: before,
+        });
+        self.slow_start = None;
+        self.state = HealthState::Cooling { until, cause: Cause::Operator };
+        self.probe_slots = ProbeSlots::default();
+        Effect::Tripped
+    }
+
+    /// Out as another replica knows it to be; `until`: none means that its time is over, and it has yet to prove itself. It
+    /// changes nothing if this replica knows better: if the router was out here before, unless it still is and for less long.
+    pub fn import_state(&mut self, until: Option<BrokerTime>, cause: Cause, now: BrokerTime) -> Effect {
+        let news = match self.state {
+            HealthState::Serving => self.epoch == 0,
+            HealthState::Cooling { until: own, .. } => until.is_some_and(|until| until > own),
+            HealthState::Probing { .. } => false,
+        };
+        if !news {
+            return Effect::None;
+        }
+        let effect = self.eject(until.unwrap_or(now), now);
+        self.state = match until {
+            Some(until) => HealthState::Cooling { until, cause },
+            None => HealthState::Probing { cause },
+        };
+        effect
+    }
+
+    /// In at once, with a clean slate.
+    pub fn readmit(&mut self, now: BrokerTime) -> Effect {
+        let serves = self.state == HealthState::Serving;
+        (self.consecutive_failures, self.failed_returns, self.backoff_step, self.pauses, self.recovered) =
+            (0, 0, 0, 0, true);
+        self.slow_start = None;
+        // Of an order, no call tells when it came: a straggler more is better than to be deaf to failures from now on.
+        self.trip = self.trip.filter(|trip| trip.stopped.is_some());
+        self.serve(now);
+        if serves { Effect::None } else { Effect::Returned }
+    }
+}

@@ -1,0 +1,240 @@
+//! The cases by which Envoy's outlier detector and linkerd's breaker are tested, under the names they are known by, with what
+//! our rules make of them. Where ours differ, the case says how.
+
+use super::*;
+
+/// Only failures in a row count, five of them; ten seconds, more each time.
+fn envoy() -> World {
+    let mut world = World::default();
+    world.settings.consecutive = 5;
+    world.settings.disabled_time = Duration::from_secs(10);
+    world.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(300), jitter: 0.0 };
+    world
+}
+
+/// Only the ratio counts.
+fn linkerd() -> World {
+    let mut world = World::default();
+    world.settings.consecutive = u32::MAX;
+    world.settings.ratio = Some(Ratio { below: 0.8, over: Duration::from_secs(10), min: 10 });
+    world
+}
+
+/// Fails until it is out, from this moment on; tells when it may be back.
+fn eject(world: &mut World, mut millis: u64) -> u64 {
+    while world.until().is_none() {
+        assert!(matches!(world.answer(Class::Failure, millis), Effect::Counted | Effect::Tripped));
+        millis += 1;
+    }
+    world.until().unwrap()
+}
+
+/// Lets it back at this moment, by a probe that succeeds.
+fn uneject(world: &mut World, millis: u64) {
+    assert_eq!(world.tick(millis - 1), TickEffect::Nothing, "a millisecond early");
+    assert_eq!(world.tick(millis), TickEffect::Returned);
+    assert_eq!(world.answer(Class::Success, millis), Effect::Returned);
+}
+
+mod of_envoy {
+    use super::*;
+
+    #[test]
+    fn basic_flow_5xx() {
+        let mut world = envoy();
+        for millis in 0..4 {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted, "four do nothing");
+        }
+        assert_eq!(world.answer(Class::Failure, 4), Effect::Tripped, "the fifth does");
+        uneject(&mut world, 10_004);
+        for millis in 10_005..10_009 {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted, "counted from nothing");
+        }
+        assert_eq!(world.answer(Class::Success, 10_009), Effect::Counted);
+    }
+
+    /// Ours is exponential, and each such time in service is one step back.
+    #[test]
+    fn eject_time_backoff() {
+        let mut world = envoy();
+        let mut now = 0;
+        for seconds in [10, 20, 40] {
+            let until = eject(&mut world, now);
+            assert_eq!(until, now + 4 + seconds * 1_000);
+            uneject(&mut world, until);
+            now = until + 1;
+        }
+        let until = eject(&mut world, now + 20_000);
+        assert_eq!(until - (now + 20_004), 20_000, "two steps back from 80 s");
+        uneject(&mut world, until);
+        assert_eq!(eject(&mut world, until + 10_000_000) - (until + 10_000_004), 10_000, "all is forgotten");
+    }
+
+    #[test]
+    fn max_eject_time() {
+        for max in [300, 305] {
+            let mut world = envoy();
+            world.settings.cooldown.max = Duration::from_secs(max);
+            let mut now = 0;
+            for n in 0..30 {
+                let until = eject(&mut world, now);
+                let length = until - now - 4;
+                assert!(length <= max * 1_000 && (n < 5 || length == max * 1_000), "{length} at {n}");
+                uneject(&mut world, until);
+                now = until + 1;
+            }
+        }
+    }
+
+    #[test]
+    fn not_enforcing() {
+        let mut world = envoy();
+        world.settings.disabled_time = Duration::ZERO;
+        world.settings.ratio = Some(Ratio::default());
+        for millis in 0..100 {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted);
+        }
+    }
+
+    /// Two answers that both call for it, the second told late, take it out once.
+    #[test]
+    fn twice_ejects_once() {
+        let mut world = envoy();
+        let until = eject(&mut world, 0);
+        assert_eq!(world.learn(outcome(Class::Failure, 3, 4), 5), Effect::None);
+        assert_eq!((world.health.epoch(), world.until()), (1, Some(until)));
+    }
+
+    #[test]
+    fn empty_success_rate() {
+        let mut world = linkerd();
+        world.settings.ratio = Some(Ratio { below: 1.0, over: Duration::from_secs(10), min: 1 });
+        for millis in 0..20 {
+            assert_eq!(world.answer(Class::Neutral, millis), Effect::Counted, "of nothing no share can be too small");
+        }
+        assert_eq!(world.answer(Class::Success, 30), Effect::Counted, "all of them good is not below 1");
+    }
+
+    #[test]
+    fn each_detector_by_itself() {
+        for (name, mut world, expected) in [
+            ("in a row", envoy(), Effect::Tripped),
+            ("ratio", linkerd(), Effect::Suspected),
+            (
+                "neither",
+                World { settings: HealthSettings { ratio: None, ..linkerd().settings }, ..linkerd() },
+                Effect::Counted,
+            ),
+        ] {
+            let last =
+                (0..10).map(|millis| world.answer(Class::Failure, millis)).find(|effect| *effect != Effect::Counted);
+            assert_eq!(last.unwrap_or(Effect::Counted), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn percent_exactly_at_the_threshold() {
+        // 5 of 6 are 83.3 %, 6 of 7 are 85.7 %, and 85 % are asked for.
+        for (good, suspected) in [(5, true), (6, false)] {
+            let mut world = linkerd();
+            world.settings.ratio = Some(Ratio { below: 0.85, over: Duration::from_secs(10), min: 1 });
+            for millis in 0..good {
+                world.answer(Class::Success, millis);
+            }
+            assert_eq!(
+                world.answer(Class::Failure, 50) == Effect::Suspected,
+                suspected,
+                "{good} good ones and a bad one"
+            );
+        }
+    }
+}
+
+mod of_linkerd {
+    use super::*;
+
+    #[test]
+    fn cold_start_holds_until_min_requests() {
+        let mut world = linkerd();
+        for millis in 0..9 {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted);
+        }
+        assert_eq!(world.answer(Class::Failure, 9), Effect::Suspected);
+    }
+
+    #[test]
+    fn failure_burst_trips_independent_of_rate() {
+        let mut world = linkerd();
+        world.settings.consecutive = 3;
+        for millis in 0..1_000 {
+            world.answer(Class::Success, millis);
+        }
+        world.answer(Class::Failure, 1_000);
+        world.answer(Class::Failure, 1_001);
+        assert_eq!(world.answer(Class::Failure, 1_002), Effect::Tripped, "997 of 1,000 are good");
+    }
+
+    #[test]
+    fn samples_age_out_after_window() {
+        let mut world = linkerd();
+        for millis in 0..9 {
+            world.answer(Class::Failure, millis);
+        }
+        assert_eq!(world.answer(Class::Failure, 10_000), Effect::Counted, "the nine are ten seconds old");
+    }
+
+    #[test]
+    fn large_gap_clears_however_large() {
+        for gap in [20_000, 1 << 32, 1 << 43] {
+            let mut world = linkerd();
+            for millis in 0..9 {
+                world.answer(Class::Failure, millis);
+            }
+            assert_eq!(world.answer(Class::Failure, gap), Effect::Counted, "after {gap} ms");
+        }
+    }
+
+    #[test]
+    fn probation_admits_single_probe() {
+        let mut world = probing();
+        assert!(world.health.may_serve(&world.settings));
+        world.acquire_probe(1, MINUTES_10);
+        assert!(!world.health.may_serve(&world.settings));
+    }
+
+    #[test]
+    fn slow_healthy_probe_reopens() {
+        let mut world = probing();
+        world.acquire_probe(1, MINUTES_10);
+        let slow = outcome(Class::Success, MINUTES_10, MINUTES_10 + 119_000);
+        let slow = Outcome { evidence: Evidence::Probe(Some(1)), ..slow };
+        assert_eq!(world.learn(slow, MINUTES_10 + 119_000), Effect::Returned);
+    }
+
+    #[test]
+    fn stragglers_while_shut_are_ignored() {
+        let mut world = World::default();
+        world.learn(outcome(Class::Failure, 0, 100), 100);
+        for (class, millis) in [(Class::Success, 200), (Class::Failure, 300), (Class::RateLimited, 400)] {
+            assert_eq!(world.learn(outcome(class, 50, millis), millis), Effect::None);
+        }
+        assert_eq!(world.until(), Some(MINUTES_10 + 100));
+    }
+
+    /// Ours counts a 429 that says nothing among the failures in a row too.
+    #[test]
+    fn rate_limits_count_in_the_ratio() {
+        let mut world = linkerd();
+        let last = (0..10).map(|millis| world.answer(Class::RateLimited, millis)).last();
+        assert_eq!(last, Some(Effect::Suspected));
+    }
+
+    #[test]
+    fn both_policies_off_never_trips() {
+        let mut world = linkerd();
+        world.settings.ratio = None;
+        for millis in 0..10_000 {
+            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted);
+        }
+    }
+}

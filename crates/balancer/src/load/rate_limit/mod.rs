@@ -1,0 +1,271 @@
+//! What each router may get: its rate_limit of requests and tokens per minute, and what its upstream says is left.
+//!
+//! A fold over events like its neighbours: a decision that was answered takes a request and as many tokens as it is expected
+//! to use, and its log says how many it did. Calls that others sent (another replica, a client that names the router itself)
+//! count when their logs come. What the upstream says holds until its reset, less what was sent since then. It refuses to
+//! close a router: it only says whether there is room for one request more, and whoever chooses decides what that means.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::in_flight::{CAPACITY, InFlight};
+use super::rate_window::{RateWindow, Slot, Sum};
+use types::outcome::{QuotaRemaining, RateLimitHeaders};
+use types::router::RouterId;
+use types::time::BrokerTime;
+
+/// How long it can matter what a call really used: as long as its second counts.
+const RESERVATION_TTL: Duration = Duration::from_secs(61);
+
+/// What a router may get within a minute, as its user wrote it. With neither, only the upstream's own quota counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimit {
+    /// Requests.
+    pub rpm: Option<u32>,
+    /// Tokens, of prompts and completions.
+    pub tpm: Option<u32>,
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.rpm, self.tpm) {
+            (Some(rpm), Some(tpm)) => write!(f, "{rpm} requests and {tpm} tokens a minute"),
+            (Some(rpm), None) => write!(f, "{rpm} requests a minute"),
+            (None, Some(tpm)) => write!(f, "{tpm} tokens a minute"),
+            (None, None) => f.write_str("what its upstream says is left"),
+        }
+    }
+}
+
+/// What a router has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitExceeded {
+    /// One request more in this minute.
+    Rpm,
+    /// So many tokens more in this minute.
+    Tpm,
+    /// One request more, as its upstream says.
+    Requests,
+    /// So many tokens more, as its upstream says.
+    Tokens,
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rpm => "rpm",
+            Self::Tpm => "tpm",
+            Self::Requests => "remaining requests",
+            Self::Tokens => "remaining tokens",
+        })
+    }
+}
+
+/// What a log says of a call that reached a router.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// Where.
+    pub router: RouterId,
+    /// The decision that sent it, if that was ours.
+    pub decision: Option<u64>,
+    /// It certainly was not ours, and so nobody counted it yet.
+    pub foreign: bool,
+    /// The tokens it used, of prompt and completion, where the upstream says.
+    pub tokens: Option<u64>,
+    /// What the upstream says is left.
+    pub remaining: RateLimitHeaders,
+}
+
+/// What a decision took, until its log tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Reservation {
+    router: RouterId,
+    second: u64,
+    tokens: u32,
+    /// All that its router had got, this one included.
+    taken: Sum,
+}
+
+/// An upstream's quota on what is left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ReportedQuota {
+    amount: u64,
+    /// What the router had got when that was true.
+    taken: u64,
+    until: BrokerTime,
+}
+
+impl ReportedQuota {
+    const fn left(&self, taken: u64) -> u64 {
+        self.amount.saturating_sub(taken.saturating_sub(self.taken))
+    }
+
+    /// Whether there is less than that, if the quota still holds.
+    fn falls_short(self, wanted: u64, taken: u64, now: BrokerTime) -> bool {
+        now < self.until && self.left(taken) < wanted
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Account {
+    rate_limit: RateLimit,
+    minute: RateWindow,
+    /// All that it ever got, as it was expected.
+    taken: Sum,
+    requests: Option<ReportedQuota>,
+    tokens: Option<ReportedQuota>,
+}
+
+/// The accounts of all routers that have a rate_limit, about 600 bytes each. Decisions whose logs are awaited: at most
+/// [`CAPACITY`], 4 MB; of those beyond, what was expected stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RateLimiter {
+    now: BrokerTime,
+    accounts: Vec<Option<Box<Account>>>,
+    reservations: InFlight<Reservation>,
+}
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self { now: BrokerTime::from_nanos(0), accounts: Vec::new(), reservations: InFlight::default() }
+    }
+}
+
+impl RateLimiter {
+    /// The limits from now on, one after the other by the routers' identities; who keeps one keeps what is known.
+    pub fn configure(&mut self, limits: impl Iterator<Item = Option<RateLimit>>) {
+        let mut before = std::mem::take(&mut self.accounts).into_iter();
+        let accounts = limits.map(|rate_limit| {
+            let before = before.next().flatten();
+            rate_limit.map(|rate_limit| {
+                Box::new(Account { rate_limit, ..before.map(|account| *account).unwrap_or_default() })
+            })
+        });
+        self.accounts = accounts.collect();
+    }
+
+    /// Nothing has happened but time. Before a choice, so that it sees what is over as over.
+    pub const fn advance_clock(&mut self, now: BrokerTime) {
+        self.now = now;
+    }
+
+    /// What a router has no room for, of a request of so many tokens. Nothing if it has room, or no rate_limit.
+    pub fn exceeded(&self, router: RouterId, tokens: u32) -> Option<LimitExceeded> {
+        self.account(router)?.exceeded(tokens, self.now)
+    }
+
+    /// The decision of this number was answered.
+    pub fn take(&mut self, number: u64, router: RouterId, tokens: u32, now: BrokerTime) {
+        self.now = now;
+        while self.reservations.expire(now).is_some() {}
+        let Some(account) = self.accounts.get_mut(usize::from(router.0)).and_then(Option::as_deref_mut) else { return };
+        let taken = account.taken.plus(Slot { requests: 1, tokens });
+        let reservation = Reservation { router, second: second(now), tokens, taken };
+        let (begun, _) = self.reservations.begin(number, reservation, now.after(RESERVATION_TTL));
+        if begun {
+            account.take(tokens, now);
+        }
+    }
+
+    /// A log has come.
+    pub fn learn(&mut self, usage: &Usage, now: BrokerTime) {
+        self.now = now;
+        let reservation = usage.decision.and_then(|number| self.reservations.end(number));
+        let strayed = reservation.filter(|reservation| reservation.router != usage.router);
+        if let Some(Reservation { router, second, tokens, .. }) = strayed
+            && let Some(account) = self.account_mut(router)
+        {
+            account.minute.change(second, |slot| {
+                slot.requests = slot.requests.saturating_sub(1);
+                slot.tokens = slot.tokens.saturating_sub(tokens);
+            });
+        }
+        let Some(account) = self.account_mut(usage.router) else { return };
+        let used = usage.tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+        let ours = reservation.filter(|_| strayed.is_none());
+        match (ours, used) {
+            (Some(Reservation { second, tokens, .. }), Some(used)) => account.minute.change(second, |slot| {
+                slot.tokens = slot.tokens.saturating_sub(tokens).saturating_add(used);
+            }),
+            (None, used) if usage.foreign || strayed.is_some() => account.take(used.unwrap_or(0), now),
+            _ => {}
+        }
+        account.reconcile(usage.remaining, ours.map(|reservation| reservation.taken), now);
+    }
+
+    /// Whether every account adds up, and what is awaited is bounded.
+    pub fn is_consistent(&self) -> bool {
+        self.accounts.iter().flatten().all(|account| account.minute.is_consistent())
+            && self.reservations.len() <= CAPACITY
+    }
+
+    fn account(&self, router: RouterId) -> Option<&Account> {
+        self.accounts.get(usize::from(router.0))?.as_deref()
+    }
+
+    fn account_mut(&mut self, router: RouterId) -> Option<&mut Account> {
+        self.accounts.get_mut(usize::from(router.0))?.as_deref_mut()
+    }
+}
+
+impl Account {
+    fn exceeded(&self, tokens: u32, now: BrokerTime) -> Option<LimitExceeded> {
+        // Who does not say how many needs one at least.
+        let tokens = u64::from(tokens.max(1));
+        let used = self.minute.used(second(now));
+        let over = |limit: Option<u32>, sum: u64| limit.is_some_and(|limit| sum > u64::from(limit));
+        let falls_short = |quota: Option<ReportedQuota>, wanted, taken| {
+            quota.is_some_and(|quota| quota.falls_short(wanted, taken, now))
+        };
+        if over(self.rate_limit.rpm, used.requests + 1) {
+            Some(LimitExceeded::Rpm)
+        } else if over(self.rate_limit.tpm, used.tokens.saturating_add(tokens)) {
+            Some(LimitExceeded::Tpm)
+        } else if falls_short(self.requests, 1, self.taken.requests) {
+            Some(LimitExceeded::Requests)
+        } else {
+            falls_short(self.tokens, tokens, self.taken.tokens).then_some(LimitExceeded::Tokens)
+        }
+    }
+
+    fn take(&mut self, tokens: u32, now: BrokerTime) {
+        self.taken = self.taken.plus(Slot { requests: 1, tokens });
+        self.minute.change(second(now), |slot| {
+            slot.requests = slot.requests.saturating_add(1);
+            slot.tokens = slot.tokens.saturating_add(tokens);
+        });
+    }
+
+    /// `then`: what the router had got when the upstream took the call that this stands in; unknown for calls of others.
+    fn reconcile(&mut self, said: RateLimitHeaders, then: Option<Sum>, now: BrokerTime) {
+        let taken = self.taken;
+        reconcile(&mut self.requests, said.requests, then.map(|then| then.requests), taken.requests, now);
+        reconcile(&mut self.tokens, said.tokens, then.map(|then| then.tokens), taken.tokens, now);
+    }
+}
+
+/// Logs come in any order: of words on calls of ours the one on the latest call counts. Others only ever leave less.
+fn reconcile(
+    quota: &mut Option<ReportedQuota>,
+    said: Option<QuotaRemaining>,
+    then: Option<u64>,
+    taken: u64,
+    now: BrokerTime,
+) {
+    let Some(QuotaRemaining { amount, reset }) = said else { return };
+    let new = ReportedQuota { amount, taken: then.unwrap_or(taken), until: now.after(reset) };
+    let better = |old: &ReportedQuota| match then {
+        Some(then) => old.taken > then,
+        None => old.left(taken) <= amount,
+    };
+    if !quota.as_ref().is_some_and(|old| now < old.until && better(old)) {
+        *quota = Some(new);
+    }
+}
+
+const fn second(now: BrokerTime) -> u64 {
+    now.as_nanos() / 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests;

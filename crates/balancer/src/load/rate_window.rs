@@ -1,0 +1,93 @@
+//! What one router got within the last minute: requests and tokens, a slot per second.
+//!
+//! It errs to the safe side: the second in which the minute began counts in full, so what is within the limit here is so in
+//! every sixty seconds, and a router that is asked without pause gets one part in sixty less than it may. A fixed size,
+//! however many calls there are.
+
+/// A minute, and the second that is under way.
+const SLOTS: usize = 61;
+/// The same as a time, in seconds.
+const SPAN: u64 = SLOTS as u64;
+
+/// Requests and tokens. What is more than it can hold is as much as it can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Slot {
+    pub(super) requests: u32,
+    pub(super) tokens: u32,
+}
+
+/// The same of many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sum {
+    pub(super) requests: u64,
+    pub(super) tokens: u64,
+}
+
+impl Sum {
+    pub(super) fn plus(self, slot: Slot) -> Self {
+        let requests = self.requests.saturating_add(u64::from(slot.requests));
+        Self { requests, tokens: self.tokens.saturating_add(u64::from(slot.tokens)) }
+    }
+
+    fn minus(self, slot: Slot) -> Self {
+        let requests = self.requests.saturating_sub(u64::from(slot.requests));
+        Self { requests, tokens: self.tokens.saturating_sub(u64::from(slot.tokens)) }
+    }
+}
+
+/// The slots, each at its second's place, and what stands in all of them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RateWindow {
+    slots: [Slot; SLOTS],
+    /// The last second of which anything was heard.
+    newest: u64,
+    total: Sum,
+}
+
+impl Default for RateWindow {
+    fn default() -> Self {
+        Self { slots: [Slot::default(); SLOTS], newest: 0, total: Sum::default() }
+    }
+}
+
+impl RateWindow {
+    /// What was got within the minute that ends in this second.
+    pub(super) fn used(&self, second: u64) -> Sum {
+        let gone = second.saturating_sub(self.newest);
+        if gone >= SPAN {
+            return Sum::default();
+        }
+        (1..=gone).fold(self.total, |sum, step| sum.minus(self.slots[place(self.newest + step)]))
+    }
+
+    /// Changes what was got in a second, if that is no more than a minute ago.
+    pub(super) fn change(&mut self, second: u64, change: impl FnOnce(&mut Slot)) {
+        self.go_on_to(second);
+        if self.newest - second >= SPAN {
+            return;
+        }
+        let slot = &mut self.slots[place(second)];
+        let before = *slot;
+        change(slot);
+        self.total = self.total.minus(before).plus(*slot);
+    }
+
+    /// Whether the sum is what it says.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.slots.iter().fold(Sum::default(), |sum, slot| sum.plus(*slot)) == self.total
+    }
+
+    /// Empties the slots of the seconds since the last one.
+    fn go_on_to(&mut self, second: u64) {
+        let gone = second.saturating_sub(self.newest).min(SPAN);
+        for step in 0..gone {
+            let slot = std::mem::take(&mut self.slots[place(second - step)]);
+            self.total = self.total.minus(slot);
+        }
+        self.newest = self.newest.max(second);
+    }
+}
+
+const fn place(second: u64) -> usize {
+    (second % SPAN) as usize
+}

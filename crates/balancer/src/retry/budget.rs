@@ -1,0 +1,74 @@
+//! The retry budget: all requests together may be sent again only so often, so that an outage is not multiplied.
+//!
+//! Counted over the last ten seconds, second by second. It knows nothing of requests and targets; the first attempt of a
+//! request is never refused.
+
+use super::Spending;
+use types::time::BrokerTime;
+
+/// How many seconds count.
+const WINDOW: usize = 10;
+const SECOND: u64 = 1_000_000_000;
+
+/// What is spent and what may be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    spending: Spending,
+    seconds: [Second; WINDOW],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Second {
+    /// Which, since the epoch.
+    number: u64,
+    requests: u32,
+    retries: u32,
+}
+
+impl Budget {
+    /// Nothing is spent.
+    pub const fn new(spending: Spending) -> Self {
+        Self { spending, seconds: [Second { number: 0, requests: 0, retries: 0 }; WINDOW] }
+    }
+
+    /// Other rules are in force; what is spent is spent.
+    pub fn allow(&mut self, spending: Spending) {
+        self.spending = spending;
+    }
+
+    /// A request was sent for the first time.
+    pub fn deposit(&mut self, now: BrokerTime) {
+        if let Some(second) = self.second(now) {
+            second.requests = second.requests.saturating_add(1);
+        }
+    }
+
+    /// Whether a request may be sent again.
+    pub fn affords(&self, now: BrokerTime) -> bool {
+        let this = now.as_nanos() / SECOND;
+        let recent = self.seconds.iter().filter(|second| second.number + WINDOW as u64 > this);
+        let (requests, retries) = recent.fold((0_u64, 0_u64), |(requests, retries), second| {
+            (requests + u64::from(second.requests), retries + u64::from(second.retries))
+        });
+        let reserve = f64::from(self.spending.per_second) * WINDOW as f64;
+        retries as f64 + 1.0 <= reserve + requests as f64 * self.spending.ratio
+    }
+
+    /// Sends a request again, if that may be.
+    pub fn withdraw(&mut self, now: BrokerTime) -> bool {
+        let affords = self.affords(now);
+        if affords && let Some(second) = self.second(now) {
+            second.retries = second.retries.saturating_add(1);
+        }
+        affords
+    }
+
+    fn second(&mut self, now: BrokerTime) -> Option<&mut Second> {
+        let number = now.as_nanos() / SECOND;
+        let second = self.seconds.get_mut((number % WINDOW as u64) as usize)?;
+        if second.number != number {
+            *second = Second { number, ..Second::default() };
+        }
+        Some(second)
+    }
+}

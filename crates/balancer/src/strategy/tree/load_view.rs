@@ -1,0 +1,116 @@
+//! What is known of the children of a branch: a router's load is its own, a branch has all the calls of those that may serve
+//! in it and their mean speed.
+
+use super::{Branch, NodeKind, Tree};
+use crate::load::{LatencyEwma, Load, Loads};
+use crate::strategy::{Choices, EligibleChild};
+
+/// What is known of the children of one branch.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadView<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) branch: &'a Branch,
+    pub(super) loads: Option<&'a Loads>,
+}
+
+/// Where nothing is known, all are level.
+const NOTHING: Load = Load { pending: 0, speed: LatencyEwma::SLOWEST };
+
+impl LoadView<'_> {
+    /// What is known of a child. For a branch that costs as much as there is in it.
+    pub(in crate::strategy) fn load_of(&self, child: &EligibleChild) -> Load {
+        self.loads.map_or(NOTHING, |loads| self.load(self.branch, child, loads))
+    }
+
+    /// How many calls of ours are under way in a child.
+    pub(in crate::strategy) fn pending(&self, child: &EligibleChild) -> u32 {
+        self.loads.map_or(0, |loads| self.pending_in(self.branch, child, loads))
+    }
+
+    /// Whether a child is a newcomer that has its one request. A branch is all new only at the very start, when nobody is
+    /// better.
+    pub(in crate::strategy) fn is_warming_up(&self, child: &EligibleChild) -> bool {
+        self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_warming_up(router))
+    }
+
+    fn load(&self, above: &Branch, child: &EligibleChild, loads: &Loads) -> Load {
+        if let Some(router) = child.router {
+            return loads.load_of(router, self.branch.median);
+        }
+        let Some(branch) = self.below(above, child) else { return NOTHING };
+        let children = branch.open.iter().map(|child| self.load(branch, child, loads));
+        children.reduce(add).map_or(NOTHING, |sum| mean(sum, branch.open.len()))
+    }
+
+    fn pending_in(&self, above: &Branch, child: &EligibleChild, loads: &Loads) -> u32 {
+        if let Some(router) = child.router {
+            return loads.pending(router);
+        }
+        let children = self
+            .below(above, child)
+            .into_iter()
+            .flat_map(|branch| branch.open.iter().map(move |child| (branch, child)));
+        children.map(|(branch, child)| self.pending_in(branch, child, loads)).fold(0, u32::saturating_add)
+    }
+
+    fn below(&self, above: &Branch, child: &EligibleChild) -> Option<&Branch> {
+        self.tree.branch(*above.children.get(usize::from(child.child))?)
+    }
+}
+
+impl Branch {
+    /// Choices that may serve.
+    #[inline]
+    pub(in crate::strategy) fn choices<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Choices<'a> {
+        Choices { open: &self.open, uniform: self.uniform, known: LoadView { tree, branch: self, loads } }
+    }
+}
+
+fn add(one: Load, other: Load) -> Load {
+    let token = one.speed.token.zip(other.speed.token).map(|(one, other)| one + other);
+    let speed = LatencyEwma { call: one.speed.call + other.speed.call, token };
+    Load { pending: one.pending.saturating_add(other.pending), speed }
+}
+
+fn mean(Load { pending, speed: LatencyEwma { call, token } }: Load, count: usize) -> Load {
+    let count = count.max(1) as f64;
+    Load { pending, speed: LatencyEwma { call: call / count, token: token.map(|token| token / count) } }
+}
+
+impl Tree {
+    /// Whether a mode in it chooses by what was learnt.
+    pub const fn learns(&self) -> bool {
+        self.learns
+    }
+
+    /// Finds the median of what is known in each branch that chooses by it: what a newcomer is taken for there.
+    pub fn refresh_medians(&mut self, loads: &Loads) {
+        if !self.learns {
+            return;
+        }
+        for place in 0..self.nodes.len() {
+            let Some(NodeKind::Branch(branch)) = self.nodes.get(place).map(|node| &node.kind) else { continue };
+            if !branch.mode.uses_load() {
+                continue;
+            }
+            let mut speeds = Vec::with_capacity(branch.open.len());
+            self.gather(branch, loads, &mut speeds);
+            let median = LatencyEwma::median(&speeds);
+            if let Some(NodeKind::Branch(branch)) = self.nodes.get_mut(place).map(|node| &mut node.kind) {
+                branch.median = median;
+            }
+        }
+    }
+
+    fn gather(&self, branch: &Branch, loads: &Loads, speeds: &mut Vec<LatencyEwma>) {
+        for open in &branch.open {
+            match open.router {
+                Some(router) => speeds.extend(loads.observed_latency(router)),
+                None => {
+                    let below = branch.children.get(usize::from(open.child)).and_then(|id| self.branch(*id));
+                    below.into_iter().for_each(|below| self.gather(below, loads, speeds));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Whose turn it is: each choice that was used brings it on, and it is taken over from the tree that stood before a change of
+//! settings, so that a reload does not begin every round robin anew.
+//!
+//! The roots belong together, and below them children of the same identity. It refuses to guess more than one thing: that a
+//! branch without a name, whose identity is what stands in it, is still the one that stood in its place.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use super::within_limits::RateLimitFilter;
+use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
+use crate::strategy::{EligibleChild, round_robin};
+
+/// The places of a child among its siblings, now and before.
+type MatchedChild = (u16, u16);
+
+impl Tree {
+    /// A choice was used: whoever takes turns goes on. If it was made `among` those only that had room, the others neither
+    /// gain by it nor lose: else they would be owed a long row of requests when they have room again.
+    pub fn advance(&mut self, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
+        if !self.turns {
+            return;
+        }
+        let mut at = self.node(leaf).and_then(|node| node.parent);
+        while let Some((id, place)) = at {
+            let within_limits = among.zip(self.branch(id)).map(|(among, branch)| self.within_limits(branch, among));
+            let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
+            at = node.parent;
+            if let NodeKind::Branch(branch) = &mut node.kind
+                && matches!(branch.mode, Mode::RoundRobin)
+            {
+                round_robin::advance(&mut branch.open, place, |child| {
+                    within_limits.as_ref().is_none_or(|within_limits| within_limits.has(child))
+                });
+            }
+        }
+    }
+
+    /// Goes on where `old` was. Who may serve is still that of `old`: the next refresh brings in who came and what uses_weights
+    /// otherwise now, by the same rule as if somebody had been out.
+    pub fn inherit_rr_state(&mut self, old: &Self) {
+        if !self.turns || !old.turns {
+            return;
+        }
+        let mut waiting = vec![(NodeId::ROOT, NodeId::ROOT)];
+        while let Some((now, then)) = waiting.pop() {
+            let matched = self.matched(now, old, then);
+            let child = |tree: &Self, id, place: u16| tree.branch(id)?.children.get(usize::from(place)).copied();
+            waiting.extend(matched.iter().filter_map(|(new, was)| child(self, now, *new).zip(child(old, then, *was))));
+            if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(now.0))
+                && let Some(before) = old.branch(then)
+            {
+                branch.inherit_rr_state(before, matched);
+            }
+        }
+    }
+
+    /// The children of two branches that belong together.
+    fn matched(&self, now: NodeId, old: &Self, then: NodeId) -> Vec<MatchedChild> {
+        let mut left: FxHashMap<u64, Vec<u16>> = FxHashMap::default();
+        let before: Vec<_> = old.children(then).collect();
+        for (place, node) in before.iter().rev() {
+            left.entry(node.identity).or_default().push(*place);
+        }
+        let mut matched = Vec::new();
+        let mut strangers = Vec::new();
+        for (place, node) in self.children(now) {
+            match left.get_mut(&node.identity).and_then(Vec::pop) {
+                Some(was) => matched.push((place, was)),
+                None if node.is_nameless_branch() => strangers.push(place),
+                None => {}
+            }
+        }
+        let left: BTreeSet<u16> = left.into_values().flatten().collect();
+        let nameless: BTreeSet<u16> =
+            before.iter().filter(|(_, node)| node.is_nameless_branch()).map(|(place, _)| *place).collect();
+        let same_place = strangers.into_iter().filter(|place| left.contains(place) && nameless.contains(place));
+        matched.extend(same_place.map(|place| (place, place)));
+        matched
+    }
+
+    fn children(&self, branch: NodeId) -> impl Iterator<Item = (u16, &Node)> {
+        let children = self.branch(branch).map(|branch| branch.children.as_slice()).unwrap_or_default();
+        (0_u16..).zip(children).filter_map(|(place, id)| Some((place, self.node(*id)?)))
+    }
+}
+
+impl Node {
+    const fn is_nameless_branch(&self) -> bool {
+        self.name.is_none() && matches!(self.kind, NodeKind::Branch(_))
+    }
+}
+
+impl Branch {
+    fn inherit_rr_state(&mut self, before: &Self, matched: Vec<MatchedChild>) {
+        if !matches!((&self.mode, &before.mode), (Mode::RoundRobin, Mode::RoundRobin)) {
+            return;
+        }
+        let places: FxHashMap<u16, u16> = matched.into_iter().map(|(now, then)| (then, now)).collect();
+        let stay =
+            before.open.iter().filter_map(|open| Some(EligibleChild { child: *places.get(&open.child)?, ..*open }));
+        self.open = stay.collect();
+        self.open.sort_by_key(|open| open.child);
+        let mut cumulative_weight = 0.0;
+        for open in &mut self.open {
+            cumulative_weight += open.weight;
+            open.cumulative_weight = cumulative_weight;
+        }
+        round_robin::settle(&mut self.open, before.open.last().map_or(0.0, |open| open.cumulative_weight));
+    }
+}

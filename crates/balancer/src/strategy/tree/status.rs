@@ -1,0 +1,114 @@
+//! A tree as it is shown: each target with the share of the calls that it gets now. It refuses to guess: below a branch that
+//! chooses by conditions, who gets how much is the clients' doing, and no share is told.
+
+use serde::Serialize;
+
+use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
+use types::router::{RouterId, RouterPath};
+
+/// One target, with all that stands in it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetStatus {
+    /// What the user calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its router, if it is a leaf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterPath>,
+    /// How it chooses, if it is a branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'static str>,
+    /// Its weight among its siblings, as it was written.
+    pub weight: f64,
+    /// Taken out in the file.
+    pub drained: bool,
+    /// Whether it may serve now.
+    pub serves: bool,
+    /// Its part of the pool's next calls, from 0 to 1: expected, where a hash or a turn decides. Absent where that depends
+    /// on what clients ask for.
+    pub share: Option<f64>,
+    /// What stands in it, in the order of the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Self>,
+}
+
+impl Tree {
+    /// Which children of which branches may serve now, each with its weight.
+    pub fn eligible(&self) -> impl Iterator<Item = (NodeId, u16, f64)> {
+        let branches = (0_u16..).zip(&self.nodes).filter_map(|(id, node)| match &node.kind {
+            NodeKind::Branch(branch) => Some((NodeId(id), branch)),
+            NodeKind::Leaf(_) => None,
+        });
+        branches.flat_map(|(id, branch)| branch.open.iter().map(move |open| (id, open.child, open.weight)))
+    }
+}
+
+impl Mode {
+    /// As the pools file spells it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::LoadBalance => "loadbalance",
+            Self::RoundRobin => "round_robin",
+            Self::Fallback => "fallback",
+            Self::Fastest => "fastest",
+            Self::LeastBusy => "least_busy",
+            Self::Sticky(_) => "sticky",
+            Self::Conditional { .. } => "conditional",
+        }
+    }
+}
+
+impl Tree {
+    /// The whole tree. A file nests only so deep, and so does this.
+    pub fn show(&self, path: &impl Fn(RouterId) -> Option<RouterPath>) -> Option<TargetStatus> {
+        let share = if self.has_eligible() { 1.0 } else { 0.0 };
+        self.target_status(NodeId::ROOT, Some(share), path)
+    }
+
+    fn target_status(
+        &self,
+        id: NodeId,
+        share: Option<f64>,
+        path: &impl Fn(RouterId) -> Option<RouterPath>,
+    ) -> Option<TargetStatus> {
+        let node = self.node(id)?;
+        let Node { name, weight, drained, kind, .. } = node;
+        let (router, mode, targets) = match kind {
+            NodeKind::Leaf(router) => (path(*router), None, Vec::new()),
+            NodeKind::Branch(branch) => {
+                let shown = (0_u16..).zip(&branch.children).filter_map(|(place, child)| {
+                    let part = branch.share(place);
+                    self.target_status(*child, share.zip(part).map(|(above, here)| above * here), path)
+                });
+                (None, Some(branch.mode.as_str()), shown.collect())
+            }
+        };
+        Some(TargetStatus {
+            name: name.clone(),
+            router,
+            mode,
+            weight: *weight,
+            drained: *drained,
+            serves: node.is_eligible(),
+            share,
+            targets,
+        })
+    }
+}
+
+impl Branch {
+    /// The part of its calls that a child gets.
+    fn share(&self, child: u16) -> Option<f64> {
+        let place = self.open.binary_search_by_key(&child, |open| open.child).ok();
+        let Some((place, open)) = place.and_then(|place| Some((place, self.open.get(place)?))) else {
+            return Some(0.0);
+        };
+        match &self.mode {
+            Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_) => {
+                self.open.last().map(|last| open.weight / last.cumulative_weight)
+            }
+            Mode::Fallback => Some(if place == 0 { 1.0 } else { 0.0 }),
+            Mode::Fastest | Mode::LeastBusy | Mode::Conditional { .. } => None,
+        }
+    }
+}

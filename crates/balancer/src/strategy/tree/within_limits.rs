@@ -1,0 +1,71 @@
+//! Choices of a branch that have room for a request, as if the others could not serve: so that each mode does among them what
+//! it does, and needs not know of limits. Built anew for a request whose first router has no room; no other pays for it.
+
+use rand::Rng;
+
+use super::{Branch, Mode, NodeKind, Tree};
+use crate::load::rate_limit::RateLimiter;
+use crate::strategy::{Choices, EligibleChild, Pick};
+use types::request::Request;
+
+/// What knows who has room, and for how many tokens it is asked.
+pub type RateLimitFilter<'a> = (&'a RateLimiter, u32);
+
+/// Choices that may serve and have room.
+#[derive(Debug)]
+pub(in crate::strategy) struct WithinLimits {
+    open: Vec<EligibleChild>,
+    uniform: bool,
+}
+
+impl WithinLimits {
+    /// The next child that a mode names among them. Apart from the walk, which nearly always does without.
+    #[inline(never)]
+    pub(in crate::strategy) fn next<Q: Request, R: Rng>(
+        &self,
+        mode: &Mode,
+        choices: Choices<'_>,
+        drawn: &[u16],
+        request: &Q,
+        rng: &mut R,
+    ) -> Option<Pick> {
+        mode.next(Choices { open: &self.open, uniform: self.uniform, ..choices }, drawn, request, rng)
+    }
+
+    pub(super) fn has(&self, child: u16) -> bool {
+        self.open.binary_search_by_key(&child, |open| open.child).is_ok()
+    }
+}
+
+impl Tree {
+    /// Of a branch's children, leaves that have room for so many tokens and branches with such a leaf.
+    #[inline(never)]
+    pub(in crate::strategy) fn within_limits(&self, branch: &Branch, among: RateLimitFilter<'_>) -> WithinLimits {
+        let mut cumulative_weight = 0.0;
+        let is_within_limits = |open: &&EligibleChild| self.is_within_limits(branch, open, among);
+        let kept = branch.open.iter().filter(is_within_limits).map(|open| {
+            cumulative_weight += open.weight;
+            EligibleChild { cumulative_weight, ..*open }
+        });
+        let open: Vec<_> = kept.collect();
+        WithinLimits { uniform: uniform(&open), open }
+    }
+
+    fn is_within_limits(&self, above: &Branch, child: &EligibleChild, (limits, tokens): RateLimitFilter<'_>) -> bool {
+        if let Some(router) = child.router {
+            return limits.exceeded(router, tokens).is_none();
+        }
+        let node = above.children.get(usize::from(child.child)).and_then(|id| self.node(*id));
+        match node.map(|node| &node.kind) {
+            Some(NodeKind::Branch(branch)) => {
+                branch.open.iter().any(|child| self.is_within_limits(branch, child, (limits, tokens)))
+            }
+            Some(NodeKind::Leaf(_)) | None => false,
+        }
+    }
+}
+
+/// Whether all weigh the same.
+pub(super) fn uniform(open: &[EligibleChild]) -> bool {
+    open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight))
+}
