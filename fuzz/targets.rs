@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use balancer::broker::{Broker, Event, RouterSettings, Settings, invariants};
+use balancer::broker::{Broker, BrokerInput, BrokerSettings, RouterSettings, invariants};
 use gecholog_broker::stamping;
 use gecholog_protocol::stamp::MAX;
 use gecholog_protocol::{Message, Signature, log_entry, reply};
@@ -18,7 +18,7 @@ use types::time::BrokerTime;
 fn broker() -> Broker {
     let path = |text: &str| RouterPath::parse(text).expect("a good path");
     let routers = vec![path("/azure/gpt4/"), path("/azure/dud/")];
-    Broker::new(Settings::flat(path("/azure/"), routers, RouterSettings::default()))
+    Broker::new(BrokerSettings::flat(path("/azure/"), routers, RouterSettings::default()))
 }
 
 /// Whatever a report says, learning from it keeps the invariants, and time brings every router back: the longest hint that
@@ -26,10 +26,10 @@ fn broker() -> Broker {
 fn learn(report: &CallObservation<'_>) {
     let mut broker = broker();
     let now = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-    broker.apply(Event::Observed(report), now);
-    broker.apply(Event::Observed(report), now);
+    broker.apply(BrokerInput::Observed(report), now);
+    broker.apply(BrokerInput::Observed(report), now);
     assert_eq!(invariants::broken(&broker), None);
-    broker.apply(Event::Tick, now.after(Duration::from_secs(10_000)));
+    broker.apply(BrokerInput::Tick, now.after(Duration::from_secs(10_000)));
     assert_eq!(broker.next_deadline(), None);
 }
 

@@ -16,8 +16,10 @@ use crate::control::{self, Done, Nonces, Order, Taken};
 use crate::journal::Journal;
 use crate::stamping;
 use crate::telemetry::Counts;
-use balancer::broker::{Applied, AttemptHistory, Broker, Decision, Event, NextTarget, Route, Settings, Snapshot};
-use balancer::retry::{Step, Stop};
+use balancer::broker::{
+    Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, Decision, NextTarget, Route, Snapshot,
+};
+use balancer::retry::{GiveUp, Step};
 use balancer::strategy::Read;
 use gecholog_protocol::Signature;
 use gecholog_protocol::processor::Asked;
@@ -70,7 +72,7 @@ impl State {
             let error = Some(why.to_string());
             return (Done { replica, error, ..Done::default() }, Applied::default());
         }
-        let applied = self.broker.apply(Event::Command(given), now);
+        let applied = self.broker.apply(BrokerInput::Command(given), now);
         // The last: others may have ended in the same moment.
         let done = applied.changes.iter().rev().find_map(|change| match change {
             BrokerEvent::OperatorAction(order) => Some(format!("{} {}", order.router, order.action)),
@@ -91,7 +93,7 @@ pub enum Next {
     /// It waits so long.
     Pause(Duration),
     /// It is over; with the broker's words for why nobody was left, if so.
-    Stop(Stop, Option<String>),
+    Stop(GiveUp, Option<String>),
 }
 
 /// One attempt, ready to be made.
@@ -155,7 +157,7 @@ impl Handle {
     }
 
     /// What shapes decisions now.
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self) -> BrokerSettings {
         self.lock().broker.settings().clone()
     }
 
@@ -227,10 +229,10 @@ impl Handle {
                     Some(dispatch) => {
                         let decision = Decision::Route(dispatch.route.clone());
                         journal.decided(now, &decision, &dispatch.stamp, broker.ingress(&decision));
-                        changes.extend(broker.apply(Event::Chosen(&dispatch.route), now).changes);
+                        changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
                         Next::Send(dispatch)
                     }
-                    None => Next::Stop(Stop::Nobody(None), None),
+                    None => Next::Stop(GiveUp::NoTarget(None), None),
                 },
             };
             journal.changed(now, &changes);
@@ -260,7 +262,7 @@ impl Handle {
     /// What was chosen came to nothing that anybody is to blame for.
     pub fn abandon(&self, route: &Route) {
         let now = self.now();
-        self.change(|state| state.broker.apply(Event::Abandoned(route), now));
+        self.change(|state| state.broker.apply(BrokerInput::Abandoned(route), now));
     }
 
     /// Learns from a report. Some reason if there was nothing to learn.
@@ -270,7 +272,7 @@ impl Handle {
             // Only our own decisions can be ended, and only the signature knows which are ours.
             let decision = report.stamp_id.and_then(|id| state.signature.number(id));
             let decision = report.decision.or(decision);
-            let applied = state.broker.apply(Event::Observed(&CallObservation { decision, ..*report }), now);
+            let applied = state.broker.apply(BrokerInput::Observed(&CallObservation { decision, ..*report }), now);
             if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
                 state.journal.finished(now, report, &outcome);
             }
@@ -298,7 +300,7 @@ impl Handle {
     pub fn take_over(&self, known: control::State, proved: bool) {
         let now = self.now();
         let takeover = known.takeover(now, proved);
-        self.change(|state| state.broker.apply(Event::Imported(&takeover), now));
+        self.change(|state| state.broker.apply(BrokerInput::Imported(&takeover), now));
         if !proved {
             return;
         }
@@ -343,13 +345,13 @@ impl Handle {
 
     /// Puts other settings in force, in one step; routers that stay keep what is known of them. Answers with the short hash of
     /// what is in force then.
-    pub fn configure(&self, settings: &Settings) -> String {
+    pub fn configure(&self, settings: &BrokerSettings) -> String {
         let now = self.now();
         let mut config = String::new();
         self.change(|state| {
             state.signature = state.signature.under(settings.fingerprint());
             config = state.signature.config().to_owned();
-            state.broker.apply(Event::Configured(settings), now)
+            state.broker.apply(BrokerInput::Configured(settings), now)
         });
         config
     }
@@ -364,7 +366,7 @@ impl Handle {
                 None => earlier.await,
                 Some(due) => {
                     tokio::select! {
-                        () = tokio::time::sleep(due.since(self.now())) => drop(self.change(|state| state.broker.apply(Event::Tick, self.now()))),
+                        () = tokio::time::sleep(due.since(self.now())) => drop(self.change(|state| state.broker.apply(BrokerInput::Tick, self.now()))),
                         () = earlier => {}
                     }
                 }

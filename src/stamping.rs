@@ -38,7 +38,7 @@ pub fn bytes(signature: &Signature, broker: &Broker, route: &Route) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use balancer::broker::{RouterSettings, Settings};
+    use balancer::broker::{BrokerSettings, RouterSettings};
     use gecholog_protocol::Message;
     use gecholog_protocol::stamp::MAX;
     use rand::SeedableRng;
@@ -54,7 +54,7 @@ mod tests {
     fn broker(ingress: &str, routers: &[&str]) -> Broker {
         let path = |text: &str| RouterPath::parse(text).unwrap();
         let routers = routers.iter().map(|text| path(text)).collect();
-        Broker::new(Settings::flat(path(ingress), routers, RouterSettings::default()))
+        Broker::new(BrokerSettings::flat(path(ingress), routers, RouterSettings::default()))
     }
 
     fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use balancer::broker::{Broker, Decision, Event, PoolSettings, RouterSettings, Settings, WhenAllDisabled};
+use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, PoolSettings, RouterSettings, WhenAllDisabled};
 use balancer::load::rate_limit::RateLimit;
-use balancer::strategy::{self, Kind, Mode};
+use balancer::strategy::{self, Policy, TargetKind};
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
 use gecholog_broker::stamping;
@@ -47,7 +47,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
         rows.push(row.target(Target::AtMost(Figure::Time(300.0))));
     }
     for (routers, most) in [(3, 120.0), (1_000, 300.0)] {
-        for (mode, name) in [(Mode::Fastest, "fastest"), (Mode::LeastBusy, "least_busy")] {
+        for (mode, name) in [(Policy::Fastest, "fastest"), (Policy::LeastBusy, "least_busy")] {
             let took = Figure::Time(decide_by_load(effort, mode, routers)?);
             let row = Row::new(format!("one decision, {routers} routers, {name}"), took);
             rows.push(row.target(Target::AtMost(Figure::Time(most))));
@@ -84,16 +84,16 @@ fn name(number: u16) -> String {
     }
 }
 
-fn flat(routers: u16) -> Result<Settings> {
+fn flat(routers: u16) -> Result<BrokerSettings> {
     let routers = (0..routers).map(|number| path(&name(number))).collect::<Result<_>>()?;
-    Ok(Settings::flat(path(INGRESS)?, routers, RouterSettings::default()))
+    Ok(BrokerSettings::flat(path(INGRESS)?, routers, RouterSettings::default()))
 }
 
 /// A broker that chooses by what it has learnt of each router: as many answers as there are routers, each of another speed.
-fn learnt(mode: Mode, routers: u16) -> Result<Broker> {
+fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
     let mut settings = flat(routers)?;
     for pool in &mut settings.pools {
-        if let Kind::Branch { mode: old, .. } = &mut pool.root.kind {
+        if let TargetKind::Branch { mode: old, .. } = &mut pool.root.kind {
             *old = mode.clone();
         }
     }
@@ -107,17 +107,17 @@ fn learnt(mode: Mode, routers: u16) -> Result<Broker> {
             completion_tokens: Some(100),
             ..CallObservation::empty(Source::Log)
         };
-        let applied = broker.apply(Event::Observed(&report), BrokerTime::from_nanos(u64::from(number)));
+        let applied = broker.apply(BrokerInput::Observed(&report), BrokerTime::from_nanos(u64::from(number)));
         ensure!(applied.ignored.is_none(), "{served} taught nothing");
     }
     // No log waits for its message any more.
-    broker.apply(Event::Tick, LEARNT);
+    broker.apply(BrokerInput::Tick, LEARNT);
     Ok(broker)
 }
 
 /// Each decision a tenth of a millisecond after the last. No log shows a stamp, so the table of calls under way is as full as
 /// it can be.
-fn decide_by_load(effort: Effort, mode: Mode, routers: u16) -> Result<f64> {
+fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (learnt(mode, routers)?, SmallRng::seed_from_u64(1));
     let mut now = LEARNT;
     let (decision, _) = broker.decide(&INGRESS, now, &mut rng);
@@ -153,9 +153,9 @@ fn decide_within(effort: Effort, most: u32) -> Result<f64> {
 /// system does not tell.
 fn per_router() -> Result<Option<f64>> {
     // What building one takes for a while, the next one takes again.
-    let first = learnt(Mode::Fastest, CROWD)?;
+    let first = learnt(Policy::Fastest, CROWD)?;
     let before = crate::process::resident();
-    let broker = learnt(Mode::Fastest, CROWD)?;
+    let broker = learnt(Policy::Fastest, CROWD)?;
     let after = crate::process::resident();
     ensure!([first, broker].iter().all(|broker| broker.routers().count() == usize::from(CROWD)), "not all are there");
     Ok(before.zip(after).map(|(before, after)| (after - before).max(0.0) / f64::from(CROWD)))
@@ -164,22 +164,22 @@ fn per_router() -> Result<Option<f64>> {
 /// A broker whose one pool is nested four deep: two targets in each branch, and routers only at the bottom, so that every
 /// decision goes all the way down.
 fn nested() -> Result<Broker> {
-    const LEVELS: [fn() -> Mode; 4] =
-        [|| Mode::LoadBalance, || Mode::Fallback, || Mode::RoundRobin, || Mode::LoadBalance];
-    fn target(levels: &[fn() -> Mode], path: &str) -> Result<strategy::Target> {
+    const LEVELS: [fn() -> Policy; 4] =
+        [|| Policy::LoadBalance, || Policy::Fallback, || Policy::RoundRobin, || Policy::LoadBalance];
+    fn target(levels: &[fn() -> Policy], path: &str) -> Result<strategy::Target> {
         let Some((mode, below)) = levels.split_first() else {
             let path = RouterPath::parse(path).with_context(|| format!("{path} is no path"))?;
-            return Ok(strategy::Target::plain(Kind::Router(path)));
+            return Ok(strategy::Target::plain(TargetKind::Router(path)));
         };
         let targets = ["a/", "b/"].iter().map(|name| target(below, &format!("{path}{name}"))).collect::<Result<_>>()?;
-        Ok(strategy::Target::plain(Kind::Branch { mode: mode(), targets }))
+        Ok(strategy::Target::plain(TargetKind::Branch { mode: mode(), targets }))
     }
     let pool = PoolSettings {
         ingress: RouterPath::parse(INGRESS).with_context(|| format!("{INGRESS} is no path"))?,
         root: target(&LEVELS, INGRESS)?,
         when_all_disabled: WhenAllDisabled::Pass,
     };
-    Ok(Broker::new(Settings { pools: vec![pool], ..Settings::default() }))
+    Ok(Broker::new(BrokerSettings { pools: vec![pool], ..BrokerSettings::default() }))
 }
 
 fn decide_nested(effort: Effort) -> Result<f64> {

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use balancer::broker::Event;
+use balancer::broker::BrokerInput;
 use gecholog_protocol::log_entry;
 use types::time::{BrokerTime, GatewayTime};
 
@@ -55,7 +55,7 @@ fn learn(effort: Effort, entry: &[u8]) -> Result<f64> {
             report.transaction = Some(id);
             report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
             let now = BrokerTime::from_nanos(1).after(Duration::from_micros(100 * number));
-            refused += u64::from(broker.apply(Event::Observed(black_box(&report)), now).ignored.is_some());
+            refused += u64::from(broker.apply(BrokerInput::Observed(black_box(&report)), now).ignored.is_some());
         }
     });
     ensure!(refused == 0, "{refused} logs taught nothing");

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use balancer::broker::Event;
+use balancer::broker::BrokerInput;
 use clap::ValueEnum;
 use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
@@ -96,7 +96,7 @@ fn outcome(times: u64) -> Result<()> {
     for (number, id) in (0..times).zip(ids.iter().cycle()) {
         report.transaction = Some(id);
         report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
-        let applied = black_box(broker.apply(Event::Observed(black_box(&report)), moment(number)));
+        let applied = black_box(broker.apply(BrokerInput::Observed(black_box(&report)), moment(number)));
         ensure!(applied.ignored.is_none(), "log entry {number} was ignored");
     }
     Ok(())

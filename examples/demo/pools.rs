@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use balancer::broker::{Broker, Settings};
-use balancer::strategy::{Kind, Mode, Target};
+use balancer::broker::{Broker, BrokerSettings};
+use balancer::strategy::{Policy, Target, TargetKind};
 use serde_json::{Value, json};
 use types::request::RequestNeeds;
 
@@ -32,7 +32,7 @@ pub(crate) struct Gap {
 
 impl Pool {
     /// All that there are.
-    pub(crate) fn all(settings: &Settings) -> Vec<Self> {
+    pub(crate) fn all(settings: &BrokerSettings) -> Vec<Self> {
         let broker = Broker::new(settings.clone());
         let pools = settings.pools.iter().zip(broker.pools());
         let pools = pools.map(|(pool, built)| Self::of(pool.ingress.as_str(), &pool.root, built.tree().needs()));
@@ -54,15 +54,15 @@ impl Pool {
 
     fn walk(&mut self, target: &Target) {
         match &target.kind {
-            Kind::Router(path) => {
+            TargetKind::Router(path) => {
                 let path = path.as_str().to_owned();
                 if !self.routers.contains(&path) {
                     self.routers.push(path);
                 }
                 self.overrides |= !target.patch.is_empty();
             }
-            Kind::Branch { mode, targets } => {
-                self.may_pass |= matches!(mode, Mode::Conditional { .. });
+            TargetKind::Branch { mode, targets } => {
+                self.may_pass |= matches!(mode, Policy::Conditional { .. });
                 targets.iter().for_each(|target| self.walk(target));
             }
         }
@@ -70,8 +70,9 @@ impl Pool {
 }
 
 fn is_even(root: &Target) -> bool {
-    let Kind::Branch { mode: Mode::LoadBalance, targets } = &root.kind else { return false };
-    let alike = |target: &Target| !target.drained && target.weight == 1.0 && matches!(target.kind, Kind::Router(_));
+    let TargetKind::Branch { mode: Policy::LoadBalance, targets } = &root.kind else { return false };
+    let alike =
+        |target: &Target| !target.drained && target.weight == 1.0 && matches!(target.kind, TargetKind::Router(_));
     targets.iter().all(alike)
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use balancer::broker::Settings;
+use balancer::broker::BrokerSettings;
 use futures_util::StreamExt;
 use gateway_sim::config::Config;
 use gateway_sim::gateway::Gateway;
@@ -63,7 +63,7 @@ pub(crate) struct World {
     /// The subject of the gateway's log.
     pub(crate) log_subject: String,
     /// What the broker was told about the routers.
-    pub(crate) settings: Settings,
+    pub(crate) settings: BrokerSettings,
     /// What the fake LLMs suffer.
     pub(crate) faults: Option<Faults>,
     /// What to say first, before any call: odd things that do no harm.

@@ -7,12 +7,12 @@
 use std::fmt::Write;
 
 use balancer::broker::PoolSettings;
-use balancer::strategy::{Condition, Kind, Mode, Target};
+use balancer::strategy::{Condition, Policy, Target, TargetKind};
 
 /// The tree of a pool, one target a line.
 pub fn draw(pool: &PoolSettings) -> String {
     let mut out = pool.ingress.to_string();
-    if let Kind::Branch { mode, targets } = &pool.root.kind {
+    if let TargetKind::Branch { mode, targets } = &pool.root.kind {
         let _ = writeln!(out, "  {}", name(mode));
         branch(&mut out, mode, targets, Some(1.0), "");
     }
@@ -20,27 +20,27 @@ pub fn draw(pool: &PoolSettings) -> String {
 }
 
 /// The targets of a branch, which itself gets this share of the calls; below a condition nobody knows.
-fn branch(out: &mut String, mode: &Mode, targets: &[Target], share: Option<f64>, indent: &str) {
+fn branch(out: &mut String, mode: &Policy, targets: &[Target], share: Option<f64>, indent: &str) {
     let weight = |target: &Target| if gives_nothing(target) { 0.0 } else { target.weight };
     let total: f64 = targets.iter().map(weight).sum();
     let serving = targets.iter().position(|target| !gives_nothing(target));
     for (place, target) in targets.iter().enumerate() {
         let (share, note) = match mode {
-            Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_) => {
+            Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => {
                 let part = if total > 0.0 { weight(target) / total } else { 0.0 };
                 (share.map(|share| share * part), String::new())
             }
-            Mode::Fallback => {
+            Policy::Fallback => {
                 let part = if serving == Some(place) { 1.0 } else { 0.0 };
                 (share.map(|share| share * part), format!("{}. ", place + 1))
             }
-            Mode::Fastest | Mode::LeastBusy => (None, String::new()),
-            Mode::Conditional { conditions, default } => (None, when(conditions, *default, place)),
+            Policy::Fastest | Policy::LeastBusy => (None, String::new()),
+            Policy::Conditional { conditions, default } => (None, when(conditions, *default, place)),
         };
         let last = place + 1 == targets.len();
         let shown = share.map_or_else(String::new, |share| format!("{:>5.1} %  ", share * 100.0));
         let _ = writeln!(out, "{indent}{} {shown}{note}{}", if last { "└─" } else { "├─" }, label(target));
-        if let Kind::Branch { mode: inner, targets } = &target.kind {
+        if let TargetKind::Branch { mode: inner, targets } = &target.kind {
             // Where nobody knows how many calls come, the count begins anew.
             let below = share.or(Some(1.0));
             branch(out, inner, targets, below, &format!("{indent}{}", if last { "   " } else { "│  " }));
@@ -70,8 +70,8 @@ fn when(conditions: &[Condition], default: Option<u16>, place: usize) -> String 
 fn gives_nothing(target: &Target) -> bool {
     target.drained
         || match &target.kind {
-            Kind::Router(_) => false,
-            Kind::Branch { mode, targets } => {
+            TargetKind::Router(_) => false,
+            TargetKind::Branch { mode, targets } => {
                 targets.iter().all(|target| gives_nothing(target) || (mode.uses_weights() && target.weight <= 0.0))
             }
         }
@@ -79,10 +79,10 @@ fn gives_nothing(target: &Target) -> bool {
 
 fn label(target: &Target) -> String {
     let mut label = match (&target.kind, &target.name) {
-        (Kind::Router(path), Some(name)) => format!("{name} {path}"),
-        (Kind::Router(path), None) => path.to_string(),
-        (Kind::Branch { mode, .. }, Some(given)) => format!("{given}  {}", name(mode)),
-        (Kind::Branch { mode, .. }, None) => name(mode),
+        (TargetKind::Router(path), Some(name)) => format!("{name} {path}"),
+        (TargetKind::Router(path), None) => path.to_string(),
+        (TargetKind::Branch { mode, .. }, Some(given)) => format!("{given}  {}", name(mode)),
+        (TargetKind::Branch { mode, .. }, None) => name(mode),
     };
     if target.drained {
         label.push_str("  drained");
@@ -104,14 +104,14 @@ fn label(target: &Target) -> String {
     label
 }
 
-fn name(mode: &Mode) -> String {
+fn name(mode: &Policy) -> String {
     match mode {
-        Mode::LoadBalance => "loadbalance".to_owned(),
-        Mode::RoundRobin => "round_robin".to_owned(),
-        Mode::Fallback => "fallback, the first that serves".to_owned(),
-        Mode::Fastest => "fastest, no shares: by what was learnt".to_owned(),
-        Mode::LeastBusy => "least_busy, no shares: by the calls under way".to_owned(),
-        Mode::Sticky(field) => format!("sticky by {field}"),
-        Mode::Conditional { .. } => "conditional, shares below are of the calls that come there".to_owned(),
+        Policy::LoadBalance => "loadbalance".to_owned(),
+        Policy::RoundRobin => "round_robin".to_owned(),
+        Policy::Fallback => "fallback, the first that serves".to_owned(),
+        Policy::Fastest => "fastest, no shares: by what was learnt".to_owned(),
+        Policy::LeastBusy => "least_busy, no shares: by the calls under way".to_owned(),
+        Policy::Sticky(field) => format!("sticky by {field}"),
+        Policy::Conditional { .. } => "conditional, shares below are of the calls that come there".to_owned(),
     }
 }

@@ -17,7 +17,7 @@ mod whole;
 
 use serde::Serialize;
 
-use balancer::broker::Settings;
+use balancer::broker::BrokerSettings;
 use gecholog_protocol::gl_config::{Fault, GlConfig};
 use needs::Needs;
 use types::mode::OperatingMode;
@@ -55,7 +55,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     /// Its pools and routers.
-    pub settings: &'a Settings,
+    pub settings: &'a BrokerSettings,
     /// The subject of the requests.
     pub subject: &'a str,
     /// The subject of the gateway's log.

@@ -1,7 +1,7 @@
 //! What the pools ask of a request, and so of the gateway's configuration.
 
-use balancer::broker::{PoolSettings, Settings};
-use balancer::strategy::{Field, Kind, Mode, Target};
+use balancer::broker::{BrokerSettings, PoolSettings};
+use balancer::strategy::{Field, Policy, Target, TargetKind};
 use types::router::RouterPath;
 
 /// What one pool asks for.
@@ -26,7 +26,7 @@ pub(super) struct Needs<'a> {
 }
 
 impl<'a> Needs<'a> {
-    pub(super) fn of(settings: &'a Settings) -> Self {
+    pub(super) fn of(settings: &'a BrokerSettings) -> Self {
         let counts =
             |router: &RouterPath| settings.for_router(router).rate_limit.is_some_and(|budget| budget.tpm.is_some());
         let pool = |pool: &'a PoolSettings| {
@@ -85,9 +85,9 @@ impl<'a> PoolNeeds<'a> {
     fn take(&mut self, target: &'a Target) {
         self.patches |= !target.patch.is_empty();
         match &target.kind {
-            Kind::Router(path) if !self.routers.contains(&path) => self.routers.push(path),
-            Kind::Router(_) => {}
-            Kind::Branch { mode, targets } => {
+            TargetKind::Router(path) if !self.routers.contains(&path) => self.routers.push(path),
+            TargetKind::Router(_) => {}
+            TargetKind::Branch { mode, targets } => {
                 self.learns |= mode.uses_load();
                 for field in asked(mode) {
                     if !self.fields.contains(&field) {
@@ -101,10 +101,10 @@ impl<'a> PoolNeeds<'a> {
 }
 
 /// The fields that a strategy asks for.
-fn asked(mode: &Mode) -> Vec<&Field> {
+fn asked(mode: &Policy) -> Vec<&Field> {
     match mode {
-        Mode::Sticky(field) => vec![field],
-        Mode::Conditional { conditions, .. } => {
+        Policy::Sticky(field) => vec![field],
+        Policy::Conditional { conditions, .. } => {
             conditions.iter().flat_map(|condition| condition.query.fields()).collect()
         }
         _ => Vec::new(),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{Finding, Severity, draw};
-use balancer::broker::Settings;
+use balancer::broker::BrokerSettings;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -33,7 +33,7 @@ pub fn is_ok(findings: &[Finding]) -> bool {
 }
 
 /// One JSON document.
-pub fn json(findings: &[Finding], settings: &Settings) -> String {
+pub fn json(findings: &[Finding], settings: &BrokerSettings) -> String {
     let pools = settings
         .pools
         .iter()
@@ -53,7 +53,7 @@ pub fn json(findings: &[Finding], settings: &Settings) -> String {
 }
 
 /// The findings, the worst first, and then each pool as it was understood.
-pub fn text(findings: &[Finding], settings: &Settings) -> String {
+pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
     let mut out = String::new();
     for (severity, title) in
         [(Severity::Error, "errors"), (Severity::CannotSay, "cannot say"), (Severity::Warning, "warnings")]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::file;
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 use gecholog_protocol::gl_config;
 use types::mode::OperatingMode;
 use types::outcome::FailureRule;
@@ -35,29 +35,29 @@ fn read(text: &str) -> GlConfig {
 }
 
 /// The pool that the environment gives when nothing is written.
-fn default_pool() -> Settings {
+fn default_pool() -> BrokerSettings {
     let path = |text| RouterPath::parse(text).unwrap();
     let routers = ["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"].map(path);
-    Settings::flat(path("/azure/"), routers.to_vec(), RouterSettings::default())
+    BrokerSettings::flat(path("/azure/"), routers.to_vec(), RouterSettings::default())
 }
 
-fn pools(text: &str) -> Settings {
+fn pools(text: &str) -> BrokerSettings {
     file::read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()).unwrap()
 }
 
 /// A pool with this strategy, over two routers of the shipped configuration, of which the first has this besides.
-fn pool(strategy: &str, first: &str) -> Settings {
+fn pool(strategy: &str, first: &str) -> BrokerSettings {
     pools(&format!(
         r#"{{"pools": [{{"ingress": "/azure/", "strategy": {strategy}, "targets": [
             {{"name": "a", "router": "/azure/gpt4/"{first}}}, {{"router": "/azure/gpt35turbo/"}}, {{"router": "/azure/dud/"}}]}}]}}"#
     ))
 }
 
-fn plan(settings: &Settings) -> Plan<'_> {
+fn plan(settings: &BrokerSettings) -> Plan<'_> {
     Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger", mode: OperatingMode::Balance }
 }
 
-fn found(settings: &Settings, text: &str, strict: bool) -> Vec<Finding> {
+fn found(settings: &BrokerSettings, text: &str, strict: bool) -> Vec<Finding> {
     check(plan(settings), &read(text), strict)
 }
 
@@ -365,7 +365,7 @@ fn without_apply() -> String {
 
 #[test]
 fn observing_takes_the_annotator_and_nothing_else() {
-    let observing = |settings: &Settings, text: &str| {
+    let observing = |settings: &BrokerSettings, text: &str| {
         let plan = Plan { mode: OperatingMode::Observe, ..plan(settings) };
         short(&check(plan, &read(text), true))
     };

@@ -13,7 +13,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, Value, json};
 
-use balancer::broker::{Broker, Decision, Event, Pass, Settings};
+use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, Pass};
 use balancer::strategy::Candidates;
 use gecholog_protocol::Message;
 use gecholog_protocol::processor::Asked;
@@ -44,13 +44,13 @@ pub struct Explain {
 ///
 /// # Errors
 /// The payload cannot be read, or a header has no `=`.
-pub fn explain(settings: Settings, asked: &Explain) -> anyhow::Result<String> {
+pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
     let bytes = serde_json::to_vec(&message(asked)?)?;
     let message = Message::read(&bytes).context("the request")?;
     let request = message.request().context("the request")?;
     // What only the relay serves is explained all the same.
     let relayed = settings.relayed.iter().any(|path| path.as_str() == asked.path);
-    let broker = Broker::new(Settings { relayed: BTreeSet::new(), ..settings });
+    let broker = Broker::new(BrokerSettings { relayed: BTreeSet::new(), ..settings });
     let mut rng = SmallRng::from_rng(&mut rand::rng());
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -135,7 +135,7 @@ fn spread(text: &mut String, mut broker: Broker, request: &Asked<'_>, times: u32
     let mut nothing = times;
     for _ in 0..times {
         if let Decision::Route(route) = broker.choose(request, rng) {
-            broker.apply(Event::Chosen(&route), BrokerTime::from_nanos(0));
+            broker.apply(BrokerInput::Chosen(&route), BrokerTime::from_nanos(0));
             nothing -= 1;
         }
     }

@@ -125,14 +125,18 @@ impl Check {
         chosen.map(|(_, choice)| *choice)
     }
 
-    fn broker(&mut self) -> (broker::Settings, Option<PoolsFile>, relay::Rules) {
+    fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::Rules) {
         let defaults = self.defaults();
         let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
             return match self.pool() {
                 Some((ingress, routers)) => {
-                    (broker::Settings::flat(ingress, routers, defaults), None, relay::Rules::default())
+                    (broker::BrokerSettings::flat(ingress, routers, defaults), None, relay::Rules::default())
                 }
-                None => (broker::Settings { defaults, ..broker::Settings::default() }, None, relay::Rules::default()),
+                None => (
+                    broker::BrokerSettings { defaults, ..broker::BrokerSettings::default() },
+                    None,
+                    relay::Rules::default(),
+                ),
             };
         };
         let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);

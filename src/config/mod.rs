@@ -25,7 +25,7 @@ use types::mode::OperatingMode;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What shapes decisions.
-    pub broker: broker::Settings,
+    pub broker: broker::BrokerSettings,
     /// The file that says so, if it does; to be read again when it changes.
     pub pools: Option<file::PoolsFile>,
     /// Whether our answers change anything.

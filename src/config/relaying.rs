@@ -10,7 +10,7 @@ use crate::relay;
 use balancer::broker;
 
 /// Pools that nobody serves, because the relay is off.
-pub(super) fn idle(relay: &relay::Settings, broker: &broker::Settings) -> Option<Fault> {
+pub(super) fn idle(relay: &relay::Settings, broker: &broker::BrokerSettings) -> Option<Fault> {
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
     let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
     relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })

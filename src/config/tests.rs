@@ -9,7 +9,7 @@ use super::*;
 use crate::cli::Cli;
 use crate::telemetry::Format;
 use balancer::health::{self, Preset};
-use balancer::strategy::{Kind, Target};
+use balancer::strategy::{Target, TargetKind};
 use types::outcome::FailureRule;
 
 fn resolve_with(variables: &[(&str, &str)], flags: &[&str]) -> Resolved {
@@ -28,10 +28,10 @@ fn faults(variables: &[(&str, &str)]) -> Vec<String> {
 
 /// The routers of the first pool.
 fn routers(config: &Config) -> Vec<String> {
-    let Kind::Branch { targets, .. } = &config.broker.pools[0].root.kind else { panic!("a pool is a branch") };
+    let TargetKind::Branch { targets, .. } = &config.broker.pools[0].root.kind else { panic!("a pool is a branch") };
     let leaf = |target: &Target| match &target.kind {
-        Kind::Router(path) => path.to_string(),
-        Kind::Branch { .. } => panic!("only a file can nest"),
+        TargetKind::Router(path) => path.to_string(),
+        TargetKind::Branch { .. } => panic!("only a file can nest"),
     };
     targets.iter().map(leaf).collect()
 }

@@ -25,7 +25,7 @@ use super::underway::{End, Underway};
 use super::{Relay, count, headers};
 use crate::handle::{Dispatch, Next};
 use balancer::broker::AttemptHistory;
-use balancer::retry::{Ended, Lead, Limits, Plan, Stop, lead};
+use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use gecholog_protocol::scan::{Cursor, Raw};
 use gecholog_protocol::{answer, hint, patch};
@@ -51,8 +51,8 @@ struct Call<'a> {
     changed: Option<(Patch, Bytes)>,
     session: Session,
     came: BrokerTime,
-    limits: Limits,
-    plan: Plan,
+    limits: RetryLimits,
+    plan: RetryPlan,
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(Answer, RouterPath)>,
@@ -110,7 +110,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         session: relay.sessions.begin(now),
         came: now,
         limits,
-        plan: Plan::new(limits, now),
+        plan: RetryPlan::new(limits, now),
         course: AttemptHistory::default(),
         last: None,
         attempts,
@@ -200,7 +200,7 @@ impl Call<'_> {
         if matches!(came, Err(TransportFailure::Stale))
             && let Some(by) = self.resend()
         {
-            let ended = Some(Ended::Broken(TransportFailure::Stale));
+            let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
@@ -218,15 +218,15 @@ impl Call<'_> {
         };
         let (ended, came) = judge(&target, came, naming, &mut underway);
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
-        let lead = lead(ended, target.has_own_key(), leads.as_deref());
-        self.course.note(id, lead == Lead::Anywhere);
+        let lead = retry_decision(ended, target.has_own_key(), leads.as_deref());
+        self.course.note(id, lead == RetryDecision::AnyTarget);
         let (answer, end) = came?;
-        self.plan.heed(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
+        self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
         // What is still to come can still break off.
-        if lead != Lead::Final || end.status >= 400 || answer.rest.is_none() {
+        if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             underway.tell(end);
         }
-        if lead == Lead::Final {
+        if lead == RetryDecision::DoNotRetry {
             return Some(Final { answer, underway, end });
         }
         self.last = Some((answer, router));
@@ -321,10 +321,10 @@ impl Call<'_> {
     }
 
     /// There is nothing left to do: the last answer as it was, or one of our own.
-    fn give_up(mut self, stop: Stop, words: Option<String>) -> Response<Passing> {
+    fn give_up(mut self, stop: GiveUp, words: Option<String>) -> Response<Passing> {
         let wait = match stop {
-            Stop::Nobody(until) => until.map(|until| until.since(self.relay.handle.now())),
-            Stop::Attempts | Stop::Time | Stop::Budget => None,
+            GiveUp::NoTarget(until) => until.map(|until| until.since(self.relay.handle.now())),
+            GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
         };
         count::given_up(&self.relay.handle, stop);
         tracing::debug!(ingress = %self.ingress, attempts = %self.attempts, "a call is given up: {stop}");
@@ -373,7 +373,7 @@ fn judge<'n>(
     came: Result<Answer, TransportFailure>,
     naming: impl FnOnce() -> Naming<'n>,
     underway: &mut Underway,
-) -> (Ended, Option<(Answer, End)>) {
+) -> (AttemptResult, Option<(Answer, End)>) {
     match came {
         Ok(answer) => {
             let (end, ended) = ending(&answer, target, naming);
@@ -383,7 +383,7 @@ fn judge<'n>(
         Err(breakage) => {
             if breakage == TransportFailure::Exhausted {
                 underway.end_neutrally(TransportFailure::Exhausted.as_str());
-                return (Ended::Broken(breakage), None);
+                return (AttemptResult::Broken(breakage), None);
             }
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
@@ -394,13 +394,13 @@ fn judge<'n>(
             } else {
                 underway.tell(End::broken(breakage));
             }
-            (Ended::Broken(breakage), None)
+            (AttemptResult::Broken(breakage), None)
         }
     }
 }
 
 /// What an answer says, to health and to the plan.
-fn ending<'n>(answer: &Answer, target: &Target<'_>, naming: impl FnOnce() -> Naming<'n>) -> (End, Ended) {
+fn ending<'n>(answer: &Answer, target: &Target<'_>, naming: impl FnOnce() -> Naming<'n>) -> (End, AttemptResult) {
     let status = answer.head.status.as_u16();
     let fields = answer.head.headers.iter();
     let said = hint::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
@@ -410,5 +410,5 @@ fn ending<'n>(answer: &Answer, target: &Target<'_>, naming: impl FnOnce() -> Nam
         end.missing = answer::missing(status, &body).map(|missing| naming().of(missing));
         end.gateway_generated = target.is_behind_gateway() && answer::gateway_generated(&body);
     }
-    (end, Ended::Answered { status, missing: end.missing })
+    (end, AttemptResult::Answered { status, missing: end.missing })
 }

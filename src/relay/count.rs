@@ -9,7 +9,7 @@ use super::Relay;
 use super::answer::{Code, Own};
 use super::stream::Passing;
 use crate::handle::Handle;
-use balancer::retry::Stop;
+use balancer::retry::GiveUp;
 use types::outcome::TransportFailure;
 
 /// A target's answer was passed on, whatever it says.
@@ -31,7 +31,7 @@ pub(super) fn begin(relay: &Relay) {
             .chain(TransportFailure::ALL.map(TransportFailure::as_str))
             .chain([CLIENT_GONE, GATEWAY_AWAY]),
     );
-    counts.given_up.expect(Stop::WORDS);
+    counts.given_up.expect(GiveUp::ALL_STR);
 }
 
 /// A call that has come.
@@ -59,7 +59,7 @@ impl Drop for Call {
 }
 
 /// It is not sent once more.
-pub(super) fn given_up(handle: &Handle, stop: Stop) {
+pub(super) fn given_up(handle: &Handle, stop: GiveUp) {
     handle.counts().relayed.given_up.count(stop.as_str(), handle.now());
 }
 

@@ -47,7 +47,7 @@ pub use target::{Base, BaseFault};
 use crate::control::Token;
 use crate::guesses::Guesses;
 use crate::handle::Handle;
-use balancer::retry::{Budget, Limits, Spending};
+use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits};
 use body::BodyMemory;
 use client::{Clients, Patience};
 use record::Entries;
@@ -77,9 +77,9 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rules {
     /// What one call may cost.
-    pub limits: Limits,
+    pub limits: RetryLimits,
     /// What all calls may spend on attempts beyond the first.
-    pub spending: Spending,
+    pub spending: RetryBudgetSettings,
     /// Targets that are called without the gateway, by the paths that stand for them in the pools.
     pub direct: BTreeMap<RouterPath, Arc<Direct>>,
 }
@@ -146,7 +146,7 @@ pub struct Relay {
     /// Who may read traces.
     token: Option<Token>,
     guesses: Guesses,
-    budget: Mutex<Budget>,
+    budget: Mutex<RetryBudget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
     bodies: BodyMemory,
@@ -192,7 +192,7 @@ impl Relay {
             room: *room,
             token,
             guesses,
-            budget: Mutex::new(Budget::new(rules.spending)),
+            budget: Mutex::new(RetryBudget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),
             bodies: BodyMemory::new(room.bodies),

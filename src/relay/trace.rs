@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::control::Token;
-use balancer::retry::Ended;
+use balancer::retry::AttemptResult;
 use types::outcome::TransportFailure;
 use types::router::RouterPath;
 
@@ -32,7 +32,7 @@ const KEPT: usize = 16;
 pub(super) struct Attempt {
     pub(super) router: RouterPath,
     /// How it ended; absent where it could not be sent.
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<AttemptResult>,
     /// Until that was known.
     pub(super) time: Duration,
     /// The stamp of its decision, which says why this router was taken.
@@ -62,7 +62,7 @@ impl Attempts {
 
     /// Whether the last one was not made because this process had nothing left to make it with.
     pub(super) fn ended_exhausted(&self) -> bool {
-        self.last.back().is_some_and(|last| last.ended == Some(Ended::Broken(TransportFailure::Exhausted)))
+        self.last.back().is_some_and(|last| last.ended == Some(AttemptResult::Broken(TransportFailure::Exhausted)))
     }
 
     fn trace(&self) -> Value {
@@ -75,8 +75,8 @@ impl Attempt {
     fn shown(&self) -> Value {
         let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
         match self.ended {
-            Some(Ended::Answered { status, .. }) => shown["status"] = status.into(),
-            Some(Ended::Broken(_)) | None => shown["broken"] = self.what().into(),
+            Some(AttemptResult::Answered { status, .. }) => shown["status"] = status.into(),
+            Some(AttemptResult::Broken(_)) | None => shown["broken"] = self.what().into(),
         }
         shown
     }
@@ -84,8 +84,8 @@ impl Attempt {
     /// What it did, in words that follow its name.
     fn what(&self) -> String {
         match self.ended {
-            Some(Ended::Answered { status, .. }) => format!("answered {status}"),
-            Some(Ended::Broken(breakage)) => breakage.to_string(),
+            Some(AttemptResult::Answered { status, .. }) => format!("answered {status}"),
+            Some(AttemptResult::Broken(breakage)) => breakage.to_string(),
             None => "has no address for this path".to_owned(),
         }
     }
@@ -154,14 +154,14 @@ mod tests {
 
     const OWN: &str = "the-operators-own-token";
 
-    fn attempt(ended: Option<Ended>, why: &str) -> Attempt {
+    fn attempt(ended: Option<AttemptResult>, why: &str) -> Attempt {
         let router = RouterPath::parse("/llm/a/").unwrap();
         let stamp = Bytes::from(json!({"id": "x-0", "why": why}).to_string());
         Attempt { router, ended, time: Duration::from_micros(12_999), stamp }
     }
 
-    const fn answered(status: u16) -> Option<Ended> {
-        Some(Ended::Answered { status, missing: None })
+    const fn answered(status: u16) -> Option<AttemptResult> {
+        Some(AttemptResult::Answered { status, missing: None })
     }
 
     fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_words_and_the_trace_say_the_same() {
-        let broken = Some(Ended::Broken(TransportFailure::FirstByteTimeout));
+        let broken = Some(AttemptResult::Broken(TransportFailure::FirstByteTimeout));
         let all = [attempt(answered(503), "first"), attempt(broken, "zweite Größe 🦀"), attempt(None, "")];
         let attempts = attempts(all);
         assert_eq!(

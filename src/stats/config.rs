@@ -4,9 +4,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 use balancer::health;
-use balancer::strategy::{Kind, Target};
+use balancer::strategy::{Target, TargetKind};
 
 /// Where the bus is and what we are there; without any credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +42,7 @@ pub struct ConfigShown {
 
 impl ConfigShown {
     /// What is in force.
-    pub fn of(config: &str, mode: &str, bus: Bus, settings: &Settings) -> Self {
+    pub fn of(config: &str, mode: &str, bus: Bus, settings: &BrokerSettings) -> Self {
         let pools = settings.pools.iter().map(|pool| {
             let mut shown = target(&pool.root);
             shown.insert("ingress".to_owned(), json!(pool.ingress));
@@ -107,8 +107,8 @@ fn target(target: &Target) -> Map<String, Value> {
         put("changes_the_request", json!(true));
     }
     match &target.kind {
-        Kind::Router(path) => put("router", json!(path)),
-        Kind::Branch { mode, targets } => {
+        TargetKind::Router(path) => put("router", json!(path)),
+        TargetKind::Branch { mode, targets } => {
             put("mode", json!(mode.as_str()));
             put("targets", targets.iter().map(|inner| Value::Object(self::target(inner))).collect());
         }

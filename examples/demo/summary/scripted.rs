@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 use balancer::health;
 use gateway_sim::script::{Episode, Fault};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ const TOLD: usize = 8;
 #[derive(Debug)]
 pub(super) struct Script {
     faults: Faults,
-    settings: Settings,
+    settings: BrokerSettings,
     zero: Timestamp,
 }
 
@@ -44,7 +44,7 @@ struct Seen<'a> {
 
 impl Run {
     /// From now on these faults happen; the broker was told this.
-    pub(crate) fn follow(&mut self, faults: Faults, settings: Settings, zero: Timestamp) {
+    pub(crate) fn follow(&mut self, faults: Faults, settings: BrokerSettings, zero: Timestamp) {
         self.script = Some(Script { faults, settings, zero });
     }
 

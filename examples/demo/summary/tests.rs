@@ -1,6 +1,6 @@
 //! Runs that are right, and each way in which one can be wrong.
 
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 use types::router::RouterPath;
 
 use super::*;
@@ -41,7 +41,7 @@ fn disabled(until: i64) -> Standing {
 fn good() -> Run {
     let path = |text| RouterPath::parse(text).unwrap();
     let routers = vec![path("/a/"), path("/b/"), path("/d/")];
-    let settings = Settings::flat(path("/azure/"), routers, RouterSettings::default());
+    let settings = BrokerSettings::flat(path("/azure/"), routers, RouterSettings::default());
     let mut run = Run::new(Pool::all(&settings), Some("/d/"), Amount::Number(120));
     for number in 0..120 {
         let (router, status) = match number {
@@ -207,11 +207,11 @@ mod scripted {
     use super::*;
     use crate::faults::Faults;
 
-    fn settings(disabled_time: u64) -> Settings {
+    fn settings(disabled_time: u64) -> BrokerSettings {
         let path = |text| RouterPath::parse(text).unwrap();
         let mut one = RouterSettings::default();
         one.health.disabled_time = Duration::from_secs(disabled_time);
-        Settings::flat(path("/azure/"), vec![path("/a/"), path("/b/")], one)
+        BrokerSettings::flat(path("/azure/"), vec![path("/a/"), path("/b/")], one)
     }
 
     /// A call every 50 ms for 10 s, /a/ and /b/ in turn, but for those of /a/ that `a` takes away (none) or gives a status.

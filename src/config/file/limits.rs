@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::health::{count, span};
 use super::reader::{Item, Reader};
-use balancer::retry::{Backoff, Limits, Spending};
+use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits};
 
 /// The keys of `relay`.
 pub(super) const KEYS: [&str; 7] = ["attempts", "timeout", "connect", "first_byte", "idle", "backoff", "retry_budget"];
@@ -14,8 +14,8 @@ pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
 pub(super) const BUDGET_KEYS: [&str; 2] = ["ratio", "per_second"];
 
 /// What stands there, with the defaults for what does not.
-pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (Limits, Spending) {
-    let (mut limits, mut spending) = (Limits::default(), Spending::default());
+pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLimits, RetryBudgetSettings) {
+    let (mut limits, mut spending) = (RetryLimits::default(), RetryBudgetSettings::default());
     let Some(item) = item else { return (limits, spending) };
     if !reader.object(&item, &KEYS, "{\"attempts\": 4, \"timeout\": \"60s\"}") {
         return (limits, spending);
@@ -43,7 +43,7 @@ fn backoff(reader: &mut Reader<'_>, item: &Item<'_>, backoff: &mut Backoff) {
     }
 }
 
-fn budget(reader: &mut Reader<'_>, item: &Item<'_>, spending: &mut Spending) {
+fn budget(reader: &mut Reader<'_>, item: &Item<'_>, spending: &mut RetryBudgetSettings) {
     if !reader.object(item, &BUDGET_KEYS, "{\"ratio\": 0.2, \"per_second\": 10}") {
         return;
     }

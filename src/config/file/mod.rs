@@ -21,7 +21,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use super::Fault;
 use crate::relay::Rules;
 use crate::system::files::{self, Unreadable};
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 pub use direct::Variables;
 use reader::{Item, Reader};
 
@@ -84,7 +84,7 @@ impl PoolsFile {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load(&self) -> Result<Settings, Vec<Fault>> {
+    pub fn load(&self) -> Result<BrokerSettings, Vec<Fault>> {
         self.load_all().map(|(settings, _)| settings)
     }
 
@@ -92,7 +92,7 @@ impl PoolsFile {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load_all(&self) -> Result<(Settings, Rules), Vec<Fault>> {
+    pub fn load_all(&self) -> Result<(BrokerSettings, Rules), Vec<Fault>> {
         let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
         read_all(&self.path, bytes, &self.defaults, &self.variables)
     }
@@ -118,7 +118,7 @@ fn told(fault: &Unreadable) -> String {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<Settings, Vec<Fault>> {
+pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<BrokerSettings, Vec<Fault>> {
     read_all(path, bytes, defaults, &Variables::default()).map(|(settings, _)| settings)
 }
 
@@ -131,7 +131,7 @@ pub fn read_all(
     bytes: &[u8],
     defaults: &RouterSettings,
     variables: &Variables,
-) -> Result<(Settings, Rules), Vec<Fault>> {
+) -> Result<(BrokerSettings, Rules), Vec<Fault>> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => return Err(vec![whole(path, format!("is no text in UTF-8 from byte {}", error.valid_up_to()))]),

@@ -11,8 +11,8 @@ use super::health::{self, Health, Routers};
 use super::reader::{Item, Place, Reader};
 use super::{DEEPEST, MOST_TARGETS, budget, limits, strategy};
 use crate::relay::Rules;
-use balancer::broker::{PoolSettings, RouterSettings, Settings, WhenAllDisabled};
-use balancer::strategy::{Kind, Mode, Target};
+use balancer::broker::{BrokerSettings, PoolSettings, RouterSettings, WhenAllDisabled};
+use balancer::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
 use types::request::Patch;
 use types::router::RouterPath;
@@ -74,7 +74,7 @@ pub(super) fn read(
     file: &Item<'_>,
     defaults: &RouterSettings,
     variables: Variables,
-) -> (Settings, Rules) {
+) -> (BrokerSettings, Rules) {
     if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
         return Default::default();
     }
@@ -84,7 +84,7 @@ pub(super) fn read(
     let defaults = Health::default().below(reader, file.get("health")).settings(defaults);
     let (limits, spending) = limits::read(reader, file.get("relay"));
     let mut pools = Pools { directs: Directs::new(variables), ..Pools::default() };
-    let mut settings = Settings::default();
+    let mut settings = BrokerSettings::default();
     match file.get("pools") {
         None => reader.lack(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
         Some(list) => {
@@ -126,7 +126,7 @@ impl Pools {
         let above = Above { ingress: ingress.clone(), health, ..Above::default() };
         let when_all_disabled = when_all_disabled(reader, item);
         let (mode, targets) = self.branch(reader, item, &above)?;
-        let root = Target::plain(Kind::Branch { mode, targets });
+        let root = Target::plain(TargetKind::Branch { mode, targets });
         Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled? })
     }
 
@@ -146,7 +146,7 @@ impl Pools {
     }
 
     /// The strategy and the targets of a pool or a branch.
-    fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<(Mode, Vec<Target>)> {
+    fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<(Policy, Vec<Target>)> {
         let Some(list) = item.get("targets") else {
             reader.lack(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
             return None;
@@ -186,13 +186,13 @@ impl Pools {
         let above = Above { patch, health, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         let kind = kind?;
-        let is_leaf = matches!(kind, Kind::Router(_));
+        let is_leaf = matches!(kind, TargetKind::Router(_));
         let leads = above.leads.filter(|_| is_leaf);
         let patch = if is_leaf { above.patch } else { Arc::default() };
         Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, retry_on: leads, kind })
     }
 
-    fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Kind> {
+    fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<TargetKind> {
         let said: Vec<_> = ["router", "url", "targets"].into_iter().filter(|key| item.get(key).is_some()).collect();
         let kinds: Vec<_> = said.iter().map(|key| self.kind_by(reader, item, key, above)).collect();
         let [key] = said[..] else {
@@ -221,11 +221,11 @@ impl Pools {
         kinds.into_iter().next().flatten()
     }
 
-    fn kind_by(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, key: &str, above: &Above) -> Option<Kind> {
+    fn kind_by(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, key: &str, above: &Above) -> Option<TargetKind> {
         match key {
-            "router" => self.leaf(reader, &item.get(key)?, above).map(Kind::Router),
-            "url" => self.direct(reader, item, above).map(Kind::Router),
-            _ => self.branch(reader, item, above).map(|(mode, targets)| Kind::Branch { mode, targets }),
+            "router" => self.leaf(reader, &item.get(key)?, above).map(TargetKind::Router),
+            "url" => self.direct(reader, item, above).map(TargetKind::Router),
+            _ => self.branch(reader, item, above).map(|(mode, targets)| TargetKind::Branch { mode, targets }),
         }
     }
 

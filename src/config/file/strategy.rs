@@ -2,7 +2,7 @@
 
 use super::query;
 use super::reader::{Item, Reader, nearest};
-use balancer::strategy::{Condition, Mode};
+use balancer::strategy::{Condition, Policy};
 
 /// The keys of `strategy`.
 pub(super) const KEYS: [&str; 5] = ["mode", "key", "conditions", "default", "on_status_codes"];
@@ -16,8 +16,8 @@ pub(super) const MODES: [&str; 7] =
 pub(super) type Names<'n> = [Option<&'n str>];
 
 /// The strategy of a branch; without one: `loadbalance`.
-pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Names<'_>) -> Option<Mode> {
-    let Some(item) = item else { return Some(Mode::LoadBalance) };
+pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Names<'_>) -> Option<Policy> {
+    let Some(item) = item else { return Some(Policy::LoadBalance) };
     if !reader.object(&item, &KEYS, "{\"mode\": \"fallback\"}") {
         return None;
     }
@@ -27,13 +27,13 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Name
     };
     belongs(reader, &item, mode);
     match mode {
-        "round_robin" => Some(Mode::RoundRobin),
-        "fallback" => Some(Mode::Fallback),
-        "fastest" => Some(Mode::Fastest),
-        "least_busy" => Some(Mode::LeastBusy),
+        "round_robin" => Some(Policy::RoundRobin),
+        "fallback" => Some(Policy::Fallback),
+        "fastest" => Some(Policy::Fastest),
+        "least_busy" => Some(Policy::LeastBusy),
         "sticky" => sticky(reader, &item),
         "conditional" => conditional(reader, &item, names),
-        _ => Some(Mode::LoadBalance),
+        _ => Some(Policy::LoadBalance),
     }
 }
 
@@ -64,9 +64,9 @@ fn belongs(reader: &mut Reader<'_>, item: &Item<'_>, mode: &str) {
     }
 }
 
-fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Mode> {
+fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Policy> {
     match item.get("key") {
-        Some(key) => query::key(reader, &key).map(Mode::Sticky),
+        Some(key) => query::key(reader, &key).map(Policy::Sticky),
         None => {
             reader.lack(item, "needs a \"key\", such as headers.X-User, params.user or session");
             None
@@ -74,7 +74,7 @@ fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Mode> {
     }
 }
 
-fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Mode> {
+fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Policy> {
     let default = item.get("default").map(|default| target(reader, &default, names));
     let Some(list) = item.get("conditions") else {
         reader.lack(item, "needs \"conditions\": [{\"query\": {...}, \"then\": \"<name of a target>\"}]");
@@ -89,7 +89,7 @@ fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> O
         Some(target) => Some(target?),
         None => None,
     };
-    Some(Mode::Conditional { conditions, default })
+    Some(Policy::Conditional { conditions, default })
 }
 
 fn condition(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Condition> {

@@ -1,4 +1,4 @@
-//! The history of one request that may be sent more than once: whom it was sent to, and how far its walk has come.
+//! The history of one request that may be sent more than once: whom it was sent to, and how far its cursor has come.
 //!
 //! It walks the same order that a single choice takes the first of, and asks at each step who may serve by then, and who has
 //! room. Whoever was tried is offered again only when nobody else is left: whether that is worth a wait is not judged here.
@@ -16,8 +16,8 @@ use types::transition::HealthState;
 /// One request on its way.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptHistory {
-    walk: CandidateCursor,
-    /// Which settings the walk's places belong to.
+    cursor: CandidateCursor,
+    /// Which settings the cursor's places belong to.
     config_generation: u64,
     tried: SmallVec<[Tried; 4]>,
 }
@@ -62,29 +62,29 @@ impl AttemptHistory {
         self.tried.iter().all(|tried| tried.router != router || tried.again)
     }
 
-    /// The next on the walk that was not tried; at its end, whoever came back behind it.
+    /// The next on the cursor that was not tried; at its end, whoever came back behind it.
     fn next_untried<R: Rng>(
         &mut self,
         tree: (&Tree, PickContext<'_>),
         request: &impl Request,
         rng: &mut R,
     ) -> Option<Candidate> {
-        let mut walk = std::mem::take(&mut self.walk);
-        let next_untried = first(&mut walk, tree, request, rng, |router| !self.has_tried(router));
-        self.walk = walk;
+        let mut cursor = std::mem::take(&mut self.cursor);
+        let next_untried = first(&mut cursor, tree, request, rng, |router| !self.has_tried(router));
+        self.cursor = cursor;
         next_untried
             .or_else(|| first(&mut CandidateCursor::default(), tree, request, rng, |router| !self.has_tried(router)))
     }
 }
 
 fn first<R: Rng>(
-    walk: &mut CandidateCursor,
+    cursor: &mut CandidateCursor,
     (tree, context): (&Tree, PickContext<'_>),
     request: &impl Request,
     rng: &mut R,
     wanted: impl Fn(RouterId) -> bool,
 ) -> Option<Candidate> {
-    std::iter::from_fn(|| walk.next(tree, context, request, rng)).find(|candidate| wanted(candidate.router))
+    std::iter::from_fn(|| cursor.next(tree, context, request, rng)).find(|candidate| wanted(candidate.router))
 }
 
 impl Broker {
@@ -101,16 +101,16 @@ impl Broker {
         };
         let Some(pool) = self.pool(id) else { return NextTarget::None { why: Pass::UnknownIngress, until: None } };
         if history.config_generation != self.config_generation {
-            (history.config_generation, history.walk) = (self.config_generation, CandidateCursor::default());
+            (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
         }
         let known = (pool.tree(), PickContext { loads: self.loads.as_ref(), limits: None });
-        let before = pool.has_rate_limits().then(|| history.walk.clone());
+        let before = pool.has_rate_limits().then(|| history.cursor.clone());
         if let Some(chosen) = history.next_untried(known, request, rng) {
             let mut route = self.route(id, chosen);
             self.apply_rate_limits(pool, &mut route, request, rng, |router| !history.has_tried(router));
-            if let (Some(walk), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
+            if let (Some(cursor), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
                 // Whoever was passed over for want of room is still to be named.
-                history.walk = walk;
+                history.cursor = cursor;
             }
             return NextTarget::Untried(route);
         }
@@ -182,7 +182,7 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{Event, RouterSettings, Settings, invariants};
+    use crate::broker::{BrokerInput, BrokerSettings, RouterSettings, invariants};
     use types::outcome::{CallObservation, Source};
 
     const INGRESS: &str = "/azure/";
@@ -192,7 +192,7 @@ mod tests {
 
     fn broker(routers: &[&str]) -> Broker {
         let routers = routers.iter().map(|path| RouterPath::parse(path).unwrap()).collect();
-        Broker::new(Settings::flat(RouterPath::parse(INGRESS).unwrap(), routers, RouterSettings::default()))
+        Broker::new(BrokerSettings::flat(RouterPath::parse(INGRESS).unwrap(), routers, RouterSettings::default()))
     }
 
     fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn offer(broker: &mut Broker, now: BrokerTime) -> NextTarget {
-        broker.apply(Event::Tick, now);
+        broker.apply(BrokerInput::Tick, now);
         broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1))
     }
 
@@ -223,10 +223,10 @@ mod tests {
                 events.reverse();
             }
             for event in &events {
-                broker.apply(Event::Observed(event), seconds(1));
+                broker.apply(BrokerInput::Observed(event), seconds(1));
             }
             assert_eq!(failures(&broker), [1, 0]);
-            broker.apply(Event::Observed(&report(Source::Log, A, 500, "X_1_1_2")), seconds(1));
+            broker.apply(BrokerInput::Observed(&report(Source::Log, A, 500, "X_1_1_2")), seconds(1));
             assert_eq!(failures(&broker), [2, 0], "another call's log counts");
         }
     }
@@ -239,13 +239,13 @@ mod tests {
             state => panic!("{state:?}"),
         };
         let attempt = |began, id| CallObservation { sent_at: Some(began), ..report(Source::Attempt, A, 500, id) };
-        broker.apply(Event::Observed(&attempt(START, "X_1_1_1")), seconds(10));
-        broker.apply(Event::Observed(&attempt(seconds(9), "X_1_2_1")), seconds(20));
+        broker.apply(BrokerInput::Observed(&attempt(START, "X_1_1_1")), seconds(10));
+        broker.apply(BrokerInput::Observed(&attempt(seconds(9), "X_1_2_1")), seconds(20));
         assert_eq!(until(&broker), seconds(610));
         // Its log says the same and must not extend the time either.
-        broker.apply(Event::Observed(&report(Source::Log, A, 500, "X_1_2_1")), seconds(21));
+        broker.apply(BrokerInput::Observed(&report(Source::Log, A, 500, "X_1_2_1")), seconds(21));
         assert_eq!(until(&broker), seconds(610));
-        broker.apply(Event::Observed(&attempt(seconds(11), "X_1_3_1")), seconds(20));
+        broker.apply(BrokerInput::Observed(&attempt(seconds(11), "X_1_3_1")), seconds(20));
         assert_eq!(until(&broker), seconds(620));
     }
 
@@ -253,21 +253,21 @@ mod tests {
     fn a_probe_decides_at_once_and_an_abandoned_one_frees_its_permit() {
         let mut broker = broker(&[A]);
         let failed = CallObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
-        broker.apply(Event::Observed(&failed), START);
+        broker.apply(BrokerInput::Observed(&failed), START);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(600)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe);
-        broker.apply(Event::Chosen(&probe), seconds(600));
+        broker.apply(BrokerInput::Chosen(&probe), seconds(600));
         let NextTarget::Untried(resort) = offer(&mut broker, seconds(600)) else { panic!("there is nothing better") };
         assert_eq!(resort.kind, RouteKind::LastResort);
-        broker.apply(Event::Abandoned(&probe), seconds(601));
+        broker.apply(BrokerInput::Abandoned(&probe), seconds(601));
         assert_eq!(invariants::broken(&broker), None);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(602)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe, "another may find out");
-        broker.apply(Event::Chosen(&probe), seconds(602));
+        broker.apply(BrokerInput::Chosen(&probe), seconds(602));
         let worked = report(Source::Attempt, A, 200, "X_1_2_1");
         let worked =
             CallObservation { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
-        broker.apply(Event::Observed(&worked), seconds(603));
+        broker.apply(BrokerInput::Observed(&worked), seconds(603));
         assert_eq!(broker.routers().next().unwrap().1, HealthState::Serving);
     }
 
@@ -288,7 +288,7 @@ mod tests {
         };
         history.note(first.router(), true);
         let settings = broker.settings().clone();
-        broker.apply(Event::Configured(&settings), START);
+        broker.apply(BrokerInput::Configured(&settings), START);
         let NextTarget::Untried(second) = broker.next_target(&INGRESS, &mut history, &mut rng) else {
             panic!("one is left")
         };

@@ -3,7 +3,7 @@
 //! A drained router is left alone however healthy it is, and its state goes on beside it: neither overwrites the other. A
 //! weight holds for a router wherever it stands in one pool, and survives a reload of the file.
 
-use super::operator::{Ended, MAX_WEIGHT_OVERRIDES};
+use super::operator::{AttemptResult, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
 use crate::health::{Effect, Health};
 use types::router::{RouterId, RouterPath};
@@ -161,8 +161,8 @@ impl Broker {
     pub(super) fn expire_overrides(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for ended in self.operator.expire(now) {
             let (about, what, hold) = match ended {
-                Ended::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
-                Ended::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
+                AttemptResult::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
+                AttemptResult::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
             };
             let Some(about) = about else { continue };
             let (what, reason) = (what.to_owned(), "its time is over".to_owned());
@@ -212,7 +212,7 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{Decision, Event, PublicState, RouterSettings, Settings, invariants};
+    use crate::broker::{BrokerInput, BrokerSettings, Decision, PublicState, RouterSettings, invariants};
     use types::outcome::{CallObservation, Source};
 
     const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
@@ -227,12 +227,12 @@ mod tests {
 
     fn world(routers: &[&str]) -> Broker {
         let routers = routers.iter().map(|router| path(router)).collect();
-        Broker::new(Settings::flat(path("/in/"), routers, RouterSettings::default()))
+        Broker::new(BrokerSettings::flat(path("/in/"), routers, RouterSettings::default()))
     }
 
     fn say(broker: &mut Broker, command: Command, until: Option<BrokerTime>, now: BrokerTime) -> Vec<BrokerEvent> {
         let given = OperatorCommand { command, until, by: "test".to_owned(), reason: "why not".to_owned() };
-        let applied = broker.apply(Event::Command(&given), now);
+        let applied = broker.apply(BrokerInput::Command(&given), now);
         assert_eq!(invariants::broken(broker), None);
         applied.changes
     }
@@ -244,7 +244,7 @@ mod tests {
             transaction: Some("t"),
             ..CallObservation::empty(Source::Log)
         };
-        broker.apply(Event::Observed(&report), now);
+        broker.apply(BrokerInput::Observed(&report), now);
     }
 
     /// How often each router is chosen, of a thousand times.
@@ -287,7 +287,7 @@ mod tests {
         fail(&mut broker, "/a/", START);
         say(&mut broker, Command::Drain(path("/a/")), None, at(1));
         assert_eq!(word(&broker, "/a/", at(1)), (PublicState::Disabled, true));
-        broker.apply(Event::Tick, at(600));
+        broker.apply(BrokerInput::Tick, at(600));
         assert_eq!(word(&broker, "/a/", at(600)), (PublicState::Probation, true), "its time went on");
         assert_eq!(spread(&mut broker, at(600)).keys().collect::<Vec<_>>(), ["/b/"], "not even a probe");
         say(&mut broker, Command::Enable(path("/a/")), None, at(601));
@@ -330,7 +330,7 @@ mod tests {
         let share = |broker: &mut Broker, now| f64::from(spread(broker, now)["/a/"]) / 1_000.0;
         assert!((share(&mut broker, at(1)) - 0.75).abs() < 0.05);
         let settings = broker.settings().clone();
-        broker.apply(Event::Configured(&settings), at(2));
+        broker.apply(BrokerInput::Configured(&settings), at(2));
         assert!((share(&mut broker, at(3)) - 0.75).abs() < 0.05, "after a reload");
         assert!((share(&mut broker, at(60)) - 0.5).abs() < 0.05, "its time is over");
         say(&mut broker, weigh(Some(0.0)), None, at(61));

@@ -1,10 +1,10 @@
-//! Settings take over: pools are built anew in one step, and what was learnt of a router stays with its path.
+//! BrokerSettings take over: pools are built anew in one step, and what was learnt of a router stays with its path.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Broker, PathRole, Pool, RouterSettings, Settings};
+use super::{Broker, BrokerSettings, PathRole, Pool, RouterSettings};
 use crate::strategy::Tree;
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -12,7 +12,7 @@ use types::transition::{BrokerEvent, HealthState};
 
 impl Broker {
     /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
-    pub(super) fn configure(&mut self, settings: &Settings) {
+    pub(super) fn configure(&mut self, settings: &BrokerSettings) {
         self.config_generation += 1;
         self.settings = settings.clone();
         self.path_roles.clear();

@@ -1,11 +1,11 @@
 //! What happens to the broker: its state is a fold over these.
 
-use super::{ImportedState, OperatorCommand, Pass, Route, Settings};
+use super::{BrokerSettings, ImportedState, OperatorCommand, Pass, Route};
 use types::outcome::CallObservation;
 
 /// Something that happened. `apply` is the only way into the broker's state.
 #[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
+pub enum BrokerInput<'a> {
     /// A decision was answered.
     Chosen(&'a Route),
     /// A request got nothing.
@@ -21,5 +21,5 @@ pub enum Event<'a> {
     /// Time has passed.
     Tick,
     /// Other settings are in force from now on.
-    Configured(&'a Settings),
+    Configured(&'a BrokerSettings),
 }

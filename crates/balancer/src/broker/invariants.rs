@@ -20,15 +20,15 @@ pub const ALL: [Invariant; 13] = [
     ("choices_respect_health_and_drains", choices_respect_health_and_drains),
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
     ("every_cooldown_has_a_deadline", every_cooldown_has_a_deadline),
-    ("whoever_is_out_is_no_last_resort", whoever_is_out_is_no_last_resort),
-    ("whoever_is_drained_is_not_offered", whoever_is_drained_is_not_offered),
+    ("disabled_routers_are_no_last_resort", disabled_routers_are_no_last_resort),
+    ("drained_routers_are_not_offered", drained_routers_are_not_offered),
     ("probes_are_at_most_the_limit", probes_are_at_most_the_limit),
-    ("the_disabled_are_offered_only_where_that_is_wanted", the_disabled_are_offered_only_where_that_is_wanted),
-    ("the_ledger_is_bounded", the_ledger_is_bounded),
-    ("pending_is_what_is_under_way", pending_is_what_is_under_way),
+    ("disabled_routers_are_offered_only_if_configured", disabled_routers_are_offered_only_if_configured),
+    ("outcome_dedup_is_bounded", outcome_dedup_is_bounded),
+    ("pending_matches_calls_in_flight", pending_matches_calls_in_flight),
     ("pending_is_zero_when_quiet", pending_is_zero_when_quiet),
     ("suspects_are_bounded", suspects_are_bounded),
-    ("budgets_add_up", budgets_add_up),
+    ("rate_limits_add_up", rate_limits_add_up),
 ];
 
 /// The name of the first that is broken.
@@ -89,7 +89,7 @@ pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
 }
 
 /// The last resort of a pool are those that serve or prove themselves, never those that are disabled.
-pub fn whoever_is_out_is_no_last_resort(broker: &Broker) -> bool {
+pub fn disabled_routers_are_no_last_resort(broker: &Broker) -> bool {
     let out = |id: RouterId| {
         let router = broker.routers.get(usize::from(id.0));
         router.is_none_or(|router| !router.health().is_probing() && !router.may_serve())
@@ -114,7 +114,7 @@ pub fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
 }
 
 /// A disabled router is offered only where all are, and the user wants it.
-pub fn the_disabled_are_offered_only_where_that_is_wanted(broker: &Broker) -> bool {
+pub fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -> bool {
     broker.pools.iter().all(|pool| match (pool.disabled(), pool.when_all_disabled()) {
         (None, _) => true,
         (Some(_), WhenAllDisabled::Pass) => false,
@@ -131,17 +131,17 @@ pub fn suspects_are_bounded(broker: &Broker) -> bool {
 }
 
 /// Each router got what its calls are known or expected to use, and what is awaited is bounded.
-pub fn budgets_add_up(broker: &Broker) -> bool {
+pub fn rate_limits_add_up(broker: &Broker) -> bool {
     broker.limits.as_ref().is_none_or(RateLimiter::is_consistent)
 }
 
 /// Messages cannot make the dedup grow without bound.
-pub fn the_ledger_is_bounded(broker: &Broker) -> bool {
+pub fn outcome_dedup_is_bounded(broker: &Broker) -> bool {
     broker.dedup.len() <= OUTCOME_DEDUP_CAPACITY + 2
 }
 
 /// Each router has as many calls pending as are under way there, so never fewer than none; and they are bounded.
-pub fn pending_is_what_is_under_way(broker: &Broker) -> bool {
+pub fn pending_matches_calls_in_flight(broker: &Broker) -> bool {
     broker.loads.as_ref().is_none_or(Loads::is_consistent)
 }
 
@@ -155,7 +155,7 @@ pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
 }
 
 /// Whom an operator drained is not offered, not even as a last resort.
-pub fn whoever_is_drained_is_not_offered(broker: &Broker) -> bool {
+pub fn drained_routers_are_not_offered(broker: &Broker) -> bool {
     let trees = broker.pools.iter().flat_map(|pool| [Some(pool.tree()), pool.last_resort(), pool.disabled()]);
     trees.flatten().all(|tree| {
         let mut rng = SmallRng::seed_from_u64(0);

@@ -12,7 +12,7 @@ use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent};
 
 impl Broker {
-    /// A walk through a tree that knows what was learnt.
+    /// A cursor through a tree that knows what was learnt.
     pub(super) fn candidates<'a, Q, R>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Candidates<'a, Q, R>
     where
         Q: Request,
@@ -21,7 +21,7 @@ impl Broker {
         Candidates::new(tree, request, rng).with_loads(self.loads.as_ref())
     }
 
-    /// What a walk knows, where it does not ask for room.
+    /// What a cursor knows, where it does not ask for room.
     pub(super) const fn context(&self) -> PickContext<'_> {
         PickContext { loads: self.loads.as_ref(), limits: None }
     }

@@ -37,14 +37,14 @@ pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservat
 pub use explain::{Caveat, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
-pub use input::Event;
+pub use input::BrokerInput;
 pub use operator::{MAX_WEIGHT_OVERRIDES, Override, Weight};
 pub use outcome_dedup::{CAPACITY as OUTCOME_DEDUP_CAPACITY, WAIT};
 pub use pool::{Pool, WhenAllDisabled};
 pub use reading::Reading;
 pub use router_stats::RouterStats;
 pub use selection_counts::{SelectionCounts, SelectionReason};
-pub use settings::{PoolSettings, RouterSettings, Settings};
+pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
@@ -86,7 +86,7 @@ pub struct Applied {
 /// The broker's state.
 #[derive(Debug, Clone)]
 pub struct Broker {
-    settings: Settings,
+    settings: BrokerSettings,
     path_roles: FxHashMap<RouterPath, PathRole>,
     routers: Routers,
     pools: Vec<Pool>,
@@ -110,9 +110,9 @@ pub struct Broker {
 
 impl Broker {
     /// A broker in which every router serves. At most 65,536 routers; what comes beyond is left out.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: BrokerSettings) -> Self {
         let mut broker = Self {
-            settings: Settings::default(),
+            settings: BrokerSettings::default(),
             path_roles: FxHashMap::default(),
             routers: Routers::default(),
             pools: Vec::new(),
@@ -159,7 +159,7 @@ impl Broker {
     /// Brings time forward, if that changes anything.
     pub fn advance_clock(&mut self, now: BrokerTime) -> Vec<BrokerEvent> {
         let changes = match self.next_deadline() {
-            Some(due) if due <= now => self.apply(Event::Tick, now).changes,
+            Some(due) if due <= now => self.apply(BrokerInput::Tick, now).changes,
             _ => Vec::new(),
         };
         self.advance_load_clock(now);
@@ -228,18 +228,18 @@ impl Broker {
     }
 
     /// Takes an event in. The only writer; what is derived from the rest is up to date when it returns.
-    pub fn apply(&mut self, event: Event<'_>, now: BrokerTime) -> Applied {
+    pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut applied = Applied::default();
         self.write(event, now, &mut applied);
         self.refresh(&mut applied.changes);
         applied
     }
 
-    fn write(&mut self, event: Event<'_>, now: BrokerTime, applied: &mut Applied) {
+    fn write(&mut self, event: BrokerInput<'_>, now: BrokerTime, applied: &mut Applied) {
         match event {
-            Event::Chosen(route) => self.count_choice(route, now),
-            Event::Passed(pass) => self.count_pass(pass),
-            Event::Observed(report) => {
+            BrokerInput::Chosen(route) => self.count_choice(route, now),
+            BrokerInput::Passed(pass) => self.count_pass(pass),
+            BrokerInput::Observed(report) => {
                 self.tick(now, &mut applied.changes);
                 if let Some(number) = report.decision {
                     self.in_flight.end(number);
@@ -249,17 +249,17 @@ impl Broker {
                     Err(why) => applied.ignored = Some(why),
                 }
             }
-            Event::Abandoned(route) => self.abandon(route),
-            Event::Command(given) => {
+            BrokerInput::Abandoned(route) => self.abandon(route),
+            BrokerInput::Command(given) => {
                 self.tick(now, &mut applied.changes);
                 self.apply_command(given, now, &mut applied.changes);
             }
-            Event::Imported(takeover) => {
+            BrokerInput::Imported(takeover) => {
                 self.tick(now, &mut applied.changes);
                 self.import_states(takeover, now, &mut applied.changes);
             }
-            Event::Tick => self.tick(now, &mut applied.changes),
-            Event::Configured(settings) => {
+            BrokerInput::Tick => self.tick(now, &mut applied.changes),
+            BrokerInput::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
                 self.configure(settings);
                 self.readmit_exempt(now, &mut applied.changes);
@@ -350,7 +350,7 @@ impl Broker {
     }
 
     /// What shapes the decisions.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &BrokerSettings {
         &self.settings
     }
 

@@ -4,7 +4,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::strategy::{Kind, Target};
+use crate::strategy::{Target, TargetKind};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 
@@ -53,7 +53,7 @@ pub(super) struct Operator {
 
 /// An order whose time is over.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum AttemptResult {
     Drain(RouterId, Override),
     Weight(Weight),
 }
@@ -102,14 +102,14 @@ impl Operator {
     }
 
     /// Ends what was to hold only until now.
-    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<Ended> {
+    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<AttemptResult> {
         let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
-        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| Ended::Drain(id, hold));
+        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| AttemptResult::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
         // A hash map's order is nobody's: replicas and replays tell the same in the same order.
-        ended.sort_by_key(|ended| if let Ended::Drain(id, _) = ended { id.0 } else { u16::MAX });
+        ended.sort_by_key(|ended| if let AttemptResult::Drain(id, _) = ended { id.0 } else { u16::MAX });
         self.stale |= !ended.is_empty();
-        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(Ended::Weight);
+        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(AttemptResult::Weight);
         let drains = ended.len();
         ended.extend(weights);
         if ended.len() > drains {
@@ -140,8 +140,8 @@ impl Operator {
 
 fn weigh(target: &mut Target, router: &RouterPath, weight: f64) {
     match &mut target.kind {
-        Kind::Router(path) if path == router => target.weight = weight,
-        Kind::Router(_) => {}
-        Kind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| weigh(inner, router, weight)),
+        TargetKind::Router(path) if path == router => target.weight = weight,
+        TargetKind::Router(_) => {}
+        TargetKind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| weigh(inner, router, weight)),
     }
 }

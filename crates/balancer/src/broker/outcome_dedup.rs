@@ -67,7 +67,7 @@ pub(super) struct PendingOutcome {
 
 /// Those of one key that wait, each with its due: only ever of one kind, because a message and a log cancel each other.
 #[derive(Debug, Clone, PartialEq)]
-enum Open {
+enum Unpaired {
     Messages(Queue<(BrokerTime, Box<PendingOutcome>)>),
     Logs(Queue<BrokerTime>),
 }
@@ -118,7 +118,7 @@ pub(super) enum Match {
 /// All that waits for its partner.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct OutcomeDedup {
-    open: FxHashMap<Key, Open>,
+    open: FxHashMap<Key, Unpaired>,
     logs: FxHashSet<(Key, GatewayTime)>,
     queue: VecDeque<(BrokerTime, Due)>,
 }
@@ -145,9 +145,9 @@ impl OutcomeDedup {
             }
         }
         match self.open.entry(key) {
-            Entry::Vacant(vacant) => drop(vacant.insert(Open::Logs(Queue::new(due)))),
+            Entry::Vacant(vacant) => drop(vacant.insert(Unpaired::Logs(Queue::new(due)))),
             Entry::Occupied(mut occupied) => {
-                if let Open::Logs(logs) = occupied.get_mut() {
+                if let Unpaired::Logs(logs) = occupied.get_mut() {
                     logs.push(due);
                 }
             }
@@ -164,9 +164,9 @@ impl OutcomeDedup {
     pub(super) fn keep(&mut self, key: Key, waiting: PendingOutcome, now: BrokerTime) {
         let due = self.enqueue(Due { key, log: None }, now);
         match self.open.entry(key) {
-            Entry::Vacant(vacant) => drop(vacant.insert(Open::Messages(Queue::new((due, Box::new(waiting)))))),
+            Entry::Vacant(vacant) => drop(vacant.insert(Unpaired::Messages(Queue::new((due, Box::new(waiting)))))),
             Entry::Occupied(mut occupied) => {
-                if let Open::Messages(messages) = occupied.get_mut() {
+                if let Unpaired::Messages(messages) = occupied.get_mut() {
                     messages.push((due, Box::new(waiting)));
                 }
             }
@@ -208,26 +208,26 @@ impl OutcomeDedup {
     fn leave(&mut self, key: Key, latest: BrokerTime) -> Option<PendingOutcome> {
         let Entry::Occupied(mut entry) = self.open.entry(key) else { return None };
         match entry.get_mut() {
-            Open::Logs(logs) => {
+            Unpaired::Logs(logs) => {
                 if logs.first <= latest && logs.advance().is_none() {
                     entry.remove();
                 }
                 None
             }
-            Open::Messages(messages) if messages.first.0 <= latest => {
+            Unpaired::Messages(messages) if messages.first.0 <= latest => {
                 let waiting = messages.advance().map(|(_, waiting)| *waiting);
                 waiting.or_else(|| match entry.remove() {
-                    Open::Messages(Queue { first: (_, waiting), .. }) => Some(*waiting),
-                    Open::Logs(_) => None,
+                    Unpaired::Messages(Queue { first: (_, waiting), .. }) => Some(*waiting),
+                    Unpaired::Logs(_) => None,
                 })
             }
-            Open::Messages(_) => None,
+            Unpaired::Messages(_) => None,
         }
     }
 
     /// Whether a log of this key waits; it leaves.
     fn take_log(&mut self, key: Key) -> bool {
-        let waits = matches!(self.open.get(&key), Some(Open::Logs(_)));
+        let waits = matches!(self.open.get(&key), Some(Unpaired::Logs(_)));
         if waits {
             self.leave(key, BrokerTime::MAX);
         }
@@ -237,7 +237,7 @@ impl OutcomeDedup {
     /// The oldest message of this key.
     fn take_message(&mut self, key: Key) -> Option<PendingOutcome> {
         match self.open.get(&key) {
-            Some(Open::Messages(_)) => self.leave(key, BrokerTime::MAX),
+            Some(Unpaired::Messages(_)) => self.leave(key, BrokerTime::MAX),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::hash::Hasher as _;
 use super::WhenAllDisabled;
 use crate::health;
 use crate::load::rate_limit::RateLimit;
-use crate::strategy::{Kind, Mode, Target};
+use crate::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
 
@@ -34,7 +34,7 @@ pub struct RouterSettings {
 
 /// Everything that shapes decisions.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub struct BrokerSettings {
     /// The pools, at most one per ingress.
     pub pools: Vec<PoolSettings>,
     /// For every router that has none of its own.
@@ -45,11 +45,11 @@ pub struct Settings {
     pub relayed: BTreeSet<RouterPath>,
 }
 
-impl Settings {
+impl BrokerSettings {
     /// One pool that spreads evenly over some routers: what the environment can say.
     pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
-        let targets = routers.into_iter().map(|path| Target::plain(Kind::Router(path))).collect();
-        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+        let targets = routers.into_iter().map(|path| Target::plain(TargetKind::Router(path))).collect();
+        let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
         Self {
             pools: vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }],
             defaults,

@@ -220,7 +220,7 @@ enum Step {
 proptest! {
     /// Against a map from number to router and end.
     #[test]
-    fn pending_is_what_is_under_way(steps in prop::collection::vec(prop_oneof![
+    fn pending_matches_calls_in_flight(steps in prop::collection::vec(prop_oneof![
         3 => (0_u16..4).prop_map(Step::Begin),
         3 => (0_u64..60).prop_map(Step::End),
         1 => (0_u64..150_000).prop_map(Step::Wait),

@@ -3,7 +3,7 @@
 //! Counted over the last ten seconds, second by second. It knows nothing of requests and targets; the first attempt of a
 //! request is never refused.
 
-use super::Spending;
+use super::RetryBudgetSettings;
 use types::time::BrokerTime;
 
 /// How many seconds count.
@@ -12,8 +12,8 @@ const SECOND: u64 = 1_000_000_000;
 
 /// What is spent and what may be.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Budget {
-    spending: Spending,
+pub struct RetryBudget {
+    spending: RetryBudgetSettings,
     seconds: [Second; WINDOW],
 }
 
@@ -25,14 +25,14 @@ struct Second {
     retries: u32,
 }
 
-impl Budget {
+impl RetryBudget {
     /// Nothing is spent.
-    pub const fn new(spending: Spending) -> Self {
+    pub const fn new(spending: RetryBudgetSettings) -> Self {
         Self { spending, seconds: [Second { number: 0, requests: 0, retries: 0 }; WINDOW] }
     }
 
     /// Other rules are in force; what is spent is spent.
-    pub fn allow(&mut self, spending: Spending) {
+    pub fn allow(&mut self, spending: RetryBudgetSettings) {
         self.spending = spending;
     }
 
@@ -44,7 +44,7 @@ impl Budget {
     }
 
     /// Whether a request may be sent again.
-    pub fn affords(&self, now: BrokerTime) -> bool {
+    pub fn has_budget(&self, now: BrokerTime) -> bool {
         let this = now.as_nanos() / SECOND;
         let recent = self.seconds.iter().filter(|second| second.number + WINDOW as u64 > this);
         let (requests, retries) = recent.fold((0_u64, 0_u64), |(requests, retries), second| {
@@ -56,11 +56,11 @@ impl Budget {
 
     /// Sends a request again, if that may be.
     pub fn withdraw(&mut self, now: BrokerTime) -> bool {
-        let affords = self.affords(now);
-        if affords && let Some(second) = self.second(now) {
+        let has_budget = self.has_budget(now);
+        if has_budget && let Some(second) = self.second(now) {
             second.retries = second.retries.saturating_add(1);
         }
-        affords
+        has_budget
     }
 
     fn second(&mut self, now: BrokerTime) -> Option<&mut Second> {

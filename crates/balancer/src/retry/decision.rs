@@ -7,7 +7,7 @@ use types::outcome::{FailureRule, NamedBy, TransportFailure};
 
 /// How an attempt ended before anything of it went to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum AttemptResult {
     /// With an answer.
     Answered {
         /// Its status.
@@ -21,23 +21,23 @@ pub enum Ended {
 
 /// Where the next attempt may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lead {
+pub enum RetryDecision {
     /// Nowhere: this is the answer.
-    Final,
+    DoNotRetry,
     /// To another target only: this one would say the same again.
-    Elsewhere,
+    OtherTarget,
     /// To another target, or after a pause to the same.
-    Anywhere,
+    AnyTarget,
 }
 
 /// Judges the end of an attempt. `own_key`: the target was called with a key of its own, not with the client's. `listed`:
 /// exactly these statuses lead on, instead of the usual ones.
-pub fn lead(ended: Ended, own_key: bool, listed: Option<&FailureRule>) -> Lead {
+pub fn retry_decision(ended: AttemptResult, own_key: bool, listed: Option<&FailureRule>) -> RetryDecision {
     let (status, missing) = match ended {
-        Ended::Answered { status, missing } => (status, missing),
+        AttemptResult::Answered { status, missing } => (status, missing),
         // Another target may have a connection that is open already; to wait for one would hold what is lacking.
-        Ended::Broken(TransportFailure::Exhausted) => return Lead::Elsewhere,
-        Ended::Broken(_) => return Lead::Anywhere,
+        AttemptResult::Broken(TransportFailure::Exhausted) => return RetryDecision::OtherTarget,
+        AttemptResult::Broken(_) => return RetryDecision::AnyTarget,
     };
     let missing = match status {
         // Another target may have what the client asked for.
@@ -52,9 +52,9 @@ pub fn lead(ended: Ended, own_key: bool, listed: Option<&FailureRule>) -> Lead {
         None => matches!(status, 408 | 409 | 429 | 500..=599) || (matches!(status, 401..=404) && own_key) || missing,
     };
     match (leads, elsewhere) {
-        (false, _) => Lead::Final,
-        (true, true) => Lead::Elsewhere,
-        (true, false) => Lead::Anywhere,
+        (false, _) => RetryDecision::DoNotRetry,
+        (true, true) => RetryDecision::OtherTarget,
+        (true, false) => RetryDecision::AnyTarget,
     }
 }
 
@@ -62,45 +62,61 @@ pub fn lead(ended: Ended, own_key: bool, listed: Option<&FailureRule>) -> Lead {
 mod tests {
     use super::*;
 
-    fn of(status: u16, own_key: bool) -> Lead {
-        lead(Ended::Answered { status, missing: None }, own_key, None)
+    fn of(status: u16, own_key: bool) -> RetryDecision {
+        retry_decision(AttemptResult::Answered { status, missing: None }, own_key, None)
     }
 
     #[test]
     fn which_answers_lead_on() {
         for status in [408, 409, 429, 500, 502, 503, 504, 529, 599] {
-            assert_eq!(of(status, false), Lead::Anywhere, "{status}");
+            assert_eq!(of(status, false), RetryDecision::AnyTarget, "{status}");
         }
         for status in [200, 201, 204, 301, 400, 405, 413, 415, 418, 422, 451, 600] {
-            assert_eq!(of(status, true), Lead::Final, "{status}");
+            assert_eq!(of(status, true), RetryDecision::DoNotRetry, "{status}");
         }
         for status in [501, 505] {
-            assert_eq!(of(status, false), Lead::Elsewhere, "{status}: another target may implement it");
+            assert_eq!(of(status, false), RetryDecision::OtherTarget, "{status}: another target may implement it");
         }
         for status in [401, 402, 403, 404] {
-            assert_eq!(of(status, true), Lead::Elsewhere, "{status} with the target's own key");
-            assert_eq!(of(status, false), Lead::Final, "{status} with the client's key");
+            assert_eq!(of(status, true), RetryDecision::OtherTarget, "{status} with the target's own key");
+            assert_eq!(of(status, false), RetryDecision::DoNotRetry, "{status} with the client's key");
         }
         for (status, by, expected) in [
-            (404, NamedBy::Target, Lead::Elsewhere),
-            (404, NamedBy::Client, Lead::Elsewhere),
-            (400, NamedBy::Target, Lead::Elsewhere),
-            (400, NamedBy::Client, Lead::Final),
+            (404, NamedBy::Target, RetryDecision::OtherTarget),
+            (404, NamedBy::Client, RetryDecision::OtherTarget),
+            (400, NamedBy::Target, RetryDecision::OtherTarget),
+            (400, NamedBy::Client, RetryDecision::DoNotRetry),
         ] {
-            let missing = Ended::Answered { status, missing: Some(by) };
-            assert_eq!(lead(missing, false, None), expected, "{status}, named by {by:?}: no key makes it exist");
+            let missing = AttemptResult::Answered { status, missing: Some(by) };
+            assert_eq!(
+                retry_decision(missing, false, None),
+                expected,
+                "{status}, named by {by:?}: no key makes it exist"
+            );
         }
-        assert_eq!(lead(Ended::Broken(TransportFailure::FirstByteTimeout), false, None), Lead::Anywhere);
-        assert_eq!(lead(Ended::Broken(TransportFailure::Exhausted), false, None), Lead::Elsewhere);
+        assert_eq!(
+            retry_decision(AttemptResult::Broken(TransportFailure::FirstByteTimeout), false, None),
+            RetryDecision::AnyTarget
+        );
+        assert_eq!(
+            retry_decision(AttemptResult::Broken(TransportFailure::Exhausted), false, None),
+            RetryDecision::OtherTarget
+        );
     }
 
     #[test]
     fn a_list_replaces_them() {
         let listed = FailureRule::parse("404,429").ok();
-        let of = |status| lead(Ended::Answered { status, missing: Some(NamedBy::Client) }, true, listed.as_ref());
-        assert_eq!((of(404), of(429)), (Lead::Elsewhere, Lead::Anywhere));
-        assert_eq!((of(503), of(401)), (Lead::Final, Lead::Final));
-        let broken = Ended::Broken(TransportFailure::Connect);
-        assert_eq!(lead(broken, true, listed.as_ref()), Lead::Anywhere, "there is no answer to give");
+        let of = |status| {
+            retry_decision(AttemptResult::Answered { status, missing: Some(NamedBy::Client) }, true, listed.as_ref())
+        };
+        assert_eq!((of(404), of(429)), (RetryDecision::OtherTarget, RetryDecision::AnyTarget));
+        assert_eq!((of(503), of(401)), (RetryDecision::DoNotRetry, RetryDecision::DoNotRetry));
+        let broken = AttemptResult::Broken(TransportFailure::Connect);
+        assert_eq!(
+            retry_decision(broken, true, listed.as_ref()),
+            RetryDecision::AnyTarget,
+            "there is no answer to give"
+        );
     }
 }

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 /// What one request may cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
+pub struct RetryLimits {
     /// How often it is sent, all targets together; at least 1. Default 4: two targets twice each, or four once.
     pub attempts: u32,
     /// From its arrival to the first byte of its answer, all attempts and pauses together. Default 60 s: clients' own
@@ -22,7 +22,7 @@ pub struct Limits {
     pub backoff: Backoff,
 }
 
-impl Default for Limits {
+impl Default for RetryLimits {
     fn default() -> Self {
         Self {
             attempts: 4,
@@ -58,21 +58,21 @@ impl Backoff {
     }
 
     /// A pause.
-    pub fn draw<R: Rng>(&self, before: u32, rng: &mut R) -> Duration {
+    pub fn sample<R: Rng>(&self, before: u32, rng: &mut R) -> Duration {
         self.bound(before).mul_f64(rng.random())
     }
 }
 
 /// What all requests together may spend on attempts beyond the first.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spending {
+pub struct RetryBudgetSettings {
     /// So many attempts more per request, on average. Default 0.2.
     pub ratio: f64,
     /// So many a second besides, so that few requests can retry too. Default 10.
     pub per_second: u32,
 }
 
-impl Default for Spending {
+impl Default for RetryBudgetSettings {
     /// As Finagle's and tower's retry budgets have it.
     fn default() -> Self {
         Self { ratio: 0.2, per_second: 10 }

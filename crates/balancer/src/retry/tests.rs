@@ -6,9 +6,10 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::broker::{
-    AttemptHistory, Broker, Event, NextTarget, PoolSettings, Route, RouterSettings, Settings, WhenAllDisabled,
+    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, PoolSettings, Route, RouterSettings,
+    WhenAllDisabled,
 };
-use crate::strategy::{Kind, Mode, Target};
+use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
 use types::outcome::{CallObservation, RetryAfter, Source, TransportFailure};
 use types::router::{RouterId, RouterPath};
@@ -40,36 +41,36 @@ const fn at_once(status: u16) -> Answer {
 }
 
 /// A leaf of every mode, and branches of leaves.
-fn tree(mode: &Mode, sizes: &[usize]) -> Target {
+fn tree(mode: &Policy, sizes: &[usize]) -> Target {
     let mut number = 0;
     let mut leaf = || {
         number += 1;
-        Target::plain(Kind::Router(path(number - 1)))
+        Target::plain(TargetKind::Router(path(number - 1)))
     };
     let branch = |size: &usize| match size {
         1 => leaf(),
         size => {
             let targets = (0..*size).map(|_| leaf()).collect();
-            Target::plain(Kind::Branch { mode: Mode::Fallback, targets })
+            Target::plain(TargetKind::Branch { mode: Policy::Fallback, targets })
         }
     };
     let targets = sizes.iter().map(branch).collect();
-    Target::plain(Kind::Branch { mode: mode.clone(), targets })
+    Target::plain(TargetKind::Branch { mode: mode.clone(), targets })
 }
 
 /// What one request came to.
 #[derive(Debug, Default)]
-struct Told {
+struct RequestTrace {
     tried: Vec<usize>,
     pauses: Vec<Duration>,
-    stop: Option<Stop>,
+    stop: Option<GiveUp>,
     took: Duration,
 }
 
 struct World {
     broker: Broker,
-    budget: Budget,
-    limits: Limits,
+    budget: RetryBudget,
+    limits: RetryLimits,
     now: BrokerTime,
     rng: SmallRng,
 }
@@ -82,9 +83,9 @@ impl World {
         let ingress = RouterPath::parse(INGRESS).unwrap();
         let pools = vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }];
         Self {
-            broker: Broker::new(Settings { pools, defaults, ..Settings::default() }),
-            budget: Budget::new(Spending::default()),
-            limits: Limits::default(),
+            broker: Broker::new(BrokerSettings { pools, defaults, ..BrokerSettings::default() }),
+            budget: RetryBudget::new(RetryBudgetSettings::default()),
+            limits: RetryLimits::default(),
             now: BrokerTime::from_nanos(1_800_000_000_000_000_000),
             rng: SmallRng::seed_from_u64(7),
         }
@@ -92,7 +93,7 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);
-        self.broker.apply(Event::Tick, self.now);
+        self.broker.apply(BrokerInput::Tick, self.now);
     }
 
     /// Routers that serve just now.
@@ -101,41 +102,43 @@ impl World {
         standings.filter(|(_, (_, state, _))| *state == HealthState::Serving).map(|(place, _)| place).collect()
     }
 
-    /// One request; `answer` is told who is called, for the how manieth time.
-    fn request(&mut self, mut answer: impl FnMut(usize, usize) -> Answer) -> Told {
-        let mut plan = Plan::new(self.limits, self.now);
+    /// One request; `answer` is trace who is called, for the how manieth time.
+    fn request(&mut self, mut answer: impl FnMut(usize, usize) -> Answer) -> RequestTrace {
+        let mut plan = RetryPlan::new(self.limits, self.now);
         let mut history = AttemptHistory::default();
-        let (mut told, began) = (Told::default(), self.now);
+        let (mut trace, began) = (RequestTrace::default(), self.now);
         loop {
-            self.broker.apply(Event::Tick, self.now);
+            self.broker.apply(BrokerInput::Tick, self.now);
             let offer = self.broker.next_target(&INGRESS, &mut history, &mut self.rng);
             if matches!(offer, NextTarget::Retry(_)) {
-                let untried = self.serving().into_iter().find(|place| !told.tried.contains(place));
+                let untried = self.serving().into_iter().find(|place| !trace.tried.contains(place));
                 assert_eq!(untried, None, "offered again while somebody untried serves");
             }
             match plan.next(offer, &mut self.budget, self.now, &mut self.rng) {
                 Step::Stop(stop) => {
-                    told.stop = Some(stop);
+                    trace.stop = Some(stop);
                     break;
                 }
                 Step::Pause(pause) => {
-                    told.pauses.push(pause);
+                    trace.pauses.push(pause);
                     self.pass(pause);
                 }
                 Step::Send { route, by } => {
                     assert!(self.now < by, "there is time for an answer");
                     let place = usize::from(route.router().0);
-                    let before = told.tried.iter().filter(|tried| **tried == place).count();
-                    told.tried.push(place);
-                    self.broker.apply(Event::Chosen(&route), self.now);
-                    if self.attempt(&route, by, answer(place, before), &mut plan, &mut history) == Lead::Final {
+                    let before = trace.tried.iter().filter(|tried| **tried == place).count();
+                    trace.tried.push(place);
+                    self.broker.apply(BrokerInput::Chosen(&route), self.now);
+                    if self.attempt(&route, by, answer(place, before), &mut plan, &mut history)
+                        == RetryDecision::DoNotRetry
+                    {
                         break;
                     }
                 }
             }
         }
-        told.took = self.now.since(began);
-        told
+        trace.took = self.now.since(began);
+        trace
     }
 
     /// One attempt, as the relay makes it.
@@ -144,9 +147,9 @@ impl World {
         route: &Route,
         by: BrokerTime,
         answer: Answer,
-        plan: &mut Plan,
+        plan: &mut RetryPlan,
         history: &mut AttemptHistory,
-    ) -> Lead {
+    ) -> RetryDecision {
         let began = self.now;
         let end = began.after(millis(answer.takes));
         self.pass(end.min(by).since(began));
@@ -161,31 +164,31 @@ impl World {
             sent_at: Some(began),
             ..CallObservation::empty(Source::Attempt)
         };
-        self.broker.apply(Event::Observed(&report), self.now);
+        self.broker.apply(BrokerInput::Observed(&report), self.now);
         let ended = match broken {
-            Some(breakage) => Ended::Broken(breakage),
-            None => Ended::Answered { status: answer.status, missing: None },
+            Some(breakage) => AttemptResult::Broken(breakage),
+            None => AttemptResult::Answered { status: answer.status, missing: None },
         };
-        let lead = lead(ended, true, None);
-        plan.heed(route.router(), wait, self.now);
-        history.note(route.router(), lead == Lead::Anywhere);
+        let lead = retry_decision(ended, true, None);
+        plan.note_retry_after(route.router(), wait, self.now);
+        history.note(route.router(), lead == RetryDecision::AnyTarget);
         lead
     }
 }
 
 /// Fallback over so many routers that stay out for ten minutes.
 fn fallback(routers: usize) -> World {
-    World::new(tree(&Mode::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
+    World::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
 }
 
 #[test]
 fn elsewhere_at_once() {
     let mut world = fallback(3);
-    let told = world.request(|place, _| at_once(if place == 2 { 200 } else { 503 }));
-    assert_eq!(told.tried, [0, 1, 2]);
-    assert_eq!((told.pauses.len(), told.stop, told.took), (0, None, millis(3)));
-    let told = world.request(|_, _| at_once(200));
-    assert_eq!(told.tried, [2], "the next request does not go where this one failed");
+    let trace = world.request(|place, _| at_once(if place == 2 { 200 } else { 503 }));
+    assert_eq!(trace.tried, [0, 1, 2]);
+    assert_eq!((trace.pauses.len(), trace.stop, trace.took), (0, None, millis(3)));
+    let trace = world.request(|_, _| at_once(200));
+    assert_eq!(trace.tried, [2], "the next request does not go where this one failed");
 }
 
 #[test]
@@ -198,73 +201,73 @@ fn a_callers_own_fault_is_answered_and_goes_nowhere_else() {
 #[test]
 fn the_rest_of_a_branch_comes_before_its_siblings() {
     for seed in 0..20 {
-        let mut world = World::new(tree(&Mode::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
+        let mut world = World::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
         world.rng = SmallRng::seed_from_u64(seed);
-        let told = world.request(|_, _| at_once(500));
-        assert_eq!(told.tried.len(), 4);
-        assert_eq!((told.tried[0] % 2, told.tried[1]), (0, told.tried[0] + 1), "{:?}", told.tried);
-        assert_eq!((told.tried[2] % 2, told.tried[3]), (0, told.tried[2] + 1), "{:?}", told.tried);
+        let trace = world.request(|_, _| at_once(500));
+        assert_eq!(trace.tried.len(), 4);
+        assert_eq!((trace.tried[0] % 2, trace.tried[1]), (0, trace.tried[0] + 1), "{:?}", trace.tried);
+        assert_eq!((trace.tried[2] % 2, trace.tried[3]), (0, trace.tried[2] + 1), "{:?}", trace.tried);
     }
 }
 
 #[test]
 fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
-    let mut world = World::new(tree(&Mode::Fallback, &[1]), 10, Duration::from_secs(600));
-    let told = world.request(|_, _| at_once(500));
-    assert_eq!((told.tried.len(), told.stop), (4, Some(Stop::Attempts)));
-    assert_eq!(told.pauses.len(), 3);
-    for (pause, bound) in told.pauses.iter().zip([500, 1_000, 2_000]) {
+    let mut world = World::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
+    let trace = world.request(|_, _| at_once(500));
+    assert_eq!((trace.tried.len(), trace.stop), (4, Some(GiveUp::Attempts)));
+    assert_eq!(trace.pauses.len(), 3);
+    for (pause, bound) in trace.pauses.iter().zip([500, 1_000, 2_000]) {
         assert!(*pause <= millis(bound), "{pause:?} of {bound} ms");
     }
-    let told = fallback(1).request(|_, _| at_once(500));
-    assert_eq!((told.tried.len(), told.pauses.len()), (1, 0), "it is out for longer than the request may last");
-    assert!(matches!(told.stop, Some(Stop::Nobody(Some(_)))));
+    let trace = fallback(1).request(|_, _| at_once(500));
+    assert_eq!((trace.tried.len(), trace.pauses.len()), (1, 0), "it is out for longer than the request may last");
+    assert!(matches!(trace.stop, Some(GiveUp::NoTarget(Some(_)))));
 }
 
 #[test]
 fn who_says_the_same_again_is_not_asked_again() {
-    let mut world = World::new(tree(&Mode::Fallback, &[1, 1]), 10, Duration::from_secs(600));
-    let told = world.request(|_, _| at_once(401));
-    assert_eq!((told.tried, told.stop), (vec![0, 1], Some(Stop::Nobody(None))));
+    let mut world = World::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
+    let trace = world.request(|_, _| at_once(401));
+    assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(None))));
 }
 
 #[test]
 fn an_upstreams_own_word_is_waited_for_where_it_fits() {
     let limited = |retry_after| Answer { retry_after: Some(retry_after), ..at_once(429) };
-    let told = fallback(1).request(|_, before| if before == 0 { limited(2) } else { at_once(200) });
-    assert_eq!((told.tried.len(), told.pauses.len()), (2, 1));
-    assert!((millis(2_000)..millis(2_501)).contains(&told.pauses[0]), "{:?}", told.pauses);
-    let told = fallback(1).request(|_, _| limited(90));
-    assert_eq!((told.tried.len(), told.took), (1, millis(1)), "it answers at once");
-    let told = fallback(2).request(|place, _| if place == 0 { limited(2) } else { at_once(200) });
-    assert_eq!((told.tried, told.pauses.len()), (vec![0, 1], 0), "elsewhere nobody waits");
+    let trace = fallback(1).request(|_, before| if before == 0 { limited(2) } else { at_once(200) });
+    assert_eq!((trace.tried.len(), trace.pauses.len()), (2, 1));
+    assert!((millis(2_000)..millis(2_501)).contains(&trace.pauses[0]), "{:?}", trace.pauses);
+    let trace = fallback(1).request(|_, _| limited(90));
+    assert_eq!((trace.tried.len(), trace.took), (1, millis(1)), "it answers at once");
+    let trace = fallback(2).request(|place, _| if place == 0 { limited(2) } else { at_once(200) });
+    assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "elsewhere nobody waits");
 }
 
 #[test]
 fn a_request_that_finds_everybody_out_waits_only_if_that_can_help() {
     let mut world = fallback(2);
     world.request(|_, _| at_once(500));
-    let told = world.request(|_, _| at_once(200));
-    assert!(matches!(told.stop, Some(Stop::Nobody(Some(_)))) && told.took.is_zero(), "{told:?}");
+    let trace = world.request(|_, _| at_once(200));
+    assert!(matches!(trace.stop, Some(GiveUp::NoTarget(Some(_)))) && trace.took.is_zero(), "{trace:?}");
     world.pass(Duration::from_secs(590));
-    let told = world.request(|_, _| at_once(200));
-    assert_eq!((told.tried, told.stop), (vec![0], None), "it is back within the request's time");
+    let trace = world.request(|_, _| at_once(200));
+    assert_eq!((trace.tried, trace.stop), (vec![0], None), "it is back within the request's time");
 }
 
 #[test]
 fn a_silent_target_costs_its_limit_and_no_more() {
     let silent = Answer { status: 200, takes: 3_600_000, retry_after: None };
     let mut world = fallback(2);
-    let told = world.request(|place, _| if place == 0 { silent } else { at_once(200) });
-    assert_eq!((told.tried, told.took), (vec![0, 1], millis(35_001)));
+    let trace = world.request(|place, _| if place == 0 { silent } else { at_once(200) });
+    assert_eq!((trace.tried, trace.took), (vec![0, 1], millis(35_001)));
     let mut world = fallback(9);
-    let told = world.request(|_, _| silent);
-    assert_eq!((told.tried.len(), told.took, told.stop), (2, millis(60_000), Some(Stop::Time)));
+    let trace = world.request(|_, _| silent);
+    assert_eq!((trace.tried.len(), trace.took, trace.stop), (2, millis(60_000), Some(GiveUp::Time)));
 }
 
 #[test]
 fn an_outage_is_not_multiplied() {
-    let mut world = World::new(tree(&Mode::Fallback, &[1]), 1_000_000, Duration::ZERO);
+    let mut world = World::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
     world.limits.backoff = Backoff { base: millis(2), cap: millis(2) };
     let (mut requests, mut calls) = (0, 0);
     let began = world.now;
@@ -280,7 +283,7 @@ fn an_outage_is_not_multiplied() {
 
 #[test]
 fn the_budget_of_the_first_request() {
-    let mut budget = Budget::new(Spending { ratio: 0.5, per_second: 0 });
+    let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.5, per_second: 0 });
     let now = BrokerTime::from_nanos(5_000_000_000);
     assert!(!budget.withdraw(now));
     budget.deposit(now);
@@ -289,12 +292,12 @@ fn the_budget_of_the_first_request() {
     assert!(budget.withdraw(now) && !budget.withdraw(now));
     budget.deposit(now);
     budget.deposit(now);
-    assert!(budget.affords(now.after(Duration::from_secs(9))));
-    assert!(!budget.affords(now.after(Duration::from_secs(10))), "what was ten seconds ago is forgotten");
+    assert!(budget.has_budget(now.after(Duration::from_secs(9))));
+    assert!(!budget.has_budget(now.after(Duration::from_secs(10))), "what was ten seconds ago is forgotten");
 }
 
-fn modes() -> impl Strategy<Value = Mode> {
-    prop_oneof![Just(Mode::Fallback), Just(Mode::LoadBalance), Just(Mode::RoundRobin)]
+fn modes() -> impl Strategy<Value = Policy> {
+    prop_oneof![Just(Policy::Fallback), Just(Policy::LoadBalance), Just(Policy::RoundRobin)]
 }
 
 fn answers() -> impl Strategy<Value = Answer> {
@@ -323,16 +326,16 @@ proptest! {
         gaps in prop::collection::vec(0_u64..5_000, 1..5),
     ) {
         let mut world = World::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
-        world.limits = Limits { attempts, whole: millis(whole), ..Limits::default() };
+        world.limits = RetryLimits { attempts, whole: millis(whole), ..RetryLimits::default() };
         let mut script = script.iter().cycle();
         for gap in gaps {
-            let told = world.request(|_, _| *script.next().unwrap());
-            prop_assert!(told.tried.len() <= attempts as usize, "{told:?}");
-            prop_assert!(told.took <= millis(whole), "{told:?}");
+            let trace = world.request(|_, _| *script.next().unwrap());
+            prop_assert!(trace.tried.len() <= attempts as usize, "{trace:?}");
+            prop_assert!(trace.took <= millis(whole), "{trace:?}");
             // At least a millisecond each, so there is an end.
-            prop_assert!(told.pauses.len() as u64 <= whole, "{told:?}");
-            let first: Vec<_> = told.tried.iter().take(1).collect();
-            prop_assert!(told.stop.is_some() || !first.is_empty(), "{told:?}");
+            prop_assert!(trace.pauses.len() as u64 <= whole, "{trace:?}");
+            let first: Vec<_> = trace.tried.iter().take(1).collect();
+            prop_assert!(trace.stop.is_some() || !first.is_empty(), "{trace:?}");
             world.pass(millis(gap));
         }
     }
@@ -340,7 +343,7 @@ proptest! {
     #[test]
     fn pauses_are_drawn_between_nothing_and_a_bound_that_doubles(before in 0_u32..100, seed in any::<u64>()) {
         let backoff = Backoff::default();
-        let pause = backoff.draw(before, &mut SmallRng::seed_from_u64(seed));
+        let pause = backoff.sample(before, &mut SmallRng::seed_from_u64(seed));
         let bound = millis(500).saturating_mul(1 << before.min(10)).min(Duration::from_secs(8));
         prop_assert!(pause <= bound);
     }
@@ -355,15 +358,15 @@ fn routers_are_named_by_place() {
 #[test]
 fn a_resend_counts_as_an_attempt_and_keeps_all_limits() {
     let now = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-    let limits = Limits { attempts: 2, whole: millis(60_000), ..Limits::default() };
-    let mut budget = Budget::new(Spending { ratio: 0.0, per_second: 1 });
-    let mut plan = Plan::new(limits, now);
+    let limits = RetryLimits { attempts: 2, whole: millis(60_000), ..RetryLimits::default() };
+    let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 1 });
+    let mut plan = RetryPlan::new(limits, now);
     assert_eq!(plan.resend(&mut budget, now.after(millis(59_999))), Some(now.after(millis(60_000))), "within its time");
     assert_eq!(plan.sent(), 1);
     assert_eq!(plan.resend(&mut budget, now), Some(now.after(limits.connect + limits.first_byte)));
     assert_eq!((plan.resend(&mut budget, now), plan.sent()), (None, 2), "as often as it may be");
-    assert_eq!(Plan::new(limits, now).resend(&mut budget, now.after(millis(60_000))), None, "its time is over");
-    let mut spent = Budget::new(Spending { ratio: 0.0, per_second: 0 });
-    let mut plan = Plan::new(limits, now);
+    assert_eq!(RetryPlan::new(limits, now).resend(&mut budget, now.after(millis(60_000))), None, "its time is over");
+    let mut spent = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 0 });
+    let mut plan = RetryPlan::new(limits, now);
     assert_eq!((plan.resend(&mut spent, now), plan.sent()), (None, 0), "the budget of all requests is spent");
 }

@@ -27,7 +27,7 @@ pub struct Candidate {
 /// The branches from the root to a leaf, each with the reason for its choice.
 pub type PickPath = SmallVec<[(NodeId, PickReason); 4]>;
 
-/// What a walk knows besides its tree.
+/// What a cursor knows besides its tree.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PickContext<'a> {
     /// For modes that choose by what was learnt; without it all are level to them.
@@ -36,7 +36,7 @@ pub struct PickContext<'a> {
     pub limits: Option<RateLimitFilter<'a>>,
 }
 
-/// How far a walk through a tree has come: plain data, so that whoever retries can rest between two steps, in which others
+/// How far a cursor through a tree has come: plain data, so that whoever retries can rest between two steps, in which others
 /// may go out or come back. Its places belong to the tree it began in.
 #[derive(Debug, Clone)]
 pub struct CandidateCursor {
@@ -101,7 +101,7 @@ impl CandidateCursor {
 }
 
 /// The first candidate, which is all that most requests need: without what going on takes. Where a condition retry_on nowhere the
-/// walk finds out who is left.
+/// cursor finds out who is left.
 #[inline]
 pub fn first<Q: Request, R: Rng>(tree: &Tree, context: PickContext<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
     let (mut at, mut p, mut why) = (NodeId::ROOT, Some(1.0), PickPath::new_const());
@@ -142,29 +142,29 @@ fn pick_child<Q: Request, R: Rng>(
     Some((*branch.children.get(usize::from(named.child))?, named))
 }
 
-/// A walk through a tree in one go.
+/// A cursor through a tree in one go.
 #[derive(Debug)]
 pub struct Candidates<'a, Q, R> {
     tree: &'a Tree,
     context: PickContext<'a>,
     request: &'a Q,
     rng: &'a mut R,
-    walk: CandidateCursor,
+    cursor: CandidateCursor,
 }
 
 impl<'a, Q: Request, R: Rng> Candidates<'a, Q, R> {
-    /// A walk that has not begun.
+    /// A cursor that has not begun.
     pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
-        Self { tree, context: PickContext::default(), request, rng, walk: CandidateCursor::default() }
+        Self { tree, context: PickContext::default(), request, rng, cursor: CandidateCursor::default() }
     }
 
-    /// The same walk, for modes that choose by what was learnt; without it all are level to them.
+    /// The same cursor, for modes that choose by what was learnt; without it all are level to them.
     #[must_use]
     pub fn with_loads(self, loads: Option<&'a Loads>) -> Self {
         Self { context: PickContext { loads, ..self.context }, ..self }
     }
 
-    /// The same walk among those only that have room.
+    /// The same cursor among those only that have room.
     #[must_use]
     pub fn within_limits(self, among: RateLimitFilter<'a>) -> Self {
         Self { context: PickContext { limits: Some(among), ..self.context }, ..self }
@@ -175,6 +175,6 @@ impl<Q: Request, R: Rng> Iterator for Candidates<'_, Q, R> {
     type Item = Candidate;
 
     fn next(&mut self) -> Option<Candidate> {
-        self.walk.next(self.tree, self.context, self.request, self.rng)
+        self.cursor.next(self.tree, self.context, self.request, self.rng)
     }
 }

@@ -16,13 +16,13 @@ const REDRAWS: usize = 3;
 
 pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> Option<Pick> {
     let first = faster(choices, drawn, rng)?;
-    if !choices.known.is_warming_up(first) {
+    if !choices.load.is_warming_up(first) {
         return Some(p2c::pick(first));
     }
     let mut passed: SmallVec<[u16; 8]> = drawn.iter().copied().chain([first.child]).collect();
     for _ in 0..REDRAWS {
         let Some(next) = faster(choices, &passed, rng) else { break };
-        if !choices.known.is_warming_up(next) {
+        if !choices.load.is_warming_up(next) {
             return Some(p2c::pick(next));
         }
         passed.push(next.child);
@@ -32,7 +32,7 @@ pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> 
 
 fn faster<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<&'a EligibleChild> {
     p2c::sample(choices, drawn, rng, |one, other| {
-        let (load, other_load) = (choices.known.load_of(one), choices.known.load_of(other));
+        let (load, other_load) = (choices.load.load_of(one), choices.load.load_of(other));
         let (takes, other_takes) = match (load.speed.token, other_load.speed.token) {
             (Some(token), Some(other_token)) => (token, other_token),
             _ => (load.speed.call, other_load.speed.call),

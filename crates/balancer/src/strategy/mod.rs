@@ -24,7 +24,9 @@ pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPa
 pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;
-pub use tree::{Condition, Ineligible, Kind, LoadView, Mode, NodeId, RateLimitFilter, Target, TargetStatus, Tree};
+pub use tree::{
+    Condition, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Target, TargetKind, TargetStatus, Tree,
+};
 
 use types::request::Request;
 use types::router::RouterId;
@@ -54,7 +56,7 @@ pub struct Choices<'a> {
     /// All weigh the same.
     pub uniform: bool,
     /// What was learnt of them.
-    pub known: LoadView<'a>,
+    pub load: LoadView<'a>,
 }
 
 /// The next child that a strategy names, and why.
@@ -100,7 +102,7 @@ pub enum Length {
     TooLong,
 }
 
-impl Mode {
+impl Policy {
     /// The next child after those already `drawn`.
     fn next<Q: Request, R: Rng>(&self, choices: Choices<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Pick> {
         let open = choices.open;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::query::{SESSION, are_short};
-use super::tree::{Condition, Mode};
+use super::tree::{Condition, Policy};
 use super::{Field, conditional};
 use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize, Verdict};
 
@@ -28,10 +28,10 @@ impl Asks {
         self.params.is_empty() && self.headers.is_empty() && self.conditions.is_empty()
     }
 
-    pub(super) fn add(&mut self, mode: &Mode) {
+    pub(super) fn add(&mut self, mode: &Policy) {
         match mode {
-            Mode::Sticky(field) => self.look_at(field),
-            Mode::Conditional { conditions, .. } => {
+            Policy::Sticky(field) => self.look_at(field),
+            Policy::Conditional { conditions, .. } => {
                 conditions.iter().flat_map(|condition| condition.query.fields()).for_each(|field| self.look_at(field));
                 self.conditions.push(Arc::clone(conditions));
             }
@@ -161,9 +161,9 @@ mod tests {
             vec![is("params.a.b", json!(1), 0), is("headers.x-one", json!("two"), 1), is("path", json!("/in/"), 2)]
                 .into();
         let mut asks = Asks::default();
-        asks.add(&Mode::Conditional { conditions: Arc::clone(&conditions), default: None });
-        asks.add(&Mode::Sticky(field("session")));
-        asks.add(&Mode::Sticky(field("params.long")));
+        asks.add(&Policy::Conditional { conditions: Arc::clone(&conditions), default: None });
+        asks.add(&Policy::Sticky(field("session")));
+        asks.add(&Policy::Sticky(field("params.long")));
         (asks, conditions)
     }
 

@@ -34,11 +34,11 @@ fn user(name: &str) -> Body {
 
 fn leaf(number: u16, weight: f64) -> Target {
     let path = RouterPath::parse(&format!("/r/{number}/")).unwrap();
-    Target { weight, ..Target::plain(Kind::Router(path)) }
+    Target { weight, ..Target::plain(TargetKind::Router(path)) }
 }
 
-fn branch(mode: Mode, targets: Vec<Target>) -> Target {
-    Target::plain(Kind::Branch { mode, targets })
+fn branch(mode: Policy, targets: Vec<Target>) -> Target {
+    Target::plain(TargetKind::Branch { mode, targets })
 }
 
 /// A tree whose leaves are numbered as their paths say.
@@ -46,7 +46,7 @@ fn tree(root: &Target) -> Tree {
     Tree::new(root, |path| path.as_str().trim_matches(['/', 'r']).parse().ok().map(RouterId))
 }
 
-fn flat(mode: Mode, weights: &[f64]) -> Tree {
+fn flat(mode: Policy, weights: &[f64]) -> Tree {
     let leaves = (0_u16..).zip(weights).map(|(number, weight)| leaf(number, *weight)).collect();
     tree(&branch(mode, leaves))
 }
@@ -97,24 +97,24 @@ mod loadbalance {
 
     #[test]
     fn shares_follow_the_weights() {
-        assert_shares(&flat(Mode::LoadBalance, &[1.0, 1.0, 1.0]), &[1.0 / 3.0; 3], 13.82);
-        assert_shares(&flat(Mode::LoadBalance, &[0.9, 0.1]), &[0.9, 0.1], 10.83);
-        assert_shares(&flat(Mode::LoadBalance, &[5.0, 0.0, 15.0]), &[0.25, 0.0, 0.75], 10.83);
+        assert_shares(&flat(Policy::LoadBalance, &[1.0, 1.0, 1.0]), &[1.0 / 3.0; 3], 13.82);
+        assert_shares(&flat(Policy::LoadBalance, &[0.9, 0.1]), &[0.9, 0.1], 10.83);
+        assert_shares(&flat(Policy::LoadBalance, &[5.0, 0.0, 15.0]), &[0.25, 0.0, 0.75], 10.83);
     }
 
     #[test]
     fn what_cannot_serve_gives_its_share_to_the_others_in_proportion() {
-        let mut tree = flat(Mode::LoadBalance, &[2.0, 5.0, 3.0]);
+        let mut tree = flat(Policy::LoadBalance, &[2.0, 5.0, 3.0]);
         tree.refresh(|id| f64::from(id.0 != 1));
         assert_shares(&tree, &[0.4, 0.0, 0.6], 10.83);
     }
 
     #[test]
     fn all_zero_or_all_out_offers_nothing() {
-        let mut tree = flat(Mode::LoadBalance, &[0.0, 0.0]);
+        let mut tree = flat(Policy::LoadBalance, &[0.0, 0.0]);
         assert!(!tree.has_eligible());
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
-        tree = flat(Mode::LoadBalance, &[1.0, 1.0]);
+        tree = flat(Policy::LoadBalance, &[1.0, 1.0]);
         tree.refresh(|_| 0.0);
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
         tree.refresh(|_| 1.0);
@@ -127,7 +127,7 @@ mod round_robin {
 
     #[test]
     fn exact_over_one_cycle_and_smooth() {
-        let mut tree = flat(Mode::RoundRobin, &[5.0, 1.0, 1.0]);
+        let mut tree = flat(Policy::RoundRobin, &[5.0, 1.0, 1.0]);
         let mut rng = dice();
         let cycle: Vec<_> = (0..7).map(|_| take(&mut tree, &user("x"), &mut rng).unwrap()).collect();
         assert_eq!(cycle, [0, 0, 1, 0, 2, 0, 0]);
@@ -137,7 +137,7 @@ mod round_robin {
 
     #[test]
     fn looking_is_not_taking() {
-        let tree = flat(Mode::RoundRobin, &[1.0, 1.0]);
+        let tree = flat(Policy::RoundRobin, &[1.0, 1.0]);
         for _ in 0..5 {
             assert_eq!(order(&tree, &user("x"), &mut dice()), [0, 1]);
         }
@@ -147,7 +147,7 @@ mod round_robin {
 
     #[test]
     fn one_that_leaves_or_returns_does_not_make_the_others_jump() {
-        let mut tree = flat(Mode::RoundRobin, &[1.0, 1.0, 1.0, 1.0]);
+        let mut tree = flat(Policy::RoundRobin, &[1.0, 1.0, 1.0, 1.0]);
         let mut rng = dice();
         let mut next = |tree: &mut Tree| take(tree, &user("x"), &mut rng).unwrap();
         assert_eq!((next(&mut tree), next(&mut tree)), (0, 1));
@@ -165,7 +165,7 @@ mod round_robin {
         #[test]
         fn every_cycle_is_exact(weights in prop::collection::vec(0_u16..6, 1..8)) {
             let total: u16 = weights.iter().sum();
-            let mut tree = flat(Mode::RoundRobin, &weights.iter().map(|weight| f64::from(*weight)).collect::<Vec<_>>());
+            let mut tree = flat(Policy::RoundRobin, &weights.iter().map(|weight| f64::from(*weight)).collect::<Vec<_>>());
             let mut rng = dice();
             for _ in 0..3 {
                 let mut seen = vec![0; weights.len()];
@@ -183,7 +183,7 @@ mod fallback {
 
     #[test]
     fn the_first_that_may_serve_whatever_it_weighs() {
-        let mut tree = flat(Mode::Fallback, &[0.0, 1.0, 9.0]);
+        let mut tree = flat(Policy::Fallback, &[0.0, 1.0, 9.0]);
         assert_eq!(order(&tree, &user("x"), &mut dice()), [0, 1, 2]);
         tree.refresh(|id| f64::from(id.0 != 0));
         assert_eq!(order(&tree, &user("x"), &mut dice()), [1, 2]);
@@ -196,7 +196,7 @@ mod sticky {
     const USERS: usize = 100_000;
 
     fn by_user(weights: &[f64]) -> Tree {
-        flat(Mode::Sticky(Field::parse("params.user").unwrap()), weights)
+        flat(Policy::Sticky(Field::parse("params.user").unwrap()), weights)
     }
 
     fn homes(tree: &Tree) -> Vec<u16> {
@@ -232,7 +232,7 @@ mod sticky {
 
     #[test]
     fn the_order_in_the_file_means_nothing() {
-        let mode = || Mode::Sticky(Field::parse("params.user").unwrap());
+        let mode = || Policy::Sticky(Field::parse("params.user").unwrap());
         let one = tree(&branch(mode(), vec![leaf(0, 1.0), leaf(1, 1.0), leaf(2, 1.0)]));
         let other = tree(&branch(mode(), vec![leaf(2, 1.0), leaf(0, 1.0), leaf(1, 1.0)]));
         assert_eq!(homes(&one)[..1_000], homes(&other)[..1_000]);
@@ -257,7 +257,7 @@ mod conditional {
             query: Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq(json!(model))]),
             then,
         };
-        flat(Mode::Conditional { conditions: vec![is("a", 0), is("b", 1)].into(), default }, &[1.0; 3])
+        flat(Policy::Conditional { conditions: vec![is("a", 0), is("b", 1)].into(), default }, &[1.0; 3])
     }
 
     fn model(name: &str) -> Body {
@@ -287,18 +287,18 @@ mod conditional {
 
 /// An obvious model of a tree: who may come first, by plain recursion over what was written.
 fn may_come_first(target: &Target, serves: &dyn Fn(u16) -> bool) -> Vec<u16> {
-    let Kind::Branch { mode, targets } = &target.kind else {
-        let Kind::Router(path) = &target.kind else { unreachable!() };
+    let TargetKind::Branch { mode, targets } = &target.kind else {
+        let TargetKind::Router(path) = &target.kind else { unreachable!() };
         let number: u16 = path.as_str().trim_matches(['/', 'r']).parse().unwrap();
         return if serves(number) { vec![number] } else { Vec::new() };
     };
-    let uses_weights = !matches!(mode, Mode::Fallback);
+    let uses_weights = !matches!(mode, Policy::Fallback);
     let able = |child: &&Target| {
         !child.drained && (!uses_weights || child.weight > 0.0) && !may_come_first(child, serves).is_empty()
     };
     let mut able = targets.iter().filter(able);
     match mode {
-        Mode::Fallback => able.next().map(|child| may_come_first(child, serves)).unwrap_or_default(),
+        Policy::Fallback => able.next().map(|child| may_come_first(child, serves)).unwrap_or_default(),
         _ => able.flat_map(|child| may_come_first(child, serves)).collect(),
     }
 }
@@ -308,12 +308,12 @@ fn any_tree() -> impl Strategy<Value = Target> {
     let leaf = (0_u16..12, weight.clone(), prop::bool::weighted(0.1))
         .prop_map(|(number, weight, drained)| Target { drained, ..super::tests::leaf(number, weight) });
     let inner = leaf.prop_recursive(6, 40, 4, move |inner| {
-        let modes = [Mode::LoadBalance, Mode::RoundRobin, Mode::Fallback, Mode::Fastest, Mode::LeastBusy];
+        let modes = [Policy::LoadBalance, Policy::RoundRobin, Policy::Fallback, Policy::Fastest, Policy::LeastBusy];
         let mode = prop::sample::select(modes.to_vec());
         (mode, prop::collection::vec(inner, 1..4), weight.clone())
             .prop_map(|(mode, targets, weight)| Target { weight, ..branch(mode, targets) })
     });
-    prop::collection::vec(inner, 1..4).prop_map(|targets| branch(Mode::LoadBalance, targets))
+    prop::collection::vec(inner, 1..4).prop_map(|targets| branch(Policy::LoadBalance, targets))
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! `loadbalance`: weighted random. What cannot serve gives its share to the others in proportion.
 //!
 //! The first draw, the one that nearly every request needs, is a search in the running sums, or a plain index where all weigh
-//! the same; later ones walk along those that are left.
+//! the same; later ones cursor along those that are left.
 
 use rand::{Rng, RngExt};
 

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use balancer::broker::{
-    Broker, Decision, Event, PoolSettings, Route, RouteKind, RouterSettings, Settings, WhenAllDisabled, invariants,
+    Broker, BrokerInput, BrokerSettings, Decision, PoolSettings, Route, RouteKind, RouterSettings, WhenAllDisabled,
+    invariants,
 };
 use balancer::health::{Preset, RetryAfterSettings};
-use balancer::strategy::{Kind, Mode, Target};
+use balancer::strategy::{Policy, Target, TargetKind};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -32,17 +33,17 @@ fn path(text: &str) -> RouterPath {
 }
 
 fn leaf(router: usize) -> Target {
-    Target::plain(Kind::Router(path(&format!("/r/{router}/"))))
+    Target::plain(TargetKind::Router(path(&format!("/r/{router}/"))))
 }
 
-fn branch(mode: Mode, targets: Vec<Target>) -> Target {
-    Target::plain(Kind::Branch { mode, targets })
+fn branch(mode: Policy, targets: Vec<Target>) -> Target {
+    Target::plain(TargetKind::Branch { mode, targets })
 }
 
 /// Pools that share routers, some of them nested; and health of one kind or another.
 ///
 /// How many may prove a router at a time stays as it was: a reload that lowers it leaves alone those that are under way.
-fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
+fn settings(rng: &mut SmallRng, concurrency: u32) -> BrokerSettings {
     let mut health = [Preset::Documented, Preset::Resilient].choose(rng).unwrap().settings();
     health.disabled_time = Duration::from_millis(rng.random_range(0..20_000));
     health.probe.concurrency = concurrency;
@@ -52,9 +53,9 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
     let mut drained = leaf(5);
     drained.drained = rng.random();
     let roots = [
-        branch(Mode::LoadBalance, (0..3).map(leaf).collect()),
-        branch(Mode::RoundRobin, vec![leaf(3), drained]),
-        branch(Mode::Fallback, vec![leaf(0), branch(Mode::LoadBalance, vec![leaf(3), leaf(4)]), leaf(5)]),
+        branch(Policy::LoadBalance, (0..3).map(leaf).collect()),
+        branch(Policy::RoundRobin, vec![leaf(3), drained]),
+        branch(Policy::Fallback, vec![leaf(0), branch(Policy::LoadBalance, vec![leaf(3), leaf(4)]), leaf(5)]),
     ];
     let pools = (0..).zip(roots).map(|(number, root)| PoolSettings {
         ingress: path(&format!("/pool/{number}/")),
@@ -62,7 +63,7 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> Settings {
         when_all_disabled: *when_all_disabled.choose(rng).unwrap(),
     });
     let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
-    Settings { pools: pools.collect(), defaults, ..Settings::default() }
+    BrokerSettings { pools: pools.collect(), defaults, ..BrokerSettings::default() }
 }
 
 /// One world, and the decisions whose calls may still be told of.
@@ -87,9 +88,9 @@ impl World {
         match self.rng.random_range(0..2_000) {
             0 => {
                 let settings = settings(&mut self.rng, self.concurrency);
-                self.apply(&Event::Configured(&settings));
+                self.apply(&BrokerInput::Configured(&settings));
             }
-            1..100 => self.apply(&Event::Tick),
+            1..100 => self.apply(&BrokerInput::Tick),
             100..900 => self.decide(),
             _ => self.report(),
         }
@@ -137,11 +138,11 @@ impl World {
             payload: PAYLOADS.choose(rng).copied().filter(|_| log),
             ..CallObservation::empty(if log { Source::Log } else { Source::Message })
         };
-        let applied = self.broker.apply(Event::Observed(&report), self.now);
+        let applied = self.broker.apply(BrokerInput::Observed(&report), self.now);
         self.note(&applied.changes);
     }
 
-    fn apply(&mut self, event: &Event<'_>) {
+    fn apply(&mut self, event: &BrokerInput<'_>) {
         let applied = self.broker.apply(*event, self.now);
         self.note(&applied.changes);
     }
@@ -199,7 +200,7 @@ fn play(number: u64) {
     }
     let mut ticks = 0;
     while let Some(due) = world.broker.next_deadline() {
-        world.broker.apply(Event::Tick, due);
+        world.broker.apply(BrokerInput::Tick, due);
         ticks += 1;
         assert!(ticks < 100_000, "world {number}: time does not bring it to rest");
     }

@@ -8,9 +8,9 @@ mod resolved;
 use std::path::Path;
 
 use super::read;
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 
-fn resolve(text: &str) -> Settings {
+fn resolve(text: &str) -> BrokerSettings {
     match read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()) {
         Ok(settings) => settings,
         Err(faults) => panic!("{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>()),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::super::{Variables, read_all};
 use crate::config::Fault;
 use crate::relay::Rules;
-use balancer::broker::{Broker, Decision, Pass, RouterSettings, Settings};
+use balancer::broker::{Broker, BrokerSettings, Decision, Pass, RouterSettings};
 use types::router::RouterPath;
 
 const KEY: &str = "sk-very-secret";
 
-fn load(text: &str) -> Result<(Settings, Rules), Vec<Fault>> {
+fn load(text: &str) -> Result<(BrokerSettings, Rules), Vec<Fault>> {
     let variables = [("KEY", KEY), ("HOST", "api.example.com"), ("ODD", "a\nb")];
     let variables: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     read_all(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default(), &Variables::new(variables))

@@ -7,21 +7,21 @@ use serde_json::json;
 
 use super::{faults, read, resolve};
 use balancer::broker::WhenAllDisabled;
-use balancer::broker::{RouterSettings, Settings};
+use balancer::broker::{BrokerSettings, RouterSettings};
 use balancer::health;
 use balancer::load::rate_limit::RateLimit;
-use balancer::strategy::{Field, Kind, Mode, Target};
+use balancer::strategy::{Field, Policy, Target, TargetKind};
 use types::outcome::FailureRule;
 use types::request::{Patch, Request};
 use types::router::RouterPath;
 
-fn branch(target: &Target) -> (&Mode, &[Target]) {
-    let Kind::Branch { mode, targets } = &target.kind else { panic!("a branch") };
+fn branch(target: &Target) -> (&Policy, &[Target]) {
+    let TargetKind::Branch { mode, targets } = &target.kind else { panic!("a branch") };
     (mode, targets)
 }
 
 fn leaf(target: &Target) -> &str {
-    let Kind::Router(path) = &target.kind else { panic!("a router") };
+    let TargetKind::Router(path) = &target.kind else { panic!("a router") };
     path.as_str()
 }
 
@@ -30,7 +30,7 @@ fn patch(target: &Target) -> serde_json::Value {
     json!([merge, model_map])
 }
 
-fn settings_of(settings: &Settings, router: &str) -> RouterSettings {
+fn settings_of(settings: &BrokerSettings, router: &str) -> RouterSettings {
     let path = RouterPath::parse(router).unwrap();
     settings.routers.get(&path).unwrap_or(&settings.defaults).clone()
 }
@@ -41,7 +41,7 @@ fn what_is_left_out_has_its_default() {
     let pool = &settings.pools[0];
     assert_eq!(pool.ingress.as_str(), "/in/");
     let (mode, targets) = branch(&pool.root);
-    assert!(matches!(mode, Mode::LoadBalance));
+    assert!(matches!(mode, Policy::LoadBalance));
     let target = &targets[0];
     assert_eq!((leaf(target), &target.name, target.weight, target.drained), ("/a/", &None, 1.0, false));
     assert!(target.patch.is_empty());
@@ -69,12 +69,12 @@ fn what_is_written_counts() {
         ]}"#,
     );
     let (mode, targets) = branch(&settings.pools[0].root);
-    assert!(matches!(mode, Mode::Fallback));
+    assert!(matches!(mode, Policy::Fallback));
     assert_eq!((targets[0].weight, targets[0].drained), (0.9, true));
     assert_eq!((targets[1].weight, targets[1].name.as_deref()), (0.0, Some("turns")));
-    assert!(matches!(branch(&targets[1]).0, Mode::RoundRobin));
-    assert!(matches!(branch(&targets[2]).0, Mode::Sticky(Field::Header(name)) if name == "X-User"));
-    assert!(matches!(branch(&targets[3]).0, Mode::LoadBalance));
+    assert!(matches!(branch(&targets[1]).0, Policy::RoundRobin));
+    assert!(matches!(branch(&targets[2]).0, Policy::Sticky(Field::Header(name)) if name == "X-User"));
+    assert!(matches!(branch(&targets[3]).0, Policy::LoadBalance));
     assert_eq!(settings.pools[1].ingress.as_str(), "/on/");
 }
 
@@ -87,7 +87,9 @@ fn conditions_point_to_places() {
             {"query": {"$or": [{"path": {"$regex": "^/out"}}, {"$not": {"params.stop": {"$ne": ["a", null]}}}]}, "then": "b"}
         ]}, "targets": [{"router": "/a/"}, {"name": "b", "router": "/b/"}, {"name": "c", "router": "/c/"}]}]}"#,
     );
-    let (Mode::Conditional { conditions, default }, _) = branch(&settings.pools[0].root) else { panic!("conditional") };
+    let (Policy::Conditional { conditions, default }, _) = branch(&settings.pools[0].root) else {
+        panic!("conditional")
+    };
     assert_eq!(*default, Some(2));
     assert_eq!(conditions.iter().map(|condition| condition.then).collect::<Vec<_>>(), [1, 2, 1]);
     let holds = |number: usize, body: serde_json::Value| conditions[number].query.judge(&Body(body)) == Some(true);

@@ -41,18 +41,18 @@ fn tried(world: &mut World, route: &Route, status: u16, millis: u64) {
 fn pass_is_the_default() {
     let mut world = all_out(2, WhenAllDisabled::Pass);
     assert_eq!(world.decide(at(10_000)), Decision::Pass(Pass::AllDisabled(PoolId(0))));
-    assert_eq!(world.told.last(), Some(&all_disabled()));
+    assert_eq!(world.emitted.last(), Some(&all_disabled()));
 }
 
 #[test]
 fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     let mut world = all_out(3, WhenAllDisabled::Soonest);
-    assert_eq!(world.told.last(), Some(&BrokerEvent::AllDisabled { ingress: path(INGRESS), uses_disabled: true }));
+    assert_eq!(world.emitted.last(), Some(&BrokerEvent::AllDisabled { ingress: path(INGRESS), uses_disabled: true }));
     let decision = world.decide(at(10_000));
-    let told = world.broker.explain(&decision);
+    let emitted = world.broker.explain(&decision);
     assert!(
-        told.contains("/azure/r0/: random, 0 of 3 serve; disabled, as all are (answered 503); not /azure/r1/"),
-        "{told}"
+        emitted.contains("/azure/r0/: random, 0 of 3 serve; disabled, as all are (answered 503); not /azure/r1/"),
+        "{emitted}"
     );
     let route = sent(decision).expect("the first is tried");
     assert_eq!((route.router(), route.chosen.p), (RouterId(0), None));
@@ -65,7 +65,7 @@ fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     assert_eq!(again.router(), RouterId(0));
     tried(&mut world, &again, 200, 11_000);
     assert_eq!(world.state(0), HealthState::Serving, "a success returns it");
-    assert_eq!(world.told.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
+    assert_eq!(world.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
     assert_eq!(world.choose(at(11_005)), Some(router(0)));
 }
 
@@ -91,10 +91,10 @@ fn any_tries_all_but_those_whose_upstream_named_a_moment() {
 
 #[test]
 fn turns_are_kept_among_disabled_ones_too() {
-    let targets = (0..3).map(|place| Target::plain(Kind::Router(path(&router(place))))).collect();
-    let root = Target::plain(Kind::Branch { mode: Mode::RoundRobin, targets });
+    let targets = (0..3).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
+    let root = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Any, ..pool(root) }];
-    let mut world = World { broker: Broker::new(Settings { pools, ..settings(0) }), ..World::new(0) };
+    let mut world = World { broker: Broker::new(BrokerSettings { pools, ..settings(0) }), ..World::new(0) };
     for place in 0..3 {
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5));
     }
@@ -104,11 +104,11 @@ fn turns_are_kept_among_disabled_ones_too() {
 
 #[test]
 fn what_is_drained_is_not_tried() {
-    let mut targets: Vec<_> = (0..2).map(|place| Target::plain(Kind::Router(path(&router(place))))).collect();
+    let mut targets: Vec<_> = (0..2).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
     targets[0].drained = true;
-    let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+    let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
-    let mut world = World { broker: Broker::new(Settings { pools, ..settings(0) }), ..World::new(0) };
+    let mut world = World { broker: Broker::new(BrokerSettings { pools, ..settings(0) }), ..World::new(0) };
     for place in 0..2 {
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5 + place as u64));
     }
@@ -158,8 +158,10 @@ fn what_a_guess_may_not_do_failures_in_a_row_may() {
 fn the_last_one_of_any_pool_is_the_last_one() {
     let mut settings = settings(2);
     settings.defaults = by_ratio().broker.settings().defaults.clone();
-    let alone =
-        Kind::Branch { mode: Mode::LoadBalance, targets: vec![Target::plain(Kind::Router(path("/azure/r0/")))] };
+    let alone = TargetKind::Branch {
+        mode: Policy::LoadBalance,
+        targets: vec![Target::plain(TargetKind::Router(path("/azure/r0/")))],
+    };
     settings.pools.push(PoolSettings { ingress: path("/alone/"), ..pool(Target::plain(alone)) });
     let mut world = World { broker: Broker::new(settings), ..World::new(0) };
     fail(&mut world, 0, 20, 0);

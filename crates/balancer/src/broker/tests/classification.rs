@@ -66,7 +66,7 @@ mod poison {
         answer(&mut world, 2, 500, "bad", 300);
         assert_eq!(world.state(2), HealthState::Serving, "it is known by now");
         let notice = Advisory::RequestAtFault(path("/azure/r0/"), path("/azure/r1/"));
-        assert!(world.told.contains(&BrokerEvent::Advisory(notice)));
+        assert!(world.emitted.contains(&BrokerEvent::Advisory(notice)));
     }
 
     #[test]

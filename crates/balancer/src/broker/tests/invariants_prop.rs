@@ -66,8 +66,8 @@ fn hint() -> impl Strategy<Value = Option<types::outcome::RetryAfter>> {
     prop::option::of(prop_oneof![millis.clone().prop_map(RetryAfter::Delay), millis.prop_map(RetryAfter::QuotaReset)])
 }
 
-/// Settings that differ in everything that has a rule of its own.
-pub(super) fn any_settings() -> impl Strategy<Value = Settings> {
+/// BrokerSettings that differ in everything that has a rule of its own.
+pub(super) fn any_settings() -> impl Strategy<Value = BrokerSettings> {
     let policies = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
     let rate_limit = prop::option::of((prop::option::of(1_u32..9), prop::option::of(1_u32..900)));
     (
@@ -90,8 +90,8 @@ pub(super) fn any_settings() -> impl Strategy<Value = Settings> {
 }
 
 /// A guess never took the last one: another one served when it did.
-fn guesses_were_harmless(mut serving: Vec<bool>, told: &[BrokerEvent]) -> bool {
-    told.iter().all(|change| {
+fn guesses_were_harmless(mut serving: Vec<bool>, emitted: &[BrokerEvent]) -> bool {
+    emitted.iter().all(|change| {
         let BrokerEvent::HealthChanged(Transition { router, state, .. }) = change else { return true };
         let place = (0..serving.len()).find(|place| self::router(*place) == router.to_string()).unwrap();
         serving[place] = *state == HealthState::Serving;
@@ -104,7 +104,7 @@ fn guesses_were_harmless(mut serving: Vec<bool>, told: &[BrokerEvent]) -> bool {
 /// A world under way.
 pub(super) struct Play<'a> {
     pub(super) world: World,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a BrokerSettings,
     pub(super) now: BrokerTime,
     /// The last request that was sent to find out, and where.
     pub(super) probe: Option<(u64, String)>,
@@ -137,7 +137,7 @@ impl Play<'_> {
                 if *never {
                     settings.defaults.health.disabled_time = Duration::ZERO;
                 }
-                world.told.extend(world.broker.apply(Event::Configured(&settings), now).changes);
+                world.emitted.extend(world.broker.apply(BrokerInput::Configured(&settings), now).changes);
             }
             Step::Log { router: place, status, id, began, hint, payload } => {
                 let (served, id, hint) = (router(*place), format!("A_1_1_{id}"), *hint);
@@ -181,29 +181,29 @@ impl Play<'_> {
 }
 
 /// Plays steps; checks after each what must always hold.
-fn play(settings: &Settings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>, String) {
+fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>, String) {
     let world = World { broker: Broker::new(settings.clone()), ..World::new(0) };
     let mut play = Play { world, settings, now: START, probe: None };
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| play.world.until(place)).collect();
         let serving = (0..4).map(|place| play.world.state(place) == HealthState::Serving).collect();
-        let told = play.world.told.len();
+        let emitted = play.world.emitted.len();
         play.take(step);
         let world = &play.world;
-        let told = &world.told[told..];
+        let emitted = &world.emitted[emitted..];
         for (place, before) in deadlines.into_iter().enumerate() {
             let forward = world.until(place).is_none_or(|after| before.is_none_or(|before| before <= after));
             let returned = |change: &BrokerEvent| {
                 let BrokerEvent::HealthChanged(Transition { router, state, .. }) = change else { return false };
                 router.to_string() == self::router(place) && !matches!(state, HealthState::Cooling { .. })
             };
-            assert!(forward || told.iter().any(returned), "a deadline moved backwards");
+            assert!(forward || emitted.iter().any(returned), "a deadline moved backwards");
         }
-        assert!(guesses_were_harmless(serving, told), "a guess took the last one");
+        assert!(guesses_were_harmless(serving, emitted), "a guess took the last one");
         assert_eq!(invariants::broken(&world.broker), None);
     }
     let state = format!("{:?}", play.world.broker);
-    (play.world.broker, play.world.told, state)
+    (play.world.broker, play.world.emitted, state)
 }
 
 proptest! {
@@ -212,8 +212,8 @@ proptest! {
         settings in any_settings(),
         steps in prop::collection::vec(step(), 0..120)
     ) {
-        let ((_, told, state), (_, told_again, state_again)) = (play(&settings, &steps), play(&settings, &steps));
-        prop_assert_eq!((told, state), (told_again, state_again));
+        let ((_, emitted, state), (_, emitted_again, state_again)) = (play(&settings, &steps), play(&settings, &steps));
+        prop_assert_eq!((emitted, state), (emitted_again, state_again));
     }
 
     #[test]
@@ -221,7 +221,7 @@ proptest! {
         let (mut broker, _, _) = play(&settings, &steps);
         let mut ticks = 0;
         while let Some(due) = broker.next_deadline() {
-            broker.apply(Event::Tick, due);
+            broker.apply(BrokerInput::Tick, due);
             ticks += 1;
             prop_assert!(ticks < 10_000, "time does not bring it to rest");
         }

@@ -30,30 +30,30 @@ struct Calls {
     seen: u64,
 }
 
-fn settings_of(mode: &Mode, weights: &[f64]) -> Settings {
+fn settings_of(mode: &Policy, weights: &[f64]) -> BrokerSettings {
     let leaf = |(place, weight): (usize, &f64)| Target {
         weight: *weight,
-        ..Target::plain(Kind::Router(path(&router(place))))
+        ..Target::plain(TargetKind::Router(path(&router(place))))
     };
     let targets = weights.iter().enumerate().map(leaf).collect();
-    let root = Target::plain(Kind::Branch { mode: mode.clone(), targets });
-    let mut settings = Settings { pools: vec![pool(root)], ..settings(0) };
+    let root = Target::plain(TargetKind::Branch { mode: mode.clone(), targets });
+    let mut settings = BrokerSettings { pools: vec![pool(root)], ..settings(0) };
     settings.defaults.health.disabled_time = Duration::ZERO;
     settings
 }
 
 impl Calls {
-    fn weighted(mode: &Mode, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
+    fn weighted(mode: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
         let world = |seed| World {
             broker: Broker::new(settings_of(mode, weights)),
             rng: SmallRng::seed_from_u64(seed),
-            told: Vec::new(),
+            emitted: Vec::new(),
         };
         let worlds = (0..replicas).map(world).collect();
         Self { worlds, routers: routers.to_vec(), millis: 0, ends: BinaryHeap::new(), seen: 0 }
     }
 
-    fn new(mode: &Mode, routers: &[Behaviour]) -> Self {
+    fn new(mode: &Policy, routers: &[Behaviour]) -> Self {
         Self::weighted(mode, routers, &vec![1.0; routers.len()], 1)
     }
 
@@ -116,7 +116,7 @@ impl Calls {
     }
 }
 
-const BOTH: [Mode; 2] = [Mode::Fastest, Mode::LeastBusy];
+const BOTH: [Policy; 2] = [Policy::Fastest, Policy::LeastBusy];
 
 #[test]
 fn shares_shift_to_the_faster() {
@@ -127,7 +127,7 @@ fn shares_shift_to_the_faster() {
         assert!(shares[2] < 0.16, "{mode:?}: {shares:?}");
         assert!((shares[0] - shares[1]).abs() < 0.06, "{mode:?}: {shares:?}");
     }
-    let mut calls = Calls::new(&Mode::Fastest, &[takes(200), takes(200), takes(2_000)]);
+    let mut calls = Calls::new(&Policy::Fastest, &[takes(200), takes(200), takes(2_000)]);
     calls.shares(500, 50);
     calls.routers = vec![takes(2_000), takes(200), takes(200)];
     calls.shares(500, 50);
@@ -139,12 +139,12 @@ fn shares_shift_to_the_faster() {
 fn fast_errors_attract_nobody() {
     for status in [500, 503, 429] {
         let fails = Behaviour { status, ..takes(3) };
-        let mut calls = Calls::new(&Mode::Fastest, &[takes(300), takes(300), fails]);
+        let mut calls = Calls::new(&Policy::Fastest, &[takes(300), takes(300), fails]);
         let shares = calls.shares(3_000, 30);
         assert!(shares[2] < 0.16, "{status}: {shares:?}");
     }
     let refuses = Behaviour { status: 400, ..takes(3) };
-    let mut calls = Calls::new(&Mode::Fastest, &[takes(300), takes(300), takes(300)]);
+    let mut calls = Calls::new(&Policy::Fastest, &[takes(300), takes(300), takes(300)]);
     calls.shares(300, 30);
     calls.routers[2] = refuses;
     let learnt =
@@ -160,22 +160,22 @@ fn long_answers_are_not_slow() {
     // would count besides.
     let talks = Behaviour { tokens: Some(984), ..takes(10_000) };
     let terse = Behaviour { tokens: Some(84), ..takes(2_000) };
-    let mut calls = Calls::new(&Mode::Fastest, &[talks, talks, terse]);
+    let mut calls = Calls::new(&Policy::Fastest, &[talks, talks, terse]);
     let shares = calls.shares(1_000, 12_000);
     assert!(shares[2] < 0.16, "{shares:?}");
     let by_call = |one: Behaviour| Behaviour { tokens: None, ..one };
-    let mut calls = Calls::new(&Mode::Fastest, &[talks, talks, terse].map(by_call));
+    let mut calls = Calls::new(&Policy::Fastest, &[talks, talks, terse].map(by_call));
     let shares = calls.shares(1_000, 12_000);
     assert!(shares[2] > 0.5, "without usage the call is the measure: {shares:?}");
 }
 
 #[test]
 fn a_newcomer_gets_one_request_first() {
-    let mut calls = Calls::new(&Mode::Fastest, &[takes(100), takes(200), takes(300), takes(30_000)]);
+    let mut calls = Calls::new(&Policy::Fastest, &[takes(100), takes(200), takes(300), takes(30_000)]);
     // As if it had not been there.
-    calls.worlds[0].broker.apply(Event::Configured(&settings_of(&Mode::Fastest, &[1.0, 1.0, 1.0])), at(0));
+    calls.worlds[0].broker.apply(BrokerInput::Configured(&settings_of(&Policy::Fastest, &[1.0, 1.0, 1.0])), at(0));
     calls.shares(300, 20);
-    calls.worlds[0].broker.apply(Event::Configured(&settings_of(&Mode::Fastest, &[1.0; 4])), at(calls.millis));
+    calls.worlds[0].broker.apply(BrokerInput::Configured(&settings_of(&Policy::Fastest, &[1.0; 4])), at(calls.millis));
     let shares = calls.shares(1_000, 20);
     assert_eq!((shares[3] * 1_000.0).round(), 1.0, "{shares:?}");
     calls.wait(30_000);
@@ -186,7 +186,7 @@ fn a_newcomer_gets_one_request_first() {
 
 #[test]
 fn everybody_new_at_once_share_the_first_requests() {
-    let mut calls = Calls::new(&Mode::Fastest, &[takes(1_000); 4]);
+    let mut calls = Calls::new(&Policy::Fastest, &[takes(1_000); 4]);
     let mut counts = [0; 4];
     for _ in 0..40 {
         counts[calls.call(0)] += 1;
@@ -228,7 +228,7 @@ fn other_replicas_calls_do_not_count() {
 /// A call is over whatever became of it, also where its log teaches nothing.
 #[test]
 fn every_log_with_our_stamp_ends_its_call() {
-    let mut calls = Calls::new(&Mode::LeastBusy, &[takes(1); 2]);
+    let mut calls = Calls::new(&Policy::LeastBusy, &[takes(1); 2]);
     let at_ingress = log(INGRESS, 200, "a_1_1_0", 1, 2);
     let reports = [
         CallObservation { filtered: Some("response.gl_path"), ..CallObservation::empty(Source::Log) },
@@ -249,12 +249,12 @@ fn every_log_with_our_stamp_ends_its_call() {
 #[test]
 fn weights_are_kept_where_all_are_alike() {
     for every in [2, 1_000] {
-        let mut calls = Calls::weighted(&Mode::LeastBusy, &[takes(500); 3], &[3.0, 1.0, 1.0], 1);
+        let mut calls = Calls::weighted(&Policy::LeastBusy, &[takes(500); 3], &[3.0, 1.0, 1.0], 1);
         let shares = calls.shares(5_000, every);
         let right = shares.iter().zip([0.6, 0.2, 0.2]).all(|(share, right)| (share - right).abs() < 0.05);
         assert!(right, "one each {every} ms: {shares:?}");
     }
-    let mut calls = Calls::weighted(&Mode::Fastest, &[takes(500); 3], &[3.0, 1.0, 1.0], 1);
+    let mut calls = Calls::weighted(&Policy::Fastest, &[takes(500); 3], &[3.0, 1.0, 1.0], 1);
     let shares = calls.shares(5_000, 2);
     assert!(shares.iter().zip([0.6, 0.2, 0.2]).all(|(share, right)| (share - right).abs() < 0.05), "{shares:?}");
 }
@@ -280,7 +280,7 @@ fn nothing_herds() {
 /// One that was left alone for being slow is tried again and not run to.
 #[test]
 fn nobody_runs_to_one_that_was_left_alone() {
-    let mut calls = Calls::new(&Mode::Fastest, &[takes(200), takes(200), takes(20_000)]);
+    let mut calls = Calls::new(&Policy::Fastest, &[takes(200), takes(200), takes(20_000)]);
     calls.shares(500, 50);
     calls.wait(100_000);
     let shares = calls.shares(60, 1);
@@ -289,12 +289,14 @@ fn nobody_runs_to_one_that_was_left_alone() {
 
 #[test]
 fn a_branch_has_the_calls_of_all_that_serve_in_it() {
-    let leaf = |place| Target::plain(Kind::Router(path(&router(place))));
-    let pair = Target::plain(Kind::Branch { mode: Mode::RoundRobin, targets: vec![leaf(1), leaf(2)] });
+    let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
+    let pair = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets: vec![leaf(1), leaf(2)] });
     for mode in BOTH {
-        let root = Target::plain(Kind::Branch { mode: mode.clone(), targets: vec![leaf(0), pair.clone()] });
+        let root = Target::plain(TargetKind::Branch { mode: mode.clone(), targets: vec![leaf(0), pair.clone()] });
         let mut calls = Calls::new(&mode, &[takes(400); 3]);
-        calls.worlds[0].broker.apply(Event::Configured(&Settings { pools: vec![pool(root)], ..settings(0) }), at(0));
+        calls.worlds[0]
+            .broker
+            .apply(BrokerInput::Configured(&BrokerSettings { pools: vec![pool(root)], ..settings(0) }), at(0));
         let shares = calls.shares(4_000, 4);
         assert!((shares[0] - 0.5).abs() < 0.06, "{mode:?}: {shares:?}");
         assert!((shares[1] - shares[2]).abs() < 0.01, "{mode:?}: {shares:?}");
@@ -304,11 +306,11 @@ fn a_branch_has_the_calls_of_all_that_serve_in_it() {
 #[test]
 fn that_no_log_shows_a_stamp_is_said_once() {
     for (logged, said) in [(false, 1), (true, 0)] {
-        let mut calls = Calls::new(&Mode::LeastBusy, &[Behaviour { logged, ..takes(100) }; 2]);
+        let mut calls = Calls::new(&Policy::LeastBusy, &[Behaviour { logged, ..takes(100) }; 2]);
         calls.shares(200, 500);
-        let told =
-            calls.worlds[0].told.iter().filter(|change| **change == BrokerEvent::Advisory(Advisory::StampsMissing));
-        assert_eq!(told.count(), said);
+        let emitted =
+            calls.worlds[0].emitted.iter().filter(|change| **change == BrokerEvent::Advisory(Advisory::StampsMissing));
+        assert_eq!(emitted.count(), said);
     }
 }
 
@@ -317,20 +319,20 @@ fn nothing_is_kept_where_no_mode_asks_for_it() {
     let mut world = World::new(3);
     world.decide(START);
     assert!(world.broker.loads.is_none());
-    world.broker.apply(Event::Configured(&settings_of(&Mode::LeastBusy, &[1.0])), START);
+    world.broker.apply(BrokerInput::Configured(&settings_of(&Policy::LeastBusy, &[1.0])), START);
     assert!(world.broker.loads.is_some());
-    world.broker.apply(Event::Configured(&settings(2)), START);
+    world.broker.apply(BrokerInput::Configured(&settings(2)), START);
     assert!(world.broker.loads.is_none());
 }
 
 #[test]
 fn reasons_name_the_mode() {
-    for (mode, words) in [(Mode::Fastest, "the faster of two, 3 of 3"), (Mode::LeastBusy, "the less busy of two")] {
+    for (mode, words) in [(Policy::Fastest, "the faster of two, 3 of 3"), (Policy::LeastBusy, "the less busy of two")] {
         let mut calls = Calls::new(&mode, &[takes(1); 3]);
         let world = &mut calls.worlds[0];
         let decision = world.decide(START);
-        let told = world.broker.explain(&decision);
-        assert!(told.contains(words) && !told.contains("(p "), "{told}");
+        let emitted = world.broker.explain(&decision);
+        assert!(emitted.contains(words) && !emitted.contains("(p "), "{emitted}");
     }
 }
 
@@ -341,7 +343,7 @@ proptest! {
         fastest: bool,
         steps in prop::collection::vec((0_u8..6, 0_u64..40, 0_usize..5, 0_u64..90_000), 0..150),
     ) {
-        let mode = if fastest { Mode::Fastest } else { Mode::LeastBusy };
+        let mode = if fastest { Policy::Fastest } else { Policy::LeastBusy };
         let play = || {
             let mut world = World { broker: Broker::new(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0])), ..World::new(0) };
             let mut millis = 0;
@@ -360,7 +362,7 @@ proptest! {
                 }
                 assert_eq!(invariants::broken(&world.broker), None);
             }
-            (format!("{:?}", world.broker), world.told)
+            (format!("{:?}", world.broker), world.emitted)
         };
         prop_assert_eq!(play(), play());
     }

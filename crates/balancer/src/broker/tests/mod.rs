@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::health;
-use crate::strategy::{Kind, Mode, Target};
+use crate::strategy::{Policy, Target, TargetKind};
 use types::outcome::{CallObservation, Cause, FailureRule, NamedBy, RetryAfter, Source};
 use types::time::GatewayTime;
 use types::transition::Advisory;
@@ -23,11 +23,11 @@ fn router(place: usize) -> String {
     format!("/azure/r{place}/")
 }
 
-fn settings(routers: usize) -> Settings {
+fn settings(routers: usize) -> BrokerSettings {
     let health =
         health::HealthSettings { disabled_time: Duration::from_secs(600), ..health::HealthSettings::default() };
     let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
-    Settings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
+    BrokerSettings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
 }
 
 fn pool(root: Target) -> PoolSettings {
@@ -72,33 +72,33 @@ fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> CallObserv
     }
 }
 
-/// A broker, and everything that it told.
+/// A broker, and everything that it emitted.
 struct World {
     broker: Broker,
     rng: SmallRng,
-    told: Vec<BrokerEvent>,
+    emitted: Vec<BrokerEvent>,
 }
 
 impl World {
     fn new(routers: usize) -> Self {
-        Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), told: Vec::new() }
+        Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), emitted: Vec::new() }
     }
 
     fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Option<IgnoreReason> {
-        let applied = self.broker.apply(Event::Observed(report), now);
-        self.told.extend(applied.changes);
+        let applied = self.broker.apply(BrokerInput::Observed(report), now);
+        self.emitted.extend(applied.changes);
         assert_eq!(invariants::broken(&self.broker), None);
         applied.ignored
     }
 
     fn tick(&mut self, now: BrokerTime) {
-        let applied = self.broker.apply(Event::Tick, now);
-        self.told.extend(applied.changes);
+        let applied = self.broker.apply(BrokerInput::Tick, now);
+        self.emitted.extend(applied.changes);
     }
 
     fn decide(&mut self, now: BrokerTime) -> Decision {
         let (decision, changes) = self.broker.decide(&INGRESS, now, &mut self.rng);
-        self.told.extend(changes);
+        self.emitted.extend(changes);
         decision
     }
 
@@ -142,22 +142,22 @@ mod reloading {
     use super::*;
 
     /// A round robin over routers of these weights, and a nested one that may be named.
-    fn turns(weights: &[f64], nested: &[f64]) -> Settings {
+    fn turns(weights: &[f64], nested: &[f64]) -> BrokerSettings {
         let leaf = |(number, weight): (usize, &f64)| Target {
             weight: *weight,
-            ..Target::plain(Kind::Router(path(&format!("/r/{number}/"))))
+            ..Target::plain(TargetKind::Router(path(&format!("/r/{number}/"))))
         };
-        let branch = |targets| Target::plain(Kind::Branch { mode: Mode::RoundRobin, targets });
+        let branch = |targets| Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
         let mut targets: Vec<_> = weights.iter().enumerate().map(leaf).collect();
         if !nested.is_empty() {
             let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
             targets.push(branch(nested.collect()));
         }
         let pools = vec![pool(branch(targets))];
-        Settings { pools, ..Settings::default() }
+        BrokerSettings { pools, ..BrokerSettings::default() }
     }
 
-    fn world(settings: &Settings) -> World {
+    fn world(settings: &BrokerSettings) -> World {
         World { broker: Broker::new(settings.clone()), ..World::new(0) }
     }
 
@@ -165,8 +165,8 @@ mod reloading {
         (0..times).filter_map(|_| world.choose(START)).collect()
     }
 
-    fn reload(world: &mut World, settings: &Settings) {
-        world.broker.apply(Event::Configured(settings), START);
+    fn reload(world: &mut World, settings: &BrokerSettings) {
+        world.broker.apply(BrokerInput::Configured(settings), START);
     }
 
     #[test]
@@ -281,21 +281,21 @@ mod deciding {
 
     #[test]
     fn a_decision_in_words_says_who_was_passed_over_until_when_and_why() {
-        let leaf = |number: usize| Target::plain(Kind::Router(path(&router(number))));
+        let leaf = |number: usize| Target::plain(TargetKind::Router(path(&router(number))));
         let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
-        let root = Target::plain(Kind::Branch { mode: Mode::LoadBalance, targets });
+        let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
         let pools = vec![pool(root)];
-        let broker = Broker::new(Settings { pools, ..settings(0) });
+        let broker = Broker::new(BrokerSettings { pools, ..settings(0) });
         let mut world = World { broker, ..World::new(0) };
         world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
         let decision = world.decide(START);
-        let told = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
+        let emitted = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
             2027-01-15T08:10:00Z, answered 500); not /azure/r2/ (weight 0); not /azure/r3/ (drained)";
-        assert_eq!(world.broker.explain(&decision), told);
+        assert_eq!(world.broker.explain(&decision), emitted);
         world.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
         let decision = world.decide(START);
-        let told = world.broker.explain(&decision);
-        assert!(told.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{told}");
+        let emitted = world.broker.explain(&decision);
+        assert!(emitted.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{emitted}");
     }
 
     #[test]
@@ -305,12 +305,12 @@ mod deciding {
         assert_eq!(world.choose(START), Some(router(1)));
         world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
         assert!(matches!(world.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
-        assert_eq!(world.told.last(), Some(&all_disabled()));
-        let before = world.told.len();
+        assert_eq!(world.emitted.last(), Some(&all_disabled()));
+        let before = world.emitted.len();
         world.decide(at(2_000));
-        assert_eq!(world.told.len(), before, "told once");
+        assert_eq!(world.emitted.len(), before, "told once");
         assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
-        assert_eq!(world.told.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
+        assert_eq!(world.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
     }
 
     #[test]
@@ -340,7 +340,7 @@ mod learning {
         assert_eq!(world.out(), Vec::<String>::new());
         assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
         let standings: Vec<_> =
-            world.told.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
+            world.emitted.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
         assert_eq!(standings.len(), 2, "one line when it goes, one when it may prove itself");
     }
 
@@ -430,10 +430,10 @@ mod learning {
     #[test]
     fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
         let mut world = World::new(3);
-        let told = |status| CallObservation { status: None, transaction: None, ..message("/azure/r0/", status, "") };
-        assert_eq!(world.learn(&told(500), START), Some(IgnoreReason::NoStatus));
+        let emitted = |status| CallObservation { status: None, transaction: None, ..message("/azure/r0/", status, "") };
+        assert_eq!(world.learn(&emitted(500), START), Some(IgnoreReason::NoStatus));
         assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.learn(&told(502), START), None);
+        assert_eq!(world.learn(&emitted(502), START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
     }
 
@@ -451,7 +451,7 @@ mod learning {
         assert_eq!(world.out(), Vec::<String>::new());
         assert_eq!(world.learn(&CallObservation { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
-        let Some(BrokerEvent::HealthChanged(transition)) = world.told.first() else { panic!("nothing told") };
+        let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing told") };
         assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
     }
 
@@ -462,7 +462,7 @@ mod learning {
             world
                 .learn(&CallObservation { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
         }
-        assert_eq!(world.told, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
+        assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
     }
 
     #[test]
@@ -475,9 +475,9 @@ mod learning {
                 world.learn(&log("/azure/r1/", 200, "B_1_1_0", n, n), at(n * 100));
             }
         }
-        assert_eq!(world.told, [], "they wait for their logs");
+        assert_eq!(world.emitted, [], "they wait for their logs");
         world.tick(at(20_000));
-        assert_eq!(world.told, [BrokerEvent::Advisory(Advisory::RefusesCredentials(path("/azure/r0/"), 401))]);
+        assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::RefusesCredentials(path("/azure/r0/"), 401))]);
         assert_eq!(world.out(), Vec::<String>::new());
     }
 
@@ -489,16 +489,16 @@ mod learning {
             let served = router((n % 2) as usize);
             world.learn(&log(&served, 401, &id, n, n), at(n));
         }
-        assert_eq!(world.told, [], "nobody works: the client's key is wrong");
+        assert_eq!(world.emitted, [], "nobody works: the client's key is wrong");
         world.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
         world.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
         for n in 60..69 {
             world.learn(&log("/azure/r0/", 403, &format!("C_{n}_1_0"), n, n), at(n));
             world.learn(&log("/azure/r1/", 200, &format!("D_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.told, [], "nine");
+        assert_eq!(world.emitted, [], "nine");
         world.learn(&log("/azure/r0/", 403, "C_69_1_0", 69, 69), at(69));
-        assert_eq!(world.told.len(), 1, "ten");
+        assert_eq!(world.emitted.len(), 1, "ten");
     }
 
     #[test]
@@ -507,12 +507,12 @@ mod learning {
         for n in 0..9 {
             world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.told, [BrokerEvent::Advisory(Advisory::OnlyNotFound(path("/azure/r0/")))]);
+        assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::OnlyNotFound(path("/azure/r0/")))]);
         world.learn(&log("/azure/r1/", 200, "B_1_1_0", 10, 10), at(10));
         for n in 11..20 {
             world.learn(&log("/azure/r1/", 404, &format!("A_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.told.len(), 1, "that one has worked before");
+        assert_eq!(world.emitted.len(), 1, "that one has worked before");
     }
 }
 
@@ -611,12 +611,12 @@ mod pairing {
     }
 
     #[test]
-    fn the_ledger_is_bounded_and_lets_the_oldest_go() {
+    fn outcome_dedup_is_bounded_and_lets_the_oldest_go() {
         let mut world = World::new(2);
         for n in 0..OUTCOME_DEDUP_CAPACITY + 100 {
             let id = format!("A_{n}_1_0");
             let message = message("/azure/r0/", 200, &id);
-            world.broker.apply(Event::Observed(&message), START);
+            world.broker.apply(BrokerInput::Observed(&message), START);
         }
         world.tick(START);
         assert_eq!(invariants::broken(&world.broker), None);
@@ -655,7 +655,7 @@ mod stragglers {
         assert_eq!(world.until(0), Some(at(600_000)), "a message only takes out who serves");
         world.learn(&log("/azure/r0/", 500, "A_4_1_0", 110, 120), at(5_000));
         assert_eq!(world.until(0), Some(at(605_000)), "began after it");
-        assert!(matches!(world.told.last(), Some(BrokerEvent::Extended(_))));
+        assert!(matches!(world.emitted.last(), Some(BrokerEvent::Extended(_))));
     }
 
     #[test]
@@ -677,11 +677,12 @@ mod stragglers {
 fn a_reload_tells_of_a_pool_only_what_has_changed() {
     let mut world = World::new(1);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
-    let told = |world: &mut World, routers| world.broker.apply(Event::Configured(&settings(routers)), START).changes;
-    assert!(matches!(world.told.last(), Some(BrokerEvent::AllDisabled { .. })));
-    assert_eq!(told(&mut world, 1), [], "said before");
-    assert_eq!(told(&mut world, 2), [BrokerEvent::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
-    assert_eq!(told(&mut world, 1), [all_disabled()]);
+    let emitted =
+        |world: &mut World, routers| world.broker.apply(BrokerInput::Configured(&settings(routers)), START).changes;
+    assert!(matches!(world.emitted.last(), Some(BrokerEvent::AllDisabled { .. })));
+    assert_eq!(emitted(&mut world, 1), [], "said before");
+    assert_eq!(emitted(&mut world, 2), [BrokerEvent::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
+    assert_eq!(emitted(&mut world, 1), [all_disabled()]);
 }
 
 #[test]
@@ -691,11 +692,12 @@ fn a_request_with_nothing_for_it_is_told_why() {
         let query = Query::Field(Field::Path, vec![Test::Eq(text.into())]);
         Condition { query, then }
     };
-    let told = |conditions: Vec<Condition>, out: bool| {
+    let emitted = |conditions: Vec<Condition>, out: bool| {
         let conditions = conditions.into();
-        let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
-        let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
-        let settings = Settings { pools: vec![pool(root)], ..Settings::default() };
+        let targets = ["/a/", "/b/"].map(|router| Target::plain(TargetKind::Router(path(router)))).to_vec();
+        let root =
+            Target::plain(TargetKind::Branch { mode: Policy::Conditional { conditions, default: None }, targets });
+        let settings = BrokerSettings { pools: vec![pool(root)], ..BrokerSettings::default() };
         let mut world = World { broker: Broker::new(settings), ..World::new(0) };
         if out {
             world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
@@ -703,10 +705,10 @@ fn a_request_with_nothing_for_it_is_told_why() {
         let decision = world.decide(START);
         world.broker.explain(&decision)
     };
-    let unmatched = told(vec![condition("/other/", 0)], false);
+    let unmatched = emitted(vec![condition("/other/", 0)], false);
     let why = "nothing for this request: no condition holds, and there is no default (false: condition 1 on path)";
     assert!(unmatched.contains(why), "{unmatched}");
-    let out = told(vec![condition("/other/", 0), condition(INGRESS, 1)], true);
+    let out = emitted(vec![condition("/other/", 0), condition(INGRESS, 1)], true);
     let why = "condition 2 on path (false: condition 1 on path), and nothing there may serve; not /b/ (disabled until ";
     assert!(out.contains(why), "{out}");
 }
@@ -802,11 +804,11 @@ mod proving {
 
     #[test]
     fn in_the_one_row_configuration_the_message_decides_at_once() {
-        let told = |status, id| CallObservation { source: Source::OneRow, ..message("/azure/r0/", status, id) };
+        let emitted = |status, id| CallObservation { source: Source::OneRow, ..message("/azure/r0/", status, id) };
         for (status, back) in [(200, true), (503, false)] {
             let mut world = world();
             probe(&mut world, at(BACK));
-            world.learn(&told(status, "O_1_1_0"), at(BACK + 10));
+            world.learn(&emitted(status, "O_1_1_0"), at(BACK + 10));
             let state = world.state(0);
             assert!(if back { state == HealthState::Serving } else { world.until(0).is_some() }, "{state:?}");
             world.learn(&log("/azure/r0/", status, "O_1_1_0", BACK, BACK + 10), at(BACK + 11));
@@ -855,9 +857,9 @@ mod proving {
             world.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
             world.tick(at((n + 1) * BACK + n));
         }
-        let told =
-            world.told.iter().filter(|change| matches!(change, BrokerEvent::Advisory(Advisory::KeepsFailing(..))));
-        assert_eq!(told.count(), 1);
+        let emitted =
+            world.emitted.iter().filter(|change| matches!(change, BrokerEvent::Advisory(Advisory::KeepsFailing(..))));
+        assert_eq!(emitted.count(), 1);
     }
 
     #[test]
@@ -893,7 +895,7 @@ fn zero_minutes_never_disable() {
     settings.defaults.health.disabled_time = Duration::ZERO;
     let mut broker = Broker::new(settings);
     for n in 0..50 {
-        broker.apply(Event::Observed(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
+        broker.apply(BrokerInput::Observed(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
     }
     assert!(broker.routers().all(|(_, state, _)| state == HealthState::Serving));
 }
@@ -902,13 +904,13 @@ fn zero_minutes_never_disable() {
 fn the_fingerprint_changes_with_the_settings_and_only_then() {
     let broker = |ingress: &str, routers: &[&str]| {
         let path = |text: &str| RouterPath::parse(text).unwrap();
-        Broker::new(Settings::flat(
+        Broker::new(BrokerSettings::flat(
             path(ingress),
             routers.iter().map(|text| path(text)).collect(),
             RouterSettings::default(),
         ))
     };
-    let of = Settings::fingerprint;
+    let of = BrokerSettings::fingerprint;
     let first = broker("/azure/", &["/a/", "/b/"]);
     let same = broker("/azure/", &["/a/", "/b/"]);
     let other = broker("/azure/", &["/b/", "/a/"]);

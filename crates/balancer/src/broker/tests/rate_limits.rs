@@ -30,16 +30,16 @@ const fn tpm(tpm: u32) -> Option<RateLimit> {
 }
 
 fn leaf(place: usize) -> Target {
-    Target::plain(Kind::Router(path(&router(place))))
+    Target::plain(TargetKind::Router(path(&router(place))))
 }
 
-fn branch(mode: Mode, targets: Vec<Target>) -> Target {
-    Target::plain(Kind::Branch { mode, targets })
+fn branch(mode: Policy, targets: Vec<Target>) -> Target {
+    Target::plain(TargetKind::Branch { mode, targets })
 }
 
 /// One pool; the routers have these limits.
-fn settings_of(root: Target, limits: &[Option<RateLimit>]) -> Settings {
-    let mut settings = Settings { pools: vec![pool(root)], ..settings(0) };
+fn settings_of(root: Target, limits: &[Option<RateLimit>]) -> BrokerSettings {
+    let mut settings = BrokerSettings { pools: vec![pool(root)], ..settings(0) };
     for (place, rate_limit) in limits.iter().enumerate() {
         let own = RouterSettings { rate_limit: *rate_limit, ..settings.defaults.clone() };
         settings.routers.insert(path(&router(place)), own);
@@ -47,11 +47,11 @@ fn settings_of(root: Target, limits: &[Option<RateLimit>]) -> Settings {
     settings
 }
 
-fn world_of(settings: &Settings) -> World {
+fn world_of(settings: &BrokerSettings) -> World {
     World { broker: Broker::new(settings.clone()), ..World::new(0) }
 }
 
-fn world(mode: Mode, limits: &[Option<RateLimit>]) -> World {
+fn world(mode: Policy, limits: &[Option<RateLimit>]) -> World {
     let root = branch(mode, (0..limits.len()).map(leaf).collect());
     world_of(&settings_of(root, limits))
 }
@@ -66,8 +66,15 @@ impl World {
 }
 
 /// All modes that do not ask what the request says, and one that does.
-fn modes() -> Vec<Mode> {
-    vec![Mode::LoadBalance, Mode::RoundRobin, Mode::Fallback, Mode::Fastest, Mode::LeastBusy, Mode::Sticky(Field::Path)]
+fn modes() -> Vec<Policy> {
+    vec![
+        Policy::LoadBalance,
+        Policy::RoundRobin,
+        Policy::Fallback,
+        Policy::Fastest,
+        Policy::LeastBusy,
+        Policy::Sticky(Field::Path),
+    ]
 }
 
 #[test]
@@ -82,7 +89,7 @@ fn whoever_has_no_room_is_passed_over_in_every_mode() {
             counts[usize::from(route.router().0)] += 1;
         }
         assert!(counts[0] <= 3 && counts[2] <= 4 && counts[1] >= 53, "{mode:?}: {counts:?}");
-        if !matches!(mode, Mode::Sticky(_)) {
+        if !matches!(mode, Policy::Sticky(_)) {
             assert_eq!(counts[0], 3, "{mode:?}: {counts:?}");
         }
     }
@@ -90,7 +97,7 @@ fn whoever_has_no_room_is_passed_over_in_every_mode() {
 
 #[test]
 fn whoever_had_no_room_is_owed_nothing_in_a_round_robin() {
-    let mut world = world(Mode::RoundRobin, &[rpm(20), None, None]);
+    let mut world = world(Policy::RoundRobin, &[rpm(20), None, None]);
     for call in 0..1_000 {
         world.route(&INGRESS, call * 50);
     }
@@ -101,14 +108,14 @@ fn whoever_had_no_room_is_owed_nothing_in_a_round_robin() {
 
 #[test]
 fn nested_branches_and_conditions_are_heeded() {
-    let deep = branch(Mode::Fallback, vec![leaf(0), leaf(1)]);
-    let settings = settings_of(branch(Mode::Fallback, vec![deep, leaf(2)]), &[rpm(1), rpm(1), rpm(1)]);
+    let deep = branch(Policy::Fallback, vec![leaf(0), leaf(1)]);
+    let settings = settings_of(branch(Policy::Fallback, vec![deep, leaf(2)]), &[rpm(1), rpm(1), rpm(1)]);
     let mut world = world_of(&settings);
     let names: Vec<_> = (0..4).filter_map(|call| world.choose(at(call))).collect();
     assert_eq!(names, [0, 1, 2, 0].map(router), "branch by branch, and then as without budgets");
     let query = Query::Field(Field::Path, vec![Test::Eq(INGRESS.into())]);
     let conditions = vec![Condition { query, then: 0 }].into();
-    let mode = Mode::Conditional { conditions, default: Some(1) };
+    let mode = Policy::Conditional { conditions, default: Some(1) };
     let mut world = world_of(&settings_of(branch(mode, vec![leaf(0), leaf(1)]), &[rpm(1), None]));
     world.route(&INGRESS, 0);
     let route = world.route(&INGRESS, 1);
@@ -122,7 +129,7 @@ fn nested_branches_and_conditions_are_heeded() {
 #[test]
 fn where_nobody_has_room_a_request_goes_where_it_would_without_budgets() {
     let full = [rpm(1), rpm(1)];
-    let mut world = world(Mode::Fallback, &full);
+    let mut world = world(Policy::Fallback, &full);
     assert_eq!(world.route(&INGRESS, 0).reservation.limit, LimitVerdict::Within);
     assert_eq!(world.route(&INGRESS, 1).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Rpm));
     for call in 2..9 {
@@ -137,7 +144,7 @@ fn where_nobody_has_room_a_request_goes_where_it_would_without_budgets() {
 
 #[test]
 fn tokens_are_estimated_and_corrected_by_the_log() {
-    let mut world = world(Mode::Fallback, &[tpm(1_000), None]);
+    let mut world = world(Policy::Fallback, &[tpm(1_000), None]);
     let request = Sized(400, 500);
     let first = world.route(&request, 0);
     assert_eq!((first.router(), first.reservation.tokens), (RouterId(0), 600));
@@ -154,7 +161,7 @@ fn tokens_are_estimated_and_corrected_by_the_log() {
 
 #[test]
 fn an_error_used_a_request_and_no_tokens() {
-    let mut world = world(Mode::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: Some(1_000) }), None]);
+    let mut world = world(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: Some(1_000) }), None]);
     let (request, served) = (Sized(0, 1_000), router(0));
     for (status, exceeded) in [(400, None), (413, Some(LimitExceeded::Rpm))] {
         let route = world.route(&request, status);
@@ -167,7 +174,7 @@ fn an_error_used_a_request_and_no_tokens() {
 
 #[test]
 fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
-    let mut world = world(Mode::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: None }), None]);
+    let mut world = world(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: None }), None]);
     let served = router(0);
     let theirs = CallObservation {
         stamped_path: Some(&served),
@@ -196,46 +203,46 @@ fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
 
 #[test]
 fn it_is_said_who_had_no_room_and_for_what() {
-    let mut world = world(Mode::Fallback, &[rpm(1), rpm(1), None]);
+    let mut world = world(Policy::Fallback, &[rpm(1), rpm(1), None]);
     let routes: Vec<_> = (0..3).map(|call| world.route(&INGRESS, call)).collect();
     let reason = world.broker.reason(&routes[2]).to_string();
     assert_eq!(reason, "first in order, 3 of 3 serve; instead of /azure/r0/, no room: rpm");
     assert_eq!(routes[2].chosen.p, None);
-    let told = world.broker.explain(&Decision::Route(routes[2].clone()));
-    assert!(told.contains("instead of /azure/r0/, no room: rpm; not /azure/r1/ (no room: rpm)"), "{told}");
-    let mut world = self::world(Mode::Fallback, &[rpm(1)]);
+    let emitted = world.broker.explain(&Decision::Route(routes[2].clone()));
+    assert!(emitted.contains("instead of /azure/r0/, no room: rpm; not /azure/r1/ (no room: rpm)"), "{emitted}");
+    let mut world = self::world(Policy::Fallback, &[rpm(1)]);
     world.route(&INGRESS, 0);
     let route = world.route(&INGRESS, 1);
-    let told = world.broker.explain(&Decision::Route(route));
-    assert!(told.ends_with("; no room anywhere: rpm"), "{told}");
+    let emitted = world.broker.explain(&Decision::Route(route));
+    assert!(emitted.ends_with("; no room anywhere: rpm"), "{emitted}");
 }
 
 #[test]
 fn only_tokens_need_the_body_and_a_reload_keeps_what_is_known() {
     let needs = |rate_limit| {
-        let mut world = world(Mode::LoadBalance, &[None, rate_limit]);
+        let mut world = world(Policy::LoadBalance, &[None, rate_limit]);
         let decision = world.decide(at(0));
         world.broker.needs(&decision).unwrap().body
     };
     assert_eq!([None, rpm(5), Some(RateLimit::default()), tpm(5)].map(needs), [false, false, false, true]);
-    let mut world = world(Mode::Fallback, &[rpm(2), None]);
+    let mut world = world(Policy::Fallback, &[rpm(2), None]);
     world.route(&INGRESS, 0);
-    let root = branch(Mode::Fallback, vec![leaf(1), leaf(0)]);
+    let root = branch(Policy::Fallback, vec![leaf(1), leaf(0)]);
     let settings = settings_of(root, &[rpm(1), rpm(1)]);
-    world.broker.apply(Event::Configured(&settings), at(1));
+    world.broker.apply(BrokerInput::Configured(&settings), at(1));
     assert_eq!(world.route(&INGRESS, 2).router(), RouterId(1));
     assert_eq!(
         world.route(&INGRESS, 3).reservation.limit,
         LimitVerdict::Exceeded(LimitExceeded::Rpm),
         "the other one had its one already"
     );
-    world.broker.apply(Event::Configured(&settings_of(branch(Mode::Fallback, vec![leaf(0)]), &[])), at(4));
+    world.broker.apply(BrokerInput::Configured(&settings_of(branch(Policy::Fallback, vec![leaf(0)]), &[])), at(4));
     assert!(world.broker.limits.is_none());
 }
 
 #[test]
 fn a_router_that_proves_itself_needs_room_too() {
-    let mut world = world(Mode::Fallback, &[rpm(1), None]);
+    let mut world = world(Policy::Fallback, &[rpm(1), None]);
     world.route(&INGRESS, 0);
     world.learn(&log(&router(0), 500, "A_1_1_0", 0, 5), at(5));
     world.tick(at(600_005));
@@ -249,7 +256,7 @@ impl World {
         let mut routes = Vec::new();
         self.broker.advance_clock(at(millis));
         while let NextTarget::Untried(route) = self.broker.next_target(request, &mut history, &mut self.rng) {
-            self.broker.apply(Event::Chosen(&route), at(millis));
+            self.broker.apply(BrokerInput::Chosen(&route), at(millis));
             assert_eq!(invariants::broken(&self.broker), None);
             history.note(route.router(), false);
             routes.push(route);
@@ -265,7 +272,7 @@ fn places(routes: &[Route]) -> Vec<u16> {
 
 #[test]
 fn a_call_that_is_sent_on_goes_first_to_those_that_have_room() {
-    let mut world = world(Mode::Fallback, &[rpm(1), None, rpm(1), rpm(2)]);
+    let mut world = world(Policy::Fallback, &[rpm(1), None, rpm(1), rpm(2)]);
     assert_eq!(places(&world.history(&INGRESS, 0)), [0, 1, 2, 3], "all have room");
     let routes = world.history(&INGRESS, 1);
     assert_eq!(places(&routes), [1, 3, 0, 2], "and then in the order in which it would go without budgets");
@@ -281,7 +288,7 @@ fn a_call_that_is_sent_on_goes_first_to_those_that_have_room() {
 
 #[test]
 fn a_call_that_is_sent_on_takes_the_tokens_of_each_attempt() {
-    let mut world = world(Mode::Fallback, &[tpm(1_000), tpm(1_000)]);
+    let mut world = world(Policy::Fallback, &[tpm(1_000), tpm(1_000)]);
     let request = Sized(400, 500);
     assert_eq!(world.history(&request, 0).iter().map(|route| route.reservation.tokens).collect::<Vec<_>>(), [600, 600]);
     assert_eq!(world.history(&request, 1)[0].reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Tpm));
@@ -290,14 +297,14 @@ fn a_call_that_is_sent_on_takes_the_tokens_of_each_attempt() {
 
 #[test]
 fn who_is_asked_again_should_have_room_too() {
-    let mut world = world(Mode::Fallback, &[rpm(1), rpm(5)]);
+    let mut world = world(Policy::Fallback, &[rpm(1), rpm(5)]);
     let (mut history, mut offered) = (AttemptHistory::default(), Vec::new());
     for _ in 0..6 {
         let offer = world.broker.next_target(&INGRESS, &mut history, &mut world.rng);
         let (NextTarget::Untried(route) | NextTarget::Retry(route)) = offer else {
             panic!("a limit never costs an answer")
         };
-        world.broker.apply(Event::Chosen(&route), at(0));
+        world.broker.apply(BrokerInput::Chosen(&route), at(0));
         history.note(route.router(), true);
         offered.push(route.router().0);
     }
@@ -414,7 +421,7 @@ proptest! {
                 untried.retain(|other| *other != route.router());
                 prop_assert_eq!(untried.len() + 1, before, "nobody is asked twice");
                 history.note(route.router(), false);
-                world.broker.apply(Event::Chosen(&route), at(now));
+                world.broker.apply(BrokerInput::Chosen(&route), at(now));
                 prop_assert_eq!(invariants::broken(&world.broker), None);
             }
             prop_assert!(untried.is_empty());
@@ -426,7 +433,7 @@ proptest! {
     fn a_pool_without_budgets_is_as_it_was(mode in prop::sample::select(modes()), steps in steps()) {
         let pools = |rate_limit| {
             let mut settings = settings_of(branch(mode.clone(), (0..3).map(leaf).collect()), &[]);
-            let other = PoolSettings { ingress: path("/other/"), ..pool(branch(Mode::LoadBalance, vec![leaf(3)])) };
+            let other = PoolSettings { ingress: path("/other/"), ..pool(branch(Policy::LoadBalance, vec![leaf(3)])) };
             settings.pools.push(other);
             settings.routers.insert(path(&router(3)), RouterSettings { rate_limit, ..settings.defaults.clone() });
             world_of(&settings)

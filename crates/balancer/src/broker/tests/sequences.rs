@@ -10,13 +10,13 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn set(routers: usize, health: health::HealthSettings) -> Settings {
+fn set(routers: usize, health: health::HealthSettings) -> BrokerSettings {
     let mut settings = settings(routers);
     settings.defaults.health = health;
     settings
 }
 
-fn in_force(settings: Settings) -> World {
+fn in_force(settings: BrokerSettings) -> World {
     World { broker: Broker::new(settings), ..World::new(0) }
 }
 
@@ -53,8 +53,8 @@ fn serves(world: &World, place: usize) -> bool {
     world.state(place) == HealthState::Serving
 }
 
-fn reload(world: &mut World, settings: &Settings, millis: u64) {
-    world.told.extend(world.broker.apply(Event::Configured(settings), at(millis)).changes);
+fn reload(world: &mut World, settings: &BrokerSettings, millis: u64) {
+    world.emitted.extend(world.broker.apply(BrokerInput::Configured(settings), at(millis)).changes);
 }
 
 // blindness after a trip that is not dated.

@@ -20,12 +20,12 @@ fn given(command: Command, until: Option<BrokerTime>) -> OperatorCommand {
 }
 
 fn import_states(world: &mut World, takeover: &ImportedState, now: BrokerTime) {
-    world.told.extend(world.broker.apply(Event::Imported(takeover), now).changes);
+    world.emitted.extend(world.broker.apply(BrokerInput::Imported(takeover), now).changes);
     assert_eq!(invariants::broken(&world.broker), None);
 }
 
 fn order(world: &mut World, command: Command, until: Option<BrokerTime>, now: BrokerTime) {
-    world.told.extend(world.broker.apply(Event::Command(&given(command, until)), now).changes);
+    world.emitted.extend(world.broker.apply(BrokerInput::Command(&given(command, until)), now).changes);
     assert_eq!(invariants::broken(&world.broker), None);
 }
 
@@ -208,9 +208,9 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
     match happening {
         Happening::Step(step) => play.take(step),
         Happening::Decide => {
-            let World { broker, rng, told, .. } = &mut play.world;
+            let World { broker, rng, emitted, .. } = &mut play.world;
             let (decision, changes) = broker.select(&INGRESS, now, rng);
-            told.extend(changes);
+            emitted.extend(changes);
             if let Decision::Route(route) = &decision {
                 assert_may_be_chosen(broker, route, now);
                 *last = Some(route.clone());
@@ -218,22 +218,22 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
                     play.probe = Some((route.number, broker.path(route.router()).unwrap().to_string()));
                 }
             }
-            broker.commit(&decision, now, told);
+            broker.commit(&decision, now, emitted);
         }
         Happening::NextTarget => {
-            let World { broker, rng, told, .. } = &mut play.world;
-            told.extend(broker.advance_clock(now));
+            let World { broker, rng, emitted, .. } = &mut play.world;
+            emitted.extend(broker.advance_clock(now));
             if let NextTarget::Untried(route) | NextTarget::Retry(route) =
                 broker.next_target(&INGRESS, &mut AttemptHistory::default(), rng)
             {
                 assert_may_be_chosen(broker, &route, now);
-                told.extend(broker.apply(Event::Chosen(&route), now).changes);
+                emitted.extend(broker.apply(BrokerInput::Chosen(&route), now).changes);
                 *last = Some(route);
             }
         }
         Happening::Abandon => {
             if let Some(route) = last.take() {
-                play.world.broker.apply(Event::Abandoned(&route), now);
+                play.world.broker.apply(BrokerInput::Abandoned(&route), now);
             }
         }
         Happening::Candidates(command, until) => order(&mut play.world, command.clone(), after(until), now),

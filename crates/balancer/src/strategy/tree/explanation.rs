@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Branch, Condition, Mode, NodeId, NodeKind, Tree};
+use super::{Branch, Condition, NodeId, NodeKind, Policy, Tree};
 use crate::strategy::{Length, PickReason};
 use types::request::LONGEST_VALUE;
 
@@ -58,29 +58,29 @@ impl Explanation<'_> {
         match (reason, mode) {
             (PickReason::Random, _) => write!(f, "random, {serving} of {of} serve"),
             (PickReason::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),
-            (PickReason::TwoChoices, Mode::Fastest) => write!(f, "the faster of two, {serving} of {of} serve"),
+            (PickReason::TwoChoices, Policy::Fastest) => write!(f, "the faster of two, {serving} of {of} serve"),
             (PickReason::TwoChoices, _) => write!(f, "the less busy of two, {serving} of {of} serve"),
             (PickReason::First, _) => write!(f, "first in order, {serving} of {of} serve"),
-            (PickReason::Sticky, Mode::Sticky(field)) => write!(f, "sticky by {field}"),
-            (PickReason::NoKey(Length::Fits), Mode::Sticky(field)) => {
+            (PickReason::Sticky, Policy::Sticky(field)) => write!(f, "sticky by {field}"),
+            (PickReason::NoKey(Length::Fits), Policy::Sticky(field)) => {
                 write!(f, "no {field}: random, {serving} of {of} serve")
             }
-            (PickReason::NoKey(Length::TooLong), Mode::Sticky(field)) => {
+            (PickReason::NoKey(Length::TooLong), Policy::Sticky(field)) => {
                 write!(f, "{field} is longer than {LONGEST_VALUE} bytes: random, {serving} of {of} serve")
             }
-            (PickReason::Matched(number, length), Mode::Conditional { conditions, .. }) => {
+            (PickReason::Matched(number, length), Policy::Conditional { conditions, .. }) => {
                 let (before, rest) = conditions.split_at_checked(usize::from(number)).unwrap_or_default();
                 write!(f, "condition {} on ", u32::from(number) + 1)?;
                 rest.first().map_or(Ok(()), |condition| fields(f, condition))?;
                 too_long(f, length)?;
                 not(f, before)
             }
-            (PickReason::Default(length), Mode::Conditional { conditions, .. }) => {
+            (PickReason::Default(length), Policy::Conditional { conditions, .. }) => {
                 f.write_str("no condition holds: default")?;
                 too_long(f, length)?;
                 not(f, conditions)
             }
-            (PickReason::NoMatch(length), Mode::Conditional { conditions, .. }) => {
+            (PickReason::NoMatch(length), Policy::Conditional { conditions, .. }) => {
                 f.write_str("no condition holds, and there is no default")?;
                 too_long(f, length)?;
                 not(f, conditions)

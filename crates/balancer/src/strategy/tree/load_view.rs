@@ -62,7 +62,7 @@ impl Branch {
     /// Choices that may serve.
     #[inline]
     pub(in crate::strategy) fn choices<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Choices<'a> {
-        Choices { open: &self.open, uniform: self.uniform, known: LoadView { tree, branch: self, loads } }
+        Choices { open: &self.open, uniform: self.uniform, load: LoadView { tree, branch: self, loads } }
     }
 }
 

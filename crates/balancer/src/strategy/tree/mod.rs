@@ -1,6 +1,6 @@
 //! A pool's tree: branches with their strategy, leaves with their router, and which of them may serve now.
 //!
-//! The nodes stand in one list, parents before children, so that everything derived is renewed in one walk from the end.
+//! The nodes stand in one list, parents before children, so that everything derived is renewed in one cursor from the end.
 //! That happens when a state changes (rare), so that a decision (frequent) only reads.
 
 mod explanation;
@@ -47,25 +47,25 @@ pub struct Target {
     /// The answers of this leaf after which a request may be sent elsewhere, if the user lists them: `on_status_codes`.
     pub retry_on: Option<Arc<FailureRule>>,
     /// Router or branch.
-    pub kind: Kind,
+    pub kind: TargetKind,
 }
 
 impl Target {
     /// A target with nothing special about it.
-    pub fn plain(kind: Kind) -> Self {
+    pub fn plain(kind: TargetKind) -> Self {
         Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), retry_on: None, kind }
     }
 }
 
 /// A leaf or a branch.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub enum TargetKind {
     /// A leaf.
     Router(RouterPath),
     /// A branch.
     Branch {
         /// How it chooses.
-        mode: Mode,
+        mode: Policy,
         /// Among whom.
         targets: Vec<Target>,
     },
@@ -73,7 +73,7 @@ pub enum Kind {
 
 /// How a branch chooses.
 #[derive(Debug, Clone)]
-pub enum Mode {
+pub enum Policy {
     /// Weighted random.
     LoadBalance,
     /// In turn, by weight.
@@ -129,7 +129,7 @@ enum NodeKind {
 /// A branch, ready to choose.
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
-    pub(super) mode: Mode,
+    pub(super) mode: Policy,
     pub(super) children: Vec<NodeId>,
     open: Vec<EligibleChild>,
     /// All that may serve weigh the same.
@@ -160,13 +160,13 @@ impl Tree {
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
             let kind = match &target.kind {
-                Kind::Router(path) => match intern_router(path) {
+                TargetKind::Router(path) => match intern_router(path) {
                     Some(router) => NodeKind::Leaf(router),
                     None => continue,
                 },
-                Kind::Branch { mode, targets } => {
+                TargetKind::Branch { mode, targets } => {
                     asks.add(mode);
-                    tree.turns |= matches!(mode, Mode::RoundRobin);
+                    tree.turns |= matches!(mode, Policy::RoundRobin);
                     tree.learns |= mode.uses_load();
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
@@ -234,7 +234,7 @@ impl Tree {
         let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.is_eligible());
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
-            let Mode::Conditional { conditions, default } = &branch.mode else { return None };
+            let Policy::Conditional { conditions, default } = &branch.mode else { return None };
             let (child, reason) = conditional::match_condition(conditions, *default, request);
             let serves = child.is_some_and(|child| branch.open.iter().any(|open| open.child == child));
             (!serves).then_some((NodeId(id), reason))
@@ -330,7 +330,7 @@ impl Node {
     }
 }
 
-impl Mode {
+impl Policy {
     /// Whether it chooses by what was learnt.
     pub const fn uses_load(&self) -> bool {
         matches!(self, Self::Fastest | Self::LeastBusy)
@@ -377,7 +377,7 @@ impl Branch {
 fn identity(target: &Target) -> String {
     match (&target.name, &target.kind) {
         (Some(name), _) => name.clone(),
-        (None, Kind::Router(path)) => path.to_string(),
-        (None, Kind::Branch { targets, .. }) => targets.iter().map(|target| identity(target) + ",").collect(),
+        (None, TargetKind::Router(path)) => path.to_string(),
+        (None, TargetKind::Branch { targets, .. }) => targets.iter().map(|target| identity(target) + ",").collect(),
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 
 use super::within_limits::RateLimitFilter;
-use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
+use super::{Branch, Node, NodeId, NodeKind, Policy, Tree};
 use crate::strategy::{EligibleChild, round_robin};
 
 /// The places of a child among its siblings, now and before.
@@ -28,7 +28,7 @@ impl Tree {
             let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
             at = node.parent;
             if let NodeKind::Branch(branch) = &mut node.kind
-                && matches!(branch.mode, Mode::RoundRobin)
+                && matches!(branch.mode, Policy::RoundRobin)
             {
                 round_robin::advance(&mut branch.open, place, |child| {
                     within_limits.as_ref().is_none_or(|within_limits| within_limits.has(child))
@@ -94,7 +94,7 @@ impl Node {
 
 impl Branch {
     fn inherit_rr_state(&mut self, before: &Self, matched: Vec<MatchedChild>) {
-        if !matches!((&self.mode, &before.mode), (Mode::RoundRobin, Mode::RoundRobin)) {
+        if !matches!((&self.mode, &before.mode), (Policy::RoundRobin, Policy::RoundRobin)) {
             return;
         }
         let places: FxHashMap<u16, u16> = matched.into_iter().map(|(now, then)| (then, now)).collect();

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
+use super::{Branch, Node, NodeId, NodeKind, Policy, Tree};
 use types::router::{RouterId, RouterPath};
 
 /// One target, with all that stands in it.
@@ -43,7 +43,7 @@ impl Tree {
     }
 }
 
-impl Mode {
+impl Policy {
     /// As the pools file spells it.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -104,11 +104,11 @@ impl Branch {
             return Some(0.0);
         };
         match &self.mode {
-            Mode::LoadBalance | Mode::RoundRobin | Mode::Sticky(_) => {
+            Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => {
                 self.open.last().map(|last| open.weight / last.cumulative_weight)
             }
-            Mode::Fallback => Some(if place == 0 { 1.0 } else { 0.0 }),
-            Mode::Fastest | Mode::LeastBusy | Mode::Conditional { .. } => None,
+            Policy::Fallback => Some(if place == 0 { 1.0 } else { 0.0 }),
+            Policy::Fastest | Policy::LeastBusy | Policy::Conditional { .. } => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use rand::Rng;
 
-use super::{Branch, Mode, NodeKind, Tree};
+use super::{Branch, NodeKind, Policy, Tree};
 use crate::load::rate_limit::RateLimiter;
 use crate::strategy::{Choices, EligibleChild, Pick};
 use types::request::Request;
@@ -19,11 +19,11 @@ pub(in crate::strategy) struct WithinLimits {
 }
 
 impl WithinLimits {
-    /// The next child that a mode names among them. Apart from the walk, which nearly always does without.
+    /// The next child that a mode names among them. Apart from the cursor, which nearly always does without.
     #[inline(never)]
     pub(in crate::strategy) fn next<Q: Request, R: Rng>(
         &self,
-        mode: &Mode,
+        mode: &Policy,
         choices: Choices<'_>,
         drawn: &[u16],
         request: &Q,

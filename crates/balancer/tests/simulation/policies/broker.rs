@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use balancer::broker::{Broker, Decision, Event, RouteKind as SentAs, RouterSettings, Settings, invariants};
+use balancer::broker::{
+    Broker, BrokerInput, BrokerSettings, Decision, RouteKind as SentAs, RouterSettings, invariants,
+};
 use balancer::health::Preset;
 use rand::rngs::SmallRng;
 use types::outcome::{CallObservation, FailureRule, RetryAfter, Source};
@@ -94,7 +96,7 @@ impl Brokers {
         let path = |text: &str| RouterPath::parse(text).unwrap();
         let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
         let routers = paths.iter().map(|text| path(text)).collect();
-        let broker = Broker::new(Settings::flat(path(INGRESS), routers, defaults));
+        let broker = Broker::new(BrokerSettings::flat(path(INGRESS), routers, defaults));
         let seen = Seen { state: HealthState::Serving, proved: None };
         Self {
             replicas: vec![broker; scenario.replicas],
@@ -173,14 +175,14 @@ impl Policy for Brokers {
             News::Message(call, replica) => (message(paths, call), replica),
             News::Log(call, replica) => (log(paths, call, replica), replica),
         };
-        replicas[replica].apply(Event::Observed(&report), at(now));
+        replicas[replica].apply(BrokerInput::Observed(&report), at(now));
         self.look(replica, now);
     }
 
     fn tick(&mut self, now: Duration) {
         for replica in 0..self.replicas.len() {
             if self.replicas[replica].next_deadline().is_some_and(|due| due <= at(now)) {
-                self.replicas[replica].apply(Event::Tick, at(now));
+                self.replicas[replica].apply(BrokerInput::Tick, at(now));
             }
             self.look(replica, now);
         }
