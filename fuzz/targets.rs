@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use balancer::broker::{Broker, BrokerInput, BrokerSettings, RouterSettings, invariants};
 use gecholog_broker::stamping;
-use gecholog_protocol::stamp::MAX;
-use gecholog_protocol::{Message, Signature, log_entry, reply};
+use gecholog_protocol::stamp::MAX_STAMP_BYTES;
+use gecholog_protocol::{Message, ReplicaIdentity, log_entry, reply};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::mode::OperatingMode;
@@ -39,13 +39,13 @@ pub fn processor(data: &[u8]) {
     learn(&message.report);
     let Ok(request) = message.request() else { return };
     let mut broker = broker();
-    let signature = Signature::new("fuzz", broker.settings().fingerprint(), OperatingMode::Balance);
+    let signature = ReplicaIdentity::new("fuzz", broker.settings().fingerprint(), OperatingMode::Balance);
     let (decision, _) = broker.decide(&request, BrokerTime::from_nanos(1), &mut SmallRng::seed_from_u64(1));
     let (answer, _) = stamping::answer(&signature, &broker, &decision).complete(request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert!(matches!(answer["gl_path"].as_str(), Some("/azure/gpt4/" | "/azure/dud/")));
-        assert!(answer["broker"].to_string().len() <= MAX);
+        assert!(answer["broker"].to_string().len() <= MAX_STAMP_BYTES);
     }
 }
 

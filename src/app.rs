@@ -21,12 +21,12 @@ use crate::config::file::PoolsFile;
 use crate::control::Token;
 use crate::guesses::Guesses;
 use crate::handle::Handle;
-use crate::nats::{Control, Link, Peers, Start, State};
+use crate::nats::{ConnectionStatus, Control, LinkState, Peers, Start};
 use crate::relay::Relay;
 use crate::system::descriptors;
 use crate::{http, nats, relay, reload, telemetry};
 use balancer::broker::Broker;
-use gecholog_protocol::Signature;
+use gecholog_protocol::ReplicaIdentity;
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const REQUESTS: usize = 4_096;
@@ -52,7 +52,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
     let replica = replica();
-    let signature = Signature::new(&replica, broker.settings().fingerprint(), config.mode);
+    let signature = ReplicaIdentity::new(&replica, broker.settings().fingerprint(), config.mode);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         replica = signature.replica(),
@@ -69,8 +69,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         );
     }
     let handle = Handle::new(broker, signature, clock, telemetry::tell);
-    let decisions = Link::new("decisions", clock);
-    let logs = Link::new("logs", clock);
+    let decisions = ConnectionStatus::new("decisions", clock);
+    let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     // From here on SIGHUP ends nothing, even before somebody acts on it.
     let _hangup = runtime.block_on(async { signal(SignalKind::hangup()) }).context("cannot listen for SIGHUP")?;
@@ -104,7 +104,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
 /// Decisions, until the end.
 async fn serve(
     settings: &nats::Settings,
-    link: &Link,
+    link: &ConnectionStatus,
     handle: Handle,
     (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
@@ -120,7 +120,7 @@ async fn serve(
         // From here on others may ask us; if nobody hears it, the process ends anyway.
         let _ = started.send(());
         let requests = nats::subscribe(client, settings).await?;
-        link.set(State::Ready);
+        link.set(LinkState::Ready);
         requests.serve(handle, stopped).await;
         anyhow::Ok(())
     };
@@ -211,7 +211,7 @@ impl Relaying {
 struct Beside {
     settings: nats::Settings,
     handle: Handle,
-    links: Vec<Link>,
+    links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
     guesses: Guesses,
@@ -284,7 +284,7 @@ impl Beside {
         };
         let following = reload::follow(pools, handle.clone(), relay);
         let endless = async {
-            tokio::join!(handle.keep_time(), following);
+            tokio::join!(handle.run_timers(), following);
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;

@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::control::{self, Done, Nonces, Order, Taken};
+use crate::control::{self, AdminCommand, AdminResult, Nonces, Taken};
 use crate::journal::Journal;
 use crate::stamping;
 use crate::telemetry::Counts;
@@ -21,9 +21,9 @@ use balancer::broker::{
 };
 use balancer::retry::{GiveUp, Step};
 use balancer::strategy::Read;
-use gecholog_protocol::Signature;
-use gecholog_protocol::processor::Asked;
-use gecholog_protocol::reply::Flaw;
+use gecholog_protocol::ReplicaIdentity;
+use gecholog_protocol::processor::RouteRequest;
+use gecholog_protocol::reply::Degradation;
 use types::outcome::{CallObservation, FailureRule, Source};
 use types::request::{Patch, Request};
 use types::router::RouterPath;
@@ -31,46 +31,46 @@ use types::time::BrokerTime;
 use types::transition::{BrokerEvent, IgnoreReason};
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
-pub const PART: usize = 64;
+pub const MAX_COPIED: usize = 64;
 
 /// A way to the one broker of this process.
 #[derive(Clone)]
 pub struct Handle(Arc<Inner>);
 
 struct Inner {
-    state: Mutex<State>,
+    state: Mutex<SharedState>,
     clock: Clock,
-    tell: fn(&BrokerEvent),
-    earlier: Notify,
+    on_event: fn(&BrokerEvent),
+    deadline_moved: Notify,
     counts: Counts,
     started: BrokerTime,
     nonces: Mutex<Nonces>,
 }
 
-struct State {
+struct SharedState {
     broker: Broker,
-    signature: Signature,
+    signature: ReplicaIdentity,
     rng: SmallRng,
     journal: Journal,
     /// The order that set the mode, if it is not that of the settings, and when it was given.
-    mode_order: Option<(Order, BrokerTime)>,
+    mode_order: Option<(AdminCommand, BrokerTime)>,
 }
 
-impl State {
-    fn obey(&mut self, order: &Order, now: BrokerTime) -> (Done, Applied) {
+impl SharedState {
+    fn execute(&mut self, order: &AdminCommand, now: BrokerTime) -> (AdminResult, Applied) {
         let replica = self.signature.replica().to_owned();
         let given = match order {
-            Order::Mode { mode, .. } => {
-                self.signature = self.signature.in_mode(*mode);
+            AdminCommand::Mode { mode, .. } => {
+                self.signature = self.signature.with_mode(*mode);
                 self.mode_order = Some((order.clone(), now));
                 let done = Some(format!("mode is {mode}"));
-                return (Done { replica, done, ..Done::default() }, Applied::default());
+                return (AdminResult { replica, done, ..AdminResult::default() }, Applied::default());
             }
-            Order::Broker(given) => given,
+            AdminCommand::Broker(given) => given,
         };
         if let Err(why) = self.broker.check(&given.command) {
             let error = Some(why.to_string());
-            return (Done { replica, error, ..Done::default() }, Applied::default());
+            return (AdminResult { replica, error, ..AdminResult::default() }, Applied::default());
         }
         let applied = self.broker.apply(BrokerInput::Command(given), now);
         // The last: others may have ended in the same moment.
@@ -81,13 +81,13 @@ impl State {
         let router = given.command.router();
         let pools_left_empty = self.broker.pools_left_empty(router).into_iter().cloned().collect();
         let in_flight = self.broker.in_flight(router);
-        (Done { replica, done, pools_left_empty, in_flight, error: None }, applied)
+        (AdminResult { replica, done, pools_left_empty, in_flight, error: None }, applied)
     }
 }
 
 /// What a request that may be sent more than once does next.
 #[derive(Debug)]
-pub enum Next {
+pub enum NextStep {
     /// It is sent, and that is counted.
     Send(Box<Dispatch>),
     /// It waits so long.
@@ -121,15 +121,15 @@ impl fmt::Debug for Handle {
 
 impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
-    pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&BrokerEvent)) -> Self {
+    pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, tell: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
-        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default(), mode_order: None });
+        let state = Mutex::new(SharedState { broker, signature, rng, journal: Journal::default(), mode_order: None });
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
             clock,
-            tell,
-            earlier: Notify::new(),
+            on_event: tell,
+            deadline_moved: Notify::new(),
             counts: Counts::default(),
             started,
             nonces: Mutex::new(Nonces::since(started)),
@@ -152,7 +152,7 @@ impl Handle {
     }
 
     /// Who signs, under which settings, in which mode.
-    pub fn signature(&self) -> Signature {
+    pub fn signature(&self) -> ReplicaIdentity {
         self.lock().signature.clone()
     }
 
@@ -162,38 +162,38 @@ impl Handle {
     }
 
     /// The broker as it is shown, copied in parts so that no decision waits for more than one of them.
-    pub fn see(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         let at = self.now();
         let (not_ours, pools, routers) = {
             let state = self.lock();
             (state.broker.not_ours(), state.broker.pools().len(), state.broker.routers_known())
         };
         let pools = (0..pools).filter_map(|place| self.lock().broker.pool_status(place)).collect();
-        let parts = (0..routers).step_by(PART).map(|start| start..start + PART);
+        let parts = (0..routers).step_by(MAX_COPIED).map(|start| start..start + MAX_COPIED);
         let routers = parts.flat_map(|places| self.lock().broker.router_statuses(places, at)).collect();
         Snapshot { at, not_ours, pools, routers }
     }
 
-    /// Reads what happened last; `read` runs under the lock and copies at most [`PART`] entries.
+    /// Reads what happened last; `read` runs under the lock and copies at most [`CHUNK_HEADER`] entries.
     pub fn journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> T {
         read(&self.lock().journal)
     }
 
     /// The answer to a request, in bytes: the router with its stamp, or nothing; and what it had to do without.
-    pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
+    pub fn route(&self, request: &RouteRequest<'_>) -> (Vec<u8>, Option<Degradation>) {
         let (answer, flaw, changes, told) = self.with_read(request, |state, read, now| {
-            let State { broker, signature, rng, journal, .. } = state;
+            let SharedState { broker, signature, rng, journal, .. } = state;
             let (decision, mut changes) = broker.select(read, now, rng);
             let answer = stamping::answer(signature, broker, &decision);
             journal.decided(now, &decision, answer.stamp(), broker.ingress(&decision));
-            let flaw = broker.needs(&decision).and_then(|needs| request.lacks(needs));
+            let flaw = broker.needs(&decision).and_then(|needs| request.missing(needs));
             // Built only where somebody looks, and under the lock, where the reasons still hold.
             let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.explain(&decision));
             broker.commit(&decision, now, &mut changes);
             journal.changed(now, &changes);
             (answer, flaw, changes, told)
         });
-        self.tell(&changes);
+        self.emit(&changes);
         if let Some(told) = told {
             tracing::debug!("{told}");
         }
@@ -213,9 +213,9 @@ impl Handle {
         request: &impl Request,
         course: &mut AttemptHistory,
         plan: impl FnOnce(NextTarget, BrokerTime, &mut SmallRng) -> Step,
-    ) -> Next {
+    ) -> NextStep {
         let (next, changes) = self.with_read(request, |state, read, now| {
-            let State { broker, signature, rng, journal, .. } = state;
+            let SharedState { broker, signature, rng, journal, .. } = state;
             let mut changes = broker.advance_clock(now);
             let offer = broker.next_target(read, course, rng);
             let words = match &offer {
@@ -223,28 +223,32 @@ impl Handle {
                 NextTarget::Untried(_) | NextTarget::Retry(_) => None,
             };
             let next = match plan(offer, now, rng) {
-                Step::Pause(pause) => Next::Pause(pause),
-                Step::Stop(stop) => Next::Stop(stop, words),
+                Step::Pause(pause) => NextStep::Pause(pause),
+                Step::Stop(stop) => NextStep::Stop(stop, words),
                 Step::Send { route, by } => match dispatch(broker, signature, route, by) {
                     Some(dispatch) => {
                         let decision = Decision::Route(dispatch.route.clone());
                         journal.decided(now, &decision, &dispatch.stamp, broker.ingress(&decision));
                         changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
-                        Next::Send(dispatch)
+                        NextStep::Send(dispatch)
                     }
-                    None => Next::Stop(GiveUp::NoTarget(None), None),
+                    None => NextStep::Stop(GiveUp::NoTarget(None), None),
                 },
             };
             journal.changed(now, &changes);
             (next, changes)
         });
-        self.tell(&changes);
+        self.emit(&changes);
         next
     }
 
     /// Reads of a request what its pool asks, and does something with it under the lock. The reading takes as long as there is
     /// of the request, and so it comes first; should other settings come into force meanwhile, it is done again.
-    fn with_read<Q: Request, T>(&self, request: &Q, act: impl FnOnce(&mut State, &Read<'_>, BrokerTime) -> T) -> T {
+    fn with_read<Q: Request, T>(
+        &self,
+        request: &Q,
+        act: impl FnOnce(&mut SharedState, &Read<'_>, BrokerTime) -> T,
+    ) -> T {
         let mut reading = self.lock().broker.reading(request.path());
         loop {
             let read = reading.read(request);
@@ -270,7 +274,7 @@ impl Handle {
         let now = self.now();
         let applied = self.change(|state| {
             // Only our own decisions can be ended, and only the signature knows which are ours.
-            let decision = report.stamp_id.and_then(|id| state.signature.number(id));
+            let decision = report.stamp_id.and_then(|id| state.signature.decision_number(id));
             let decision = report.decision.or(decision);
             let applied = state.broker.apply(BrokerInput::Observed(&CallObservation { decision, ..*report }), now);
             if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
@@ -282,22 +286,22 @@ impl Handle {
     }
 
     /// Carries an operator's order out, or says why it cannot be.
-    pub fn obey(&self, order: &Order) -> Done {
+    pub fn execute(&self, order: &AdminCommand) -> AdminResult {
         let now = self.now();
         let mut done = None;
         self.change(|state| {
-            let (answer, applied) = state.obey(order, now);
+            let (answer, applied) = state.execute(order, now);
             done = Some(answer);
             applied
         });
-        if let (Order::Mode { mode, by, reason }, Some(Done { done: Some(_), .. })) = (order, &done) {
+        if let (AdminCommand::Mode { mode, by, reason }, Some(AdminResult { done: Some(_), .. })) = (order, &done) {
             tracing::warn!(%mode, by, reason, "an operator's word");
         }
         done.unwrap_or_default()
     }
 
     /// Takes over what other replicas know; orders of operators only if they `proved` that they hold the operators' token.
-    pub fn take_over(&self, known: control::State, proved: bool) {
+    pub fn import_state(&self, known: control::ReplicaState, proved: bool) {
         let now = self.now();
         let takeover = known.takeover(now, proved);
         self.change(|state| state.broker.apply(BrokerInput::Imported(&takeover), now));
@@ -309,17 +313,22 @@ impl Handle {
         self.nonces().take_over(taken, complete_since);
         // One that was given to us since then is newer.
         if let Some(ordered) = ordered.filter(|_| self.lock().mode_order.is_none()) {
-            self.obey(&ordered.0);
+            self.execute(&ordered.0);
             self.lock().mode_order = Some(ordered);
         }
     }
 
     /// What one that starts takes over from us.
-    pub fn state(&self) -> control::State {
-        let (snapshot, signature) = (self.see(), self.signature());
+    pub fn state(&self) -> control::ReplicaState {
+        let (snapshot, signature) = (self.snapshot(), self.signature());
         let ordered = self.lock().mode_order.clone();
         let taken = Taken::of(&self.nonces(), snapshot.at);
-        control::State::of((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
+        control::ReplicaState::from_snapshot(
+            (signature.replica(), signature.mode()),
+            ordered.as_ref(),
+            taken,
+            &snapshot,
+        )
     }
 
     /// Signed messages that were taken.
@@ -328,7 +337,7 @@ impl Handle {
     }
 
     /// What would be chosen for a request just now, and why. Nobody's turn moves.
-    pub fn explain(&self, request: &Asked<'_>) -> String {
+    pub fn explain(&self, request: &RouteRequest<'_>) -> String {
         let mut rng = SmallRng::from_rng(&mut rand::rng());
         self.with_read(request, |state, read, _| state.broker.explain(&state.broker.choose(read, &mut rng)))
     }
@@ -349,7 +358,7 @@ impl Handle {
         let now = self.now();
         let mut config = String::new();
         self.change(|state| {
-            state.signature = state.signature.under(settings.fingerprint());
+            state.signature = state.signature.with_config(settings.fingerprint());
             config = state.signature.config().to_owned();
             state.broker.apply(BrokerInput::Configured(settings), now)
         });
@@ -358,10 +367,10 @@ impl Handle {
 
     /// Brings time forward whenever time alone changes something, so that a router's return is told at its moment even
     /// without traffic. Never ends.
-    pub async fn keep_time(&self) {
+    pub async fn run_timers(&self) {
         loop {
             let due = self.lock().broker.next_deadline();
-            let earlier = self.0.earlier.notified();
+            let earlier = self.0.deadline_moved.notified();
             match due {
                 None => earlier.await,
                 Some(due) => {
@@ -375,7 +384,7 @@ impl Handle {
     }
 
     /// Changes the state in one step, and tells what came of it.
-    fn change(&self, apply: impl FnOnce(&mut State) -> Applied) -> Applied {
+    fn change(&self, apply: impl FnOnce(&mut SharedState) -> Applied) -> Applied {
         let mut state = self.lock();
         let before = state.broker.next_deadline();
         let applied = apply(&mut state);
@@ -385,26 +394,26 @@ impl Handle {
         let after = state.broker.next_deadline();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
-            self.0.earlier.notify_one();
+            self.0.deadline_moved.notify_one();
         }
-        self.tell(&applied.changes);
+        self.emit(&applied.changes);
         applied
     }
 
-    fn tell(&self, changes: &[BrokerEvent]) {
+    fn emit(&self, changes: &[BrokerEvent]) {
         for change in changes {
             self.0.counts.change(change);
-            (self.0.tell)(change);
+            (self.0.on_event)(change);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What an attempt needs to know of a choice. `None` if the choice is not this broker's.
-fn dispatch(broker: &Broker, signature: &Signature, route: Route, by: BrokerTime) -> Option<Box<Dispatch>> {
+fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route, by: BrokerTime) -> Option<Box<Dispatch>> {
     let router = broker.path(route.router())?.clone();
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();

@@ -83,18 +83,18 @@ pub struct Decided {
     /// When it was made.
     pub at: BrokerTime,
     length: u16,
-    text: [u8; stamp::MAX],
+    text: [u8; stamp::MAX_STAMP_BYTES],
 }
 
 impl Decided {
     fn new(at: BrokerTime, object: &[u8]) -> Self {
-        let mut new = Self { at, length: 0, text: [0; stamp::MAX] };
+        let mut new = Self { at, length: 0, text: [0; stamp::MAX_STAMP_BYTES] };
         new.write(at, object);
         new
     }
 
     fn write(&mut self, at: BrokerTime, object: &[u8]) {
-        let length = object.len().min(stamp::MAX);
+        let length = object.len().min(stamp::MAX_STAMP_BYTES);
         self.text[..length].copy_from_slice(&object[..length]);
         (self.at, self.length) = (at, length as u16);
     }

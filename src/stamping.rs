@@ -1,8 +1,8 @@
 //! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
 
 use balancer::broker::{Broker, Decision, Route, RouteKind, RouteReason};
-use gecholog_protocol::Signature;
-use gecholog_protocol::reply::{self, Answer};
+use gecholog_protocol::ReplicaIdentity;
+use gecholog_protocol::reply::{self, RouteReply};
 use gecholog_protocol::stamp::{self, Stamp};
 
 /// The stamp of a decision; `None` if its router or pool is not this broker's.
@@ -18,16 +18,16 @@ fn stamp<'a>(broker: &'a Broker, route: &Route, reason: &'a RouteReason<'a>) -> 
 }
 
 /// The answer to a request; empty, as the gateway takes it for "go on without", where the decision names no router.
-pub fn answer(signature: &Signature, broker: &Broker, decision: &Decision) -> Answer {
-    let Decision::Route(route) = decision else { return Answer::default() };
+pub fn answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision) -> RouteReply {
+    let Decision::Route(route) = decision else { return RouteReply::default() };
     let reason = broker.reason(route);
-    let Some(stamp) = stamp(broker, route, &reason) else { return Answer::default() };
+    let Some(stamp) = stamp(broker, route, &reason) else { return RouteReply::default() };
     let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
     reply::route(signature, &stamp, patch)
 }
 
 /// The stamp of a decision, as it stands in the gateway's log; empty if its router or pool is not this broker's.
-pub fn bytes(signature: &Signature, broker: &Broker, route: &Route) -> Vec<u8> {
+pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> Vec<u8> {
     let mut out = Vec::new();
     let reason = broker.reason(route);
     if let Some(stamp) = stamp(broker, route, &reason) {
@@ -40,7 +40,7 @@ pub fn bytes(signature: &Signature, broker: &Broker, route: &Route) -> Vec<u8> {
 mod tests {
     use balancer::broker::{BrokerSettings, RouterSettings};
     use gecholog_protocol::Message;
-    use gecholog_protocol::stamp::MAX;
+    use gecholog_protocol::stamp::MAX_STAMP_BYTES;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use serde_json::{Value, json};
@@ -58,7 +58,7 @@ mod tests {
     }
 
     fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {
-        let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
+        let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
         let mut rng = SmallRng::seed_from_u64(3);
         let (decision, _) = broker.decide(&ingress, BrokerTime::from_nanos(1), &mut rng);
         assert!(matches!(decision, Decision::Route(_)));
@@ -93,13 +93,13 @@ mod tests {
         let long = |letter: &str| format!("/{}/", letter.repeat(MAX_PATH_BYTES - 2));
         let (ingress, router) = (long("i"), long("r"));
         let mut broker = broker(&ingress, &[&router]);
-        let signature = Signature::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
+        let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
         let mut rng = SmallRng::seed_from_u64(3);
         let (decision, _) = broker.decide(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
         let stamp = bytes(&signature, &broker, &route);
-        assert!(!stamp.is_empty() && stamp.len() <= MAX, "{} bytes", stamp.len());
+        assert!(!stamp.is_empty() && stamp.len() <= MAX_STAMP_BYTES, "{} bytes", stamp.len());
         let read: Value = serde_json::from_slice(&stamp).unwrap();
         assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));
         assert_eq!(read["id"], "abcdefghjkmn-ffffffffffffffff");

@@ -11,7 +11,7 @@ use gecholog_broker::handle::Handle;
 use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
 use gecholog_protocol::scan::Cursor;
-use gecholog_protocol::{Message, Signature, patch};
+use gecholog_protocol::{Message, ReplicaIdentity, patch};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, json};
@@ -207,7 +207,8 @@ fn decide(effort: Effort, routers: u16) -> Result<f64> {
 
 fn write(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
+    let signature =
+        ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let now = BrokerTime::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
@@ -217,10 +218,11 @@ fn write(effort: Effort, routers: u16) -> Result<f64> {
 
 fn answer(effort: Effort) -> Result<f64> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
+    let signature =
+        ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     Ok(nanos(effort, || {
         let message = Message::read(black_box(QUESTION));
-        message.and_then(|message| message.request()).map(|request| handle.answer(&request))
+        message.and_then(|message| message.request()).map(|request| handle.route(&request))
     }))
 }

@@ -12,7 +12,7 @@ use gecholog_broker::clock::Clock;
 use gecholog_broker::handle::Handle;
 use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
-use gecholog_protocol::{Message, Signature, log_entry};
+use gecholog_protocol::{Message, ReplicaIdentity, log_entry};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::time::{BrokerTime, GatewayTime};
@@ -67,7 +67,8 @@ fn decision(times: u64) -> Result<()> {
 
 fn decision_written(times: u64) -> Result<()> {
     let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
+    let signature =
+        ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     for number in 0..times {
         let (decision, _) = broker.decide(&black_box(INGRESS), moment(number), &mut rng);
         black_box(stamping::answer(&signature, &broker, &decision).complete(None));
@@ -77,11 +78,12 @@ fn decision_written(times: u64) -> Result<()> {
 
 fn answer(times: u64) -> Result<()> {
     let broker = broker(3)?;
-    let signature = Signature::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
+    let signature =
+        ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
     for _ in 0..times {
         let message = Message::read(black_box(QUESTION))?;
-        black_box(handle.answer(&message.request()?));
+        black_box(handle.route(&message.request()?));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, Pass};
 use balancer::strategy::Candidates;
 use gecholog_protocol::Message;
-use gecholog_protocol::processor::Asked;
+use gecholog_protocol::processor::RouteRequest;
 use types::time::BrokerTime;
 
 /// So many of the routers that would be tried are listed one by one: to name one takes a look at all of them, and nobody reads
@@ -100,7 +100,7 @@ fn tell(
     text: &mut String,
     broker: &Broker,
     pool: types::router::PoolId,
-    request: &Asked<'_>,
+    request: &RouteRequest<'_>,
     rng: &mut SmallRng,
 ) -> std::fmt::Result {
     let Some(pool) = broker.pool(pool) else { return Ok(()) };
@@ -131,7 +131,7 @@ fn tell(
 }
 
 /// Chooses many times, each choice used, and lists how often each router came.
-fn spread(text: &mut String, mut broker: Broker, request: &Asked<'_>, times: u32, rng: &mut SmallRng) {
+fn spread(text: &mut String, mut broker: Broker, request: &RouteRequest<'_>, times: u32, rng: &mut SmallRng) {
     let mut nothing = times;
     for _ in 0..times {
         if let Decision::Route(route) = broker.choose(request, rng) {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-pub use sign::{Mac, Nonces, Token, Unsigned, WINDOW};
-pub use state::{State, Taken};
+pub use sign::{AuthError, MessageSignature, Nonces, SIGNATURE_WINDOW, Token};
+pub use state::{ReplicaState, Taken};
 pub use weak::{Weakness, weakness};
 
 use balancer::broker::{Command, OperatorCommand};
@@ -21,15 +21,15 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// The largest body that is read, in bytes.
-pub const LARGEST: usize = 4_096;
+pub const MAX_REQUEST_BYTES: usize = 4_096;
 /// The longest time that anything may hold.
-pub const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+pub const MAX_DURATION: Duration = Duration::from_secs(30 * 86_400);
 /// The longest reason, in characters.
-const LONGEST_REASON: usize = 200;
+const MAX_REASON_CHARS: usize = 200;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub enum AdminAction {
     /// Leave a router alone.
     Drain,
     /// Do so no longer.
@@ -44,12 +44,12 @@ pub enum Verb {
     Mode,
 }
 
-impl Verb {
+impl AdminAction {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Drain, Self::Resume, Self::Disable, Self::Enable, Self::Weight, Self::Mode];
 
     /// As paths and subjects spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Drain => "drain",
             Self::Resume => "resume",
@@ -61,15 +61,15 @@ impl Verb {
     }
 
     /// The verb of this word.
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.word() == word)
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == word)
     }
 }
 
 /// What is asked for, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ask {
+pub struct AdminRequest {
     /// The router that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router: Option<RouterPath>,
@@ -92,7 +92,7 @@ pub struct Ask {
 
 /// What can be carried out.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Order {
+pub enum AdminCommand {
     /// By the broker.
     Broker(OperatorCommand),
     /// By whoever signs the answers.
@@ -108,7 +108,7 @@ pub enum Order {
 
 /// What is wrong with what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum AdminRequestError {
     /// Too large, no JSON, or with fields that are not known.
     #[error("not understood: {0}")]
     Unreadable(String),
@@ -134,7 +134,7 @@ pub enum Fault {
 
 /// What one replica did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
+pub struct AdminResult {
     /// Which.
     pub replica: String,
     /// What it did; absent if it refused.
@@ -151,75 +151,79 @@ pub struct Done {
     pub in_flight: Option<u32>,
 }
 
-impl Ask {
+impl AdminRequest {
     /// Reads what is asked for; nothing at all asks for nothing special.
     ///
     /// # Errors
     /// It cannot be understood.
-    pub fn read(body: &[u8]) -> Result<Self, Fault> {
-        if body.len() > LARGEST {
-            return Err(Fault::Unreadable(format!("larger than {LARGEST} bytes")));
+    pub fn read(body: &[u8]) -> Result<Self, AdminRequestError> {
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err(AdminRequestError::Unreadable(format!("larger than {MAX_REQUEST_BYTES} bytes")));
         }
         if body.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
         if !body.trim_ascii_start().starts_with(b"{") {
-            return Err(Fault::Unreadable("no JSON object".to_owned()));
+            return Err(AdminRequestError::Unreadable("no JSON object".to_owned()));
         }
-        serde_json::from_slice(body).map_err(|error| Fault::Unreadable(error.to_string()))
+        serde_json::from_slice(body).map_err(|error| AdminRequestError::Unreadable(error.to_string()))
     }
 
     /// What is to be carried out. `by` says who asks, by which way.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn order(self, verb: Verb, by: String, now: BrokerTime) -> Result<Order, Fault> {
+    pub fn order(self, verb: AdminAction, by: String, now: BrokerTime) -> Result<AdminCommand, AdminRequestError> {
         self.fits(verb)?;
         let reason = self.reason.unwrap_or_default();
-        if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
-            return Err(Fault::Reason);
+        if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+            return Err(AdminRequestError::Reason);
         }
         let until = self.lasting.map(|text| time(&text)).transpose()?.map(|time| now.after(time));
-        let router = || self.router.clone().ok_or(Fault::Lacks("\"router\""));
+        let router = || self.router.clone().ok_or(AdminRequestError::Lacks("\"router\""));
         let command = match verb {
-            Verb::Mode => {
+            AdminAction::Mode => {
                 let mode = match self.mode.as_deref() {
                     Some("balance") => OperatingMode::Balance,
                     Some("observe") => OperatingMode::Observe,
-                    _ => return Err(Fault::Mode),
+                    _ => return Err(AdminRequestError::Mode),
                 };
-                return Ok(Order::Mode { mode, by, reason });
+                return Ok(AdminCommand::Mode { mode, by, reason });
             }
-            Verb::Drain => Command::Drain(router()?),
-            Verb::Resume => Command::Resume(router()?),
-            Verb::Enable => Command::Enable(router()?),
-            Verb::Disable if until.is_none() => {
-                return Err(Fault::Lacks("\"for\"; to leave a router alone without an end, drain it"));
+            AdminAction::Drain => Command::Drain(router()?),
+            AdminAction::Resume => Command::Resume(router()?),
+            AdminAction::Enable => Command::Enable(router()?),
+            AdminAction::Disable if until.is_none() => {
+                return Err(AdminRequestError::Lacks("\"for\"; to leave a router alone without an end, drain it"));
             }
-            Verb::Disable => Command::Disable(router()?),
-            Verb::Weight => {
+            AdminAction::Disable => Command::Disable(router()?),
+            AdminAction::Weight => {
                 let weight = self.weight;
                 if weight.is_some_and(|weight| !(0.0..=1e6).contains(&weight)) {
-                    return Err(Fault::Weight);
+                    return Err(AdminRequestError::Weight);
                 }
-                let pool = self.pool.ok_or(Fault::Lacks("\"pool\""))?;
+                let pool = self.pool.ok_or(AdminRequestError::Lacks("\"pool\""))?;
                 Command::SetWeight { pool, router: router()?, weight }
             }
         };
-        Ok(Order::Broker(OperatorCommand { command, until, by, reason }))
+        Ok(AdminCommand::Broker(OperatorCommand { command, until, by, reason }))
     }
 
     /// Whether the verb has a use for everything that is there.
-    fn fits(&self, verb: Verb) -> Result<(), Fault> {
+    fn fits(&self, verb: AdminAction) -> Result<(), AdminRequestError> {
         let useless = [
-            ("\"router\"", self.router.is_some(), verb == Verb::Mode),
-            ("\"pool\"", self.pool.is_some(), verb != Verb::Weight),
-            ("\"weight\"", self.weight.is_some(), verb != Verb::Weight),
-            ("\"mode\"", self.mode.is_some(), verb != Verb::Mode),
-            ("\"for\"", self.lasting.is_some(), matches!(verb, Verb::Resume | Verb::Enable | Verb::Mode)),
+            ("\"router\"", self.router.is_some(), verb == AdminAction::Mode),
+            ("\"pool\"", self.pool.is_some(), verb != AdminAction::Weight),
+            ("\"weight\"", self.weight.is_some(), verb != AdminAction::Weight),
+            ("\"mode\"", self.mode.is_some(), verb != AdminAction::Mode),
+            (
+                "\"for\"",
+                self.lasting.is_some(),
+                matches!(verb, AdminAction::Resume | AdminAction::Enable | AdminAction::Mode),
+            ),
         ];
         match useless.into_iter().find(|(_, is_there, of_no_use)| *is_there && *of_no_use) {
-            Some((field, ..)) => Err(Fault::Useless(field)),
+            Some((field, ..)) => Err(AdminRequestError::Useless(field)),
             None => Ok(()),
         }
     }
@@ -229,10 +233,10 @@ impl Ask {
 ///
 /// # Errors
 /// It cannot be read, is not positive, or is too long.
-pub fn time(text: &str) -> Result<Duration, Fault> {
+pub fn time(text: &str) -> Result<Duration, AdminRequestError> {
     let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    let fits = |time: &Duration| !time.is_zero() && *time <= LONGEST;
-    time.filter(fits).ok_or_else(|| Fault::Time(text.chars().take(40).collect()))
+    let fits = |time: &Duration| !time.is_zero() && *time <= MAX_DURATION;
+    time.filter(fits).ok_or_else(|| AdminRequestError::Time(text.chars().take(40).collect()))
 }
 
 #[cfg(test)]

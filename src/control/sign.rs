@@ -11,11 +11,11 @@ use ring::hmac::{self, HMAC_SHA256, Key};
 use types::time::BrokerTime;
 
 /// How far the clock of whoever signs may be from ours.
-pub const WINDOW: Duration = Duration::from_secs(30);
+pub const SIGNATURE_WINDOW: Duration = Duration::from_secs(30);
 /// So many nonces are remembered; more orders than that within the window are refused.
-const MOST: usize = 10_000;
+const MAX_NONCES: usize = 10_000;
 /// The longest nonce, in bytes.
-const LONGEST_NONCE: usize = 64;
+const MAX_NONCE_CHARS: usize = 64;
 
 /// The operators' token.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl fmt::Debug for Token {
 
 /// What a signed message carries beside its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mac {
+pub struct MessageSignature {
     /// When it was signed, in nanoseconds since the Unix epoch.
     pub at: u64,
     /// Never used before.
@@ -40,7 +40,7 @@ pub struct Mac {
 
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsigned {
+pub enum AuthError {
     /// This replica has no token.
     #[error(
         "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE) and start it again"
@@ -73,37 +73,37 @@ impl Token {
     }
 
     /// Signs a message.
-    pub fn sign(&self, subject: &str, at: BrokerTime, nonce: String, body: &[u8]) -> Mac {
+    pub fn sign(&self, subject: &str, at: BrokerTime, nonce: String, body: &[u8]) -> MessageSignature {
         let at = at.as_nanos();
         let mac = hmac::sign(&self.0, &text(subject, at, &nonce, body));
-        Mac { at, nonce, mac: hex(mac.as_ref()) }
+        MessageSignature { at, nonce, mac: hex(mac.as_ref()) }
     }
 
     /// Whether a message was signed with this token, a short while ago. Takes as long whatever is wrong with the hash.
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn check(&self, subject: &str, mac: &Mac, body: &[u8], now: BrokerTime) -> Result<(), Unsigned> {
+    pub fn check(&self, subject: &str, mac: &MessageSignature, body: &[u8], now: BrokerTime) -> Result<(), AuthError> {
         self.verify(subject, mac, body)?;
         let at = BrokerTime::from_nanos(mac.at);
-        if at.since(now).max(now.since(at)) > WINDOW { Err(Unsigned::Stale) } else { Ok(()) }
+        if at.since(now).max(now.since(at)) > SIGNATURE_WINDOW { Err(AuthError::Stale) } else { Ok(()) }
     }
 
     /// The same, whenever it was signed: for an answer that proves by its nonce that it is none of before.
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn verify(&self, subject: &str, mac: &Mac, body: &[u8]) -> Result<(), Unsigned> {
-        if mac.nonce.is_empty() || mac.nonce.len() > LONGEST_NONCE {
-            return Err(Unsigned::Wrong);
+    pub fn verify(&self, subject: &str, mac: &MessageSignature, body: &[u8]) -> Result<(), AuthError> {
+        if mac.nonce.is_empty() || mac.nonce.len() > MAX_NONCE_CHARS {
+            return Err(AuthError::Wrong);
         }
-        let given = unhex(&mac.mac).ok_or(Unsigned::Wrong)?;
+        let given = unhex(&mac.mac).ok_or(AuthError::Wrong)?;
         let signed = text(subject, mac.at, &mac.nonce, body);
-        hmac::verify(&self.0, &signed, &given).map_err(|_| Unsigned::Wrong)
+        hmac::verify(&self.0, &signed, &given).map_err(|_| AuthError::Wrong)
     }
 
     /// Whether this is the token itself, compared without telling by the time it takes where it differs.
-    pub fn is(&self, presented: &str) -> bool {
+    pub fn matches(&self, presented: &str) -> bool {
         let own = hmac::sign(&self.0, b"is it");
         hmac::verify(&Key::new(HMAC_SHA256, presented.as_bytes()), b"is it", own.as_ref()).is_ok()
     }
@@ -145,15 +145,15 @@ impl Nonces {
     ///
     /// # Errors
     /// It was taken before, or may have been, or there are too many.
-    pub fn take(&mut self, mac: &Mac, now: BrokerTime) -> Result<(), Unsigned> {
+    pub fn take(&mut self, mac: &MessageSignature, now: BrokerTime) -> Result<(), AuthError> {
         // What was signed ahead of time by the whole window is still good for twice as long.
-        self.taken.retain(|_, taken| now.since(*taken) <= WINDOW * 2);
+        self.taken.retain(|_, taken| now.since(*taken) <= SIGNATURE_WINDOW * 2);
         if self.taken.contains_key(&mac.nonce) {
-            Err(Unsigned::Repeated)
+            Err(AuthError::Repeated)
         } else if BrokerTime::from_nanos(mac.at) < self.complete_since {
-            Err(Unsigned::BeforeStart)
-        } else if self.taken.len() >= MOST {
-            Err(Unsigned::TooMany)
+            Err(AuthError::BeforeStart)
+        } else if self.taken.len() >= MAX_NONCES {
+            Err(AuthError::TooMany)
         } else {
             self.taken.insert(mac.nonce.clone(), now);
             Ok(())
@@ -173,7 +173,7 @@ impl Nonces {
     /// Adds what other replicas remember. What does not fit leaves the memory incomplete.
     pub fn take_over(&mut self, taken: impl Iterator<Item = (String, BrokerTime)>, complete_since: BrokerTime) {
         for (nonce, at) in taken {
-            if self.taken.len() >= MOST {
+            if self.taken.len() >= MAX_NONCES {
                 return;
             }
             self.taken.entry(nonce).or_insert(at);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Nonces, Order};
+use super::{AdminCommand, Nonces};
 use balancer::broker::{
     Command, ImportedState, OperatorCommand, PublicState, Snapshot, TakenOverOrder, TakenOverRouter,
 };
@@ -18,11 +18,11 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// More routers than a broker has, and no more than a message may bring.
-const MOST: usize = 65_536;
+const MAX_ROUTERS: usize = 65_536;
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct ReplicaState {
     /// Who answers; several, separated by commas, if it was merged.
     pub replica: String,
     /// `balance` or `observe`.
@@ -31,9 +31,9 @@ pub struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode_order: Option<ModeOrder>,
     /// Routers that do not simply serve.
-    pub routers: Vec<Out>,
+    pub routers: Vec<EjectedRouter>,
     /// Operators' words, oldest first.
-    pub orders: Vec<Standing>,
+    pub orders: Vec<ActiveOverride>,
     /// Signed messages that were taken.
     #[serde(default)]
     pub taken: Taken,
@@ -54,7 +54,7 @@ pub struct ModeOrder {
 
 /// A router that is disabled or on probation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Out {
+pub struct EjectedRouter {
     /// Which.
     pub router: RouterPath,
     /// For how long yet; none: on probation.
@@ -65,7 +65,7 @@ pub struct Out {
 
 /// An operator's word that still holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct ActiveOverride {
     /// About which router.
     pub router: RouterPath,
     /// A weight in this pool; none: it is drained.
@@ -92,24 +92,25 @@ pub struct Taken {
     pub nonces: BTreeMap<String, f64>,
 }
 
-impl State {
+impl ReplicaState {
     /// What a replica knows: which one, and its mode; who ordered that mode and when, if it was ordered; which signed messages
     /// it took; and its broker.
-    pub fn of(
+    pub fn from_snapshot(
         (replica, mode): (&str, OperatingMode),
-        ordered: Option<&(Order, BrokerTime)>,
+        ordered: Option<&(AdminCommand, BrokerTime)>,
         taken: Taken,
         broker: &Snapshot,
     ) -> Self {
         let left = |until: Option<BrokerTime>| until.map(|until| until.since(broker.at).as_secs_f64());
-        let out = broker.routers.iter().filter(|router| router.state != PublicState::Enabled).map(|router| Out {
-            router: router.router.clone(),
-            seconds_left: router.seconds_left,
-            why: router.why.map(|why| why.to_string()).unwrap_or_default(),
-        });
+        let out =
+            broker.routers.iter().filter(|router| router.state != PublicState::Enabled).map(|router| EjectedRouter {
+                router: router.router.clone(),
+                seconds_left: router.seconds_left,
+                why: router.why.map(|why| why.to_string()).unwrap_or_default(),
+            });
         let drained = broker.routers.iter().filter_map(|router| {
             let hold = router.drained.as_ref()?;
-            Some(Standing {
+            Some(ActiveOverride {
                 router: router.router.clone(),
                 pool: None,
                 weight: None,
@@ -119,7 +120,7 @@ impl State {
                 reason: hold.reason.clone(),
             })
         });
-        let weights = broker.pools.iter().flat_map(|pool| &pool.weights).map(|weight| Standing {
+        let weights = broker.pools.iter().flat_map(|pool| &pool.weights).map(|weight| ActiveOverride {
             router: weight.router.clone(),
             pool: Some(weight.pool.clone()),
             weight: Some(weight.weight),
@@ -159,12 +160,12 @@ impl State {
         let replicas: Vec<_> = states.iter().map(|state| state.replica.clone()).collect();
         let mut states = states.into_iter();
         let mut all = states.next()?;
-        let mut routers: BTreeMap<RouterPath, Out> = BTreeMap::new();
-        let mut orders: BTreeMap<(RouterPath, Option<RouterPath>), Standing> = BTreeMap::new();
+        let mut routers: BTreeMap<RouterPath, EjectedRouter> = BTreeMap::new();
+        let mut orders: BTreeMap<(RouterPath, Option<RouterPath>), ActiveOverride> = BTreeMap::new();
         let (first_routers, first_orders) = (std::mem::take(&mut all.routers), std::mem::take(&mut all.orders));
-        let mut add = |of_routers: Vec<Out>, of_orders: Vec<Standing>| {
+        let mut add = |of_routers: Vec<EjectedRouter>, of_orders: Vec<ActiveOverride>| {
             for out in of_routers {
-                let more = |known: &Out| out.seconds_left > known.seconds_left;
+                let more = |known: &EjectedRouter| out.seconds_left > known.seconds_left;
                 if routers.get(&out.router).is_none_or(more) {
                     routers.insert(out.router.clone(), out);
                 }
@@ -193,11 +194,11 @@ impl State {
 
     /// All of it but the mode, as the broker takes it over.
     pub fn takeover(&self, now: BrokerTime, proved: bool) -> ImportedState {
-        let router = |out: &Out| {
+        let router = |out: &EjectedRouter| {
             let until = out.seconds_left.map(|left| after(now, left));
             Some(TakenOverRouter { router: out.router.clone(), until, cause: cause(&out.why)? })
         };
-        let order = |order: &Standing| {
+        let order = |order: &ActiveOverride| {
             let router = order.router.clone();
             let command = match &order.pool {
                 None => Command::Drain(router),
@@ -207,24 +208,24 @@ impl State {
             let given = OperatorCommand { command, until, by: order.by.clone(), reason: order.reason.clone() };
             TakenOverOrder { given, since: before(now, order.seconds_ago) }
         };
-        let routers = self.routers.iter().take(MOST).filter_map(router).collect();
-        let orders = self.orders.iter().filter(|_| proved).take(MOST).map(order).collect();
+        let routers = self.routers.iter().take(MAX_ROUTERS).filter_map(router).collect();
+        let orders = self.orders.iter().filter(|_| proved).take(MAX_ROUTERS).map(order).collect();
         ImportedState { routers, orders, proved }
     }
 }
 
 impl ModeOrder {
-    fn of(order: &Order, ago: Duration) -> Option<Self> {
-        let Order::Mode { mode, by, reason } = order else { return None };
+    fn of(order: &AdminCommand, ago: Duration) -> Option<Self> {
+        let AdminCommand::Mode { mode, by, reason } = order else { return None };
         let (by, reason) = (by.clone(), reason.clone());
         Some(Self { mode: mode.to_string(), seconds_ago: ago.as_secs_f64(), by, reason })
     }
 
     /// As an order, and when it was given; none if there is no such mode.
-    pub fn order(&self, now: BrokerTime) -> Option<(Order, BrokerTime)> {
+    pub fn order(&self, now: BrokerTime) -> Option<(AdminCommand, BrokerTime)> {
         let mode =
             [OperatingMode::Balance, OperatingMode::Observe].into_iter().find(|mode| mode.to_string() == self.mode)?;
-        let order = Order::Mode { mode, by: self.by.clone(), reason: self.reason.clone() };
+        let order = AdminCommand::Mode { mode, by: self.by.clone(), reason: self.reason.clone() };
         Some((order, before(now, self.seconds_ago)))
     }
 }
@@ -264,7 +265,7 @@ fn before(now: BrokerTime, seconds: f64) -> BrokerTime {
 }
 
 fn span(seconds: f64) -> Duration {
-    let longest = super::LONGEST;
+    let longest = super::MAX_DURATION;
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(longest).min(longest)
 }
 

@@ -1,12 +1,12 @@
 //! Asks by tables, and what a signature holds and does not.
 
-use super::state::{ModeOrder, Out, Standing};
+use super::state::{ActiveOverride, EjectedRouter, ModeOrder};
 use super::*;
 
 const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
-fn order(verb: Verb, body: &str) -> Result<Order, String> {
-    let ask = Ask::read(body.as_bytes()).map_err(|fault| fault.to_string())?;
+fn order(verb: AdminAction, body: &str) -> Result<AdminCommand, String> {
+    let ask = AdminRequest::read(body.as_bytes()).map_err(|fault| fault.to_string())?;
     ask.order(verb, "test".to_owned(), START).map_err(|fault| fault.to_string())
 }
 
@@ -18,33 +18,33 @@ fn path(text: &str) -> RouterPath {
 fn what_is_asked_for_becomes_an_order() {
     let given = |command, seconds: Option<u64>, reason: &str| {
         let until = seconds.map(|seconds| START.after(Duration::from_secs(seconds)));
-        Ok(Order::Broker(OperatorCommand { command, until, by: "test".to_owned(), reason: reason.to_owned() }))
+        Ok(AdminCommand::Broker(OperatorCommand { command, until, by: "test".to_owned(), reason: reason.to_owned() }))
     };
     let (a, pool) = (path("/a/"), path("/in/"));
     for (verb, body, expected) in [
-        (Verb::Drain, r#"{"router":"/a/"}"#, given(Command::Drain(a.clone()), None, "")),
+        (AdminAction::Drain, r#"{"router":"/a/"}"#, given(Command::Drain(a.clone()), None, "")),
         (
-            Verb::Drain,
+            AdminAction::Drain,
             r#"{"router":"/a/","for":"1h 30m","reason":"new keys"}"#,
             given(Command::Drain(a.clone()), Some(5_400), "new keys"),
         ),
-        (Verb::Resume, r#"{"router":"/a/"}"#, given(Command::Resume(a.clone()), None, "")),
-        (Verb::Enable, r#"{"router":"/a/"}"#, given(Command::Enable(a.clone()), None, "")),
-        (Verb::Disable, r#"{"router":"/a/","for":"90s"}"#, given(Command::Disable(a.clone()), Some(90), "")),
+        (AdminAction::Resume, r#"{"router":"/a/"}"#, given(Command::Resume(a.clone()), None, "")),
+        (AdminAction::Enable, r#"{"router":"/a/"}"#, given(Command::Enable(a.clone()), None, "")),
+        (AdminAction::Disable, r#"{"router":"/a/","for":"90s"}"#, given(Command::Disable(a.clone()), Some(90), "")),
         (
-            Verb::Weight,
+            AdminAction::Weight,
             r#"{"pool":"/in/","router":"/a/","weight":0.25,"for":"10m"}"#,
             given(Command::SetWeight { pool: pool.clone(), router: a.clone(), weight: Some(0.25) }, Some(600), ""),
         ),
         (
-            Verb::Weight,
+            AdminAction::Weight,
             r#"{"pool":"/in/","router":"/a/"}"#,
             given(Command::SetWeight { pool, router: a, weight: None }, None, ""),
         ),
         (
-            Verb::Mode,
+            AdminAction::Mode,
             r#"{"mode":"observe"}"#,
-            Ok(Order::Mode { mode: OperatingMode::Observe, by: "test".to_owned(), reason: String::new() }),
+            Ok(AdminCommand::Mode { mode: OperatingMode::Observe, by: "test".to_owned(), reason: String::new() }),
         ),
     ] {
         assert_eq!(order(verb, body), expected, "{body}");
@@ -56,28 +56,28 @@ fn what_is_wrong_is_said() {
     let long = format!(r#"{{"router":"/a/","reason":"{}"}}"#, "x".repeat(201));
     let huge = format!(r#"{{"router":"/a/","reason":"{}"}}"#, "x".repeat(5_000));
     for (verb, body, words) in [
-        (Verb::Drain, "", "needs \"router\""),
-        (Verb::Drain, "{", "not understood"),
-        (Verb::Drain, "[]", "not understood"),
-        (Verb::Drain, r#"{"router":"/a-b/"}"#, "'-'"),
-        (Verb::Drain, r#"{"router":"/a/","fro":"1m"}"#, "unknown field `fro`"),
-        (Verb::Drain, r#"{"router":"/a/","for":"-5m"}"#, "-5m"),
-        (Verb::Drain, r#"{"router":"/a/","for":"0s"}"#, "more than 0"),
-        (Verb::Drain, r#"{"router":"/a/","for":"31d"}"#, "30 days"),
-        (Verb::Drain, r#"{"router":"/a/","for":"99999h"}"#, "30 days"),
-        (Verb::Drain, r#"{"router":"/a/","for":"soon"}"#, "soon"),
-        (Verb::Drain, r#"{"router":"/a/","for":10}"#, "not understood"),
-        (Verb::Drain, r#"{"router":"/a/","weight":1}"#, "no use for \"weight\""),
-        (Verb::Drain, r#"{"router":"/a/","reason":"two\nlines"}"#, "one line"),
-        (Verb::Drain, &long, "200 characters"),
-        (Verb::Drain, &huge, "larger than 4096"),
-        (Verb::Disable, r#"{"router":"/a/"}"#, "needs \"for\""),
-        (Verb::Enable, r#"{"router":"/a/","for":"1m"}"#, "no use for \"for\""),
-        (Verb::Weight, r#"{"router":"/a/","weight":1}"#, "needs \"pool\""),
-        (Verb::Weight, r#"{"pool":"/in/","router":"/a/","weight":-1}"#, "not negative"),
-        (Verb::Weight, r#"{"pool":"/in/","router":"/a/","weight":1e9}"#, "at most"),
-        (Verb::Mode, r#"{"mode":"fast"}"#, "balance or observe"),
-        (Verb::Mode, "{}", "balance or observe"),
+        (AdminAction::Drain, "", "needs \"router\""),
+        (AdminAction::Drain, "{", "not understood"),
+        (AdminAction::Drain, "[]", "not understood"),
+        (AdminAction::Drain, r#"{"router":"/a-b/"}"#, "'-'"),
+        (AdminAction::Drain, r#"{"router":"/a/","fro":"1m"}"#, "unknown field `fro`"),
+        (AdminAction::Drain, r#"{"router":"/a/","for":"-5m"}"#, "-5m"),
+        (AdminAction::Drain, r#"{"router":"/a/","for":"0s"}"#, "more than 0"),
+        (AdminAction::Drain, r#"{"router":"/a/","for":"31d"}"#, "30 days"),
+        (AdminAction::Drain, r#"{"router":"/a/","for":"99999h"}"#, "30 days"),
+        (AdminAction::Drain, r#"{"router":"/a/","for":"soon"}"#, "soon"),
+        (AdminAction::Drain, r#"{"router":"/a/","for":10}"#, "not understood"),
+        (AdminAction::Drain, r#"{"router":"/a/","weight":1}"#, "no use for \"weight\""),
+        (AdminAction::Drain, r#"{"router":"/a/","reason":"two\nlines"}"#, "one line"),
+        (AdminAction::Drain, &long, "200 characters"),
+        (AdminAction::Drain, &huge, "larger than 4096"),
+        (AdminAction::Disable, r#"{"router":"/a/"}"#, "needs \"for\""),
+        (AdminAction::Enable, r#"{"router":"/a/","for":"1m"}"#, "no use for \"for\""),
+        (AdminAction::Weight, r#"{"router":"/a/","weight":1}"#, "needs \"pool\""),
+        (AdminAction::Weight, r#"{"pool":"/in/","router":"/a/","weight":-1}"#, "not negative"),
+        (AdminAction::Weight, r#"{"pool":"/in/","router":"/a/","weight":1e9}"#, "at most"),
+        (AdminAction::Mode, r#"{"mode":"fast"}"#, "balance or observe"),
+        (AdminAction::Mode, "{}", "balance or observe"),
     ] {
         let fault = order(verb, body).unwrap_err();
         assert!(fault.contains(words), "{verb:?} {body}: {fault}");
@@ -88,33 +88,33 @@ fn what_is_wrong_is_said() {
 fn a_signature_holds_for_one_message_for_half_a_minute() {
     let token = Token::new("the operators' own");
     let mac = token.sign("ctl.drain", START, "nonce".to_owned(), b"{}");
-    let check = |mac: &Mac, subject: &str, body: &[u8], now| token.check(subject, mac, body, now);
+    let check = |mac: &MessageSignature, subject: &str, body: &[u8], now| token.check(subject, mac, body, now);
     assert_eq!(check(&mac, "ctl.drain", b"{}", START), Ok(()));
-    assert_eq!(check(&mac, "ctl.drain", b"{}", START.after(WINDOW)), Ok(()));
-    let later = START.after(WINDOW + Duration::from_nanos(1));
-    assert_eq!(check(&mac, "ctl.drain", b"{}", later), Err(Unsigned::Stale));
+    assert_eq!(check(&mac, "ctl.drain", b"{}", START.after(SIGNATURE_WINDOW)), Ok(()));
+    let later = START.after(SIGNATURE_WINDOW + Duration::from_nanos(1));
+    assert_eq!(check(&mac, "ctl.drain", b"{}", later), Err(AuthError::Stale));
     let ahead = token.sign("ctl.drain", later, "nonce".to_owned(), b"{}");
-    assert_eq!(check(&ahead, "ctl.drain", b"{}", START), Err(Unsigned::Stale));
-    assert_eq!(check(&mac, "ctl.resume", b"{}", START), Err(Unsigned::Wrong), "another subject");
-    assert_eq!(check(&mac, "ctl.drain", b"{ }", START), Err(Unsigned::Wrong), "another body");
+    assert_eq!(check(&ahead, "ctl.drain", b"{}", START), Err(AuthError::Stale));
+    assert_eq!(check(&mac, "ctl.resume", b"{}", START), Err(AuthError::Wrong), "another subject");
+    assert_eq!(check(&mac, "ctl.drain", b"{ }", START), Err(AuthError::Wrong), "another body");
     for changed in [
-        Mac { at: mac.at + 1, ..mac.clone() },
-        Mac { nonce: "other".to_owned(), ..mac.clone() },
-        Mac { mac: String::new(), ..mac.clone() },
-        Mac { mac: "zz".to_owned(), ..mac.clone() },
-        Mac { mac: mac.mac[..62].to_owned(), ..mac.clone() },
-        Mac { nonce: String::new(), ..mac.clone() },
+        MessageSignature { at: mac.at + 1, ..mac.clone() },
+        MessageSignature { nonce: "other".to_owned(), ..mac.clone() },
+        MessageSignature { mac: String::new(), ..mac.clone() },
+        MessageSignature { mac: "zz".to_owned(), ..mac.clone() },
+        MessageSignature { mac: mac.mac[..62].to_owned(), ..mac.clone() },
+        MessageSignature { nonce: String::new(), ..mac.clone() },
     ] {
-        assert_eq!(check(&changed, "ctl.drain", b"{}", START), Err(Unsigned::Wrong), "{changed:?}");
+        assert_eq!(check(&changed, "ctl.drain", b"{}", START), Err(AuthError::Wrong), "{changed:?}");
     }
     let other = Token::new("another");
-    assert_eq!(other.check("ctl.drain", &mac, b"{}", START), Err(Unsigned::Wrong));
-    assert!(token.is("the operators' own") && !token.is("the operators' ow") && !token.is(""));
+    assert_eq!(other.check("ctl.drain", &mac, b"{}", START), Err(AuthError::Wrong));
+    assert!(token.matches("the operators' own") && !token.matches("the operators' ow") && !token.matches(""));
     assert_eq!(format!("{token:?}"), "(secret)");
 }
 
-fn nonce(nonce: &str, at: BrokerTime) -> Mac {
-    Mac { at: at.as_nanos(), nonce: nonce.to_owned(), mac: String::new() }
+fn nonce(nonce: &str, at: BrokerTime) -> MessageSignature {
+    MessageSignature { at: at.as_nanos(), nonce: nonce.to_owned(), mac: String::new() }
 }
 
 #[test]
@@ -122,14 +122,14 @@ fn a_nonce_is_taken_once_and_forgotten_when_its_message_is_stale() {
     let mut nonces = Nonces::since(START);
     let mut take = |name: &str, now: BrokerTime| nonces.take(&nonce(name, now), now);
     assert_eq!(take("a", START), Ok(()));
-    assert_eq!(take("a", START.after(WINDOW)), Err(Unsigned::Repeated));
+    assert_eq!(take("a", START.after(SIGNATURE_WINDOW)), Err(AuthError::Repeated));
     assert_eq!(take("b", START), Ok(()));
-    assert_eq!(take("a", START.after(WINDOW * 3)), Ok(()));
+    assert_eq!(take("a", START.after(SIGNATURE_WINDOW * 3)), Ok(()));
     let mut nonces = Nonces::since(START);
     for number in 0..10_000 {
         nonces.take(&nonce(&number.to_string(), START), START).unwrap();
     }
-    assert_eq!(nonces.take(&nonce("one more", START), START), Err(Unsigned::TooMany));
+    assert_eq!(nonces.take(&nonce("one more", START), START), Err(AuthError::TooMany));
 }
 
 #[test]
@@ -140,21 +140,21 @@ fn what_was_signed_before_the_start_is_refused_unless_others_remember_that_time(
     assert_eq!(first.take(&order, later), Ok(()));
     let restarted = later.after(second);
     let mut alone = Nonces::since(restarted);
-    assert_eq!(alone.take(&order, restarted), Err(Unsigned::BeforeStart), "a recording");
+    assert_eq!(alone.take(&order, restarted), Err(AuthError::BeforeStart), "a recording");
     assert_eq!(alone.take(&nonce("new", restarted), restarted), Ok(()));
     // A clock that is behind: new, but it looks like one from before the start.
     let behind = nonce("new, by a clock that is behind", later);
-    assert_eq!(alone.take(&behind, restarted), Err(Unsigned::BeforeStart));
+    assert_eq!(alone.take(&behind, restarted), Err(AuthError::BeforeStart));
     // Another replica that ran all the while: times are handed over as they have passed, by clocks that differ.
     let handed = Taken::of(&first, restarted);
     let skewed = restarted.after(second * 7);
     let mut third = Nonces::since(skewed);
     let (taken, complete) = handed.moments(skewed);
     third.take_over(taken, complete);
-    assert_eq!(third.take(&order, skewed), Err(Unsigned::Repeated));
+    assert_eq!(third.take(&order, skewed), Err(AuthError::Repeated));
     assert_eq!(third.take(&behind, skewed), Ok(()), "nothing of that time is forgotten");
     let ancient = nonce("from before all of them", BrokerTime::from_nanos(0));
-    assert_eq!(third.take(&ancient, skewed), Err(Unsigned::BeforeStart));
+    assert_eq!(third.take(&ancient, skewed), Err(AuthError::BeforeStart));
 }
 
 #[test]
@@ -165,13 +165,13 @@ fn more_nonces_than_fit_are_not_taken_for_all() {
     assert_eq!((nonces.taken().count(), nonces.complete_since()), (10_000, START));
 }
 
-fn out(router: &str, seconds_left: Option<f64>) -> Out {
-    Out { router: path(router), seconds_left, why: "answered 500".to_owned() }
+fn out(router: &str, seconds_left: Option<f64>) -> EjectedRouter {
+    EjectedRouter { router: path(router), seconds_left, why: "answered 500".to_owned() }
 }
 
-fn drained(router: &str, seconds_ago: f64, reason: &str) -> Standing {
+fn drained(router: &str, seconds_ago: f64, reason: &str) -> ActiveOverride {
     let (by, reason) = (String::new(), reason.to_owned());
-    Standing { router: path(router), pool: None, weight: None, seconds_left: None, seconds_ago, by, reason }
+    ActiveOverride { router: path(router), pool: None, weight: None, seconds_left: None, seconds_ago, by, reason }
 }
 
 fn mode(mode: &str, seconds_ago: f64) -> Option<ModeOrder> {
@@ -180,17 +180,17 @@ fn mode(mode: &str, seconds_ago: f64) -> Option<ModeOrder> {
 
 #[test]
 fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_whatever_order_they_came() {
-    let weighs = |seconds_ago, weight| Standing {
+    let weighs = |seconds_ago, weight| ActiveOverride {
         pool: Some(path("/in/")),
         weight: Some(weight),
         ..drained("/a/", seconds_ago, "")
     };
-    let state = |replica: &str, routers, orders, mode_order| State {
+    let state = |replica: &str, routers, orders, mode_order| ReplicaState {
         replica: replica.to_owned(),
         routers,
         orders,
         mode_order,
-        ..State::default()
+        ..ReplicaState::default()
     };
     let states = [
         state("b", vec![out("/a/", Some(5.0)), out("/b/", None)], vec![weighs(9.0, 2.0)], mode("observe", 50.0)),
@@ -207,30 +207,30 @@ fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_what
             mode("balance", 40.0),
         ),
     ];
-    let expected = State {
+    let expected = ReplicaState {
         replica: "a,b,c".to_owned(),
         routers: vec![out("/a/", Some(7.0)), out("/b/", Some(0.5)), out("/c/", None)],
         orders: vec![weighs(9.0, 1.0), drained("/a/", 3.0, "newer")],
         mode_order: mode("balance", 40.0),
-        ..State::default()
+        ..ReplicaState::default()
     };
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-        let merged = State::merge(order.iter().map(|place| states[*place].clone()).collect());
+        let merged = ReplicaState::merge(order.iter().map(|place| states[*place].clone()).collect());
         assert_eq!(merged.as_ref(), Some(&expected), "{order:?}");
     }
     let twice = states.iter().chain(&states).cloned().collect();
-    assert_eq!(State::merge(twice), Some(expected), "each replica counts once");
-    assert_eq!(State::merge(Vec::new()), None);
+    assert_eq!(ReplicaState::merge(twice), Some(expected), "each replica counts once");
+    assert_eq!(ReplicaState::merge(Vec::new()), None);
 }
 
 #[test]
 fn a_state_of_an_earlier_version_is_read_and_strange_numbers_end_somewhere() {
     let text = r#"{"replica":"r","mode":"balance","orders":[{"router":"/b/","pool":null,"weight":null,"seconds_left":-7,"by":"","reason":""}],
         "routers":[{"router":"/a/","seconds_left":1e300,"why":"answered 500"},{"router":"/c/","seconds_left":-1,"why":"too slow"}]}"#;
-    let state: State = serde_json::from_str(text).unwrap();
+    let state: ReplicaState = serde_json::from_str(text).unwrap();
     let takeover = state.takeover(START, true);
     let until: Vec<_> = takeover.routers.iter().map(|out| out.until).collect();
-    assert_eq!(until, [Some(START.after(LONGEST)), Some(START)]);
+    assert_eq!(until, [Some(START.after(MAX_DURATION)), Some(START)]);
     assert_eq!((takeover.orders[0].given.until, takeover.orders[0].since), (Some(START), START));
     assert_eq!(state.takeover(START, false).orders, [], "orders are taken over only if they are proved");
 }
@@ -238,19 +238,19 @@ fn a_state_of_an_earlier_version_is_read_and_strange_numbers_end_somewhere() {
 #[test]
 fn a_state_that_waited_is_as_much_older() {
     let second = Duration::from_secs(1);
-    let state = State {
+    let state = ReplicaState {
         mode_order: mode("observe", 3.0),
         routers: vec![out("/a/", Some(5.0)), out("/b/", Some(0.5)), out("/c/", None)],
-        orders: vec![Standing { seconds_left: Some(60.0), ..drained("/a/", 3.0, "") }],
+        orders: vec![ActiveOverride { seconds_left: Some(60.0), ..drained("/a/", 3.0, "") }],
         taken: Taken { complete_seconds: 9.0, nonces: [("n".to_owned(), 2.0)].into() },
-        ..State::default()
+        ..ReplicaState::default()
     };
-    let expected = State {
+    let expected = ReplicaState {
         mode_order: mode("observe", 4.0),
         routers: vec![out("/a/", Some(4.0)), out("/b/", Some(0.0)), out("/c/", None)],
-        orders: vec![Standing { seconds_left: Some(59.0), ..drained("/a/", 4.0, "") }],
+        orders: vec![ActiveOverride { seconds_left: Some(59.0), ..drained("/a/", 4.0, "") }],
         taken: Taken { complete_seconds: 10.0, nonces: [("n".to_owned(), 3.0)].into() },
-        ..State::default()
+        ..ReplicaState::default()
     };
     assert_eq!(state.later(second), expected);
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Sources;
-use crate::handle::PART;
+use crate::handle::MAX_COPIED;
 use crate::journal::{CAPACITY, Journal, Ring};
-use crate::nats::Link;
+use crate::nats::ConnectionStatus;
 use crate::stats::{self, ConfigShown, Status};
 
 /// An answer that no cache keeps and no browser takes for something else.
@@ -43,7 +43,7 @@ pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
 }
 
 fn status_of(sources: &Sources) -> Status {
-    Status::of(&sources.handle, sources.links.iter().map(Link::show).collect())
+    Status::of(&sources.handle, sources.links.iter().map(ConnectionStatus::show).collect())
 }
 
 pub(super) async fn status(State(sources): State<Sources>) -> Response {
@@ -78,8 +78,8 @@ pub(super) async fn decisions(State(sources): State<Sources>) -> Response {
 fn all<T: Clone>(sources: &Sources, ring: impl Fn(&Journal) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
-        let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, PART));
-        let ended = part.len() < PART;
+        let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, MAX_COPIED));
+        let ended = part.len() < MAX_COPIED;
         next = first + part.len() as u64;
         all.extend(part);
         // Under load there is always more; what came after we began may be left for the next reader.

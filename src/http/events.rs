@@ -1,5 +1,5 @@
 //! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
-//! more than [`PART`] at a time, so that a flood of calls is sampled and said to be.
+//! more than [`CHUNK_HEADER`] at a time, so that a flood of calls is sampled and said to be.
 //!
 //! One task reads for all; it writes once, and whoever cannot keep up is dropped. Nobody listens: nothing is read.
 
@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::limits::STREAMS;
 use super::{Sources, api};
-use crate::handle::{Handle, PART};
+use crate::handle::{Handle, MAX_COPIED};
 use crate::journal::Ring;
 
 /// How often listeners hear. They are not woken by what happens: to wake this thread is a system call on the one that decides,
@@ -130,7 +130,7 @@ fn fresh<T: Clone>(
     ring: impl Fn(&crate::journal::Journal) -> &Ring<T>,
     seen: &mut u64,
 ) -> (Vec<T>, u64) {
-    let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, PART));
+    let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, MAX_COPIED));
     let skipped = first - *seen;
     *seen = first + entries.len() as u64;
     (entries, skipped)

@@ -30,7 +30,7 @@ pub use limits::serve;
 use crate::control::Token;
 use crate::guesses::Guesses;
 use crate::handle::Handle;
-use crate::nats::{Link, Peers};
+use crate::nats::{ConnectionStatus, Peers};
 use crate::stats::Bus;
 
 /// Where HTTP listens unless told otherwise: this machine only.
@@ -108,7 +108,7 @@ pub struct Sources {
     /// The broker.
     pub handle: Handle,
     /// Its connections to the bus.
-    pub links: Vec<Link>,
+    pub links: Vec<ConnectionStatus>,
     /// Where the bus is.
     pub bus: Bus,
     /// What happens, as it happens.
@@ -153,7 +153,7 @@ pub fn probes(sources: Sources) -> Router {
 }
 
 async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
-    let reasons: Vec<_> = sources.links.iter().filter_map(Link::reason).collect();
+    let reasons: Vec<_> = sources.links.iter().filter_map(ConnectionStatus::reason).collect();
     if reasons.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Sources;
 use super::api::{document, refusal};
-use crate::control::{Ask, Done, LARGEST, Verb};
+use crate::control::{AdminAction, AdminRequest, AdminResult, MAX_REQUEST_BYTES};
 use types::router::RouterPath;
 
 pub(super) async fn router(
@@ -18,7 +18,7 @@ pub(super) async fn router(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let known = Verb::of(&verb).filter(|verb| !matches!(verb, Verb::Weight | Verb::Mode));
+    let known = AdminAction::from_word(&verb).filter(|verb| !matches!(verb, AdminAction::Weight | AdminAction::Mode));
     let Some(verb) = known else {
         return refusal(StatusCode::NOT_FOUND, "drain, resume, disable, enable: no other verb");
     };
@@ -35,13 +35,13 @@ pub(super) async fn weight(
     body: Body,
 ) -> Response {
     match path(&pool) {
-        Ok(pool) => order(sources, Verb::Weight, headers, body, |ask| ask.pool = Some(pool)).await,
+        Ok(pool) => order(sources, AdminAction::Weight, headers, body, |ask| ask.pool = Some(pool)).await,
         Err((status, why)) => refusal(status, &why),
     }
 }
 
 pub(super) async fn mode(State(sources): State<Sources>, headers: HeaderMap, body: Body) -> Response {
-    order(sources, Verb::Mode, headers, body, |_| {}).await
+    order(sources, AdminAction::Mode, headers, body, |_| {}).await
 }
 
 /// Why not.
@@ -54,19 +54,19 @@ fn path(text: &str) -> Result<RouterPath, No> {
 
 async fn order(
     sources: Sources,
-    verb: Verb,
+    verb: AdminAction,
     headers: HeaderMap,
     body: Body,
-    complete: impl FnOnce(&mut Ask),
+    complete: impl FnOnce(&mut AdminRequest),
 ) -> Response {
     if let Err((status, why)) = admit(&sources, &headers).await {
         return refusal(status, &why);
     }
-    let Ok(body) = to_bytes(body, LARGEST).await else {
+    let Ok(body) = to_bytes(body, MAX_REQUEST_BYTES).await else {
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 4096 bytes, or broke off");
     };
     let who = "over HTTP";
-    let asked = Ask::read(&body).map(|mut asked| {
+    let asked = AdminRequest::read(&body).map(|mut asked| {
         complete(&mut asked);
         asked
     });
@@ -81,7 +81,7 @@ async fn order(
 }
 
 /// Nobody carried it out: then it is about something that nobody has.
-fn answer(done: &[Done]) -> Response {
+fn answer(done: &[AdminResult]) -> Response {
     let changed = done.iter().filter(|done| done.error.is_none()).count();
     let status = if changed > 0 { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let error = done.iter().find_map(|done| done.error.as_deref()).filter(|_| changed == 0);
@@ -96,7 +96,7 @@ async fn admit(sources: &Sources, headers: &HeaderMap) -> Result<(), No> {
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    if given.is_some_and(|given| token.is(given)) {
+    if given.is_some_and(|given| token.matches(given)) {
         return Ok(());
     }
     // To present none is no guess.

@@ -17,8 +17,8 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Link, Settings, parts, peers, takeover};
-use crate::control::{Ask, Token, Unsigned, Verb};
+use super::{ConnectionStatus, Settings, parts, peers, takeover};
+use crate::control::{AdminAction, AdminRequest, AuthError, Token};
 use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::stats::{ConfigShown, Status};
@@ -39,7 +39,7 @@ pub struct Control<'a> {
     /// Where the bus is.
     pub settings: &'a Settings,
     /// The connections, as they are shown.
-    pub links: &'a [Link],
+    pub links: &'a [ConnectionStatus],
     /// The operators' token; none: read only.
     pub token: Option<&'a Token>,
     /// Orders that are signed with another one.
@@ -64,11 +64,11 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
     let service = control.service(&client, &replica).await?;
     let group = service.group_with_queue_group(format!("{}.ctl", control.settings.subject), &replica);
     let mut endpoints = Vec::new();
-    for word in READING.into_iter().chain(Verb::ALL.map(Verb::word)) {
+    for word in READING.into_iter().chain(AdminAction::ALL.map(AdminAction::as_str)) {
         let endpoint = group.endpoint(word).await?;
         endpoints.push(named(word, endpoint).boxed());
     }
-    super::barrier(&client).await;
+    super::sync_with_server(&client).await;
     // If nobody hears it, the process ends anyway.
     let _ = start.listening.send(());
     let mut asks = stream::select_all(endpoints);
@@ -119,7 +119,7 @@ impl Control<'_> {
         headers.insert(peers::REPLICA, replica);
         let sent = match self.answer(word, ask) {
             Ok(bytes) => {
-                let mut parts = parts::cut(&bytes, &headers, client.max_payload());
+                let mut parts = parts::split(&bytes, &headers, client.max_payload());
                 if let (STATE, Some(token)) = (word, self.token) {
                     takeover::sign(&mut parts, token, &ask.message.payload, self.handle.now());
                 }
@@ -133,8 +133,10 @@ impl Control<'_> {
     }
 
     fn answer(&self, word: &'static str, ask: &Request) -> Answer {
-        match (word, Verb::of(word)) {
-            ("status", _) => document(&Status::of(self.handle, self.links.iter().map(Link::show).collect())),
+        match (word, AdminAction::from_word(word)) {
+            ("status", _) => {
+                document(&Status::of(self.handle, self.links.iter().map(ConnectionStatus::show).collect()))
+            }
             ("config", _) => self.config(),
             (STATE, _) => document(&self.handle.state()),
             ("explain", _) => self.explain(&ask.message.payload),
@@ -156,28 +158,28 @@ impl Control<'_> {
         document(&json!({"replica": self.handle.signature().replica(), "explanation": self.handle.explain(&request)}))
     }
 
-    fn order(&self, verb: Verb, ask: &Request) -> Answer {
+    fn order(&self, verb: AdminAction, ask: &Request) -> Answer {
         let message = &ask.message;
         let who = peers::by(message.headers.as_ref());
         let checked = self.check(message);
         if let Err(why) = checked {
-            tracing::warn!(verb = verb.word(), who, %why, "an operator's word that is not taken");
+            tracing::warn!(verb = verb.as_str(), who, %why, "an operator's word that is not taken");
             return Err(refusal(403, &why.to_string()));
         }
         let by = format!("{who} over the bus");
-        let order = Ask::read(&message.payload).and_then(|asked| asked.order(verb, by, self.handle.now()));
+        let order = AdminRequest::read(&message.payload).and_then(|asked| asked.order(verb, by, self.handle.now()));
         let order = order.map_err(|fault| refusal(400, &fault.to_string()))?;
-        document(&self.handle.obey(&order))
+        document(&self.handle.execute(&order))
     }
 
     /// Whether an order is signed with another token.
     fn is_guess(&self, word: &str, ask: &Request) -> bool {
         let message = &ask.message;
-        let signature = Verb::of(word).and_then(|_| peers::signature(message.headers.as_ref()));
+        let signature = AdminAction::from_word(word).and_then(|_| peers::signature(message.headers.as_ref()));
         let checked = self.token.zip(signature);
         let checked =
             checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.handle.now()));
-        checked == Some(Err(Unsigned::Wrong))
+        checked == Some(Err(AuthError::Wrong))
     }
 
     /// Answers an order that is signed with another token, a second late or that there are too many of them.
@@ -194,9 +196,9 @@ impl Control<'_> {
         }
     }
 
-    fn check(&self, message: &async_nats::Message) -> Result<(), Unsigned> {
-        let token = self.token.ok_or(Unsigned::Closed)?;
-        let mac = peers::signature(message.headers.as_ref()).ok_or(Unsigned::Missing)?;
+    fn check(&self, message: &async_nats::Message) -> Result<(), AuthError> {
+        let token = self.token.ok_or(AuthError::Closed)?;
+        let mac = peers::signature(message.headers.as_ref()).ok_or(AuthError::Missing)?;
         let now = self.handle.now();
         token.check(&message.subject, &mac, &message.payload, now)?;
         self.handle.nonces().take(&mac, now)

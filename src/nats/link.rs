@@ -12,7 +12,7 @@ use crate::telemetry::Tally;
 
 /// How a connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum LinkState {
     /// Never connected, or connected and not yet subscribed.
     Starting,
     /// Never connected; where we try, and why in vain.
@@ -29,20 +29,20 @@ pub enum State {
 
 /// One connection, by name.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct ConnectionStatus {
     name: &'static str,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<watch::Sender<LinkState>>,
     dropped: Arc<Tally<&'static str>>,
     connects: Arc<AtomicU64>,
     clock: Clock,
 }
 
-impl Link {
+impl ConnectionStatus {
     /// A connection that does not exist yet.
     pub fn new(name: &'static str, clock: Clock) -> Self {
         Self {
             name,
-            state: Arc::new(watch::Sender::new(State::Starting)),
+            state: Arc::new(watch::Sender::new(LinkState::Starting)),
             dropped: Arc::default(),
             connects: Arc::default(),
             clock,
@@ -52,12 +52,12 @@ impl Link {
     /// Why this connection is of no use now; `None` if it is.
     pub fn reason(&self) -> Option<String> {
         match &*self.state.borrow() {
-            State::Ready => None,
-            State::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
-            State::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
-            State::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
-            State::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
-            State::Connected => Some(format!("{}: connected to the bus, not yet subscribed", self.name)),
+            LinkState::Ready => None,
+            LinkState::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
+            LinkState::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
+            LinkState::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
+            LinkState::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
+            LinkState::Connected => Some(format!("{}: connected to the bus, not yet subscribed", self.name)),
         }
     }
 
@@ -72,10 +72,10 @@ impl Link {
     }
 
     /// Changes the state and says so; the same state again is not news.
-    pub fn set(&self, state: State) {
+    pub fn set(&self, state: LinkState) {
         let changed = self.state.send_if_modified(|current| {
             // A server that refuses, then times out, then refuses is one and the same absence.
-            let same = *current == state || matches!((&*current, &state), (State::Away(_), State::Away(_)));
+            let same = *current == state || matches!((&*current, &state), (LinkState::Away(_), LinkState::Away(_)));
             if !same {
                 *current = state.clone();
             }
@@ -85,26 +85,28 @@ impl Link {
             return;
         }
         match state {
-            State::Away(why) => tracing::warn!(connection = self.name, "no connection to the bus at {why}; trying on"),
-            State::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; trying on"),
-            State::Refused => tracing::error!(
+            LinkState::Away(why) => {
+                tracing::warn!(connection = self.name, "no connection to the bus at {why}; trying on")
+            }
+            LinkState::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; trying on"),
+            LinkState::Refused => tracing::error!(
                 connection = self.name,
                 "the bus refuses our credentials, which it took before; trying on"
             ),
-            State::Ready => {
+            LinkState::Ready => {
                 self.connects.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = self.name, "connected to the bus and subscribed");
             }
-            State::Connected | State::Starting => {}
+            LinkState::Connected | LinkState::Starting => {}
         }
     }
 
     /// Takes what the library tells of the connection.
     pub(super) fn take(&self, event: &Event) {
         match event {
-            Event::Disconnected if *self.state.borrow() == State::Ready => self.set(State::Lost),
+            Event::Disconnected if *self.state.borrow() == LinkState::Ready => self.set(LinkState::Lost),
             // The library renews the subscriptions before it tells of the connection.
-            Event::Connected if self.is_lost() => self.set(State::Ready),
+            Event::Connected if self.is_lost() => self.set(LinkState::Ready),
             Event::SlowConsumer(_) => {
                 if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
                     tracing::warn!(
@@ -117,7 +119,7 @@ impl Link {
             Event::ServerError(error) => tracing::warn!(connection = self.name, %error, "the bus reports an error"),
             // The library gives the reason as text only.
             Event::ClientError(error) if self.is_lost() && error.to_string().contains("authorization violation") => {
-                self.set(State::Refused);
+                self.set(LinkState::Refused);
             }
             Event::ClientError(error) => {
                 tracing::debug!(connection = self.name, %error, "the connection reports an error")
@@ -128,6 +130,6 @@ impl Link {
     }
 
     fn is_lost(&self) -> bool {
-        matches!(*self.state.borrow(), State::Lost | State::Refused)
+        matches!(*self.state.borrow(), LinkState::Lost | LinkState::Refused)
     }
 }

@@ -12,14 +12,14 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-use super::{Link, Settings, State, barrier};
+use super::{ConnectionStatus, LinkState, Settings, sync_with_server};
 use crate::handle::Handle;
+use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
-use gecholog_protocol::unbalanced::{self, Unbalanced};
 use types::transition::IgnoreReason;
 
 /// So long after entries of our own were published, further ones are gathered.
-const GATHERING: Duration = Duration::from_millis(1);
+const BATCH_DELAY: Duration = Duration::from_millis(1);
 
 /// Subscribes and learns until the connection ends.
 ///
@@ -28,12 +28,12 @@ const GATHERING: Duration = Duration::from_millis(1);
 pub async fn learn_from_logs(
     client: Client,
     settings: &Settings,
-    link: &Link,
+    link: &ConnectionStatus,
     handle: &Handle,
 ) -> Result<(), SubscribeError> {
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
-    barrier(&client).await;
-    link.set(State::Ready);
+    sync_with_server(&client).await;
+    link.set(LinkState::Ready);
     // Without tokio's budget per turn: what one turn of the connection brought (some megabytes) is read in one turn of ours,
     // so that a burst of thousands of small entries is learnt whole and large ones never pile up.
     unconstrained(read(entries, handle, &settings.processor)).await;
@@ -51,7 +51,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
                 tracing::debug!(%error, "a log entry could not be published");
             }
         }
-        tokio::time::sleep(GATHERING).await;
+        tokio::time::sleep(BATCH_DELAY).await;
     }
     // Nobody writes any more; the others go on reading.
     std::future::pending().await
@@ -62,8 +62,8 @@ async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
     while let Some(entry) = entries.next().await {
         match log_entry::read(&entry.payload) {
             Ok(report) => {
-                if let Some(why) = report.processor_errors.and_then(|errors| unbalanced::read(errors, processor)) {
-                    pass_by(handle, why);
+                if let Some(why) = report.processor_errors.and_then(|errors| bypass::read(errors, processor)) {
+                    count_bypass(handle, why);
                 }
                 if let Some(field) = report.filtered {
                     counts.lacking_logs.count(field, handle.now());
@@ -72,7 +72,7 @@ async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
                 if let Some(why) = learnt
                     && let Some(total) = counts.ignored_logs.count(why, handle.now())
                 {
-                    say(why, total);
+                    log_ignored(why, total);
                 }
             }
             Err(fault) => {
@@ -85,7 +85,7 @@ async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
 }
 
 /// Only what somebody should mend is worth a line.
-fn say(why: IgnoreReason, total: u64) {
+fn log_ignored(why: IgnoreReason, total: u64) {
     match why {
         IgnoreReason::NotApplied => tracing::warn!(
             total,
@@ -96,7 +96,7 @@ fn say(why: IgnoreReason, total: u64) {
 }
 
 /// A call went by without us. Of ours or not: an entry that names our processor is about an ingress that has it.
-fn pass_by(handle: &Handle, why: Unbalanced) {
+fn count_bypass(handle: &Handle, why: Bypass) {
     if let Some(total) = handle.counts().unbalanced.count(why, handle.now()) {
         tracing::warn!(total, "a call was not balanced: {why}");
     }

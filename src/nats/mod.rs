@@ -22,18 +22,18 @@ use crate::stats::Bus;
 use crate::system::files;
 
 pub use control::{Control, Start, control};
-pub use link::{Link, State};
+pub use link::{ConnectionStatus, LinkState};
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
 pub use requests::{Requests, subscribe};
 pub use takeover::take_over;
 
 /// The longest pause between two tries to connect.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long one try may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two unanswered pings end a connection, so a dead peer is noticed within three times this.
-const PING: Duration = Duration::from_secs(4);
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The largest credentials file, in bytes; a usual one has 1 KB.
 const LARGEST_CREDENTIALS: u64 = 1 << 20;
@@ -117,18 +117,23 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// Only if trying again would not help.
-pub async fn connect(settings: &Settings, link: &Link, name: &str, capacity: usize) -> Result<Client, ConnectError> {
+pub async fn connect(
+    settings: &Settings,
+    link: &ConnectionStatus,
+    name: &str,
+    capacity: usize,
+) -> Result<Client, ConnectError> {
     loop {
         let options = options(settings, link, name, capacity).await?;
         match options.connect(settings.servers.clone()).await {
             Ok(client) => {
-                link.set(State::Connected);
+                link.set(LinkState::Connected);
                 return Ok(client);
             }
             Err(error) if is_refusal(error.kind()) => return Err(ConnectError::Refused(settings.shown())),
-            Err(error) => link.set(State::Away(format!("{} ({})", settings.shown(), error.kind()))),
+            Err(error) => link.set(LinkState::Away(format!("{} ({})", settings.shown(), error.kind()))),
         }
-        tokio::time::sleep(pause()).await;
+        tokio::time::sleep(retry_delay()).await;
     }
 }
 
@@ -137,25 +142,25 @@ const fn is_refusal(kind: ConnectErrorKind) -> bool {
 }
 
 /// A pause before the next try; drawn, so that many replicas do not come back in step.
-fn pause() -> Duration {
-    RETRY.mul_f64(rand::rng().random_range(0.2..1.0))
+fn retry_delay() -> Duration {
+    RETRY_DELAY.mul_f64(rand::rng().random_range(0.2..1.0))
 }
 
 async fn options(
     settings: &Settings,
-    link: &Link,
+    link: &ConnectionStatus,
     name: &str,
     capacity: usize,
 ) -> Result<ConnectOptions, ConnectError> {
     let events = link.clone();
     let mut options = ConnectOptions::new()
         .name(name)
-        .ping_interval(PING)
-        .connection_timeout(PATIENCE)
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(REQUEST_TIMEOUT)
         .subscription_capacity(capacity)
         .max_reconnects(None)
         // The library asks before the very first try too, and there is nothing to wait for then, nor right after a loss.
-        .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { pause() })
+        .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { retry_delay() })
         .event_callback(move |event| {
             events.take(&event);
             std::future::ready(())
@@ -180,13 +185,13 @@ async fn options(
 
 /// Waits until the bus has seen all that was sent before: it answers in order, so what it sends back to ourselves has come
 /// after everything else. (`flush` ends when the bytes are written, before the bus has read them.)
-async fn barrier(client: &Client) {
+async fn sync_with_server(client: &Client) {
     use futures_util::StreamExt;
 
     let inbox = client.new_inbox();
     let Ok(mut echo) = client.subscribe(inbox.clone()).await else { return };
     if client.publish(inbox, bytes::Bytes::new()).await.is_ok() {
         // Without an answer we are no worse off than without the question.
-        let _ = tokio::time::timeout(PATIENCE, echo.next()).await;
+        let _ = tokio::time::timeout(REQUEST_TIMEOUT, echo.next()).await;
     }
 }

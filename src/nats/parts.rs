@@ -12,19 +12,19 @@ use bytes::{Bytes, BytesMut};
 use super::peers::REPLICA;
 
 /// Which part, and of how many: `2/5`. An answer that is whole has none.
-pub(super) const PART: &str = "Broker-Part";
+pub(super) const CHUNK_HEADER: &str = "Broker-Part";
 /// What headers may take of a message; ours take some 400 bytes.
-const HEADERS: usize = 1_024;
+const CHUNK_HEADERS_BYTES: usize = 1_024;
 /// The least that a part has, however little the bus takes.
-const LEAST: usize = 256;
+const MIN_CHUNK_BYTES: usize = 256;
 /// So many replicas may have begun to answer in parts; more than anybody runs.
 const MOST_BEGUN: usize = 1_000;
 /// The longest name of a replica that answers in parts, in bytes.
 const LONGEST_NAME: usize = 64;
 
 /// Cuts an answer into parts that a bus takes whose messages have at most `largest` bytes; each with its headers.
-pub(super) fn cut(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(Bytes, HeaderMap)> {
-    let most = largest.saturating_sub(HEADERS).max(LEAST);
+pub(super) fn split(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(Bytes, HeaderMap)> {
+    let most = largest.saturating_sub(CHUNK_HEADERS_BYTES).max(MIN_CHUNK_BYTES);
     if answer.len() <= most {
         return vec![(answer.clone(), headers.clone())];
     }
@@ -32,7 +32,7 @@ pub(super) fn cut(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(B
     let part = |number: usize| {
         let end = answer.len().min((number + 1) * most);
         let mut headers = headers.clone();
-        headers.insert(PART, format!("{}/{count}", number + 1).as_str());
+        headers.insert(CHUNK_HEADER, format!("{}/{count}", number + 1).as_str());
         (answer.slice(number * most..end), headers)
     };
     (0..count).map(part).collect()
@@ -40,24 +40,24 @@ pub(super) fn cut(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(B
 
 /// Puts answers together as their parts come.
 #[derive(Debug)]
-pub(super) struct Gather {
+pub(super) struct Reassembler {
     /// All answers have together at most so many bytes.
     most: usize,
     /// By replica; what does not go on as it should is kept as broken.
-    begun: BTreeMap<String, Option<Begun>>,
+    begun: BTreeMap<String, Option<PartialAnswer>>,
     bytes: usize,
 }
 
 /// An answer of which there is more to come.
 #[derive(Debug)]
-struct Begun {
+struct PartialAnswer {
     first: Message,
     bytes: BytesMut,
     parts: usize,
     count: usize,
 }
 
-impl Gather {
+impl Reassembler {
     /// For answers that have together at most so many bytes.
     pub(super) const fn up_to(most: usize) -> Self {
         Self { most, begun: BTreeMap::new(), bytes: 0 }
@@ -77,7 +77,7 @@ impl Gather {
         }
         if number == 1 && fits && !self.begun.contains_key(&replica) {
             let bytes = BytesMut::from(message.payload.as_ref());
-            self.begun.insert(replica, Some(Begun { first: message, bytes, parts: 1, count }));
+            self.begun.insert(replica, Some(PartialAnswer { first: message, bytes, parts: 1, count }));
             return None;
         }
         let place = self.begun.entry(replica).or_default();
@@ -108,7 +108,7 @@ impl Gather {
 
 /// The number of a part and of all; a message that says none is whole, one that says nonsense is nothing.
 fn part(message: &Message) -> Option<(usize, usize)> {
-    let said = text(message, PART);
+    let said = text(message, CHUNK_HEADER);
     if said.is_empty() {
         return Some((1, 1));
     }
@@ -131,7 +131,7 @@ mod tests {
     fn messages(replica: &str, answer: &[u8], largest: usize) -> Vec<Message> {
         let mut headers = HeaderMap::new();
         headers.insert(REPLICA, replica);
-        let cut = cut(&Bytes::copy_from_slice(answer), &headers, largest);
+        let cut = split(&Bytes::copy_from_slice(answer), &headers, largest);
         let message = |(payload, headers)| Message {
             subject: "inbox".into(),
             reply: None,
@@ -153,7 +153,7 @@ mod tests {
         ) {
             let mut waiting: Vec<_> = answers.iter().enumerate()
                 .map(|(number, answer)| messages(&number.to_string(), answer, largest).into_iter()).collect();
-            let (mut gather, mut whole, mut turns) = (Gather::up_to(usize::MAX), Vec::new(), turns.iter().cycle());
+            let (mut gather, mut whole, mut turns) = (Reassembler::up_to(usize::MAX), Vec::new(), turns.iter().cycle());
             while !waiting.is_empty() {
                 let place = turns.next().unwrap().index(waiting.len());
                 match waiting[place].next() {
@@ -171,7 +171,7 @@ mod tests {
         #[test]
         fn every_message_fits_the_bus(length in 0_usize..20_000, largest in 2_000_usize..5_000) {
             for message in messages("one", &vec![7; length], largest) {
-                prop_assert!(message.payload.len() + HEADERS <= largest);
+                prop_assert!(message.payload.len() + CHUNK_HEADERS_BYTES <= largest);
             }
         }
     }
@@ -180,13 +180,13 @@ mod tests {
     fn an_answer_that_lacks_a_part_is_broken_and_nothing_that_follows_mends_it() {
         let parts = messages("one", &[7; 2_000], 0);
         for missing in 0..parts.len() - 1 {
-            let mut gather = Gather::up_to(usize::MAX);
+            let mut gather = Reassembler::up_to(usize::MAX);
             let left = parts.iter().enumerate().filter(|(number, _)| *number != missing).map(|(_, part)| part.clone());
             let whole: Vec<_> = left.chain(parts.clone()).filter_map(|part| gather.take(part)).collect();
             assert!(whole.is_empty(), "without part {missing}");
             assert_eq!(gather.broken(), Some("one"));
         }
-        let mut gather = Gather::up_to(usize::MAX);
+        let mut gather = Reassembler::up_to(usize::MAX);
         assert!(parts.iter().take(parts.len() - 1).all(|part| gather.take(part.clone()).is_none()));
         assert_eq!(gather.broken(), Some("one"), "its last part has not come");
     }
@@ -195,7 +195,7 @@ mod tests {
     fn a_part_that_comes_twice_breaks_nothing() {
         let answer: Vec<u8> = (0..2_000_u32).map(|number| number as u8).collect();
         let parts = messages("one", &answer, 0);
-        let mut gather = Gather::up_to(usize::MAX);
+        let mut gather = Reassembler::up_to(usize::MAX);
         let twice = (0..parts.len()).flat_map(|number| [number, number, 0]).map(|number| parts[number].clone());
         let whole: Vec<_> = twice.filter_map(|part| gather.take(part)).collect();
         assert_eq!(whole.first().map(|message| message.payload.as_ref()), Some(answer.as_slice()));
@@ -203,12 +203,12 @@ mod tests {
 
     #[test]
     fn what_is_put_together_is_bounded() {
-        let mut gather = Gather::up_to(1_000);
+        let mut gather = Reassembler::up_to(1_000);
         for number in 0..100 {
             let whole = gather.take(messages(&format!("{number}"), &[7; 100], 10_000).remove(0));
             assert_eq!(whole.is_some(), number < 10, "answer {number}");
         }
-        let mut gather = Gather::up_to(1_000);
+        let mut gather = Reassembler::up_to(1_000);
         for number in 0..10_000 {
             let first = messages(&format!("{number}"), &[7; 2_000], 0).remove(0);
             assert!(gather.take(first).is_none());
@@ -223,9 +223,9 @@ mod tests {
         for said in ["1", "0/2", "3/2", "-1/2", "1/2/3", "a/b", "1/99999999999999999999999"] {
             let mut message = messages("one", b"x", 5_000).remove(0);
             let mut headers = HeaderMap::new();
-            headers.insert(PART, said);
+            headers.insert(CHUNK_HEADER, said);
             message.headers = Some(headers);
-            assert!(Gather::up_to(usize::MAX).take(message).is_none(), "{said}");
+            assert!(Reassembler::up_to(usize::MAX).take(message).is_none(), "{said}");
         }
     }
 }

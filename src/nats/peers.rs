@@ -12,19 +12,19 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
-use super::parts::Gather;
-use crate::control::{Ask, Done, Mac, Order, Token, Verb};
+use super::parts::Reassembler;
+use crate::control::{AdminAction, AdminCommand, AdminRequest, AdminResult, MessageSignature, Token};
 use crate::handle::Handle;
 use types::time::BrokerTime;
 
 /// All answers are in when none came for so long.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET_TIMEOUT: Duration = Duration::from_millis(250);
 /// The first answer may take so long.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nobody waits longer, whoever goes on talking.
-const LONGEST: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// More replicas than anybody runs.
-const MOST: usize = 1_000;
+const MAX_REPLICAS: usize = 1_000;
 /// The answers to an order are a few hundred bytes from each replica; in bytes, all of them.
 const MOST_OF_ORDERS: usize = 4 << 20;
 /// Ten times the largest documents of a few replicas, in bytes.
@@ -45,7 +45,7 @@ const ERROR: &str = "Nats-Service-Error";
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Silence {
+pub enum PeerError {
     /// There is no broker on this bus.
     #[error("no broker answers on this bus: does one run, and with the same BROKER_SUBJECT?")]
     Nobody,
@@ -71,7 +71,7 @@ pub(super) fn nonce() -> String {
 }
 
 /// A signature as headers.
-pub(super) fn signed(mac: &Mac) -> HeaderMap {
+pub(super) fn signed(mac: &MessageSignature) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(TIME, mac.at.to_string().as_str());
     headers.insert(NONCE, mac.nonce.as_str());
@@ -80,10 +80,10 @@ pub(super) fn signed(mac: &Mac) -> HeaderMap {
 }
 
 /// The signature of a message.
-pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<Mac> {
+pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<MessageSignature> {
     let headers = headers?;
     let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-    Some(Mac { at: text(TIME)?.parse().ok()?, nonce: text(NONCE)?, mac: text(MAC)? })
+    Some(MessageSignature { at: text(TIME)?.parse().ok()?, nonce: text(NONCE)?, mac: text(MAC)? })
 }
 
 /// Who asks, in a word of their own.
@@ -102,26 +102,26 @@ async fn ask(
     headers: HeaderMap,
     body: Bytes,
     most: usize,
-) -> Result<Vec<Message>, Silence> {
+) -> Result<Vec<Message>, PeerError> {
     let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| Silence::Gone)?;
-    client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(|_| Silence::Gone)?;
-    let (mut all, mut gather) = (Vec::new(), Gather::up_to(most));
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| PeerError::Gone)?;
+    client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(|_| PeerError::Gone)?;
+    let (mut all, mut gather) = (Vec::new(), Reassembler::up_to(most));
     let begin = Instant::now();
-    let mut end = begin + FIRST;
+    let mut end = begin + FIRST_ANSWER_TIMEOUT;
     while let Some(answer) = next(&mut answers, end).await {
         if answer.status == Some(StatusCode::NO_RESPONDERS) {
             break;
         }
         all.extend(gather.take(answer));
-        if all.len() >= MOST {
+        if all.len() >= MAX_REPLICAS {
             break;
         }
-        end = (Instant::now() + QUIET).min(begin + LONGEST);
+        end = (Instant::now() + QUIET_TIMEOUT).min(begin + MAX_WAIT);
     }
     match gather.broken() {
-        Some(replica) if all.len() < MOST => Err(Silence::Broken(clean(replica))),
-        _ if all.is_empty() => Err(Silence::Nobody),
+        Some(replica) if all.len() < MAX_REPLICAS => Err(PeerError::Broken(clean(replica))),
+        _ if all.is_empty() => Err(PeerError::Nobody),
         _ => Ok(all),
     }
 }
@@ -148,10 +148,10 @@ pub async fn order(
     settings: &Settings,
     token: Option<&Token>,
     who: &str,
-    (verb, asked): (Verb, &Ask),
+    (verb, asked): (AdminAction, &AdminRequest),
     now: BrokerTime,
-) -> Result<Vec<Done>, Silence> {
-    let subject = subject(settings, verb.word());
+) -> Result<Vec<AdminResult>, PeerError> {
+    let subject = subject(settings, verb.as_str());
     let body = serde_json::to_vec(asked).unwrap_or_default();
     let mut headers = match token {
         Some(token) => signed(&token.sign(&subject, now, nonce(), &body)),
@@ -163,8 +163,12 @@ pub async fn order(
 }
 
 /// What a replica says that it did.
-fn done(answer: &Message) -> Done {
-    read(answer).unwrap_or_else(|(replica, error)| Done { replica, error: Some(error), ..Done::default() })
+fn done(answer: &Message) -> AdminResult {
+    read(answer).unwrap_or_else(|(replica, error)| AdminResult {
+        replica,
+        error: Some(error),
+        ..AdminResult::default()
+    })
 }
 
 /// What a replica answers; an error has its name and its reason.
@@ -182,11 +186,11 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
 ///
 /// # Errors
 /// Nobody answers, or one of them not with a document: what is shown would else lack it without a word.
-pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, Silence> {
+pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, PeerError> {
     let subject = subject(settings, word);
     let answers = ask(client, subject, HeaderMap::new(), Bytes::new(), MOST_OF_DOCUMENTS).await?;
     let documents = answers.iter().map(read);
-    documents.collect::<Result<_, _>>().map_err(|(replica, why)| Silence::Useless(clean(&replica), clean(&why)))
+    documents.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
 }
 
 /// The replicas, this one among them, as HTTP reaches them.
@@ -222,7 +226,13 @@ impl Peers {
     }
 
     /// Gives an order to all, this one among them, with the bus or without.
-    pub async fn order(&self, who: &str, verb: Verb, asked: &Ask, own: &Order) -> Vec<Done> {
+    pub async fn order(
+        &self,
+        who: &str,
+        verb: AdminAction,
+        asked: &AdminRequest,
+        own: &AdminCommand,
+    ) -> Vec<AdminResult> {
         let now = self.handle.now();
         let replica = self.handle.signature().replica().to_owned();
         let client = self.client.get().filter(|client| client.connection_state() == Connected::Connected);
@@ -235,7 +245,7 @@ impl Peers {
         };
         if !all.iter().any(|done| done.replica == replica && done.error.is_none()) {
             all.retain(|done| done.replica != replica);
-            all.insert(0, self.handle.obey(own));
+            all.insert(0, self.handle.execute(own));
         }
         all
     }

@@ -16,18 +16,18 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
 use crate::handle::Handle;
-use gecholog_protocol::reply::{self, Flaw};
+use gecholog_protocol::reply::{self, Degradation};
 use gecholog_protocol::{Malformed, Message};
 use types::outcome::{CallObservation, Source};
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
-const MEASURE: Duration = Duration::from_millis(200);
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// At least so many may be on their way. Measured: with 64 in flight, this loses none.
 const IN_FLIGHT: u64 = 64;
 /// No message for so long means that none is on its way.
-const QUIET: Duration = Duration::from_millis(300);
+const DRAIN_QUIET_TIME: Duration = Duration::from_millis(300);
 /// After so long we end, whatever comes.
-const LONGEST_DRAIN: Duration = Duration::from_secs(3);
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(3);
 
 /// What a subject is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, 
         (Subject::Apply, client.queue_subscribe(format!("{subject}.apply"), queue.clone()).await?),
         (Subject::Outcome, client.subscribe(format!("{subject}.outcome")).await?),
     ];
-    super::barrier(&client).await;
+    super::sync_with_server(&client).await;
     Ok(Requests { client, subscriptions })
 }
 
@@ -112,7 +112,7 @@ impl Answers {
     /// Tells the bus how many more we take: as many as may be on their way. Ending the subscription at once would drop those.
     async fn drain(&self, mut messages: Subscriber, delivered: u64) {
         let mut arrived = 0;
-        let measured = Instant::now() + MEASURE;
+        let measured = Instant::now() + DRAIN_CHECK_INTERVAL;
         while let Ok(message) = timeout_at(measured, messages.next()).await {
             let Some(message) = message else { return };
             arrived += 1;
@@ -122,9 +122,9 @@ impl Answers {
         if messages.unsubscribe_after(last).await.is_err() {
             return;
         }
-        let end = Instant::now() + LONGEST_DRAIN;
+        let end = Instant::now() + MAX_DRAIN_TIME;
         while Instant::now() < end {
-            let Ok(Some(message)) = timeout(QUIET, messages.next()).await else { return };
+            let Ok(Some(message)) = timeout(DRAIN_QUIET_TIME, messages.next()).await else { return };
             self.take(message).await;
         }
     }
@@ -151,7 +151,7 @@ impl Answers {
     }
 
     /// Says the first flaw of its kind, counts the others.
-    fn admit(&self, (answer, flaw): (Vec<u8>, Option<Flaw>)) -> Vec<u8> {
+    fn admit(&self, (answer, flaw): (Vec<u8>, Option<Degradation>)) -> Vec<u8> {
         if let Some(flaw) = flaw
             && self.handle.counts().flaws.count(flaw, self.handle.now()) == Some(1)
         {
@@ -163,7 +163,7 @@ impl Answers {
     fn answer_message(&self, message: &Message<'_>) -> Result<Vec<u8>, Malformed> {
         match self.subject {
             Subject::Apply => Ok(self.admit(reply::apply(message))),
-            Subject::Decide if !message.is_response => Ok(self.admit(self.handle.answer(&message.request()?))),
+            Subject::Decide if !message.is_response => Ok(self.admit(self.handle.route(&message.request()?))),
             Subject::Decide | Subject::Outcome => {
                 // Who is told on the subject of the questions has the configuration with one row.
                 let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Settings;
-use super::parts::{Gather, PART};
+use super::parts::{CHUNK_HEADER, Reassembler};
 use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
-use crate::control::{State, Token};
+use crate::control::{ReplicaState, Token};
 use crate::handle::Handle;
 use types::time::BrokerTime;
 
@@ -34,7 +34,7 @@ const LONGEST_NONCE: usize = 64;
 /// What a state is signed as; its parts each with their number and their replica, so that none can stand for another.
 fn signed_as(headers: Option<&HeaderMap>) -> String {
     let header = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
-    match header(PART) {
+    match header(CHUNK_HEADER) {
         Some(part) => format!("state {part} {}", header(REPLICA).unwrap_or_default()),
         None => "state".to_owned(),
     }
@@ -58,16 +58,16 @@ pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8]
 struct Answers<'a> {
     token: Option<&'a Token>,
     nonce: String,
-    gather: Gather,
+    gather: Reassembler,
     /// Each with when it came.
-    states: Vec<(State, Instant)>,
+    states: Vec<(ReplicaState, Instant)>,
     /// Messages that were dropped because they are not signed as they should be.
     unproved: u64,
 }
 
 impl<'a> Answers<'a> {
     fn new(token: Option<&'a Token>, nonce: String, routers: usize) -> Self {
-        let gather = Gather::up_to(MOST.saturating_add(routers.saturating_mul(MOST_OF_ROUTER)));
+        let gather = Reassembler::up_to(MOST.saturating_add(routers.saturating_mul(MOST_OF_ROUTER)));
         Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Answers<'a> {
             return false;
         }
         let Some(whole) = self.gather.take(message) else { return true };
-        match serde_json::from_slice::<State>(&whole.payload) {
+        match serde_json::from_slice::<ReplicaState>(&whole.payload) {
             Ok(state) => self.states.push((state, Instant::now())),
             Err(error) => tracing::warn!(%error, "what another replica knows cannot be read: another version?"),
         }
@@ -120,11 +120,11 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, to
     }
     let proved = token.is_some();
     let states = states.into_iter().map(|(state, came)| state.later(came.elapsed()));
-    match State::merge(states.collect()) {
+    match ReplicaState::merge(states.collect()) {
         Some(known) => {
             let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.orders.len());
             tracing::info!(replica, out, orders, proved, unproved, "taking over what another replica knows");
-            handle.take_over(known, proved);
+            handle.import_state(known, proved);
         }
         None if unproved > 0 => tracing::warn!(
             unproved,
@@ -136,7 +136,7 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, to
 
 #[cfg(test)]
 mod tests {
-    use super::super::parts::cut;
+    use super::super::parts::split;
     use super::*;
 
     const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
@@ -149,7 +149,7 @@ mod tests {
         let state = format!(r#"{{"replica":"{replica}","mode":"balance","routers":[{routers}],"orders":[]}}"#);
         let mut headers = HeaderMap::new();
         headers.insert(REPLICA, replica);
-        let mut parts = cut(&state.into(), &headers, 2_000);
+        let mut parts = split(&state.into(), &headers, 2_000);
         sign(&mut parts, &Token::new(token), nonce.as_bytes(), NOW);
         let message = |(payload, headers)| Message {
             subject: "inbox".into(),
@@ -203,7 +203,7 @@ mod tests {
         let (parts, other) = (answer("a", "ours", NONCE, 99), answer("b", "ours", NONCE, 99));
         assert!(parts.len() > 3 && parts.len() == other.len());
         let forged = relabelled(other[1].clone(), REPLICA, "a");
-        let moved = relabelled(parts[2].clone(), PART, &format!("2/{}", parts.len()));
+        let moved = relabelled(parts[2].clone(), CHUNK_HEADER, &format!("2/{}", parts.len()));
         let strangers = [forged, moved, answer("a", "another", NONCE, 99).remove(1), parts[0].clone()];
         let mixed = parts.iter().flat_map(|part| [part.clone()].into_iter().chain(strangers.clone()));
         assert_eq!(counted(Some("ours"), mixed).0, ["a"]);

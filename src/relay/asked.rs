@@ -8,8 +8,8 @@
 use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
 
-use gecholog_protocol::processor::longest_answer;
-use gecholog_protocol::scan::{Cursor, Raw};
+use gecholog_protocol::processor::max_output_tokens;
+use gecholog_protocol::scan::{Cursor, RawJson};
 use types::request::{Found, Request, RequestSize};
 use types::router::RouterPath;
 
@@ -22,7 +22,7 @@ pub(super) struct Asked<'a> {
     ingress: &'a RouterPath,
     headers: &'a HeaderMap,
     /// Names as they stand between their quotes.
-    fields: Vec<(&'a [u8], Raw<'a>)>,
+    fields: Vec<(&'a [u8], RawJson<'a>)>,
     request_size: RequestSize,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Asked<'a> {
             // What breaks off is no JSON, and says nothing.
             fields.clear();
         }
-        let longest = fields.iter().filter_map(|(name, value)| longest_answer(name, *value)).max();
+        let longest = fields.iter().filter_map(|(name, value)| max_output_tokens(name, *value)).max();
         Self { ingress, headers, fields, request_size: RequestSize { bytes: body.len(), max_output_tokens: longest } }
     }
 }

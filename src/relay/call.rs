@@ -23,12 +23,12 @@ use super::target::{Onward, Target};
 use super::trace::{self, Attempt, Attempts};
 use super::underway::{End, Underway};
 use super::{Relay, count, headers};
-use crate::handle::{Dispatch, Next};
+use crate::handle::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
-use gecholog_protocol::scan::{Cursor, Raw};
-use gecholog_protocol::{answer, hint, patch};
+use gecholog_protocol::scan::{Cursor, RawJson};
+use gecholog_protocol::{patch, retry_headers, upstream_body};
 use types::outcome::{RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
@@ -152,9 +152,9 @@ impl Call<'_> {
     async fn run(mut self) -> Response<Passing> {
         loop {
             match self.next() {
-                Next::Pause(pause) => tokio::time::sleep(pause).await,
-                Next::Stop(stop, words) => return self.give_up(stop, words),
-                Next::Send(dispatch) => {
+                NextStep::Pause(pause) => tokio::time::sleep(pause).await,
+                NextStep::Stop(stop, words) => return self.give_up(stop, words),
+                NextStep::Send(dispatch) => {
                     let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch) else {
                         self.relay.handle.abandon(&dispatch.route);
@@ -168,7 +168,7 @@ impl Call<'_> {
         }
     }
 
-    fn next(&mut self) -> Next {
+    fn next(&mut self) -> NextStep {
         let asked = Asked::new(self.ingress, &self.head.headers, &self.body);
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
@@ -291,7 +291,7 @@ impl Call<'_> {
     }
 
     /// A body as JSON; `None` if it is encoded, or breaks off.
-    fn readable<'b>(&self, body: &'b Bytes) -> Option<Raw<'b>> {
+    fn readable<'b>(&self, body: &'b Bytes) -> Option<RawJson<'b>> {
         if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
@@ -403,12 +403,13 @@ fn judge<'n>(
 fn ending<'n>(answer: &Answer, target: &Target<'_>, naming: impl FnOnce() -> Naming<'n>) -> (End, AttemptResult) {
     let status = answer.head.status.as_u16();
     let fields = answer.head.headers.iter();
-    let said = hint::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
+    let said =
+        retry_headers::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
     let mut end = End { hint: said.hint, html: said.html, ..End::with(status) };
     if status >= 400 {
         let body = answer.start();
-        end.missing = answer::missing(status, &body).map(|missing| naming().of(missing));
-        end.gateway_generated = target.is_behind_gateway() && answer::gateway_generated(&body);
+        end.missing = upstream_body::missing(status, &body).map(|missing| naming().of(missing));
+        end.gateway_generated = target.is_behind_gateway() && upstream_body::gateway_generated(&body);
     }
     (end, AttemptResult::Answered { status, missing: end.missing })
 }

@@ -21,7 +21,7 @@ use super::client::{self, Client};
 use super::framing;
 use super::held::Held;
 use super::tracked::{Progress, Usage};
-use gecholog_protocol::answer::{self, FirstEvent};
+use gecholog_protocol::upstream_body::{self, FirstEvent};
 use types::outcome::TransportFailure;
 
 /// So many bytes of an answer are held back at most.
@@ -222,11 +222,11 @@ impl Answer {
             return Ok(self);
         }
         let start = self.start();
-        if until == Until::FirstEvent && answer::first_event(&start).is_some_and(answer::is_error_event) {
+        if until == Until::FirstEvent && upstream_body::first_event(&start).is_some_and(upstream_body::is_error_event) {
             return Err(TransportFailure::ErrorEvent);
         }
         let is_json = is(&self.head.headers, b"application/json");
-        if is_json && self.rest.is_none() && !start.is_empty() && !answer::is_json(&start) {
+        if is_json && self.rest.is_none() && !start.is_empty() && !upstream_body::is_json(&start) {
             return Err(TransportFailure::InvalidJson);
         }
         Ok(self)

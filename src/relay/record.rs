@@ -81,7 +81,7 @@ impl Answered {
     /// A part of the body came. What is too long for an entry is only counted.
     pub(super) fn add(&mut self, part: &[u8]) {
         self.length += part.len();
-        if self.length <= entry::LONGEST {
+        if self.length <= entry::MAX_PAYLOAD_BYTES {
             self.body.extend_from_slice(part);
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::answer;
 use super::underway::{End, Underway};
-use gecholog_protocol::answer::hints_at_error;
+use gecholog_protocol::upstream_body::hints_at_error;
 use types::outcome::TransportFailure;
 
 /// The body is not whole: the connection is cut.

@@ -117,7 +117,7 @@ fn why(stamp: &[u8]) -> Value {
 /// Whether a trace is asked for with a token that is not the operators'.
 pub(super) fn is_guess(headers: &HeaderMap, token: Option<&Token>) -> bool {
     let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
-    headers.contains_key(EXPLAIN) && token.zip(given).is_some_and(|(token, given)| !token.is(given))
+    headers.contains_key(EXPLAIN) && token.zip(given).is_some_and(|(token, given)| !token.matches(given))
 }
 
 /// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
@@ -128,7 +128,7 @@ pub(super) fn asked(headers: &HeaderMap, token: Option<&Token>, attempts: &Attem
         _ if wanted != "1" => "X-Broker-Explain must be 1",
         (None, _) => "this broker shows no traces: set its BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)",
         (Some(_), None) => "needs X-Broker-Token with the operators' token, the broker's BROKER_ADMIN_TOKEN",
-        (Some(token), Some(given)) if !token.is(given) => {
+        (Some(token), Some(given)) if !token.matches(given) => {
             "X-Broker-Token is not the operators' token, the broker's BROKER_ADMIN_TOKEN"
         }
         (Some(_), Some(_)) => return Some(value(&attempts.trace())),

@@ -58,7 +58,7 @@ impl Status {
             config: signature.config().to_owned(),
             started: handle.started(),
             connections,
-            broker: handle.see(),
+            broker: handle.snapshot(),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Relayed, Tally};
-use gecholog_protocol::reply::Flaw;
-use gecholog_protocol::unbalanced::Unbalanced;
+use gecholog_protocol::bypass::Bypass;
+use gecholog_protocol::reply::Degradation;
 use gecholog_protocol::{Malformed, log_entry};
 use types::outcome::Cause;
 use types::router::RouterPath;
@@ -54,11 +54,11 @@ pub struct Counts {
     /// Messages about finished calls that taught nothing.
     pub ignored_messages: Tally<IgnoreReason>,
     /// Answers that had to do without something.
-    pub flaws: Tally<Flaw>,
+    pub flaws: Tally<Degradation>,
     /// Log entries that cannot be read.
     pub malformed_logs: Tally<Malformed>,
     /// Calls that went by without us.
-    pub unbalanced: Tally<Unbalanced>,
+    pub unbalanced: Tally<Bypass>,
     /// Log entries that taught nothing.
     pub ignored_logs: Tally<IgnoreReason>,
     /// Log entries that lack what learning needs, by the first field that is not there.
@@ -80,9 +80,9 @@ impl Default for Counts {
         Self {
             malformed_messages: Tally::of(Malformed::ALL),
             ignored_messages: Tally::of(IgnoreReason::ALL),
-            flaws: Tally::of(Flaw::ALL),
+            flaws: Tally::of(Degradation::ALL),
             malformed_logs: Tally::of(Malformed::ALL),
-            unbalanced: Tally::of(Unbalanced::ALL),
+            unbalanced: Tally::of(Bypass::ALL),
             ignored_logs: Tally::of(IgnoreReason::ALL),
             lacking_logs: Tally::of(log_entry::NEEDED),
             exhausted: Tally::of(["http_accept", "relay_accept", "relay_connect"]),
@@ -146,10 +146,10 @@ impl Counts {
     /// Messages and log entries that were not as they should be: what, of which kind, how often.
     pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut all = Vec::new();
-        all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.word(), n)));
+        all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.as_str(), n)));
         all.extend(self.ignored_messages.all().map(|(kind, n)| ("ignored_message", kind.as_str(), n)));
-        all.extend(self.flaws.all().map(|(kind, n)| ("flaw", kind.word(), n)));
-        all.extend(self.malformed_logs.all().map(|(kind, n)| ("malformed_log", kind.word(), n)));
+        all.extend(self.flaws.all().map(|(kind, n)| ("flaw", kind.as_str(), n)));
+        all.extend(self.malformed_logs.all().map(|(kind, n)| ("malformed_log", kind.as_str(), n)));
         all.extend(self.ignored_logs.all().map(|(kind, n)| ("ignored_log", kind.as_str(), n)));
         all.sort_unstable();
         all

@@ -14,11 +14,11 @@ use types::request::Patch;
 use types::time::BrokerTime;
 
 /// The longest payload that an entry holds, in bytes. Each stands in it twice, and both must fit into one message.
-pub const LONGEST: usize = 128 << 10;
+pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
 /// What stands for a timer that never started, as the gateway spells it.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 /// What the gateway answers where there was no upstream.
-const UNREACHED: &[u8] = br#"{"error":"failure making request"}"#;
+const UNREACHABLE_BODY: &[u8] = br#"{"error":"failure making request"}"#;
 
 /// A header's name, and its values.
 pub type Header = (String, Vec<String>);
@@ -62,9 +62,10 @@ pub struct Entry<'a> {
 
 /// The entry, in bytes.
 pub fn write(entry: &Entry<'_>) -> Vec<u8> {
-    let inbound = entry.inbound_payload.unwrap_or(UNREACHED);
+    let inbound = entry.inbound_payload.unwrap_or(UNREACHABLE_BODY);
     let payloads = [entry.ingress_payload, entry.outbound_payload, inbound, inbound];
-    let length: usize = payloads.iter().map(|payload| payload.len()).filter(|length| *length <= LONGEST).sum();
+    let length: usize =
+        payloads.iter().map(|payload| payload.len()).filter(|length| *length <= MAX_PAYLOAD_BYTES).sum();
     let mut out = Object::begin(Vec::with_capacity(4_096 + length));
     let [came, sent, over] = entry.times.unwrap_or([BrokerTime::from_nanos(0); 3]);
     out.value("session_id", &json!(entry.session));
@@ -123,7 +124,7 @@ fn response(entry: &Entry<'_>, inbound: &[u8], sent: BrokerTime, over: BrokerTim
 
 /// A body as the gateway shows it: JSON as it is, everything else as one quoted text.
 fn payload(body: &[u8]) -> Vec<u8> {
-    if body.len() > LONGEST {
+    if body.len() > MAX_PAYLOAD_BYTES {
         return json!(format!("left out: {} bytes", body.len())).to_string().into_bytes();
     }
     match serde_json::from_slice::<IgnoredAny>(body) {
@@ -141,7 +142,7 @@ fn timer(start: BrokerTime, stop: BrokerTime) -> Value {
 }
 
 fn moment(now: BrokerTime) -> String {
-    Timestamp::from_nanosecond(now.as_nanos().into()).map_or_else(|_| NEVER.to_owned(), |moment| moment.to_string())
+    Timestamp::from_nanosecond(now.as_nanos().into()).map_or_else(|_| ZERO_TIME.to_owned(), |moment| moment.to_string())
 }
 
 /// An object that is being written.
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn payloads_of_every_kind_keep_the_entry_json_and_short() {
-        let long = vec![b'a'; LONGEST + 1];
+        let long = vec![b'a'; MAX_PAYLOAD_BYTES + 1];
         for (body, shown) in [
             (&b"data: {}\n\n"[..], json!("data: {}\n\n")),
             (b"", json!("")),

@@ -4,24 +4,24 @@
 //! expected reads as absent, and of a name that stands twice the last one counts, as in the gateway. What cannot be read at
 //! all is a value too ([`InvalidJson`]), never a panic.
 
-pub mod answer;
+pub mod bypass;
 pub mod entry;
 pub mod gl_config;
-pub mod hint;
 pub mod log_entry;
 pub mod missing;
 pub mod patch;
 pub mod processor;
 pub mod reply;
+pub mod retry_headers;
 pub mod scan;
 pub mod stamp;
 pub mod transaction;
-pub mod unbalanced;
+pub mod upstream_body;
 
 pub use processor::Message;
-pub use stamp::Signature;
+pub use stamp::ReplicaIdentity;
 
-use scan::{Broken, Cursor};
+use scan::{Cursor, SyntaxError};
 use serde::de::IgnoredAny;
 
 /// Why a message cannot be read.
@@ -43,7 +43,7 @@ impl Malformed {
     pub const ALL: [Self; 3] = [Self::NotJson, Self::NotAnObject, Self::NoPath];
 
     /// As metrics spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",
             Self::NotAnObject => "not_an_object",
@@ -53,7 +53,7 @@ impl Malformed {
 }
 
 /// Reads the one object that a message is.
-fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), Broken>) -> Result<(), Malformed> {
+fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), SyntaxError>) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(bytes);
     if !cursor.is_object() {
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::hint::Headers;
 use super::missing::{Missing, Naming};
-use super::scan::{Broken, Cursor, Raw};
+use super::retry_headers::Headers;
+use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, patch, stamp, transaction};
 use types::outcome::{CallObservation, NamedBy, Source};
 use types::time::GatewayTime;
@@ -46,11 +46,11 @@ struct Parts<'a> {
 /// The fields of a request that show who named its deployment or model.
 #[derive(Default)]
 struct Sent<'a> {
-    url: Option<Raw<'a>>,
-    subpath: Option<Raw<'a>>,
-    received: Option<Raw<'a>>,
-    sent: Option<Raw<'a>>,
-    patch: Option<Raw<'a>>,
+    url: Option<RawJson<'a>>,
+    subpath: Option<RawJson<'a>>,
+    received: Option<RawJson<'a>>,
+    sent: Option<RawJson<'a>>,
+    patch: Option<RawJson<'a>>,
 }
 
 /// A timer of the gateway, as it stands there.
@@ -62,7 +62,7 @@ struct Timer<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), Broken> {
+    fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         entry.fields(|name, value| {
             match name {
                 b"transaction_id" => self.report.transaction = value.text()?,
@@ -81,7 +81,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), Broken> {
+    fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         request.fields(|name, value| {
             match name {
@@ -109,7 +109,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn read_response(&mut self, response: &mut Cursor<'a>) -> Result<(), Broken> {
+    fn read_response(&mut self, response: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         response.fields(|name, value| {
             let report = &mut self.report;
             match name {
@@ -133,7 +133,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), Broken> {
+    fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         let (mut prompt, mut completion, mut total) = (None, None, None);
         payload.fields(|name, part| {
@@ -189,7 +189,8 @@ impl<'a> Parts<'a> {
 
 impl Sent<'_> {
     fn who_named(&self, missing: Missing) -> NamedBy {
-        let text = |raw: Option<Raw<'_>>| raw.and_then(Raw::value).and_then(|value| Some(value.as_str()?.to_owned()));
+        let text =
+            |raw: Option<RawJson<'_>>| raw.and_then(RawJson::value).and_then(|value| Some(value.as_str()?.to_owned()));
         let (url, subpath) = (text(self.url), text(self.subpath));
         let patch = self.patch.map(patch::read);
         let naming = Naming {
@@ -211,7 +212,7 @@ fn path_of(url: &str) -> Option<&str> {
 }
 
 impl<'a> Timer<'a> {
-    fn read(timer: &mut Cursor<'a>) -> Result<Self, Broken> {
+    fn read(timer: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut read = Self::default();
         timer.fields(|name, value| {
             match name {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::scan::Raw;
+use super::scan::RawJson;
 use types::outcome::NamedBy;
 use types::request::Patch;
 
@@ -44,9 +44,9 @@ pub struct Naming<'a> {
     /// What followed the ingress in the client's path. It is the end of `path` unless the target has an endpoint of its own.
     pub subpath: Option<&'a str>,
     /// The body that came from the client.
-    pub received: Option<Raw<'a>>,
+    pub received: Option<RawJson<'a>>,
     /// The body that was sent to the upstream.
-    pub sent: Option<Raw<'a>>,
+    pub sent: Option<RawJson<'a>>,
     /// What the target's settings change in the body.
     pub patch: Option<&'a Patch>,
 }
@@ -126,7 +126,7 @@ fn name_in(segments: &[&str]) -> Option<usize> {
     Some(before + 1)
 }
 
-fn model(body: Raw<'_>) -> Option<Value> {
+fn model(body: RawJson<'_>) -> Option<Value> {
     body.field("model")?.value().filter(|model| !model.is_null())
 }
 

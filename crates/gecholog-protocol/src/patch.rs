@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::scan::{Broken, Raw};
+use super::scan::{RawJson, SyntaxError};
 use types::request::Patch;
 
 /// The patch as row 2 finds it.
@@ -16,9 +16,9 @@ pub(super) fn write(patch: &Patch) -> Vec<u8> {
 }
 
 /// Reads what [`write()`] wrote; whatever else it is changes nothing.
-pub(super) fn read(raw: Raw<'_>) -> Patch {
-    let merge = raw.field("merge").and_then(Raw::value);
-    let names = raw.field("model_map").and_then(Raw::value);
+pub(super) fn read(raw: RawJson<'_>) -> Patch {
+    let merge = raw.field("merge").and_then(RawJson::value);
+    let names = raw.field("model_map").and_then(RawJson::value);
     let merge = match merge {
         Some(Value::Object(merge)) => merge,
         _ => Map::new(),
@@ -30,7 +30,7 @@ pub(super) fn read(raw: Raw<'_>) -> Patch {
 }
 
 /// The body with the patch applied; `None` if it is no object, or breaks off: then it must go out as it is.
-pub fn apply(patch: &Patch, body: Raw<'_>) -> Option<Vec<u8>> {
+pub fn apply(patch: &Patch, body: RawJson<'_>) -> Option<Vec<u8>> {
     if !body.cursor().is_object() {
         return None;
     }
@@ -61,7 +61,7 @@ struct Out {
 
 impl Out {
     /// Copies a field, or writes what the patch makes of it.
-    fn member(&mut self, patch: &Patch, name: &[u8], value: Raw<'_>) -> Result<(), Broken> {
+    fn member(&mut self, patch: &Patch, name: &[u8], value: RawJson<'_>) -> Result<(), SyntaxError> {
         let quoted = [b"\"", name, b"\""].concat();
         let plain = serde_json::from_slice::<String>(&quoted).unwrap_or_default();
         match patch.merge.get(&plain) {
@@ -90,7 +90,7 @@ impl Out {
 }
 
 /// The target's own name for the model that was asked for.
-fn renamed<'p>(patch: &'p Patch, name: &str, value: Raw<'_>) -> Option<&'p str> {
+fn renamed<'p>(patch: &'p Patch, name: &str, value: RawJson<'_>) -> Option<&'p str> {
     if name != "model" || patch.model_map.is_empty() {
         return None;
     }

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::hint::Headers;
-use super::reply::Flaw;
-use super::scan::{Broken, Cursor, Raw};
+use super::reply::Degradation;
+use super::retry_headers::Headers;
+use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, stamp, transaction};
 use types::outcome::{CallObservation, Source};
 use types::request::RequestNeeds;
@@ -17,51 +17,51 @@ use types::request::{Found, Request, RequestSize};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Message<'a> {
     /// The stamp's router, as row 2 sees it.
-    pub stamped: Option<&'a str>,
+    pub stamped_router: Option<&'a str>,
     /// Whether it tells of a finished request.
     pub is_response: bool,
     /// What it tells then.
     pub report: CallObservation<'a>,
     /// The JSON request, as it would go out.
-    pub payload: Option<Raw<'a>>,
+    pub payload: Option<RawJson<'a>>,
     /// What the target changes in it, as row 2 sees it.
-    pub patch: Option<Raw<'a>>,
-    headers: Option<Raw<'a>>,
+    pub patch: Option<RawJson<'a>>,
+    headers: Option<RawJson<'a>>,
 }
 
 /// A request that waits for its router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked<'a> {
+pub struct RouteRequest<'a> {
     path: &'a str,
-    payload: Option<Raw<'a>>,
-    headers: Option<Raw<'a>>,
+    payload: Option<RawJson<'a>>,
+    headers: Option<RawJson<'a>>,
 }
 
 /// The longest answer that a field of a request's body allows, in tokens, if that is what the field is about.
-pub fn longest_answer(name: &[u8], value: Raw<'_>) -> Option<u64> {
+pub fn max_output_tokens(name: &[u8], value: RawJson<'_>) -> Option<u64> {
     let says = matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens");
     if says { value.number() } else { None }
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RouteRequest<'a> {
     /// The JSON request, if the gateway's configuration lets us see it.
-    pub const fn body(&self) -> Option<Raw<'a>> {
+    pub const fn body(&self) -> Option<RawJson<'a>> {
         self.payload
     }
 
     /// What is asked for and not here.
-    pub const fn lacks(&self, needs: RequestNeeds) -> Option<Flaw> {
+    pub const fn missing(&self, needs: RequestNeeds) -> Option<Degradation> {
         if needs.body && self.payload.is_none() {
-            Some(Flaw::NoBody)
+            Some(Degradation::NoBody)
         } else if needs.headers && self.headers.is_none() {
-            Some(Flaw::NoHeaders)
+            Some(Degradation::NoHeaders)
         } else {
             None
         }
     }
 }
 
-impl Request for Asked<'_> {
+impl Request for RouteRequest<'_> {
     fn path(&self) -> &str {
         self.path
     }
@@ -79,7 +79,7 @@ impl Request for Asked<'_> {
         let mut longest = None;
         // What breaks off has been refused when the message was read.
         let _ = payload.cursor().fields(|name, value| {
-            longest = longest_answer(name, value.raw()?).max(longest);
+            longest = max_output_tokens(name, value.raw()?).max(longest);
             Ok(())
         });
         RequestSize { bytes: payload.bytes().len(), max_output_tokens: longest }
@@ -109,14 +109,14 @@ impl<'a> Message<'a> {
     /// What is wrong with it.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut message = Self {
-            stamped: None,
+            stamped_router: None,
             is_response: false,
             report: CallObservation { headers_missing: true, ..CallObservation::empty(Source::Message) },
             payload: None,
             patch: None,
             headers: None,
         };
-        object(bytes, |cursor| cursor.fields(|name, value| message.take(name, value)).map(drop))?;
+        object(bytes, |cursor| cursor.fields(|name, value| message.read_field(name, value)).map(drop))?;
         let report = &mut message.report;
         // Without a single header and yet a success: no upstream said that, a processor did.
         report.processor_generated = report.gateway_generated && report.status == Some(200);
@@ -128,16 +128,16 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// There is no path, or it is no string.
-    pub fn request(&self) -> Result<Asked<'a>, Malformed> {
+    pub fn request(&self) -> Result<RouteRequest<'a>, Malformed> {
         let path = self.report.served_path.ok_or(Malformed::NoPath)?;
-        Ok(Asked { path, payload: self.payload, headers: self.headers })
+        Ok(RouteRequest { path, payload: self.payload, headers: self.headers })
     }
 
-    fn take(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), Broken> {
+    fn read_field(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         match name {
             b"gl_path" => report.served_path = value.text()?,
-            b"broker" => self.stamped = stamp::read(value)?.router,
+            b"broker" => self.stamped_router = stamp::read(value)?.router,
             // What goes out before what came in: an earlier processor may have changed it.
             b"outbound_payload" => self.payload = Some(value.raw()?),
             b"ingress_payload" => self.payload = self.payload.or(Some(value.raw()?)),
@@ -150,7 +150,7 @@ impl<'a> Message<'a> {
                 (report.gateway_generated, report.html) = (headers.are_none, headers.is_html());
                 (report.retry_after, report.headers_missing) = (headers.hint(), false);
             }
-            b"egress_headers" => report.transaction = session(value)?,
+            b"egress_headers" => report.transaction = session_transaction(value)?,
             b"egress_status_code" => {
                 self.is_response = true;
                 report.egress_status = value.raw()?.status();
@@ -163,11 +163,11 @@ impl<'a> Message<'a> {
 
 /// The transaction id among the headers sent to the client: that of `Session-Id`, else, since a gateway can name the header
 /// otherwise, the first value that has the form of an id.
-fn session<'a>(headers: &mut Cursor<'a>) -> Result<Option<&'a str>, Broken> {
+fn session_transaction<'a>(headers: &mut Cursor<'a>) -> Result<Option<&'a str>, SyntaxError> {
     let mut found = None;
     headers.fields(|name, values| {
         if found.is_none() || name == b"Session-Id" {
-            let value = values.first()?.and_then(Raw::text);
+            let value = values.first()?.and_then(RawJson::text);
             found = value.filter(|value| transaction::is_id(value)).or(found);
         }
         Ok(())

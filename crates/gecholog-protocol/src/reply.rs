@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::scan::Raw;
-use super::stamp::{self, Signature, Stamp};
+use super::scan::RawJson;
+use super::stamp::{self, ReplicaIdentity, Stamp};
 use super::{Message, patch};
 use types::mode::OperatingMode;
 use types::request::Patch;
@@ -13,7 +13,7 @@ use types::router::RouterPath;
 
 /// What an answer had to do without. Each kind is counted; the first is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flaw {
+pub enum Degradation {
     /// The pool chooses by fields of the body, and the message has none.
     NoBody,
     /// The pool chooses by headers, and the message has none.
@@ -24,12 +24,12 @@ pub enum Flaw {
     BodyIsNoObject,
 }
 
-impl Flaw {
+impl Degradation {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyIsNoObject];
 
     /// As metrics spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoBody => "no_body",
             Self::NoHeaders => "no_headers",
@@ -39,7 +39,7 @@ impl Flaw {
     }
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoBody => "chosen without the fields of the body: let the processor on our subject see outbound_payload",
@@ -54,7 +54,7 @@ impl fmt::Display for Flaw {
 
 /// An answer to row 1, but for the body that its target changes: that can be large, and is put in by whoever has the time.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answer {
+pub struct RouteReply {
     bytes: Vec<u8>,
     /// Where the stamp stands in it; empty if there is none.
     stamp: Range<usize>,
@@ -62,17 +62,17 @@ pub struct Answer {
     change: Option<(usize, Arc<Patch>)>,
 }
 
-impl Answer {
+impl RouteReply {
     /// The stamp in it; empty if there is none.
     pub fn stamp(&self) -> &[u8] {
         self.bytes.get(self.stamp.clone()).unwrap_or_default()
     }
 
     /// What is sent, and what it had to do without. Takes as long as there is of the body.
-    pub fn complete(mut self, body: Option<Raw<'_>>) -> (Vec<u8>, Option<Flaw>) {
+    pub fn complete(mut self, body: Option<RawJson<'_>>) -> (Vec<u8>, Option<Degradation>) {
         // Without a body this is row 1 of two; the other one has it.
         let Some(((at, change), body)) = self.change.zip(body) else { return (self.bytes, None) };
-        let Some(body) = patch::apply(&change, body) else { return (self.bytes, Some(Flaw::BodyIsNoObject)) };
+        let Some(body) = patch::apply(&change, body) else { return (self.bytes, Some(Degradation::BodyIsNoObject)) };
         let field = b"\"outbound_payload\":".iter().copied().chain(body).chain([b',']);
         self.bytes.splice(at..at, field);
         (self.bytes, None)
@@ -81,9 +81,9 @@ impl Answer {
 
 /// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
 /// changes in the body for either; the gateway takes whichever its configuration lets us write.
-pub fn route(signature: &Signature, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>>) -> Answer {
+pub fn route(signature: &ReplicaIdentity, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>>) -> RouteReply {
     let mut change = None;
-    let mut out = Vec::with_capacity(stamp::MAX + 128);
+    let mut out = Vec::with_capacity(stamp::MAX_STAMP_BYTES + 128);
     out.push(b'{');
     if signature.mode() == OperatingMode::Balance {
         push_path(&mut out, stamp.router.as_str());
@@ -100,12 +100,12 @@ pub fn route(signature: &Signature, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>
     stamp::write(&mut out, signature, stamp);
     let stamp = start..out.len();
     out.push(b'}');
-    Answer { bytes: out, stamp, change }
+    RouteReply { bytes: out, stamp, change }
 }
 
 /// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.
-pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Flaw>) {
-    let Some(router) = message.stamped.and_then(|router| RouterPath::parse(router).ok()) else {
+pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Degradation>) {
+    let Some(router) = message.stamped_router.and_then(|router| RouterPath::parse(router).ok()) else {
         return (Vec::new(), None);
     };
     let mut out = Vec::with_capacity(128);
@@ -114,9 +114,9 @@ pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Flaw>) {
     let mut flaw = None;
     match (message.patch, message.payload) {
         (None, _) => {}
-        (Some(_), None) => flaw = Some(Flaw::NoBodyToChange),
+        (Some(_), None) => flaw = Some(Degradation::NoBodyToChange),
         (Some(patch), Some(body)) => match patch::apply(&patch::read(patch), body) {
-            None => flaw = Some(Flaw::BodyIsNoObject),
+            None => flaw = Some(Degradation::BodyIsNoObject),
             Some(body) => {
                 out.extend_from_slice(b",\"outbound_payload\":");
                 out.extend_from_slice(&body);

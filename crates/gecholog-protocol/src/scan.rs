@@ -12,7 +12,7 @@ use types::request::{Found, LONGEST_VALUE};
 
 /// Something is missing: a bracket, a quote, a colon, or the whole value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
+pub struct SyntaxError;
 
 /// A place in a message at which a value begins. Whoever is shown one may read the value, walk into it, or leave it alone:
 /// then it is skipped.
@@ -24,7 +24,7 @@ pub struct Cursor<'a> {
 
 /// One value, as it stands in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Raw<'a>(&'a [u8]);
+pub struct RawJson<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
     /// The beginning of a message.
@@ -41,26 +41,26 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// It has no end.
-    pub fn raw(&mut self) -> Result<Raw<'a>, Broken> {
+    pub fn raw(&mut self) -> Result<RawJson<'a>, SyntaxError> {
         let start = self.at;
         self.skip()?;
-        Ok(Raw(&self.bytes[start..self.at]))
+        Ok(RawJson(&self.bytes[start..self.at]))
     }
 
     /// The value's [`Raw::text`]. Goes behind it.
     ///
     /// # Errors
     /// The value has no end.
-    pub fn text(&mut self) -> Result<Option<&'a str>, Broken> {
-        self.raw().map(Raw::text)
+    pub fn text(&mut self) -> Result<Option<&'a str>, SyntaxError> {
+        self.raw().map(RawJson::text)
     }
 
     /// Goes behind the value.
     ///
     /// # Errors
     /// It has no end.
-    pub fn skip(&mut self) -> Result<(), Broken> {
-        self.at = skip_value(self.bytes, self.at).ok_or(Broken)?;
+    pub fn skip(&mut self) -> Result<(), SyntaxError> {
+        self.at = skip_value(self.bytes, self.at).ok_or(SyntaxError)?;
         Ok(())
     }
 
@@ -68,8 +68,8 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// Something is.
-    pub fn end(self) -> Result<(), Broken> {
-        if skip_space(self.bytes, self.at) == self.bytes.len() { Ok(()) } else { Err(Broken) }
+    pub fn end(self) -> Result<(), SyntaxError> {
+        if skip_space(self.bytes, self.at) == self.bytes.len() { Ok(()) } else { Err(SyntaxError) }
     }
 
     /// Shows each field of an object in its order, the name as it stands between its quotes; no field of anything else.
@@ -77,7 +77,10 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// The object breaks off, or `show` says so; the fields before have been shown.
-    pub fn fields(&mut self, mut show: impl FnMut(&'a [u8], &mut Self) -> Result<(), Broken>) -> Result<usize, Broken> {
+    pub fn fields(
+        &mut self,
+        mut show: impl FnMut(&'a [u8], &mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<usize, SyntaxError> {
         if !self.is_object() {
             return self.skip().map(|()| 0);
         }
@@ -99,7 +102,7 @@ impl<'a> Cursor<'a> {
                 return Ok(count);
             }
             if !self.take(b',') {
-                return Err(Broken);
+                return Err(SyntaxError);
             }
             self.step(0);
         }
@@ -109,24 +112,24 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// It has no end.
-    pub fn first(&mut self) -> Result<Option<Raw<'a>>, Broken> {
+    pub fn first(&mut self) -> Result<Option<RawJson<'a>>, SyntaxError> {
         let raw = self.raw()?;
         let Some(inside) = raw.0.strip_prefix(b"[") else { return Ok(None) };
         let start = skip_space(inside, 0);
-        Ok(skip_value(inside, start).map(|end| Raw(&inside[start..end])))
+        Ok(skip_value(inside, start).map(|end| RawJson(&inside[start..end])))
     }
 
     /// A field's name and its colon.
-    fn name(&mut self) -> Result<&'a [u8], Broken> {
+    fn name(&mut self) -> Result<&'a [u8], SyntaxError> {
         if self.bytes.get(self.at) != Some(&b'"') {
-            return Err(Broken);
+            return Err(SyntaxError);
         }
         let start = self.at + 1;
-        self.at = skip_string(self.bytes, self.at).ok_or(Broken)?;
+        self.at = skip_string(self.bytes, self.at).ok_or(SyntaxError)?;
         let name = &self.bytes[start..self.at - 1];
         self.step(0);
         if !self.take(b':') {
-            return Err(Broken);
+            return Err(SyntaxError);
         }
         self.step(0);
         Ok(name)
@@ -144,7 +147,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawJson<'a> {
     /// The text, if it is a string that means what it says letter by letter.
     pub fn text(self) -> Option<&'a str> {
         let inside = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -275,7 +278,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn message(bytes: &[u8]) -> Result<Raw<'_>, Broken> {
+    fn message(bytes: &[u8]) -> Result<RawJson<'_>, SyntaxError> {
         let mut cursor = Cursor::new(bytes);
         let raw = cursor.raw()?;
         cursor.end().map(|()| raw)
@@ -325,7 +328,7 @@ mod tests {
         fn what_breaks_off_is_broken(value in json(), cut in 0.0..1.0_f64) {
             let text = serde_json::to_vec(&serde_json::json!([value])).unwrap();
             let cut = (text.len() as f64 * cut) as usize;
-            prop_assert_eq!(message(&text[..cut]), Err(Broken));
+            prop_assert_eq!(message(&text[..cut]), Err(SyntaxError));
         }
 
         #[test]
@@ -341,6 +344,6 @@ mod tests {
     fn a_million_brackets_need_no_stack() {
         let deep = "[".repeat(500_000) + &"]".repeat(500_000);
         assert!(message(deep.as_bytes()).is_ok());
-        assert_eq!(message(&deep.as_bytes()[..999_999]), Err(Broken));
+        assert_eq!(message(&deep.as_bytes()[..999_999]), Err(SyntaxError));
     }
 }

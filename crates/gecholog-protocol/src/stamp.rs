@@ -1,26 +1,26 @@
 //! The stamp: the small object that a decision leaves in the gateway's own log, by which it is found again.
 //!
-//! At most [`MAX`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says
+//! At most [`MAX_STAMP_BYTES`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says
 //! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
 use std::fmt::{self, Write as _};
 
-use super::scan::{Broken, Cursor};
+use super::scan::{Cursor, SyntaxError};
 use types::mode::OperatingMode;
 use types::router::RouterPath;
 
 /// The longest stamp, in bytes.
-pub const MAX: usize = 300;
+pub const MAX_STAMP_BYTES: usize = 300;
 
 /// What every stamp of this process says: who decided, under which configuration, in which mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
+pub struct ReplicaIdentity {
     replica: String,
     config: String,
     mode: OperatingMode,
 }
 
-impl Signature {
+impl ReplicaIdentity {
     /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12. `config` is the
     /// short hash of the settings in force, hexadecimal digits.
     pub fn new(replica: &str, config: String, mode: OperatingMode) -> Self {
@@ -30,13 +30,13 @@ impl Signature {
 
     /// The same under other settings.
     #[must_use]
-    pub fn under(&self, config: String) -> Self {
+    pub fn with_config(&self, config: String) -> Self {
         Self { config, ..self.clone() }
     }
 
     /// The same in another mode.
     #[must_use]
-    pub fn in_mode(&self, mode: OperatingMode) -> Self {
+    pub fn with_mode(&self, mode: OperatingMode) -> Self {
         Self { mode, ..self.clone() }
     }
 
@@ -51,7 +51,7 @@ impl Signature {
     }
 
     /// The number of the decision that wrote a stamp of this id, if it was one of ours.
-    pub fn number(&self, id: &str) -> Option<u64> {
+    pub fn decision_number(&self, id: &str) -> Option<u64> {
         let number = id.strip_prefix(self.replica.as_str())?.strip_prefix('-')?;
         u64::from_str_radix(number, 16).ok()
     }
@@ -75,7 +75,7 @@ pub struct Stamp<'a> {
     pub probability: Option<f64>,
     /// Whether the call is sent to find out if a disabled router works again.
     pub probe: bool,
-    /// Why, in words; what does not fit into [`MAX`] bytes is cut.
+    /// Why, in words; what does not fit into [`MAX_STAMP_BYTES`] bytes is cut.
     pub reason: &'a dyn fmt::Display,
 }
 
@@ -89,13 +89,13 @@ impl fmt::Debug for Stamp<'_> {
 ///
 /// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
 /// an answer costs.
-pub fn write(out: &mut Vec<u8>, signature: &Signature, stamp: &Stamp<'_>) {
+pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) {
     let start = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("{\"id\":\"");
     push(&signature.replica);
     push("-");
-    push(Hexadecimal::of(stamp.number).as_str());
+    push(Hexadecimal::from_number(stamp.number).as_str());
     push("\",\"replica\":\"");
     push(&signature.replica);
     push("\",\"pool\":\"");
@@ -115,18 +115,18 @@ pub fn write(out: &mut Vec<u8>, signature: &Signature, stamp: &Stamp<'_>) {
     }
     out.extend_from_slice(b"\"why\":\"");
     // An error only says that there was no room for more.
-    let mut room = Room { out, end: start + MAX - 2 };
+    let mut room = BoundedWriter { out, end: start + MAX_STAMP_BYTES - 2 };
     let _ = write!(room, "{}", stamp.reason);
     out.extend_from_slice(b"\"}");
 }
 
 /// What is left of a stamp's 300 bytes.
-struct Room<'a> {
+struct BoundedWriter<'a> {
     out: &'a mut Vec<u8>,
     end: usize,
 }
 
-impl fmt::Write for Room<'_> {
+impl fmt::Write for BoundedWriter<'_> {
     /// Appends as much as there is room for. Names in it are the user's, so quotes and the like become blanks.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for letter in text.chars() {
@@ -161,7 +161,7 @@ struct Hexadecimal {
 }
 
 impl Hexadecimal {
-    fn of(mut number: u64) -> Self {
+    fn from_number(mut number: u64) -> Self {
         let mut hex = Self { digits: [b'0'; 16], start: 16 };
         while hex.start == 16 || number > 0 {
             hex.start -= 1;
@@ -178,7 +178,7 @@ impl Hexadecimal {
 
 /// A stamp that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Read<'a> {
+pub(super) struct ParsedStamp<'a> {
     /// The router that it names; none in observe mode.
     pub(super) router: Option<&'a str>,
     /// The decision that wrote it.
@@ -187,8 +187,8 @@ pub(super) struct Read<'a> {
     pub(super) probe: bool,
 }
 
-pub(super) fn read<'a>(stamp: &mut Cursor<'a>) -> Result<Read<'a>, Broken> {
-    let mut read = Read::default();
+pub(super) fn read<'a>(stamp: &mut Cursor<'a>) -> Result<ParsedStamp<'a>, SyntaxError> {
+    let mut read = ParsedStamp::default();
     stamp.fields(|name, value| {
         match name {
             b"router" => read.router = value.text()?,

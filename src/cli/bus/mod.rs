@@ -20,7 +20,7 @@ pub use watch::WatchArgs;
 
 use crate::clock::Clock;
 use crate::config::Operator;
-use crate::nats::{self, Link};
+use crate::nats::{self, ConnectionStatus};
 
 /// The bus answers within this time, or we say that it does not.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 
 /// A connection for a short visit.
 async fn connect(operator: &Operator) -> anyhow::Result<Client> {
-    let link = Link::new("command", Clock::start());
+    let link = ConnectionStatus::new("command", Clock::start());
     let connected = nats::connect(&operator.nats, &link, "gecholog-broker command", 4_096);
     match tokio::time::timeout(PATIENCE, connected).await {
         Ok(client) => Ok(client?),

@@ -10,7 +10,7 @@ use super::status::{count, list};
 use super::{clean, connect, run};
 use crate::clock::Clock;
 use crate::config::Operator;
-use crate::control::{Ask, Done, Verb};
+use crate::control::{AdminAction, AdminRequest, AdminResult};
 use crate::nats::peers;
 use types::router::{PathError, RouterPath};
 
@@ -78,25 +78,32 @@ fn path(text: &str) -> Result<RouterPath, PathError> {
 }
 
 impl Orders {
-    fn ask(&self) -> (Verb, Ask, bool) {
-        let plain = |target: &Target| Ask {
+    fn ask(&self) -> (AdminAction, AdminRequest, bool) {
+        let plain = |target: &Target| AdminRequest {
             router: Some(target.router.clone()),
             reason: target.reason.clone(),
-            ..Ask::default()
+            ..AdminRequest::default()
         };
-        let timed = |timed: &Timed| Ask { lasting: timed.lasting.clone(), ..plain(&timed.target) };
+        let timed = |timed: &Timed| AdminRequest { lasting: timed.lasting.clone(), ..plain(&timed.target) };
         match self {
-            Self::Drain(drain) => (Verb::Drain, timed(drain), drain.wait),
-            Self::Disable(disable) => (Verb::Disable, timed(disable), disable.wait),
-            Self::Resume(target) => (Verb::Resume, plain(target), false),
-            Self::Enable(target) => (Verb::Enable, plain(target), false),
+            Self::Drain(drain) => (AdminAction::Drain, timed(drain), drain.wait),
+            Self::Disable(disable) => (AdminAction::Disable, timed(disable), disable.wait),
+            Self::Resume(target) => (AdminAction::Resume, plain(target), false),
+            Self::Enable(target) => (AdminAction::Enable, plain(target), false),
             Self::Weight(Weigh { pool, target, weight, lasting }) => {
-                let ask = Ask { pool: Some(pool.clone()), weight: *weight, lasting: lasting.clone(), ..plain(target) };
-                (Verb::Weight, ask, false)
+                let ask = AdminRequest {
+                    pool: Some(pool.clone()),
+                    weight: *weight,
+                    lasting: lasting.clone(),
+                    ..plain(target)
+                };
+                (AdminAction::Weight, ask, false)
             }
-            Self::Mode(mode, reason) => {
-                (Verb::Mode, Ask { mode: Some(mode.clone()), reason: reason.clone(), ..Ask::default() }, false)
-            }
+            Self::Mode(mode, reason) => (
+                AdminAction::Mode,
+                AdminRequest { mode: Some(mode.clone()), reason: reason.clone(), ..AdminRequest::default() },
+                false,
+            ),
         }
     }
 
@@ -128,7 +135,7 @@ impl Orders {
 }
 
 /// What the replicas did.
-fn told(done: &[Done]) -> anyhow::Result<String> {
+fn told(done: &[AdminResult]) -> anyhow::Result<String> {
     let mut text = String::new();
     let (good, bad): (Vec<_>, Vec<_>) = done.iter().partition(|done| done.error.is_none());
     let refusals: Vec<_> = bad.iter().filter_map(|done| done.error.as_deref()).map(clean).collect();

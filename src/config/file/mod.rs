@@ -101,7 +101,7 @@ impl PoolsFile {
 /// The bytes of a file, if it is not too large.
 ///
 /// # Errors
-/// It is no regular file, cannot be read in time, or is larger than [`LARGEST`].
+/// It is no regular file, cannot be read in time, or is larger than [`MAX_ERRORS_BYTES`].
 pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
     files::read(path, LARGEST).map_err(|fault| whole(path, told(&fault)))
 }

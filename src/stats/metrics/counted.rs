@@ -48,7 +48,7 @@ impl Counted {
             dropped_entries: relayed.entries.all().map(|(_, count)| count).sum(),
         });
         Self {
-            unbalanced: sorted(counts.unbalanced.all().map(|(kind, count)| (kind.word(), count))),
+            unbalanced: sorted(counts.unbalanced.all().map(|(kind, count)| (kind.as_str(), count))),
             lacking: sorted(counts.lacking_logs.all()),
             messages: counts.all(),
             reloads: sorted(counts.reloads().map(|(kind, count)| (kind.word(), count))),

@@ -11,12 +11,12 @@ use std::ops::Range;
 pub(super) struct Expanded {
     pub(super) text: String,
     written: String,
-    holes: Vec<Hole>,
+    holes: Vec<Substitution>,
 }
 
 /// A variable that was replaced.
 #[derive(Clone)]
-struct Hole {
+struct Substitution {
     /// Where it stood in the text as written.
     from: Range<usize>,
     /// Where its value stands.
@@ -40,7 +40,12 @@ impl Expanded {
             expanded.text.push_str(value.as_deref().unwrap_or(if quotes.inside { "" } else { "null" }));
             quotes.pass(expanded.text.get(start..).unwrap_or_default());
             let (from_range, to) = (before..variable.end, start..expanded.text.len());
-            expanded.holes.push(Hole { from: from_range, to, name: variable.name.to_owned(), unset: value.is_none() });
+            expanded.holes.push(Substitution {
+                from: from_range,
+                to,
+                name: variable.name.to_owned(),
+                unset: value.is_none(),
+            });
             from = variable.end;
         }
         expanded.text.push_str(written.get(from..).unwrap_or_default());
@@ -59,8 +64,8 @@ impl Expanded {
     }
 
     /// Whether a part of the expanded text hangs on an unset variable.
-    pub(super) fn hangs(&self, part: &Range<usize>) -> bool {
-        let inside = |hole: &Hole| hole.to.start >= part.start && hole.to.end <= part.end;
+    pub(super) fn is_variable(&self, part: &Range<usize>) -> bool {
+        let inside = |hole: &Substitution| hole.to.start >= part.start && hole.to.end <= part.end;
         self.holes.iter().any(|hole| hole.unset && inside(hole))
     }
 
@@ -185,7 +190,7 @@ mod tests {
         ] {
             assert_eq!(expanded.written(&part), written, "{part:?}");
         }
-        assert!(expanded.hangs(&(4..14)) && !expanded.hangs(&(0..5)));
+        assert!(expanded.is_variable(&(4..14)) && !expanded.is_variable(&(0..5)));
         assert_eq!(expanded.unset(), [("U_".to_owned(), 6), ("U2".to_owned(), 9)]);
     }
 
@@ -194,7 +199,7 @@ mod tests {
         let expanded = expand(r#"["${U}", "x${U}"]"#);
         assert_eq!(expanded.text, r#"["", "x"]"#);
         assert_eq!((expanded.written(&(2..2)), expanded.written(&(6..7))), ("${U}", "x${U}"));
-        assert!(expanded.hangs(&(2..2)) && expanded.hangs(&(6..7)));
+        assert!(expanded.is_variable(&(2..2)) && expanded.is_variable(&(6..7)));
         assert_eq!(expanded.position(6), (1, 11));
     }
 }

@@ -5,8 +5,8 @@
 //! Variables are expanded as the gateway does it; what is shown is always what was written ([`Text`]), for a value may be a
 //! secret. What hangs on a variable that is unset here is neither right nor wrong, and says so.
 
+mod decode;
 mod expand;
-mod place;
 mod processors;
 mod routers;
 mod rules;
@@ -16,9 +16,9 @@ use std::cell::RefCell;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::de::IgnoredAny;
 
+use decode::{Document, Node};
+pub use decode::{Fault, Text};
 use expand::Expanded;
-use place::{Document, Place};
-pub use place::{Fault, Text};
 pub use processors::{Fields, Filter, Processor, Rows};
 pub use routers::Router;
 
@@ -129,7 +129,7 @@ pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlC
         return refused(config, name.to_owned(), "cannot be read".to_owned(), true);
     };
     let document = Document { name, expanded: &expanded, faults: RefCell::default() };
-    let config = file(config, &Place::root(&document, &value));
+    let config = file(config, &Node::root(&document, &value));
     let mut faults = document.faults.take();
     // Who asks for a value twice finds its fault twice.
     let mut told = Vec::new();
@@ -151,10 +151,10 @@ fn is_refused_version(text: &str) -> bool {
     tree.iter().any(|(name, value)| name.eq_ignore_ascii_case("version") && value == REFUSED_VERSION)
 }
 
-fn file(config: GlConfig, file: &Place<'_>) -> GlConfig {
+fn file(config: GlConfig, file: &Node<'_>) -> GlConfig {
     let demand = |name: &str, rule: fn(&str) -> bool, problem: &str| {
         let place = file.field(name);
-        place.demand(rule(place.text().raw()), problem);
+        place.require(rule(place.text().raw()), problem);
     };
     demand("gateway_id", rules::is_gateway_id, "must be 8 characters of A-Z and 0-9");
     demand("version", rules::is_version, "must begin with three numbers, such as 1.0.1");
@@ -162,14 +162,14 @@ fn file(config: GlConfig, file: &Place<'_>) -> GlConfig {
     demand("log_level", levels, "must be DEBUG, INFO, WARN or ERROR");
     demand("session_id_header", |name| !name.is_empty() && rules::is_header(name), "must be a header's name");
     let port = file.field("gl_port");
-    port.demand(port.integer().is_none_or(|port| (1..=65_535).contains(&port)), "must be a port from 1 to 65535");
+    port.require(port.integer().is_none_or(|port| (1..=65_535).contains(&port)), "must be a port from 1 to 65535");
     tls(&file.field("tls"));
     headers(&file.field("remove_headers"));
     let (list, logger) = (file.field("routers"), file.field("logger"));
     GlConfig {
         readable: true,
         routers: routers::read(&list),
-        routers_unsure: list.is_unset() || list.list().iter().any(Place::is_unset),
+        routers_unsure: list.is_unset() || list.list().iter().any(Node::is_unset),
         logger_subject: bus(&file.field("service_bus")),
         session_header: file.field("session_id_header").text(),
         masked: headers(&file.field("masked_headers")),
@@ -183,30 +183,30 @@ fn file(config: GlConfig, file: &Place<'_>) -> GlConfig {
 }
 
 /// The logger's subject.
-fn bus(bus: &Place<'_>) -> Text {
+fn bus(bus: &Node<'_>) -> Text {
     let (host, token) = (bus.field("hostname"), bus.field("token"));
-    host.demand(rules::is_host_and_port(host.text().raw()), "must be host:port of one server, without a scheme");
-    token.demand(rules::is_ascii_text(token.text().raw()), "must be plain ASCII and not empty");
+    host.require(rules::is_host_and_port(host.text().raw()), "must be host:port of one server, without a scheme");
+    token.require(rules::is_ascii_text(token.text().raw()), "must be plain ASCII and not empty");
     let subjects = ["topic", "topic_exact_isalive", "topic_exact_logger"].map(|name| bus.field(name));
     for subject in &subjects {
-        subject.demand(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
+        subject.require(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
     }
     let [topic, isalive, logger] = subjects.map(|subject| subject.text());
     processors::unique(bus, [&topic, &isalive, &logger].into_iter(), "has two topics that are the same");
     logger
 }
 
-fn headers(list: &Place<'_>) -> Headers {
+fn headers(list: &Node<'_>) -> Headers {
     for name in list.list() {
-        name.demand(rules::is_header(name.text().raw()), "must be a header's name");
+        name.require(rules::is_header(name.text().raw()), "must be a header's name");
     }
     let names = list.texts();
     processors::unique(list, names.iter(), "has the same header twice");
-    Headers { place: list.tell(), names, unsure: list.is_unset() }
+    Headers { place: list.location(), names, unsure: list.is_unset() }
 }
 
 /// Only the types: whether certificates are there is to be seen where the gateway runs.
-fn tls(tls: &Place<'_>) {
+fn tls(tls: &Node<'_>) {
     let (ingress, outbound) = (tls.field("ingress"), tls.field("outbound"));
     let (_, _, _) =
         (ingress.field("enabled").flag(), outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());

@@ -1,6 +1,6 @@
 //! The processors of the configuration, and filters of fields.
 
-use super::place::{Place, Text};
+use super::decode::{Node, Text};
 use super::rules;
 
 /// The processors of one context, row by row.
@@ -84,32 +84,33 @@ impl Filter {
     }
 }
 
-pub(super) fn read(side: &Place<'_>) -> Rows {
+pub(super) fn read(side: &Node<'_>) -> Rows {
     let list = side.field("processors");
     let rows = list.list();
-    let unsure = list.is_unset() || rows.iter().any(Place::is_unset);
+    let unsure = list.is_unset() || rows.iter().any(Node::is_unset);
     let rows = rows.iter().map(|row| {
         let members: Vec<Processor> = row.list().iter().map(processor).collect();
         unique(row, members.iter().map(|one| &one.name), "has the same name twice in one row");
         unique(row, members.iter().map(|one| &one.subject), "has the same service_bus_topic twice in one row");
         members
     });
-    Rows { rows: rows.collect(), place: list.tell(), unsure }
+    Rows { rows: rows.collect(), place: list.location(), unsure }
 }
 
 /// No two texts are the same; those that cannot be known are left alone.
-pub(super) fn unique<'t>(place: &Place<'_>, texts: impl Iterator<Item = &'t Text>, problem: &str) {
+pub(super) fn unique<'t>(place: &Node<'_>, texts: impl Iterator<Item = &'t Text>, problem: &str) {
     let texts: Vec<_> = texts.filter_map(Text::value).collect();
-    place.demand(texts.iter().enumerate().all(|(at, text)| !texts.iter().take(at).any(|other| other == text)), problem);
+    place
+        .require(texts.iter().enumerate().all(|(at, text)| !texts.iter().take(at).any(|other| other == text)), problem);
 }
 
-fn processor(place: &Place<'_>) -> Processor {
+fn processor(place: &Node<'_>) -> Processor {
     let (name, subject, timeout) = (place.field("name"), place.field("service_bus_topic"), place.field("timeout"));
-    name.demand(rules::is_name(name.text().raw()), "must be letters, digits and underscores");
-    subject.demand(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
-    timeout.demand(timeout.integer().is_some_and(|time| time >= 1), "must be milliseconds, at least 1");
+    name.require(rules::is_name(name.text().raw()), "must be letters, digits and underscores");
+    subject.require(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
+    timeout.require(timeout.integer().is_some_and(|time| time >= 1), "must be milliseconds, at least 1");
     Processor {
-        place: place.tell(),
+        place: place.location(),
         name: name.text(),
         subject: subject.text(),
         timeout: timeout.integer(),
@@ -121,14 +122,14 @@ fn processor(place: &Place<'_>) -> Processor {
     }
 }
 
-pub(super) fn filter(place: &Place<'_>, prefix: &str) -> Filter {
+pub(super) fn filter(place: &Node<'_>, prefix: &str) -> Filter {
     let list = |end| fields(&place.field(&format!("{prefix}_{end}")));
-    Filter { place: place.tell(), include: list("include"), exclude: list("exclude") }
+    Filter { place: place.location(), include: list("include"), exclude: list("exclude") }
 }
 
-fn fields(list: &Place<'_>) -> Fields {
+fn fields(list: &Node<'_>) -> Fields {
     for field in list.list() {
-        field.demand(rules::is_name(field.text().raw()), "must be letters, digits and underscores");
+        field.require(rules::is_name(field.text().raw()), "must be letters, digits and underscores");
     }
     let names = list.texts();
     unique(list, names.iter(), "has the same field twice");

@@ -1,6 +1,6 @@
 //! The `routers` of the configuration. Each stands or falls alone: the gateway silently drops one that breaks a rule.
 
-use super::place::{Fault, Place, Text};
+use super::decode::{Fault, Node, Text};
 use super::rules;
 
 /// One rule of routing, kept or dropped.
@@ -30,26 +30,26 @@ impl Router {
 
     /// The query parameters of its URL and its endpoint, as the gateway joins them: what stands behind the `?` of each.
     pub fn query(&self) -> [Text; 2] {
-        [self.url.behind('?'), self.endpoint.behind('?')]
+        [self.url.after_last('?'), self.endpoint.after_last('?')]
     }
 }
 
-pub(super) fn read(list: &Place<'_>) -> Vec<Router> {
+pub(super) fn read(list: &Node<'_>) -> Vec<Router> {
     let routers: Vec<Router> = list.list().iter().map(router).collect();
     let mut paths: Vec<&str> = Vec::new();
     for (router, place) in routers.iter().zip(list.list()) {
         let path = router.path.raw();
         if router.is_kept() == Some(true) {
-            place.field("path").demand(!paths.contains(&path), "is the path of another router too");
+            place.field("path").require(!paths.contains(&path), "is the path of another router too");
             paths.push(path);
         }
     }
     let some = routers.iter().any(|router| router.is_kept() != Some(false));
-    list.demand(some, "must hold at least one router that breaks no rule");
+    list.require(some, "must hold at least one router that breaks no rule");
     routers
 }
 
-fn router(place: &Place<'_>) -> Router {
+fn router(place: &Node<'_>) -> Router {
     let (path, outbound) = (place.field("path"), place.field("outbound"));
     let (url, endpoint) = (outbound.field("url"), outbound.field("endpoint"));
     let lists = [place.field("ingress").field("headers"), outbound.field("headers")];
@@ -66,10 +66,10 @@ fn router(place: &Place<'_>) -> Router {
         Some(list) => list.rule(false, "is missing, which ends the gateway at its start; write {}"),
         None => None,
     };
-    Router { place: place.tell(), path: text, url: url.text(), endpoint: endpoint.text(), headers, broken, crash }
+    Router { place: place.location(), path: text, url: url.text(), endpoint: endpoint.text(), headers, broken, crash }
 }
 
-fn headers(list: &Place<'_>, broken: &mut Vec<Fault>) -> Vec<(Text, Vec<Text>)> {
+fn headers(list: &Node<'_>, broken: &mut Vec<Fault>) -> Vec<(Text, Vec<Text>)> {
     let mut headers = Vec::new();
     for (name, values) in list.entries() {
         let good = !name.raw().is_empty() && rules::is_header(name.raw()) && !name.raw().contains(',');

@@ -48,7 +48,7 @@ impl Text {
     }
 
     /// What stands behind a mark, in what the gateway reads and in what was written.
-    pub(super) fn behind(&self, mark: char) -> Self {
+    pub(super) fn after_last(&self, mark: char) -> Self {
         let part = |text: &str| text.split_once(mark).map(|(_, part)| part.to_owned());
         match (part(&self.value), part(&self.written)) {
             // Nothing, as far as anybody can see: that a variable brings the mark along is not to be expected of one that
@@ -86,7 +86,7 @@ pub(super) struct Document<'d> {
 
 impl Document<'_> {
     /// Where something stands, for a person.
-    fn tell(&self, offset: usize, path: &str) -> String {
+    fn location(&self, offset: usize, path: &str) -> String {
         let (line, column) = self.expanded.position(offset);
         let gap = if path.is_empty() { "" } else { " " };
         format!("{}:{line}:{column}{gap}{path}", self.name)
@@ -95,7 +95,7 @@ impl Document<'_> {
 
 /// A value, or its absence, and the way to it.
 #[derive(Clone)]
-pub(super) struct Place<'d> {
+pub(super) struct Node<'d> {
     document: &'d Document<'d>,
     value: Option<&'d Value<'d>>,
     path: String,
@@ -105,27 +105,27 @@ pub(super) struct Place<'d> {
     unset: bool,
 }
 
-impl<'d> Place<'d> {
+impl<'d> Node<'d> {
     pub(super) fn root(document: &'d Document<'d>, value: &'d Value<'d>) -> Self {
         let root = Self { document, value: None, path: String::new(), offset: 0, unset: false };
         root.inside(Some(value), String::new())
     }
 
     fn inside(&self, value: Option<&'d Value<'d>>, path: String) -> Self {
-        let hangs = value.is_some_and(|value| self.hangs(&own(value)));
+        let hangs = value.is_some_and(|value| self.is_variable(&own(value)));
         let value = value.filter(|value| !matches!(value, Value::NullKeyword(_)));
         let unset = hangs || (value.is_none() && self.unset);
         let offset = value.map_or(self.offset, Ranged::start);
         Self { document: self.document, value, path, offset, unset }
     }
 
-    fn hangs(&self, part: &Range<usize>) -> bool {
-        self.document.expanded.hangs(part)
+    fn is_variable(&self, part: &Range<usize>) -> bool {
+        self.document.expanded.is_variable(part)
     }
 
     /// Where it stands, for a person.
-    pub(super) fn tell(&self) -> String {
-        self.document.tell(self.offset, &self.path)
+    pub(super) fn location(&self) -> String {
+        self.document.location(self.offset, &self.path)
     }
 
     /// Whether it can be anything, since a variable is unset here.
@@ -139,16 +139,16 @@ impl<'d> Place<'d> {
 
     /// A fault, unless `holds`.
     pub(super) fn rule(&self, holds: bool, problem: &str) -> Option<Fault> {
-        (!holds).then(|| Fault { place: self.tell(), problem: problem.to_owned(), sure: !self.unset })
+        (!holds).then(|| Fault { place: self.location(), problem: problem.to_owned(), sure: !self.unset })
     }
 
     /// A fault for which the gateway refuses the whole file, unless `holds`.
-    pub(super) fn demand(&self, holds: bool, problem: &str) {
+    pub(super) fn require(&self, holds: bool, problem: &str) {
         self.document.faults.borrow_mut().extend(self.rule(holds, problem));
     }
 
-    fn wrong<T: Default>(&self, right: &str) -> T {
-        self.demand(self.value.is_none(), &format!("must be {right}"));
+    fn type_fault<T: Default>(&self, right: &str) -> T {
+        self.require(self.value.is_none(), &format!("must be {right}"));
         T::default()
     }
 
@@ -160,7 +160,7 @@ impl<'d> Place<'d> {
                     object.properties.iter().rev().filter(|field| field.name.as_str().eq_ignore_ascii_case(name));
                 named.next().map(|field| &field.value)
             }
-            _ => self.wrong("an object"),
+            _ => self.type_fault("an object"),
         };
         self.inside(value, path)
     }
@@ -170,13 +170,13 @@ impl<'d> Place<'d> {
             Some(Value::StringLit(text)) => {
                 self.part(&text.value, &(text.range.start + 1..text.range.end.saturating_sub(1)))
             }
-            _ => Text { unset: self.unset, ..self.wrong("a text") },
+            _ => Text { unset: self.unset, ..self.type_fault("a text") },
         }
     }
 
     fn part(&self, value: &str, range: &Range<usize>) -> Text {
         let written = self.document.expanded.written(range).to_owned();
-        Text { value: value.to_owned(), written, unset: self.hangs(range) }
+        Text { value: value.to_owned(), written, unset: self.is_variable(range) }
     }
 
     /// Absent if nobody can say.
@@ -184,7 +184,7 @@ impl<'d> Place<'d> {
         match self.value {
             Some(Value::BooleanLit(flag)) => Some(flag.value),
             _ if self.unset => None,
-            _ => Some(self.wrong("true or false")),
+            _ => Some(self.type_fault("true or false")),
         }
     }
 
@@ -193,11 +193,11 @@ impl<'d> Place<'d> {
         match self.value {
             Some(Value::NumberLit(number)) => {
                 let read = number.value.parse().ok();
-                self.demand(read.is_some(), "must be an integer");
+                self.require(read.is_some(), "must be an integer");
                 Some(read.unwrap_or_default())
             }
             _ if self.unset => None,
-            _ => Some(self.wrong("an integer")),
+            _ => Some(self.type_fault("an integer")),
         }
     }
 
@@ -207,7 +207,7 @@ impl<'d> Place<'d> {
                 let place = |(at, value)| self.inside(Some(value), format!("{}[{at}]", self.path));
                 list.elements.iter().enumerate().map(place).collect()
             }
-            _ => self.wrong("a list"),
+            _ => self.type_fault("a list"),
         }
     }
 
@@ -217,7 +217,7 @@ impl<'d> Place<'d> {
 
     /// The entries of an object whose names mean something.
     pub(super) fn entries(&self) -> Vec<(Text, Self)> {
-        let Some(Value::Object(object)) = self.value else { return self.wrong("an object") };
+        let Some(Value::Object(object)) = self.value else { return self.type_fault("an object") };
         let entry = |(name, value): (&'d ObjectPropName<'d>, &'d Value<'d>)| {
             let range = name.range();
             let name = self.part(name.as_str(), &(range.start + 1..range.end.saturating_sub(1)));

@@ -4,41 +4,41 @@
 use serde::Deserialize;
 
 /// More than the gateway writes of a few processors.
-const LARGEST: usize = 16 << 10;
+const MAX_ERRORS_BYTES: usize = 16 << 10;
 
 /// Why a call went by without us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unbalanced {
+pub enum Bypass {
     /// No broker answered in time.
     Timeout,
     /// No broker was there.
-    Absent,
+    NoResponders,
     /// The message was too large for the bus.
     TooLarge,
     /// Something else.
     Other,
 }
 
-impl Unbalanced {
+impl Bypass {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Timeout, Self::Absent, Self::TooLarge, Self::Other];
+    pub const ALL: [Self; 4] = [Self::Timeout, Self::NoResponders, Self::TooLarge, Self::Other];
 
     /// As metrics spell it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
-            Self::Absent => "absent",
+            Self::NoResponders => "absent",
             Self::TooLarge => "too_large",
             Self::Other => "other",
         }
     }
 }
 
-impl std::fmt::Display for Unbalanced {
+impl std::fmt::Display for Bypass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Timeout => "no broker answered in time",
-            Self::Absent => "no broker was there",
+            Self::NoResponders => "no broker was there",
             Self::TooLarge => "the message was too large for the bus",
             Self::Other => "the gateway could not use the answer",
         })
@@ -53,18 +53,18 @@ struct Entry {
 }
 
 /// Why our own processor, `name`, or its second row, `name_apply`, did not do its work; nothing if both did.
-pub fn read(errors: &[u8], name: &str) -> Option<Unbalanced> {
-    if errors.len() > LARGEST {
+pub fn read(errors: &[u8], name: &str) -> Option<Bypass> {
+    if errors.len() > MAX_ERRORS_BYTES {
         return None;
     }
     let entries: Vec<Entry> = serde_json::from_slice(errors).ok()?;
     let ours = |entry: &&Entry| entry.name == name || entry.name.strip_suffix("_apply") == Some(name);
     let details = entries.iter().find(ours).map(|entry| entry.details.as_str())?;
     Some(match details {
-        "context deadline exceeded" => Unbalanced::Timeout,
-        "nats: no responders available for request" => Unbalanced::Absent,
-        "nats: maximum payload exceeded" => Unbalanced::TooLarge,
-        _ => Unbalanced::Other,
+        "context deadline exceeded" => Bypass::Timeout,
+        "nats: no responders available for request" => Bypass::NoResponders,
+        "nats: maximum payload exceeded" => Bypass::TooLarge,
+        _ => Bypass::Other,
     })
 }
 
@@ -76,10 +76,10 @@ mod tests {
     fn ours_and_nobody_elses() {
         let of = |name: &str, details: &str| format!(r#"[{{"name":"{name}","details":"{details}"}}]"#);
         for (errors, expected) in [
-            (of("broker", "context deadline exceeded"), Some(Unbalanced::Timeout)),
-            (of("broker", "nats: no responders available for request"), Some(Unbalanced::Absent)),
-            (of("broker_apply", "nats: maximum payload exceeded"), Some(Unbalanced::TooLarge)),
-            (of("broker", "invalid character"), Some(Unbalanced::Other)),
+            (of("broker", "context deadline exceeded"), Some(Bypass::Timeout)),
+            (of("broker", "nats: no responders available for request"), Some(Bypass::NoResponders)),
+            (of("broker_apply", "nats: maximum payload exceeded"), Some(Bypass::TooLarge)),
+            (of("broker", "invalid character"), Some(Bypass::Other)),
             (of("other", "context deadline exceeded"), None),
             (of("broker_outcome", "context deadline exceeded"), None),
             ("[]".to_owned(), None),
@@ -88,6 +88,6 @@ mod tests {
         ] {
             assert_eq!(read(errors.as_bytes(), "broker"), expected, "{errors}");
         }
-        assert_eq!(read(of("mine_apply", "x").as_bytes(), "mine"), Some(Unbalanced::Other));
+        assert_eq!(read(of("mine_apply", "x").as_bytes(), "mine"), Some(Bypass::Other));
     }
 }

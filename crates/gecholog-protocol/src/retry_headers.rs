@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
-use super::scan::{Broken, Cursor, Raw};
+use super::scan::{Cursor, RawJson, SyntaxError};
 use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 
 /// The longest that we wait for a bucket to fill.
@@ -58,12 +58,12 @@ pub(super) struct Headers<'a> {
 
 impl<'a> Headers<'a> {
     /// Reads an object of names to lists of values; of each the first counts.
-    pub(super) fn read(headers: &mut Cursor<'a>) -> Result<Self, Broken> {
+    pub(super) fn read(headers: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut read = Self::default();
         let is_object = headers.is_object();
         let count = headers.fields(|name, values| {
             if let Some(place) = read.place(name) {
-                *place = values.first()?.and_then(Raw::text).map(str::trim);
+                *place = values.first()?.and_then(RawJson::text).map(str::trim);
             }
             Ok(())
         })?;

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 
 use super::missing::Missing;
-use super::scan::{Cursor, Raw};
+use super::scan::{Cursor, RawJson};
 
 /// How the gateway answers when it could not reach the upstream (GATEWAY.md 4.7).
 const MADE_BY_GATEWAY: &[u8] = br#"{"error":"failure making request"}"#;
@@ -11,7 +11,7 @@ const MADE_BY_GATEWAY: &[u8] = br#"{"error":"failure making request"}"#;
 /// What the body of an error with this status says that does not exist.
 pub fn missing(status: u16, body: &[u8]) -> Option<Missing> {
     let code = Cursor::new(body).raw().ok().and_then(|body| body.field("error")?.field("code"));
-    code.and_then(Raw::text).and_then(|code| Missing::of_error(status, code))
+    code.and_then(RawJson::text).and_then(|code| Missing::of_error(status, code))
 }
 
 /// Whether the gateway itself made an answer, because it could not reach the upstream.
