@@ -15,14 +15,14 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::admin::Token;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
-use crate::control::Token;
 use crate::guesses::Guesses;
-use crate::handle::Handle;
 use crate::nats::{ConnectionStatus, Control, LinkState, Peers, Start};
 use crate::relay::Relay;
+use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
 use crate::{http, nats, relay, reload, telemetry};
 use balancer::broker::Broker;
@@ -68,7 +68,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
             "the relay takes fewer connections and calls, because the process may have few open files: raise its hard limit"
         );
     }
-    let handle = Handle::new(broker, signature, clock, telemetry::tell);
+    let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -105,7 +105,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
 async fn serve(
     settings: &nats::Settings,
     link: &ConnectionStatus,
-    handle: Handle,
+    handle: SharedBroker,
     (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     relay: Option<Relaying>,
@@ -170,7 +170,7 @@ impl Relaying {
     /// Begins, if it is on.
     fn start(
         settings: &relay::Settings,
-        handle: &Handle,
+        handle: &SharedBroker,
         replica: &str,
         token: (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
@@ -210,7 +210,7 @@ impl Relaying {
 /// What runs beside the decisions.
 struct Beside {
     settings: nats::Settings,
-    handle: Handle,
+    handle: SharedBroker,
     links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
@@ -245,7 +245,7 @@ impl Beside {
                 Some(listener) => {
                     let listener = TcpListener::from_std(listener)?;
                     tracing::info!(address = %listener.local_addr()?, "HTTP listens");
-                    let sources = http::Sources {
+                    let sources = http::HttpState {
                         handle: handle.clone(),
                         links: links.clone(),
                         bus: settings.show(),

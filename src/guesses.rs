@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 
 /// A wrong token is answered so late.
 pub const DELAY: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ pub const WAITING: usize = 8;
 /// The wrong tokens of this process; clones are about the same ones.
 #[derive(Debug, Clone)]
 pub struct Guesses {
-    handle: Handle,
+    handle: SharedBroker,
     places: Arc<Semaphore>,
 }
 
@@ -28,7 +28,7 @@ pub struct TooMany;
 
 impl Guesses {
     /// None so far.
-    pub fn new(handle: Handle) -> Self {
+    pub fn new(handle: SharedBroker) -> Self {
         Self { handle, places: Arc::new(Semaphore::new(WAITING)) }
     }
 

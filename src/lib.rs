@@ -27,21 +27,21 @@
 //! | [`reload`] | follows the pools file while we run |
 //! | [`cli`], [`app`] | the command line; everything put together |
 
+pub mod admin;
 pub mod app;
-pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod control;
 pub mod guesses;
-pub mod handle;
 pub mod http;
-pub mod journal;
+pub mod lint;
 pub mod nats;
+pub mod recent_calls;
 pub mod relay;
 pub mod reload;
 pub mod server;
+pub mod shared_broker;
 pub mod stamping;
-pub mod stats;
+pub mod status;
 pub mod system;
 pub mod telemetry;

@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::file::PoolsFile;
-use crate::handle::Handle;
 use crate::relay::Relay;
-use crate::telemetry::Reload;
+use crate::shared_broker::SharedBroker;
+use crate::telemetry::ReloadResult;
 
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const WATCH_TIME: Duration = Duration::from_secs(5);
 
 /// Follows a file for ever. Without a file SIGHUP does nothing, which is more than its default: that ends a process.
-pub async fn follow(file: Option<PoolsFile>, handle: Handle, relay: Option<Arc<Relay>>) {
+pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option<Arc<Relay>>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("cannot listen for SIGHUP: it ends this process");
         return;
@@ -88,7 +88,7 @@ fn watch(
     Ok(watcher)
 }
 
-fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
+fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
     let came = match file.load_all() {
         Ok((settings, rules)) => {
             // First where targets are, then that there are some.
@@ -97,12 +97,12 @@ fn take(file: &PoolsFile, handle: &Handle, relay: Option<&Relay>) {
             }
             let config = handle.configure(&settings);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");
-            Reload::Applied
+            ReloadResult::Applied
         }
         Err(faults) => {
             tracing::error!(faults = faults.len(), "the pools file is wrong and changes nothing:");
             faults.iter().for_each(|fault| tracing::error!("  {fault}"));
-            if file.seen.is_ok() { Reload::Refused } else { Reload::Unreadable }
+            if file.seen.is_ok() { ReloadResult::Refused } else { ReloadResult::Unreadable }
         }
     };
     handle.counts().reload(came, handle.now());

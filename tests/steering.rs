@@ -1,7 +1,7 @@
 //! What operators can do to running brokers, over HTTP and over the bus, and what nobody else can.
 
 use async_nats::HeaderMap;
-use gecholog_broker::control::Token;
+use gecholog_broker::admin::Token;
 use serde_json::{Value, json};
 use types::time::BrokerTime;
 

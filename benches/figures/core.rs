@@ -7,7 +7,7 @@ use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, PoolSettin
 use balancer::load::rate_limit::RateLimit;
 use balancer::strategy::{self, Policy, TargetKind};
 use gecholog_broker::clock::Clock;
-use gecholog_broker::handle::Handle;
+use gecholog_broker::shared_broker::SharedBroker;
 use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
 use gecholog_protocol::scan::Cursor;
@@ -220,7 +220,7 @@ fn answer(effort: Effort) -> Result<f64> {
     let broker = broker(3)?;
     let signature =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
-    let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
+    let handle = SharedBroker::new(broker, signature, Clock::start(), telemetry::log_event);
     Ok(nanos(effort, || {
         let message = Message::read(black_box(QUESTION));
         message.and_then(|message| message.request()).map(|request| handle.route(&request))

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use balancer::broker::BrokerInput;
 use clap::ValueEnum;
 use gecholog_broker::clock::Clock;
-use gecholog_broker::handle::Handle;
+use gecholog_broker::shared_broker::SharedBroker;
 use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry};
@@ -80,7 +80,7 @@ fn answer(times: u64) -> Result<()> {
     let broker = broker(3)?;
     let signature =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
-    let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
+    let handle = SharedBroker::new(broker, signature, Clock::start(), telemetry::log_event);
     for _ in 0..times {
         let message = Message::read(black_box(QUESTION))?;
         black_box(handle.route(&message.request()?));

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::check::{self, Plan, report};
 use crate::config::Config;
+use crate::lint::{self, Plan, report};
 use gecholog_protocol::gl_config::{self, GlConfig};
 
 /// The gateway's configuration, and the variables in it.
@@ -69,7 +69,7 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
     let settings = &config.broker;
     let nats = &config.nats;
     let plan = Plan { settings, subject: &nats.subject, logger_subject: &nats.logger_subject, mode: config.mode };
-    let findings = check::check(plan, &gl_config, args.strict);
+    let findings = lint::check(plan, &gl_config, args.strict);
     let report = match args.format {
         Format::Text => report::text(&findings, settings),
         Format::Json => report::json(&findings, settings),

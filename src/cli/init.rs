@@ -98,8 +98,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::check::{Plan, check, report};
     use crate::config::file;
+    use crate::lint::{Plan, check, report};
     use balancer::broker::RouterSettings;
     use gecholog_protocol::gl_config;
     use types::mode::OperatingMode;

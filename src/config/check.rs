@@ -10,7 +10,7 @@ use super::file::PoolsFile;
 use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
-use crate::control::{self, Token};
+use crate::admin::{self, Token};
 use crate::nats::Secret;
 use crate::system::files;
 use crate::telemetry::Format;
@@ -241,7 +241,7 @@ impl Check {
         let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
         let place = token.as_ref().or(file.as_ref()).map(|written| written.place.clone())?;
         let Secret(token) = self.secret("BROKER_ADMIN_TOKEN", token, file)?;
-        if let Some(weakness) = control::weakness(&token) {
+        if let Some(weakness) = admin::weakness(&token) {
             self.secret_fault(&place, weakness.to_string());
         }
         Some(Token::new(&token))

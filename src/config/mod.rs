@@ -16,7 +16,7 @@ pub use raw::{Raw, Sources};
 
 use std::fmt;
 
-use crate::control::Token;
+use crate::admin::Token;
 use crate::{http, nats, relay, telemetry};
 use balancer::broker;
 use types::mode::OperatingMode;

@@ -8,11 +8,11 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Sources;
-use crate::handle::MAX_COPIED;
-use crate::journal::{CAPACITY, Journal, Ring};
+use super::HttpState;
 use crate::nats::ConnectionStatus;
-use crate::stats::{self, ConfigShown, Status};
+use crate::recent_calls::{CAPACITY, RecentCalls, Ring};
+use crate::shared_broker::MAX_COPIED;
+use crate::status::{self, ConfigShown, Status};
 
 /// An answer that no cache keeps and no browser takes for something else.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
@@ -42,20 +42,20 @@ pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
     response
 }
 
-fn status_of(sources: &Sources) -> Status {
+fn status_of(sources: &HttpState) -> Status {
     Status::of(&sources.handle, sources.links.iter().map(ConnectionStatus::show).collect())
 }
 
-pub(super) async fn status(State(sources): State<Sources>) -> Response {
+pub(super) async fn status(State(sources): State<HttpState>) -> Response {
     document(StatusCode::OK, &status_of(&sources))
 }
 
-pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
-    let text = stats::metrics(status_of(&sources), sources.handle.counts());
-    answer(StatusCode::OK, stats::CONTENT_TYPE, text)
+pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
+    let text = status::metrics(status_of(&sources), sources.handle.counts());
+    answer(StatusCode::OK, status::CONTENT_TYPE, text)
 }
 
-pub(super) async fn config(State(sources): State<Sources>) -> Response {
+pub(super) async fn config(State(sources): State<HttpState>) -> Response {
     let signature = sources.handle.signature();
     let mode = signature.mode().to_string();
     let shown = ConfigShown::of(signature.config(), &mode, sources.bus, &sources.handle.settings());
@@ -63,7 +63,7 @@ pub(super) async fn config(State(sources): State<Sources>) -> Response {
 }
 
 /// What happened last, the newest last: decisions of this replica, finished calls, changes.
-pub(super) async fn decisions(State(sources): State<Sources>) -> Response {
+pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
     let replica = sources.handle.signature();
     let last = json!({
         "replica": replica.replica(),
@@ -75,7 +75,7 @@ pub(super) async fn decisions(State(sources): State<Sources>) -> Response {
 }
 
 /// All that a ring keeps, copied in parts.
-fn all<T: Clone>(sources: &Sources, ring: impl Fn(&Journal) -> &Ring<T>) -> Vec<T> {
+fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentCalls) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
         let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, MAX_COPIED));

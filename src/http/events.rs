@@ -20,18 +20,18 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::limits::STREAMS;
-use super::{Sources, api};
-use crate::handle::{Handle, MAX_COPIED};
-use crate::journal::Ring;
+use super::{HttpState, api};
+use crate::recent_calls::Ring;
+use crate::shared_broker::{MAX_COPIED, SharedBroker};
 
 /// How often listeners hear. They are not woken by what happens: to wake this thread is a system call on the one that decides,
 /// some 4 us and at times 60, where a decision takes 0.1; to be shown a quarter of a second sooner is not worth one late
 /// decision. Looking is one short lock, and at high rates this samples anyway.
-const BEAT: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// After so many beats without news a listener hears that we are still here.
-const SILENT: u32 = 40;
+const KEEPALIVE_POLLS: u32 = 40;
 /// So many beats a listener may lag behind before it is dropped.
-const LAG: usize = 16;
+const MAX_LAG: usize = 16;
 
 /// The one source of all streams.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct Feed {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { beats: broadcast::Sender::new(LAG), room: Arc::new(Semaphore::new(STREAMS)) }
+        Self { beats: broadcast::Sender::new(MAX_LAG), room: Arc::new(Semaphore::new(STREAMS)) }
     }
 }
 
@@ -74,8 +74,8 @@ impl Feed {
     }
 
     /// Reads and sends for ever.
-    pub async fn run(&self, handle: &Handle) {
-        let mut beat = interval(BEAT);
+    pub async fn run(&self, handle: &SharedBroker) {
+        let mut beat = interval(POLL_INTERVAL);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut cursor, mut silent) = (Cursor::default(), 0);
         loop {
@@ -86,7 +86,7 @@ impl Feed {
             }
             let mut text = cursor.read(handle);
             silent = if text.is_empty() { silent + 1 } else { 0 };
-            if silent >= SILENT {
+            if silent >= KEEPALIVE_POLLS {
                 text.push_str(":\n\n");
                 silent = 0;
             }
@@ -100,7 +100,7 @@ impl Feed {
 
 impl Cursor {
     /// Behind everything that is there.
-    fn now(handle: &Handle) -> Self {
+    fn now(handle: &SharedBroker) -> Self {
         handle.journal(|journal| Self {
             decisions: journal.decisions.next(),
             calls: journal.calls.next(),
@@ -109,7 +109,7 @@ impl Cursor {
     }
 
     /// What is new, as events.
-    fn read(&mut self, handle: &Handle) -> String {
+    fn read(&mut self, handle: &SharedBroker) -> String {
         let mut text = String::new();
         let (decisions, skipped) = fresh(handle, |journal| &journal.decisions, &mut self.decisions);
         let (calls, skipped_calls) = fresh(handle, |journal| &journal.calls, &mut self.calls);
@@ -126,8 +126,8 @@ impl Cursor {
 
 /// The newest of a ring, and how many before them were left out.
 fn fresh<T: Clone>(
-    handle: &Handle,
-    ring: impl Fn(&crate::journal::Journal) -> &Ring<T>,
+    handle: &SharedBroker,
+    ring: impl Fn(&crate::recent_calls::RecentCalls) -> &Ring<T>,
     seen: &mut u64,
 ) -> (Vec<T>, u64) {
     let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, MAX_COPIED));
@@ -143,7 +143,7 @@ fn event(text: &mut String, name: &str, data: &impl Serialize) {
     }
 }
 
-pub(super) async fn events(State(sources): State<Sources>) -> Response {
+pub(super) async fn events(State(sources): State<HttpState>) -> Response {
     let hello = json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
     match sources.feed.listen(&hello) {
         Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
@@ -165,7 +165,7 @@ mod tests {
         let mut slow = pin!(feed.listen(&json!({})).unwrap());
         let mut quick = pin!(feed.listen(&json!({})).unwrap());
         assert!(quick.next().now_or_never().flatten().is_some(), "hello");
-        for beat in 0..=LAG {
+        for beat in 0..=MAX_LAG {
             feed.beats.send(Bytes::from(beat.to_string())).unwrap();
             assert_eq!(quick.next().now_or_never().unwrap(), Some(Ok(Bytes::from(beat.to_string()))));
         }

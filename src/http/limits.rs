@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
-use crate::handle::Handle;
 use crate::server::{Place, Places, Watched};
+use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are taken, the one that has waited longest for a request is closed for a new one.
 pub(super) const CONNECTIONS: usize = 64;
@@ -46,7 +46,7 @@ const HEAD_BYTES: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves for ever: `routes`, or on a spare connection `probes`.
-pub async fn serve(listener: TcpListener, handle: &Handle, routes: Router, probes: Router) {
+pub async fn serve(listener: TcpListener, handle: &SharedBroker, routes: Router, probes: Router) {
     let (room, spare) = (Places::new(CONNECTIONS), Places::new(SPARE));
     loop {
         let stream = match listener.accept().await {

@@ -27,21 +27,21 @@ use tokio::net::{TcpListener, TcpSocket};
 pub use events::Feed;
 pub use limits::serve;
 
-use crate::control::Token;
+use crate::admin::Token;
 use crate::guesses::Guesses;
-use crate::handle::Handle;
 use crate::nats::{ConnectionStatus, Peers};
-use crate::stats::Bus;
+use crate::shared_broker::SharedBroker;
+use crate::status::Bus;
 
 /// Where HTTP listens unless told otherwise: this machine only.
-pub const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5381);
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5381);
 
 /// Whether and where we listen: `BROKER_HTTP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settings {
     /// Not at all.
     Off,
-    /// At [`DEFAULT`], if nobody else does.
+    /// At [`DEFAULT_ADDRESS`], if nobody else does.
     Default,
     /// Here, or the process does not start.
     At(SocketAddr),
@@ -52,7 +52,7 @@ impl Settings {
     pub fn ask(self) -> Option<SocketAddr> {
         match self {
             Self::Off => None,
-            Self::Default => Some(DEFAULT),
+            Self::Default => Some(DEFAULT_ADDRESS),
             Self::At(address) if address.ip().is_unspecified() => Some(match address {
                 SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
                 SocketAddr::V6(_) => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port()),
@@ -72,10 +72,10 @@ impl Settings {
                 Ok(listener) => Ok(Some(listener)),
                 Err(error) => Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
             },
-            Self::Default => match bind(DEFAULT) {
+            Self::Default => match bind(DEFAULT_ADDRESS) {
                 Ok(listener) => Ok(Some(listener)),
                 Err(error) => {
-                    tracing::warn!(address = %DEFAULT, %error, "no HTTP: set BROKER_HTTP to another address, or to off");
+                    tracing::warn!(address = %DEFAULT_ADDRESS, %error, "no HTTP: set BROKER_HTTP to another address, or to off");
                     Ok(None)
                 }
             },
@@ -104,9 +104,9 @@ pub struct Access {
 
 /// What the routes answer from.
 #[derive(Debug, Clone)]
-pub struct Sources {
+pub struct HttpState {
     /// The broker.
-    pub handle: Handle,
+    pub handle: SharedBroker,
     /// Its connections to the bus.
     pub links: Vec<ConnectionStatus>,
     /// Where the bus is.
@@ -120,7 +120,7 @@ pub struct Sources {
 }
 
 /// The routes: probes and metrics for whoever can reach the port, the API for whoever asks by a name of ours.
-pub fn routes(sources: Sources, access: &Access) -> Router {
+pub fn routes(sources: HttpState, access: &Access) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/decisions", get(api::decisions))
@@ -142,17 +142,17 @@ pub fn routes(sources: Sources, access: &Access) -> Router {
         .with_state(sources)
 }
 
-fn probing() -> Router<Sources> {
+fn probing() -> Router<HttpState> {
     Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready))
 }
 
 /// What is answered when all connections are taken: probes, and to everybody else that it is so.
-pub fn probes(sources: Sources) -> Router {
+pub fn probes(sources: HttpState) -> Router {
     let full = || async { api::refusal(StatusCode::SERVICE_UNAVAILABLE, "all 64 connections are taken: come again") };
     probing().fallback(full).layer(from_fn(limits::deadline)).with_state(sources)
 }
 
-async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
+async fn ready(State(sources): State<HttpState>) -> (StatusCode, String) {
     let reasons: Vec<_> = sources.links.iter().filter_map(ConnectionStatus::reason).collect();
     if reasons.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())

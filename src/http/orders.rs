@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
-use super::Sources;
+use super::HttpState;
 use super::api::{document, refusal};
-use crate::control::{AdminAction, AdminRequest, AdminResult, MAX_REQUEST_BYTES};
+use crate::admin::{AdminAction, AdminRequest, AdminResult, MAX_REQUEST_BYTES};
 use types::router::RouterPath;
 
 pub(super) async fn router(
-    State(sources): State<Sources>,
+    State(sources): State<HttpState>,
     Path((router, verb)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -29,7 +29,7 @@ pub(super) async fn router(
 }
 
 pub(super) async fn weight(
-    State(sources): State<Sources>,
+    State(sources): State<HttpState>,
     Path(pool): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -40,7 +40,7 @@ pub(super) async fn weight(
     }
 }
 
-pub(super) async fn mode(State(sources): State<Sources>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn mode(State(sources): State<HttpState>, headers: HeaderMap, body: Body) -> Response {
     order(sources, AdminAction::Mode, headers, body, |_| {}).await
 }
 
@@ -53,7 +53,7 @@ fn path(text: &str) -> Result<RouterPath, No> {
 }
 
 async fn order(
-    sources: Sources,
+    sources: HttpState,
     verb: AdminAction,
     headers: HeaderMap,
     body: Body,
@@ -89,7 +89,7 @@ fn answer(done: &[AdminResult]) -> Response {
 }
 
 /// Whether whoever asks holds the operators' token. A wrong one is answered late.
-async fn admit(sources: &Sources, headers: &HeaderMap) -> Result<(), No> {
+async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), No> {
     let Some(token) = sources.peers.token() else {
         let why = "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";
         return Err((StatusCode::FORBIDDEN, why.to_owned()));

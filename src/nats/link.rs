@@ -7,8 +7,8 @@ use async_nats::Event;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::stats::Connection;
-use crate::telemetry::Tally;
+use crate::status::Connection;
+use crate::telemetry::Counter;
 
 /// How a connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum LinkState {
 pub struct ConnectionStatus {
     name: &'static str,
     state: Arc<watch::Sender<LinkState>>,
-    dropped: Arc<Tally<&'static str>>,
+    dropped: Arc<Counter<&'static str>>,
     connects: Arc<AtomicU64>,
     clock: Clock,
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
 use super::{ConnectionStatus, LinkState, Settings, sync_with_server};
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
 use types::transition::IgnoreReason;
@@ -29,7 +29,7 @@ pub async fn learn_from_logs(
     client: Client,
     settings: &Settings,
     link: &ConnectionStatus,
-    handle: &Handle,
+    handle: &SharedBroker,
 ) -> Result<(), SubscribeError> {
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
     sync_with_server(&client).await;
@@ -57,7 +57,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
     std::future::pending().await
 }
 
-async fn read(mut entries: Subscriber, handle: &Handle, processor: &str) {
+async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
     let counts = handle.counts();
     while let Some(entry) = entries.next().await {
         match log_entry::read(&entry.payload) {
@@ -96,7 +96,7 @@ fn log_ignored(why: IgnoreReason, total: u64) {
 }
 
 /// A call went by without us. Of ours or not: an entry that names our processor is about an ingress that has it.
-fn count_bypass(handle: &Handle, why: Bypass) {
+fn count_bypass(handle: &SharedBroker, why: Bypass) {
     if let Some(total) = handle.counts().unbalanced.count(why, handle.now()) {
         tracing::warn!(total, "a call was not balanced: {why}");
     }

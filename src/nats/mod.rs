@@ -4,10 +4,10 @@
 //! that one can act on. What the bus delivers is bounded everywhere: a subscription that is full drops the newest message,
 //! which for a log costs one lesson and for a request one unbalanced call, and both are counted.
 
-mod control;
+mod admin;
+mod chunks;
 mod link;
 mod logs;
-mod parts;
 pub mod peers;
 mod requests;
 mod takeover;
@@ -18,10 +18,10 @@ use std::time::Duration;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
-use crate::stats::Bus;
+use crate::status::Bus;
 use crate::system::files;
 
-pub use control::{Control, Start, control};
+pub use admin::{Control, Start, control};
 pub use link::{ConnectionStatus, LinkState};
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
-use super::parts::Reassembler;
-use crate::control::{AdminAction, AdminCommand, AdminRequest, AdminResult, MessageSignature, Token};
-use crate::handle::Handle;
+use super::chunks::Reassembler;
+use crate::admin::{AdminAction, AdminCommand, AdminRequest, AdminResult, MessageSignature, Token};
+use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
 /// All answers are in when none came for so long.
@@ -196,7 +196,7 @@ pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Resu
 /// The replicas, this one among them, as HTTP reaches them.
 #[derive(Clone)]
 pub struct Peers {
-    handle: Handle,
+    handle: SharedBroker,
     settings: Arc<Settings>,
     token: Option<Token>,
     client: Arc<OnceLock<Client>>,
@@ -210,7 +210,7 @@ impl std::fmt::Debug for Peers {
 
 impl Peers {
     /// Not connected yet.
-    pub fn new(handle: Handle, settings: Settings, token: Option<Token>) -> Self {
+    pub fn new(handle: SharedBroker, settings: Settings, token: Option<Token>) -> Self {
         Self { handle, settings: Arc::new(settings), token, client: Arc::default() }
     }
 

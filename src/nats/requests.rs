@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use gecholog_protocol::reply::{self, Degradation};
 use gecholog_protocol::{Malformed, Message};
 use types::outcome::{CallObservation, Source};
@@ -64,7 +64,7 @@ pub async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, 
 
 impl Requests {
     /// Answers until `stop` says so, then stops taking, answers what it has taken, and ends when the last answer is written.
-    pub async fn serve(self, handle: Handle, stop: watch::Receiver<bool>) {
+    pub async fn serve(self, handle: SharedBroker, stop: watch::Receiver<bool>) {
         let Self { client, subscriptions } = self;
         let mut tasks = JoinSet::new();
         for (subject, messages) in subscriptions {
@@ -81,7 +81,7 @@ impl Requests {
 /// The answers on one subject.
 struct Answers {
     subject: Subject,
-    handle: Handle,
+    handle: SharedBroker,
     client: Client,
 }
 

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Settings;
-use super::parts::{CHUNK_HEADER, Reassembler};
+use super::chunks::{CHUNK_HEADER, Reassembler};
 use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
-use crate::control::{ReplicaState, Token};
-use crate::handle::Handle;
+use crate::admin::{ReplicaState, Token};
+use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
 /// The wait for the first answer that counts.
@@ -96,7 +96,7 @@ impl<'a> Answers<'a> {
 }
 
 /// Takes over what the others know. Nobody there, or nobody in time: then nothing.
-pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, token: Option<&Token>) {
+pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBroker, token: Option<&Token>) {
     let (nonce, inbox) = (nonce(), client.new_inbox());
     let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };
     let asked = client.publish_with_reply(subject(settings, "state"), inbox, nonce.clone().into()).await;
@@ -136,7 +136,7 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, to
 
 #[cfg(test)]
 mod tests {
-    use super::super::parts::split;
+    use super::super::chunks::split;
     use super::*;
 
     const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);

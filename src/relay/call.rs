@@ -23,7 +23,7 @@ use super::target::{Onward, Target};
 use super::trace::{self, Attempt, Attempts};
 use super::underway::{End, Underway};
 use super::{Relay, count, headers};
-use crate::handle::{Dispatch, NextStep};
+use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;

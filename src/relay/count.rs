@@ -1,4 +1,4 @@
-//! What the relay counts, and in which words: see [`crate::telemetry::Relayed`]. A call is counted when its answer begins, or
+//! What the relay counts, and in which words: see [`crate::telemetry::RelayCounters`]. A call is counted when its answer begins, or
 //! when its client went away before that; an attempt when it is over.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hyper::Response;
 use super::Relay;
 use super::answer::{Code, Own};
 use super::stream::Passing;
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use balancer::retry::GiveUp;
 use types::outcome::TransportFailure;
 
@@ -23,25 +23,25 @@ pub(super) const GATEWAY_AWAY: &str = "gateway_unreachable";
 pub(super) fn begin(relay: &Relay) {
     let counts = &relay.handle.counts().relayed;
     counts.begin(Arc::clone(&relay.calls), relay.room.calls);
-    counts.calls.expect(Own::codes().chain([ANSWERED, CLIENT_GONE]));
+    counts.calls.preregister(Own::codes().chain([ANSWERED, CLIENT_GONE]));
     let answered = [200, 300, 400, 429, 500].map(answered);
-    counts.attempts.expect(
+    counts.attempts.preregister(
         answered
             .into_iter()
             .chain(TransportFailure::ALL.map(TransportFailure::as_str))
             .chain([CLIENT_GONE, GATEWAY_AWAY]),
     );
-    counts.given_up.expect(GiveUp::ALL_STR);
+    counts.given_up.preregister(GiveUp::ALL_STR);
 }
 
 /// A call that has come.
 pub(super) struct Call {
-    handle: Handle,
+    handle: SharedBroker,
     ended: &'static str,
 }
 
 impl Call {
-    pub(super) fn begin(handle: Handle) -> Self {
+    pub(super) fn begin(handle: SharedBroker) -> Self {
         Self { handle, ended: CLIENT_GONE }
     }
 
@@ -59,17 +59,17 @@ impl Drop for Call {
 }
 
 /// It is not sent once more.
-pub(super) fn given_up(handle: &Handle, stop: GiveUp) {
+pub(super) fn given_up(handle: &SharedBroker, stop: GiveUp) {
     handle.counts().relayed.given_up.count(stop.as_str(), handle.now());
 }
 
 /// An attempt is over: with this status, or without a good answer.
-pub(super) fn attempt(handle: &Handle, came: Result<u16, TransportFailure>) {
+pub(super) fn attempt(handle: &SharedBroker, came: Result<u16, TransportFailure>) {
     handle.counts().relayed.attempts.count(came.map_or_else(TransportFailure::as_str, answered), handle.now());
 }
 
 /// An attempt is over without anything that its router is to blame for: for this reason, or because the client went away.
-pub(super) fn neutral_attempt(handle: &Handle, reason: Option<&'static str>) {
+pub(super) fn neutral_attempt(handle: &SharedBroker, reason: Option<&'static str>) {
     handle.counts().relayed.attempts.count(reason.unwrap_or(CLIENT_GONE), handle.now());
 }
 

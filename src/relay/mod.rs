@@ -44,9 +44,9 @@ pub use direct::{Direct, HeaderFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
 
-use crate::control::Token;
+use crate::admin::Token;
 use crate::guesses::Guesses;
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits};
 use body::BodyMemory;
 use client::{Clients, Patience};
@@ -137,7 +137,7 @@ impl Room {
 
 /// The relay of this process.
 pub struct Relay {
-    handle: Handle,
+    handle: SharedBroker,
     clients: Clients,
     patience: Patience,
     gateway: Base,
@@ -175,7 +175,7 @@ impl Relay {
     /// A certificate authority cannot be read.
     pub fn new(
         settings: &Settings,
-        handle: Handle,
+        handle: SharedBroker,
         replica: &str,
         (token, guesses): (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,

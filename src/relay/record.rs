@@ -10,7 +10,7 @@ use hyper::header::HeaderName;
 use tokio::sync::mpsc;
 
 use super::credentials::is_credential;
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
 use types::outcome::TransportFailure;
 use types::request::Patch;
@@ -25,12 +25,12 @@ const MASKED: &str = "*****MASKED*****";
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
     log: mpsc::Sender<Bytes>,
-    handle: Handle,
+    handle: SharedBroker,
 }
 
 impl Entries {
-    pub(super) fn new(log: mpsc::Sender<Bytes>, handle: Handle) -> Self {
-        handle.counts().relayed.entries.expect([DROPPED]);
+    pub(super) fn new(log: mpsc::Sender<Bytes>, handle: SharedBroker) -> Self {
+        handle.counts().relayed.entries.preregister([DROPPED]);
         Self { log, handle }
     }
 

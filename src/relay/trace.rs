@@ -14,7 +14,7 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 
 use super::headers;
-use crate::control::Token;
+use crate::admin::Token;
 use balancer::retry::AttemptResult;
 use types::outcome::TransportFailure;
 use types::router::RouterPath;

@@ -10,7 +10,7 @@ use hyper::HeaderMap;
 
 use super::count;
 use super::record::{Answered, Ending, Record};
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
 use types::outcome::{CallObservation, NamedBy, RetryAfter, Source, TransportFailure};
 use types::router::RouterPath;
@@ -19,7 +19,7 @@ use types::time::BrokerTime;
 /// An attempt that has not ended.
 #[derive(Debug)]
 pub(super) struct Underway {
-    handle: Handle,
+    handle: SharedBroker,
     route: Route,
     router: RouterPath,
     transaction: String,
@@ -59,7 +59,7 @@ impl End {
 }
 
 impl Underway {
-    pub(super) fn begin(handle: Handle, route: Route, router: RouterPath, transaction: String) -> Self {
+    pub(super) fn begin(handle: SharedBroker, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
         Self { handle, route, router, transaction, began, record: None, neutral: None, told: false }
     }

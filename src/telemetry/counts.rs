@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Relayed, Tally};
+use super::{Counter, RelayCounters};
 use gecholog_protocol::bypass::Bypass;
 use gecholog_protocol::reply::Degradation;
 use gecholog_protocol::{Malformed, log_entry};
@@ -17,7 +17,7 @@ use types::transition::{BrokerEvent, HealthState, IgnoreReason};
 
 /// What came of a pools file that was read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reload {
+pub enum ReloadResult {
     /// It is in force.
     Applied,
     /// It is wrong, and what was in force still is.
@@ -26,7 +26,7 @@ pub enum Reload {
     Unreadable,
 }
 
-impl Reload {
+impl ReloadResult {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unreadable];
 
@@ -40,7 +40,7 @@ impl Reload {
     }
 }
 
-impl std::fmt::Display for Reload {
+impl std::fmt::Display for ReloadResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.word())
     }
@@ -50,27 +50,27 @@ impl std::fmt::Display for Reload {
 #[derive(Debug)]
 pub struct Counts {
     /// Messages on our subjects that cannot be read.
-    pub malformed_messages: Tally<Malformed>,
+    pub malformed_messages: Counter<Malformed>,
     /// Messages about finished calls that taught nothing.
-    pub ignored_messages: Tally<IgnoreReason>,
+    pub ignored_messages: Counter<IgnoreReason>,
     /// Answers that had to do without something.
-    pub flaws: Tally<Degradation>,
+    pub flaws: Counter<Degradation>,
     /// Log entries that cannot be read.
-    pub malformed_logs: Tally<Malformed>,
+    pub malformed_logs: Counter<Malformed>,
     /// Calls that went by without us.
-    pub unbalanced: Tally<Bypass>,
+    pub unbalanced: Counter<Bypass>,
     /// Log entries that taught nothing.
-    pub ignored_logs: Tally<IgnoreReason>,
+    pub ignored_logs: Counter<IgnoreReason>,
     /// Log entries that lack what learning needs, by the first field that is not there.
-    pub lacking_logs: Tally<&'static str>,
-    exhausted: Tally<&'static str>,
+    pub lacking_logs: Counter<&'static str>,
+    exhausted: Counter<&'static str>,
     /// When it was last said that something was exhausted, whatever it was needed for.
-    exhausted_said: Tally<&'static str>,
+    exhausted_said: Counter<&'static str>,
     /// Wrong operators' tokens, by where they were presented: `http`, `relay`, `bus`.
-    pub wrong_tokens: Tally<&'static str>,
+    pub wrong_tokens: Counter<&'static str>,
     /// What the relay does.
-    pub relayed: Relayed,
-    reloads: Tally<Reload>,
+    pub relayed: RelayCounters,
+    reloads: Counter<ReloadResult>,
     last_reload_failed: AtomicBool,
     transitions: Mutex<BTreeMap<(RouterPath, &'static str, &'static str), u64>>,
 }
@@ -78,18 +78,18 @@ pub struct Counts {
 impl Default for Counts {
     fn default() -> Self {
         Self {
-            malformed_messages: Tally::of(Malformed::ALL),
-            ignored_messages: Tally::of(IgnoreReason::ALL),
-            flaws: Tally::of(Degradation::ALL),
-            malformed_logs: Tally::of(Malformed::ALL),
-            unbalanced: Tally::of(Bypass::ALL),
-            ignored_logs: Tally::of(IgnoreReason::ALL),
-            lacking_logs: Tally::of(log_entry::NEEDED),
-            exhausted: Tally::of(["http_accept", "relay_accept", "relay_connect"]),
-            exhausted_said: Tally::default(),
-            wrong_tokens: Tally::of(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
-            relayed: Relayed::default(),
-            reloads: Tally::of(Reload::ALL),
+            malformed_messages: Counter::with_kinds(Malformed::ALL),
+            ignored_messages: Counter::with_kinds(IgnoreReason::ALL),
+            flaws: Counter::with_kinds(Degradation::ALL),
+            malformed_logs: Counter::with_kinds(Malformed::ALL),
+            unbalanced: Counter::with_kinds(Bypass::ALL),
+            ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
+            lacking_logs: Counter::with_kinds(log_entry::NEEDED),
+            exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
+            exhausted_said: Counter::default(),
+            wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
+            relayed: RelayCounters::default(),
+            reloads: Counter::with_kinds(ReloadResult::ALL),
             last_reload_failed: AtomicBool::default(),
             transitions: Mutex::default(),
         }
@@ -110,13 +110,13 @@ impl Counts {
     }
 
     /// The pools file was read again.
-    pub fn reload(&self, came: Reload, now: BrokerTime) {
-        self.last_reload_failed.store(came != Reload::Applied, Ordering::Relaxed);
+    pub fn reload(&self, came: ReloadResult, now: BrokerTime) {
+        self.last_reload_failed.store(came != ReloadResult::Applied, Ordering::Relaxed);
         self.reloads.count(came, now);
     }
 
     /// How often it was, by what came of it.
-    pub fn reloads(&self) -> impl Iterator<Item = (Reload, u64)> {
+    pub fn reloads(&self) -> impl Iterator<Item = (ReloadResult, u64)> {
         self.reloads.all()
     }
 

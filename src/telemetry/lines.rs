@@ -3,9 +3,9 @@
 use types::transition::{Advisory, BrokerEvent, HealthState, OperatorAction, Transition};
 
 /// Logs a change.
-pub fn tell(change: &BrokerEvent) {
+pub fn log_event(change: &BrokerEvent) {
     match change {
-        BrokerEvent::HealthChanged(transition) => standing(transition),
+        BrokerEvent::HealthChanged(transition) => log_transition(transition),
         // Calls that reach a disabled router past us (directly, say) can do this many times a second, and so can delays of
         // a few milliseconds.
         BrokerEvent::Extended(Transition { router, state: HealthState::Cooling { until, .. }, .. }) => {
@@ -21,7 +21,7 @@ pub fn tell(change: &BrokerEvent) {
             "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort; those of the relay wait for it or get 503"
         ),
         BrokerEvent::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
-        BrokerEvent::Advisory(notice) => say(notice),
+        BrokerEvent::Advisory(notice) => log_notice(notice),
         BrokerEvent::OperatorAction(OperatorAction { router: about, action: what, until, by, reason, .. }) => {
             let until = until.map(|until| until.to_string());
             tracing::info!(router = %about, what, until, by, reason, "an operator's word");
@@ -29,7 +29,7 @@ pub fn tell(change: &BrokerEvent) {
     }
 }
 
-fn standing(transition: &Transition) {
+fn log_transition(transition: &Transition) {
     let Transition { router, epoch, state: standing, at } = transition;
     match standing {
         HealthState::Serving => tracing::info!(%router, epoch, "router enabled"),
@@ -43,7 +43,7 @@ fn standing(transition: &Transition) {
     }
 }
 
-fn say(notice: &Advisory) {
+fn log_notice(notice: &Advisory) {
     match notice {
         Advisory::RefusesCredentials(router, status) => tracing::warn!(
             %router,

@@ -1,17 +1,17 @@
 //! What people read: log lines, and counts of what is not worth a line each.
 //!
 //! Lines are for changes; what can happen a thousand times a second is counted and said at most once a second per kind
-//! ([`Tally`]). Nothing here decides anything, and nothing here is ever given a secret.
+//! ([`Counter`]). Nothing here decides anything, and nothing here is ever given a secret.
 
+mod counter;
 mod counts;
 mod lines;
-mod relayed;
-mod tally;
+mod relay_counters;
 
-pub use counts::{Counts, Reload};
-pub use lines::tell;
-pub use relayed::Relayed;
-pub use tally::Tally;
+pub use counter::Counter;
+pub use counts::{Counts, ReloadResult};
+pub use lines::log_event;
+pub use relay_counters::RelayCounters;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;

@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::status::{count, list};
 use super::{clean, connect, run};
+use crate::admin::{AdminAction, AdminRequest, AdminResult};
 use crate::clock::Clock;
 use crate::config::Operator;
-use crate::control::{AdminAction, AdminRequest, AdminResult};
 use crate::nats::peers;
 use types::router::{PathError, RouterPath};
 

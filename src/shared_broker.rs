@@ -11,9 +11,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
+use crate::admin::{self, AdminCommand, AdminResult, Nonces, Taken};
 use crate::clock::Clock;
-use crate::control::{self, AdminCommand, AdminResult, Nonces, Taken};
-use crate::journal::Journal;
+use crate::recent_calls::RecentCalls;
 use crate::stamping;
 use crate::telemetry::Counts;
 use balancer::broker::{
@@ -35,7 +35,7 @@ pub const MAX_COPIED: usize = 64;
 
 /// A way to the one broker of this process.
 #[derive(Clone)]
-pub struct Handle(Arc<Inner>);
+pub struct SharedBroker(Arc<Inner>);
 
 struct Inner {
     state: Mutex<SharedState>,
@@ -51,7 +51,7 @@ struct SharedState {
     broker: Broker,
     signature: ReplicaIdentity,
     rng: SmallRng,
-    journal: Journal,
+    journal: RecentCalls,
     /// The order that set the mode, if it is not that of the settings, and when it was given.
     mode_order: Option<(AdminCommand, BrokerTime)>,
 }
@@ -113,17 +113,18 @@ pub struct Dispatch {
     pub stamp: Vec<u8>,
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for SharedBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
-impl Handle {
+impl SharedBroker {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
     pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, tell: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
-        let state = Mutex::new(SharedState { broker, signature, rng, journal: Journal::default(), mode_order: None });
+        let state =
+            Mutex::new(SharedState { broker, signature, rng, journal: RecentCalls::default(), mode_order: None });
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
@@ -175,7 +176,7 @@ impl Handle {
     }
 
     /// Reads what happened last; `read` runs under the lock and copies at most [`CHUNK_HEADER`] entries.
-    pub fn journal<T>(&self, read: impl FnOnce(&Journal) -> T) -> T {
+    pub fn journal<T>(&self, read: impl FnOnce(&RecentCalls) -> T) -> T {
         read(&self.lock().journal)
     }
 
@@ -185,12 +186,12 @@ impl Handle {
             let SharedState { broker, signature, rng, journal, .. } = state;
             let (decision, mut changes) = broker.select(read, now, rng);
             let answer = stamping::answer(signature, broker, &decision);
-            journal.decided(now, &decision, answer.stamp(), broker.ingress(&decision));
+            journal.record_decision(now, &decision, answer.stamp(), broker.ingress(&decision));
             let flaw = broker.needs(&decision).and_then(|needs| request.missing(needs));
             // Built only where somebody looks, and under the lock, where the reasons still hold.
             let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.explain(&decision));
             broker.commit(&decision, now, &mut changes);
-            journal.changed(now, &changes);
+            journal.record_changes(now, &changes);
             (answer, flaw, changes, told)
         });
         self.emit(&changes);
@@ -228,14 +229,14 @@ impl Handle {
                 Step::Send { route, by } => match dispatch(broker, signature, route, by) {
                     Some(dispatch) => {
                         let decision = Decision::Route(dispatch.route.clone());
-                        journal.decided(now, &decision, &dispatch.stamp, broker.ingress(&decision));
+                        journal.record_decision(now, &decision, &dispatch.stamp, broker.ingress(&decision));
                         changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
                         NextStep::Send(dispatch)
                     }
                     None => NextStep::Stop(GiveUp::NoTarget(None), None),
                 },
             };
-            journal.changed(now, &changes);
+            journal.record_changes(now, &changes);
             (next, changes)
         });
         self.emit(&changes);
@@ -278,7 +279,7 @@ impl Handle {
             let decision = report.decision.or(decision);
             let applied = state.broker.apply(BrokerInput::Observed(&CallObservation { decision, ..*report }), now);
             if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
-                state.journal.finished(now, report, &outcome);
+                state.journal.record_call(now, report, &outcome);
             }
             applied
         });
@@ -301,7 +302,7 @@ impl Handle {
     }
 
     /// Takes over what other replicas know; orders of operators only if they `proved` that they hold the operators' token.
-    pub fn import_state(&self, known: control::ReplicaState, proved: bool) {
+    pub fn import_state(&self, known: admin::ReplicaState, proved: bool) {
         let now = self.now();
         let takeover = known.takeover(now, proved);
         self.change(|state| state.broker.apply(BrokerInput::Imported(&takeover), now));
@@ -319,16 +320,11 @@ impl Handle {
     }
 
     /// What one that starts takes over from us.
-    pub fn state(&self) -> control::ReplicaState {
+    pub fn state(&self) -> admin::ReplicaState {
         let (snapshot, signature) = (self.snapshot(), self.signature());
         let ordered = self.lock().mode_order.clone();
         let taken = Taken::of(&self.nonces(), snapshot.at);
-        control::ReplicaState::from_snapshot(
-            (signature.replica(), signature.mode()),
-            ordered.as_ref(),
-            taken,
-            &snapshot,
-        )
+        admin::ReplicaState::from_snapshot((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
     }
 
     /// Signed messages that were taken.
@@ -389,7 +385,7 @@ impl Handle {
         let before = state.broker.next_deadline();
         let applied = apply(&mut state);
         if !applied.changes.is_empty() {
-            state.journal.changed(self.now(), &applied.changes);
+            state.journal.record_changes(self.now(), &applied.changes);
         }
         let after = state.broker.next_deadline();
         drop(state);

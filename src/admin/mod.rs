@@ -2,7 +2,7 @@
 //! why not. The same for HTTP and for the bus, which only carry it. Nothing here reads a clock or keeps anything but the
 //! nonces that were used.
 
-mod sign;
+mod auth;
 mod state;
 mod weak;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-pub use sign::{AuthError, MessageSignature, Nonces, SIGNATURE_WINDOW, Token};
+pub use auth::{AuthError, MessageSignature, Nonces, SIGNATURE_WINDOW, Token};
 pub use state::{ReplicaState, Taken};
 pub use weak::{Weakness, weakness};
 

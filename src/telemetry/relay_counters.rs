@@ -5,34 +5,34 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 
-use super::Tally;
+use super::Counter;
 
 /// The counts of the relay.
 #[derive(Debug, Default)]
-pub struct Relayed {
+pub struct RelayCounters {
     /// Calls by how they ended: `answered` by a target, whatever it said; `client_gone`; or the code of our own answer.
-    pub calls: Tally<&'static str>,
+    pub calls: Counter<&'static str>,
     /// Attempts by what came of them: `answered_2xx` and the like, how they broke, `client_gone`, or `gateway_unreachable`.
-    pub attempts: Tally<&'static str>,
+    pub attempts: Counter<&'static str>,
     /// Calls that were not sent once more, by why not.
-    pub given_up: Tally<&'static str>,
+    pub given_up: Counter<&'static str>,
     /// Log entries that the bus did not take in time.
-    pub entries: Tally<&'static str>,
-    room: OnceLock<Room>,
+    pub entries: Counter<&'static str>,
+    room: OnceLock<CallLimit>,
 }
 
 /// The places of calls.
 #[derive(Debug)]
-struct Room {
+struct CallLimit {
     free: Arc<Semaphore>,
     all: usize,
 }
 
-impl Relayed {
+impl RelayCounters {
     /// The relay is on; `free` are the places for calls that nobody holds, of `all`.
     pub fn begin(&self, free: Arc<Semaphore>, all: usize) {
         // A process has one relay.
-        let _ = self.room.set(Room { free, all });
+        let _ = self.room.set(CallLimit { free, all });
     }
 
     /// How many calls are under way, and how many there may be. Nothing where the relay is off.

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub use config::{Bus, ConfigShown};
 pub use metrics::{CONTENT_TYPE, metrics};
 
-use crate::handle::Handle;
+use crate::shared_broker::SharedBroker;
 use balancer::broker::Snapshot;
 use types::time::BrokerTime;
 
@@ -49,7 +49,7 @@ pub struct Status {
 
 impl Status {
     /// What a replica knows now.
-    pub fn of(handle: &Handle, connections: Vec<Connection>) -> Self {
+    pub fn of(handle: &SharedBroker, connections: Vec<Connection>) -> Self {
         let signature = handle.signature();
         Self {
             replica: signature.replica().to_owned(),

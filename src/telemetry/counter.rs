@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use types::time::BrokerTime;
 
-const PAUSE: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts of one family of events; the kinds are an enum, so that there are only so many.
 #[derive(Debug)]
-pub struct Tally<K> {
+pub struct Counter<K> {
     counts: Mutex<HashMap<K, (u64, Option<BrokerTime>)>>,
     pause: Duration,
 }
 
-impl<K> Default for Tally<K> {
+impl<K> Default for Counter<K> {
     fn default() -> Self {
-        Self { counts: Mutex::default(), pause: PAUSE }
+        Self { counts: Mutex::default(), pause: LOG_INTERVAL }
     }
 }
 
-impl<K: Eq + Hash + Copy + Display> Tally<K> {
+impl<K: Eq + Hash + Copy + Display> Counter<K> {
     /// Of these kinds none so far: a count that is known to be zero can be seen to rise.
-    pub fn of(kinds: impl IntoIterator<Item = K>) -> Self {
+    pub fn with_kinds(kinds: impl IntoIterator<Item = K>) -> Self {
         let tally = Self::default();
-        tally.expect(kinds);
+        tally.preregister(kinds);
         tally
     }
 
@@ -37,7 +37,7 @@ impl<K: Eq + Hash + Copy + Display> Tally<K> {
     }
 
     /// The same, later.
-    pub fn expect(&self, kinds: impl IntoIterator<Item = K>) {
+    pub fn preregister(&self, kinds: impl IntoIterator<Item = K>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for kind in kinds {
             counts.entry(kind).or_default();
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn every_one_is_counted_and_one_a_second_is_said() {
-        let tally = Tally::default();
+        let tally = Counter::default();
         let start = BrokerTime::from_nanos(5);
         assert_eq!(tally.count("a", start), Some(1));
         assert_eq!(tally.count("a", start.after(Duration::from_millis(999))), None);
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_expected_is_known_before_it_happens_and_loses_nothing_when_it_is_expected_again() {
-        let tally = Tally::of(["a"]);
+        let tally = Counter::with_kinds(["a"]);
         assert_eq!(tally.all().collect::<Vec<_>>(), [("a", 0)]);
         tally.count("a", BrokerTime::from_nanos(5));
-        tally.expect(["a"]);
+        tally.preregister(["a"]);
         assert_eq!(tally.all().collect::<Vec<_>>(), [("a", 1)]);
     }
 }

@@ -17,11 +17,11 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{ConnectionStatus, Settings, parts, peers, takeover};
-use crate::control::{AdminAction, AdminRequest, AuthError, Token};
+use super::{ConnectionStatus, Settings, chunks, peers, takeover};
+use crate::admin::{AdminAction, AdminRequest, AuthError, Token};
 use crate::guesses::Guesses;
-use crate::handle::Handle;
-use crate::stats::{ConfigShown, Status};
+use crate::shared_broker::SharedBroker;
+use crate::status::{ConfigShown, Status};
 use gecholog_protocol::Message;
 
 /// The name of the service.
@@ -35,7 +35,7 @@ const STATE: &str = "state";
 #[derive(Debug)]
 pub struct Control<'a> {
     /// The broker.
-    pub handle: &'a Handle,
+    pub handle: &'a SharedBroker,
     /// Where the bus is.
     pub settings: &'a Settings,
     /// The connections, as they are shown.
@@ -119,7 +119,7 @@ impl Control<'_> {
         headers.insert(peers::REPLICA, replica);
         let sent = match self.answer(word, ask) {
             Ok(bytes) => {
-                let mut parts = parts::split(&bytes, &headers, client.max_payload());
+                let mut parts = chunks::split(&bytes, &headers, client.max_payload());
                 if let (STATE, Some(token)) = (word, self.token) {
                     takeover::sign(&mut parts, token, &ask.message.payload, self.handle.now());
                 }

@@ -19,7 +19,7 @@ use types::transition::{BrokerEvent, HealthState, Transition};
 /// So many of each kind are kept.
 pub const CAPACITY: usize = 1_000;
 /// So many bytes are kept of an id, a client's own perhaps.
-const LONGEST_ID: usize = 100;
+const MAX_ID_CHARS: usize = 100;
 
 /// The last of one kind, each with a number that only ever rises.
 #[derive(Debug, Clone)]
@@ -79,14 +79,14 @@ const fn place(number: u64) -> usize {
 
 /// A decision: when, and the JSON object that tells of it.
 #[derive(Clone)]
-pub struct Decided {
+pub struct DecisionEntry {
     /// When it was made.
     pub at: BrokerTime,
     length: u16,
     text: [u8; stamp::MAX_STAMP_BYTES],
 }
 
-impl Decided {
+impl DecisionEntry {
     fn new(at: BrokerTime, object: &[u8]) -> Self {
         let mut new = Self { at, length: 0, text: [0; stamp::MAX_STAMP_BYTES] };
         new.write(at, object);
@@ -105,14 +105,14 @@ impl Decided {
     }
 }
 
-impl std::fmt::Debug for Decided {
+impl std::fmt::Debug for DecisionEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.at, self.object())
     }
 }
 
 /// The moment, and what the stamp says.
-impl Serialize for Decided {
+impl Serialize for DecisionEntry {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let stamp: serde_json::Map<String, serde_json::Value> = serde_json::from_str(self.object()).unwrap_or_default();
         let mut map = serializer.serialize_map(Some(stamp.len() + 1))?;
@@ -126,7 +126,7 @@ impl Serialize for Decided {
 
 /// A finished call, as its log tells it. What clients write is cut; nothing of a query, a URL or a body is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finished {
+pub struct CallEntry {
     at: BrokerTime,
     status: u16,
     class: Class,
@@ -141,7 +141,7 @@ pub struct Finished {
 /// and the gateway's ids of the call and of its session.
 const TEXTS: [&str; 5] = ["ingress", "router", "decision", "transaction", "session"];
 
-impl Finished {
+impl CallEntry {
     fn new(at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) -> Self {
         let parts = [report.ingress, report.served_path, report.stamp_id, report.transaction, report.session];
         let parts = parts.map(|part| short(part.unwrap_or_default()));
@@ -166,7 +166,7 @@ impl Finished {
     }
 }
 
-impl Serialize for Finished {
+impl Serialize for CallEntry {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("at", &self.at)?;
@@ -183,7 +183,7 @@ impl Serialize for Finished {
 
 /// A change, in documents.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Changed {
+pub struct ChangeEntry {
     /// When.
     pub at: BrokerTime,
     /// A router or an ingress.
@@ -200,18 +200,18 @@ pub struct Changed {
 
 /// The three rings.
 #[derive(Debug, Clone, Default)]
-pub struct Journal {
+pub struct RecentCalls {
     /// Decisions of this replica.
-    pub decisions: Ring<Decided>,
+    pub decisions: Ring<DecisionEntry>,
     /// Finished calls, whichever replica decided.
-    pub calls: Ring<Finished>,
+    pub calls: Ring<CallEntry>,
     /// What this replica changed its mind about.
-    pub changes: Ring<Changed>,
+    pub changes: Ring<ChangeEntry>,
 }
 
-impl Journal {
+impl RecentCalls {
     /// A decision was answered with this stamp.
-    pub fn decided(&mut self, at: BrokerTime, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
+    pub fn record_decision(&mut self, at: BrokerTime, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
         match decision {
             Decision::Route(_) => self.keep(at, stamp),
             Decision::Pass(Pass::UnknownIngress) => {}
@@ -230,7 +230,7 @@ impl Journal {
     /// In the oldest one's place, without moving it: this is done for every decision.
     fn keep(&mut self, at: BrokerTime, object: &[u8]) {
         match self.decisions.oldest() {
-            None => self.decisions.push(Decided::new(at, object)),
+            None => self.decisions.push(DecisionEntry::new(at, object)),
             Some(oldest) => {
                 oldest.write(at, object);
                 self.decisions.next += 1;
@@ -239,17 +239,17 @@ impl Journal {
     }
 
     /// A log told of a finished call.
-    pub fn finished(&mut self, at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) {
-        self.calls.push(Finished::new(at, report, outcome));
+    pub fn record_call(&mut self, at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) {
+        self.calls.push(CallEntry::new(at, report, outcome));
     }
 
     /// Something changed.
-    pub fn changed(&mut self, at: BrokerTime, changes: &[BrokerEvent]) {
-        changes.iter().filter_map(|change| Changed::of(change, at)).for_each(|change| self.changes.push(change));
+    pub fn record_changes(&mut self, at: BrokerTime, changes: &[BrokerEvent]) {
+        changes.iter().filter_map(|change| ChangeEntry::of(change, at)).for_each(|change| self.changes.push(change));
     }
 }
 
-impl Changed {
+impl ChangeEntry {
     /// A change in words. Nothing for a delay that is not worth one.
     pub fn of(change: &BrokerEvent, at: BrokerTime) -> Option<Self> {
         let plain = |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None };
@@ -283,7 +283,7 @@ impl Changed {
 
 /// As much of a text as is kept.
 fn short(text: &str) -> &str {
-    let end = (0..=text.len().min(LONGEST_ID)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=text.len().min(MAX_ID_CHARS)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
 }
 
@@ -310,13 +310,13 @@ mod tests {
     #[test]
     fn ids_are_cut_between_letters() {
         assert_eq!(short("abc"), "abc");
-        assert_eq!(short(&"ä".repeat(80)).len(), LONGEST_ID);
-        assert_eq!(short(&format!("a{}", "ä".repeat(80))).len(), LONGEST_ID - 1);
+        assert_eq!(short(&"ä".repeat(80)).len(), MAX_ID_CHARS);
+        assert_eq!(short(&format!("a{}", "ä".repeat(80))).len(), MAX_ID_CHARS - 1);
     }
 
     #[test]
     fn a_decision_is_its_stamp_with_a_moment() {
-        let decided = Decided::new(BrokerTime::from_nanos(0), br#"{"id":"a-1","why":"random"}"#);
+        let decided = DecisionEntry::new(BrokerTime::from_nanos(0), br#"{"id":"a-1","why":"random"}"#);
         let shown = serde_json::to_value(decided).unwrap();
         assert_eq!(shown, serde_json::json!({"at": "1970-01-01T00:00:00Z", "id": "a-1", "why": "random"}));
     }
