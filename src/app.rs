@@ -29,18 +29,18 @@ use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
-const REQUESTS: usize = 4_096;
+const MAX_PENDING_REQUESTS: usize = 4_096;
 /// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
 /// by that turn itself, some megabytes, because all of it is read before the next.
-const LOGS: usize = 8_192;
+const MAX_PENDING_LOGS: usize = 8_192;
 /// How many entries of our own may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
-const ENTRIES: usize = 256;
+const MAX_PENDING_ENTRIES: usize = 256;
 /// Decisions begin no later than so long after the bus is there, even where operators cannot be heard yet.
-const LISTENING: Duration = Duration::from_secs(1);
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The threads that look names up wait so long for the next name: in effect for ever.
 const LOOKUPS_KEPT: Duration = Duration::from_secs(365 * 86_400);
 /// The whole end takes no longer.
-const END: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a broker until `stop` is over, then lets it answer what it has taken.
 ///
@@ -76,14 +76,14 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let _hangup = runtime.block_on(async { signal(SignalKind::hangup()) }).context("cannot listen for SIGHUP")?;
     let listener = runtime.block_on(async { config.http.listen() }).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
-    let (log, entries) = mpsc::channel(ENTRIES);
+    let (log, entries) = mpsc::channel(MAX_PENDING_ENTRIES);
     let token = config.access.token.clone();
     let guesses = Guesses::new(handle.clone());
     let relay = relay::Settings { room, ..config.relay };
-    let relay = Relaying::start(&relay, &handle, &replica, (token.clone(), guesses.clone()), log)?;
+    let relay = RelayTask::start(&relay, &handle, &replica, (token.clone(), guesses.clone()), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
-    let beside = Beside {
+    let beside = BackgroundTasks {
         settings: config.nats.clone(),
         handle: handle.clone(),
         links: vec![decisions.clone(), logs],
@@ -108,14 +108,14 @@ async fn serve(
     handle: SharedBroker,
     (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
-    relay: Option<Relaying>,
+    relay: Option<RelayTask>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
-        let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
+        let client = nats::connect(settings, link, "gecholog-broker decisions", MAX_PENDING_REQUESTS).await?;
         // In vain only if the other connection has trouble, which then has to be told and not waited for.
-        let _ = tokio::time::timeout(LISTENING, heard).await;
+        let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
         nats::take_over(&client, settings, &handle, token).await;
         // From here on others may ask us; if nobody hears it, the process ends anyway.
         let _ = started.send(());
@@ -134,7 +134,7 @@ async fn serve(
     let was_ready = link.reason().is_none();
     let _ = stopping.send(true);
     let answering = async {
-        if was_ready && tokio::time::timeout(END, work).await.is_err() {
+        if was_ready && tokio::time::timeout(SHUTDOWN_TIMEOUT, work).await.is_err() {
             tracing::warn!("stopped before every answer was written");
         }
     };
@@ -148,7 +148,7 @@ async fn serve(
 }
 
 /// The relay, on threads of its own: what it carries must delay no decision.
-struct Relaying {
+struct RelayTask {
     relay: Arc<Relay>,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<()>,
@@ -166,7 +166,7 @@ impl Drop for Background {
     }
 }
 
-impl Relaying {
+impl RelayTask {
     /// Begins, if it is on.
     fn start(
         settings: &relay::Settings,
@@ -208,7 +208,7 @@ impl Relaying {
 }
 
 /// What runs beside the decisions.
-struct Beside {
+struct BackgroundTasks {
     settings: nats::Settings,
     handle: SharedBroker,
     links: Vec<ConnectionStatus>,
@@ -222,7 +222,7 @@ struct Beside {
     entries: mpsc::Receiver<Bytes>,
 }
 
-impl Beside {
+impl BackgroundTasks {
     /// Runs until the process ends; `failed` hears why, if there was no hope from the beginning.
     fn run(self, failed: oneshot::Sender<anyhow::Error>) {
         let ended = runtime::Builder::new_current_thread()
@@ -263,7 +263,7 @@ impl Beside {
         };
         let learning = async {
             let Some(link) = links.last() else { return Ok(()) };
-            let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
+            let client = nats::connect(&settings, link, "gecholog-broker logs", MAX_PENDING_LOGS).await?;
             peers.connected(client.clone());
             let control = Control {
                 handle: &handle,

@@ -18,7 +18,7 @@ use crate::relay::Relay;
 use crate::shared_broker::SharedBroker;
 use crate::telemetry::ReloadResult;
 
-const PAUSE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The folder must be watched within this; on a file system that does not answer it is done without.
 const WATCH_TIME: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option
     };
     let (touched, mut touches) = mpsc::channel(1);
     let _watcher = watch_beside(file.path.clone(), touched).await;
-    let mut pause = interval(PAUSE);
+    let mut pause = interval(POLL_INTERVAL);
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let asked = tokio::select! {

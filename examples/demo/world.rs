@@ -14,7 +14,7 @@ use gateway_sim::config::Config;
 use gateway_sim::gateway::Gateway;
 use gateway_sim::llm::Llm;
 use gateway_sim::nats_server::NatsServer;
-use gecholog_broker::config::{self as settings, Raw, Sources};
+use gecholog_broker::config::{self as settings, RawSettings, Sources};
 use jiff::Timestamp;
 
 use crate::Args;
@@ -224,7 +224,7 @@ impl Plan {
         }
         variables.push(("BROKER_LOG_FORMAT".into(), "json".into()));
         variables.push(("DISABLED_TIME".into(), disabled_time(args)));
-        let settings = match settings::resolve(Sources::new(variables.clone(), Raw::default())).config {
+        let settings = match settings::resolve(Sources::new(variables.clone(), RawSettings::default())).config {
             Ok(settings) => settings,
             Err(faults) => bail!("the broker's settings:{}", lines(&faults)),
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks at an address; the answer's first line.
 ///
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn ask(address: SocketAddr, ready: bool) -> anyhow::Result<String> {
     let path = if ready { "readyz" } else { "livez" };
     let url = format!("http://{address}/{path}");
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
     let mut response =
         ureq::Agent::new_with_config(agent).get(&url).call().with_context(|| format!("no answer from {url}"))?;
     let text = response.body_mut().read_to_string().unwrap_or_default();

@@ -11,7 +11,7 @@ mod init;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Raw;
+use crate::config::RawSettings;
 
 pub use check::{CheckArgs, check};
 pub use explain::{Explain, explain};
@@ -30,7 +30,7 @@ pub struct Cli {
     pub command: Option<Command>,
     /// The switches.
     #[command(flatten)]
-    pub flags: Raw,
+    pub flags: RawSettings,
 }
 
 /// What can be done.

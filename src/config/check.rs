@@ -8,7 +8,7 @@ use async_nats::ServerAddr;
 
 use super::file::PoolsFile;
 use super::names::{self, Unknown};
-use super::raw::{Raw, Sources};
+use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
 use crate::admin::{self, Token};
 use crate::nats::Secret;
@@ -21,21 +21,21 @@ use types::mode::OperatingMode;
 use types::outcome::FailureRule;
 use types::router::RouterPath;
 
-const INGRESS: &str = "/azure/";
-const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
+const DEFAULT_INGRESS: &str = "/azure/";
+const DEFAULT_ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
 
 /// The largest file of a token, credentials or certificates, in bytes.
 const LARGEST_FILE: u64 = 4 << 20;
 
 /// One switch as it was written, and where.
-pub(super) struct Written {
+pub(super) struct Sourced {
     pub(super) place: String,
     pub(super) value: String,
 }
 
 /// Builds the settings, or lists everything that is wrong.
 pub fn resolve(sources: Sources) -> Resolved {
-    let mut check = Check { faults: sources.faults.clone(), sources };
+    let mut check = Resolver { faults: sources.faults.clone(), sources };
     let mut warnings = Vec::new();
     for name in check.sources.names.clone() {
         match names::judge(&name) {
@@ -70,7 +70,7 @@ pub fn resolve(sources: Sources) -> Resolved {
 /// # Errors
 /// What is wrong with the address.
 pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
-    let mut check = Check { sources, faults: Vec::new() };
+    let mut check = Resolver { sources, faults: Vec::new() };
     let http = check.http();
     if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
 }
@@ -80,26 +80,26 @@ pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
 /// # Errors
 /// What is wrong with it.
 pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
-    let mut check = Check { sources, faults: Vec::new() };
+    let mut check = Resolver { sources, faults: Vec::new() };
     let (nats, token) = (check.nats(), check.admin_token());
     let trace_header = check.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header);
     let trace_header = trace_header.map_or("X-Trace-Id".to_owned(), |written| written.value.trim().to_owned());
     if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
 }
 
-pub(super) struct Check {
+pub(super) struct Resolver {
     sources: Sources,
     faults: Vec<Fault>,
 }
 
-impl Check {
+impl Resolver {
     /// What was written for a switch; a flag wins over a variable.
-    pub(super) fn get(&self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<Written> {
-        let written = |raw: &Raw, place: String| field(raw).clone().map(|value| Written { place, value });
+    pub(super) fn get(&self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<Sourced> {
+        let written = |raw: &RawSettings, place: String| field(raw).clone().map(|value| Sourced { place, value });
         written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
     }
 
-    pub(super) fn fault(&mut self, written: &Written, problem: impl Into<String>) {
+    pub(super) fn fault(&mut self, written: &Sourced, problem: impl Into<String>) {
         let value = secret::shown(written.value.clone());
         let fault = Fault { place: written.place.clone(), value, problem: problem.into() };
         self.faults.push(fault);
@@ -113,7 +113,7 @@ impl Check {
     fn one_of<T: Copy>(
         &mut self,
         name: &str,
-        field: impl Fn(&Raw) -> &Option<String>,
+        field: impl Fn(&RawSettings) -> &Option<String>,
         choices: &[(&str, T)],
     ) -> Option<T> {
         let written = self.get(name, field)?;
@@ -125,17 +125,17 @@ impl Check {
         chosen.map(|(_, choice)| *choice)
     }
 
-    fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::Rules) {
+    fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
         let defaults = self.defaults();
         let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
             return match self.pool() {
                 Some((ingress, routers)) => {
-                    (broker::BrokerSettings::flat(ingress, routers, defaults), None, relay::Rules::default())
+                    (broker::BrokerSettings::flat(ingress, routers, defaults), None, relay::RelayRules::default())
                 }
                 None => (
                     broker::BrokerSettings { defaults, ..broker::BrokerSettings::default() },
                     None,
-                    relay::Rules::default(),
+                    relay::RelayRules::default(),
                 ),
             };
         };
@@ -173,11 +173,11 @@ impl Check {
     }
 
     fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {
-        let default = |place: &str, value: &str| Written { place: place.to_owned(), value: value.to_owned() };
+        let default = |place: &str, value: &str| Sourced { place: place.to_owned(), value: value.to_owned() };
         let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
-        let ingress = ingress.unwrap_or_else(|| default("BROKER_INGRESS", INGRESS));
+        let ingress = ingress.unwrap_or_else(|| default("BROKER_INGRESS", DEFAULT_INGRESS));
         let routers = self.get("BROKER_ROUTERS", |raw| &raw.broker_routers);
-        let routers = routers.unwrap_or_else(|| default("BROKER_ROUTERS", ROUTERS));
+        let routers = routers.unwrap_or_else(|| default("BROKER_ROUTERS", DEFAULT_ROUTERS));
         let path = RouterPath::parse(ingress.value.trim());
         if let Err(fault) = &path {
             self.fault(&ingress, fault.to_string());
@@ -248,7 +248,7 @@ impl Check {
     }
 
     /// A secret, from a variable or from a file.
-    fn secret(&mut self, name: &str, secret: Option<Written>, file: Option<Written>) -> Option<Secret> {
+    fn secret(&mut self, name: &str, secret: Option<Sourced>, file: Option<Sourced>) -> Option<Secret> {
         match (secret, file) {
             (Some(secret), None) => Some(Secret(secret.value)),
             (None, Some(file)) => match files::read_text(file.value.as_ref(), LARGEST_FILE) {
@@ -308,7 +308,7 @@ impl Check {
         }
     }
 
-    pub(super) fn file(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<PathBuf> {
+    pub(super) fn file(&mut self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<PathBuf> {
         let written = self.get(name, field)?;
         if let Err(error) = files::read(written.value.as_ref(), LARGEST_FILE) {
             self.fault(&written, error.to_string());
@@ -316,7 +316,7 @@ impl Check {
         Some(written.value.into())
     }
 
-    fn subject(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>, default: &str) -> String {
+    fn subject(&mut self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>, default: &str) -> String {
         let Some(written) = self.get(name, field) else { return default.to_owned() };
         let word = |word: &str| {
             !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')

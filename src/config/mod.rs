@@ -12,7 +12,7 @@ mod relaying;
 mod secret;
 
 pub use check::{http_of, operator_of, resolve};
-pub use raw::{Raw, Sources};
+pub use raw::{RawSettings, Sources};
 
 use std::fmt;
 

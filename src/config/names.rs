@@ -50,7 +50,7 @@ pub(super) fn flag(name: &str) -> String {
 }
 
 /// At so many single-letter edits a name is a misspelling and not another name.
-const EDITS: usize = 2;
+const MAX_EDIT_DISTANCE: usize = 2;
 
 /// What is to be said of a name that is set and not ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) fn judge(name: &str) -> Option<Unknown> {
     let ours = |known: &&&str| known.starts_with("BROKER_") || **known == "DISABLED_TIME";
     let near = KNOWN.iter().filter(ours).map(|known| (strsim::osa_distance(&upper, known), *known)).min();
     match near {
-        Some((edits, known)) if edits <= EDITS => {
+        Some((edits, known)) if edits <= MAX_EDIT_DISTANCE => {
             Some(Unknown::Fault(fault(name, format!("no such setting; did you mean {known}?"))))
         }
         _ if upper.starts_with("BROKER_") => {

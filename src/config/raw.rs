@@ -15,7 +15,7 @@ use super::file::Variables;
 /// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes, but for
 /// `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Args)]
-pub struct Raw {
+pub struct RawSettings {
     #[arg(skip)]
     pub(super) nats_token: Option<String>,
     /// File that holds the token of the bus (NATS_TOKEN itself is only read from the environment)
@@ -118,9 +118,9 @@ pub struct Raw {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// From the environment; an empty variable is an unset one.
-    pub(super) environment: Raw,
+    pub(super) environment: RawSettings,
     /// From the command line; wins over the environment.
-    pub(super) flags: Raw,
+    pub(super) flags: RawSettings,
     /// Names of all variables that are set.
     pub(super) names: Vec<String>,
     /// All variables that are texts: what `${NAME}` in the pools file means.
@@ -131,7 +131,7 @@ pub struct Sources {
 
 impl Sources {
     /// Takes the variables of a process and the flags of its command line.
-    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, flags: Raw) -> Self {
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, flags: RawSettings) -> Self {
         let mut sources = Self { flags, ..Self::default() };
         let mut pairs = Vec::new();
         let mut all = BTreeMap::new();

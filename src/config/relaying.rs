@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Fault;
-use super::check::Check;
-use super::raw::Raw;
+use super::check::Resolver;
+use super::raw::RawSettings;
 use crate::relay;
 use balancer::broker;
 
@@ -16,8 +16,8 @@ pub(super) fn idle(relay: &relay::Settings, broker: &broker::BrokerSettings) -> 
     relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
 }
 
-impl Check {
-    pub(super) fn relay(&mut self, rules: relay::Rules) -> relay::Settings {
+impl Resolver {
+    pub(super) fn relay(&mut self, rules: relay::RelayRules) -> relay::Settings {
         let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
             "off" => None,
             address => {
@@ -33,12 +33,12 @@ impl Check {
             gateway: self.gateway(),
             authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
             rules,
-            room: self.room(),
+            room: self.limits(),
         }
     }
 
-    fn room(&mut self) -> relay::Room {
-        let mut room = relay::Room::default();
+    fn limits(&mut self) -> relay::RelayLimits {
+        let mut room = relay::RelayLimits::default();
         if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, ("calls", 1..=100_000)) {
             room.calls = calls as usize;
             room.connections = room.calls * 2;
@@ -46,7 +46,7 @@ impl Check {
         if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
             room.body = (mb as usize) << 20;
             // Else the largest would be told for ever that there is no room just now.
-            room.bodies = room.bodies.max(relay::Room::for_one_body(room.body));
+            room.bodies = room.bodies.max(relay::RelayLimits::for_one_body(room.body));
         }
         if let Some(seconds) =
             self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, ("seconds", 1..=3_600))
@@ -63,7 +63,7 @@ impl Check {
     fn whole(
         &mut self,
         name: &str,
-        field: impl Fn(&Raw) -> &Option<String>,
+        field: impl Fn(&RawSettings) -> &Option<String>,
         (unit, range): (&str, RangeInclusive<u32>),
     ) -> Option<u32> {
         let written = self.get(name, field)?;

@@ -98,7 +98,7 @@ fn what_is_written_counts() {
 #[test]
 fn what_the_relay_may_hold_is_never_less_than_one_body_needs() {
     let room = |variables: &[(&str, &str)]| config(variables).relay.room;
-    assert_eq!(room(&[]), relay::Room::default());
+    assert_eq!(room(&[]), relay::RelayLimits::default());
     let small = room(&[("BROKER_RELAY_BODY", "1"), ("BROKER_RELAY_PATIENCE", "7"), ("BROKER_RELAY_CALLS", "3")]);
     assert_eq!((small.body, small.bodies, small.patience), (1 << 20, 512 << 20, Duration::from_secs(7)));
     assert_eq!((small.calls, small.connections), (3, 6));
@@ -241,7 +241,7 @@ fn a_file_and_one_pool_exclude_each_other() {
 fn who_asks_a_running_broker_needs_no_good_file() {
     let http = |address: &str| {
         let variables = [("BROKER_CONFIG", "/does/not/exist.json"), ("BROKER_HTTP", address)];
-        http_of(Sources::new(variables.map(|(name, value)| (name.into(), value.into())), Raw::default()))
+        http_of(Sources::new(variables.map(|(name, value)| (name.into(), value.into())), RawSettings::default()))
     };
     assert!(matches!(http("127.0.0.1:9"), Ok(http::Settings::At(_))));
     assert!(http("5381").is_err());
@@ -294,7 +294,7 @@ fn a_value_that_is_no_text_is_a_fault_of_ours_only() {
 
     let odd = || OsString::from_vec(vec![0xff, 0xfe]);
     let variables = [("BROKER_MODE".into(), odd()), ("SOMETHING".into(), odd())];
-    let faults = resolve(Sources::new(variables, Raw::default())).config.unwrap_err();
+    let faults = resolve(Sources::new(variables, RawSettings::default())).config.unwrap_err();
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].place, "BROKER_MODE");
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::limits::STREAMS;
+use super::limits::MAX_STREAMS;
 use super::{HttpState, api};
 use crate::recent_calls::Ring;
 use crate::shared_broker::{MAX_COPIED, SharedBroker};
@@ -42,7 +42,7 @@ pub struct Feed {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { beats: broadcast::Sender::new(MAX_LAG), room: Arc::new(Semaphore::new(STREAMS)) }
+        Self { beats: broadcast::Sender::new(MAX_LAG), room: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_place_is_free_again_when_its_stream_is_gone() {
         let feed = Feed::default();
-        let mut streams: Vec<_> = (0..STREAMS).map(|_| feed.listen(&json!({})).unwrap()).collect();
+        let mut streams: Vec<_> = (0..MAX_STREAMS).map(|_| feed.listen(&json!({})).unwrap()).collect();
         assert!(feed.listen(&json!({})).is_none());
         streams.pop();
         assert!(feed.listen(&json!({})).is_some());

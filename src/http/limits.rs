@@ -21,33 +21,33 @@ use crate::server::{Place, Places, Watched};
 use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are taken, the one that has waited longest for a request is closed for a new one.
-pub(super) const CONNECTIONS: usize = 64;
+pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Connections that the system keeps for us until we take them; it may keep fewer (`net.core.somaxconn`).
 pub(super) const BACKLOG: u32 = 1_024;
 /// Beside these, connections that are answered whether the process is alive and ready, and nothing else: so that nobody who
 /// takes all the others can make it look dead.
-const SPARE: usize = 8;
+const SPARE_CONNECTIONS: usize = 8;
 /// Of the others, streams of events.
-pub(super) const STREAMS: usize = 16;
+pub(super) const MAX_STREAMS: usize = 16;
 /// For the first line and the headers, and between two requests of one connection.
-const HEADERS: Duration = Duration::from_secs(5);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same on a spare one.
-const HURRY: Duration = Duration::from_secs(1);
+const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// For an answer, the body of its request included; a stream has begun by then.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A reader that takes nothing for so long is gone.
-const STUCK: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many bytes of an answer may wait in the system for a reader, on each connection (it takes twice as many). Left to itself
 /// it would take megabytes, and a reader that stopped would be found out only when they are full.
-pub(super) const WAITING: u32 = 128 << 10;
+pub(super) const SEND_BUFFER_BYTES: u32 = 128 << 10;
 /// First line and headers together.
-const HEAD_BYTES: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 /// After a failure to accept, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves for ever: `routes`, or on a spare connection `probes`.
 pub async fn serve(listener: TcpListener, handle: &SharedBroker, routes: Router, probes: Router) {
-    let (room, spare) = (Places::new(CONNECTIONS), Places::new(SPARE));
+    let (room, spare) = (Places::new(MAX_CONNECTIONS), Places::new(SPARE_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -55,7 +55,7 @@ pub async fn serve(listener: TcpListener, handle: &SharedBroker, routes: Router,
                 if let Some(total) = handle.counts().exhausted("http_accept", handle.now()) {
                     tracing::warn!(%error, total, "HTTP could not accept a connection");
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
@@ -89,7 +89,7 @@ async fn connection(stream: TcpStream, place: Arc<Place>, routes: Router, kept: 
     // An answer is one write; waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STUCK));
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let stream = Watched::new(Box::pin(stream), Arc::clone(&place));
     let (heads, routes) = (stream.heads(), TowerToHyperService::new(routes));
     let service = service_fn(move |request| {
@@ -102,9 +102,9 @@ async fn connection(stream: TcpStream, place: Arc<Place>, routes: Router, kept: 
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(if kept { HEADERS } else { HURRY })
+        .header_read_timeout(if kept { HEAD_TIMEOUT } else { PROBE_HEAD_TIMEOUT })
         .keep_alive(kept)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         ended = connection => {
@@ -118,7 +118,7 @@ async fn connection(stream: TcpStream, place: Arc<Place>, routes: Router, kept: 
 
 /// Ends a request that takes too long, most likely because its body does not come.
 pub(super) async fn deadline(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER, next.run(request)).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
         Ok(answer) => answer,
         Err(_) => refusal(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
     }

@@ -88,7 +88,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A process that starts again finds its port.
     socket.set_reuseaddr(true)?;
-    socket.set_send_buffer_size(limits::WAITING)?;
+    socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(limits::BACKLOG)
 }

@@ -45,10 +45,10 @@ pub(super) async fn mode(State(sources): State<HttpState>, headers: HeaderMap, b
 }
 
 /// Why not.
-type No = (StatusCode, String);
+type Rejection = (StatusCode, String);
 
 /// A path of a router, as it stands between the slashes of a URL: `%2Fazure%2Fgpt4%2F`.
-fn path(text: &str) -> Result<RouterPath, No> {
+fn path(text: &str) -> Result<RouterPath, Rejection> {
     RouterPath::parse(text).map_err(|fault| (StatusCode::NOT_FOUND, format!("{text:?} {fault}")))
 }
 
@@ -89,7 +89,7 @@ fn answer(done: &[AdminResult]) -> Response {
 }
 
 /// Whether whoever asks holds the operators' token. A wrong one is answered late.
-async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), No> {
+async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(token) = sources.peers.token() else {
         let why = "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";
         return Err((StatusCode::FORBIDDEN, why.to_owned()));

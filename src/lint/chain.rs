@@ -3,7 +3,7 @@
 //! Either one modifier that writes `gl_path` itself, or an annotator that writes the stamp and, in a later row, a modifier
 //! that applies it. In observe mode nothing is applied, so the annotator alone is what it takes.
 
-use super::{Check, Finding, either, not};
+use super::{Finding, Linter, either, not};
 use gecholog_protocol::gl_config::{Processor, Rows};
 use types::mode::OperatingMode;
 
@@ -14,7 +14,7 @@ const SHORTEST: i64 = 5;
 pub(super) type Member<'a> = (usize, &'a Processor);
 
 /// The sync processors on a subject, or why there is none.
-pub(super) enum Asked<'a> {
+pub(super) enum ProcessorPlacement<'a> {
     Sync(Vec<Member<'a>>),
     OnlyAsync(&'a Processor),
     Nobody {
@@ -23,22 +23,24 @@ pub(super) enum Asked<'a> {
     },
 }
 
-pub(super) fn asked<'a>(rows: &'a Rows, subject: &str) -> Asked<'a> {
+pub(super) fn asked<'a>(rows: &'a Rows, subject: &str) -> ProcessorPlacement<'a> {
     let all: Vec<Member<'a>> = rows.all().filter(|(_, one)| one.subject.is(subject) == Some(true)).collect();
     let sync: Vec<_> = all.iter().copied().filter(|(_, one)| one.is_async != Some(true)).collect();
     match all.first() {
-        _ if !sync.is_empty() => Asked::Sync(sync),
-        Some((_, one)) => Asked::OnlyAsync(one),
-        None => Asked::Nobody { unsure: rows.unsure || rows.all().any(|(_, one)| one.subject.value().is_none()) },
+        _ if !sync.is_empty() => ProcessorPlacement::Sync(sync),
+        Some((_, one)) => ProcessorPlacement::OnlyAsync(one),
+        None => ProcessorPlacement::Nobody {
+            unsure: rows.unsure || rows.all().any(|(_, one)| one.subject.value().is_none()),
+        },
     }
 }
 
-impl<'a> Check<'a> {
+impl<'a> Linter<'a> {
     pub(super) fn chain(&mut self) {
         let subject = self.plan.subject;
         let config = self.config;
         let effect = if self.observes() { "nothing shows what would be chosen" } else { "no call is balanced" };
-        let Some(sync) = self.somebody("chain-missing", subject, effect) else { return };
+        let Some(sync) = self.find_processor("chain-missing", subject, effect) else { return };
         let Some(&(row, first)) = sync.first() else { return };
         for (_, twice) in sync.iter().skip(1) {
             let reason = format!("a second sync processor on {subject}: every request would be decided twice");
@@ -67,18 +69,18 @@ impl<'a> Check<'a> {
     }
 
     /// The sync request processors on a subject; without any, that is said.
-    fn somebody(&mut self, rule: &'static str, subject: &str, effect: &str) -> Option<Vec<Member<'a>>> {
+    fn find_processor(&mut self, rule: &'static str, subject: &str, effect: &str) -> Option<Vec<Member<'a>>> {
         let rows = &self.config.request;
         let mend = format!(
             "add a sync processor with service_bus_topic {subject:?} to request.processors, as in the gl_config.json of the broker"
         );
         match asked(rows, subject) {
-            Asked::Sync(sync) => return Some(sync),
-            Asked::OnlyAsync(one) => {
+            ProcessorPlacement::Sync(sync) => return Some(sync),
+            ProcessorPlacement::OnlyAsync(one) => {
                 let reason = format!("is async: it is asked after the call has been answered, so {effect}");
                 self.find([Finding::error(rule, &one.place, reason, "write \"async\": false")]);
             }
-            Asked::Nobody { unsure } => {
+            ProcessorPlacement::Nobody { unsure } => {
                 let reason = format!("no request processor asks on {subject}: {effect}");
                 let finding = Finding::error(rule, &rows.place, reason, mend);
                 self.find([if unsure { finding.unsure() } else { finding }]);
@@ -125,7 +127,7 @@ impl<'a> Check<'a> {
             self.output(first, "broker_patch", "override_params and model_map do not reach the row that applies them");
         }
         let effect = "the chosen router is only stamped: an annotator cannot replace gl_path";
-        let Some(sync) = self.somebody("apply-missing", &subject, effect) else { return };
+        let Some(sync) = self.find_processor("apply-missing", &subject, effect) else { return };
         let later = sync.iter().find(|(other, _)| *other > row);
         let Some((other, apply)) = later.or(sync.first()).copied() else { return };
         if other <= row {
@@ -167,20 +169,20 @@ impl<'a> Check<'a> {
         }
         if let Some(field) = self.needs.header() {
             let told = either(one.input.passes("outbound_headers"), one.input.passes("ingress_headers"));
-            self.lacks(one, told, "ingress_headers", &format!("a strategy asks for {field} and finds nothing"));
+            self.missing_field(one, told, "ingress_headers", &format!("a strategy asks for {field} and finds nothing"));
         }
     }
 
     fn body(&mut self, one: &Processor, effect: &str) {
         let told = either(one.input.passes("outbound_payload"), one.input.passes("ingress_payload"));
-        self.lacks(one, told, "outbound_payload", effect);
+        self.missing_field(one, told, "outbound_payload", effect);
     }
 
     fn input(&mut self, one: &Processor, field: &str, effect: &str) {
-        self.lacks(one, one.input.passes(field), field, effect);
+        self.missing_field(one, one.input.passes(field), field, effect);
     }
 
-    fn lacks(&mut self, one: &Processor, told: Option<bool>, field: &str, effect: &str) {
+    fn missing_field(&mut self, one: &Processor, told: Option<bool>, field: &str, effect: &str) {
         let reason = format!("is not told {field}: {effect}");
         let mend = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
         // Two needs of the same field are one thing to mend.

@@ -1,13 +1,13 @@
 //! Keys and conditions that cannot tell one client from another (GATEWAY.md 2.4, 2.5).
 
-use super::{Check, Finding, not};
+use super::{Finding, Linter, not};
 use balancer::strategy::Field;
 use gecholog_protocol::gl_config::canonical;
 
 /// Where the broker looks for a session.
 const SESSION: &str = "Session-Id";
 
-impl Check<'_> {
+impl Linter<'_> {
     pub(super) fn fields(&mut self) {
         let config = self.config;
         for (ingress, field) in self.asked() {

@@ -1,7 +1,7 @@
 //! Whether the broker learns how calls end: its response processor and the gateway's log (GATEWAY.md 1.2, 3.4).
 
-use super::chain::{Asked, asked};
-use super::{Check, Finding, not};
+use super::chain::{ProcessorPlacement, asked};
+use super::{Finding, Linter, not};
 use gecholog_protocol::gl_config::{Filter, Processor};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
@@ -32,7 +32,7 @@ const LOG_RESPONSE: [Field; 6] = [
     ("outbound_inbound_timer", "latency is not known", false),
 ];
 
-impl Check<'_> {
+impl Linter<'_> {
     pub(super) fn learning(&mut self) {
         let config = self.config;
         let told = self.outcome();
@@ -57,16 +57,16 @@ impl Check<'_> {
             "add a sync response processor with service_bus_topic {subject:?}, as in the gl_config.json of the broker"
         );
         match asked(rows, &subject) {
-            Asked::Sync(sync) => {
+            ProcessorPlacement::Sync(sync) => {
                 sync.iter().for_each(|(_, one)| self.outcome_fields(one));
                 return sync.iter().any(|(_, one)| one.is_async == Some(false));
             }
-            Asked::OnlyAsync(one) => {
+            ProcessorPlacement::OnlyAsync(one) => {
                 let reason = format!("is async, so {late}");
                 self.find([Finding::warning("outcome-missing", &one.place, reason, "write \"async\": false")]);
                 self.outcome_fields(one);
             }
-            Asked::Nobody { unsure } => {
+            ProcessorPlacement::Nobody { unsure } => {
                 let reason = format!("no response processor tells on {subject} how calls end: {late}");
                 let finding = Finding::warning("outcome-missing", &rows.place, reason, mend);
                 self.find([if unsure { finding.unsure() } else { finding }]);
@@ -124,7 +124,7 @@ impl Check<'_> {
             }
             (None, None) => return,
         };
-        if let Asked::Sync(sync) = asked(&config.request, self.plan.subject)
+        if let ProcessorPlacement::Sync(sync) = asked(&config.request, self.plan.subject)
             && let Some((_, one)) = sync.first()
         {
             let reason = format!("is a modifier, which never adds a field: no stamp stands in the log, and {effect}");

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use balancer::broker::BrokerSettings;
 use gecholog_protocol::gl_config::{Fault, GlConfig};
-use needs::Needs;
+use needs::PoolsNeeds;
 use types::mode::OperatingMode;
 
 pub use draw::draw;
@@ -110,14 +110,14 @@ impl Finding {
 }
 
 /// What both say together, and what each needs of the other.
-struct Check<'a> {
+struct Linter<'a> {
     plan: Plan<'a>,
     config: &'a GlConfig,
-    needs: Needs<'a>,
+    needs: PoolsNeeds<'a>,
     findings: Vec<Finding>,
 }
 
-impl Check<'_> {
+impl Linter<'_> {
     fn find(&mut self, finding: impl IntoIterator<Item = Finding>) {
         self.findings.extend(finding);
     }
@@ -125,7 +125,7 @@ impl Check<'_> {
 
 /// Everything that is worth knowing, the worst first. `strict`: what nobody can say is an error.
 pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
-    let mut check = Check { plan, config, needs: Needs::of(plan.settings), findings: Vec::new() };
+    let mut check = Linter { plan, config, needs: PoolsNeeds::of(plan.settings), findings: Vec::new() };
     check.whole();
     if config.readable {
         check.routers();

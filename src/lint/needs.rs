@@ -21,11 +21,11 @@ pub(super) struct PoolNeeds<'a> {
 
 /// What all pools ask for.
 #[derive(Debug)]
-pub(super) struct Needs<'a> {
+pub(super) struct PoolsNeeds<'a> {
     pub(super) pools: Vec<(&'a RouterPath, PoolNeeds<'a>)>,
 }
 
-impl<'a> Needs<'a> {
+impl<'a> PoolsNeeds<'a> {
     pub(super) fn of(settings: &'a BrokerSettings) -> Self {
         let counts =
             |router: &RouterPath| settings.for_router(router).rate_limit.is_some_and(|budget| budget.tpm.is_some());

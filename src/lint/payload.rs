@@ -1,11 +1,11 @@
 //! What the bus must carry: a message over its maximum never reaches the broker, and the call goes unbalanced.
 
-use super::{Check, Finding};
+use super::{Finding, Linter};
 
 /// What a bus carries unless its server says otherwise, in words.
 const MAXIMUM: &str = "1 MiB unless the bus's max_payload says otherwise";
 
-impl Check<'_> {
+impl Linter<'_> {
     pub(super) fn payload(&mut self) {
         let config = self.config;
         let need = self.needs.body();

@@ -3,14 +3,14 @@
 //! masked is never sent. That surprises everybody once.
 
 use super::routers::{Found, find};
-use super::{Check, Finding};
+use super::{Finding, Linter};
 use gecholog_protocol::gl_config::{Router, Text};
 use types::router::RouterPath;
 
 /// Going along to an upstream that does not expect them does no harm.
 const HARMLESS: [&str; 3] = ["content-type", "accept", "api-version"];
 
-impl Check<'_> {
+impl Linter<'_> {
     pub(super) fn rewrites(&mut self) {
         let config = self.config;
         let mut masked = Vec::new();
@@ -32,7 +32,7 @@ impl Check<'_> {
         }
         masked.sort_by(|one, other| one.place.cmp(&other.place));
         masked.dedup_by(|one, other| one.place == other.place);
-        masked.into_iter().for_each(|router| self.masked(router));
+        masked.into_iter().for_each(|router| self.masked_headers(router));
     }
 
     fn query(&mut self, ingress: &RouterPath, path: &RouterPath, from: &Router, to: &Router) {
@@ -93,7 +93,7 @@ impl Check<'_> {
     }
 
     /// Static headers that are never sent.
-    fn masked(&mut self, router: &Router) {
+    fn masked_headers(&mut self, router: &Router) {
         for (name, _) in &router.headers {
             let masked = name.value().map_or(Some(false), |name| self.config.masked.has(name));
             let reason = format!(

@@ -1,6 +1,6 @@
 //! The routers that the pools name, and those of the gateway (GATEWAY.md 4.3, 4.9).
 
-use super::{Check, Finding, Severity};
+use super::{Finding, Linter, Severity};
 use gecholog_protocol::gl_config::{GlConfig, Router};
 use types::router::RouterPath;
 
@@ -42,7 +42,7 @@ fn dropped(rule: &'static str, router: &Router, effect: &str) -> Vec<Finding> {
     faults.map(|fault| Finding::fault(rule, fault, effect, "write what it says")).collect()
 }
 
-impl Check<'_> {
+impl Linter<'_> {
     pub(super) fn routers(&mut self) {
         let pools: Vec<_> = self.needs.pools.iter().map(|(ingress, pool)| (*ingress, pool.routers.clone())).collect();
         for (ingress, routers) in &pools {

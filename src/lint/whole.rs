@@ -1,8 +1,8 @@
 //! The file as a whole: whether the gateway takes it, and what hangs on variables.
 
-use super::{Check, Finding};
+use super::{Finding, Linter};
 
-impl Check<'_> {
+impl Linter<'_> {
     pub(super) fn whole(&mut self) {
         let config = self.config;
         for (variable, place) in &config.unset {

@@ -9,7 +9,7 @@ use hyper::header::{self, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
 use serde_json::json;
 
-use super::stream::Passing;
+use super::stream::ProxyBody;
 use crate::guesses::TooMany;
 use types::outcome::TransportFailure;
 
@@ -27,11 +27,11 @@ pub(super) fn is_allowed(method: &Method) -> bool {
 
 /// The mark of an answer of ours, for whoever counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Code(pub(super) &'static str);
+pub(super) struct ReplyCode(pub(super) &'static str);
 
 /// What we have to say ourselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Own {
+pub(super) enum LocalReply {
     /// No pool serves this path.
     NoPool,
     /// The method is none of [`METHODS`].
@@ -56,7 +56,7 @@ pub(super) enum Own {
     NobodyLeft(String, Option<Duration>),
 }
 
-impl Own {
+impl LocalReply {
     const fn code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NoPool => (StatusCode::NOT_FOUND, "no_such_pool"),
@@ -98,7 +98,7 @@ impl Own {
         }
     }
 
-    const fn wait(&self) -> Option<Duration> {
+    const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
             Self::NobodyLeft(_, wait) => *wait,
@@ -125,13 +125,13 @@ impl Own {
     }
 
     /// The answer.
-    pub(super) fn response(&self) -> Response<Passing> {
+    pub(super) fn response(&self) -> Response<ProxyBody> {
         let (status, code) = self.code();
         let error = json!({"message": self.message(), "type": "broker_error", "param": null, "code": code});
         let body = Bytes::from(json!({"error": error}).to_string());
-        let mut response = Response::new(Passing::whole([body]));
+        let mut response = Response::new(ProxyBody::buffered([body]));
         *response.status_mut() = status;
-        response.extensions_mut().insert(Code(code));
+        response.extensions_mut().insert(ReplyCode(code));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
@@ -140,7 +140,7 @@ impl Own {
             Self::AmbiguousLength => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
         }
-        if let Some(wait) = self.wait() {
+        if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds(wait));
         }
         response
@@ -167,7 +167,7 @@ mod tests {
     fn methods_are_passed_on_by_their_exact_names() {
         let named: Vec<_> = METHODS.iter().map(Method::as_str).collect();
         assert_eq!(named.join(", "), ALLOW);
-        assert_eq!(Own::Method.response().headers()[header::ALLOW], ALLOW);
+        assert_eq!(LocalReply::Method.response().headers()[header::ALLOW], ALLOW);
         for name in ["TRACE", "CONNECT", "get", "Post", "FOO", "PROPFIND", "QUERY"] {
             assert!(!is_allowed(&Method::from_bytes(name.as_bytes()).unwrap()), "{name}");
         }
@@ -176,18 +176,18 @@ mod tests {
     #[test]
     fn an_error_of_ours_has_the_form_that_clients_know() {
         for (own, status, wait) in [
-            (Own::Busy, 503, Some("1")),
-            (Own::NobodyLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
-            (Own::NobodyLeft("a".to_owned(), None), 503, None),
-            (Own::NoPool, 404, None),
-            (Own::Method, 405, None),
-            (Own::TooLarge(20 << 20), 413, None),
+            (LocalReply::Busy, 503, Some("1")),
+            (LocalReply::NobodyLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
+            (LocalReply::NobodyLeft("a".to_owned(), None), 503, None),
+            (LocalReply::NoPool, 404, None),
+            (LocalReply::Method, 405, None),
+            (LocalReply::TooLarge(20 << 20), 413, None),
         ] {
             let response = own.response();
             assert_eq!(response.status(), status);
             let said = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
             assert_eq!(said, wait, "{own:?}");
         }
-        assert!(Own::TooLarge(20 << 20).message().contains("20 MB"));
+        assert!(LocalReply::TooLarge(20 << 20).message().contains("20 MB"));
     }
 }

@@ -14,11 +14,11 @@ use types::request::{Found, Request, RequestSize};
 use types::router::RouterPath;
 
 /// So many fields of a body are looked at; no API has a tenth of it.
-const FIELDS: usize = 1_024;
+const MAX_FIELDS: usize = 1_024;
 
 /// A call whose body is here.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct RequestView<'a> {
     ingress: &'a RouterPath,
     headers: &'a HeaderMap,
     /// Names as they stand between their quotes.
@@ -26,12 +26,12 @@ pub(super) struct Asked<'a> {
     request_size: RequestSize,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestView<'a> {
     pub(super) fn new(ingress: &'a RouterPath, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
         let mut fields = Vec::new();
         let readable = if is_encoded(headers) { &[] } else { body };
         let walked = Cursor::new(readable).fields(|name, value| {
-            if fields.len() < FIELDS {
+            if fields.len() < MAX_FIELDS {
                 fields.push((name, value.raw()?));
             }
             Ok(())
@@ -52,7 +52,7 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     codings.any(|coding| !matches!(coding.trim_ascii(), b"") && !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
-impl Request for Asked<'_> {
+impl Request for RequestView<'_> {
     fn path(&self) -> &str {
         self.ingress.as_str()
     }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn how_large_it_is() {
         let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
-        let request_size = |body: &str| Asked::new(&ingress, &headers, body.as_bytes()).size();
+        let request_size = |body: &str| RequestView::new(&ingress, &headers, body.as_bytes()).size();
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
         assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
@@ -109,7 +109,7 @@ mod tests {
             for (name, value) in values {
                 headers.append(name, value);
             }
-            let asked = Asked::new(&ingress, &headers, body);
+            let asked = RequestView::new(&ingress, &headers, body);
             assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
             let longest = (!encoded).then_some(7);
             assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: longest }, "{codings:?}");
@@ -122,7 +122,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
         let names = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
-        let asked = Asked::new(&ingress, &headers, body);
+        let asked = RequestView::new(&ingress, &headers, body);
         for (path, value) in [
             ("model", Some(Found::Value(json!("b")))),
             ("user.tier", Some(Found::Value(json!(2)))),
@@ -134,7 +134,7 @@ mod tests {
         }
         assert_eq!((asked.header("User-Agent"), asked.header("x")), (vec!["me".to_owned()], Vec::new()));
         for body in ["", "hello", "[1]", "{\"model\": \"a\""] {
-            assert_eq!(Asked::new(&ingress, &headers, body.as_bytes()).param(&names("model")), None, "{body}");
+            assert_eq!(RequestView::new(&ingress, &headers, body.as_bytes()).param(&names("model")), None, "{body}");
         }
     }
 }

@@ -10,18 +10,18 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Own, is_allowed, seconds};
-use super::asked::{Asked, is_encoded};
+use super::answer::{LocalReply, is_allowed, seconds};
+use super::asked::{RequestView, is_encoded};
 use super::body::NoMemory;
-use super::exchange::{self, Answer, Times, exchange};
+use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
 use super::framing;
-use super::record::{Record, shown};
+use super::record::{Record, logged_headers};
 use super::session::Session;
-use super::stream::Passing;
+use super::stream::ProxyBody;
 use super::subpath::stays_below;
-use super::target::{Onward, Target};
+use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::underway::{End, Underway};
+use super::underway::{AttemptEnd, AttemptGuard};
 use super::{Relay, count, headers};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
@@ -55,46 +55,46 @@ struct Call<'a> {
     plan: RetryPlan,
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
-    last: Option<(Answer, RouterPath)>,
+    last: Option<(UpstreamResponse, RouterPath)>,
     attempts: &'a mut Attempts,
 }
 
 /// An answer that is worth passing on.
-struct Final {
-    answer: Answer,
+struct AcceptedResponse {
+    answer: UpstreamResponse,
     /// Told already, or to be told at the answer's end.
-    underway: Underway,
-    end: End,
+    underway: AttemptGuard,
+    end: AttemptEnd,
 }
 
 /// Serves one call.
-pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<Passing> {
+pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<ProxyBody> {
     let (head, body) = request.into_parts();
     if trace::is_guess(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.guesses.wrong("relay").await
     {
-        return Own::TooManyGuesses(fault).response();
+        return LocalReply::TooManyGuesses(fault).response();
     }
     let mut attempts = Attempts::default();
     let mut response = respond(relay, &head, body, &mut attempts).await;
-    if let Some(trace) = trace::asked(&head.headers, relay.token.as_ref(), &attempts) {
+    if let Some(trace) = trace::requested(&head.headers, relay.token.as_ref(), &attempts) {
         response.headers_mut().insert(TRACE, trace);
     }
     response
 }
 
-async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<Passing> {
+async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<ProxyBody> {
     if !is_allowed(&head.method) {
-        return Own::Method.response();
+        return LocalReply::Method.response();
     }
     if !framing::is_request_unambiguous(head) {
-        return Own::AmbiguousLength.response();
+        return LocalReply::AmbiguousLength.response();
     }
-    let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return Own::NoPool.response() };
-    if !stays_below(rest(head, &ingress)) {
-        return Own::OddPath.response();
+    let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return LocalReply::NoPool.response() };
+    if !stays_below(subpath(head, &ingress)) {
+        return LocalReply::OddPath.response();
     }
-    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return Own::Busy.response() };
+    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
     let now = relay.handle.now();
     let body = match read(relay, body).await {
         Ok(body) => body,
@@ -115,41 +115,41 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         last: None,
         attempts,
     };
-    call.run().await.map(|passing| passing.keeping(place))
+    call.run().await.map(|passing| passing.with_permits(place))
 }
 
 /// What follows the ingress in a path.
-fn rest<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
+fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
     head.uri.path().get(ingress.as_str().len()..).unwrap_or_default()
 }
 
 /// The whole body: every attempt needs it.
-async fn read(relay: &Relay, mut body: Incoming) -> Result<Bytes, Own> {
+async fn read(relay: &Relay, mut body: Incoming) -> Result<Bytes, LocalReply> {
     let most = relay.room.body;
     if body.size_hint().lower() > most as u64 {
-        return Err(Own::TooLarge(most));
+        return Err(LocalReply::TooLarge(most));
     }
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let by = Instant::now() + relay.room.patience;
     let mut buffer = relay.bodies.buffer(announced.unwrap_or(most));
     while !body.is_end_stream() {
         let frame = match timeout_at(by, body.frame()).await {
-            Err(_) => return Err(Own::TooSlow),
-            Ok(Some(Err(_))) => return Err(Own::Incomplete),
+            Err(_) => return Err(LocalReply::TooSlow),
+            Ok(Some(Err(_))) => return Err(LocalReply::Incomplete),
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
         if buffer.len() + data.len() > most {
-            return Err(Own::TooLarge(most));
+            return Err(LocalReply::TooLarge(most));
         }
-        buffer.push(&data).map_err(|NoMemory| Own::Busy)?;
+        buffer.push(&data).map_err(|NoMemory| LocalReply::Busy)?;
     }
     Ok(buffer.freeze())
 }
 
 impl Call<'_> {
-    async fn run(mut self) -> Response<Passing> {
+    async fn run(mut self) -> Response<ProxyBody> {
         loop {
             match self.next() {
                 NextStep::Pause(pause) => tokio::time::sleep(pause).await,
@@ -158,9 +158,9 @@ impl Call<'_> {
                     let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch) else {
                         self.relay.handle.abandon(&dispatch.route);
-                        return Own::Busy.response();
+                        return LocalReply::Busy.response();
                     };
-                    if let Some(Final { answer, underway, end }) = self.attempt(*dispatch, body).await {
+                    if let Some(AcceptedResponse { answer, underway, end }) = self.attempt(*dispatch, body).await {
                         return self.pass_on(answer, &router, Some(underway), end);
                     }
                 }
@@ -169,7 +169,7 @@ impl Call<'_> {
     }
 
     fn next(&mut self) -> NextStep {
-        let asked = Asked::new(self.ingress, &self.head.headers, &self.body);
+        let asked = RequestView::new(self.ingress, &self.head.headers, &self.body);
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -177,12 +177,12 @@ impl Call<'_> {
     }
 
     /// One attempt. `None`: another one may do better.
-    async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<Final> {
+    async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<AcceptedResponse> {
         let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
-        let mut underway = Underway::begin(self.relay.handle.clone(), route, router.clone(), transaction);
+        let mut underway = AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction);
         let direct = self.relay.direct(&router);
         let relay = self.relay;
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
@@ -211,7 +211,7 @@ impl Call<'_> {
         // Looked at only where it matters: a body may be long.
         let naming = || Naming {
             path: Some(path.as_str()).filter(|_| direct.is_some()),
-            subpath: Some(rest(self.head, self.ingress)),
+            subpath: Some(subpath(self.head, self.ingress)),
             received: self.readable(&self.body),
             sent: self.readable(&body),
             patch: Some(&patch),
@@ -224,10 +224,10 @@ impl Call<'_> {
         self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
-            underway.tell(end);
+            underway.finish(end);
         }
         if lead == RetryDecision::DoNotRetry {
-            return Some(Final { answer, underway, end });
+            return Some(AcceptedResponse { answer, underway, end });
         }
         self.last = Some((answer, router));
         None
@@ -243,7 +243,7 @@ impl Call<'_> {
     /// The request as this target is sent it.
     fn request(&self, target: &Target<'_>, body: Bytes) -> Option<Request<Full<Bytes>>> {
         let query = self.head.uri.query();
-        let onward = Onward { rest: rest(self.head, self.ingress), query, headers: &self.head.headers };
+        let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = target.uri(onward)?;
@@ -260,9 +260,9 @@ impl Call<'_> {
             session: self.session.id(),
             ingress: self.ingress.to_string(),
             stamp,
-            rest: rest(self.head, self.ingress).to_owned(),
+            rest: subpath(self.head, self.ingress).to_owned(),
             url: format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path()),
-            asked: shown(request.headers()),
+            asked: logged_headers(request.headers()),
             ingress_payload: self.body.clone(),
             outbound_payload: body,
             patch,
@@ -295,15 +295,21 @@ impl Call<'_> {
         if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
-    fn times(&self, by: BrokerTime) -> Times {
+    fn times(&self, by: BrokerTime) -> AttemptTimeouts {
         let now = self.relay.handle.now();
         let at = |moment: BrokerTime| Instant::now() + moment.since(now);
-        Times { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
+        AttemptTimeouts { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
     }
 
     /// Passes an answer on.
-    fn pass_on(self, answer: Answer, router: &RouterPath, underway: Option<Underway>, end: End) -> Response<Passing> {
-        let Answer { mut head, held, rest } = answer;
+    fn pass_on(
+        self,
+        answer: UpstreamResponse,
+        router: &RouterPath,
+        underway: Option<AttemptGuard>,
+        end: AttemptEnd,
+    ) -> Response<ProxyBody> {
+        let UpstreamResponse { mut head, held, rest } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
@@ -311,41 +317,41 @@ impl Call<'_> {
         }
         // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
         head.version = Version::HTTP_11;
-        self.sign(&mut head.headers, Some(router));
+        self.set_own_headers(&mut head.headers, Some(router));
         let events = exchange::is_event_stream(&head.headers);
         let passing = match rest {
-            None => Passing::whole(held),
-            Some(body) => Passing::to_come(held, body, self.limits.idle, events, underway, end),
+            None => ProxyBody::buffered(held),
+            Some(body) => ProxyBody::streaming(held, body, self.limits.idle, events, underway, end),
         };
         Response::from_parts(head, passing)
     }
 
     /// There is nothing left to do: the last answer as it was, or one of our own.
-    fn give_up(mut self, stop: GiveUp, words: Option<String>) -> Response<Passing> {
+    fn give_up(mut self, stop: GiveUp, words: Option<String>) -> Response<ProxyBody> {
         let wait = match stop {
             GiveUp::NoTarget(until) => until.map(|until| until.since(self.relay.handle.now())),
             GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
         };
-        count::given_up(&self.relay.handle, stop);
+        count::count_local_reply(&self.relay.handle, stop);
         tracing::debug!(ingress = %self.ingress, attempts = %self.attempts, "a call is given up: {stop}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {
-                let end = End::with(answer.head.status.as_u16());
+                let end = AttemptEnd::with(answer.head.status.as_u16());
                 self.pass_on(answer, &router, None, end)
             }
             None if self.attempts.ended_exhausted() => {
                 if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
                     tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
                 }
-                let mut response = Own::Exhausted.response();
-                self.sign(response.headers_mut(), None);
+                let mut response = LocalReply::Exhausted.response();
+                self.set_own_headers(response.headers_mut(), None);
                 response
             }
             None => {
                 let words = words.filter(|_| self.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.attempts));
-                let mut response = Own::NobodyLeft(story, wait).response();
-                self.sign(response.headers_mut(), None);
+                let mut response = LocalReply::NobodyLeft(story, wait).response();
+                self.set_own_headers(response.headers_mut(), None);
                 response
             }
         };
@@ -358,7 +364,7 @@ impl Call<'_> {
     }
 
     /// Says who served, and how.
-    fn sign(&self, headers: &mut HeaderMap, router: Option<&RouterPath>) {
+    fn set_own_headers(&self, headers: &mut HeaderMap, router: Option<&RouterPath>) {
         if let Some(router) = router {
             headers.insert(ROUTER, headers::value(router.as_str()));
         }
@@ -370,10 +376,10 @@ impl Call<'_> {
 /// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
 fn judge<'n>(
     target: &Target<'_>,
-    came: Result<Answer, TransportFailure>,
+    came: Result<UpstreamResponse, TransportFailure>,
     naming: impl FnOnce() -> Naming<'n>,
-    underway: &mut Underway,
-) -> (AttemptResult, Option<(Answer, End)>) {
+    underway: &mut AttemptGuard,
+) -> (AttemptResult, Option<(UpstreamResponse, AttemptEnd)>) {
     match came {
         Ok(answer) => {
             let (end, ended) = ending(&answer, target, naming);
@@ -382,17 +388,17 @@ fn judge<'n>(
         }
         Err(breakage) => {
             if breakage == TransportFailure::Exhausted {
-                underway.end_neutrally(TransportFailure::Exhausted.as_str());
+                underway.end_without_blame(TransportFailure::Exhausted.as_str());
                 return (AttemptResult::Broken(breakage), None);
             }
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
-                underway.end_neutrally(count::GATEWAY_AWAY);
+                underway.end_without_blame(count::GATEWAY_AWAY);
             } else if breakage == TransportFailure::Stale {
-                underway.end_neutrally(breakage.as_str());
+                underway.end_without_blame(breakage.as_str());
             } else {
-                underway.tell(End::broken(breakage));
+                underway.finish(AttemptEnd::broken(breakage));
             }
             (AttemptResult::Broken(breakage), None)
         }
@@ -400,12 +406,16 @@ fn judge<'n>(
 }
 
 /// What an answer says, to health and to the plan.
-fn ending<'n>(answer: &Answer, target: &Target<'_>, naming: impl FnOnce() -> Naming<'n>) -> (End, AttemptResult) {
+fn ending<'n>(
+    answer: &UpstreamResponse,
+    target: &Target<'_>,
+    naming: impl FnOnce() -> Naming<'n>,
+) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
     let fields = answer.head.headers.iter();
     let said =
         retry_headers::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
-    let mut end = End { hint: said.hint, html: said.html, ..End::with(status) };
+    let mut end = AttemptEnd { hint: said.hint, html: said.html, ..AttemptEnd::with(status) };
     if status >= 400 {
         let body = answer.start();
         end.missing = upstream_body::missing(status, &body).map(|missing| naming().of(missing));

@@ -26,9 +26,9 @@ use super::tracked::TrackedConnection;
 use crate::system::{descriptors, files};
 
 /// So many connections to one host wait for the next call.
-const IDLE: usize = 256;
+const MAX_IDLE_PER_HOST: usize = 256;
 /// A connection waits so long for the next call; many servers close theirs after 60 s or more.
-const IDLE_TIME: Duration = Duration::from_secs(50);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The largest file of certificate authorities, in bytes; the system's own, with all there are, has a quarter of a megabyte.
 const LARGEST_AUTHORITIES: u64 = 4 << 20;
@@ -62,9 +62,9 @@ pub enum ClientError {
 
 /// How long connecting may take, TLS included; it may change.
 #[derive(Debug, Clone)]
-pub(super) struct Patience(Arc<AtomicU64>);
+pub(super) struct ConnectTimeout(Arc<AtomicU64>);
 
-impl Patience {
+impl ConnectTimeout {
     pub(super) fn new(time: Duration) -> Self {
         let patience = Self(Arc::default());
         patience.set(time);
@@ -81,7 +81,7 @@ impl Patience {
 }
 
 /// Builds the clients.
-pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Clients, ClientError> {
+pub(super) fn build(authorities: Option<&Path>, patience: ConnectTimeout) -> Result<Clients, ClientError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities)?)
@@ -95,10 +95,10 @@ pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Cl
     // A request of which no byte was written is sent again over another connection (`retry_canceled_requests`, the default).
     builder
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIME)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .http1_max_buf_size(MAX_HEAD_BYTES)
         .http1_max_headers(MAX_HEADERS);
-    let pooled = builder.pool_max_idle_per_host(IDLE).build(connector.clone());
+    let pooled = builder.pool_max_idle_per_host(MAX_IDLE_PER_HOST).build(connector.clone());
     let unpooled = builder.pool_max_idle_per_host(0).build(connector);
     Ok(Clients { pooled, unpooled })
 }
@@ -126,13 +126,13 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     https: HttpsConnector<HttpConnector>,
-    patience: Patience,
+    patience: ConnectTimeout,
 }
 
 /// There was no connection in time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("no connection in time")]
-pub(super) struct TooSlow;
+pub(super) struct ConnectTimedOut;
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TrackedConnection>;
@@ -148,7 +148,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             connecting
                 .await
-                .unwrap_or_else(|_| Err(TooSlow.into()))
+                .unwrap_or_else(|_| Err(ConnectTimedOut.into()))
                 .map(|stream| TokioIo::new(TrackedConnection::new(stream)))
         })
     }
@@ -161,7 +161,7 @@ pub(super) fn is_exhaustion(error: &legacy::Error) -> bool {
 
 /// Whether an error comes of a connection that took too long.
 pub(super) fn is_too_slow(error: &legacy::Error) -> bool {
-    cause::<TooSlow>(error).is_some()
+    cause::<ConnectTimedOut>(error).is_some()
 }
 
 /// Whether an error comes of an answer that is not HTTP, or whose head is too large.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hyper::Response;
 
 use super::Relay;
-use super::answer::{Code, Own};
-use super::stream::Passing;
+use super::answer::{LocalReply, ReplyCode};
+use super::stream::ProxyBody;
 use crate::shared_broker::SharedBroker;
 use balancer::retry::GiveUp;
 use types::outcome::TransportFailure;
@@ -23,7 +23,7 @@ pub(super) const GATEWAY_AWAY: &str = "gateway_unreachable";
 pub(super) fn begin(relay: &Relay) {
     let counts = &relay.handle.counts().relayed;
     counts.begin(Arc::clone(&relay.calls), relay.room.calls);
-    counts.calls.preregister(Own::codes().chain([ANSWERED, CLIENT_GONE]));
+    counts.calls.preregister(LocalReply::codes().chain([ANSWERED, CLIENT_GONE]));
     let answered = [200, 300, 400, 429, 500].map(answered);
     counts.attempts.preregister(
         answered
@@ -35,31 +35,31 @@ pub(super) fn begin(relay: &Relay) {
 }
 
 /// A call that has come.
-pub(super) struct Call {
+pub(super) struct CallCounter {
     handle: SharedBroker,
     ended: &'static str,
 }
 
-impl Call {
+impl CallCounter {
     pub(super) fn begin(handle: SharedBroker) -> Self {
         Self { handle, ended: CLIENT_GONE }
     }
 
     /// Its answer begins.
-    pub(super) fn end(mut self, response: Response<Passing>) -> Response<Passing> {
-        self.ended = response.extensions().get().map_or(ANSWERED, |Code(code)| *code);
+    pub(super) fn end(mut self, response: Response<ProxyBody>) -> Response<ProxyBody> {
+        self.ended = response.extensions().get().map_or(ANSWERED, |ReplyCode(code)| *code);
         response
     }
 }
 
-impl Drop for Call {
+impl Drop for CallCounter {
     fn drop(&mut self) {
         self.handle.counts().relayed.calls.count(self.ended, self.handle.now());
     }
 }
 
 /// It is not sent once more.
-pub(super) fn given_up(handle: &SharedBroker, stop: GiveUp) {
+pub(super) fn count_local_reply(handle: &SharedBroker, stop: GiveUp) {
     handle.counts().relayed.given_up.count(stop.as_str(), handle.now());
 }
 

@@ -10,11 +10,11 @@ use hyper::header::{HeaderName, HeaderValue};
 use super::credentials::is_credential;
 use super::headers;
 use super::query::OwnQuery;
-use super::target::{Base, Onward};
+use super::target::{Base, ForwardedRequest};
 
 /// A target of its own.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Direct {
+pub struct DirectUpstream {
     base: Base,
     /// Instead of the rest of the client's path.
     endpoint: Option<String>,
@@ -39,7 +39,7 @@ pub enum HeaderFault {
     Value,
 }
 
-impl Direct {
+impl DirectUpstream {
     /// At this address. `forwards`: the client's own credentials go there.
     pub fn new(base: Base, endpoint: Option<String>, forwards: bool) -> Self {
         let endpoint = endpoint.map(|endpoint| endpoint.trim_start_matches('/').to_owned());
@@ -47,7 +47,7 @@ impl Direct {
     }
 
     /// Says this in the query, instead of what the client says under this name, however the client spells it.
-    pub fn ask(&mut self, name: &str, value: &str) {
+    pub fn set_query(&mut self, name: &str, value: &str) {
         self.query.set(name, value);
     }
 
@@ -55,7 +55,7 @@ impl Direct {
     ///
     /// # Errors
     /// It cannot be sent.
-    pub fn say(&mut self, name: &str, value: &str) -> Result<(), HeaderFault> {
+    pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), HeaderFault> {
         let name = header(name)?;
         let mut value = HeaderValue::from_str(value).map_err(|_| HeaderFault::Value)?;
         value.set_sensitive(true);
@@ -67,7 +67,7 @@ impl Direct {
     ///
     /// # Errors
     /// It is none.
-    pub fn withhold(&mut self, name: &str) -> Result<(), HeaderFault> {
+    pub fn remove_header(&mut self, name: &str) -> Result<(), HeaderFault> {
         self.removed.push(header(name)?);
         Ok(())
     }
@@ -78,13 +78,13 @@ impl Direct {
     }
 
     /// The path and the query below its address.
-    pub(super) fn below(&self, onward: Onward<'_>) -> (String, Option<String>) {
+    pub(super) fn path_and_query(&self, onward: ForwardedRequest<'_>) -> (String, Option<String>) {
         let path = format!("/{}", self.endpoint.as_deref().unwrap_or(onward.rest));
         (path, self.query.merged(onward.query, self.forwards))
     }
 
     /// The headers of a client's request as they go there.
-    pub(super) fn dress(&self, mut headers: HeaderMap) -> HeaderMap {
+    pub(super) fn apply_headers(&self, mut headers: HeaderMap) -> HeaderMap {
         if !self.forwards {
             let credentials: Vec<_> = headers.keys().filter(|name| is_credential(name.as_str())).cloned().collect();
             credentials.iter().for_each(|name| drop(headers.remove(name)));
@@ -107,7 +107,7 @@ impl Direct {
 }
 
 /// Where it is, and nothing else.
-impl fmt::Debug for Direct {
+impl fmt::Debug for DirectUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Direct").field(&self.base).finish_non_exhaustive()
     }
@@ -122,16 +122,18 @@ fn header(name: &str) -> Result<HeaderName, HeaderFault> {
 mod tests {
     use super::*;
 
-    fn direct(url: &str, endpoint: Option<&str>, forwards: bool) -> Direct {
-        Direct::new(url.parse().unwrap(), endpoint.map(str::to_owned), forwards)
+    fn direct(url: &str, endpoint: Option<&str>, forwards: bool) -> DirectUpstream {
+        DirectUpstream::new(url.parse().unwrap(), endpoint.map(str::to_owned), forwards)
     }
 
     #[test]
     fn a_path_and_a_query_of_its_own() {
         let headers = HeaderMap::new();
-        let below = |direct: &Direct, rest, query| direct.below(Onward { rest, query, headers: &headers });
+        let below = |direct: &DirectUpstream, rest, query| {
+            direct.path_and_query(ForwardedRequest { rest, query, headers: &headers })
+        };
         let mut azure = direct("https://x.openai.azure.com/openai/deployments/gpt4/", None, false);
-        azure.ask("api-version", "2024-02-01");
+        azure.set_query("api-version", "2024-02-01");
         let (path, query) = below(&azure, "chat/completions", Some("a=1&api-version=old&b"));
         assert_eq!((path.as_str(), query.as_deref()), ("/chat/completions", Some("a=1&b&api-version=2024-02-01")));
         let fixed = direct("https://h/", Some("/v1/chat"), false);
@@ -161,15 +163,15 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("client"));
         }
         let mut own = direct("https://h/", None, false);
-        own.say("Authorization", "Bearer own").unwrap();
-        own.say("X-Two", "1").unwrap();
-        own.say("X-Two", "2").unwrap();
-        own.withhold("X-Gone").unwrap();
-        let dressed = own.dress(headers.clone());
+        own.set_header("Authorization", "Bearer own").unwrap();
+        own.set_header("X-Two", "1").unwrap();
+        own.set_header("X-Two", "2").unwrap();
+        own.remove_header("X-Gone").unwrap();
+        let dressed = own.apply_headers(headers.clone());
         let mut names: Vec<_> = dressed.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         names.sort_unstable();
         assert_eq!(names, [("authorization", "Bearer own"), ("x-kept", "client"), ("x-two", "1"), ("x-two", "2")]);
-        let forwarded = direct("https://h/", None, true).dress(headers);
+        let forwarded = direct("https://h/", None, true).apply_headers(headers);
         assert_eq!(forwarded.get("authorization"), Some(&HeaderValue::from_static("client")));
         assert!(forwarded.get("session-id").is_none());
     }
@@ -177,13 +179,13 @@ mod tests {
     #[test]
     fn secrets_are_not_shown_and_odd_headers_not_taken() {
         let mut own = direct("https://h/v1", None, false);
-        own.say("Api-Key", "very-secret").unwrap();
-        own.ask("key", "very-secret");
+        own.set_header("Api-Key", "very-secret").unwrap();
+        own.set_query("key", "very-secret");
         assert_eq!(format!("{own:?}"), "Direct(https://h/v1, ..)");
-        assert_eq!(own.say("Api Key", "a"), Err(HeaderFault::Name));
-        assert_eq!(own.say("X", "a\nb"), Err(HeaderFault::Value));
+        assert_eq!(own.set_header("Api Key", "a"), Err(HeaderFault::Name));
+        assert_eq!(own.set_header("X", "a\nb"), Err(HeaderFault::Value));
         for name in ["Host", "content-length", "Connection", "Transfer-Encoding"] {
-            assert_eq!(own.say(name, "a"), Err(HeaderFault::Ours), "{name}");
+            assert_eq!(own.set_header(name, "a"), Err(HeaderFault::Ours), "{name}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! How much is held back: of an error all, so that another target may be asked instead; of a short answer that says its
 //! length all, so that one that breaks off was never begun; of a stream the first event; of everything else the first byte.
-//! At most [`HELD`] bytes of any.
+//! At most [`MAX_HELD_BYTES`] bytes of any.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, Client};
 use super::framing;
-use super::held::Held;
+use super::held::HeldBody;
 use super::tracked::{Progress, Usage};
 use gecholog_protocol::upstream_body::{self, FirstEvent};
 use types::outcome::TransportFailure;
 
 /// So many bytes of an answer are held back at most.
-pub(super) const HELD: usize = 64 << 10;
+pub(super) const MAX_HELD_BYTES: usize = 64 << 10;
 
 /// An answer that has begun.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct UpstreamResponse {
     pub(super) head: Parts,
     /// What came of its body.
     pub(super) held: Vec<Bytes>,
@@ -39,7 +39,7 @@ pub(super) struct Answer {
 
 /// How much of an answer must be here before it is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+enum HoldUntil {
     FirstByte,
     FirstEvent,
     End,
@@ -47,7 +47,7 @@ enum Until {
 
 /// When what must be here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct AttemptTimeouts {
     /// The first byte.
     pub(super) first_byte: Instant,
     /// All that is held back.
@@ -63,12 +63,12 @@ pub(super) struct Times {
 pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
-    times: Times,
-) -> Result<Answer, TransportFailure> {
+    times: AttemptTimeouts,
+) -> Result<UpstreamResponse, TransportFailure> {
     let sent = timeout_at(times.first_byte, send(client, request)).await;
     let (head, body) = sent.map_err(|_| TransportFailure::FirstByteTimeout)??.into_parts();
     let until = until(&head, &body);
-    let mut answer = Answer { head, held: Vec::new(), rest: Some(body).filter(|body| !body.is_end_stream()) };
+    let mut answer = UpstreamResponse { head, held: Vec::new(), rest: Some(body).filter(|body| !body.is_end_stream()) };
     answer.begin(until, times).await?;
     answer.judge(until)
 }
@@ -142,21 +142,21 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Tran
     }
 }
 
-fn until(head: &Parts, body: &Incoming) -> Until {
+fn until(head: &Parts, body: &Incoming) -> HoldUntil {
     if head.status.as_u16() >= 400 {
-        Until::End
+        HoldUntil::End
     } else if is_event_stream(&head.headers) {
-        Until::FirstEvent
-    } else if body.size_hint().exact().is_some_and(|length| length <= HELD as u64) {
-        Until::End
+        HoldUntil::FirstEvent
+    } else if body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64) {
+        HoldUntil::End
     } else {
-        Until::FirstByte
+        HoldUntil::FirstByte
     }
 }
 
 /// Whether a body is a stream of events that we can read.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    is(headers, b"text/event-stream") && !is_packed(headers)
+    is(headers, b"text/event-stream") && !is_compressed(headers)
 }
 
 fn is(headers: &HeaderMap, kind: &[u8]) -> bool {
@@ -166,20 +166,25 @@ fn is(headers: &HeaderMap, kind: &[u8]) -> bool {
 }
 
 /// Whether a body is compressed: it passes as it is, and says nothing to us.
-fn is_packed(headers: &HeaderMap) -> bool {
+fn is_compressed(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-impl Answer {
+impl UpstreamResponse {
     /// Reads on until enough is here.
-    async fn begin(&mut self, until: Until, times: Times) -> Result<(), TransportFailure> {
-        let mut held = Held::default();
+    async fn begin(&mut self, until: HoldUntil, times: AttemptTimeouts) -> Result<(), TransportFailure> {
+        let mut held = HeldBody::default();
         let begun = self.read(until, times, &mut held).await;
         self.held.extend(held.into_bytes());
         begun
     }
 
-    async fn read(&mut self, until: Until, times: Times, held: &mut Held) -> Result<(), TransportFailure> {
+    async fn read(
+        &mut self,
+        until: HoldUntil,
+        times: AttemptTimeouts,
+        held: &mut HeldBody,
+    ) -> Result<(), TransportFailure> {
         let mut by = times.first_byte;
         let mut length = 0;
         let mut event = FirstEvent::default();
@@ -203,26 +208,32 @@ impl Answer {
                 held.push(data);
             }
             let enough = match until {
-                Until::FirstByte => length > 0,
-                Until::FirstEvent => event.is_in(held.as_slice()),
-                Until::End => false,
+                HoldUntil::FirstByte => length > 0,
+                HoldUntil::FirstEvent => event.is_in(held.as_slice()),
+                HoldUntil::End => false,
             };
-            if enough || length >= HELD {
+            if enough || length >= MAX_HELD_BYTES {
                 return Ok(());
             }
             // Comments that keep a stream alive are no answer yet.
-            by = if until == Until::FirstEvent { times.first_byte } else { times.end.min(Instant::now() + times.idle) };
+            by = if until == HoldUntil::FirstEvent {
+                times.first_byte
+            } else {
+                times.end.min(Instant::now() + times.idle)
+            };
         }
         Ok(())
     }
 
     /// What is held back may show that a good status is none.
-    fn judge(self, until: Until) -> Result<Self, TransportFailure> {
-        if self.head.status.as_u16() >= 400 || is_packed(&self.head.headers) {
+    fn judge(self, until: HoldUntil) -> Result<Self, TransportFailure> {
+        if self.head.status.as_u16() >= 400 || is_compressed(&self.head.headers) {
             return Ok(self);
         }
         let start = self.start();
-        if until == Until::FirstEvent && upstream_body::first_event(&start).is_some_and(upstream_body::is_error_event) {
+        if until == HoldUntil::FirstEvent
+            && upstream_body::first_event(&start).is_some_and(upstream_body::is_error_event)
+        {
             return Err(TransportFailure::ErrorEvent);
         }
         let is_json = is(&self.head.headers, b"application/json");

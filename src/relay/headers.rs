@@ -10,7 +10,7 @@ pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 pub(super) const MAX_HEADERS: usize = MAX_HEAD_BYTES / 8;
 
 /// What belongs to one connection and never goes on (RFC 9110, 7.6.1), and what the next hop says anew.
-const HOP: [HeaderName; 10] = [
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -24,14 +24,14 @@ const HOP: [HeaderName; 10] = [
 ];
 
 /// How what clients and this relay say to each other begins: it concerns nobody else.
-const BETWEEN_US: &str = "x-broker-";
+const OWN_PREFIX: &str = "x-broker-";
 
 /// The session of the gateway.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("session-id");
 
 /// Takes out what belongs to one hop, or is between a client and a relay. The operators' token is among it.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    let ours = headers.keys().filter(|name| name.as_str().starts_with(BETWEEN_US)).cloned();
+    let ours = headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX)).cloned();
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -40,18 +40,18 @@ pub(super) fn strip(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .chain(ours)
         .collect();
-    for name in HOP.iter().chain(&named) {
+    for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
     }
 }
 
 /// Whether a header is the relay's own to say.
 pub(super) fn is_ours(name: &HeaderName) -> bool {
-    HOP.contains(name) || *name == header::HOST || *name == header::CONTENT_LENGTH
+    HOP_BY_HOP.contains(name) || *name == header::HOST || *name == header::CONTENT_LENGTH
 }
 
 /// The headers of a request without those of this hop. Host and length are said anew.
-pub(super) fn onward(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut onward = headers.clone();
     strip(&mut onward);
     onward.remove(header::HOST);
@@ -87,7 +87,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let onward = onward(&headers);
+        let onward = forwarded(&headers);
         let mut names: Vec<_> = onward.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept-encoding", "x-kept"]);

@@ -21,7 +21,7 @@ pub(super) struct LengthLines(pub(super) u8);
 
 /// What is known of the head that is read now. Clones are about the same connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HeadWatch(Arc<Shared>);
+pub(super) struct LengthLineCounter(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -30,7 +30,7 @@ struct Shared {
     restart: AtomicBool,
 }
 
-impl HeadWatch {
+impl LengthLineCounter {
     /// The lines of the head that was read.
     pub(super) fn lines(&self) -> LengthLines {
         LengthLines(self.0.lines.load(Relaxed))
@@ -47,12 +47,12 @@ impl HeadWatch {
 #[derive(Debug)]
 pub(super) struct LengthWatched<S> {
     stream: S,
-    watch: HeadWatch,
+    watch: LengthLineCounter,
     scan: Scan,
 }
 
 impl<S> LengthWatched<S> {
-    pub(super) fn new(stream: S, watch: HeadWatch) -> Self {
+    pub(super) fn new(stream: S, watch: LengthLineCounter) -> Self {
         Self { stream, watch, scan: Scan::default() }
     }
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn each_request_is_counted_anew() {
-        let mut watched = LengthWatched::new((), HeadWatch::default());
+        let mut watched = LengthWatched::new((), LengthLineCounter::default());
         let watch = watched.watch.clone();
         watched.note(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello");
         assert_eq!(watch.lines(), LengthLines(2));

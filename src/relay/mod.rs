@@ -40,7 +40,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use client::ClientError;
-pub use direct::{Direct, HeaderFault};
+pub use direct::{DirectUpstream, HeaderFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
 
@@ -49,7 +49,7 @@ use crate::guesses::Guesses;
 use crate::shared_broker::SharedBroker;
 use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits};
 use body::BodyMemory;
-use client::{Clients, Patience};
+use client::{Clients, ConnectTimeout};
 use record::Entries;
 use session::Sessions;
 use target::Target;
@@ -68,25 +68,25 @@ pub struct Settings {
     /// Certificate authorities besides the system's: `BROKER_RELAY_CA`.
     pub authorities: Option<PathBuf>,
     /// What may change while it runs.
-    pub rules: Rules,
+    pub rules: RelayRules,
     /// What the process may hold.
-    pub room: Room,
+    pub room: RelayLimits,
 }
 
 /// What the pools file says of the relay; it may change while that runs.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Rules {
+pub struct RelayRules {
     /// What one call may cost.
     pub limits: RetryLimits,
     /// What all calls may spend on attempts beyond the first.
     pub spending: RetryBudgetSettings,
     /// Targets that are called without the gateway, by the paths that stand for them in the pools.
-    pub direct: BTreeMap<RouterPath, Arc<Direct>>,
+    pub direct: BTreeMap<RouterPath, Arc<DirectUpstream>>,
 }
 
 /// What the process may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct RelayLimits {
     /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
     pub body: usize,
     /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
@@ -104,7 +104,7 @@ pub struct Room {
     pub grace: Duration,
 }
 
-impl Room {
+impl RelayLimits {
     /// The same, or less where the process may have too few descriptors for it: `connections` of clients, and each of half of
     /// them with a call under way.
     #[must_use]
@@ -114,7 +114,7 @@ impl Room {
     }
 }
 
-impl Default for Room {
+impl Default for RelayLimits {
     fn default() -> Self {
         Self {
             body: 20 << 20,
@@ -127,7 +127,7 @@ impl Default for Room {
     }
 }
 
-impl Room {
+impl RelayLimits {
     /// The memory in bytes without which a body of the largest size could never be served: itself, and a copy in which a target
     /// changes something, or the smaller buffer that it grows out of.
     pub const fn for_one_body(body: usize) -> usize {
@@ -139,10 +139,10 @@ impl Room {
 pub struct Relay {
     handle: SharedBroker,
     clients: Clients,
-    patience: Patience,
+    patience: ConnectTimeout,
     gateway: Base,
-    rules: RwLock<Ruled>,
-    room: Room,
+    rules: RwLock<RulesInForce>,
+    room: RelayLimits,
     /// Who may read traces.
     token: Option<Token>,
     guesses: Guesses,
@@ -155,9 +155,9 @@ pub struct Relay {
 
 /// The rules in force, and those before: between two looks of a call they can change, and a target that it was just told to
 /// go to is then found among the old ones.
-struct Ruled {
-    now: Arc<Rules>,
-    before: Arc<Rules>,
+struct RulesInForce {
+    now: Arc<RelayRules>,
+    before: Arc<RelayRules>,
 }
 
 impl fmt::Debug for Relay {
@@ -181,14 +181,14 @@ impl Relay {
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
-        let patience = Patience::new(rules.limits.connect);
+        let patience = ConnectTimeout::new(rules.limits.connect);
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
             handle,
             clients: client::build(authorities.as_deref(), patience.clone())?,
             patience,
             gateway: gateway.clone(),
-            rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
+            rules: RwLock::new(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
             token,
             guesses,
@@ -202,25 +202,25 @@ impl Relay {
     }
 
     /// Puts other rules in force. Calls under way keep their limits.
-    pub fn configure(&self, rules: Rules) {
+    pub fn configure(&self, rules: RelayRules) {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
         self.patience.set(rules.limits.connect);
         let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
     }
 
-    fn rules(&self) -> Arc<Rules> {
+    fn rules(&self) -> Arc<RelayRules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).now)
     }
 
     /// The target that a path of the pools stands for, if it is not a router of the gateway.
-    fn direct(&self, path: &RouterPath) -> Option<Arc<Direct>> {
+    fn direct(&self, path: &RouterPath) -> Option<Arc<DirectUpstream>> {
         let ruled = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         ruled.now.direct.get(path).or_else(|| ruled.before.direct.get(path)).cloned()
     }
 
     /// Where an attempt goes: straight to this target, or to a router of the gateway in this session.
-    fn target<'a>(&'a self, direct: Option<&'a Direct>, router: &'a RouterPath, session: String) -> Target<'a> {
+    fn target<'a>(&'a self, direct: Option<&'a DirectUpstream>, router: &'a RouterPath, session: String) -> Target<'a> {
         match direct {
             Some(direct) => Target::Direct(direct),
             None => Target::Router { gateway: &self.gateway, router, session },

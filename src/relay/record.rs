@@ -61,21 +61,21 @@ pub(super) struct Record {
     pub(super) patch: Arc<Patch>,
     pub(super) came: BrokerTime,
     /// What is known of the answer so far.
-    pub(super) answer: Option<Answered>,
+    pub(super) answer: Option<RecordedAnswer>,
 }
 
 /// What is known of an answer.
 #[derive(Debug, Clone)]
-pub(super) struct Answered {
+pub(super) struct RecordedAnswer {
     headers: Vec<Header>,
     body: Vec<u8>,
     /// How many bytes there were.
     length: usize,
 }
 
-impl Answered {
+impl RecordedAnswer {
     pub(super) fn new(headers: &HeaderMap) -> Self {
-        Self { headers: shown(headers), body: Vec::new(), length: 0 }
+        Self { headers: logged_headers(headers), body: Vec::new(), length: 0 }
     }
 
     /// A part of the body came. What is too long for an entry is only counted.
@@ -89,7 +89,7 @@ impl Answered {
 
 /// How a recorded call ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ending<'a> {
+pub(super) struct RecordEnd<'a> {
     pub(super) router: &'a str,
     pub(super) transaction: &'a str,
     pub(super) status: u16,
@@ -100,7 +100,7 @@ pub(super) struct Ending<'a> {
 
 impl Record {
     /// Publishes the entry.
-    pub(super) fn publish(self, ending: Ending<'_>) {
+    pub(super) fn publish(self, ending: RecordEnd<'_>) {
         let left_out;
         // One without a good end says nothing that anybody should take for an answer.
         let answer = self.answer.filter(|_| ending.broken.is_none());
@@ -136,7 +136,7 @@ impl Record {
 }
 
 /// Headers as the gateway's log spells them: `Content-Type`, each with its values.
-pub(super) fn shown(headers: &HeaderMap) -> Vec<Header> {
+pub(super) fn logged_headers(headers: &HeaderMap) -> Vec<Header> {
     let header = |name: &HeaderName| {
         let secret = is_credential(name.as_str());
         let shown = headers.get_all(name).iter().map(|value| match secret || value.is_sensitive() {
@@ -180,7 +180,7 @@ mod tests {
         let mut own = HeaderValue::from_static("own");
         own.set_sensitive(true);
         headers.append("x-own", own);
-        let shown = shown(&headers);
+        let shown = logged_headers(&headers);
         let of = |name: &str| shown.iter().find(|(other, _)| other == name).map(|(_, values)| values[0].as_str());
         assert_eq!(of("X-Ratelimit-Remaining-Tokens"), Some("5"));
         for name in

@@ -15,14 +15,14 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::heads::{HeadWatch, LengthWatched};
+use super::heads::{LengthLineCounter, LengthWatched};
 use super::{Relay, call, count};
 use crate::server::{Evicted, Place, Places, Watched};
 
 /// The head of a request must come within this time.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Accepting fails when descriptors run out, which no event announces the end of.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` says so, then lets the calls under way finish within the grace, and cuts the rest.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
@@ -39,7 +39,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Re
             _ = stop.changed() => break,
             place = place(&places) => place,
         };
-        tasks.spawn(converse(Arc::clone(&relay), stream, graceful.watcher(), place));
+        tasks.spawn(serve_connection(Arc::clone(&relay), stream, graceful.watcher(), place));
         while tasks.try_join_next().is_some() {}
         // Whoever has come is looked at before the next one can take its place.
         tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
             if let Some(total) = relay.handle.counts().exhausted("relay_accept", relay.handle.now()) {
                 tracing::warn!(%error, total, "the relay could not accept a connection");
             }
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             None
         }
     }
@@ -76,14 +76,14 @@ async fn place(places: &Places) -> Arc<Place> {
     }
 }
 
-async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place: Arc<Place>) {
+async fn serve_connection(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place: Arc<Place>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     // What a client that does not read does not take would else be held for it for ever.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(relay.room.patience));
-    let watch = HeadWatch::default();
+    let watch = LengthLineCounter::default();
     let stream = LengthWatched::new(Box::pin(stream), watch.clone());
     let stream = Watched::new(stream, Arc::clone(&place));
     let heads = stream.heads();
@@ -93,7 +93,7 @@ async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place:
         let serving = heads.begin();
         async move {
             let serving = serving?;
-            let counted = count::Call::begin(relay.handle.clone());
+            let counted = count::CallCounter::begin(relay.handle.clone());
             let response = counted.end(call::serve(&relay, request).await);
             watch.restart();
             Ok::<_, Evicted>(response.map(|body| serving.whole(body)))
@@ -101,7 +101,7 @@ async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place:
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)

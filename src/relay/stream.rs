@@ -14,29 +14,29 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::answer;
-use super::underway::{End, Underway};
+use super::underway::{AttemptEnd, AttemptGuard};
 use gecholog_protocol::upstream_body::hints_at_error;
 use types::outcome::TransportFailure;
 
 /// The body is not whole: the connection is cut.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the answer broke off")]
-pub(super) struct Broken;
+pub(super) struct BodyCut;
 
 /// A body on its way.
 #[derive(Debug, Default)]
-pub(super) struct Passing {
+pub(super) struct ProxyBody {
     held: VecDeque<Bytes>,
-    rest: Option<Rest>,
+    rest: Option<Upstream>,
     /// It broke off.
-    cut: Option<Cut>,
+    cut: Option<CutState>,
     /// Its place among the calls under way.
     _place: Option<OwnedSemaphorePermit>,
 }
 
 /// How far the end of a broken answer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cut {
+enum CutState {
     /// All that was given is to be written first: the connection forgets it when it is cut.
     Writing,
     /// The connection is cut.
@@ -45,47 +45,51 @@ enum Cut {
 
 /// What is still to come, and what becomes of it.
 #[derive(Debug)]
-struct Rest {
+struct Upstream {
     body: Incoming,
     idle: Duration,
     timer: Pin<Box<Sleep>>,
     events: bool,
     failed: bool,
-    end: End,
-    underway: Option<Underway>,
+    end: AttemptEnd,
+    underway: Option<AttemptGuard>,
 }
 
-impl Passing {
+impl ProxyBody {
     /// A body that is here.
-    pub(super) fn whole(held: impl Into<VecDeque<Bytes>>) -> Self {
+    pub(super) fn buffered(held: impl Into<VecDeque<Bytes>>) -> Self {
         Self { held: held.into(), ..Self::default() }
     }
 
     /// A body that is still to come. `events`: it is a stream of them. `underway` is told how it ends: with `end`, if well.
-    pub(super) fn to_come(
+    pub(super) fn streaming(
         held: Vec<Bytes>,
         body: Incoming,
         idle: Duration,
         events: bool,
-        underway: Option<Underway>,
-        end: End,
+        underway: Option<AttemptGuard>,
+        end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let rest = Rest { body, idle, timer, events, failed: false, end, underway };
+        let rest = Upstream { body, idle, timer, events, failed: false, end, underway };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
     /// Keeps this place until it has ended.
     #[must_use]
-    pub(super) fn keeping(self, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn with_permits(self, place: OwnedSemaphorePermit) -> Self {
         Self { _place: Some(place), ..self }
     }
 
     /// Ends it. A stream of events says why.
-    fn cut(&mut self, breakage: TransportFailure, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.cut = Some(Cut::Writing);
+    fn cut(
+        &mut self,
+        breakage: TransportFailure,
+        context: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        self.cut = Some(CutState::Writing);
         let events = self.rest.take().is_some_and(|mut rest| {
-            rest.tell(End { broken: Some(breakage), ..rest.end });
+            rest.report(AttemptEnd { broken: Some(breakage), ..rest.end });
             rest.events
         });
         if events {
@@ -95,24 +99,24 @@ impl Passing {
     }
 
     /// Whoever asks is told to write what it has and to ask again at once.
-    fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.cut = Some(Cut::BrokerTime);
+    fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        self.cut = Some(CutState::BrokerTime);
         context.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-impl Rest {
-    fn tell(&mut self, end: End) {
+impl Upstream {
+    fn report(&mut self, end: AttemptEnd) {
         if let Some(mut underway) = self.underway.take() {
-            underway.tell(end);
+            underway.finish(end);
         }
     }
 
     /// It has ended well, but for an error that it may have carried.
     fn finish(&mut self) {
         let broken = self.failed.then_some(TransportFailure::ErrorEvent);
-        self.tell(End { broken, ..self.end });
+        self.report(AttemptEnd { broken, ..self.end });
     }
 
     /// A part of it came.
@@ -125,17 +129,17 @@ impl Rest {
     }
 }
 
-impl Body for Passing {
+impl Body for ProxyBody {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = BodyCut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         if let Some(part) = self.held.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
         match self.cut {
-            Some(Cut::Writing) => return self.finish_writing(context),
-            Some(Cut::BrokerTime) => return Poll::Ready(Some(Err(Broken))),
+            Some(CutState::Writing) => return self.finish_writing(context),
+            Some(CutState::BrokerTime) => return Poll::Ready(Some(Err(BodyCut))),
             None => {}
         }
         let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };

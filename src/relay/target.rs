@@ -8,7 +8,7 @@ use hyper::header::ACCEPT_ENCODING;
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{HeaderMap, Uri};
 
-use super::direct::Direct;
+use super::direct::DirectUpstream;
 use super::headers;
 use types::router::RouterPath;
 
@@ -108,7 +108,7 @@ impl fmt::Debug for Base {
 
 /// What of a client's request goes on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Onward<'a> {
+pub(super) struct ForwardedRequest<'a> {
     /// What follows the ingress in the path.
     pub(super) rest: &'a str,
     pub(super) query: Option<&'a str>,
@@ -126,24 +126,24 @@ pub(super) enum Target<'a> {
         session: String,
     },
     /// Past the gateway.
-    Direct(&'a Direct),
+    Direct(&'a DirectUpstream),
 }
 
 impl Target<'_> {
     /// The address.
-    pub(super) fn uri(&self, onward: Onward<'_>) -> Option<Uri> {
+    pub(super) fn uri(&self, onward: ForwardedRequest<'_>) -> Option<Uri> {
         match self {
             Self::Router { gateway, router, .. } => gateway.at(&format!("{router}{}", onward.rest), onward.query),
             Self::Direct(direct) => {
-                let (path, query) = direct.below(onward);
+                let (path, query) = direct.path_and_query(onward);
                 direct.base().at(&path, query.as_deref())
             }
         }
     }
 
     /// The headers.
-    pub(super) fn headers(&self, onward: Onward<'_>) -> HeaderMap {
-        let mut headers = headers::onward(onward.headers);
+    pub(super) fn headers(&self, onward: ForwardedRequest<'_>) -> HeaderMap {
+        let mut headers = headers::forwarded(onward.headers);
         match self {
             Self::Router { session, .. } => {
                 // The gateway answers 500 when a client asks for compression and an upstream grants it (GATEWAY.md 4.8).
@@ -151,7 +151,7 @@ impl Target<'_> {
                 headers.insert(headers::SESSION, headers::value(session));
                 headers
             }
-            Self::Direct(direct) => direct.dress(headers),
+            Self::Direct(direct) => direct.apply_headers(headers),
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
         let router = RouterPath::parse("/azure/gpt4/").unwrap();
         let target = Target::Router { gateway: &gateway, router: &router, session: String::new() };
         let headers = HeaderMap::new();
-        let uri = |rest, query| target.uri(Onward { rest, query, headers: &headers }).unwrap().to_string();
+        let uri = |rest, query| target.uri(ForwardedRequest { rest, query, headers: &headers }).unwrap().to_string();
         assert_eq!(uri("", None), "http://gecholog:5380/azure/gpt4/");
         assert_eq!(uri("v1/chat", Some("a=b&c")), "http://gecholog:5380/azure/gpt4/v1/chat?a=b&c");
         assert_eq!(uri("@evil.example/", None), "http://gecholog:5380/azure/gpt4/@evil.example/");

@@ -25,7 +25,7 @@ const EXPLAIN: &str = "x-broker-explain";
 const TOKEN: &str = "x-broker-token";
 /// So many attempts are kept, the last ones: with paths and reasons at their longest that is 8 KB of header, half of what
 /// clients usually take.
-const KEPT: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 /// One attempt that has come to an answer, or to nothing.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub(super) struct Attempts {
 
 impl Attempts {
     pub(super) fn note(&mut self, attempt: Attempt) {
-        if self.last.len() >= KEPT {
+        if self.last.len() >= MAX_ATTEMPTS {
             self.last.pop_front();
             self.left_out = self.left_out.saturating_add(1);
         }
@@ -76,13 +76,13 @@ impl Attempt {
         let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
         match self.ended {
             Some(AttemptResult::Answered { status, .. }) => shown["status"] = status.into(),
-            Some(AttemptResult::Broken(_)) | None => shown["broken"] = self.what().into(),
+            Some(AttemptResult::Broken(_)) | None => shown["broken"] = self.summary().into(),
         }
         shown
     }
 
     /// What it did, in words that follow its name.
-    fn what(&self) -> String {
+    fn summary(&self) -> String {
         match self.ended {
             Some(AttemptResult::Answered { status, .. }) => format!("answered {status}"),
             Some(AttemptResult::Broken(breakage)) => breakage.to_string(),
@@ -99,7 +99,7 @@ impl fmt::Display for Attempts {
         }
         for (place, attempt) in self.last.iter().enumerate() {
             let comma = if place == 0 { "" } else { ", " };
-            write!(f, "{comma}{} {} after {} ms", attempt.router, attempt.what(), millis(attempt.time))?;
+            write!(f, "{comma}{} {} after {} ms", attempt.router, attempt.summary(), millis(attempt.time))?;
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ pub(super) fn is_guess(headers: &HeaderMap, token: Option<&Token>) -> bool {
 }
 
 /// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
-pub(super) fn asked(headers: &HeaderMap, token: Option<&Token>, attempts: &Attempts) -> Option<HeaderValue> {
+pub(super) fn requested(headers: &HeaderMap, token: Option<&Token>, attempts: &Attempts) -> Option<HeaderValue> {
     let wanted = headers.get(EXPLAIN)?;
     let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
     let why_not = match (token, given) {
@@ -175,7 +175,7 @@ mod tests {
         for (name, value) in headers {
             all.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let value = asked(&all, token.map(Token::new).as_ref(), attempts)?;
+        let value = requested(&all, token.map(Token::new).as_ref(), attempts)?;
         Some(serde_json::from_str(value.to_str().unwrap()).unwrap())
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 
 use super::count;
-use super::record::{Answered, Ending, Record};
+use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
 use types::outcome::{CallObservation, NamedBy, RetryAfter, Source, TransportFailure};
@@ -18,7 +18,7 @@ use types::time::BrokerTime;
 
 /// An attempt that has not ended.
 #[derive(Debug)]
-pub(super) struct Underway {
+pub(super) struct AttemptGuard {
     handle: SharedBroker,
     route: Route,
     router: RouterPath,
@@ -33,7 +33,7 @@ pub(super) struct Underway {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct End {
+pub(super) struct AttemptEnd {
     pub(super) status: u16,
     pub(super) broken: Option<TransportFailure>,
     pub(super) gateway_generated: bool,
@@ -42,7 +42,7 @@ pub(super) struct End {
     pub(super) html: bool,
 }
 
-impl End {
+impl AttemptEnd {
     /// With this status, and nothing to add.
     pub(super) const fn with(status: u16) -> Self {
         Self { status, broken: None, gateway_generated: false, missing: None, hint: None, html: false }
@@ -58,7 +58,7 @@ impl End {
     }
 }
 
-impl Underway {
+impl AttemptGuard {
     pub(super) fn begin(handle: SharedBroker, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
         Self { handle, route, router, transaction, began, record: None, neutral: None, told: false }
@@ -72,7 +72,7 @@ impl Underway {
     /// An answer began so.
     pub(super) fn answered(&mut self, headers: &HeaderMap, held: &[Bytes]) {
         if let Some(record) = &mut self.record {
-            let mut answered = Answered::new(headers);
+            let mut answered = RecordedAnswer::new(headers);
             held.iter().for_each(|part| answered.add(part));
             record.answer = Some(answered);
         }
@@ -86,7 +86,7 @@ impl Underway {
     }
 
     /// It has ended in a way that says nothing about its router. `reason`: as metrics spell it.
-    pub(super) fn end_neutrally(&mut self, reason: &'static str) {
+    pub(super) fn end_without_blame(&mut self, reason: &'static str) {
         self.neutral = Some(reason);
     }
 
@@ -103,7 +103,7 @@ impl Underway {
     }
 
     /// It has ended so.
-    pub(super) fn tell(&mut self, mut end: End) {
+    pub(super) fn finish(&mut self, mut end: AttemptEnd) {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
@@ -111,7 +111,7 @@ impl Underway {
         let record = self.record.take();
         if let (Some(_), Some(breakage)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
-            end.status = End::broken(breakage).status;
+            end.status = AttemptEnd::broken(breakage).status;
         }
         let router = Some(self.router.as_str());
         self.handle.learn(&CallObservation {
@@ -132,7 +132,7 @@ impl Underway {
             ..CallObservation::empty(Source::Attempt)
         });
         if let Some(record) = record {
-            record.publish(Ending {
+            record.publish(RecordEnd {
                 router: self.router.as_str(),
                 transaction: &self.transaction,
                 status: end.status,
@@ -144,7 +144,7 @@ impl Underway {
     }
 }
 
-impl Drop for Underway {
+impl Drop for AttemptGuard {
     fn drop(&mut self) {
         if !self.told {
             count::neutral_attempt(&self.handle, self.neutral);

@@ -23,7 +23,7 @@ use crate::config::Operator;
 use crate::nats::{self, ConnectionStatus};
 
 /// The bus answers within this time, or we say that it does not.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs one command to its end.
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -36,7 +36,7 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 async fn connect(operator: &Operator) -> anyhow::Result<Client> {
     let link = ConnectionStatus::new("command", Clock::start());
     let connected = nats::connect(&operator.nats, &link, "gecholog-broker command", 4_096);
-    match tokio::time::timeout(PATIENCE, connected).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
         Ok(client) => Ok(client?),
         Err(_) => bail!("{}", link.reason().unwrap_or_else(|| "the bus does not answer".to_owned())),
     }

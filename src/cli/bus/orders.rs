@@ -15,7 +15,7 @@ use crate::nats::peers;
 use types::router::{PathError, RouterPath};
 
 /// Between two looks at what is in flight.
-const PAUSE: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A router, and why.
 #[derive(Debug, Clone, Args)]
@@ -124,9 +124,9 @@ impl Orders {
             let now = Clock::start().now();
             let given = (verb, &asked);
             let done = peers::order(&client, &operator.nats, operator.token.as_ref(), who, given, now).await?;
-            let mut text = told(&done)?;
+            let mut text = summary(&done)?;
             if let Some(router) = asked.router.as_ref().filter(|_| wait) {
-                peace(&client, operator, router).await?;
+                wait_until_idle(&client, operator, router).await?;
                 let _ = writeln!(text, "no call is under way to {router}");
             }
             Ok(text)
@@ -135,7 +135,7 @@ impl Orders {
 }
 
 /// What the replicas did.
-fn told(done: &[AdminResult]) -> anyhow::Result<String> {
+fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
     let mut text = String::new();
     let (good, bad): (Vec<_>, Vec<_>) = done.iter().partition(|done| done.error.is_none());
     let refusals: Vec<_> = bad.iter().filter_map(|done| done.error.as_deref()).map(clean).collect();
@@ -154,7 +154,7 @@ fn told(done: &[AdminResult]) -> anyhow::Result<String> {
 }
 
 /// Waits until nothing is in flight to a router.
-async fn peace(client: &async_nats::Client, operator: &Operator, router: &RouterPath) -> anyhow::Result<()> {
+async fn wait_until_idle(client: &async_nats::Client, operator: &Operator, router: &RouterPath) -> anyhow::Result<()> {
     loop {
         let documents = peers::documents(client, &operator.nats, "status").await?;
         let routers = documents.iter().flat_map(|document| list(&document["routers"]));
@@ -167,6 +167,6 @@ async fn peace(client: &async_nats::Client, operator: &Operator, router: &Router
         if told.iter().all(|one| one["in_flight"].as_u64().unwrap_or(0) == 0) {
             return Ok(());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -10,13 +10,13 @@ use clap::Args;
 use serde_json::Value;
 
 use super::table::Table;
-use super::terminal::{self, Held, Signals};
+use super::terminal::{self, RawMode, Signals};
 use super::{clean, connect, run};
 use crate::config::Operator;
 use crate::nats::peers;
 
 /// Between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 /// The last line on a terminal.
@@ -43,7 +43,7 @@ impl StatusArgs {
             let client = connect(operator).await?;
             let redraw = self.watch && !self.json && std::io::stdout().is_terminal();
             // Without keys Ctrl-C does what it always does.
-            let Some((held, mut keys)) = redraw.then(terminal::hold).flatten() else {
+            let Some((held, mut keys)) = redraw.then(terminal::enable).flatten() else {
                 return self.tell(&client, operator, redraw, None).await;
             };
             let mut signals = Signals::listen()?;
@@ -61,13 +61,13 @@ impl StatusArgs {
         client: &Client,
         operator: &Operator,
         redraw: bool,
-        held: Option<&Held>,
+        held: Option<&RawMode>,
     ) -> anyhow::Result<()> {
         loop {
             let documents = peers::documents(client, &operator.nats, "status").await?;
             let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
             let (before, after) = (if redraw { CLEAR } else { "" }, if held.is_some() { LEAVE } else { "" });
-            held.into_iter().for_each(Held::begin);
+            held.into_iter().for_each(RawMode::begin);
             {
                 let mut out = std::io::stdout().lock();
                 write!(out, "{before}{text}{after}")?;
@@ -76,7 +76,7 @@ impl StatusArgs {
             if !self.watch {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(REFRESH_INTERVAL).await;
         }
     }
 }

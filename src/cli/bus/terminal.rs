@@ -19,22 +19,22 @@ static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// A terminal whose keys come one by one, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held(());
+pub(super) struct RawMode(());
 
 /// The keys that are pressed there.
 #[derive(Debug)]
 pub(super) struct Keys(UnboundedReceiver<u8>);
 
 /// Takes hold of the terminal of the standard input. `None` where keys do not come from one.
-pub(super) fn hold() -> Option<(Held, Keys)> {
+pub(super) fn enable() -> Option<(RawMode, Keys)> {
     let input = std::io::stdin();
     if !input.is_terminal() {
         return None;
     }
-    hold_of(File::from(input.as_fd().try_clone_to_owned().ok()?))
+    enable_on(File::from(input.as_fd().try_clone_to_owned().ok()?))
 }
 
-fn hold_of(terminal: File) -> Option<(Held, Keys)> {
+fn enable_on(terminal: File) -> Option<(RawMode, Keys)> {
     static HOOK: Once = Once::new();
     let mut reading = terminal.try_clone().ok()?;
     let before = tcgetattr(&terminal).ok()?;
@@ -46,7 +46,7 @@ fn hold_of(terminal: File) -> Option<(Held, Keys)> {
         }));
     });
     *before_it() = Some((terminal, before));
-    let held = Held(());
+    let held = RawMode(());
     held.begin();
     let (sender, keys) = unbounded_channel();
     // A thread of its own, which nobody waits for: a read from a terminal has no end that we could bring about.
@@ -57,7 +57,7 @@ fn hold_of(terminal: File) -> Option<(Held, Keys)> {
     reader.is_ok().then_some((held, Keys(keys)))
 }
 
-impl Held {
+impl RawMode {
     /// Once more after Ctrl-Z and `fg`: the shell has its own mind about the terminal meanwhile.
     pub(super) fn begin(&self) {
         if let Some((terminal, before)) = &*before_it() {
@@ -71,7 +71,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for RawMode {
     fn drop(&mut self) {
         restore();
     }
@@ -152,7 +152,7 @@ mod tests {
         let (mut typing, typed) = terminal();
         let before = modes(&typed);
         assert!(before.contains(LocalModes::ICANON | LocalModes::ECHO));
-        let (held, mut keys) = hold_of(typed.try_clone().unwrap()).unwrap();
+        let (held, mut keys) = enable_on(typed.try_clone().unwrap()).unwrap();
         assert_eq!(modes(&typed), before.difference(LocalModes::ICANON | LocalModes::ECHO), "signals stay signals");
         typing.write_all(b"xq").unwrap();
         keys.leave().await;
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(modes(&typed), before);
 
         let (_typing, typed) = terminal();
-        let (held, _keys) = hold_of(typed.try_clone().unwrap()).unwrap();
+        let (held, _keys) = enable_on(typed.try_clone().unwrap()).unwrap();
         assert_ne!(modes(&typed), before);
         // As in a release, where a panic drops nothing.
         std::mem::forget(held);

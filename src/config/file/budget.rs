@@ -1,7 +1,7 @@
 //! `budget`: what one router may get within a minute. It stands at a router and nowhere else: what a branch may get is not
 //! what each router in it may get, and nobody could say which of them was meant.
 
-use super::health::{Health, count};
+use super::health::{HealthOverrides, count};
 use super::reader::{Item, Reader};
 use balancer::load::rate_limit::RateLimit;
 
@@ -9,7 +9,7 @@ use balancer::load::rate_limit::RateLimit;
 pub(super) const KEYS: [&str; 2] = ["rpm", "tpm"];
 
 /// Reads the budget of a target. Like its health it belongs to the router, so two of its leaves must not differ in it.
-pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut Health) {
+pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut HealthOverrides) {
     if let Some(item) = target.get("budget").filter(|_| target.get("targets").is_some()) {
         reader.key_fault(&item, "belongs to a router, and this is a branch: say what each router in it may get");
     }

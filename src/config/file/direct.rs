@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::reader::{Item, Place, Reader};
+use super::reader::{Item, Location, Reader};
 use crate::config::secret;
-use crate::relay::{Base, Direct};
+use crate::relay::{Base, DirectUpstream};
 use types::router::RouterPath;
 
 /// The keys of a target that are only of use beside `url`.
@@ -36,7 +36,7 @@ impl fmt::Debug for Variables {
 #[derive(Debug, Default)]
 pub(super) struct Directs {
     variables: Variables,
-    found: BTreeMap<RouterPath, (Place, Arc<Direct>)>,
+    found: BTreeMap<RouterPath, (Location, Arc<DirectUpstream>)>,
 }
 
 impl Directs {
@@ -45,12 +45,12 @@ impl Directs {
     }
 
     /// All that were found.
-    pub(super) fn into_found(self) -> BTreeMap<RouterPath, Arc<Direct>> {
+    pub(super) fn into_found(self) -> BTreeMap<RouterPath, Arc<DirectUpstream>> {
         self.found.into_iter().map(|(path, (_, direct))| (path, direct)).collect()
     }
 
     /// Where the target stands that this path stands for.
-    pub(super) fn place(&self, path: &RouterPath) -> Option<&Place> {
+    pub(super) fn place(&self, path: &RouterPath) -> Option<&Location> {
         self.found.get(path).map(|(place, _)| place)
     }
 
@@ -66,7 +66,7 @@ impl Directs {
             Ok(base) => Some(base),
             Err(fault) => {
                 // A password may stand in it.
-                reader.lack(&url, fault.to_string());
+                reader.missing(&url, fault.to_string());
                 None
             }
         });
@@ -74,7 +74,7 @@ impl Directs {
         let forwards = target.get("forward_credentials").map_or(Some(false), |flag| reader.flag(&flag));
         let (base, endpoint, forwards) = (base?, endpoint?, forwards?);
         let path = path(reader, target, ingress, &base);
-        let mut direct = Direct::new(base, endpoint, forwards);
+        let mut direct = DirectUpstream::new(base, endpoint, forwards);
         self.dress(reader, target, &mut direct)?;
         self.enrol(reader, &url, path?, direct)
     }
@@ -83,19 +83,19 @@ impl Directs {
         let text = self.text(reader, item)?;
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\'));
         if !plain {
-            reader.lack(item, "must be a path such as chat/completions; parameters belong into \"query\"");
+            reader.missing(item, "must be a path such as chat/completions; parameters belong into \"query\"");
         }
         plain.then_some(text)
     }
 
-    fn dress(&self, reader: &mut Reader<'_>, target: &Item<'_>, direct: &mut Direct) -> Option<()> {
+    fn dress(&self, reader: &mut Reader<'_>, target: &Item<'_>, direct: &mut DirectUpstream) -> Option<()> {
         let mut good = true;
         if let Some(query) = target.get("query")
             && reader.map(&query, "{\"api-version\": \"2024-02-01\"}")
         {
             for (name, item) in query.fields() {
                 match self.text(reader, &item) {
-                    Some(value) => direct.ask(name, &value),
+                    Some(value) => direct.set_query(name, &value),
                     None => good = false,
                 }
             }
@@ -111,7 +111,7 @@ impl Directs {
             && reader.list(&removed, "names of headers")
         {
             for item in removed.elements() {
-                let withheld = reader.word(&item).map(|name| direct.withhold(name));
+                let withheld = reader.word(&item).map(|name| direct.remove_header(name));
                 if let Some(Err(fault)) = withheld {
                     reader.fault(&item, fault.to_string());
                 }
@@ -120,7 +120,7 @@ impl Directs {
         good.then_some(())
     }
 
-    fn header(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut Direct) -> Option<()> {
+    fn header(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut DirectUpstream) -> Option<()> {
         if item.value.as_string_lit().is_some() {
             return self.say(reader, name, item, direct);
         }
@@ -131,12 +131,12 @@ impl Directs {
         said.into_iter().collect()
     }
 
-    fn say(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut Direct) -> Option<()> {
+    fn say(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut DirectUpstream) -> Option<()> {
         let value = self.text(reader, item)?;
-        match direct.say(name, &value) {
+        match direct.set_header(name, &value) {
             Ok(()) => Some(()),
             Err(fault) => {
-                reader.lack(item, format!("the header {:?} {fault}", secret::shown_name(name)));
+                reader.missing(item, format!("the header {:?} {fault}", secret::shown_name(name)));
                 None
             }
         }
@@ -150,14 +150,14 @@ impl Directs {
         while let Some((before, behind)) = rest.split_once("${") {
             whole.push_str(before);
             let Some((name, after)) = behind.split_once('}') else {
-                reader.lack(item, "has a ${ without its }");
+                reader.missing(item, "has a ${ without its }");
                 return None;
             };
             match self.variables.0.get(name) {
                 Some(value) => whole.push_str(value),
                 None => {
                     let name = secret::shown_name(name);
-                    reader.lack(item, format!("needs the variable {name} in the environment, and it is not set"));
+                    reader.missing(item, format!("needs the variable {name} in the environment, and it is not set"));
                     good = false;
                 }
             }
@@ -172,13 +172,13 @@ impl Directs {
         reader: &mut Reader<'_>,
         url: &Item<'_>,
         path: RouterPath,
-        direct: Direct,
+        direct: DirectUpstream,
     ) -> Option<RouterPath> {
         match self.found.get(&path) {
             Some((_, other)) if **other == direct => {}
             Some((place, _)) => {
-                let place = reader.tell(place);
-                reader.lack(
+                let place = reader.location(place);
+                reader.missing(
                     url,
                     format!("would be called {path}, as another target is ({place}): give them names that differ"),
                 );
@@ -200,7 +200,7 @@ fn path(reader: &mut Reader<'_>, target: &Item<'_>, ingress: &RouterPath, base: 
         Ok(path) => Some(path),
         Err(fault) => {
             let item = name.as_ref().unwrap_or(target);
-            reader.lack(
+            reader.missing(
                 item,
                 format!("is called {ingress}{word}/ in logs, which {fault}: give it a short name of letters"),
             );

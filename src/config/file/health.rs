@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
-use super::reader::{Item, Place, Reader};
+use super::reader::{Item, Location, Reader};
 use balancer::broker::RouterSettings;
 use balancer::health::{Preset, Ratio};
 use types::outcome::FailureRule;
@@ -41,21 +41,21 @@ pub(super) const RETRY_AFTER_KEYS: [&str; 4] = ["honor", "max", "assume", "preem
 /// The keys of `probe`.
 pub(super) const PROBE_KEYS: [&str; 2] = ["concurrency", "timeout"];
 /// The longest time that a text can say, in seconds: a year. What is longer is a mistake.
-const LONGEST: u64 = 366 * 86_400;
+const MAX_SECONDS: u64 = 366 * 86_400;
 /// The steepest growth of a cooldown.
-const STEEPEST: f64 = 100.0;
+const MAX_FACTOR: f64 = 100.0;
 
 /// A setting, and where it was said.
 #[derive(Clone)]
-struct Said {
+struct LocatedSetting {
     name: &'static str,
     /// The value, as it is compared.
     value: String,
-    place: Rc<Place>,
+    place: Rc<Location>,
     put: Rc<dyn Fn(&mut RouterSettings)>,
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for LocatedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.name, self.value)
     }
@@ -63,13 +63,13 @@ impl fmt::Debug for Said {
 
 /// What was said above a target, the nearest of each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Health(Vec<Said>);
+pub(super) struct HealthOverrides(Vec<LocatedSetting>);
 
 /// What was said of each router.
 #[derive(Debug, Default)]
-pub(super) struct Routers(BTreeMap<RouterPath, Health>);
+pub(super) struct RouterOverrides(BTreeMap<RouterPath, HealthOverrides>);
 
-impl Health {
+impl HealthOverrides {
     /// What holds below a place that may say something of its own.
     pub(super) fn below(&self, reader: &mut Reader<'_>, item: Option<Item<'_>>) -> Self {
         let mut health = self.clone();
@@ -119,7 +119,7 @@ impl Health {
         }
         // Two spellings of one setting.
         self.take_as("disabled_time", reader, item, "base", span, |all, time| all.health.disabled_time = time);
-        let factor = |reader: &mut Reader<'_>, item: &Item<'_>| within(reader, item, 1.0..=STEEPEST);
+        let factor = |reader: &mut Reader<'_>, item: &Item<'_>| within(reader, item, 1.0..=MAX_FACTOR);
         self.take(reader, item, "cooldown.factor", factor, |all, factor| all.health.cooldown.factor = factor);
         self.take(reader, item, "cooldown.max", span, |all, max| all.health.cooldown.max = max);
         let jitter = |reader: &mut Reader<'_>, item: &Item<'_>| within(reader, item, 0.0..=1.0);
@@ -152,7 +152,7 @@ impl Health {
         let Some(value) = read(reader, &item) else { return };
         let (text, place) = (format!("{value:?}"), Rc::new(item.place()));
         self.0.retain(|said| said.name != name);
-        self.0.push(Said { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
+        self.0.push(LocatedSetting { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
     }
 
     /// The settings, with these defaults for what nobody said.
@@ -166,16 +166,16 @@ impl Health {
     }
 }
 
-impl Routers {
+impl RouterOverrides {
     /// One leaf of a router.
-    pub(super) fn add(&mut self, reader: &mut Reader<'_>, router: &RouterPath, health: &Health) {
-        let Health(before) = self.0.entry(router.clone()).or_default();
+    pub(super) fn add(&mut self, reader: &mut Reader<'_>, router: &RouterPath, health: &HealthOverrides) {
+        let HealthOverrides(before) = self.0.entry(router.clone()).or_default();
         for now in &health.0 {
             match before.iter().find(|said| said.name == now.name) {
                 None => before.push(now.clone()),
                 Some(said) if said.value == now.value => {}
                 Some(said) => {
-                    let (name, first) = (now.name, reader.tell(&said.place));
+                    let (name, first) = (now.name, reader.location(&said.place));
                     let problem =
                         format!("gives {router} another {name} than {first}: a router has one, wherever it stands");
                     reader.push(&now.place, None, problem);
@@ -216,7 +216,7 @@ pub(super) fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
 pub(super) fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     let text = reader.word(item)?;
     let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    let time = time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(LONGEST));
+    let time = time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(MAX_SECONDS));
     if time.is_none() {
         reader.fault(item, "must be a time with its unit, such as \"500ms\", \"90s\" or \"1h 30m\", up to a year");
     }

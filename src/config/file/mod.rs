@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::Fault;
-use crate::relay::Rules;
+use crate::relay::RelayRules;
 use crate::system::files::{self, Unreadable};
 use balancer::broker::{BrokerSettings, RouterSettings};
 pub use direct::Variables;
@@ -92,7 +92,7 @@ impl PoolsFile {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load_all(&self) -> Result<(BrokerSettings, Rules), Vec<Fault>> {
+    pub fn load_all(&self) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
         let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
         read_all(&self.path, bytes, &self.defaults, &self.variables)
     }
@@ -131,7 +131,7 @@ pub fn read_all(
     bytes: &[u8],
     defaults: &RouterSettings,
     variables: &Variables,
-) -> Result<(BrokerSettings, Rules), Vec<Fault>> {
+) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => return Err(vec![whole(path, format!("is no text in UTF-8 from byte {}", error.valid_up_to()))]),

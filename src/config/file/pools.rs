@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::direct::{self, Directs, Variables};
-use super::health::{self, Health, Routers};
-use super::reader::{Item, Place, Reader};
+use super::health::{self, HealthOverrides, RouterOverrides};
+use super::reader::{Item, Location, Reader};
 use super::{DEEPEST, MOST_TARGETS, budget, limits, strategy};
-use crate::relay::Rules;
+use crate::relay::RelayRules;
 use balancer::broker::{BrokerSettings, PoolSettings, RouterSettings, WhenAllDisabled};
 use balancer::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
@@ -51,16 +51,16 @@ struct Above {
     depth: usize,
     patch: Arc<Patch>,
     leads: Option<Arc<FailureRule>>,
-    health: Health,
+    health: HealthOverrides,
 }
 
 /// What was read so far.
 #[derive(Debug, Default)]
 struct Pools {
-    ingresses: HashMap<RouterPath, Place>,
+    ingresses: HashMap<RouterPath, Location>,
     /// Where each router stands first.
-    leaves: HashMap<RouterPath, Place>,
-    routers: Routers,
+    leaves: HashMap<RouterPath, Location>,
+    routers: RouterOverrides,
     directs: Directs,
     /// Ingresses that only the relay serves.
     relayed: BTreeSet<RouterPath>,
@@ -74,19 +74,19 @@ pub(super) fn read(
     file: &Item<'_>,
     defaults: &RouterSettings,
     variables: Variables,
-) -> (BrokerSettings, Rules) {
+) -> (BrokerSettings, RelayRules) {
     if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
         return Default::default();
     }
     if let Some(schema) = file.get("$schema") {
         reader.text(&schema);
     }
-    let defaults = Health::default().below(reader, file.get("health")).settings(defaults);
+    let defaults = HealthOverrides::default().below(reader, file.get("health")).settings(defaults);
     let (limits, spending) = limits::read(reader, file.get("relay"));
     let mut pools = Pools { directs: Directs::new(variables), ..Pools::default() };
     let mut settings = BrokerSettings::default();
     match file.get("pools") {
-        None => reader.lack(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
+        None => reader.missing(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
         Some(list) => {
             if reader.list(&list, "pools") {
                 settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool)).collect();
@@ -99,7 +99,7 @@ pub(super) fn read(
     }
     for (router, place) in &pools.leaves {
         if let Some(direct) = pools.directs.place(router) {
-            let direct = reader.tell(direct);
+            let direct = reader.location(direct);
             let problem = format!("is also what the target with a url is called ({direct}): give that another name");
             reader.push(place, Some(router.to_string()), problem);
         }
@@ -108,7 +108,7 @@ pub(super) fn read(
     settings.defaults = defaults;
     let direct = pools.directs.into_found();
     settings.relayed = pools.relayed.into_iter().chain(direct.keys().cloned()).collect();
-    (settings, Rules { limits, spending, direct })
+    (settings, RelayRules { limits, spending, direct })
 }
 
 impl Pools {
@@ -119,7 +119,7 @@ impl Pools {
             return None;
         }
         let ingress = self.ingress(reader, item);
-        let health = Health::default().below(reader, item.get("health"));
+        let health = HealthOverrides::default().below(reader, item.get("health"));
         if item.get("relay").and_then(|flag| reader.flag(&flag)) == Some(true) {
             self.relayed.extend(ingress.clone());
         }
@@ -132,12 +132,12 @@ impl Pools {
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
         let Some(item) = pool.get("ingress") else {
-            reader.lack(pool, "needs an \"ingress\": the router that clients call, such as /azure/");
+            reader.missing(pool, "needs an \"ingress\": the router that clients call, such as /azure/");
             return None;
         };
         let path = router(reader, &item)?;
         if let Some(first) = self.ingresses.get(&path) {
-            let first = reader.tell(first);
+            let first = reader.location(first);
             reader.fault(&item, format!("has a pool already: {first}"));
             return None;
         }
@@ -148,11 +148,11 @@ impl Pools {
     /// The strategy and the targets of a pool or a branch.
     fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<(Policy, Vec<Target>)> {
         let Some(list) = item.get("targets") else {
-            reader.lack(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
+            reader.missing(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
             return None;
         };
         if above.depth == DEEPEST {
-            reader.lack(&list, format!("is nested deeper than {DEEPEST} levels"));
+            reader.missing(&list, format!("is nested deeper than {DEEPEST} levels"));
             return None;
         }
         if !reader.list(&list, "targets") {
@@ -168,7 +168,7 @@ impl Pools {
         unique(reader, &elements, &names);
         let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
         if !targets.iter().map(|target| target.weight).sum::<f64>().is_finite() {
-            reader.lack(&list, "has weights whose sum is no number any more: write smaller ones");
+            reader.missing(&list, "has weights whose sum is no number any more: write smaller ones");
         }
         Some((mode?, targets))
     }
@@ -202,7 +202,7 @@ impl Pools {
                     let problem = format!("stands beside \"{first}\": a target is either a router, a url or a branch");
                     reader.key_fault(&second, problem);
                 }
-                None => reader.lack(
+                None => reader.missing(
                     item,
                     "needs a \"router\", such as /azure/gpt4/, a \"url\", or a \"strategy\" over \"targets\"",
                 ),
@@ -254,7 +254,7 @@ impl Pools {
     fn room(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> bool {
         self.nodes += 1;
         if self.nodes == MOST_TARGETS + 1 {
-            reader.lack(item, format!("is one more than the {MOST_TARGETS} pools and targets that a file may have"));
+            reader.missing(item, format!("is one more than the {MOST_TARGETS} pools and targets that a file may have"));
         }
         self.nodes <= MOST_TARGETS
     }
@@ -308,7 +308,7 @@ fn unique(reader: &mut Reader<'_>, targets: &[Item<'_>], names: &[Option<&str>])
         match first.get(name) {
             None => drop(first.insert(*name, item.place())),
             Some(place) => {
-                let place = reader.tell(place);
+                let place = reader.location(place);
                 reader.fault(&item, format!("is the name of another target of this branch: {place}"));
             }
         }

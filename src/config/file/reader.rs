@@ -11,11 +11,11 @@ use jsonc_parser::common::Ranged;
 use crate::config::{Fault, secret};
 
 /// So many faults are told one by one; nobody reads more, and each costs a walk through its line.
-const TOLD: usize = 100;
+const MAX_FAULTS: usize = 100;
 /// So many characters of a value are shown.
-const SHOWN: usize = 60;
+const MAX_VALUE_CHARS: usize = 60;
 /// At so many single-letter edits a word is a misspelling and not another word.
-const EDITS: usize = 2;
+const MAX_EDIT_DISTANCE: usize = 2;
 
 /// A value in the document, and the way to it.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ enum Path<'p> {
 
 /// Where a value stands, told once and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     offset: usize,
     path: String,
 }
@@ -82,8 +82,8 @@ impl<'p> Item<'p> {
     }
 
     /// Where it stands.
-    pub(super) fn place(&self) -> Place {
-        Place { offset: self.value.start(), path: self.path.to_string() }
+    pub(super) fn place(&self) -> Location {
+        Location { offset: self.value.start(), path: self.path.to_string() }
     }
 
     /// Whether what stands here may be a secret, because of what it is for or what it is called.
@@ -164,8 +164,8 @@ impl<'s> Reader<'s> {
     }
 
     /// Where something stands, for a person: `broker.json:12:7 pools[0].targets[1].weight`.
-    pub(super) fn tell(&self, place: &Place) -> String {
-        if self.found.len() == TOLD {
+    pub(super) fn location(&self, place: &Location) -> String {
+        if self.found.len() == MAX_FAULTS {
             // Nobody will read it, and a long line takes long to count.
             return String::new();
         }
@@ -194,27 +194,27 @@ impl<'s> Reader<'s> {
     /// Something is wrong with a key, or the key with the place where it stands.
     pub(super) fn key_fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         let offset = item.key.unwrap_or_else(|| item.value.start());
-        self.push(&Place { offset, ..item.place() }, None, problem.into());
+        self.push(&Location { offset, ..item.place() }, None, problem.into());
     }
 
     /// Something is missing, or wrong between several values.
-    pub(super) fn lack(&mut self, item: &Item<'_>, problem: impl Into<String>) {
+    pub(super) fn missing(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         self.push(&item.place(), None, problem.into());
     }
 
     /// Something is wrong at a place that was kept.
-    pub(super) fn push(&mut self, place: &Place, value: Option<String>, problem: String) {
-        if self.found.len() == TOLD {
+    pub(super) fn push(&mut self, place: &Location, value: Option<String>, problem: String) {
+        if self.found.len() == MAX_FAULTS {
             self.untold += 1;
             return;
         }
-        let fault = Fault { place: self.tell(place), value, problem };
+        let fault = Fault { place: self.location(place), value, problem };
         self.found.push((place.offset, fault));
     }
 
     /// Something is wrong with the text itself, from this byte on.
     pub(super) fn syntax(&mut self, offset: usize, problem: String) {
-        self.push(&Place { offset, path: String::new() }, None, problem);
+        self.push(&Location { offset, path: String::new() }, None, problem);
     }
 
     fn must_be(&mut self, item: &Item<'_>, wanted: &str) {
@@ -352,9 +352,9 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let lower = word.to_ascii_lowercase();
     let length = lower.chars().count();
     // A text of another length is no misspelling, and a long one would take long to compare.
-    let near = known.iter().filter(|known| known.len().abs_diff(length) <= EDITS);
+    let near = known.iter().filter(|known| known.len().abs_diff(length) <= MAX_EDIT_DISTANCE);
     let (edits, near) = near.map(|known| (strsim::osa_distance(&lower, known), *known)).min()?;
-    (edits <= EDITS && edits < length).then_some(near)
+    (edits <= MAX_EDIT_DISTANCE && edits < length).then_some(near)
 }
 
 /// What stands here for a key that other gateways' configurations have.
@@ -372,10 +372,10 @@ fn foreign(name: &str) -> Option<&'static str> {
 
 /// The beginning of a text, in one line.
 pub(super) fn shorten(text: &str) -> String {
-    let end = text.char_indices().nth(SHOWN * 4).map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().nth(MAX_VALUE_CHARS * 4).map_or(text.len(), |(at, _)| at);
     let words: Vec<_> = text.get(..end).unwrap_or(text).split_whitespace().collect();
     let line = words.join(" ");
-    match line.char_indices().nth(SHOWN) {
+    match line.char_indices().nth(MAX_VALUE_CHARS) {
         Some((at, _)) => format!("{}…", line.get(..at).unwrap_or(&line).trim_end()),
         None => line,
     }

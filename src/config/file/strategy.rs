@@ -68,7 +68,7 @@ fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Policy> {
     match item.get("key") {
         Some(key) => query::key(reader, &key).map(Policy::Sticky),
         None => {
-            reader.lack(item, "needs a \"key\", such as headers.X-User, params.user or session");
+            reader.missing(item, "needs a \"key\", such as headers.X-User, params.user or session");
             None
         }
     }
@@ -77,7 +77,7 @@ fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Policy> {
 fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Policy> {
     let default = item.get("default").map(|default| target(reader, &default, names));
     let Some(list) = item.get("conditions") else {
-        reader.lack(item, "needs \"conditions\": [{\"query\": {...}, \"then\": \"<name of a target>\"}]");
+        reader.missing(item, "needs \"conditions\": [{\"query\": {...}, \"then\": \"<name of a target>\"}]");
         return None;
     };
     if !reader.list(&list, "conditions, each with a query and a then") {
@@ -99,14 +99,14 @@ fn condition(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Opt
     let query = match item.get("query") {
         Some(query) => query::read(reader, &query),
         None => {
-            reader.lack(item, "needs a \"query\"");
+            reader.missing(item, "needs a \"query\"");
             None
         }
     };
     let then = match item.get("then") {
         Some(then) => target(reader, &then, names),
         None => {
-            reader.lack(item, "needs a \"then\", the name of a target of this branch");
+            reader.missing(item, "needs a \"then\", the name of a target of this branch");
             None
         }
     };

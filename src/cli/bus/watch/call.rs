@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::clean;
 
 /// So many characters of a text are shown.
-const LONGEST: usize = 300;
+const MAX_TEXT_CHARS: usize = 300;
 
 /// What is shown of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn text(value: &Value) -> String {
 }
 
 fn short(text: &str) -> String {
-    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return clean(text) };
+    let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARS) else { return clean(text) };
     clean(text.get(..end).unwrap_or_default()) + "\u{2026}"
 }
 
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn nothing_is_longer_than_a_few_lines() {
         let call = Call::of(&json!({"session_id": "\u{fc}".repeat(5_000)}), true);
-        assert_eq!(call.session.chars().count(), LONGEST + 1);
+        assert_eq!(call.session.chars().count(), MAX_TEXT_CHARS + 1);
     }
 
     #[test]

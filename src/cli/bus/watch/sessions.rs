@@ -10,7 +10,7 @@
 //! - **Held**: the attempts of a call are shown together when one is answered with something that the relay passes on, else
 //!   after [`DRAIN_QUIET_TIME`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
 //!
-//! It refuses to remember without bound: [`SESSIONS`] of them, the oldest is given up for a new one, and [`ATTEMPTS`] of each.
+//! It refuses to remember without bound: [`MAX_SESSIONS`] of them, the oldest is given up for a new one, and [`MAX_ATTEMPTS`] of each.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -22,13 +22,13 @@ use types::time::BrokerTime;
 
 /// How long the next attempt of a call may be on its way: as long as an upstream may be silent by default
 /// (`first_byte`, 30 s), and a little more.
-const QUIET: Duration = Duration::from_secs(35);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(35);
 /// How much later than the second attempt the entry of the first may come: they are two entries of two processes.
-const LATE: Duration = Duration::from_secs(1);
+const LATE_DELAY: Duration = Duration::from_secs(1);
 /// So many sessions are remembered.
-const SESSIONS: usize = 1_024;
+const MAX_SESSIONS: usize = 1_024;
 /// So many attempts of one call are held.
-const ATTEMPTS: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 /// What is to be shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Sessions {
         if self.known.contains_key(session) {
             return Vec::new();
         }
-        let oldest = if self.order.len() >= SESSIONS { self.order.pop_front() } else { None };
+        let oldest = if self.order.len() >= MAX_SESSIONS { self.order.pop_front() } else { None };
         self.order.push_back(session.to_owned());
         oldest.and_then(|oldest| self.known.remove(&oldest)).map(|mut oldest| oldest.release()).unwrap_or_default()
     }
@@ -140,10 +140,10 @@ impl Session {
         }
         self.held.push((number, call));
         self.held.sort_by_key(|(number, _)| *number);
-        if self.is_over() || self.held.len() >= ATTEMPTS {
+        if self.is_over() || self.held.len() >= MAX_ATTEMPTS {
             return self.release();
         }
-        self.by = now.after(if self.first { QUIET } else { LATE });
+        self.by = now.after(if self.first { SESSION_TIMEOUT } else { LATE_DELAY });
         Vec::new()
     }
 
@@ -317,17 +317,17 @@ mod tests {
     #[test]
     fn no_more_is_remembered_than_there_is_room_for() {
         let mut sessions = Sessions::new(true);
-        for number in 0..SESSIONS {
+        for number in 0..MAX_SESSIONS {
             assert_eq!(told(&sessions.take(call(&format!("S{number}"), 1, 503), at(0))), "");
         }
         assert_eq!(told(&sessions.take(call("A", 1, 503), at(0))), "S01", "the oldest is given up");
-        assert_eq!((sessions.known.len(), sessions.order.len()), (SESSIONS, SESSIONS));
-        for number in 2..ATTEMPTS as u32 {
+        assert_eq!((sessions.known.len(), sessions.order.len()), (MAX_SESSIONS, MAX_SESSIONS));
+        for number in 2..MAX_ATTEMPTS as u32 {
             assert_eq!(told(&sessions.take(call("A", number, 503), at(0))), "");
         }
-        let shown = sessions.take(call("A", ATTEMPTS as u32, 503), at(0));
-        assert!(matches!(&shown[..], [Shown::Group(attempts, 0)] if attempts.len() == ATTEMPTS), "{shown:?}");
-        assert_eq!(sessions.rest().len(), SESSIONS - 1);
+        let shown = sessions.take(call("A", MAX_ATTEMPTS as u32, 503), at(0));
+        assert!(matches!(&shown[..], [Shown::Group(attempts, 0)] if attempts.len() == MAX_ATTEMPTS), "{shown:?}");
+        assert_eq!(sessions.rest().len(), MAX_SESSIONS - 1);
         assert_eq!(sessions.rest(), []);
     }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::super::{Variables, read_all};
 use crate::config::Fault;
-use crate::relay::Rules;
+use crate::relay::RelayRules;
 use balancer::broker::{Broker, BrokerSettings, Decision, Pass, RouterSettings};
 use types::router::RouterPath;
 
 const KEY: &str = "sk-very-secret";
 
-fn load(text: &str) -> Result<(BrokerSettings, Rules), Vec<Fault>> {
+fn load(text: &str) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let variables = [("KEY", KEY), ("HOST", "api.example.com"), ("ODD", "a\nb")];
     let variables: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     read_all(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default(), &Variables::new(variables))
@@ -78,7 +78,7 @@ fn limits() {
     assert_eq!((rules.limits.connect, rules.limits.first_byte), (Duration::from_secs(1), Duration::from_secs(2)));
     assert_eq!((rules.limits.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
     assert_eq!((rules.spending.ratio, rules.spending.per_second), (0.5, 3));
-    assert_eq!(load(&targets(r#"{"router": "/a/"}"#)).unwrap().1, Rules::default());
+    assert_eq!(load(&targets(r#"{"router": "/a/"}"#)).unwrap().1, RelayRules::default());
 }
 
 #[test]
