@@ -54,7 +54,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     let http = check.http();
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let relay = check.relay(rules);
-    warnings.extend(super::relaying::idle(&relay, &broker));
+    warnings.extend(super::relay_settings::idle(&relay, &broker));
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
         Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, telemetry })

@@ -8,7 +8,7 @@ mod check;
 pub mod file;
 mod names;
 mod raw;
-mod relaying;
+mod relay_settings;
 mod secret;
 
 pub use check::{http_of, operator_of, resolve};

@@ -7,11 +7,11 @@
 //!
 //! Away from the bus means not ready, never dead: a restart would not bring the bus back, and would lose what was learnt.
 
+mod admin;
 mod api;
 mod events;
 mod host;
 mod limits;
-mod orders;
 mod page;
 
 use std::io;
@@ -126,9 +126,9 @@ pub fn routes(sources: HttpState, access: &Access) -> Router {
         .route("/api/v1/decisions", get(api::decisions))
         .route("/api/v1/config", get(api::config))
         .route("/api/v1/events", get(events::events))
-        .route("/api/v1/routers/{router}/{verb}", post(orders::router))
-        .route("/api/v1/pools/{pool}/weight", post(orders::weight))
-        .route("/api/v1/mode", post(orders::mode))
+        .route("/api/v1/routers/{router}/{verb}", post(admin::router))
+        .route("/api/v1/pools/{pool}/weight", post(admin::weight))
+        .route("/api/v1/mode", post(admin::mode))
         .merge(page::routes())
         .layer(from_fn_with_state(host::Hosts::new(&access.hosts), host::check));
     probing()

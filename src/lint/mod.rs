@@ -5,15 +5,15 @@
 //! neither an error nor fine: it is a finding that nobody can say.
 
 mod chain;
-mod draw;
 mod fields;
+mod file;
 mod learning;
 mod needs;
 mod payload;
+mod render_tree;
 pub mod report;
 mod rewrite;
 mod routers;
-mod whole;
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use gecholog_protocol::gl_config::{Fault, GlConfig};
 use needs::PoolsNeeds;
 use types::mode::OperatingMode;
 
-pub use draw::draw;
+pub use render_tree::draw;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

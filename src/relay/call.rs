@@ -10,19 +10,19 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{LocalReply, is_allowed, seconds};
-use super::asked::{RequestView, is_encoded};
+use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
 use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
 use super::framing;
+use super::local_reply::{LocalReply, is_allowed, seconds};
+use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
+use super::request_view::{RequestView, is_encoded};
 use super::session::Session;
-use super::stream::ProxyBody;
 use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::underway::{AttemptEnd, AttemptGuard};
-use super::{Relay, count, headers};
+use super::{Relay, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
@@ -332,7 +332,7 @@ impl Call<'_> {
             GiveUp::NoTarget(until) => until.map(|until| until.since(self.relay.handle.now())),
             GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
         };
-        count::count_local_reply(&self.relay.handle, stop);
+        metrics::count_local_reply(&self.relay.handle, stop);
         tracing::debug!(ingress = %self.ingress, attempts = %self.attempts, "a call is given up: {stop}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {
@@ -394,7 +394,7 @@ fn judge<'n>(
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
-                underway.end_without_blame(count::GATEWAY_AWAY);
+                underway.end_without_blame(metrics::GATEWAY_AWAY);
             } else if breakage == TransportFailure::Stale {
                 underway.end_without_blame(breakage.as_str());
             } else {

@@ -5,12 +5,10 @@
 //! every wait. It refuses to reach any address but those of its settings: of a request only the rest of its path, its query,
 //! headers and body go on.
 
-mod answer;
-mod asked;
+mod attempt_guard;
 mod body;
 mod call;
 mod client;
-mod count;
 mod credentials;
 mod direct;
 mod exchange;
@@ -18,16 +16,18 @@ mod framing;
 mod headers;
 mod heads;
 mod held;
+mod local_reply;
+mod metrics;
+mod proxy_body;
 mod query;
 mod record;
+mod request_view;
 mod server;
 mod session;
-mod stream;
 mod subpath;
 mod target;
 mod trace;
 mod tracked;
-mod underway;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -197,7 +197,7 @@ impl Relay {
             calls: Arc::new(Semaphore::new(room.calls)),
             bodies: BodyMemory::new(room.bodies),
         };
-        count::begin(&relay);
+        metrics::begin(&relay);
         Ok(relay)
     }
 

@@ -16,7 +16,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthWatched};
-use super::{Relay, call, count};
+use super::{Relay, call, metrics};
 use crate::server::{Evicted, Place, Places, Watched};
 
 /// The head of a request must come within this time.
@@ -93,7 +93,7 @@ async fn serve_connection(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher
         let serving = heads.begin();
         async move {
             let serving = serving?;
-            let counted = count::CallCounter::begin(relay.handle.clone());
+            let counted = metrics::CallCounter::begin(relay.handle.clone());
             let response = counted.end(call::serve(&relay, request).await);
             watch.restart();
             Ok::<_, Evicted>(response.map(|body| serving.whole(body)))

@@ -2,7 +2,7 @@
 //!
 //! `orders` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log.
 
-mod orders;
+mod admin;
 mod status;
 mod table;
 mod terminal;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use async_nats::Client;
 
-pub use orders::{Orders, Target, Timed, Weigh};
+pub use admin::{Orders, Target, Timed, Weigh};
 pub use status::StatusArgs;
 pub use watch::WatchArgs;
 

@@ -11,7 +11,7 @@ mod limits;
 mod pools;
 mod query;
 mod reader;
-pub mod shape;
+pub mod schema;
 mod strategy;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use jsonc_parser::parse_to_ast;
 use serde_json::Value;
 
 use super::super::reader::{Item, Reader};
-use super::super::{FORM, PoolsFile, budget, health, limits, pools, query, shape, strategy};
+use super::super::{FORM, PoolsFile, budget, health, limits, pools, query, schema, strategy};
 use balancer::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
@@ -57,7 +57,7 @@ fn every_example_is_shown_in_the_documents() {
 fn the_types_read_what_the_reader_reads() {
     for file in examples() {
         let text = fs::read_to_string(&file).unwrap();
-        let read = serde_json::from_value::<shape::PoolsFile>(plain(&text));
+        let read = serde_json::from_value::<schema::PoolsFile>(plain(&text));
         assert!(read.is_ok(), "{}: {read:?}", file.display());
     }
     for bad in [
@@ -69,19 +69,19 @@ fn the_types_read_what_the_reader_reads() {
         r#"{"health": {"disabled_time": "10"}, "pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#,
     ] {
         super::faults(bad);
-        assert!(serde_json::from_value::<shape::PoolsFile>(plain(bad)).is_err(), "{bad}");
+        assert!(serde_json::from_value::<schema::PoolsFile>(plain(bad)).is_err(), "{bad}");
     }
 }
 
 /// Run `cargo run -- schema > broker.schema.json` when this fails because the format grew.
 #[test]
 fn the_committed_schema_is_true() {
-    assert_eq!(fs::read_to_string(COMMITTED).unwrap(), shape::schema());
+    assert_eq!(fs::read_to_string(COMMITTED).unwrap(), schema::schema());
 }
 
 #[test]
 fn the_schema_knows_the_keys_that_the_reader_knows() {
-    let schema: Value = serde_json::from_str(&shape::schema()).unwrap();
+    let schema: Value = serde_json::from_str(&schema::schema()).unwrap();
     let of = |properties: &Value| properties.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(of(&schema["properties"]), keys(&pools::FILE_KEYS));
@@ -110,5 +110,5 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
     let modes = schema["$defs"]["Mode"]["oneOf"].as_array().unwrap();
     let modes: BTreeSet<_> = modes.iter().map(|mode| mode["const"].as_str().unwrap().to_owned()).collect();
     assert_eq!(modes, keys(&strategy::MODES));
-    assert!(!shape::schema().contains("\"null\"\n      ]"), "what may be left out may not be null");
+    assert!(!schema::schema().contains("\"null\"\n      ]"), "what may be left out may not be null");
 }

@@ -140,7 +140,7 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         let value = parsed.value.unwrap();
         let plain =
             super::super::reader::Reader::new("", &text).json(&super::super::reader::Item::root(&value)).unwrap();
-        let shaped = serde_json::from_value::<super::super::shape::PoolsFile>(plain);
+        let shaped = serde_json::from_value::<super::super::schema::PoolsFile>(plain);
         assert!(shaped.is_ok(), "{}: {shaped:?}", path.display());
         examples += 1;
     }

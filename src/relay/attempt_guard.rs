@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 
-use super::count;
+use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
@@ -92,7 +92,7 @@ impl AttemptGuard {
 
     /// It ended in a way that says nothing about its router, and is sent to the same once more as this transaction.
     pub(super) fn resent(&mut self, reason: &'static str, transaction: String) {
-        count::neutral_attempt(&self.handle, Some(reason));
+        metrics::neutral_attempt(&self.handle, Some(reason));
         self.transaction = transaction;
         self.began = self.handle.now();
     }
@@ -107,7 +107,7 @@ impl AttemptGuard {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        count::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err));
+        metrics::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err));
         let record = self.record.take();
         if let (Some(_), Some(breakage)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
@@ -147,7 +147,7 @@ impl AttemptGuard {
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
         if !self.told {
-            count::neutral_attempt(&self.handle, self.neutral);
+            metrics::neutral_attempt(&self.handle, self.neutral);
             self.handle.abandon(&self.route);
         }
     }

@@ -9,7 +9,7 @@ use hyper::header::{self, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
 use serde_json::json;
 
-use super::stream::ProxyBody;
+use super::proxy_body::ProxyBody;
 use crate::guesses::TooMany;
 use types::outcome::TransportFailure;
 

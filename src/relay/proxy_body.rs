@@ -13,8 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::answer;
-use super::underway::{AttemptEnd, AttemptGuard};
+use super::attempt_guard::{AttemptEnd, AttemptGuard};
+use super::local_reply;
 use gecholog_protocol::upstream_body::hints_at_error;
 use types::outcome::TransportFailure;
 
@@ -93,7 +93,7 @@ impl ProxyBody {
             rest.events
         });
         if events {
-            return Poll::Ready(Some(Ok(Frame::data(answer::broken_event(breakage)))));
+            return Poll::Ready(Some(Ok(Frame::data(local_reply::broken_event(breakage)))));
         }
         self.finish_writing(context)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hyper::Response;
 
 use super::Relay;
-use super::answer::{LocalReply, ReplyCode};
-use super::stream::ProxyBody;
+use super::local_reply::{LocalReply, ReplyCode};
+use super::proxy_body::ProxyBody;
 use crate::shared_broker::SharedBroker;
 use balancer::retry::GiveUp;
 use types::outcome::TransportFailure;
