@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Some(Command::Health { ready }) => {
             return config::http_of(sources).map_or_else(wrong, |http| report(http.ask(), ready));
         }
-        Some(Command::Schema) => return print(&config::file::shape::schema()),
+        Some(Command::Schema) => return print(&config::file::schema::schema()),
         Some(Command::Check(args)) => return check(sources, &args),
         Some(Command::Init(args)) => return cli::init(&args).map_or_else(unusable, |text| print(&text)),
         Some(Command::Explain(asked)) => return explain(sources, &asked),

@@ -15,7 +15,7 @@ async fn broker(bus: &Bus, file: &PoolsFile) -> Broker {
 }
 
 /// Bus, fake LLMs, a broker that follows `text`, and the gateway.
-struct World {
+struct Harness {
     llms: Llms,
     gateway: Gateway,
     broker: Broker,
@@ -23,7 +23,7 @@ struct World {
     _bus: Bus,
 }
 
-impl World {
+impl Harness {
     async fn of(text: &str, fields: &[&str]) -> Self {
         let (bus, llms, file) = (Bus::start().await, Llms::start().await, PoolsFile::of(text));
         let broker = broker(&bus, &file).await;
@@ -52,7 +52,7 @@ fn both(first: &str, second: &str) -> String {
 #[tokio::test]
 async fn loadbalance_keeps_the_weights() {
     let text = pool(r#"{"mode": "loadbalance"}"#, &both(r#", "weight": 0.9"#, r#", "weight": 0.1"#));
-    let world = World::of(&text, &[]).await;
+    let world = Harness::of(&text, &[]).await;
     for _ in 0..400 {
         assert_eq!(world.gateway.call().await.status, 200);
     }
@@ -65,7 +65,7 @@ async fn loadbalance_keeps_the_weights() {
 #[tokio::test]
 async fn round_robin_is_exact_over_each_cycle() {
     let text = pool(r#"{"mode": "round_robin"}"#, &both(r#", "weight": 3"#, ""));
-    let world = World::of(&text, &[]).await;
+    let world = Harness::of(&text, &[]).await;
     for cycle in 1..=10 {
         for _ in 0..4 {
             assert_eq!(world.gateway.call().await.status, 200);
@@ -77,7 +77,7 @@ async fn round_robin_is_exact_over_each_cycle() {
 #[tokio::test]
 async fn after_the_first_of_a_fallback_fails_the_very_next_request_goes_to_the_second() {
     let text = pool(r#"{"mode": "fallback"}"#, &both(r#", "health": {"disabled_time": 0.02}"#, ""));
-    let world = World::of(&text, &[]).await;
+    let world = Harness::of(&text, &[]).await;
     for _ in 0..5 {
         assert_eq!(world.gateway.call().await.status, 200);
     }
@@ -95,7 +95,7 @@ async fn after_the_first_of_a_fallback_fails_the_very_next_request_goes_to_the_s
 
 #[tokio::test]
 async fn fastest_prefers_the_faster_as_the_log_tells() {
-    let world = World::of(&pool(r#"{"mode": "fastest"}"#, &both("", "")), &[]).await;
+    let world = Harness::of(&pool(r#"{"mode": "fastest"}"#, &both("", "")), &[]).await;
     let slow = Behaviour { delay: Duration::from_millis(150), ..Behaviour::default() };
     world.llms.behave("gpt35turbo", slow.clone());
     for _ in 0..80 {
@@ -134,7 +134,7 @@ async fn a_log_without_stamps_is_said_once() {
 #[tokio::test]
 async fn sticky_keeps_each_user_and_yields_to_health() {
     let text = pool(r#"{"mode": "sticky", "key": "headers.X-User"}"#, &both("", ""));
-    let world = World::of(&text, &["outbound_headers"]).await;
+    let world = Harness::of(&text, &["outbound_headers"]).await;
     let mut home: HashMap<String, String> = HashMap::new();
     for round in 0..3 {
         for number in 0..30 {
@@ -159,7 +159,7 @@ async fn sticky_keeps_each_user_and_yields_to_health() {
 #[tokio::test]
 async fn a_key_that_the_gateway_does_not_show_is_said_once() {
     let text = pool(r#"{"mode": "sticky", "key": "headers.X-User"}"#, &both("", ""));
-    let world = World::of(&text, &[]).await;
+    let world = Harness::of(&text, &[]).await;
     for _ in 0..20 {
         world.served_by(&[("X-User", "42")], HI).await;
     }
@@ -173,7 +173,7 @@ async fn conditional_follows_the_model_of_the_request() {
         {"query": {"params.model": {"$regex": "^gpt-4"}}, "then": "large"},
         {"query": {"params.model": "gpt-3.5", "headers.x-tier": {"$ne": "gold"}}, "then": "small"}]}"#;
     let targets = both(r#", "name": "large""#, r#", "name": "small""#);
-    let world = World::of(&pool(strategy, &targets), &["outbound_payload", "outbound_headers"]).await;
+    let world = Harness::of(&pool(strategy, &targets), &["outbound_payload", "outbound_headers"]).await;
     for (model, tier, served, why) in [
         ("gpt-4", "free", "gpt4", "the first"),
         ("gpt-4-turbo", "gold", "gpt4", "the first"),
@@ -203,7 +203,7 @@ async fn a_branch_serves_as_long_as_anything_in_it_does() {
             {{"name": "inner", "strategy": {{"mode": "round_robin"}}, "targets": [{{"router": "{GPT35}"}}]}}]}},
            {{"router": "{GPT4}"}}"#
     );
-    let world = World::of(&pool(r#"{"mode": "fallback"}"#, &targets), &[]).await;
+    let world = Harness::of(&pool(r#"{"mode": "fallback"}"#, &targets), &[]).await;
     let mut calls = 0;
     while world.gateway.call().await.status == 200 {
         calls += 1;
@@ -330,7 +330,7 @@ async fn where_all_are_disabled_the_soonest_is_tried_and_a_success_returns_it() 
         r#"{{"pools": [{{"ingress": "/azure/", "when_all_disabled": "soonest", "strategy": {{"mode": "fallback"}},
             "targets": [{{"router": "{GPT35}"}}, {{"router": "{DUD}"}}]}}]}}"#
     );
-    let world = World::of(&pool, &[]).await;
+    let world = Harness::of(&pool, &[]).await;
     world.llms.answer("gpt35turbo", 503);
     assert_eq!(world.gateway.call().await.status, 503);
     assert_eq!(world.gateway.call().await.status, 502, "nobody listens behind the second");

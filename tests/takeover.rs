@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
-use super::steering::{ADMIN, Signed, admin, post, router, say};
+use super::admin_api::{ADMIN, Signed, admin, post, router, say};
 use super::support::broker::{field, moment};
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, Log, Setup, soon};
 

@@ -3,7 +3,7 @@
 
 use super::super::support::http::Answer;
 use super::super::support::scripted::{Scripted, answer};
-use super::{CHAT, HI, World, pools, target};
+use super::{CHAT, HI, Harness, pools, target};
 
 /// An answer that does not say what it used, so that what was expected stands.
 const QUIET: &str = r#"{"choices":[]}"#;
@@ -30,7 +30,7 @@ fn by(router: &str, attempts: &str) -> (String, String) {
 #[tokio::test]
 async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_it() {
     let (a, b) = (quiet().await, quiet().await);
-    let world = World::of(&pools(&[limited("a", &a, r#"{"rpm": 2}"#), limited("b", &b, r#"{"rpm": 3}"#)])).await;
+    let world = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 2}"#), limited("b", &b, r#"{"rpm": 3}"#)])).await;
     for router in ["a", "a", "b", "b", "b"] {
         assert_eq!(served(&world.call().await), by(router, "1"));
     }
@@ -45,7 +45,7 @@ async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_i
 #[tokio::test]
 async fn whoever_has_no_room_is_asked_when_those_that_have_it_fail() {
     let (a, b) = (quiet().await, quiet().await);
-    let world = World::of(&pools(&[limited("a", &a, r#"{"rpm": 1}"#), target("b", &b.url())])).await;
+    let world = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 1}"#), target("b", &b.url())])).await;
     assert_eq!(served(&world.call().await), by("a", "1"));
     b.once(answer(503, &[], "{}"));
     assert_eq!(served(&world.call().await), by("a", "2"));
@@ -55,7 +55,7 @@ async fn whoever_has_no_room_is_asked_when_those_that_have_it_fail() {
 #[tokio::test]
 async fn the_size_of_a_call_counts() {
     let (a, b) = (quiet().await, quiet().await);
-    let world = World::of(&pools(&[limited("a", &a, r#"{"tpm": 1000}"#), target("b", &b.url())])).await;
+    let world = Harness::of(&pools(&[limited("a", &a, r#"{"tpm": 1000}"#), target("b", &b.url())])).await;
     let large = r#"{"max_tokens": 900, "messages": []}"#;
     for (body, router) in [(large, "a"), (large, "b"), (HI, "a")] {
         assert_eq!(served(&world.send(CHAT, &[], body).await), by(router, "1"), "{body}");

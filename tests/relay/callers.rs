@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use super::super::support::http::{self, Open};
 use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{LOGGER, Setup, soon};
-use super::{CHAT, HI, KEY, World, good, pools, target};
+use super::{CHAT, HI, Harness, KEY, good, pools, target};
 
 const NO_DEPLOYMENT: &str = r#"{"error":{"code":"DeploymentNotFound","message":"m"}}"#;
 const NO_MODEL: &str =
@@ -110,7 +110,7 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
     for Case { about, path, settings, subpath, body, status, error, targets } in cases() {
         let (a, b) =
             (Scripted::start(answer(status, &[], error)).await, Scripted::start(answer(status, &[], error)).await);
-        let world = World::of(&pools(&[at("a", &a, path, settings), at("b", &b, path, settings)])).await;
+        let world = Harness::of(&pools(&[at("a", &a, path, settings), at("b", &b, path, settings)])).await;
         let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
         let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path()).set("KEY", KEY).ready().await;
         let given = world.send(&format!("/llm/{subpath}"), &[], body).await;
@@ -138,7 +138,7 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
 #[tokio::test]
 async fn a_path_goes_where_it_is_put_or_nowhere() {
     let a = Scripted::start(good()).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     for good in [
         "models/gemini-2.5-pro:generateContent",
         "models/gemini%3AstreamGenerateContent",
@@ -182,7 +182,7 @@ async fn a_targets_query_wins_and_a_clients_credentials_neither_go_on_nor_stand_
     for forwards in [false, true] {
         let a = Scripted::start(good()).await;
         let settings = format!(r#""query": {{"api-version": "7"}}, "forward_credentials": {forwards}, "#);
-        let world = World::of(&pools(&[at("a", &a, "/v1/", &settings)])).await;
+        let world = Harness::of(&pools(&[at("a", &a, "/v1/", &settings)])).await;
         let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
         world.bus.client.flush().await.unwrap();
         for spelling in ["api-version=1", "api%2Dversion=1", "API-Version=1&api-version=2", "x=1;api%252dversion=1"] {
@@ -227,7 +227,7 @@ async fn a_targets_query_wins_and_a_clients_credentials_neither_go_on_nor_stand_
 async fn an_encoded_body_passes_as_it_is() {
     let a = Scripted::start(good()).await;
     let settings = r#""override_params": {"max_tokens": 5}, "model_map": {"gpt-4o": "mine"}, "#;
-    let world = World::of(&pools(&[at("a", &a, "/v1/", settings)])).await;
+    let world = Harness::of(&pools(&[at("a", &a, "/v1/", settings)])).await;
     // 10 GB of zeros would come of these few bytes, if anything were decoded; this body is not even valid.
     for body in ["\u{1f}\u{8b}\u{8}bomb", HI] {
         assert_eq!(world.send(CHAT, &[("Content-Encoding", "gzip")], body).await.status, 200);
@@ -246,7 +246,7 @@ async fn bodies_in_parts_of_one_byte_are_joined() {
     act.extend([chunk("\n\ndata: {}\n\n"), last_chunk()]);
     let a = Scripted::start(act).await;
     let text = pools(&[target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
-    let world = World::of(&text).await;
+    let world = Harness::of(&text).await;
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
     let body = b"1\r\nx\r\n".repeat(50_000);
     let call = Open::raw(world.relay, &[head.as_bytes(), &body, b"0\r\n\r\n"].concat()).await;
@@ -263,7 +263,7 @@ async fn a_body_is_sent_again_and_changed_for_each_target() {
     let large = format!(r#"{{"model":"gpt-4o","text":"{}"}}"#, "x".repeat(3 << 20));
     let mapped = |name: &str| format!(r#""model_map": {{"gpt-4o": "{name}"}}, "#);
     let targets = [at("a", &a, "/v1/", &mapped("one")), at("b", &b, "/v1/", &mapped("one")), at("c", &c, "/v1/", "")];
-    let world = World::of(&pools(&targets).replace("\"400ms\"", "\"20s\"")).await;
+    let world = Harness::of(&pools(&targets).replace("\"400ms\"", "\"20s\"")).await;
     assert_eq!(http::send(world.relay, "POST", CHAT, &[], large.as_bytes()).await.unwrap().status, 200);
     for (upstream, model) in [(&a, "one"), (&b, "one"), (&c, "gpt-4o")] {
         assert_eq!(upstream.last().body, large.replace("gpt-4o", model).as_str());

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::support::http::Answer;
 use super::super::support::scripted::{Scripted, answer};
-use super::{World, good};
+use super::{Harness, good};
 
 /// An example's text, its hosts replaced, with the first of the upstreams for the first of the hosts.
 fn placed(text: &str, hosts: &[(&str, &Scripted)]) -> String {
@@ -19,7 +19,7 @@ fn placed(text: &str, hosts: &[(&str, &Scripted)]) -> String {
     text
 }
 
-async fn world(text: &str) -> World {
+async fn world(text: &str) -> Harness {
     let keys = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU"];
     let setup = |setup| {
         keys.iter().fold(setup, |setup: super::Setup, key| {
@@ -27,7 +27,7 @@ async fn world(text: &str) -> World {
             setup.set(&format!("{key}_API_KEY"), &secret).secret(&secret)
         })
     };
-    World::with(text, setup).await
+    Harness::with(text, setup).await
 }
 
 fn router(answer: &Answer) -> String {

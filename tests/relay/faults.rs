@@ -1,7 +1,7 @@
 //! The table of faults, directly: what a primary target does, and what the client and the primary get to see.
 
 use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
-use super::{HELLO, World, good, pools, target};
+use super::{HELLO, Harness, good, pools, target};
 
 /// The client never notices; the primary is disabled, or nobody is to blame.
 struct Hidden {
@@ -57,7 +57,7 @@ pub(super) fn cut(mut act: Act) -> Act {
 async fn a_fault_before_the_first_byte_is_never_noticed() {
     for Hidden { fault, primary, disables } in table() {
         let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
-        let world = World::before(&[&a, &b]).await;
+        let world = Harness::before(&[&a, &b]).await;
         let answer = world.call().await;
         assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{fault}");
         assert_eq!(answer.header("x-broker-router"), Some("/llm/b/"), "{fault}");
@@ -73,10 +73,10 @@ async fn a_fault_before_the_first_byte_is_never_noticed() {
 #[tokio::test]
 async fn a_target_that_nobody_listens_at_is_never_noticed() {
     let b = Scripted::start(good()).await;
-    let world = World::of(&pools(&[target("a", "http://127.0.0.1:9/"), target("b", &b.url())])).await;
+    let world = Harness::of(&pools(&[target("a", "http://127.0.0.1:9/"), target("b", &b.url())])).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
     world.broker.until(&["router disabled", "/llm/a/", "cannot be connected to"]).await;
-    let world = World::of(&pools(&[target("a", "http://no.such.host.invalid/"), target("b", &b.url())])).await;
+    let world = Harness::of(&pools(&[target("a", "http://no.such.host.invalid/"), target("b", &b.url())])).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
     world.broker.until(&["router disabled", "/llm/a/", "cannot be connected to"]).await;
 }
@@ -86,7 +86,7 @@ async fn a_callers_own_fault_is_answered_as_it_is_and_nobody_else_is_asked() {
     let filter = r#"{"error": {"code": "content_filter", "message": "no"}}"#;
     for status in [400, 413, 422] {
         let (a, b) = (Scripted::start(answer(status, &[], filter)).await, Scripted::start(good()).await);
-        let world = World::before(&[&a, &b]).await;
+        let world = Harness::before(&[&a, &b]).await;
         for calls in 1..=2 {
             let answer = world.call().await;
             assert_eq!((answer.status, answer.text().as_str()), (status, filter));
@@ -100,7 +100,7 @@ async fn a_callers_own_fault_is_answered_as_it_is_and_nobody_else_is_asked() {
 async fn a_rate_limit_is_waited_for_where_there_is_nobody_else() {
     let a = Scripted::start(good()).await;
     a.once(answer(429, &[("Retry-After-Ms", "1500")], "{}"));
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let began = std::time::Instant::now();
     let answer = world.call().await;
     assert_eq!((answer.status, a.calls()), (200, 2));
@@ -112,7 +112,7 @@ async fn a_rate_limit_is_waited_for_where_there_is_nobody_else() {
 async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
     let error = r#"{"error": {"message": "theirs"}}"#;
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(answer(503, &[], error)).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let last = world.call().await;
     assert_eq!((last.status, last.text().as_str()), (503, error));
     assert_eq!(last.header("x-broker-router"), Some("/llm/b/"));
@@ -130,7 +130,7 @@ async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
 #[tokio::test]
 async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     for _ in 0..15 {
         assert_eq!(world.call().await.status, 200);
     }
@@ -140,7 +140,7 @@ async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
 #[tokio::test]
 async fn many_calls_at_once_into_an_outage_all_come_through() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let calls = (0..50).map(|_| world.call());
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.status, 200);
@@ -158,7 +158,7 @@ async fn a_mix_of_faults_is_never_noticed() {
     let error = "{}";
     let (a, b) = (Scripted::start(answer(429, &[("Retry-After", "60")], error)).await, Scripted::start(vec![]).await);
     let c = Scripted::start(good()).await;
-    let world = World::before(&[&a, &b, &c]).await;
+    let world = Harness::before(&[&a, &b, &c]).await;
     c.once(answer(409, &[], error));
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("4")), "{}", answer.text());
@@ -170,9 +170,9 @@ async fn a_branch_may_say_after_which_answers_a_call_goes_elsewhere() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
     let listed = pools(&[target("a", &a.url()), target("b", &b.url())])
         .replace("\"fallback\"", "\"fallback\", \"on_status_codes\": [422]");
-    let world = World::of(&listed).await;
+    let world = Harness::of(&listed).await;
     assert_eq!((world.call().await.status, b.calls()), (503, 0), "not on the list");
-    let world = World::of(&listed).await;
+    let world = Harness::of(&listed).await;
     a.always(answer(422, &[], "{}"));
     assert_eq!((world.call().await.status, b.calls()), (200, 1), "on the list");
 }

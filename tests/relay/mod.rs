@@ -7,18 +7,18 @@
 
 mod budgets;
 mod callers;
-mod edges;
 mod examples;
 mod faults;
 mod gateway;
-mod measured;
+mod limits;
+mod log_entries;
+mod metrics;
 mod outage;
 mod protocol;
 mod reuse;
 mod sdk;
 mod streams;
 mod tls;
-mod told;
 mod trace;
 
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ fn target(name: &str, url: &str) -> String {
 }
 
 /// A relay before some upstreams, called `a`, `b` and so on.
-struct World {
+struct Harness {
     bus: Bus,
     broker: Broker,
     relay: SocketAddr,
@@ -63,7 +63,7 @@ struct World {
 /// The key of every target here; no broker may ever print it.
 const KEY: &str = "sk-of-the-targets";
 
-impl World {
+impl Harness {
     async fn of(text: &str) -> Self {
         Self::with(text, |setup| setup).await
     }

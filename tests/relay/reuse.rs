@@ -3,7 +3,7 @@
 use super::super::support::http;
 use super::super::support::metrics::Scrape;
 use super::super::support::scripted::{Act, Move, Scripted, kept_answer};
-use super::{CHAT, HELLO, HI, World, good, pools, target};
+use super::{CHAT, HELLO, HI, Harness, good, pools, target};
 
 const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
 
@@ -18,10 +18,10 @@ fn then(act: Act) -> Act {
 }
 
 /// Two targets of which the first has a kept connection that will do this with the next call.
-async fn with_kept_connection(act: Act) -> (Scripted, Scripted, World) {
+async fn with_kept_connection(act: Act) -> (Scripted, Scripted, Harness) {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     a.once(then(act));
-    let world = World::of(&patient(&[target("a", &a.url()), target("b", &b.url())])).await;
+    let world = Harness::of(&patient(&[target("a", &a.url()), target("b", &b.url())])).await;
     assert_eq!(world.call().await.header("x-broker-attempts"), Some("1"));
     assert_eq!(a.calls(), 1);
     (a, b, world)
@@ -58,7 +58,7 @@ async fn it_is_sent_no_more_often_than_allowed() {
     let a = Scripted::start(good()).await;
     a.once(then(vec![]));
     let once = patient(&[target("a", &a.url())]).replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\"");
-    let world = World::of(&once).await;
+    let world = Harness::of(&once).await;
     world.call().await;
     let answer = world.call().await;
     assert_eq!(
@@ -95,7 +95,7 @@ async fn one_that_is_reset_while_a_large_body_is_written_is_nobodys_fault() {
     let a = Scripted::start(good()).await;
     // It reads 1 KB of the second call and closes with the rest unread: a reset.
     a.once(vec![kept_answer(HELLO), Move::Hear]);
-    let world = World::of(&patient(&[target("a", &a.url())])).await;
+    let world = Harness::of(&patient(&[target("a", &a.url())])).await;
     world.call().await;
     let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(8 << 20));
     let answer = world.send(CHAT, &[], &body).await;
@@ -110,7 +110,7 @@ async fn many_kept_connections_that_close_at_once_take_no_target_out() {
         "{\"timeout\"",
         "{\"attempts\": 3, \"retry_budget\": {\"ratio\": 1, \"per_second\": 100}, \"timeout\"",
     );
-    let world = World::of(&relaxed).await;
+    let world = Harness::of(&relaxed).await;
     for _ in 0..3 {
         let calls = (0..20).map(|_| http::send(world.relay, "POST", CHAT, &[], HI.as_bytes()));
         for answer in futures_util::future::join_all(calls).await {

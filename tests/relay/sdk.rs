@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::super::support::scripted::{Act, Call, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::tool;
-use super::World;
+use super::Harness;
 
 /// What OpenAI says to each kind of call.
 fn openai(call: &Call) -> Act {
@@ -34,7 +34,7 @@ async fn every_kind_of_call(kind: &'static str) {
     };
     let (a, b) =
         (Scripted::start(answer(429, &[("Retry-After-Ms", "1")], "{}")).await, Scripted::answering(openai).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let url = format!("http://{}", world.relay);
     let run = tokio::task::spawn_blocking(move || {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/sdk.py");

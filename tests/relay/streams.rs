@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::super::support::http::Open;
 use super::super::support::scripted::{Move, Scripted, chunk, last_chunk, stream};
 use super::super::support::{LOGGER, soon};
-use super::{CHAT, HI, World, good};
+use super::{CHAT, HI, Harness, good};
 
 const ONE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
 const TWO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"two\"}}]}\n\n";
@@ -19,7 +19,7 @@ async fn events_come_when_they_are_sent() {
     let go = Arc::new(Notify::new());
     let act = vec![stream(), chunk(ONE), Move::Await(Arc::clone(&go)), chunk(TWO), chunk(DONE), last_chunk()];
     let a = Scripted::start(act).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let mut answer = Open::post(world.relay, CHAT, HI).await;
     answer.until("\"one\"").await;
     assert!(!answer.text().contains("\"two\""));
@@ -37,7 +37,7 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
         let mut act = vec![stream(), chunk(ONE)];
         act.extend(last);
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-        let world = World::before(&[&a, &b]).await;
+        let world = Harness::before(&[&a, &b]).await;
         let text = Open::post(world.relay, CHAT, HI).await.closed().await;
         assert!(text.contains("\"one\"") && text.contains("stream_broken") && text.contains(words), "{fault}: {text}");
         assert!(!text.contains("\r\n0\r\n"), "{fault}: the connection is cut and not ended: {text}");
@@ -51,7 +51,7 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
 async fn a_body_that_breaks_off_is_cut_too() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 200000\r\n\r\n";
     let a = Scripted::start(vec![Move::Send(head.into()), Move::Send(vec![b'x'; 100_000])]).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let text = Open::post(world.relay, CHAT, HI).await.closed().await;
     let body = text.split_once("\r\n\r\n").unwrap().1;
     assert!(!body.is_empty() && body.len() <= 100_000 && !text.contains("stream_broken"), "{}", body.len());
@@ -62,7 +62,7 @@ async fn a_body_that_breaks_off_is_cut_too() {
 async fn an_error_in_the_middle_of_a_stream_is_passed_on_and_its_target_is_to_blame() {
     let error = "data: {\"error\":{\"message\":\"out of luck\"}}\n\n";
     let a = Scripted::start(vec![stream(), chunk(ONE), chunk(error), last_chunk()]).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let mut answer = Open::post(world.relay, CHAT, HI).await;
     answer.until("\r\n0\r\n\r\n").await;
     assert!(answer.text().contains("out of luck"));
@@ -72,7 +72,7 @@ async fn an_error_in_the_middle_of_a_stream_is_passed_on_and_its_target_is_to_bl
 #[tokio::test]
 async fn a_client_that_goes_away_ends_its_call_and_counts_for_nobody() {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let waiting = Open::post(world.relay, CHAT, HI).await;
     a.called(1).await;
     drop(waiting);
@@ -91,7 +91,7 @@ async fn a_client_that_goes_away_ends_its_call_and_counts_for_nobody() {
 async fn a_probe_whose_client_goes_away_lets_another_one_find_out() {
     let a = Scripted::start(good()).await;
     let text = super::pools(&[super::target("a", &a.url())]);
-    let world = World::with(&text, |setup| setup.set("DISABLED_TIME", "0.005")).await;
+    let world = Harness::with(&text, |setup| setup.set("DISABLED_TIME", "0.005")).await;
     a.once(vec![]);
     a.once(vec![Move::Hold]);
     // The first failure disables it for 0.3 s; the call waits for it and becomes the probe.
@@ -114,7 +114,7 @@ async fn a_client_that_does_not_read_makes_nobody_hold_its_answer() {
     let mut act = vec![stream(), chunk(ONE)];
     act.extend((0..1_000).map(|_| chunk(&part)));
     let a = Scripted::start(act).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let mut answer = Open::post(world.relay, CHAT, HI).await;
     answer.until("\"one\"").await;
     let before = world.broker.resident();

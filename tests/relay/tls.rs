@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::support::scripted::Scripted;
-use super::{HELLO, World, good, pools, target};
+use super::{HELLO, Harness, good, pools, target};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
 
@@ -45,12 +45,12 @@ async fn a_named_authority_is_trusted_and_nobody_elses_word_is() {
     let text = |host: &str| pools(&[target("a", &format!("https://{host}:{port}/")), target("b", &backup.url())]);
     let trusting = |setup: super::Setup| setup.set("BROKER_RELAY_CA", format!("{FOLDER}/ca.pem"));
     for host in ["localhost", "127.0.0.1"] {
-        let world = World::with(&text(host), trusting).await;
+        let world = Harness::with(&text(host), trusting).await;
         let answer = world.call().await;
         assert_eq!((answer.text().as_str(), answer.header("x-broker-router")), (HELLO, Some("/llm/a/")), "{host}");
     }
-    let world = World::of(&text("localhost")).await;
+    let world = Harness::of(&text("localhost")).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "unknown authority");
-    let world = World::with(&text("localhost.localdomain"), trusting).await;
+    let world = Harness::with(&text("localhost.localdomain"), trusting).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "another name than the certificate's");
 }

@@ -7,7 +7,7 @@ use super::super::support::http::{Answer, Open};
 use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{GPT4, GPT35, LOGGER, Setup, soon};
 use super::gateway::Through;
-use super::{CHAT, HI, World, good, pools, target};
+use super::{CHAT, HI, Harness, good, pools, target};
 
 const OPERATORS: &str = "the-operators-own-token";
 const ASKING: [(&str, &str); 2] = [("X-Broker-Explain", "1"), ("X-Broker-Token", OPERATORS)];
@@ -33,7 +33,7 @@ async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
     let (a, b, c) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(vec![Move::Hold]).await, good());
     let c = Scripted::start(c).await;
     let all = pools(&[target("a", &a.url()), target("b", &b.url()), target("c", &c.url())]);
-    let world = World::with(&all, operated).await;
+    let world = Harness::with(&all, operated).await;
     let answer = world.send(CHAT, &ASKING, HI).await;
     let told = trace(&answer);
     assert_eq!((answer.status, told.as_array().unwrap().len()), (200, 3), "{told}");
@@ -48,7 +48,7 @@ async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
 async fn a_stream_and_a_call_that_is_given_up_and_one_that_nobody_was_asked_about_have_one_too() {
     let event = "data: {\"choices\":[]}\n\n";
     let a = Scripted::start(vec![stream(), chunk(event), last_chunk()]).await;
-    let world = World::with(&pools(&[target("a", &a.url())]), operated).await;
+    let world = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
     let request = format!(
         "POST {CHAT} HTTP/1.1\r\nHost: h\r\nX-Broker-Explain: 1\r\nX-Broker-Token: {OPERATORS}\r\nContent-Length: 2\r\n\r\n{{}}"
     );
@@ -63,7 +63,7 @@ async fn a_stream_and_a_call_that_is_given_up_and_one_that_nobody_was_asked_abou
         let ours = world.send(path, &ASKING, HI).await;
         assert_eq!(trace(&ours), json!([]), "{path} {}", ours.text());
     }
-    let broken = World::with(&pools(&[target("a", "http://127.0.0.1:9/")]), operated).await;
+    let broken = Harness::with(&pools(&[target("a", "http://127.0.0.1:9/")]), operated).await;
     let ours = broken.send(CHAT, &ASKING, HI).await;
     assert!(ours.status == 503 && ours.text().contains("all_targets_unavailable"), "{}", ours.text());
     attempt(&trace(&ours), 0, "/llm/a/", ("broken", json!("cannot be connected to")), "first in order");
@@ -73,8 +73,8 @@ async fn a_stream_and_a_call_that_is_given_up_and_one_that_nobody_was_asked_abou
 async fn without_the_token_a_call_is_served_as_ever_and_told_what_is_missing() {
     let a = Scripted::start(good()).await;
     let only = pools(&[target("a", &a.url())]);
-    let open = World::with(&only, operated).await;
-    let closed = World::of(&only).await;
+    let open = Harness::with(&only, operated).await;
+    let closed = Harness::of(&only).await;
     for (world, headers, words) in [
         (&open, vec![ASKING[0]], "needs x-broker-token"),
         (&open, vec![ASKING[0], ("X-Broker-Token", "the-operators-own-toke")], "is not the operators' token"),
@@ -93,7 +93,7 @@ async fn without_the_token_a_call_is_served_as_ever_and_told_what_is_missing() {
 #[tokio::test]
 async fn what_is_between_a_client_and_the_relay_goes_no_further() {
     let a = Scripted::start(answer(200, &[("X-Broker-Trace", "theirs"), ("X-Broker-Reason", "theirs")], "{}")).await;
-    let world = World::with(&pools(&[target("a", &a.url())]), operated).await;
+    let world = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
     let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
     world.bus.client.flush().await.unwrap();
     let headers = [&ASKING[..], &[("X-Broker-Whatever", "1")]].concat();

@@ -59,7 +59,7 @@ fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), 
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
         return Err(if is_json { Malformed::NotAnObject } else { Malformed::NotJson });
     }
-    read(&mut cursor).and_then(|()| cursor.end()).map_err(|Broken| Malformed::NotJson)
+    read(&mut cursor).and_then(|()| cursor.end()).map_err(|SyntaxError| Malformed::NotJson)
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::super::support::scripted::{Scripted, answer};
 use super::super::support::{Broker, LOGGER, Setup, soon};
-use super::{HI, KEY, World, good};
+use super::{HI, Harness, KEY, good};
 
 #[tokio::test]
 async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
     world.bus.client.flush().await.unwrap();
     let answer = world.call().await;
@@ -37,7 +37,7 @@ async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
 #[tokio::test]
 async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path()).set("KEY", KEY).ready().await;
     assert_eq!(world.call().await.status, 200);
     beside.until(&["router disabled", "/llm/a/", "answered 500"]).await;
@@ -48,7 +48,7 @@ async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
 }
 
 /// `broker watch`, listening.
-async fn watch(world: &World, arguments: &[&str]) -> Broker {
+async fn watch(world: &Harness, arguments: &[&str]) -> Broker {
     let setup = Setup::on(&world.bus).unset("BROKER_HTTP").arguments(&["watch"]).arguments(arguments);
     let watch = setup.spawn();
     watch.until(&["watching ", LOGGER]).await;
@@ -59,7 +59,7 @@ async fn watch(world: &World, arguments: &[&str]) -> Broker {
 async fn whoever_watches_sees_which_attempts_are_one_call() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(Vec::new()).await);
     let c = Scripted::start(good()).await;
-    let world = World::before(&[&a, &b, &c]).await;
+    let world = Harness::before(&[&a, &b, &c]).await;
     let (plain, failures) = (watch(&world, &[]).await, watch(&world, &["--status", "5xx"]).await);
     let (grouped, of_c) =
         (watch(&world, &["--grouped"]).await, watch(&world, &["--grouped", "--router", "/llm/c/"]).await);

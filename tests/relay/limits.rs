@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::support::PoolsFile;
 use super::super::support::http::{self, Open};
 use super::super::support::scripted::{Move, Scripted, answer, answer_and_hang_up_later, chunk, last_chunk, stream};
-use super::{CHAT, HELLO, HI, World, good, pools};
+use super::{CHAT, HELLO, HI, Harness, good, pools};
 
 fn code(answer: &http::Answer) -> String {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -20,7 +20,7 @@ async fn a_target_gets_its_own_key_path_query_and_body_and_nobody_elses() {
             "remove_headers": ["X-Gone"], "model_map": {{"gpt-4o": "mine"}}, "override_params": {{"max_tokens": 5}}}}"#,
         a.url()
     );
-    let world = World::of(&pools(&[target])).await;
+    let world = Harness::of(&pools(&[target])).await;
     let headers = [
         ("Authorization", "Bearer of-the-client"),
         ("Api-Key", "of-the-client"),
@@ -48,7 +48,7 @@ async fn a_clients_credentials_go_where_that_is_said_and_a_refusal_is_then_the_c
     let a = Scripted::start(answer(401, &[], "{}")).await;
     let b = Scripted::start(good()).await;
     let forwarding = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
-    let world = World::of(&pools(&[forwarding, super::target("b", &b.url())])).await;
+    let world = Harness::of(&pools(&[forwarding, super::target("b", &b.url())])).await;
     let answer = world.send(CHAT, &[("Authorization", "Bearer of-the-client")], HI).await;
     assert_eq!((answer.status, b.calls()), (401, 0));
     assert!(a.last().head.contains("authorization: bearer of-the-client"));
@@ -57,7 +57,7 @@ async fn a_clients_credentials_go_where_that_is_said_and_a_refusal_is_then_the_c
 #[tokio::test]
 async fn what_nobody_serves_and_what_climbs_is_refused() {
     let a = Scripted::start(good()).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     for (path, status, expected) in [
         ("/other/", 404, "no_such_pool"),
         ("/", 404, "no_such_pool"),
@@ -76,7 +76,7 @@ async fn what_nobody_serves_and_what_climbs_is_refused() {
 async fn a_redirect_is_passed_on_and_not_followed() {
     let b = Scripted::start(good()).await;
     let a = Scripted::start(answer(302, &[("Location", &b.url())], "{}")).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("location"), b.calls()), (302, Some(b.url().as_str()), 0));
 }
@@ -85,7 +85,7 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 async fn a_compressed_answer_passes_untouched() {
     let packed = "\u{1f}not really packed, and no json";
     let a = Scripted::start(answer(200, &[("Content-Encoding", "gzip")], packed)).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let answer = world.call().await;
     assert_eq!((answer.text().as_str(), answer.header("content-encoding")), (packed, Some("gzip")));
 }
@@ -93,7 +93,7 @@ async fn a_compressed_answer_passes_untouched() {
 #[tokio::test]
 async fn a_body_of_20_mb_is_taken_and_a_larger_one_refused() {
     let a = Scripted::start(good()).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let most = "x".repeat(20 << 20);
     assert_eq!(world.send(CHAT, &[], &most).await.status, 200);
     assert_eq!(a.last().body.len(), most.len());
@@ -109,7 +109,7 @@ async fn a_body_of_20_mb_is_taken_and_a_larger_one_refused() {
 async fn the_largest_body_is_a_setting() {
     let a = Scripted::start(good()).await;
     let text = pools(&[super::target("a", &a.url())]);
-    let world = World::with(&text, |setup| setup.set("BROKER_RELAY_BODY", "1")).await;
+    let world = Harness::with(&text, |setup| setup.set("BROKER_RELAY_BODY", "1")).await;
     assert_eq!(world.send(CHAT, &[], &"x".repeat(1 << 20)).await.status, 200);
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (1 << 20) + 1);
     let mut refused = Open::raw(world.relay, head.as_bytes()).await;
@@ -122,9 +122,9 @@ async fn the_largest_body_is_a_setting() {
 }
 
 /// A relay with one place, whose patience is a second.
-async fn impatient(a: &Scripted) -> World {
+async fn impatient(a: &Scripted) -> Harness {
     let text = pools(&[super::target("a", &a.url())]);
-    World::with(&text, |setup| setup.set("BROKER_RELAY_PATIENCE", "1").set("BROKER_RELAY_CALLS", "1")).await
+    Harness::with(&text, |setup| setup.set("BROKER_RELAY_PATIENCE", "1").set("BROKER_RELAY_CALLS", "1")).await
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place(
 async fn where_there_is_no_room_a_client_is_told_when_to_come_back() {
     let a = Scripted::start(vec![Move::Hold]).await;
     let text = pools(&[super::target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
-    let world = World::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
+    let world = Harness::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
     let _one = Open::post(world.relay, CHAT, HI).await;
     let two = Open::post(world.relay, CHAT, HI).await;
     a.called(2).await;
@@ -206,7 +206,7 @@ async fn where_there_is_no_room_a_client_is_told_when_to_come_back() {
 #[tokio::test]
 async fn connections_are_kept_for_the_next_call() {
     let a = Scripted::start(good()).await;
-    let world = World::before(&[&a]).await;
+    let world = Harness::before(&[&a]).await;
     let request = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}");
     let mut open = Open::raw(world.relay, request.as_bytes()).await;
     open.until("hello").await;
@@ -227,7 +227,7 @@ async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
     act.extend(good());
     let a = Scripted::start(act).await;
     let text = pools(&[super::target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
-    let mut world = World::of(&text).await;
+    let mut world = Harness::of(&text).await;
     let mut call = Open::post(world.relay, CHAT, HI).await;
     a.called(1).await;
     world.broker.signal("TERM");
@@ -246,7 +246,7 @@ async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
 #[tokio::test]
 async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_nobodys_fault() {
     let (a, b) = (Scripted::start(answer_and_hang_up_later(HELLO)).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     for calls in 1..=5 {
         let answer = world.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")), "call {calls}");
@@ -259,7 +259,7 @@ async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_nobodys_faul
 async fn targets_and_limits_change_while_the_relay_runs() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let file = PoolsFile::of(&pools(&[super::target("a", &a.url())]));
-    let world = World::on(file, |setup| setup).await;
+    let world = Harness::on(file, |setup| setup).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
     world.file.put(&pools(&[super::target("a", &b.url()), super::target("b", &a.url())]));
     world.broker.until(&["pools file taken over"]).await;

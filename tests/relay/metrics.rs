@@ -4,7 +4,7 @@ use super::super::support::http::Open;
 use super::super::support::metrics::Scrape;
 use super::super::support::scripted::{Move, Scripted, answer};
 use super::super::support::soon;
-use super::{CHAT, HI, World, good, pools, target};
+use super::{CHAT, HI, Harness, good, pools, target};
 
 const CALLS: &str = "gecholog_broker_relay_calls_total";
 const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
@@ -14,7 +14,7 @@ const UNDER_WAY: &str = "gecholog_broker_relay_calls_under_way";
 #[tokio::test]
 async fn calls_and_attempts_are_counted_by_how_they_ended() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = World::before(&[&a, &b]).await;
+    let world = Harness::before(&[&a, &b]).await;
     let scrape = Scrape::of(&world.broker).await;
     scrape.has(&[
         (CALLS, &["answered"], 0.0),
@@ -46,7 +46,7 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
 async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted() {
     let a = Scripted::start(vec![Move::Hold]).await;
     let relaxed = pools(&[target("a", &a.url())]).replace(r#""first_byte": "400ms""#, r#""first_byte": "9s""#);
-    let world = World::with(&relaxed, |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
+    let world = Harness::with(&relaxed, |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
     let first = Open::post(world.relay, CHAT, HI).await;
     a.called(1).await;
     assert_eq!(world.call().await.status, 503);
@@ -67,7 +67,7 @@ async fn a_gateway_that_is_away_is_no_routers_fault() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let away = format!("http://127.0.0.1:{port}");
     let file = pools(&[r#"{"router": "/llm/a/"}"#.to_owned()]);
-    let world = World::with(&file, |setup| setup.set("BROKER_GATEWAY", away)).await;
+    let world = Harness::with(&file, |setup| setup.set("BROKER_GATEWAY", away)).await;
     assert_eq!(world.call().await.status, 503);
     let scrape = Scrape::of(&world.broker).await;
     assert!(scrape.series(ATTEMPTS, &["gateway_unreachable"]).unwrap() > 0.0, "{}", scrape.0);
