@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// `BROKER_MODE`.
+/// Set by `BROKER_MODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OperatingMode {
     /// Requests go to the chosen router.
     #[default]
     Balance,
-    /// Requests go where they would without the broker; the stamp says which router it would have chosen.
+    /// Requests go where they would without the broker; the stamp says which router the broker would have chosen.
     Observe,
 }
 

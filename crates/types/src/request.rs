@@ -1,6 +1,7 @@
-//! Vocabulary: what the core may ask of a request. `wire` implements it over the bytes of a message.
+//! The view of a request that the core works with. The gateway's protocol crate implements it over the bytes of a
+//! message.
 //!
-//! A trait and not a struct: a strategy that asks for nothing makes nobody read anything.
+//! A trait rather than a struct, so that fields no policy asks for are never parsed.
 
 use std::fmt;
 
@@ -30,7 +31,7 @@ pub struct Verdict {
 
 /// One request that waits for its router.
 pub trait Request {
-    /// The router that the client called: the message's `gl_path`.
+    /// The router that the client called (`gl_path`).
     fn path(&self) -> &str;
 
     /// A field of the JSON body, found by the names on the way to it.
@@ -43,12 +44,12 @@ pub trait Request {
         None
     }
 
-    /// How large it is, as far as can be seen.
+    /// The size, as far as it is known without reading the whole body.
     fn size(&self) -> RequestSize {
         RequestSize::default()
     }
 
-    /// All values of a header; names are compared without case.
+    /// All values of a header; the name is compared without case.
     fn header(&self, _name: &str) -> Vec<String> {
         Vec::new()
     }
@@ -63,14 +64,15 @@ impl Request for &str {
 /// How large a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestSize {
-    /// Of its body.
+    /// Bytes of the body.
     pub bytes: usize,
-    /// The longest answer it allows, in tokens, where it says.
+    /// The most output tokens that the request allows (`max_tokens`, `max_completion_tokens`), if it says so.
     pub max_output_tokens: Option<u64>,
 }
 
 impl RequestSize {
-    /// How many tokens it may use: a quarter of its bytes, which is what English text comes to, and the longest answer.
+    /// Estimated tokens of prompt and answer: a quarter of the body's bytes, which is about right for English text,
+    /// plus `max_output_tokens`.
     pub fn estimated_tokens(self) -> u32 {
         let prompt = u64::try_from(self.bytes / 4).unwrap_or(u64::MAX);
         u32::try_from(prompt.saturating_add(self.max_output_tokens.unwrap_or(0))).unwrap_or(u32::MAX)
@@ -80,18 +82,18 @@ impl RequestSize {
 /// Which parts of a request a pool's policies read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestNeeds {
-    /// Fields of the body.
+    /// The JSON body.
     pub body: bool,
-    /// Headers; the session is one of them.
+    /// Headers, the session id among them.
     pub headers: bool,
 }
 
 /// What changes in a request's JSON body on its way to one target; everything else stays byte for byte.
 #[derive(Clone, PartialEq, Default)]
 pub struct Patch {
-    /// Fields that are set; `null` removes a field.
+    /// Fields that are set; a `null` removes the field.
     pub merge: serde_json::Map<String, Value>,
-    /// New names for the field `model`, by the old ones; unknown names pass.
+    /// Replacements for the field `model`; a model that is not listed stays as it is.
     pub model_map: std::collections::BTreeMap<String, String>,
 }
 

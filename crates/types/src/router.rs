@@ -1,20 +1,21 @@
-//! Vocabulary: a router's path, as the gateway spells it, and its short identity inside one broker.
+//! A router's path as the gateway spells it, and the short ids of routers and pools inside one broker.
 //!
-//! A [`RouterPath`] that exists is one the gateway accepts, short enough for a stamp, and safe to write between the quotes
-//! of a JSON string as it is. Whoever holds one need not check again.
+//! A [`RouterPath`] is valid by construction: the gateway accepts it, it fits into a stamp, and it needs no escaping
+//! inside a JSON string.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest path we take, in bytes. The gateway sets no limit; two such paths must fit into one 300-byte stamp.
+/// The longest accepted path, in bytes. The gateway has no limit; two such paths must fit into one stamp of 300
+/// bytes.
 pub const MAX_PATH_BYTES: usize = 80;
 
-/// A router's place in the broker's table: the same for one router wherever it stands in the pools.
+/// A router's index in the broker's table; one router has one id, however many pools list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId(pub u16);
 
-/// A pool's place in the broker's table.
+/// A pool's index in the broker's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(pub u16);
 
@@ -22,16 +23,16 @@ pub struct PoolId(pub u16);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterPath(Arc<str>);
 
-/// Why a text is not the path of a router; reads after the text itself.
+/// Why a text is not a router's path; the message follows the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// No slash at one of the ends.
+    /// Does not begin and end with a slash.
     #[error("must begin and end with '/', such as /azure/gpt4/")]
     Slashes,
-    /// A character that the gateway refuses in a router's path.
+    /// A character that the gateway does not accept in a router's path.
     #[error("has the character {0:?}; the gateway takes only letters, digits and '/'")]
     Character(char),
-    /// `/` alone ends the gateway at its start; `//` can never be reached.
+    /// The gateway does not start with a router `/`, and never matches `//`.
     #[error("needs a name between its slashes, such as /azure/gpt4/")]
     EmptySegment,
     /// Longer than [`MAX_PATH_BYTES`].
@@ -40,7 +41,7 @@ pub enum PathError {
 }
 
 impl RouterPath {
-    /// Reads a path by the gateway's own rule, `^[a-zA-Z0-9/]+$` between slashes (GATEWAY.md 4.3).
+    /// Parses a path by the gateway's rule, `^[a-zA-Z0-9/]+$` between slashes (docs/gateway-protocol.md 4.3).
     ///
     /// # Errors
     /// The first rule that the text breaks.

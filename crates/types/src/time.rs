@@ -1,8 +1,9 @@
-//! Vocabulary: the two clocks, kept apart by type so that they can never be compared with each other.
+//! Two clocks as two types, so that their readings cannot be compared by mistake.
 //!
-//! [`BrokerTime`] is ours; the core receives it as an argument and never reads a clock. [`GatewayTime`] is what the gateway wrote
-//! into its own messages; it is compared only with another `GatewayTime`, so the two machines' clocks need not agree.
-//! Both count nanoseconds since the Unix epoch: a number can be replayed and sent to a peer, a `std::time::Instant` cannot.
+//! [`BrokerTime`] is this replica's clock; the core receives it as an argument and never reads a clock.
+//! [`GatewayTime`] is what the gateway wrote into its messages, and is compared only with other gateway times, so the
+//! two machines' clocks need not agree. Both count nanoseconds since the Unix epoch, because a number can be replayed
+//! and sent to a peer and a `std::time::Instant` cannot.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub struct BrokerTime(u64);
 
 impl BrokerTime {
-    /// Later than anything.
+    /// The latest moment that can be expressed, in the year 2554.
     pub const MAX: Self = Self(u64::MAX);
 
     /// A moment from nanoseconds since the Unix epoch.
@@ -25,7 +26,7 @@ impl BrokerTime {
         self.0
     }
 
-    /// This moment moved forward; a sum beyond the year 2554 stays there.
+    /// The moment `span` later; saturates at [`BrokerTime::MAX`].
     #[must_use]
     pub const fn after(self, span: Duration) -> Self {
         let nanos = span.as_nanos();
@@ -40,13 +41,13 @@ impl BrokerTime {
         if step == 0 || step > u64::MAX as u128 { self } else { Self(self.0 - self.0 % step as u64) }
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead.
+    /// The time since `earlier`; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// As people read it: UTC, to the millisecond.
+/// RFC 3339 in UTC, with milliseconds.
 impl fmt::Display for BrokerTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = Duration::from_nanos(self.0).as_millis();
@@ -58,14 +59,14 @@ impl fmt::Display for BrokerTime {
     }
 }
 
-/// As people read it.
+/// RFC 3339 in UTC, with milliseconds.
 impl serde::Serialize for BrokerTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// As people write it, RFC 3339.
+/// RFC 3339.
 impl<'de> serde::Deserialize<'de> for BrokerTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let moment = jiff::Timestamp::deserialize(deserializer)?;

@@ -1,7 +1,6 @@
-//! Vocabulary: what comes of the events that the broker takes in.
+//! What the broker reports when something changes: health transitions, advisories, operator actions.
 //!
-//! Every [`BrokerEvent`] is a plain fact that adapters may tell to people, to metrics and, later, to peers. A change is told once,
-//! at the moment it happens. The events themselves stand with the broker, whose settings they may carry.
+//! Adapters log, count and publish every [`BrokerEvent`]; each is emitted once, when it happens.
 
 use std::fmt;
 
@@ -9,115 +8,115 @@ use crate::outcome::Cause;
 use crate::router::RouterPath;
 use crate::time::BrokerTime;
 
-/// Whether a router may serve.
+/// A router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HealthState {
-    /// May serve.
+    /// Takes requests.
     Serving,
-    /// Left alone until the time is over.
+    /// Ejected: takes no requests until its cooldown ends.
     Cooling {
-        /// When it may serve again.
+        /// End of the cooldown.
         until: BrokerTime,
-        /// Why it was taken out.
+        /// Why it was ejected.
         cause: Cause,
     },
-    /// Its time is over, and it has yet to prove itself: a request or so at a time, until one succeeds.
+    /// On probation: the cooldown is over, and a few requests at a time probe the router until one succeeds.
     Probing {
-        /// Why it was taken out.
+        /// Why it was ejected.
         cause: Cause,
     },
 }
 
-/// A change of one router's standing.
+/// A change of one router's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// Whose.
+    /// The router.
     pub router: RouterPath,
-    /// Counts the trips of this router; a return keeps the number of its trip.
+    /// The number of this router's ejection; its return carries the same number.
     pub epoch: u32,
-    /// The standing from now on.
+    /// The new state.
     pub state: HealthState,
     /// When it happened.
     pub at: BrokerTime,
 }
 
-/// Something to be told. Named by paths, not by ids: an id means nothing outside one broker.
+/// Something to log, count or publish. It names routers by path, because ids have no meaning outside one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerEvent {
-    /// A router went out, or is back.
+    /// A router was ejected or is back.
     HealthChanged(Transition),
-    /// A router that is out stays out longer, or one that serves pauses for less than a second.
+    /// The cooldown of an ejected router was extended, or a serving router pauses for less than a second.
     Extended(Transition),
-    /// Every router behind this ingress is disabled.
+    /// No router behind this ingress is available.
     AllDisabled {
         /// The ingress.
         ingress: RouterPath,
-        /// Its requests go to disabled ones; else the gateway uses the ingress router's own endpoint.
+        /// Requests go to disabled routers; otherwise the gateway uses the ingress router's own endpoint.
         uses_disabled: bool,
     },
-    /// A router behind this ingress may serve again.
+    /// A router behind this ingress is available again.
     SomeEnabled(RouterPath),
-    /// Somebody should look at something; said once.
+    /// A condition that needs an operator; reported once.
     Advisory(Advisory),
-    /// An operator's word was carried out, or its time is over.
+    /// An operator's command was applied, or its override expired.
     OperatorAction(OperatorAction),
 }
 
-/// An operator's word, as it was carried out.
+/// An operator's command as it was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorAction {
     /// The router.
     pub router: RouterPath,
-    /// What became of it: `drained`, `resumed`, `weighs 0.5` …
+    /// What was done: `drained`, `resumed`, `weighs 0.5` …
     pub action: String,
-    /// Until when.
+    /// When it expires; `None` if it does not.
     pub until: Option<BrokerTime>,
-    /// Who asked for it, by which way.
+    /// Who asked for it, and through which interface.
     pub by: String,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
-    /// When it happened.
+    /// When it was applied.
     pub at: BrokerTime,
 }
 
-/// Facts that a person should look at, because no waiting will mend them.
+/// Conditions that do not resolve by waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Advisory {
-    /// A router refuses our credentials while another one works.
+    /// A router rejects the broker's credentials (with this status) while another router works.
     RefusesCredentials(RouterPath, u16),
-    /// A router never answered anything but 404.
+    /// A router has never answered anything but 404.
     OnlyNotFound(RouterPath),
-    /// A router failed right after so many returns in a row.
+    /// A router failed right after this many consecutive returns.
     KeepsFailing(RouterPath, u32),
-    /// The log shows no stamps: which calls are under way is not known, and a mode chooses by it.
+    /// The log shows no stamps, so the calls in flight are not known, and a policy chooses by them.
     StampsMissing,
-    /// A request failed on the first of these and then on the second, which answers others.
+    /// One request failed on the first router and then on the second, which answers other requests.
     RequestAtFault(RouterPath, RouterPath),
-    /// The gateway's log filters hide a field that learning needs.
+    /// The gateway's log filters remove this field, which learning needs.
     LogFiltered(&'static str),
 }
 
-/// Why a report taught nothing. Each kind is counted.
+/// Why an observation was not learned from. Each reason is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IgnoreReason {
-    /// About a router that stands in no pool, or about none at all.
+    /// It names no router, or one that is in no pool.
     UnknownRouter,
-    /// The upstream was never asked, or its status is not known.
+    /// The upstream was not called, or its status is not known.
     NoStatus,
-    /// A processor answered in the upstream's place.
+    /// A processor answered in place of the upstream.
     ProcessorGenerated,
-    /// The gateway's echo answered.
+    /// The gateway's echo endpoint answered.
     Echo,
-    /// Our answer to row 1 came back unused: row 2 failed. Nobody's fault.
+    /// The broker's choice was not applied because row 2 failed. No router is at fault.
     NotApplied,
-    /// The same log for the second time.
+    /// A duplicate of a log entry.
     Twice,
-    /// The gateway's filters hide what learning needs.
+    /// The gateway's log filters removed a field that learning needs.
     Filtered,
 }
 
 impl IgnoreReason {
-    /// All of them.
+    /// Every reason.
     pub const ALL: [Self; 7] = [
         Self::UnknownRouter,
         Self::NoStatus,
@@ -128,7 +127,7 @@ impl IgnoreReason {
         Self::Filtered,
     ];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownRouter => "not_ours",

@@ -1,8 +1,8 @@
-//! Vocabulary: what a message of the bus says about one finished request, and the one classification of answers.
+//! What one message says about one finished request, and the single classification of answers.
 //!
-//! Every trigger, probe and metric asks [`FailureRule::classify`] and nothing else, so that no two of them can disagree
-//! about what a failure is. A caller's own bad request is [`Class::Neutral`]: it must never take a router away from
-//! everybody else. Nothing here knows which routers exist; `broker` finds out whom a [`CallObservation`] is about.
+//! Every trigger, probe and metric uses [`FailureRule::classify`], so that no two of them can disagree about what a
+//! failure is. A caller's own bad request is [`Class::Neutral`]: it must never eject a router that serves other
+//! callers. Nothing here knows which routers exist; the broker resolves the router of a [`CallObservation`].
 
 mod rule;
 
@@ -14,27 +14,27 @@ pub use rule::{FailureRule, StatusError, StatusRange};
 use crate::router::RouterId;
 use crate::time::{BrokerTime, GatewayTime};
 
-/// What an answer says about the router that gave it.
+/// What an answer says about its router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The router works.
     Success,
-    /// The client's own fault: says nothing about the router.
+    /// The client's own fault; says nothing about the router.
     Neutral,
-    /// The router did not do its work.
+    /// The router failed.
     Failure,
-    /// The upstream has no room for anybody (503, 529).
+    /// The upstream is overloaded for every caller (503, 529).
     Overloaded,
-    /// The upstream has no room for us (429).
+    /// The upstream's rate limit for this caller is exhausted (429).
     RateLimited,
 }
 
 impl Class {
-    /// All of them.
+    /// Every class.
     pub const ALL: [Self; 5] = [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited];
 
-    /// As metrics and documents spell it.
+    /// The name in metrics and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -45,25 +45,25 @@ impl Class {
         }
     }
 
-    /// Whether such an answer takes its router out.
+    /// Whether such an answer can eject its router.
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited)
     }
 }
 
-/// What an upstream says about when to come back.
+/// When an upstream asks to be called again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// It said so itself (`retry-after` and its kin).
+    /// Said explicitly (`retry-after`, `retry-after-ms` and similar headers).
     Delay(Duration),
-    /// The time to full refill of a bucket that is empty.
+    /// Time until an exhausted quota is full again (`x-ratelimit-reset-*`).
     QuotaReset(Duration),
-    /// Something stands there that is no time.
+    /// The header is present and is not a time.
     Unparsable,
 }
 
 impl RetryAfter {
-    /// How long to wait, where that can be read.
+    /// The wait, if it could be parsed.
     pub const fn wait(self) -> Option<Duration> {
         match self {
             Self::Delay(wait) | Self::QuotaReset(wait) => Some(wait),
@@ -72,44 +72,44 @@ impl RetryAfter {
     }
 }
 
-/// Which program sent a report.
+/// Where an observation comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A response processor's message: early, knows little.
+    /// A response processor's message: arrives early, and knows little.
     Message,
-    /// The one row that both asks and tells: as early, and there is no stamp by which anybody could know better.
+    /// The message of the one-row configuration: as early, and without a stamp, so that its log knows no better.
     OneRow,
-    /// The gateway's log: late, knows everything, and has the last word.
+    /// The gateway's log: arrives last, and knows everything.
     Log,
-    /// A call of our own: we sent it and saw its end. Its log, if one comes, has nothing to add to the judgement.
+    /// A call of the relay, which sent it and saw its end. The call's own log adds nothing to the judgement.
     Attempt,
 }
 
-/// How much an outcome may decide about a router that has yet to prove itself.
+/// How much an outcome may decide about a router on probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Evidence {
-    /// Nothing: a message whose log may still come, or a call that was sent for another reason.
+    /// Nothing: a message whose log is still to come, or a call that was not sent as a probe.
     Provisional,
-    /// It is the last word about a call, and the call may have been any.
+    /// The final report of a call that may have been sent for any reason.
     Passive,
-    /// The call was sent to find out. With the number of our own decision, if it was ours.
+    /// The call was a probe; with the number of the decision, if it was this replica's.
     Probe(Option<u64>),
-    /// The call was our own.
+    /// The relay's own call.
     Local {
-        /// When we sent it, by our own clock.
+        /// When the call was sent.
         sent_at: BrokerTime,
-        /// The number of the decision, if it was sent to find out.
+        /// The number of the decision, if it was a probe.
         probe_decision: Option<u64>,
     },
 }
 
 impl Evidence {
-    /// Whether the call was sent to find out.
+    /// Whether the call was sent as a probe.
     pub const fn is_probe(self) -> bool {
         matches!(self, Self::Probe(_) | Self::Local { probe_decision: Some(_), .. })
     }
 
-    /// The number of our own decision that sent it to find out.
+    /// The number of this replica's decision that sent the call as a probe.
     pub const fn probe_decision(self) -> Option<u64> {
         match self {
             Self::Probe(permit) | Self::Local { probe_decision: permit, .. } => permit,
@@ -118,71 +118,71 @@ impl Evidence {
     }
 }
 
-/// What one message says about one finished request, as it stands there: nothing is resolved yet.
+/// What one message says about one finished request, before any router is resolved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CallObservation<'a> {
-    /// Where it came from.
+    /// Where it comes from.
     pub source: Source,
     /// The router that served the call (`response.gl_path`).
     pub served_path: Option<&'a str>,
-    /// The router that was asked for when the gateway routed (`request.gl_path`); only a log knows.
+    /// The router that was requested when the gateway routed (`request.gl_path`); only in a log.
     pub routed_path: Option<&'a str>,
-    /// The router that the client called; only a log knows.
+    /// The router that the client called; only in a log.
     pub ingress: Option<&'a str>,
-    /// The router that our stamp named; only a log of the two-row configuration knows.
+    /// The router that the broker's stamp names; only in a log of the two-row configuration.
     pub stamped_path: Option<&'a str>,
-    /// Which decision wrote that stamp.
+    /// The id of the decision that wrote that stamp.
     pub stamp_id: Option<&'a str>,
-    /// That decision sent the call to find out whether the router works again.
+    /// That decision was a probe.
     pub probe: bool,
-    /// The decision's number, if it was ours; who reads messages cannot know.
+    /// The number of this replica's decision; `None` in what a parser returns.
     pub decision: Option<u64>,
-    /// What the upstream said (`inbound_status_code`).
+    /// The upstream's status (`inbound_status_code`).
     pub status: Option<u16>,
-    /// What the client was told (`egress_status_code`).
+    /// The status sent to the client (`egress_status_code`).
     pub egress_status: Option<u16>,
-    /// The answer has no headers at all: the gateway itself made it (GATEWAY.md 4.7).
+    /// The answer has no headers at all, so the gateway generated it (docs/gateway-protocol.md 4.7).
     pub gateway_generated: bool,
-    /// The answer's headers were not sent along.
+    /// The message does not carry the answer's headers.
     pub headers_missing: bool,
-    /// A processor answered in the upstream's place.
+    /// A processor answered in place of the upstream.
     pub processor_generated: bool,
-    /// The answer is a page for people.
+    /// The answer is an HTML page.
     pub html: bool,
-    /// How long the upstream asks to be left alone.
+    /// How long the upstream asks not to be called.
     pub retry_after: Option<RetryAfter>,
     /// Who named the deployment or model of which the upstream says that it does not exist.
     pub missing: Option<NamedBy>,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
-    /// How a call of our own ended without a good answer.
+    /// How a call of the relay failed without a complete answer.
     pub transport_failure: Option<TransportFailure>,
-    /// When we sent a call of our own, by our own clock.
+    /// When the relay sent the call.
     pub sent_at: Option<BrokerTime>,
-    /// The transaction's id; a client can make two calls share one.
+    /// The transaction id; a client can make two calls share one.
     pub transaction: Option<&'a str>,
-    /// What the gateway says of processors that did not do their work, as JSON; only a log knows.
+    /// The gateway's report on processors that failed, as JSON; only in a log.
     pub processor_errors: Option<&'a [u8]>,
-    /// The session's id, which a client may name; only a log knows.
+    /// The session id, which a client may set; only in a log.
     pub session: Option<&'a str>,
     /// When the gateway received the request.
     pub started: Option<GatewayTime>,
     /// When the gateway answered the client.
     pub stopped: Option<GatewayTime>,
-    /// How long the upstream took; the gateway counts whole milliseconds.
+    /// The upstream's latency, in whole milliseconds as the gateway measures it.
     pub latency: Option<Duration>,
-    /// Completion tokens, where the upstream says.
+    /// Completion tokens, if the upstream reports them.
     pub completion_tokens: Option<u64>,
-    /// Tokens of prompt and completion, where the upstream says.
+    /// Tokens of prompt and completion, if the upstream reports them.
     pub total_tokens: Option<u64>,
-    /// What the upstream says is left of its limits; only in a log.
+    /// The remaining rate-limit quota that the upstream reports; only in a log.
     pub quota: RateLimitHeaders,
-    /// What the client sent, as it stands in the log; only there.
+    /// The client's payload as the log has it; only in a log.
     pub payload: Option<&'a [u8]>,
 }
 
 impl CallObservation<'_> {
-    /// A report that says nothing yet.
+    /// An observation without any field but its source.
     pub const fn empty(source: Source) -> Self {
         Self {
             source,
@@ -230,9 +230,9 @@ pub enum NamedBy {
 /// How a call of our own ended without a good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransportFailure {
-    /// There was no connection: refused, no such name, no trust.
+    /// No connection: refused, name not resolved, or certificate not trusted.
     Connect,
-    /// There was no connection in time.
+    /// No connection within the connect timeout.
     ConnectTimeout,
     /// The connection broke before there was an answer.
     ConnectionClosed,
@@ -243,13 +243,13 @@ pub enum TransportFailure {
     Protocol,
     /// There was no byte of an answer in time.
     FirstByteTimeout,
-    /// The answer broke off.
+    /// The answer ended early.
     Truncated,
-    /// The answer stood still for too long.
+    /// No further byte of the answer within the idle timeout.
     Stalled,
-    /// The stream carried an error.
+    /// The stream carried an error event.
     ErrorEvent,
-    /// It says that it is JSON, and is not.
+    /// The answer is declared as JSON and does not parse.
     InvalidJson,
     /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
     Exhausted,
@@ -271,7 +271,7 @@ impl TransportFailure {
         Self::Exhausted,
     ];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "not_connected",
@@ -307,44 +307,44 @@ impl fmt::Display for TransportFailure {
     }
 }
 
-/// What is left of one of an upstream's limits.
+/// What is left of one rate limit of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaRemaining {
-    /// So many.
+    /// Requests or tokens left.
     pub amount: u64,
-    /// When there will be more.
+    /// Time until the quota is refilled.
     pub reset: Duration,
 }
 
-/// What an upstream says is left of its limits, where it says so.
+/// The remaining quotas that an upstream reports (`x-ratelimit-remaining-*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimitHeaders {
-    /// Requests.
+    /// Requests, if reported.
     pub requests: Option<QuotaRemaining>,
-    /// Tokens.
+    /// Tokens, if reported.
     pub tokens: Option<QuotaRemaining>,
 }
 
-/// Why a router was taken out, in the words of log lines.
+/// Why a router was ejected; displayed in log lines, stamps and status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The upstream answered with this status.
     Answered(u16),
-    /// The gateway could not reach the upstream and made this status itself.
+    /// The gateway could not reach the upstream and generated this status.
     Unreachable(u16),
-    /// A call of ours came to no good end.
+    /// A call of the relay failed without a complete answer.
     Transport(TransportFailure),
     /// Too few of its answers were good; the last one had this status.
     LowSuccessRate(u16),
-    /// It works, and said that nothing remains of what it may give us.
+    /// It works, and reported that its quota is exhausted.
     QuotaExhausted,
-    /// The client was cut off before the answer came.
+    /// The gateway gave up before the answer was complete.
     CutOff,
-    /// It took longer than the settings allow.
+    /// It took longer than the `slow` setting allows.
     TooSlow,
-    /// The gateway answered from the ingress although we named a router: it does not have that router.
+    /// The gateway answered from the ingress although a router was named, so it does not have that router.
     UnknownToGateway,
-    /// An operator said so.
+    /// By an operator's command.
     Operator,
 }
 
@@ -364,7 +364,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// In the words of log lines.
+/// As displayed.
 impl serde::Serialize for Cause {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -374,26 +374,26 @@ impl serde::Serialize for Cause {
 /// What one finished request says about its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// Whose.
+    /// The router.
     pub router: RouterId,
-    /// What the answer means.
+    /// The class of the answer.
     pub class: Class,
-    /// The status it was judged by.
+    /// The status that the class was derived from.
     pub status: u16,
-    /// The same in the words of log lines.
+    /// The cause of an ejection, if the answer leads to one.
     pub cause: Cause,
-    /// How much it may decide.
+    /// How much it may decide about a router on probation.
     pub evidence: Evidence,
-    /// Drawn from the router and the transaction, the same in every replica.
+    /// Derived from the router and the transaction, so that every replica draws the same jitter.
     pub jitter_seed: u64,
-    /// How long the upstream asks to be left alone.
+    /// How long the upstream asks not to be called.
     pub retry_after: Option<RetryAfter>,
-    /// When the gateway received the request, where that is known.
+    /// When the gateway received the request, if known.
     pub started: Option<GatewayTime>,
-    /// When the gateway answered the client, where that is known.
+    /// When the gateway answered the client, if known.
     pub stopped: Option<GatewayTime>,
-    /// How long the upstream took.
+    /// The upstream's latency.
     pub latency: Option<Duration>,
-    /// Completion tokens.
+    /// Completion tokens, if reported.
     pub completion_tokens: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Which answers count as failures: the one classification that every trigger, probe and count uses.
+//! Which answers count as failures, for every trigger, probe and metric.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ pub enum FailureRule {
     /// exist which the target's own settings name. 501 and 505 are about the method or the HTTP version that the client chose.
     #[default]
     Standard,
-    /// These statuses and no others.
+    /// Exactly these statuses.
     Listed(Vec<StatusRange>),
     /// Everything but 2xx: the rule of the reference broker.
     AnyButSuccess,
 }
 
-/// As `BROKER_FAILURE_STATUS` spells it; the rule of ours is `standard`.
+/// As `BROKER_FAILURE_STATUS` spells it; the default is `standard`.
 impl fmt::Display for FailureRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -44,11 +44,11 @@ pub struct StatusRange {
     high: u16,
 }
 
-/// A part of a status list that cannot be read; reads after the part itself.
+/// A part of a status list that does not parse; the message begins with the part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{part:?} is no status (429), range (500-599) or class (5xx) from 100 to 999")]
 pub struct StatusError {
-    /// The part, as written.
+    /// The part as written.
     pub part: String,
 }
 
@@ -73,10 +73,10 @@ impl StatusRange {
 }
 
 impl FailureRule {
-    /// Reads `any`, or codes, ranges and classes separated by commas: `404,408,429,500-599,5xx`.
+    /// Parses `any`, or statuses, ranges and classes separated by commas: `404,408,429,500-599,5xx`.
     ///
     /// # Errors
-    /// Every part that cannot be read.
+    /// Every part that does not parse.
     pub fn parse(text: &str) -> Result<Self, Vec<StatusError>> {
         if text.trim().eq_ignore_ascii_case("any") {
             return Ok(Self::AnyButSuccess);
@@ -92,7 +92,7 @@ impl FailureRule {
         if faults.is_empty() { Ok(Self::Listed(ranges)) } else { Err(faults) }
     }
 
-    /// Whether this status is on the list, whatever else the answer says.
+    /// Whether the rule lists this status, whatever the rest of the answer says.
     pub fn lists(&self, status: u16) -> bool {
         match self {
             Self::Standard => matches!(status, 408 | 429 | 500 | 502..=504 | 506..=599),
@@ -101,7 +101,7 @@ impl FailureRule {
         }
     }
 
-    /// What an answer with this status says about its router.
+    /// The class of an answer with this status.
     ///
     /// `gateway_generated`: the upstream was never reached, so no status of it can mean "overloaded".
     /// `missing`: the body says that a deployment or model does not exist, which was named by this side.
