@@ -6,11 +6,11 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`health`] | whether a router may serve, and until when not |
-//! | [`load`] | how busy and how fast a router is, and what its rate limits leave |
+//! | [`health`] | whether a router may serve, and until when it may not |
+//! | [`load`] | calls in flight, latency and rate limits of each router |
 //! | [`strategy`] | in which order the routers of a pool are tried |
 //! | [`broker`] | the state of all pools: choose a router, learn from the call's outcome |
-//! | [`retry`] | one request that may be sent more than once: what to do next |
+//! | [`retry`] | retries of one request: what to do next |
 
 pub mod broker;
 pub mod health;

@@ -1,7 +1,8 @@
-//! The history of one request that may be sent more than once: whom it was sent to, and how far its cursor has come.
+//! The attempts of one request that may be sent more than once, and its position in the order of candidates.
 //!
-//! It walks the same order that a single choice takes the first of, and asks at each step who may serve by then, and who has
-//! room. Whoever was tried is offered again only when nobody else is left: whether that is worth a wait is not judged here.
+//! It follows the same order whose first candidate a single choice takes, and checks health and rate limits at each
+//! step. A router that was tried is returned again only when no other one is left; whether that is worth a wait is
+//! decided in `retry`.
 
 use rand::Rng;
 use smallvec::SmallVec;
@@ -13,11 +14,11 @@ use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
-/// One request on its way.
+/// The attempts of one request.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptHistory {
     cursor: CandidateCursor,
-    /// Which settings the cursor's places belong to.
+    /// The settings that the cursor is valid for.
     config_generation: u64,
     tried: SmallVec<[Tried; 4]>,
 }
@@ -25,28 +26,28 @@ pub struct AttemptHistory {
 #[derive(Debug, Clone, Copy)]
 struct Tried {
     router: RouterId,
-    /// Trying it once more may help.
+    /// Whether one more attempt there may help.
     again: bool,
 }
 
-/// Who may be tried next.
+/// The next target of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NextTarget {
-    /// Somebody who was not tried.
+    /// A router that was not tried.
     Untried(Route),
-    /// Nobody else is left: somebody who was tried.
+    /// All were tried: one of them again.
     Retry(Route),
-    /// Nobody, and why.
+    /// No router, and why.
     None {
-        /// Why.
+        /// The reason.
         why: Pass,
-        /// When the first of those that are out is back, if waiting helps at all.
+        /// When the first ejected router is back, if waiting helps.
         until: Option<BrokerTime>,
     },
 }
 
 impl AttemptHistory {
-    /// The request was sent there; `again`: it makes sense to send it there once more.
+    /// The request was sent there; `again`: one more attempt there may help.
     pub fn note(&mut self, router: RouterId, again: bool) {
         match self.tried.iter_mut().find(|tried| tried.router == router) {
             Some(tried) => tried.again = again,
@@ -62,7 +63,7 @@ impl AttemptHistory {
         self.tried.iter().all(|tried| tried.router != router || tried.again)
     }
 
-    /// The next on the cursor that was not tried; at its end, whoever came back behind it.
+    /// The next untried candidate; at the end of the order, one that came back before the cursor.
     fn next_untried<R: Rng>(
         &mut self,
         tree: (&Tree, PickContext<'_>),
@@ -88,13 +89,13 @@ fn first<R: Rng>(
 }
 
 impl Broker {
-    /// The ingress that a path lies at or below; the longest, as the gateway matches.
+    /// The longest ingress that a path is at or below, as the gateway matches.
     pub fn ingress_of(&self, path: &str) -> Option<&RouterPath> {
         let above = self.pools.iter().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
         above.max_by_key(|ingress| ingress.as_str().len())
     }
 
-    /// Who is next for a request that went its history so far. Reads only; bring time forward first.
+    /// The next target after these attempts. Reads only; advance the clock first.
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(request.path()).copied() else {
             return NextTarget::None { why: Pass::UnknownIngress, until: None };
@@ -109,7 +110,7 @@ impl Broker {
             let mut route = self.route(id, chosen);
             self.apply_rate_limits(pool, &mut route, request, rng, |router| !history.has_tried(router));
             if let (Some(cursor), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
-                // Whoever was passed over for want of room is still to be named.
+                // Routers skipped for their limits are still candidates.
                 history.cursor = cursor;
             }
             return NextTarget::Untried(route);
@@ -117,7 +118,7 @@ impl Broker {
         let unseen = |router| !history.has_tried(router);
         let again = |router| history.may_retry(router);
         let need = self.offer_when_none_serves(id, pool, request, rng, &unseen);
-        // Whoever proves itself before whoever was tried, and whoever is disabled after.
+        // Routers on probation come before those that were tried, disabled ones after.
         if let Some(route) = need.clone().filter(|route| route.kind == RouteKind::LastResort) {
             return NextTarget::Untried(route);
         }
@@ -131,7 +132,7 @@ impl Broker {
         need.unwrap_or_else(|| self.nobody(id, pool, request, history))
     }
 
-    /// Where a request goes for which nothing may serve.
+    /// The target when no router is available.
     fn offer_when_none_serves<R: Rng>(
         &self,
         id: PoolId,
@@ -151,8 +152,8 @@ impl Broker {
         Route { number: self.decisions, pool, kind: sent, chosen, reservation: TokenReservation::default() }
     }
 
-    /// Why nobody is left, and until when. A request that is meant for nobody, and a router that will say the same again, are
-    /// not worth a wait.
+    /// Why no target is left, and until when. A request that matches no target, and a router that would answer the
+    /// same again, are not worth a wait.
     fn nobody(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
         let out =
             pool.tree().ineligible().filter(|(router, why)| *why == Ineligible::Disabled && history.may_retry(*router));
@@ -165,7 +166,7 @@ impl Broker {
         NextTarget::None { why: Pass::NoMatchingTarget(id, dead_end), until: until.filter(|_| meant) }
     }
 
-    /// When a router that is out is back.
+    /// When an ejected router is back.
     fn back(&self, router: RouterId) -> Option<BrokerTime> {
         match self.routers.get(usize::from(router.0))?.health().state() {
             HealthState::Cooling { until, .. } => Some(until),

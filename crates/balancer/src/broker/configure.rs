@@ -1,4 +1,4 @@
-//! BrokerSettings take over: pools are built anew in one step, and what was learnt of a router stays with its path.
+//! Reloads: pools are rebuilt in one step, and what was learned about a router stays with its path.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState};
 
 impl Broker {
-    /// Builds the pools anew, in one step; routers that were known keep what is known of them, and their turns.
+    /// Rebuilds the pools; known routers keep their state, and round robins their position.
     pub(super) fn configure(&mut self, settings: &BrokerSettings) {
         self.config_generation += 1;
         self.settings = settings.clone();
@@ -65,7 +65,7 @@ impl Broker {
         Some(id)
     }
 
-    /// Lets those back who are never to be taken out.
+    /// Readmits routers that are never to be ejected under the new settings.
     pub(super) fn readmit_exempt(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for place in 0..self.routers.len() {
             let pardoned = self.routers.change_health(place, |health, settings| {

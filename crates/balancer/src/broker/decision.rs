@@ -1,64 +1,64 @@
-//! A decision: a router with its reason, or nothing with its reason.
+//! A decision: a router and the reason, or no router and the reason.
 
 use crate::load::rate_limit::LimitExceeded;
 use crate::strategy::{Candidate, NodeId, PickReason};
 use types::router::{PoolId, RouterId};
 
-/// What a request gets.
+/// The answer to one request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// This router.
+    /// A router.
     Route(Route),
-    /// Nothing: the gateway goes on as if we were not there.
+    /// No router: the gateway continues as if there were no broker.
     Pass(Pass),
 }
 
-/// A router, and how it came to be chosen.
+/// A router, and how it was chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Counts this replica's decisions, from 0.
     pub number: u64,
-    /// The pool that the ingress belongs to.
+    /// The pool of the ingress.
     pub pool: PoolId,
-    /// As what.
+    /// The kind of the choice.
     pub kind: RouteKind,
-    /// The router, with its place in the tree, its probability and its reason.
+    /// The router, with its leaf, probability and reason.
     pub chosen: Candidate,
-    /// What it takes of that router's rate_limit.
+    /// What the request takes of the router's rate limits.
     pub reservation: TokenReservation,
 }
 
-/// What a request takes of a rate_limit.
+/// What a request takes of a router's rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenReservation {
-    /// The tokens that it is expected to use; 0 where nobody asks.
+    /// Expected tokens; 0 in a pool without token limits.
     pub tokens: u32,
-    /// Whether limits had room for it.
+    /// Whether the limits allowed it.
     pub limit: LimitVerdict,
 }
 
-/// Whether limits had room for a request.
+/// Whether rate limits allowed a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitVerdict {
-    /// The first router in order had, or has no rate_limit.
+    /// The first router in order is within its limits, or has none.
     #[default]
     Within,
-    /// The first in order was this one, and lacked that.
+    /// The first in order was this router, and this limit would have been exceeded.
     Diverted(RouterId, LimitExceeded),
-    /// No router that it may go to had: the first in order got it, which lacked that.
+    /// No eligible router is within its limits: the first in order gets the request, and exceeds this limit.
     Exceeded(LimitExceeded),
 }
 
-/// As what a request is sent to its router.
+/// The kind of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteKind {
-    /// As any other.
+    /// A router that serves.
     Normal,
-    /// To find out whether the router works again.
+    /// A router on probation, as a probe.
     Probe,
-    /// Because there is nothing better: a router that is being found out about already.
+    /// A router that is being probed already, because no other one is available.
     LastResort,
-    /// Because there is nothing at all, and the user wants a disabled one to be tried then.
+    /// A disabled router, because all are, and `when_all_disabled` asks for it (Envoy's panic mode).
     Panic,
 }
 
@@ -74,9 +74,9 @@ impl Route {
 pub enum Pass {
     /// The path is no pool's ingress.
     UnknownIngress,
-    /// Nothing in the pool may serve.
+    /// No target of the pool is available.
     AllDisabled(PoolId),
-    /// Something may serve, but not this request: no condition holds, or what it is meant for is disabled. With the branch
-    /// where it went no further, and whom that would have named.
+    /// Targets are available, but not for this request: no condition matched, or the matched target is disabled. With
+    /// the branch where the search ended, and its reason.
     NoMatchingTarget(PoolId, Option<(NodeId, PickReason)>),
 }

@@ -1,4 +1,4 @@
-//! A decision in words, for those who look: which router and why, and who was passed over and until when. Slow.
+//! Decisions as text: which router and why, and which routers were not eligible and until when. Slow.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use types::router::{RouterId, RouterPath};
 use types::transition::HealthState;
 
 impl Broker {
-    /// A decision in words. Slow; for those who look.
+    /// A decision as text. Slow; for the command line and the page.
     pub fn explain(&self, decision: &Decision) -> String {
         let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
         let passed = |pool| self.pool(pool).map(|pool| self.passed(pool, None)).unwrap_or_default();
@@ -39,12 +39,13 @@ impl Broker {
         }
     }
 
-    /// Why the router of a decision was chosen, in words.
+    /// Why the router of a decision was chosen, as in its stamp.
     pub const fn reason<'a>(&'a self, route: &'a Route) -> RouteReason<'a> {
         RouteReason { broker: self, route }
     }
 
-    /// What stands against the router of a decision and why it was chosen nevertheless; nothing if it simply serves.
+    /// What is wrong with the chosen router and why it was chosen nevertheless; displays as nothing if it simply
+    /// serves.
     pub fn caveat(&self, route: &Route) -> Caveat<'_> {
         let state = self.routers.get(usize::from(route.router().0)).map(|router| router.health().state());
         let cause = match state {
@@ -59,7 +60,7 @@ impl Broker {
         Caveat { sent: route.kind, cause, full }
     }
 
-    /// The routers of a pool that may not serve whatever the request is, each with the reason.
+    /// The routers of a pool that may not serve any request, each with the reason.
     pub fn ineligible_routers(&self, pool: &Pool) -> impl Iterator<Item = (&RouterPath, String)> {
         pool.tree().ineligible().filter_map(|(router, why)| Some((self.path(router)?, self.ineligibility(router, why))))
     }
@@ -69,7 +70,7 @@ impl Broker {
         others.map(|(router, why)| format!("; not {router} ({why})")).collect()
     }
 
-    /// The tree knows that a router is out; why and until when is its state's to say.
+    /// The tree knows that a router may not serve; its health knows why and until when.
     fn ineligibility(&self, router: RouterId, why: Ineligible) -> String {
         let state = self.routers.get(usize::from(router.0)).map(|router| router.health().state());
         if let (Ineligible::Disabled, Some(hold)) = (why, self.operator.hold(router)) {
@@ -88,7 +89,7 @@ impl Broker {
     }
 }
 
-/// Why a router was chosen, in the words of its stamp.
+/// Displays why a router was chosen, as in its stamp.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteReason<'a> {
     broker: &'a Broker,
@@ -107,12 +108,12 @@ impl fmt::Display for RouteReason<'_> {
     }
 }
 
-/// Why a router was chosen that does not simply serve, or was not the first in order, in words.
+/// Displays why a router was chosen that does not simply serve, or was not the first in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Caveat<'a> {
     sent: RouteKind,
     cause: Option<Cause>,
-    /// What had no room: this router, or nobody.
+    /// The exceeded limit, of this router, or of all of them.
     full: Option<(Option<&'a RouterPath>, LimitExceeded)>,
 }
 
@@ -134,7 +135,7 @@ impl fmt::Display for Caveat<'_> {
     }
 }
 
-/// Where a request went no further, and why.
+/// Where the search ended, and why.
 fn dead(pool: &Pool, dead_end: Option<(NodeId, PickReason)>) -> String {
     let Some(step) = dead_end else { return String::new() };
     let meant = if matches!(step.1, PickReason::NoMatch(_)) { "" } else { ", and nothing there may serve" };

@@ -1,7 +1,6 @@
-//! Calls that we sent on their way and have not heard of since, by the numbers of our decisions.
+//! Calls in flight, by decision number. For status and for draining; it decides nothing.
 //!
-//! Bounded in number and in time: what is forgotten is counted as without an outcome. It decides nothing; it is for those who
-//! look, and for those who wait until a router is left in peace.
+//! Bounded in number and time: a call that is removed without an outcome counts as timed out.
 
 use std::collections::VecDeque;
 
@@ -9,19 +8,19 @@ use crate::health::MAX_CALL_DURATION;
 use types::router::RouterId;
 use types::time::BrokerTime;
 
-/// So many calls are followed at most; the oldest goes first.
+/// Calls tracked at most; beyond that the oldest is removed.
 pub const CAPACITY: usize = 16_384;
 
-/// The calls of this replica that are under way.
+/// The calls of this replica in flight.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlightCalls {
-    /// From the oldest that is open on; a closed one is none.
+    /// From the oldest open call on; `None` once closed.
     calls: VecDeque<Option<(RouterId, BrokerTime)>>,
     /// The number of the oldest.
     first: u64,
-    /// By router: how many are open, and how many were forgotten.
+    /// Per router: open calls, and calls that timed out.
     routers: Vec<(u32, u64)>,
-    /// A stamp of ours has come back: outcomes can be paired with decisions at all.
+    /// A stamp was seen in a log, so outcomes can be paired with decisions.
     paired: bool,
 }
 
@@ -56,24 +55,24 @@ impl InFlightCalls {
         }
     }
 
-    /// Forgets calls that the gateway has cut off by now.
+    /// Removes calls that the gateway has cut off by now.
     pub(super) fn expire(&mut self, now: BrokerTime) {
         while self.calls.front().is_some_and(|call| call.is_none_or(|(_, at)| at.after(MAX_CALL_DURATION) <= now)) {
             self.forget_first();
         }
     }
 
-    /// When the oldest call is forgotten.
+    /// When the oldest call times out.
     pub(super) fn next_deadline(&self) -> Option<BrokerTime> {
         self.calls.front().copied().flatten().map(|(_, at)| at.after(MAX_CALL_DURATION))
     }
 
-    /// How many calls are under way to a router. Nothing, as long as no stamp of ours has come back: then we cannot know.
+    /// Calls in flight to a router. `None` until a stamp was seen in a log.
     pub(super) fn open(&self, router: RouterId) -> Option<u32> {
         self.paired.then(|| self.counts(router).0)
     }
 
-    /// How many calls to a router were never heard of again; nothing as above.
+    /// Calls to a router without an outcome; `None` as above.
     pub(super) fn timed_out(&self, router: RouterId) -> Option<u64> {
         self.paired.then(|| self.counts(router).1)
     }

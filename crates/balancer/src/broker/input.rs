@@ -1,25 +1,25 @@
-//! What happens to the broker: its state is a fold over these.
+//! The broker's inputs: its state is a fold over these.
 
 use super::{BrokerSettings, ImportedState, OperatorCommand, Pass, Route};
 use types::outcome::CallObservation;
 
-/// Something that happened. `apply` is the only way into the broker's state.
+/// An input; applying it is the only way to change the broker's state.
 #[derive(Debug, Clone, Copy)]
 pub enum BrokerInput<'a> {
     /// A decision was answered.
     Chosen(&'a Route),
-    /// A request got nothing.
+    /// A request got no router.
     Passed(&'a Pass),
-    /// A message told of a finished request.
+    /// A finished request was observed.
     Observed(&'a CallObservation<'a>),
-    /// What was chosen came to nothing that anybody is to blame for: the client went away.
+    /// The call to the chosen router ended without anyone at fault: the client disconnected.
     Abandoned(&'a Route),
-    /// An operator said so.
+    /// An operator's command.
     Command(&'a OperatorCommand),
     /// This replica starts, and others answered what they know.
     Imported(&'a ImportedState),
     /// Time has passed.
     Tick,
-    /// Other settings are in force from now on.
+    /// New settings.
     Configured(&'a BrokerSettings),
 }

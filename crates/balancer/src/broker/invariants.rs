@@ -11,7 +11,7 @@ use crate::strategy::Candidates;
 use types::router::RouterId;
 use types::transition::HealthState;
 
-/// What must hold, and its name.
+/// An invariant: its name, and whether it holds.
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
@@ -31,7 +31,7 @@ pub const ALL: [Invariant; 13] = [
     ("rate_limits_add_up", rate_limits_add_up),
 ];
 
-/// The name of the first that is broken.
+/// The name of the first one that does not hold.
 pub fn broken(broker: &Broker) -> Option<&'static str> {
     ALL.into_iter().find(|(_, holds)| !holds(broker)).map(|(name, _)| name)
 }
@@ -82,13 +82,13 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     })
 }
 
-/// Whoever cools comes back, and every permit ends: the next deadline is never later than its own.
+/// Every cooldown and every probe slot ends: the broker's next deadline is never later than theirs.
 pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
     let next = broker.next_deadline();
     broker.routers.iter().filter_map(Router::due).all(|until| next.is_some_and(|next| next <= until))
 }
 
-/// The last resort of a pool are those that serve or prove themselves, never those that are disabled.
+/// The last resort of a pool has routers that serve or are on probation, and no disabled ones.
 pub fn disabled_routers_are_no_last_resort(broker: &Broker) -> bool {
     let out = |id: RouterId| {
         let router = broker.routers.get(usize::from(id.0));
@@ -100,8 +100,8 @@ pub fn disabled_routers_are_no_last_resort(broker: &Broker) -> bool {
     })
 }
 
-/// No more requests find out about a router at a time than its settings say: none while it serves, and one at a time while
-/// it is disabled and nothing else is left.
+/// At most as many probes at a time as configured: none while a router serves, and one while it is disabled and used
+/// because all are.
 pub fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
     broker.routers.iter().all(|router| {
         let limit = match router.health().state() {
@@ -113,7 +113,7 @@ pub fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
     })
 }
 
-/// A disabled router is offered only where all are, and the user wants it.
+/// A disabled router is a candidate only where all are disabled and `when_all_disabled` asks for it.
 pub fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -> bool {
     broker.pools.iter().all(|pool| match (pool.disabled(), pool.when_all_disabled()) {
         (None, _) => true,
@@ -125,27 +125,27 @@ pub fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -> bool 
     })
 }
 
-/// What is remembered of requests that failed is bounded.
+/// The memory of failed requests is bounded.
 pub fn suspects_are_bounded(broker: &Broker) -> bool {
     broker.suspects.len() <= super::poison::CAPACITY
 }
 
-/// Each router got what its calls are known or expected to use, and what is awaited is bounded.
+/// The accounts of the rate limiter add up, and its reservations are bounded.
 pub fn rate_limits_add_up(broker: &Broker) -> bool {
     broker.limits.as_ref().is_none_or(RateLimiter::is_consistent)
 }
 
-/// Messages cannot make the dedup grow without bound.
+/// Messages cannot make the deduplication grow without bound.
 pub fn outcome_dedup_is_bounded(broker: &Broker) -> bool {
     broker.dedup.len() <= OUTCOME_DEDUP_CAPACITY + 2
 }
 
-/// Each router has as many calls pending as are under way there, so never fewer than none; and they are bounded.
+/// Each router's count matches its calls in flight, and these are bounded.
 pub fn pending_matches_calls_in_flight(broker: &Broker) -> bool {
     broker.loads.as_ref().is_none_or(Loads::is_consistent)
 }
 
-/// When the longest call is over and nothing else has happened, nothing is pending.
+/// No call is in flight once the longest call is over and nothing else has happened.
 pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
     broker.loads.as_ref().is_none_or(|loads| {
         let mut quiet = loads.clone();
@@ -154,7 +154,7 @@ pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
     })
 }
 
-/// Whom an operator drained is not offered, not even as a last resort.
+/// A router that an operator drained is never a candidate, not even as a last resort.
 pub fn drained_routers_are_not_offered(broker: &Broker) -> bool {
     let trees = broker.pools.iter().flat_map(|pool| [Some(pool.tree()), pool.last_resort(), pool.disabled()]);
     trees.flatten().all(|tree| {

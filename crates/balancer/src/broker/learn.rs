@@ -1,7 +1,7 @@
-//! From a report to what it means: whom it is about, whether it counts, and what it does to that router.
+//! From an observation to its meaning: which router it is about, whether it counts, and what it does to that router.
 //!
-//! The order of the questions is the order in which the gateway's contract makes them answerable (GATEWAY.md 3.3, 4.7, 5.2);
-//! whoever cannot be named cannot be blamed.
+//! The questions are in the order in which the gateway's contract makes them answerable (docs/gateway-protocol.md
+//! 3.3, 4.7, 5.2); without a router there is nothing to blame.
 
 use super::outcome_dedup::{Key, Match, PendingOutcome};
 use super::{Broker, PathRole, Pool, RouterSettings};
@@ -12,19 +12,22 @@ use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent, IgnoreReason};
 
-/// Below this path the gateway answers by itself (GATEWAY.md 4.9).
+/// The gateway itself answers below this path (docs/gateway-protocol.md 4.9).
 const ECHO: &str = "/echo/";
 
 /// What an outcome did to its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Verdict {
     pub(super) effect: Effect,
-    /// Of the router, after that.
+    /// The router's epoch after that.
     pub(super) epoch: u32,
 }
 
 impl Broker {
-    /// Learns from a report; what it said. An error says why there was nothing to learn.
+    /// Learns from an observation and returns its outcome.
+    ///
+    /// # Errors
+    /// Why there was nothing to learn.
     pub(super) fn learn(
         &mut self,
         report: &CallObservation<'_>,
@@ -59,7 +62,7 @@ impl Broker {
         }
     }
 
-    /// The router that our stamp named.
+    /// The router that the stamp names.
     fn stamped(&self, report: &CallObservation<'_>) -> Option<RouterId> {
         match report.stamped_path.and_then(|path| self.path_roles.get(path)) {
             Some(PathRole::Router(router)) => Some(*router),
@@ -67,7 +70,7 @@ impl Broker {
         }
     }
 
-    /// How much a report may decide about this router.
+    /// How much an observation may decide about this router.
     fn evidence(&self, report: &CallObservation<'_>, router: RouterId) -> Evidence {
         match (report.source, report.stamped_path) {
             (Source::Attempt, _) => match report.sent_at {
@@ -84,8 +87,8 @@ impl Broker {
         }
     }
 
-    /// What a call without a stamp is worth. If its router is one that requests get only because nothing else is left, that is
-    /// why it was sent.
+    /// The evidence of a call without a stamp. If its router only gets requests because no other one is left, the
+    /// call was a probe.
     fn infer_evidence(&self, router: RouterId, started: Option<GatewayTime>) -> Evidence {
         let Some(known) = self.routers.get(usize::from(router.0)) else { return Evidence::Passive };
         let in_need = |pool: &Pool| {
@@ -98,7 +101,7 @@ impl Broker {
         }
     }
 
-    /// A message that has waited in vain for its log: nothing better will come.
+    /// A message whose log did not arrive in time: no better evidence will come.
     pub(super) fn settle(&mut self, waiting: PendingOutcome, changes: &mut Vec<BrokerEvent>) {
         let PendingOutcome { outcome, at, counted, verdict } = waiting;
         if !counted {
@@ -113,7 +116,7 @@ impl Broker {
         }
     }
 
-    /// Whom a report is about and what it says of them.
+    /// Which router an observation is about and what it says.
     fn interpret(&self, report: &CallObservation<'_>) -> Result<Outcome, IgnoreReason> {
         if report.processor_generated {
             return Err(IgnoreReason::ProcessorGenerated);
@@ -123,7 +126,7 @@ impl Broker {
         }
         let status = match (report.status, report.egress_status) {
             (Some(status), _) => status,
-            // What the client was told stands in for what the upstream said, except a 500, which the gateway also makes.
+            // The client's status replaces the upstream's, except a 500, which the gateway also generates.
             (None, Some(status)) if report.source != Source::Log && status != 500 => status,
             _ => return Err(IgnoreReason::NoStatus),
         };
@@ -138,7 +141,7 @@ impl Broker {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let (class, cause) = judge(settings, report, status);
-        // Only what can take a router out needs a jitter_seed.
+        // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
             hash(&[path, report.transaction.unwrap_or_default()].concat())
@@ -160,8 +163,8 @@ impl Broker {
         }
     }
 
-    /// The ingress itself served the call. If the gateway was asked for a router of ours, it does not have that router; if
-    /// our stamp named one and nobody asked for it, row 2 failed.
+    /// The ingress itself served the call. If a router of a pool was requested, the gateway does not have it; if the
+    /// stamp named one that was not requested, row 2 failed.
     fn interpret_fallback(&self, report: &CallObservation<'_>, status: u16) -> Result<Outcome, IgnoreReason> {
         if let Some(PathRole::Router(router)) = report.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
             let outcome = self.outcome(report, router, status);
@@ -170,9 +173,9 @@ impl Broker {
         Err(if report.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
     }
 
-    /// A failure takes a router out at once. Everything else waits for its log, which knows better: whether a call was sent
-    /// to find out about a router, and so may decide about one that does not serve; or when a busy upstream wants to be asked
-    /// again, if its headers were not sent along. Where no log can know better, the message decides.
+    /// A failure ejects a router at once. Everything else waits for its log, which knows whether the call was a probe
+    /// and so may decide about a router on probation, and when a busy upstream wants to be called again, if the
+    /// message lacks its headers. Where no log can know better, the message decides.
     fn learn_message(
         &mut self,
         report: &CallObservation<'_>,
@@ -193,15 +196,15 @@ impl Broker {
         self.dedup.keep(key, PendingOutcome { outcome: *outcome, at: now, counted: acts, verdict }, now);
     }
 
-    /// Whether this answer's own word about when to come back would be heeded.
+    /// Whether this answer's retry-after would be honored.
     fn honors_hints(&self, outcome: &Outcome) -> bool {
         let router = self.routers.get(usize::from(outcome.router.0));
         matches!(outcome.class, Class::RateLimited | Class::Overloaded)
             && router.is_some_and(|router| router.settings().health.retry_after.honor)
     }
 
-    /// We saw its end ourselves, so it counts at once, whatever it is; its log only adds what we do not know. A log that came
-    /// before has counted already, and can only not know of a probe_decision.
+    /// The relay saw the end itself, so it counts at once; the call's log only adds what the relay does not know. A
+    /// log that came first has counted already, and only lacks the probe slot.
     fn learn_attempt(
         &mut self,
         report: &CallObservation<'_>,
@@ -225,7 +228,7 @@ impl Broker {
         self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, verdict }, now);
     }
 
-    /// A log has the last word: it counts, unless its message has done so already; then it only adds what that one lacked.
+    /// A log is final: it counts, unless its message has counted; then it only adds what the message lacked.
     fn learn_log(
         &mut self,
         report: &CallObservation<'_>,
@@ -261,7 +264,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Counts an outcome and does to its router what it calls for.
+    /// Counts an outcome and applies it to its router.
     pub(super) fn count_outcome(
         &mut self,
         outcome: &Outcome,
@@ -277,8 +280,8 @@ impl Broker {
         verdict
     }
 
-    /// The log of a request that has counted: what its message could not say. If the message could not even say when the
-    /// request began, and so did nothing, the log does it now.
+    /// The log of a request that has counted adds what its message lacked. If the message did nothing because it
+    /// lacked the start time, the log is applied now.
     fn complete(
         &mut self,
         outcome: &Outcome,
@@ -300,7 +303,7 @@ impl Broker {
         verdict
     }
 
-    /// Lets a router's health learn, and tells what came of it.
+    /// Applies an outcome to the router's health, and emits what came of it.
     fn judge(
         &mut self,
         place: usize,
@@ -346,7 +349,7 @@ impl Broker {
     }
 }
 
-/// What an answer means, its status first, and then what hides behind the status.
+/// What an answer means: first its status, then what the status hides.
 fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16) -> (Class, Cause) {
     let class = settings.failures.classify(status, report.gateway_generated, report.missing);
     let cause = if report.gateway_generated { Cause::Unreachable(status) } else { Cause::Answered(status) };

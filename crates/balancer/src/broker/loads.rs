@@ -1,5 +1,5 @@
-//! How the broker keeps what some modes choose by, and hands it to them. Where no mode asks, there is nothing to keep, and
-//! nothing here costs more than to see that.
+//! The load data that some policies choose by. Where no policy needs it, nothing is kept and the checks cost next to
+//! nothing.
 
 use rand::Rng;
 
@@ -12,7 +12,7 @@ use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent};
 
 impl Broker {
-    /// A cursor through a tree that knows what was learnt.
+    /// The candidates of a tree, with load data.
     pub(super) fn candidates<'a, Q, R>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Candidates<'a, Q, R>
     where
         Q: Request,
@@ -21,12 +21,12 @@ impl Broker {
         Candidates::new(tree, request, rng).with_loads(self.loads.as_ref())
     }
 
-    /// What a cursor knows, where it does not ask for room.
+    /// The context for picking, without rate limits.
     pub(super) const fn context(&self) -> PickContext<'_> {
         PickContext { loads: self.loads.as_ref(), limits: None }
     }
 
-    /// Begins to learn where the settings ask for it now, and forgets where they do no more.
+    /// Starts or stops learning, as the settings ask.
     pub(super) fn configure_loads(&mut self) {
         let learns = self.pools.iter().any(|pool| pool.tree().learns());
         self.loads = if learns { Some(self.loads.take().unwrap_or_default()) } else { None };
@@ -51,7 +51,7 @@ impl Broker {
         }
     }
 
-    /// A log with a stamp of ours ends its call, also where it teaches nothing else.
+    /// A log with this replica's stamp ends its call, even if nothing else is learned from it.
     pub(super) fn end_call(&mut self, report: &CallObservation<'_>) {
         if let (Some(loads), Some(decision)) = (&mut self.loads, report.decision) {
             loads.end(decision);
@@ -74,7 +74,7 @@ impl Broker {
         self.loads.as_ref().and_then(Loads::next_deadline)
     }
 
-    /// Finds anew what newcomers are taken for.
+    /// Refreshes the assumed latency of routers without samples.
     fn refresh_medians(&mut self) {
         if let Some(loads) = &self.loads {
             self.pools.iter_mut().for_each(|pool| pool.refresh_medians(loads));

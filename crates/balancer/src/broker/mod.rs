@@ -1,8 +1,9 @@
-//! The broker: the one owner of the truth about routers, and the only place where a request gets its router.
+//! The broker: owns the state of all routers and pools, and chooses the router of each request.
 //!
-//! A fold over events: [`Broker::apply`] is the only writer ([`Broker::commit`] is a short way into it), [`Broker::choose`] only
-//! reads. There is no clock, no I/O and no source of randomness in here, and nothing can fail: the same events at the same
-//! times make the same state, so that it can be simulated, replayed from a recorded log, and kept alike in many replicas.
+//! A fold over inputs: [`Broker::apply`] is the only writer ([`Broker::commit`] is a shortcut into it),
+//! [`Broker::choose`] only reads. No clock, I/O or randomness, and nothing can fail: the same inputs at the same
+//! times give the same state, so that it can be simulated, replayed from a recorded log, and kept alike in many
+//! replicas.
 
 mod attempt_history;
 mod command;
@@ -67,19 +68,19 @@ use types::transition::{BrokerEvent, HealthState, IgnoreReason, Transition};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathRole {
     Ingress(PoolId),
-    /// An ingress that the gateway does not ask us about.
+    /// An ingress of the relay; the gateway does not ask about it.
     Relayed(PoolId),
     Router(RouterId),
 }
 
-/// What one event did.
+/// The effects of one input.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
-    /// What is to be told, in order.
+    /// The events to publish, in order.
     pub changes: Vec<BrokerEvent>,
-    /// Why a report taught nothing, if so.
+    /// Why an observation was not learned from, if it was not.
     pub ignored: Option<IgnoreReason>,
-    /// What a report said of a router of ours.
+    /// What an observation says about a router of a pool.
     pub outcome: Option<Outcome>,
 }
 
@@ -91,25 +92,25 @@ pub struct Broker {
     routers: Routers,
     pools: Vec<Pool>,
     dedup: OutcomeDedup,
-    /// What is known of the routers besides their health; absent where no mode chooses by it.
+    /// Absent where no policy chooses by load.
     loads: Option<Loads>,
     in_flight: InFlightCalls,
     operator: Operator,
-    /// What the routers may still get; absent where none has a rate_limit.
+    /// Absent where no router has rate limits.
     limits: Option<RateLimiter>,
     suspects: Suspects,
-    /// When the first router or operator's word is due, derived from the routers so that a decision need not ask each of them.
+    /// The next deadline of all routers and overrides, derived so that a decision need not visit each router.
     next_return: Option<BrokerTime>,
     decisions: u64,
-    /// Counts the settings that were in force.
+    /// Counts reloads.
     config_generation: u64,
-    /// Requests whose path is no ingress of ours.
+    /// Requests whose path is no pool's ingress.
     not_ours: u64,
     filter_reported: bool,
 }
 
 impl Broker {
-    /// A broker in which every router serves. At most 65,536 routers; what comes beyond is left out.
+    /// A broker in which every router serves. At most 65,536 routers; further ones are left out.
     pub fn new(settings: BrokerSettings) -> Self {
         let mut broker = Self {
             settings: BrokerSettings::default(),
@@ -132,7 +133,7 @@ impl Broker {
         broker
     }
 
-    /// Brings time forward, chooses, and counts the choice: what one request needs. Changes that came of it come along.
+    /// Advances the clock, chooses and commits: all that one request needs. Returns the events that came of it.
     pub fn decide<R: Rng>(
         &mut self,
         request: &impl Request,
@@ -144,8 +145,8 @@ impl Broker {
         (decision, changes)
     }
 
-    /// The first half of it: brings time forward and chooses. Until the choice is counted, all that it was made from still
-    /// stands, and can be told.
+    /// The first half of [`Broker::decide`]: advances the clock and chooses. Until the choice is committed, the state
+    /// it was made from can still be explained.
     pub fn select<R: Rng>(
         &mut self,
         request: &impl Request,
@@ -156,7 +157,7 @@ impl Broker {
         (self.choose(request, rng), changes)
     }
 
-    /// Brings time forward, if that changes anything.
+    /// Applies everything that is due by now.
     pub fn advance_clock(&mut self, now: BrokerTime) -> Vec<BrokerEvent> {
         let changes = match self.next_deadline() {
             Some(due) if due <= now => self.apply(BrokerInput::Tick, now).changes,
@@ -166,7 +167,8 @@ impl Broker {
         changes
     }
 
-    /// The second half: the decision was answered. The same as to apply that event, without a place for what only others do.
+    /// The second half of [`Broker::decide`]: the decision was answered. Equal to applying that input, without its
+    /// allocation.
     pub fn commit(&mut self, decision: &Decision, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         match decision {
             Decision::Route(route) => self.count_choice(route, now),
@@ -175,7 +177,7 @@ impl Broker {
         self.refresh(changes);
     }
 
-    /// The router for a request, and why. Reads only; standings are those of the last event, so bring time forward first.
+    /// The router for a request, and why. Reads only; health is that of the last input, so advance the clock first.
     pub fn choose<R: Rng>(&self, request: &impl Request, rng: &mut R) -> Decision {
         let Some(PathRole::Ingress(id)) = self.path_roles.get(request.path()).copied() else {
             return Decision::Pass(Pass::UnknownIngress);
@@ -198,7 +200,7 @@ impl Broker {
         Decision::Route(route)
     }
 
-    /// Where a request goes for which nothing may serve, of those that are wanted.
+    /// The choice when no router is available, among those that are wanted.
     fn choose_when_none_serves<R: Rng>(
         &self,
         pool: &Pool,
@@ -310,7 +312,7 @@ impl Broker {
         Some(first.min(second).min(third.min(fourth))).filter(|due| *due < BrokerTime::MAX)
     }
 
-    /// The pools, in the order of the settings; a [`PoolId`] counts them.
+    /// One pool.
     pub fn pools(&self) -> &[Pool] {
         &self.pools
     }
@@ -344,12 +346,12 @@ impl Broker {
         self.routers.get(usize::from(router.0)).map(|router| &router.path)
     }
 
-    /// Every router with its state and its stats.
+    /// Every router with its health and statistics.
     pub fn routers(&self) -> impl Iterator<Item = (&RouterPath, HealthState, &RouterStats)> {
         self.routers.iter().map(|router| (&router.path, router.health().state(), &router.stats))
     }
 
-    /// What shapes the decisions.
+    /// The settings in force.
     pub fn settings(&self) -> &BrokerSettings {
         &self.settings
     }

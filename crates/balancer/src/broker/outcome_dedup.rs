@@ -1,10 +1,10 @@
 //! Pairs the message about a finished request with its log, so that one request counts once.
 //!
-//! A message is early and knows little, a log is late and knows everything. Both may be lost, the log may overtake the
-//! message on another connection, and a client can make many requests share one transaction id; so nothing here is a set of
-//! ids: each log cancels at most one message of the same transaction, router and status, in whatever order they come. What
-//! finds no partner stays for [`WAIT`]. Every step costs the same however full the ledger is, and it never holds more than
-//! [`CAPACITY`] entries: the oldest then leaves early, as if its time were over.
+//! A message is early and knows little, a log is late and knows everything. Either may be lost, the log may overtake
+//! the message on another connection, and a client can make many requests share one transaction id. So this is no set
+//! of ids: each log cancels at most one message of the same transaction, router and status, in either order. An entry
+//! without a partner stays for [`WAIT`]. Every step takes constant time, and there are never more than [`CAPACITY`]
+//! entries: beyond that the oldest leaves early.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -21,11 +21,11 @@ use types::time::{BrokerTime, GatewayTime};
 /// How long a message waits for its log, and a log for its message.
 pub const WAIT: Duration = Duration::from_secs(10);
 
-/// How many entries may wait at once, some 4 MB of them: ten seconds at 800 requests a second. Beyond that the wait is
-/// shorter, and still a thousand times what a log takes to come.
+/// Entries at most, about 4 MB: ten seconds at 1,600 a second. Beyond that the wait is shorter, and still a thousand
+/// times what a log takes.
 pub const CAPACITY: usize = 16_384;
 
-/// What a message and its log have in common. The transaction id is kept as a hash: 64 bits, zero for "has none". So the
+/// What a message and its log have in common. The transaction id is kept as a 64-bit hash, 0 for "none", so the
 /// tables need no strong hash of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -53,26 +53,26 @@ impl Key {
     }
 }
 
-/// A message that has not met its log.
+/// A message whose log has not arrived.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PendingOutcome {
     pub(super) outcome: Outcome,
-    /// When it came.
+    /// When it arrived.
     pub(super) at: BrokerTime,
     /// It has counted already.
     pub(super) counted: bool,
-    /// What it did then.
+    /// What it did.
     pub(super) verdict: Option<Verdict>,
 }
 
-/// Those of one key that wait, each with its due: only ever of one kind, because a message and a log cancel each other.
+/// The entries of one key, each with its deadline. Only messages or only logs, because they cancel each other.
 #[derive(Debug, Clone, PartialEq)]
 enum Unpaired {
     Messages(Queue<(BrokerTime, Box<PendingOutcome>)>),
     Logs(Queue<BrokerTime>),
 }
 
-/// At least one, and nearly always just one: a full table of them is small, so that the processor keeps it near.
+/// Never empty, and nearly always of one entry, so that the table stays small enough for the processor's cache.
 #[derive(Debug, Clone, PartialEq)]
 struct Queue<T> {
     first: T,
@@ -96,8 +96,8 @@ impl<T> Queue<T> {
     }
 }
 
-/// Whoever of a key waits since then leaves; it may have met its partner long ago. A log that says when its call began is no
-/// longer known to have been here.
+/// A deadline of one key; its entry may have met its partner long ago. The start time of a log's call is forgotten
+/// with it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Due {
     key: Key,
@@ -107,15 +107,15 @@ struct Due {
 /// What a log finds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Match {
-    /// The same log was here before.
+    /// The same log, seen before.
     Twice,
-    /// A message of the same request; the log replaces it.
+    /// The message of the same request; the log replaces it.
     Message(PendingOutcome),
     /// Nothing: the log counts by itself.
     Nothing,
 }
 
-/// All that waits for its partner.
+/// All entries without a partner.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct OutcomeDedup {
     open: FxHashMap<Key, Unpaired>,
@@ -124,7 +124,7 @@ pub(super) struct OutcomeDedup {
 }
 
 impl OutcomeDedup {
-    /// Takes a log. `egress` is the status under which a message that knew no better would have come.
+    /// Adds a log. `egress` is the status that a message without the upstream's status would have come under.
     pub(super) fn log(
         &mut self,
         key: Key,
@@ -155,12 +155,12 @@ impl OutcomeDedup {
         Match::Nothing
     }
 
-    /// Whether the log of this message was here before it; then the message has nothing to add.
+    /// Removes the log that came before this message; true if there was one, so the message has nothing to add.
     pub(super) fn take_earlier_log(&mut self, key: Key) -> bool {
         self.take_log(key)
     }
 
-    /// Keeps a message until its log comes. Only after [`OutcomeDedup::take_earlier_log`] said no.
+    /// Keeps a message until its log arrives. Only after [`OutcomeDedup::take_earlier_log`] returned false.
     pub(super) fn keep(&mut self, key: Key, waiting: PendingOutcome, now: BrokerTime) {
         let due = self.enqueue(Due { key, log: None }, now);
         match self.open.entry(key) {
@@ -173,12 +173,12 @@ impl OutcomeDedup {
         }
     }
 
-    /// When the next one has waited long enough.
+    /// The next deadline.
     pub(super) fn next_deadline(&self) -> Option<BrokerTime> {
         self.queue.front().map(|(due, _)| *due)
     }
 
-    /// A message whose log did not come in time, one at a time; logs without a message leave silently.
+    /// One message whose log did not arrive in time; logs without a message are dropped.
     pub(super) fn expire(&mut self, now: BrokerTime) -> Option<PendingOutcome> {
         while self.queue.len() > CAPACITY || self.next_deadline().is_some_and(|due| due <= now) {
             let (due, Due { key, log }) = self.queue.pop_front()?;
@@ -192,19 +192,19 @@ impl OutcomeDedup {
         None
     }
 
-    /// How many entries wait, or waited within the last [`WAIT`].
+    /// Entries without a partner, and entries that had one within the last [`WAIT`].
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Dues are whole quarters of a second, rounded down, so that time is brought forward for many of them at once.
+    /// Deadlines are rounded down to a quarter of a second, so that the clock advances for many of them at once.
     fn enqueue(&mut self, entry: Due, now: BrokerTime) -> BrokerTime {
         let due = now.after(WAIT).rounded_down(Duration::from_millis(250));
         self.queue.push_back((due, entry));
         due
     }
 
-    /// The oldest of this key leaves, if it was due by `latest`; if that is a message, it is here.
+    /// Removes the oldest entry of this key if it was due by `latest`; returns it if it is a message.
     fn leave(&mut self, key: Key, latest: BrokerTime) -> Option<PendingOutcome> {
         let Entry::Occupied(mut entry) = self.open.entry(key) else { return None };
         match entry.get_mut() {
@@ -225,7 +225,7 @@ impl OutcomeDedup {
         }
     }
 
-    /// Whether a log of this key waits; it leaves.
+    /// Removes a log of this key; true if there was one.
     fn take_log(&mut self, key: Key) -> bool {
         let waits = matches!(self.open.get(&key), Some(Unpaired::Logs(_)));
         if waits {

@@ -1,10 +1,9 @@
-//! Requests that fail wherever they go: the request's own fault, and no router's.
+//! Poisonous requests: requests that fail on every router are at fault themselves.
 //!
-//! A client that tries a bad prompt again must not take one router after the other away from everybody. A request is
-//! convicted if a second router fails it that has answered something else well since the first one failed it: of two routers
-//! that are dead, none answers anything, so that the same health check failing on both convicts nobody. Whatever succeeds
-//! anywhere is acquitted. It refuses to keep payloads: a length and a digest of both ends are enough to tell that a request
-//! came again, and cost the same however long it is.
+//! A client that retries a bad prompt must not eject one router after the other. A request is at fault if a second
+//! router fails it that has answered something else since the first router failed it; two dead routers answer
+//! nothing, so a health check that fails on both is not blamed. A request that succeeds anywhere is cleared. Payloads
+//! are not kept: their length and a digest of both ends suffice to recognise a request, at constant cost.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
@@ -20,12 +19,12 @@ use types::transition::{Advisory, BrokerEvent};
 
 /// How long a failed request is remembered.
 pub(super) const MEMORY: Duration = Duration::from_secs(60);
-/// How many are remembered, 16 KB of them; beyond that the oldest leaves early.
+/// Requests remembered, about 16 KB; beyond that the oldest leaves early.
 pub(super) const CAPACITY: usize = 256;
-/// So many bytes of each end of a payload are looked at.
+/// Bytes of each end of a payload that are hashed.
 const END: usize = 4_096;
 
-/// By what a request is known again.
+/// What a request is recognised by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PayloadDigest {
     length: usize,
@@ -45,32 +44,33 @@ impl PayloadDigest {
 #[derive(Debug, Clone, PartialEq)]
 struct Suspect {
     payload: PayloadDigest,
-    /// Where, and when by our clock and by the gateway's.
+    /// Where it failed, and when by the broker's clock and by the gateway's.
     router: RouterId,
     at: BrokerTime,
     stopped: Option<GatewayTime>,
-    /// The epoch of the trip that it made.
+    /// The epoch of the ejection that it caused.
     tripped: Option<u32>,
     convicted: bool,
 }
 
-/// What is known of a request that fails.
+/// What is known about a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
     /// Nothing that would excuse the router.
     Nothing,
-    /// It was convicted before.
+    /// It was found at fault before.
     Known,
-    /// It is convicted now. The router that failed it first, and the epoch of the trip that it made there.
+    /// It is at fault, as known from now on. With the router that failed it first, and the epoch of the ejection it
+    /// caused there.
     Convicted(RouterId, Option<u32>),
 }
 
-/// The requests that failed of late, oldest first.
+/// The requests that failed recently, oldest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Suspects(VecDeque<Suspect>);
 
 impl Suspects {
-    /// A request failed, as this outcome says, at a router to which the last call that went well began at `well`.
+    /// A request failed on a router whose last successful call began at `well`.
     pub(super) fn failed(
         &mut self,
         payload: PayloadDigest,
@@ -97,7 +97,7 @@ impl Suspects {
         Finding::Convicted(known.router, known.tripped)
     }
 
-    /// That failure took its router out.
+    /// That failure ejected its router.
     pub(super) fn tripped(&mut self, payload: PayloadDigest, router: RouterId, epoch: u32) {
         let of_it = |suspect: &&mut Suspect| suspect.payload == payload && suspect.router == router;
         if let Some(suspect) = self.0.iter_mut().find(of_it) {
@@ -105,7 +105,7 @@ impl Suspects {
         }
     }
 
-    /// A request was answered well. Its bytes are looked at only if a suspect is as long.
+    /// A request succeeded. It is hashed only if a suspect has the same length.
     pub(super) fn succeeded(&mut self, bytes: &[u8]) {
         if self.0.iter().any(|suspect| suspect.payload.length == bytes.len()) {
             let payload = PayloadDigest::from_bytes(bytes);
@@ -129,8 +129,8 @@ impl Broker {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.settings().health.poison)
     }
 
-    /// Whether a request that failed is at fault itself (`poison`). If that is found out now, the router that it failed at
-    /// first may be tried at once.
+    /// Whether a failed request is itself at fault (the `poison` setting). When that is found out, the first router
+    /// it failed on is probed at once.
     pub(super) fn is_at_fault(
         &mut self,
         report: &CallObservation<'_>,
@@ -178,7 +178,7 @@ impl Broker {
         }
     }
 
-    /// A message has counted against a router, and its log says that the request was at fault: that is taken back.
+    /// A message has counted against a router and its log says that the request was at fault: undoes that.
     pub(super) fn undo_failure(
         &mut self,
         outcome: &Outcome,
@@ -195,7 +195,7 @@ impl Broker {
         None
     }
 
-    /// Which trip a request made, should it turn out to be at fault.
+    /// Remembers which ejection a request caused, in case it turns out to be at fault.
     pub(super) fn remember_trip(&mut self, report: &CallObservation<'_>, router: RouterId, verdict: Option<Verdict>) {
         if let (Some(Verdict { effect: Effect::Tripped, epoch }), Some(payload)) = (verdict, report.payload)
             && self.detects_poison(router)

@@ -1,7 +1,7 @@
-//! A pool: the trees behind one ingress, and whether anything in them may serve.
+//! A pool: the trees behind one ingress, and whether anything in them is available.
 //!
-//! One tree holds those that may serve. Where some may serve only if nothing else can, a copy of it holds those: first the
-//! last resort, then, if the user wants that, the disabled ones. Most of the time there is no copy.
+//! One tree has the targets that may serve. Copies of it, most of the time absent, have those that may serve only
+//! when nothing else can: first the last resort, then, if configured, the disabled ones.
 
 use super::{Pass, Route, RouteKind, SelectionCounts};
 use crate::health::{Health, HealthSettings};
@@ -11,48 +11,48 @@ use types::request::RequestNeeds;
 use types::router::{RouterId, RouterPath};
 use types::transition::BrokerEvent;
 
-/// What becomes of a request when every router that it may go to is disabled: `when_all_disabled`.
+/// What happens to a request when every router it may go to is disabled: `when_all_disabled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenAllDisabled {
-    /// The gateway serves it by the ingress's own endpoint, as its documents say.
+    /// The gateway serves it by the ingress's own endpoint, as it documents.
     #[default]
     Pass,
-    /// The router that is back first gets it, one request at a time; others pass.
+    /// The router that is back first gets one request at a time; others pass.
     Soonest,
-    /// Any of them gets it, except those whose upstream named a moment to wait for.
+    /// Any of them gets it, except those whose upstream named the end of the cooldown.
     Any,
 }
 
-/// What of a pool's routers has a rate_limit.
+/// What the rate limits of a pool need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum RateLimitScope {
-    /// None of them.
+    /// No router has limits.
     #[default]
     Nothing,
-    /// Requests, or what upstreams say is left.
+    /// Limits on requests, or reported quotas only.
     Calls,
-    /// Tokens too, so that a request's size must be known.
+    /// Limits on tokens too, so a request's size must be known.
     Tokens,
 }
 
-/// What stands behind one ingress.
+/// The targets behind one ingress.
 #[derive(Debug, Clone)]
 pub struct Pool {
     ingress: RouterPath,
     tree: Tree,
-    /// Those that are being found out about already; absent where there are none.
+    /// The targets that are being probed already; absent if there are none.
     last_resort: Option<Tree>,
-    /// Those that are disabled; absent where there are none, or none of them may serve.
+    /// The disabled targets; absent if there are none, or none of them may serve.
     disabled: Option<Tree>,
     when_all_disabled: WhenAllDisabled,
     limits: RateLimitScope,
-    /// Whether anything could serve when that was last told.
+    /// Whether it was available at the last event.
     served: bool,
     selections: SelectionCounts,
 }
 
 impl Pool {
-    /// `served`: what was last told of this ingress; a new one is expected to serve; and what its calls got so far.
+    /// `served`: whether it was available before, true for a new one; and its counts so far.
     pub(super) fn new(
         ingress: RouterPath,
         tree: Tree,
@@ -73,7 +73,7 @@ impl Pool {
         &self.tree
     }
 
-    /// What its calls got.
+    /// The counts of its decisions.
     pub const fn selections(&self) -> &SelectionCounts {
         &self.selections
     }
@@ -86,7 +86,7 @@ impl Pool {
         self.selections.count_pass(pass);
     }
 
-    /// A choice was used: whoever takes turns in the tree that it came from goes on.
+    /// Commits a choice in the tree that it came from.
     pub(super) fn advance(&mut self, sent: RouteKind, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
         let tree = match sent {
             RouteKind::Normal | RouteKind::Probe => Some(&mut self.tree),
@@ -98,28 +98,28 @@ impl Pool {
         }
     }
 
-    /// The targets that may serve only if nothing else can: they are being found out about already.
+    /// The targets that may serve only when nothing else can, because they are being probed already.
     pub const fn last_resort(&self) -> Option<&Tree> {
         self.last_resort.as_ref()
     }
 
-    /// The targets that are disabled and may serve nevertheless if nothing else can.
+    /// The disabled targets that may serve when nothing else can.
     pub const fn disabled(&self) -> Option<&Tree> {
         self.disabled.as_ref()
     }
 
-    /// What becomes of requests when all are disabled.
+    /// What happens to requests when all targets are disabled.
     pub const fn when_all_disabled(&self) -> WhenAllDisabled {
         self.when_all_disabled
     }
 
-    /// What it asks of requests: for its modes, and for its limits.
+    /// What its policies and rate limits read of requests.
     pub fn needs(&self) -> RequestNeeds {
         let needs = self.tree.needs();
         RequestNeeds { body: needs.body || self.limits == RateLimitScope::Tokens, ..needs }
     }
 
-    /// Whether one of its routers has a rate_limit.
+    /// Whether one of its routers has rate limits.
     pub(super) const fn has_rate_limits(&self) -> bool {
         !matches!(self.limits, RateLimitScope::Nothing)
     }
@@ -128,17 +128,17 @@ impl Pool {
         self.limits = limits;
     }
 
-    /// Finds the middle of what is known of its routers, for modes that choose by it.
+    /// Refreshes which targets may serve; returns an event if the pool became unavailable or available.
     pub(super) fn refresh_medians(&mut self, loads: &Loads) {
         self.tree.refresh_medians(loads);
     }
 
-    /// Whether anything may serve that is not disabled.
+    /// Whether a target that is not disabled may serve.
     pub fn is_available(&self) -> bool {
         self.tree.has_eligible() || self.last_resort.as_ref().is_some_and(Tree::has_eligible)
     }
 
-    /// Whether this is one of its routers, and no other one serves.
+    /// Whether this is one of its routers and no other one serves.
     pub(super) fn is_last_serving(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
         let mut others = self.tree.eligible_routers().filter(|open| *open != router);
         self.tree.routers().any(|of_it| of_it == router) && !others.any(serves)
@@ -169,7 +169,7 @@ impl Pool {
 }
 
 impl WhenAllDisabled {
-    /// Whether a router may serve caveat it is disabled.
+    /// Whether a disabled router may serve.
     fn offers(self, health: &Health) -> bool {
         match self {
             Self::Pass => false,

@@ -1,7 +1,7 @@
-//! How a choice heeds limits, and what it takes of them: whoever has no room for a request is passed over while another one
-//! has. Where nobody has, the request goes where it would go without limits: the user's limits never cost an answer.
+//! Applies rate limits to a choice: a router that would exceed one is skipped while another is within its limits. If
+//! none is, the request goes where it would go without limits: limits never cost an answer.
 //!
-//! Nothing here costs more than to see that a pool has no limits, where it has none.
+//! A pool without limits only pays for the check.
 
 use rand::Rng;
 
@@ -16,15 +16,15 @@ use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 
 impl TokenReservation {
-    /// Among whom the choice was made, if not among all.
+    /// The filter that the choice was made with, if it was diverted.
     pub(super) fn among(self, limits: Option<&RateLimiter>) -> Option<RateLimitFilter<'_>> {
         limits.filter(|_| matches!(self.limit, LimitVerdict::Diverted(..))).map(|limits| (limits, self.tokens))
     }
 }
 
 impl Broker {
-    /// What becomes of a choice: in a pool with limits, if its router has no room for the request, the choice is made again
-    /// among those that are wanted and have, and stays if none has.
+    /// In a pool with limits, if the chosen router would exceed one, chooses again among the wanted routers within
+    /// their limits, and keeps the choice if there is none.
     #[inline]
     pub(super) fn apply_rate_limits<R: Rng>(
         &self,
@@ -39,8 +39,8 @@ impl Broker {
         }
     }
 
-    /// With what probability a router comes then depends on who has room, which nobody asks all of them: so it is not told.
-    /// Apart, so that other pools do not pay for it.
+    /// The probability then depends on the limits of all routers and is not reported. Not inlined, so that pools
+    /// without limits do not pay for it.
     #[inline(never)]
     fn reselect_within_limits<R: Rng>(
         &self,
@@ -58,7 +58,7 @@ impl Broker {
         let others = match route.kind {
             RouteKind::Normal | RouteKind::Probe => Some(pool.tree()),
             RouteKind::LastResort => pool.last_resort(),
-            // Whoever is back first is no matter of room.
+            // Which router is back first does not depend on limits.
             RouteKind::Panic => pool.disabled().filter(|_| pool.when_all_disabled() != WhenAllDisabled::Soonest),
         };
         let wanted = |other: &Candidate| wanted(other.router);
@@ -75,7 +75,7 @@ impl Broker {
         route.chosen = Candidate { p: None, ..other };
     }
 
-    /// Begins to count where the settings ask for it now, and forgets where they do no more.
+    /// Starts or stops counting, as the settings ask.
     pub(super) fn configure_rate_limits(&mut self) {
         for pool in &mut self.pools {
             let routers = pool.tree().routers();
@@ -97,8 +97,8 @@ impl Broker {
         };
     }
 
-    /// A log says what a call used; an error used nothing, unless it says so. Whose call it was only its stamp can say; without
-    /// one only that of a client which named the router itself is certainly not one of ours.
+    /// A log reports the usage of a call; an error used nothing unless it says so. Only its stamp says whose call it
+    /// was; without one, only a call of a client that named the router itself is certainly not this replica's.
     pub(super) fn learn_usage(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) {
         let Some(limits) = &mut self.limits else { return };
         let foreign = match report.stamp_id {
@@ -110,8 +110,8 @@ impl Broker {
         limits.learn(&Usage { router: outcome.router, decision, foreign, tokens, remaining }, now);
     }
 
-    /// The routers that might have served the request of a decision, had they had room for it; but for the one that its reason
-    /// names.
+    /// The routers over their limits that might have served the request of a decision, except for the one that its
+    /// reason names.
     pub(super) fn skipped_for_limits(
         &self,
         pool: &Pool,

@@ -1,4 +1,4 @@
-//! What each router has done so far, and the facts in it that a person should look at.
+//! Statistics of each router, and the advisories derived from them.
 
 use super::Broker;
 use super::histogram::Histogram;
@@ -7,16 +7,16 @@ use types::outcome::{Cause, Class, Outcome, RetryAfter};
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
 
-/// How many refusals in a row are worth a word.
+/// Consecutive 401 or 403 answers that raise an advisory.
 const REFUSALS: u32 = 10;
-/// How many answers, all of them 404, are worth a word.
+/// Answers, all of them 404, that raise an advisory.
 const NOT_FOUNDS: u64 = 3;
-/// How many returns in a row that end in a failure are worth a word.
+/// Consecutive failed returns that raise an advisory.
 const FAILED_RETURNS: u32 = 3;
-/// What one router has done so far. Counts only ever rise.
+/// Counters of one router. They only rise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouterStats {
-    /// Decisions that named it.
+    /// Decisions for it.
     pub chosen: u64,
     /// Answers of class Success.
     pub successes: u64,
@@ -24,24 +24,24 @@ pub struct RouterStats {
     pub neutral: u64,
     /// Answers of the other classes.
     pub failures: u64,
-    /// Completion tokens of the answers that said how many.
+    /// Completion tokens, of answers that report them.
     pub tokens: u64,
-    /// Answers whose word about when to come back could not be read.
+    /// Answers with an unparsable retry-after.
     pub unreadable_hints: u64,
-    /// Of the failures: those that said overloaded.
+    /// Of the failures: 503 and 529.
     pub overloaded: u64,
-    /// Of the failures: those that said too many requests.
+    /// Of the failures: 429.
     pub rate_limited: u64,
-    /// How long the upstream took, over all answers that said so.
+    /// The upstream's latency.
     pub latency: Histogram,
-    /// The last answer of a class that disables: when, and what it was.
+    /// The last failure: when, and its cause.
     pub last_failure: Option<(BrokerTime, Cause)>,
     not_founds: u64,
     refusals: u32,
     refusals_reported: bool,
     not_found_reported: bool,
     last_success: Option<BrokerTime>,
-    /// When that began, by the gateway's clock.
+    /// When the last successful call began, by the gateway's clock.
     pub(super) last_good_start: Option<GatewayTime>,
     refused_since: Option<BrokerTime>,
 }
@@ -87,7 +87,7 @@ impl RouterStats {
 }
 
 impl Broker {
-    /// Says once that a router fails right after each return.
+    /// Raises an advisory when a router fails right after each return.
     pub(super) fn advise(&self, place: usize, changes: &mut Vec<BrokerEvent>) {
         let Some(router) = self.routers.get(place) else { return };
         if router.health().failed_returns() == FAILED_RETURNS {
@@ -95,7 +95,7 @@ impl Broker {
         }
     }
 
-    /// Says once what no waiting will mend.
+    /// Raises advisories for conditions that do not resolve by waiting, once each.
     pub(super) fn notice(&mut self, place: usize, status: u16, changes: &mut Vec<BrokerEvent>) {
         let Some(Router { path, stats, .. }) = self.routers.get(place) else { return };
         let notice = if stats.refusals >= REFUSALS && !stats.refusals_reported {

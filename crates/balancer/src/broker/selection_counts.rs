@@ -1,38 +1,38 @@
-//! What a pool's calls got: counts by router and reason. A fixed number per router, whatever clients send.
+//! Counts of a pool's decisions by router and reason. Bounded per router, whatever clients send.
 
 use super::{Broker, Pass, Route, RouteKind};
 use crate::strategy::PickReason;
 use types::router::RouterId;
 
-/// Why a router was named, as far as it is worth a count.
+/// Why a router was selected, as counted in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SelectionReason {
     /// Drawn by weight.
     Random,
-    /// It was its turn.
+    /// Round robin.
     Turn,
     /// The first in order.
     First,
     /// The better of two.
     TwoChoices,
-    /// By the hash of a key.
+    /// By the hash of the request's key.
     Sticky,
-    /// Drawn, because there was no key.
+    /// Drawn, because the request has no key.
     NoKey,
-    /// By a condition.
+    /// A condition matched.
     Condition,
-    /// No condition held.
+    /// No condition matched.
     Default,
-    /// To find out whether it works again.
+    /// As a probe.
     Probe,
-    /// Nothing better was left than one that is being found out about already.
+    /// It is being probed already, and no other one is available.
     LastResort,
-    /// Nothing better was left than a disabled one, and the user wants that.
+    /// It is disabled, as all are, and `when_all_disabled` asks for it.
     Panic,
 }
 
 impl SelectionReason {
-    /// All of them; the place of each is its number.
+    /// Every reason; the index is its discriminant.
     pub const ALL: [Self; 11] = [
         Self::Random,
         Self::Turn,
@@ -47,7 +47,7 @@ impl SelectionReason {
         Self::Panic,
     ];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Random => "random",
@@ -64,7 +64,7 @@ impl SelectionReason {
         }
     }
 
-    /// The reason of the branch next to the router, unless the call was sent for another purpose.
+    /// The reason of the branch next to the router, unless the kind of the choice is the reason.
     fn from_route(route: &Route) -> Self {
         match (route.kind, route.chosen.why.last()) {
             (RouteKind::Probe, _) => Self::Probe,
@@ -85,14 +85,14 @@ impl SelectionReason {
     }
 }
 
-/// The counts of one pool. They only ever rise.
+/// The counts of one pool. They only rise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SelectionCounts {
     /// By the router's id.
     routers: Vec<[u64; SelectionReason::ALL.len()]>,
-    /// Calls for which nothing may serve.
+    /// Requests while no target was available.
     pub all_disabled: u64,
-    /// Calls that nothing was meant for, or nothing that may serve.
+    /// Requests that matched no available target.
     pub no_matching_target: u64,
 }
 
@@ -117,7 +117,7 @@ impl SelectionCounts {
         }
     }
 
-    /// Who was named, why, and how often.
+    /// Router, reason and count.
     pub fn counts(&self) -> impl Iterator<Item = (RouterId, SelectionReason, u64)> {
         (0_u16..).zip(&self.routers).flat_map(|(router, counts)| {
             SelectionReason::ALL.into_iter().zip(counts).map(move |(reason, count)| (RouterId(router), reason, *count))
@@ -126,7 +126,7 @@ impl SelectionCounts {
 }
 
 impl Broker {
-    /// A request got nothing.
+    /// A request got no router.
     pub(super) fn count_pass(&mut self, pass: &Pass) {
         match pass {
             Pass::UnknownIngress => self.not_ours = self.not_ours.wrapping_add(1),

@@ -1,4 +1,4 @@
-//! What shapes decisions, as plain values.
+//! The settings that decisions depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
@@ -10,43 +10,43 @@ use crate::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
 
-/// What one pool is made of.
+/// The settings of one pool.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// The router that clients call.
     pub ingress: RouterPath,
-    /// What stands behind it: a branch.
+    /// Its targets: a branch.
     pub root: Target,
-    /// What becomes of a request when all routers are disabled.
+    /// What happens to a request when all routers are disabled.
     pub when_all_disabled: WhenAllDisabled,
 }
 
-/// What belongs to one router, wherever it stands.
+/// The settings of one router, in every pool.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RouterSettings {
     /// Which answers count as failures.
     pub failures: FailureRule,
-    /// How it is taken out.
+    /// How it is ejected and readmitted.
     pub health: health::HealthSettings,
-    /// What it may get within a minute.
+    /// Its rate limits.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// Everything that shapes decisions.
+/// Everything that decisions depend on.
 #[derive(Debug, Clone, Default)]
 pub struct BrokerSettings {
     /// The pools, at most one per ingress.
     pub pools: Vec<PoolSettings>,
-    /// For every router that has none of its own.
+    /// For routers without settings of their own.
     pub defaults: RouterSettings,
     /// For these routers.
     pub routers: BTreeMap<RouterPath, RouterSettings>,
-    /// The paths that are the relay's and not the gateway's: ingresses that only it serves, targets that only it reaches.
+    /// Paths of the relay and not of the gateway: ingresses that only the relay serves, targets that only it reaches.
     pub relayed: BTreeSet<RouterPath>,
 }
 
 impl BrokerSettings {
-    /// One pool that spreads evenly over some routers: what the environment can say.
+    /// One pool over these routers with equal weights, as configured by environment variables.
     pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
         let targets = routers.into_iter().map(|path| Target::plain(TargetKind::Router(path))).collect();
         let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
@@ -57,7 +57,7 @@ impl BrokerSettings {
         }
     }
 
-    /// Eight hexadecimal digits that differ when the settings do; the same in every replica.
+    /// Eight hexadecimal digits that differ when the settings do; the same in every replica of one version.
     pub fn fingerprint(&self) -> String {
         let mut hasher = fnv::FnvHasher::default();
         // The settings hold numbers and patterns that have no hash of their own; their debug text has everything.
@@ -65,7 +65,7 @@ impl BrokerSettings {
         format!("{:08x}", hasher.finish() >> 32)
     }
 
-    /// Those of a router.
+    /// The settings of a router.
     pub fn for_router(&self, router: &RouterPath) -> &RouterSettings {
         self.routers.get(router).unwrap_or(&self.defaults)
     }

@@ -1,5 +1,5 @@
-//! The broker as it is shown: plain values, copied. Reading never changes anything, so a page or a scrape cannot change a
-//! decision; and it comes in parts, so that whoever copies under a lock never holds it long.
+//! The broker's status as plain copied values. Reading changes nothing, and it is copied in parts, so that a lock is
+//! never held for long.
 
 use std::ops::Range;
 
@@ -13,16 +13,16 @@ use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
-/// All of it, at one moment.
+/// The status at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Snapshot {
     /// The moment.
     pub at: BrokerTime,
-    /// Requests whose path is no ingress of ours.
+    /// Requests whose path is no pool's ingress.
     pub not_ours: u64,
-    /// The pools, in the order of the settings.
+    /// In configured order.
     pub pools: Vec<PoolStatus>,
-    /// The routers that stand in a pool, in the order in which they were first named.
+    /// The routers of all pools, in the order in which they were first configured.
     pub routers: Vec<RouterStatus>,
 }
 
@@ -31,42 +31,42 @@ pub struct Snapshot {
 pub struct PoolStatus {
     /// The router that clients call.
     pub ingress: RouterPath,
-    /// Whether anything may serve.
+    /// Whether a target is available.
     pub serves: bool,
-    /// Nothing serves but what is being found out about.
+    /// Only routers that are being probed are available.
     pub last_resort: bool,
     /// Its targets.
     pub tree: Option<TargetStatus>,
-    /// Weights that are not the file's, by an operator's word.
+    /// Weights that an operator has overridden.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<Weight>,
-    /// Who was named, why, and how often; only what happened.
+    /// Router, reason and count, where the count is not zero.
     #[serde(skip)]
     pub decisions: Vec<(RouterPath, SelectionReason, u64)>,
-    /// Calls that found nothing that may serve.
+    /// Requests while no target was available.
     pub all_disabled: u64,
-    /// Calls for which nothing was meant, or nothing that may serve.
+    /// Requests that matched no available target.
     #[serde(rename = "nothing_for_it")]
     pub no_matching_target: u64,
 }
 
-/// A state in the users' words.
+/// A router's health as users see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublicState {
     /// Serves.
     Enabled,
-    /// Is left alone.
+    /// Ejected.
     Disabled,
-    /// Has yet to prove itself.
+    /// On probation.
     Probation,
 }
 
 impl PublicState {
-    /// All of them.
+    /// Every state.
     pub const ALL: [Self; 3] = [Self::Enabled, Self::Disabled, Self::Probation];
 
-    /// As metrics and documents spell it.
+    /// The name in metrics and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
@@ -75,7 +75,7 @@ impl PublicState {
         }
     }
 
-    /// The word for a state.
+    /// The public name of a health state.
     pub const fn from_health(state: &HealthState) -> Self {
         match state {
             HealthState::Serving => Self::Enabled,
@@ -90,49 +90,49 @@ impl PublicState {
 pub struct RouterStatus {
     /// Its path.
     pub router: RouterPath,
-    /// Whether it may serve.
+    /// Its health.
     #[serde(rename = "standing")]
     pub state: PublicState,
-    /// When it may prove itself, if it is disabled.
+    /// The end of the cooldown.
     pub until: Option<BrokerTime>,
     /// The same in seconds from now.
     pub seconds_left: Option<f64>,
-    /// Left alone by an operator's word, whatever its state.
+    /// Drained by an operator, whatever its health.
     pub drained: Option<Override>,
-    /// Why it was taken out, unless it serves.
+    /// Why it was ejected, unless it serves.
     pub why: Option<Cause>,
-    /// How often it was taken out.
+    /// How often it was ejected.
     pub epoch: u32,
-    /// Calls that find out about it just now, of this replica.
+    /// Probes of this replica in flight.
     pub probes: u32,
-    /// Decisions of this replica that named it.
+    /// Decisions of this replica for it.
     pub requests: u64,
-    /// Calls under way there, sent by this replica; absent until a stamp has come back.
+    /// Calls of this replica in flight; `None` until a stamp was seen in a log.
     pub in_flight: Option<u32>,
-    /// Decisions of which nothing was heard; absent as above.
+    /// Calls of this replica that timed out; `None` as above.
     pub without_outcome: Option<u64>,
-    /// Answers that say it works.
+    /// Answers of class success.
     pub successes: u64,
-    /// Answers that say nothing about it.
+    /// Answers of class neutral.
     pub neutral: u64,
-    /// Answers that speak against it, those that follow among them.
+    /// Answers of the other classes, overloaded and rate-limited ones included.
     pub failures: u64,
-    /// It had no room for anybody.
+    /// Of the failures: 503 and 529.
     pub overloaded: u64,
-    /// It had no room for us.
+    /// Of the failures: 429.
     pub rate_limited: u64,
-    /// Answers that said when to come back in a way that cannot be read.
+    /// Answers with an unparsable retry-after.
     #[serde(skip)]
     pub unreadable_hints: u64,
     /// Completion tokens.
     pub tokens: u64,
-    /// How long the upstream took.
+    /// The upstream's latency.
     pub latency: Histogram,
     /// The last failure.
     pub last_failure: Option<LastFailure>,
 }
 
-/// A failure that is over.
+/// A router's last failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LastFailure {
     /// When.
@@ -141,7 +141,7 @@ pub struct LastFailure {
     pub cause: Cause,
 }
 
-/// For people: a count and two percentiles, in milliseconds.
+/// A count and two percentiles, in milliseconds.
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let millis = |part| self.quantile(part).map(|time| (time.as_secs_f64() * 1e4).round() / 10.0);
@@ -154,22 +154,22 @@ impl Serialize for Histogram {
 }
 
 impl Broker {
-    /// How many routers there are to show; some of them may stand in no pool any more.
+    /// The number of routers; some may be in no pool any more.
     pub fn routers_known(&self) -> usize {
         self.routers.len()
     }
 
-    /// Requests whose path was no ingress of ours.
+    /// Requests whose path is no pool's ingress.
     pub const fn not_ours(&self) -> u64 {
         self.not_ours
     }
 
-    /// Decisions that named a router, so far.
+    /// Decisions for a router so far.
     pub const fn decisions(&self) -> u64 {
         self.decisions
     }
 
-    /// The ingress of the pool that a decision is about.
+    /// The ingress of a decision's pool.
     pub fn ingress(&self, decision: &Decision) -> Option<&RouterPath> {
         let pool = match decision {
             Decision::Route(route) => route.pool,
@@ -179,7 +179,7 @@ impl Broker {
         self.pool(pool).map(Pool::ingress)
     }
 
-    /// One pool, as it is shown.
+    /// The status of one pool.
     pub fn pool_status(&self, place: usize) -> Option<PoolStatus> {
         let pool = self.pools.get(place)?;
         let last_resort = pool.last_resort().filter(|_| !pool.tree().has_eligible());
@@ -197,7 +197,7 @@ impl Broker {
         })
     }
 
-    /// Some of the routers, by their places; those that stand in no pool are left out.
+    /// The status of some routers, by index; those that are in no pool are left out.
     pub fn router_statuses(&self, places: Range<usize>, now: BrokerTime) -> Vec<RouterStatus> {
         let end = places.end.min(self.routers.len());
         let places = places.start..end;

@@ -1,18 +1,18 @@
-//! How long a router is left alone.
+//! The length of a cooldown.
 
 use std::time::Duration;
 
 use super::settings::HealthSettings;
 
-/// A shorter wait is a delay and no illness.
+/// A shorter wait is a pause and not an ejection.
 pub(super) const MIN_COOLDOWN: Duration = Duration::from_secs(1);
-/// From which pauses are doubled.
+/// The first pause that is doubled.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(10);
-/// More steps than this make no difference.
+/// More steps make no difference.
 const MAX_BACKOFF_STEPS: u32 = 64;
 
-/// The disabled time, longer by the factor for each `step`, and by a part of the jitter that `jitter_seed` draws: 0 to 2^64 - 1, the
-/// same in every replica.
+/// The disabled time, multiplied by the factor for each `step`, and extended by up to the jitter share; `jitter_seed`
+/// (0 to 2^64 - 1) is the same in every replica.
 pub(super) fn length(settings: &HealthSettings, step: u32, jitter_seed: u64) -> Duration {
     let (base, cooldown) = (settings.disabled_time.as_secs_f64(), settings.cooldown);
     let grown = base * cooldown.factor.powi(step.min(MAX_BACKOFF_STEPS) as i32);
@@ -41,15 +41,16 @@ fn jitter(settings: &HealthSettings, jitter_seed: u64) -> f64 {
     1.0 + settings.cooldown.jitter * (jitter_seed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// What the upstream asked for, doubled for each return in a row that failed, until the doubling reaches the longest time that
-/// a router is left alone without a word: a dead upstream that always says "one second" must not cost a call every second.
+/// What the upstream asked for, doubled for each consecutive failed return, up to the longest cooldown without a
+/// hint: a dead upstream that always says "one second" must not cost a call every second.
 pub(super) fn hinted(hint: Duration, failed_returns: u32, settings: &HealthSettings) -> Duration {
     let doubled = hint.max(MIN_COOLDOWN).saturating_mul(2_u32.saturating_pow(failed_returns));
     hint.max(doubled.min(without_jitter(settings)))
 }
 
-/// How long a pause is that an upstream asked for, after so many since the last success: what it said if that is a second or
-/// more, or the first; else doubled each time, so that who always says "43 ms", or nothing at all, is left alone one day.
+/// The length of a pause that an upstream asked for, after `pauses` others since the last success: as asked if it is
+/// a second or more, or the first; otherwise doubled each time, so that an upstream that always says "43 ms", or
+/// nothing, is not called for longer and longer.
 pub(super) fn pause(hint: Duration, pauses: u32) -> Duration {
     if hint >= MIN_COOLDOWN || pauses == 0 {
         hint

@@ -1,4 +1,4 @@
-//! What an answer does to a router: what takes it out, for how long, and what brings it back.
+//! What an answer does to a router's health: what ejects it, for how long, and what brings it back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use types::time::BrokerTime;
 use types::transition::HealthState;
 
 impl Health {
-    /// Learns from an answer. Never shortens a deadline.
+    /// Learns from an answer. Never shortens a cooldown.
     pub fn learn(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
         if self.is_straggler(outcome, now) || (self.is_probing() && outcome.evidence == Evidence::Provisional) {
             return Effect::None;
@@ -25,7 +25,7 @@ impl Health {
         if effect == Effect::Counted && suspected { Effect::Suspected } else { effect }
     }
 
-    /// Counts an answer, and tells whether too few of the last while were good, or the next one will hardly be.
+    /// Counts an answer; true if the success rate is too low, or the next answer will most likely be a failure.
     fn is_suspected(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> bool {
         let good = outcome.class == Class::Success;
         let too_few = settings.ratio.is_some_and(|ratio| {
@@ -35,7 +35,7 @@ impl Health {
         !settings.disabled_time.is_zero() && (too_few || settings.retry_after.preemptive_wait(outcome).is_some())
     }
 
-    /// Takes a router out that is suspected.
+    /// Ejects a suspected router.
     pub fn eject_suspected(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
         match settings.retry_after.preemptive_wait(outcome) {
             Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
@@ -50,7 +50,7 @@ impl Health {
         }
     }
 
-    /// The client's own fault proves nothing: another one may try.
+    /// The client's own fault says nothing about the router: its probe slot is free again.
     fn on_neutral(&mut self, evidence: Evidence) -> Effect {
         match evidence.probe_decision() {
             Some(decision) if self.release_probe(decision) => Effect::ProbeReleased,
@@ -74,8 +74,8 @@ impl Health {
         Effect::Returned
     }
 
-    /// What began before this proof is old news from now on, and what began after it is not, whatever is known of the trip.
-    /// Where nothing tells when calls begin, a straggler more is better than deafness.
+    /// What began before this success is a straggler from now on, whatever is known of the ejection. Where start
+    /// times are unknown, one straggler more is better than ignoring real failures.
     fn set_recovery_start(&mut self, outcome: &Outcome) {
         match (self.trip.as_mut(), outcome.evidence, outcome.started) {
             (Some(trip), Evidence::Local { sent_at, .. }, _) => trip.at = sent_at,
@@ -84,7 +84,7 @@ impl Health {
         }
     }
 
-    /// Lets it serve, whatever it was.
+    /// Serves from now on, whatever the state was.
     pub fn serve(&mut self, now: BrokerTime) {
         self.state = HealthState::Serving;
         self.probe_slots = ProbeSlots::default();
@@ -113,7 +113,7 @@ impl Health {
         }
     }
 
-    /// Takes it out for as long as it asked for, else for the next cooldown.
+    /// Ejects it for as long as the upstream asked, or for the next cooldown.
     fn trip(
         &mut self,
         outcome: &Outcome,
@@ -140,14 +140,14 @@ impl Health {
         Effect::Tripped
     }
 
-    /// Each trip makes the next cooldown a step longer.
+    /// Each ejection makes the next cooldown a step longer.
     fn next_cooldown(&mut self, settings: &HealthSettings, jitter_seed: u64) -> Duration {
         let time = cooldown::length(settings, self.backoff_step, jitter_seed);
         (self.backoff_step, self.time_in_service) = (self.backoff_step.saturating_add(1), Duration::ZERO);
         time
     }
 
-    /// Each disabled time in service makes it a step shorter: one success is no recovery.
+    /// Each disabled time spent in service makes the next cooldown a step shorter; one success is not a recovery.
     fn credit_service_time(&mut self, settings: &HealthSettings, now: BrokerTime) {
         let since = self.in_service_since.take().map(|since| now.since(since));
         self.time_in_service = self.time_in_service.saturating_add(since.unwrap_or_default());
@@ -162,7 +162,7 @@ impl Health {
         TripUndo { probing, recovered, failed_returns: self.failed_returns, backoff_step: self.backoff_step }
     }
 
-    /// A busy upstream is spared for a moment; nothing is counted against it but the moment itself: the next one is longer.
+    /// Pauses a busy upstream; nothing is counted against it but the pause itself, and the next one is longer.
     fn pause(&mut self, outcome: &Outcome, wait: Duration, now: BrokerTime) -> Effect {
         self.pauses = self.pauses.saturating_add(1);
         if wait.is_zero() {
@@ -182,13 +182,13 @@ impl Health {
         Effect::Paused
     }
 
-    /// It is out until this moment, or until a later one that was set before.
+    /// Ejected until then, or until a later moment that was set before.
     fn start_cooldown(&mut self, until: BrokerTime, cause: Cause) {
         let until = self.until().map_or(until, |before| before.max(until));
         self.state = HealthState::Cooling { until, cause };
     }
 
-    /// It failed again while it is out: by a call that did not ask us, or by one that began after the trip.
+    /// A failure while it is ejected: of a call that the broker did not choose, or that began after the ejection.
     fn extend(
         &mut self,
         outcome: &Outcome,
@@ -211,7 +211,7 @@ impl Health {
         Effect::Extended
     }
 
-    /// Takes back what an answer did that turned out to be the request's own fault. True if it changed who may serve.
+    /// Undoes the effect of an answer that turned out to be the request's own fault. True if the state changed.
     pub fn undo_failure(&mut self, effect: Effect, epoch: u32) -> bool {
         if !matches!(effect, Effect::Counted | Effect::Tripped) {
             return false;
@@ -232,8 +232,7 @@ impl Health {
         true
     }
 
-    /// Ends a cooldown that a request began which turned out to be at fault itself: one request may find out at once. True
-    /// if there was such a one.
+    /// Ends a cooldown that a poisonous request began; the router is probed at once. True if there was one.
     pub fn probe_immediately(&mut self, epoch: u32) -> bool {
         let HealthState::Cooling { cause, .. } = self.state else { return false };
         let its = self.trip_of(epoch).is_some();
@@ -244,14 +243,14 @@ impl Health {
         its
     }
 
-    /// The trip of this epoch, if that is why it is out now.
+    /// The ejection `epoch`, if it is the current one.
     fn trip_of(&self, epoch: u32) -> Option<Trip> {
         self.trip.filter(|_| epoch == self.epoch && self.is_ejected())
     }
 
-    /// Whether an answer is about a request that was already under way when the router was last taken out. Where nothing
-    /// tells, it counts as begun before for as long as a client waits for an answer; only a probe is known to have begun
-    /// later, and one whose probe_decision is still out, whatever the gateway's clock says.
+    /// Whether an answer is about a request that began before the last ejection. Without start times it counts as one
+    /// for as long as a client waits for an answer; only a probe is known to have begun later, and one whose slot is
+    /// still in use is never a straggler, whatever the gateway's clock says.
     fn is_straggler(&self, outcome: &Outcome, now: BrokerTime) -> bool {
         let Some(trip) = self.trip else { return false };
         match (outcome.evidence, outcome.started, trip.stopped) {

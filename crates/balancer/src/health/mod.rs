@@ -1,10 +1,9 @@
-//! A router's health: what takes it out, for how long, and how it comes back.
+//! A router's health: what ejects it, for how long, and how it comes back.
 //!
-//! Serving → Cooling (until, why) → Probing → Serving. Failures in a row take a router out; so does an upstream's own word
-//! that it wants to be left alone. When its time is over, one request at a time finds out whether it works again
-//! (`probe_slots`). It refuses to judge by our own clock which requests were already under way when the router went out: what
-//! began before the trip is old news, and old news must neither extend the time, nor take the router out again after its
-//! return, nor pass for a proof that it works.
+//! Serving → Cooling (until, why) → Probing → Serving. Consecutive failures eject a router, and so does an upstream's
+//! own request to back off. When the cooldown is over, one request at a time probes the router (`probe_slots`).
+//! Requests that began before the ejection are stragglers, recognised by the gateway's clock and not by the broker's:
+//! they neither extend the cooldown, nor eject the router again after its return, nor count as proof that it works.
 
 mod cooldown;
 mod learn;
@@ -25,48 +24,49 @@ use types::outcome::Evidence;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
 
-/// How long the gateway lets a client wait before it cuts it off (GATEWAY.md 1.6). A failure that says nothing about its own
-/// beginning counts as a straggler for so long; an upstream may take longer, but few do.
+/// How long the gateway lets a client wait before it closes the call (docs/gateway-protocol.md 1.6). A failure
+/// without a start time counts as a straggler for this long; an upstream may take longer, but few do.
 pub const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
 
-/// What an answer did to a router.
+/// What an answer did to a router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing: it is about a request from before the trip, or may not decide.
+    /// Nothing: a straggler, or evidence that may not decide.
     None,
-    /// It counted, and changed nothing that others could see.
+    /// Counted, without a visible change.
     Counted,
-    /// It should be left alone, by a guess: that must not take the last one away. [`Health::eject_suspected`] does it.
+    /// Should be ejected, by a statistical guess. That must not eject the last router; [`Health::eject_suspected`]
+    /// does it.
     Suspected,
-    /// It is out now.
+    /// Ejected now.
     Tripped,
-    /// It was out, and stays out longer.
+    /// Was ejected, and the cooldown is longer now.
     Extended,
-    /// It waits for less than a second, which is not worth a word.
+    /// Pauses for less than a second; not worth a log line.
     Paused,
-    /// It proved itself.
+    /// The probe succeeded; serves again.
     Returned,
-    /// Its probe_decision is free again.
+    /// Its probe slot is free again.
     ProbeReleased,
 }
 
-/// The last time that a router was taken out.
+/// The last ejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trip {
     at: BrokerTime,
-    /// When the gateway answered the request that did it; unknown until that request's log is here.
+    /// When the gateway answered the request that caused it; unknown until that request's log arrives.
     stopped: Option<GatewayTime>,
-    /// The upstream named the moment itself.
+    /// The upstream itself named the end of the cooldown.
     upstream_hinted: bool,
-    /// It need not prove itself: rate-limited is not ill.
+    /// Serves again without a probe: being rate-limited is not a failure.
     skip_probe: bool,
-    /// It is for less than a second: the router counts as serving all the while.
+    /// For less than a second; the router counts as serving all the while.
     pause: bool,
-    /// For the case that the request was at fault.
+    /// The state to restore if the request turns out to be at fault.
     undo: TripUndo,
 }
 
-/// What a trip changes and an acquittal brings back.
+/// What an ejection changes and its undo restores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TripUndo {
     probing: bool,
@@ -75,14 +75,14 @@ struct TripUndo {
     backoff_step: u32,
 }
 
-/// What time alone did to a router.
+/// What the passing of time did to a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickEffect {
     /// Nothing.
     Nothing,
-    /// A probe_decision was lost and is free again, its share has grown, or a pause is over.
+    /// A probe slot expired, the share grew, or a pause ended.
     Changed,
-    /// Its time is over.
+    /// The cooldown is over.
     Returned,
 }
 
@@ -96,15 +96,15 @@ pub struct Health {
     consecutive_failures: u32,
     /// Pauses since the last success.
     pauses: u32,
-    /// Returns in a row that ended in another trip.
+    /// Consecutive returns that ended in another ejection.
     failed_returns: u32,
-    /// There was a success since the last trip.
+    /// There was a success since the last ejection.
     recovered: bool,
-    /// How many steps longer than the first the next cooldown is.
+    /// The exponent of the next cooldown.
     backoff_step: u32,
-    /// Since when it serves; unknown before its first trip.
+    /// Since when it serves; unknown before its first ejection.
     in_service_since: Option<BrokerTime>,
-    /// Time in service that was not counted yet.
+    /// Time in service that has not shortened the backoff yet.
     time_in_service: Duration,
     slow_start: Option<SlowStart>,
     success_window: SuccessWindow,
@@ -132,23 +132,23 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Whether the router may serve.
+    /// The state.
     pub const fn state(&self) -> HealthState {
         self.state
     }
 
-    /// How often the router was taken out, pauses included.
+    /// How often the router was ejected, pauses included.
     pub const fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// How many returns in a row ended in a failure.
+    /// How many consecutive returns ended in a failure.
     pub const fn failed_returns(&self) -> u32 {
         self.failed_returns
     }
 
-    /// When time alone changes something: the end of a cooldown, of a step of its return, or of a probe_decision whose outcome was
-    /// never seen.
+    /// When time alone changes something: the end of a cooldown, of a slow-start step, or of a probe without an
+    /// outcome.
     pub fn due(&self, settings: &HealthSettings) -> Option<BrokerTime> {
         let expiry = self.probe_slots.next_expiry();
         match self.state {
@@ -158,7 +158,7 @@ impl Health {
         }
     }
 
-    /// The part of its share that the next request may give it; 0 if none may go here.
+    /// The factor on its weight for the next request, 0 to 1; 0 if it may not take one.
     pub fn share(&self, settings: &HealthSettings) -> f64 {
         match self.state {
             _ if !self.may_serve(settings) => 0.0,
@@ -167,7 +167,7 @@ impl Health {
         }
     }
 
-    /// Whether the next request may go here: it serves, or has a probe_decision to give.
+    /// Whether the next request may go here: it serves, or has a free probe slot.
     pub fn may_serve(&self, settings: &HealthSettings) -> bool {
         match self.state {
             HealthState::Serving => true,
@@ -176,17 +176,17 @@ impl Health {
         }
     }
 
-    /// Whether it proves itself just now.
+    /// Whether it is on probation.
     pub const fn is_probing(&self) -> bool {
         matches!(self.state, HealthState::Probing { .. })
     }
 
-    /// How many probe_slots are out.
+    /// Probes in flight.
     pub fn active_probes(&self) -> u32 {
         self.probe_slots.in_use()
     }
 
-    /// When it is back, if it is out.
+    /// The end of its cooldown, if it is ejected or pauses.
     pub const fn until(&self) -> Option<BrokerTime> {
         match self.state {
             HealthState::Cooling { until, .. } => Some(until),
@@ -194,23 +194,22 @@ impl Health {
         }
     }
 
-    /// Whether it waits for a moment that its upstream named.
+    /// Whether its upstream named the end of the cooldown.
     pub fn waits_for_upstream_hint(&self) -> bool {
         self.until().is_some() && self.trip.is_some_and(|trip| trip.upstream_hinted)
     }
 
-    /// Whether it cools, and not only for a pause.
+    /// Whether it is ejected for a second or more.
     pub fn is_ejected(&self) -> bool {
         self.until().is_some() && !self.trip.is_some_and(|trip| trip.pause)
     }
 
-    /// Whether it serves, but for a pause.
+    /// Whether it serves, perhaps with a pause of less than a second.
     pub fn is_in_service(&self) -> bool {
         !self.is_probing() && !self.is_ejected()
     }
 
-    /// What a call is worth of which nobody knows why it was sent: if we wait for one, and this one did not begin too early,
-    /// it is taken for that.
+    /// The evidence of a call without a stamp: the oldest probe in flight, unless the call began before the ejection.
     pub fn infer_evidence(&self, started: Option<GatewayTime>) -> Evidence {
         let old = started.zip(self.trip.and_then(|trip| trip.stopped)).is_some_and(|(started, trip)| started < trip);
         match self.probe_slots.oldest() {
@@ -219,24 +218,24 @@ impl Health {
         }
     }
 
-    /// Gives the decision of this number a probe_decision.
+    /// Takes a probe slot for this decision.
     pub fn acquire_probe(&mut self, decision: u64, settings: &HealthSettings, now: BrokerTime) {
         self.probe_slots.acquire(decision, now.after(settings.probe.timeout));
     }
 
-    /// Takes a probe_decision back whose request said nothing about the router. True if there was one.
+    /// Releases the probe slot of a request that said nothing about the router. True if it had one.
     pub fn release_probe(&mut self, decision: u64) -> bool {
         self.probe_slots.release(decision)
     }
 
-    /// The log of the request that tripped the router in `epoch` says when the gateway answered it.
+    /// The log of the request that caused ejection `epoch` says when the gateway answered it.
     pub fn set_trip_completed_at(&mut self, epoch: u32, stopped: GatewayTime) {
         if let Some(trip) = self.trip.as_mut().filter(|_| self.epoch == epoch) {
             trip.stopped.get_or_insert(stopped);
         }
     }
 
-    /// Lets the router back when its time is over, lets its share grow, and forgets probe_slots that nobody will answer for.
+    /// Ends a cooldown or pause, advances slow start, and expires probe slots without an outcome.
     pub fn tick(&mut self, settings: &HealthSettings, now: BrokerTime) -> TickEffect {
         if self.due(settings).is_none_or(|due| now < due) {
             return TickEffect::Nothing;

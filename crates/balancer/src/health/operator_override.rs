@@ -1,5 +1,5 @@
-//! What an operator may do to a router's health: take it out as a failure would, let it in whatever took it out,
-//! and, when a replica starts, let it be what another replica knows it to be.
+//! What an operator may do to a router's health: eject it or readmit it; and the import of another replica's state at
+//! start.
 
 use super::{Effect, Health, Trip};
 use crate::health::probe_slots::ProbeSlots;
@@ -8,7 +8,7 @@ use types::time::BrokerTime;
 use types::transition::HealthState;
 
 impl Health {
-    /// Out until then, whatever it was before; then it has yet to prove itself. Calls under way are old news.
+    /// Ejected until then, whatever it was before, and then on probation. Calls in flight are stragglers.
     pub fn eject(&mut self, until: BrokerTime, now: BrokerTime) -> Effect {
         let before = self.trip_undo();
         self.epoch = self.epoch.wrapping_add(1);
@@ -45,7 +45,7 @@ impl Health {
         effect
     }
 
-    /// In at once, with a clean slate.
+    /// Serves at once, with all counters reset.
     pub fn readmit(&mut self, now: BrokerTime) -> Effect {
         let serves = self.state == HealthState::Serving;
         (self.consecutive_failures, self.failed_returns, self.backoff_step, self.pauses, self.recovered) =

@@ -1,18 +1,18 @@
-//! ProbeSlots: which decisions prove just now whether a router works again.
+//! Probe slots: the decisions that are probing a router now.
 //!
-//! Each has an end, because the message that would tell can be lost: what never comes back must not keep a router out for
+//! Each slot expires, because the message that reports the outcome can be lost, and that must not block a router for
 //! ever.
 
 use smallvec::SmallVec;
 
 use types::time::BrokerTime;
 
-/// The probe_slots that are out, one per decision.
+/// The slots in use, one per decision, oldest first, each with its expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ProbeSlots(SmallVec<[(u64, BrokerTime); 1]>);
 
 impl ProbeSlots {
-    /// How many are out.
+    /// Slots in use.
     pub(super) fn in_use(&self) -> u32 {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
@@ -21,7 +21,7 @@ impl ProbeSlots {
         self.0.iter().any(|(given, _)| *given == decision)
     }
 
-    /// The number of the decision that has waited longest.
+    /// The decision that has held its slot longest.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.0.first().map(|(decision, _)| *decision)
     }
@@ -34,7 +34,7 @@ impl ProbeSlots {
         self.0.push((decision, until));
     }
 
-    /// True if it was out.
+    /// True if the decision held a slot.
     pub(super) fn release(&mut self, decision: u64) -> bool {
         let before = self.0.len();
         self.0.retain(|(given, _)| *given != decision);

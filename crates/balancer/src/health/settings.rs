@@ -1,30 +1,30 @@
-//! How routers are taken out and let back, as plain values. Where each default comes from stands in `docs/health.md`.
+//! Settings for ejecting and readmitting routers. `docs/health.md` has the source of each default.
 
 use std::time::Duration;
 
 use super::cooldown;
 use types::outcome::{Class, Outcome, RetryAfter};
 
-/// What holds for one router.
+/// The settings of one router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HealthSettings {
-    /// How long a router is left alone after a failure: `DISABLED_TIME`. Zero: never taken out.
+    /// The first cooldown after a failure: `DISABLED_TIME`. Zero: never ejected.
     pub disabled_time: Duration,
-    /// What becomes of that time when it fails again and again.
+    /// How the cooldown grows with repeated failures.
     pub cooldown: Cooldown,
-    /// How many failures in a row take it out; at least 1.
+    /// Consecutive failures that eject it; at least 1.
     pub consecutive: u32,
-    /// Below which share of good answers it is taken out.
+    /// The success rate below which it is ejected.
     pub ratio: Option<Ratio>,
-    /// What becomes of an upstream's own word.
+    /// What an upstream's request to back off does.
     pub retry_after: RetryAfterSettings,
-    /// How a router proves itself before it serves again.
+    /// How it is probed before it serves again.
     pub probe: Probe,
-    /// Over which time it comes back to its whole share. Zero: at once.
+    /// An answer that took longer counts as a failure.
     pub slow_start: Duration,
     /// A call that took longer counts as a failure.
     pub slow: Option<Duration>,
-    /// A request that fails wherever it goes is taken for at fault itself.
+    /// Detect requests that fail on every router, and blame the request.
     pub poison: bool,
 }
 
@@ -56,18 +56,18 @@ impl HealthSettings {
 /// A whole set of settings, by its name: `BROKER_HEALTH`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preset {
-    /// What the documents of the gateway's own broker promise.
+    /// What the gateway documents for its own broker.
     #[default]
     Documented,
-    /// What the simulation found best over all its scenarios.
+    /// The best over all scenarios of the simulation.
     Resilient,
 }
 
 impl Preset {
-    /// All of them.
+    /// Every preset.
     pub const ALL: [Self; 2] = [Self::Documented, Self::Resilient];
 
-    /// What users call it.
+    /// The name in settings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Documented => "documented",
@@ -75,7 +75,7 @@ impl Preset {
         }
     }
 
-    /// The set.
+    /// The settings of the preset.
     pub fn settings(self) -> HealthSettings {
         match self {
             Self::Documented => HealthSettings::default(),
@@ -97,14 +97,15 @@ impl Preset {
     }
 }
 
-/// What becomes of the disabled time when a router fails again and again.
+/// How the cooldown grows with repeated failures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cooldown {
-    /// By how much each further trip is longer than the one before; 1 or more.
+    /// Each further ejection is this many times longer; at least 1.
     pub factor: f64,
-    /// The longest; never shorter than the disabled time itself.
+    /// The upper bound; never below the disabled time.
     pub max: Duration,
-    /// By up to this part it is longer, so that many do not come back in step. The same in every replica.
+    /// Extends a cooldown by up to this share of it, so that routers do not return in step. The same in every
+    /// replica.
     pub jitter: f64,
 }
 
@@ -115,14 +116,14 @@ impl Default for Cooldown {
     }
 }
 
-/// Below which share of good answers a router is taken out.
+/// The success rate below which a router is ejected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
-    /// The share, from 0 to 1.
+    /// The rate, 0 to 1.
     pub below: f64,
-    /// Over which time it is counted.
+    /// The window.
     pub over: Duration,
-    /// Of how many answers at least.
+    /// The least number of answers in the window.
     pub min: u32,
 }
 
@@ -133,16 +134,16 @@ impl Default for Ratio {
     }
 }
 
-/// What becomes of an upstream's own word about when to come back.
+/// What an upstream's request to back off does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RetryAfterSettings {
     /// It replaces the disabled time: `BROKER_RETRY_AFTER`.
     pub honor: bool,
-    /// The longest that is believed; Azure has been seen to say a day.
+    /// The longest accepted wait; Azure has been seen to ask for a day.
     pub max: Duration,
-    /// A good answer that says that nothing remains leaves the router out before it fails.
+    /// A good answer that reports an exhausted quota ejects the router before it fails.
     pub preempt: bool,
-    /// A 429 that says nothing is taken as if it had said this: whoever has no room is not ill, and one such answer is enough.
+    /// The wait assumed for a 429 without one. A rate-limited router has not failed, and one such answer is enough.
     pub assume: Option<Duration>,
 }
 
@@ -153,7 +154,7 @@ impl Default for RetryAfterSettings {
 }
 
 impl RetryAfterSettings {
-    /// How long this answer asks to be left alone, if that is to be heeded: only who has no room may ask for it.
+    /// The wait that this answer asks for, if it is honored; only rate-limited and overloaded answers may ask.
     pub(super) fn effective_wait(&self, outcome: &Outcome) -> Option<Duration> {
         let entitled = self.honor && matches!(outcome.class, Class::RateLimited | Class::Overloaded);
         let said = outcome.retry_after.and_then(RetryAfter::wait);
@@ -161,7 +162,7 @@ impl RetryAfterSettings {
         said.or(assumed).filter(|_| entitled).map(|wait| wait.min(self.max))
     }
 
-    /// How long a good answer says that nothing will remain, if that is to be heeded.
+    /// The time until an exhausted quota that a good answer reports is refilled, if that is honored.
     pub(super) fn preemptive_wait(&self, outcome: &Outcome) -> Option<Duration> {
         let entitled = self.honor && self.preempt && outcome.class == Class::Success;
         match outcome.retry_after.filter(|_| entitled)? {
@@ -171,12 +172,12 @@ impl RetryAfterSettings {
     }
 }
 
-/// How a router proves itself.
+/// How a router on probation is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Probe {
-    /// How many requests at a time, of each replica; at least 1.
+    /// Probes at a time per replica; at least 1.
     pub concurrency: u32,
-    /// After so long a request counts as lost, and the next one may go.
+    /// After this long a probe without an outcome counts as lost.
     pub timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! The answers of the last while, counted exactly in ten buckets.
+//! Answers of the last while, counted exactly in ten buckets.
 //!
-//! Exact counts and no moving average: there a tight burst weighs next to nothing, and a total outage can hide in it.
+//! Exact counts rather than a moving average, which hardly reacts to a short burst and can hide a total outage.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ const BUCKETS: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct SuccessWindow {
     buckets: [(u32, u32); BUCKETS],
-    /// The number of the newest bucket, counted from the epoch.
+    /// The number of the newest bucket since the epoch.
     newest: u64,
-    /// How long a bucket is.
+    /// The length of a bucket.
     length: Duration,
 }
 
 impl SuccessWindow {
-    /// Counts an answer, and tells how many were good and how many there were within the time that ends now.
+    /// Counts an answer and returns (good, all) within the window that ends now.
     pub(super) fn count(&mut self, good: bool, over: Duration, now: BrokerTime) -> (u32, u32) {
         let length = (over / BUCKETS as u32).max(Duration::from_millis(1));
         if self.length != length {
@@ -40,7 +40,7 @@ impl SuccessWindow {
         self.buckets.iter().fold((0, 0), sum)
     }
 
-    /// Takes back a bad answer of just now.
+    /// Removes a failure that was counted just now.
     pub(super) fn remove_failure(&mut self) {
         let (of_good, of_all) = &mut self.buckets[(self.newest % BUCKETS as u64) as usize];
         *of_all = of_all.saturating_sub(1).max(*of_good);

@@ -1,26 +1,26 @@
-//! Calls of ours that are under way: a decision puts one in, the log that shows its stamp takes it out, or else its time. With
-//! each stands `what` whoever counts it wants to know then.
+//! Calls of this replica in flight, each with data for its owner. A decision adds one; the log that shows its stamp,
+//! or its timeout, removes it.
 //!
-//! Decisions have rising numbers and all calls the same patience, so a queue is enough: it is in order of both, and no step
-//! but finding a number costs more the fuller it is. What is over stays until everything before it is over too.
+//! Decision numbers rise and all calls have the same timeout, so a queue is sorted by both: only finding a number
+//! takes longer the more there are. A finished call stays until every earlier one is finished too.
 
 use std::collections::VecDeque;
 
 use types::time::BrokerTime;
 
-/// How many decisions are remembered, 1.5 MB of them: beyond 300 a second of which no log is seen, the oldest leave early, as
-/// if their time were over.
+/// Decisions kept, about 1.5 MB. Beyond 300 a second without a log, the oldest are removed early, as if they had
+/// timed out.
 pub const CAPACITY: usize = 65_536;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct InFlightCall<T> {
     number: u64,
     ends: BrokerTime,
-    /// What is known of it; nothing any more if it is over.
+    /// The owner's data; `None` once the call is finished.
     what: Option<T>,
 }
 
-/// All of them, the oldest first. The first is not over.
+/// Oldest first. The first one is not finished.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InFlight<T>(VecDeque<InFlightCall<T>>);
 
@@ -31,8 +31,8 @@ impl<T> Default for InFlight<T> {
 }
 
 impl<T: Copy> InFlight<T> {
-    /// Puts a call in. Whether it was, which only a number that was there before is not; and what was known of the oldest that
-    /// had to make room.
+    /// Adds a call. Returns whether it was added (a known number is not), and the data of the oldest call if that was
+    /// evicted.
     pub(super) fn begin(&mut self, number: u64, what: T, ends: BrokerTime) -> (bool, Option<T>) {
         if self.0.back().is_some_and(|last| last.number >= number) {
             return (false, None);
@@ -42,7 +42,7 @@ impl<T: Copy> InFlight<T> {
         (true, oldest)
     }
 
-    /// Takes a call out: what was known of it, if it was still under way.
+    /// Removes a call and returns its data, if it was still in flight.
     pub(super) fn end(&mut self, number: u64) -> Option<T> {
         let place = self.0.binary_search_by_key(&number, |call| call.number).ok()?;
         let what = self.0.get_mut(place)?.what.take();
@@ -50,7 +50,7 @@ impl<T: Copy> InFlight<T> {
         what
     }
 
-    /// Takes a call out whose time is over, one at a time.
+    /// Removes one call that has timed out.
     pub(super) fn expire(&mut self, now: BrokerTime) -> Option<T> {
         if self.next_expiry()? <= now { self.pop_oldest() } else { None }
     }

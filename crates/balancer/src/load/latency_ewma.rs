@@ -1,38 +1,38 @@
-//! How fast a router is: a peak-EWMA of what its calls took, per call and per completion token.
+//! A router's latency: a peak EWMA of its calls, per call and per completion token.
 //!
-//! An answer slower than what is known counts whole and at once, faster ones bring it down with the time between them
-//! (Finagle's rule, decay 10 s). Where Finagle lets what is known fade to nothing, it fades to the median of the pool here:
-//! to nothing would send everybody to whoever was left alone for being slow. A caller's own bad request says nothing.
+//! A sample slower than the average replaces it at once, faster ones lower it with the time between them (Finagle's
+//! rule, decay 10 s). Finagle lets the average decay to zero; here it decays to the pool's median, because zero would
+//! send every caller to a router that is avoided for being slow. A caller's own bad request is no sample.
 
 use types::outcome::{Class, Outcome};
 use types::time::BrokerTime;
 
-/// After so many nanoseconds a third is left of what was known.
+/// Time constant, in nanoseconds: after it a third of the old value is left.
 const DECAY: f64 = 10e9;
-/// A failure is at least as slow as a call of so many seconds: fast errors attract nobody.
+/// A failure counts as at least this slow, in seconds, so that fast errors do not attract calls.
 const FAILURE: f64 = 5.0;
-/// Each failure is at least so many times slower than what was known.
+/// A failure counts as at least this many times slower than the average.
 const WORSE: f64 = 2.0;
-/// As slow as a call can be, in seconds: the gateway ends it then.
+/// The slowest possible call, in seconds: the gateway ends it then.
 const SLOWEST: f64 = super::MAX_CALL_DURATION.as_secs() as f64;
-/// What comes before the first token takes about as long as so many tokens. Without it, an answer of one word would look
-/// twenty times slower than one of a page.
+/// The time before the first token, as a number of tokens. Without it an answer of one word would look twenty times
+/// slower than a page.
 const BEFORE_FIRST: f64 = 16.0;
 
-/// Seconds that a router takes.
+/// Latency, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LatencyEwma {
-    /// For a call.
+    /// Per call.
     pub call: f64,
-    /// For a completion token, where its logs say how many there were.
+    /// Per completion token, if the logs report tokens.
     pub token: Option<f64>,
 }
 
 impl LatencyEwma {
-    /// As slow as can be.
+    /// The slowest possible.
     pub const SLOWEST: Self = Self { call: SLOWEST, token: Some(SLOWEST / BEFORE_FIRST) };
 
-    /// What one outcome says, with what was known before; nothing if it says nothing.
+    /// The sample of one outcome, given the average before it; `None` if it is no sample.
     pub(super) fn from_outcome(outcome: &Outcome, before: Option<Self>) -> Option<Self> {
         let took = outcome.latency.map(|latency| latency.as_secs_f64().min(SLOWEST));
         match outcome.class {
@@ -53,7 +53,7 @@ impl LatencyEwma {
         }
     }
 
-    /// What is known after a sample, with the moments of the last one and of this.
+    /// The average after a sample, given the times of the last sample and of this one.
     pub(super) fn with(self, sample: Self, last: BrokerTime, now: BrokerTime) -> Self {
         let kept = kept(last, now);
         let peak = |known: f64, sample: f64| if sample > known { sample } else { known * kept + sample * (1.0 - kept) };
@@ -64,7 +64,7 @@ impl LatencyEwma {
         Self { call: peak(self.call, sample.call), token }
     }
 
-    /// What is left of it now that was learnt last at that moment.
+    /// The average decayed from the last sample's time to now.
     pub(super) fn decayed_toward(self, last: BrokerTime, now: BrokerTime, median: Self) -> Self {
         let kept = kept(last, now);
         let fade = |known: f64, median: f64| median + (known - median) * kept;
@@ -74,14 +74,14 @@ impl LatencyEwma {
         }
     }
 
-    /// Each for itself the median of these, the lower one of two; nothing of nothing.
+    /// The median per field, the lower one of two; `None` of nothing.
     pub fn median(speeds: &[Self]) -> Option<Self> {
         let call = median(speeds.iter().map(|speed| speed.call))?;
         Some(Self { call, token: median(speeds.iter().filter_map(|speed| speed.token)) })
     }
 }
 
-/// The part of what was known that still counts.
+/// The weight of the old value.
 fn kept(last: BrokerTime, now: BrokerTime) -> f64 {
     (now.as_nanos().saturating_sub(last.as_nanos()) as f64 * (-1.0 / DECAY)).exp()
 }

@@ -1,9 +1,7 @@
-//! What each router is busy with and how fast it has been: what the modes `fastest` and `least_busy` choose by.
+//! Calls in flight and latency of each router, for the policies `fastest` and `least_busy`.
 //!
-//! A fold over events like all of the core: decisions that were answered, stamps that the log has shown, outcomes, time.
-//! Calls under way are this replica's own and nobody else's, found again by their stamps; speed is learnt from every log. It
-//! refuses to know pools and to judge health: a router that fails looks slow here, and whether it may serve is asked
-//! elsewhere. Nobody builds one where no mode asks for it.
+//! Calls in flight are this replica's own, paired with their logs by their stamps; latency is learned from every log.
+//! Health is not considered here: a failing router looks slow. Built only where a policy needs it.
 
 mod in_flight;
 mod latency_ewma;
@@ -20,40 +18,40 @@ use types::outcome::Outcome;
 use types::router::RouterId;
 use types::time::BrokerTime;
 
-/// How long a call counts as under way of which no log is seen: as long as the gateway lets one last (GATEWAY.md 1.6), so
-/// that none is taken for over that is not.
+/// How long a call without a log counts as in flight: as long as the gateway lets a call last
+/// (docs/gateway-protocol.md 1.6).
 pub const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
-/// So many decisions, [`LOG_TIMEOUT`] old and none of them seen in a log, are worth a word.
+/// This many decisions, all older than [`LOG_TIMEOUT`] and none of them seen in a log, raise an advisory.
 pub const UNSEEN_STAMPS: u32 = 20;
-/// How long the log of a call may reasonably take.
+/// How long a call's log may reasonably take.
 pub const LOG_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often at most the middles of the pools are worth finding anew.
+/// The medians of the pools are refreshed at most this often.
 const MEDIAN_REFRESH: Duration = Duration::from_secs(1);
 
-/// What a choice knows of one router.
+/// The load of one router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Calls of this replica that are under way there.
+    /// Calls of this replica in flight.
     pub pending: u32,
-    /// How fast it is, by all that is known now.
+    /// Its latency, decayed to now.
     pub speed: LatencyEwma,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Router {
     pending: u32,
-    /// What was learnt, and when last.
+    /// The last latency, and when it was learned.
     speed: Option<(LatencyEwma, BrokerTime)>,
 }
 
-/// Whether logs show our stamps at all.
+/// Whether the log shows the broker's stamps at all.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stamps {
-    /// So many decisions, and no stamp was seen.
+    /// Decisions so far; no stamp was seen.
     Unseen(u32),
-    /// There were enough of them at this moment.
+    /// There were enough decisions at this moment.
     Awaited(BrokerTime),
-    /// One was seen, or it was said that none is.
+    /// A stamp was seen, or the advisory was raised.
     Settled,
 }
 
@@ -64,7 +62,7 @@ pub struct Loads {
     routers: Vec<Router>,
     in_flight: InFlight<RouterId>,
     stamps: Stamps,
-    /// From when on the middles are worth finding anew.
+    /// When the medians may be refreshed next.
     next_median_refresh: Option<BrokerTime>,
 }
 
@@ -81,8 +79,8 @@ impl Default for Loads {
 }
 
 impl Loads {
-    /// What is known of a router among others of this `median`. A newcomer is as fast as the median until it has one request,
-    /// and then as slow as can be until that one has told how fast it is. What is known fades towards the median.
+    /// The load of a router in a pool with this median latency. A router without samples counts as the median until
+    /// it has one call, and then as the slowest until that call has ended. Latency decays towards the median.
     pub fn load_of(&self, router: RouterId, median: Option<LatencyEwma>) -> Load {
         let Router { pending, speed } = self.routers.get(usize::from(router.0)).copied().unwrap_or_default();
         let speed = match speed {
@@ -93,32 +91,32 @@ impl Loads {
         Load { pending, speed }
     }
 
-    /// What was last learnt of a router.
+    /// The latency as last learned.
     pub fn observed_latency(&self, router: RouterId) -> Option<LatencyEwma> {
         self.routers.get(usize::from(router.0))?.speed.map(|(speed, _)| speed)
     }
 
-    /// Whether a router is a newcomer that has its one request.
+    /// Whether a router without samples already has its one call.
     pub fn is_warming_up(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.pending > 0 && router.speed.is_none())
     }
 
-    /// Calls of ours that are under way at a router.
+    /// Calls of this replica in flight to a router.
     pub fn pending(&self, router: RouterId) -> u32 {
         self.routers.get(usize::from(router.0)).map_or(0, |router| router.pending)
     }
 
-    /// The moment of the last event.
+    /// The time of the last event.
     pub const fn now(&self) -> BrokerTime {
         self.now
     }
 
-    /// Nothing has happened but time. Before a choice, so that it sees what is known as old as it is.
+    /// Advances the clock, so that the next choice sees decayed values.
     pub const fn advance_clock(&mut self, now: BrokerTime) {
         self.now = now;
     }
 
-    /// The decision of this number was answered.
+    /// A decision was answered.
     pub fn begin(&mut self, number: u64, router: RouterId, now: BrokerTime) {
         self.now = now;
         let place = usize::from(router.0);
@@ -135,14 +133,14 @@ impl Loads {
         self.finish(oldest);
     }
 
-    /// A log has shown the stamp of this decision: the call is over, whatever came of it.
+    /// A log has shown the stamp of this decision: the call is over.
     pub fn end(&mut self, number: u64) {
         self.stamps = Stamps::Settled;
         let over = self.in_flight.end(number);
         self.finish(over);
     }
 
-    /// Forgets calls of which nothing will be heard. True if it is time to say that logs show no stamps; only once.
+    /// Expires calls without a log. True, once, if the log shows no stamps.
     pub fn expire(&mut self, now: BrokerTime) -> bool {
         self.now = now;
         while let Some(over) = self.in_flight.expire(now) {
@@ -167,7 +165,7 @@ impl Loads {
         }
     }
 
-    /// A log told how a call ended. True if the middles should be found anew.
+    /// Learns a call's latency. True if the medians should be refreshed.
     pub fn learn(&mut self, outcome: &Outcome, now: BrokerTime) -> bool {
         self.now = now;
         let place = usize::from(outcome.router.0);
@@ -186,7 +184,7 @@ impl Loads {
         due
     }
 
-    /// Whether each router's count is that of its calls, and each call ends in time.
+    /// Whether each router's count matches its calls, and the number of calls is bounded.
     pub fn is_consistent(&self) -> bool {
         let mut counts = vec![0_u32; self.routers.len()];
         for router in self.in_flight.active() {
@@ -197,7 +195,7 @@ impl Loads {
         counts.into_iter().eq(self.routers.iter().map(|router| router.pending)) && self.in_flight.len() <= CAPACITY
     }
 
-    /// Whether nothing is under way anywhere.
+    /// Whether no call is in flight.
     pub fn is_idle(&self) -> bool {
         self.routers.iter().all(|router| router.pending == 0)
     }

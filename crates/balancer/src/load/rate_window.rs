@@ -1,22 +1,21 @@
-//! What one router got within the last minute: requests and tokens, a slot per second.
+//! Requests and tokens of one router within the last minute, in a slot per second.
 //!
-//! It errs to the safe side: the second in which the minute began counts in full, so what is within the limit here is so in
-//! every sixty seconds, and a router that is asked without pause gets one part in sixty less than it may. A fixed size,
-//! however many calls there are.
+//! It errs on the safe side: the second in which the minute began counts in full, so the limit holds in every span of
+//! sixty seconds, and a busy router gets one sixtieth less than it may. Fixed size.
 
-/// A minute, and the second that is under way.
+/// A minute, and the current second.
 const SLOTS: usize = 61;
-/// The same as a time, in seconds.
+/// The same in seconds.
 const SPAN: u64 = SLOTS as u64;
 
-/// Requests and tokens. What is more than it can hold is as much as it can hold.
+/// Requests and tokens of one second; saturating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Slot {
     pub(super) requests: u32,
     pub(super) tokens: u32,
 }
 
-/// The same of many seconds.
+/// Requests and tokens of many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sum {
     pub(super) requests: u64,
@@ -35,11 +34,11 @@ impl Sum {
     }
 }
 
-/// The slots, each at its second's place, and what stands in all of them.
+/// The slots, each at its second's index, and their sum.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RateWindow {
     slots: [Slot; SLOTS],
-    /// The last second of which anything was heard.
+    /// The latest second that was counted.
     newest: u64,
     total: Sum,
 }
@@ -51,7 +50,7 @@ impl Default for RateWindow {
 }
 
 impl RateWindow {
-    /// What was got within the minute that ends in this second.
+    /// The sum of the minute that ends in this second.
     pub(super) fn used(&self, second: u64) -> Sum {
         let gone = second.saturating_sub(self.newest);
         if gone >= SPAN {
@@ -60,7 +59,7 @@ impl RateWindow {
         (1..=gone).fold(self.total, |sum, step| sum.minus(self.slots[place(self.newest + step)]))
     }
 
-    /// Changes what was got in a second, if that is no more than a minute ago.
+    /// Changes the slot of a second, unless it is older than a minute.
     pub(super) fn change(&mut self, second: u64, change: impl FnOnce(&mut Slot)) {
         self.go_on_to(second);
         if self.newest - second >= SPAN {
@@ -72,12 +71,12 @@ impl RateWindow {
         self.total = self.total.minus(before).plus(*slot);
     }
 
-    /// Whether the sum is what it says.
+    /// Whether the sum matches the slots.
     pub(super) fn is_consistent(&self) -> bool {
         self.slots.iter().fold(Sum::default(), |sum, slot| sum.plus(*slot)) == self.total
     }
 
-    /// Empties the slots of the seconds since the last one.
+    /// Empties the slots between the latest second and this one.
     fn go_on_to(&mut self, second: u64) {
         let gone = second.saturating_sub(self.newest).min(SPAN);
         for step in 0..gone {

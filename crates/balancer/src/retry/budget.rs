@@ -1,16 +1,15 @@
-//! The retry budget: all requests together may be sent again only so often, so that an outage is not multiplied.
+//! The retry budget: the share of retries among all requests is limited, so that an outage is not multiplied.
 //!
-//! Counted over the last ten seconds, second by second. It knows nothing of requests and targets; the first attempt of a
-//! request is never refused.
+//! Counted over the last ten seconds, per second. The first attempt of a request is never limited.
 
 use super::RetryBudgetSettings;
 use types::time::BrokerTime;
 
-/// How many seconds count.
+/// The window, in seconds.
 const WINDOW: usize = 10;
 const SECOND: u64 = 1_000_000_000;
 
-/// What is spent and what may be.
+/// Requests and retries of the last seconds, and the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryBudget {
     spending: RetryBudgetSettings,
@@ -19,19 +18,19 @@ pub struct RetryBudget {
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Second {
-    /// Which, since the epoch.
+    /// The second since the Unix epoch.
     number: u64,
     requests: u32,
     retries: u32,
 }
 
 impl RetryBudget {
-    /// Nothing is spent.
+    /// With nothing spent.
     pub const fn new(spending: RetryBudgetSettings) -> Self {
         Self { spending, seconds: [Second { number: 0, requests: 0, retries: 0 }; WINDOW] }
     }
 
-    /// Other rules are in force; what is spent is spent.
+    /// Replaces the settings; what is spent stays.
     pub fn allow(&mut self, spending: RetryBudgetSettings) {
         self.spending = spending;
     }
@@ -43,7 +42,7 @@ impl RetryBudget {
         }
     }
 
-    /// Whether a request may be sent again.
+    /// Whether a retry is within the budget.
     pub fn has_budget(&self, now: BrokerTime) -> bool {
         let this = now.as_nanos() / SECOND;
         let recent = self.seconds.iter().filter(|second| second.number + WINDOW as u64 > this);
@@ -54,7 +53,7 @@ impl RetryBudget {
         retries as f64 + 1.0 <= reserve + requests as f64 * self.spending.ratio
     }
 
-    /// Sends a request again, if that may be.
+    /// Counts a retry if it is within the budget; returns whether it is.
     pub fn withdraw(&mut self, now: BrokerTime) -> bool {
         let has_budget = self.has_budget(now);
         if has_budget && let Some(second) = self.second(now) {

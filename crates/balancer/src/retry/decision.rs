@@ -1,11 +1,12 @@
 //! Which answers are worth another attempt, and where.
 //!
-//! Not the classification of [`types::outcome`], which judges routers: a 409 blames nobody and is worth another attempt, and a
-//! 401 of the one key that we hold for a target is the target's fault only as long as another has a better one.
+//! Not the classification of [`types::outcome`], which judges routers: a 409 is no router's fault and is worth
+//! another attempt; a 401 for the broker's key to a target is that target's fault only while another target has a
+//! working key.
 
 use types::outcome::{FailureRule, NamedBy, TransportFailure};
 
-/// How an attempt ended before anything of it went to the client.
+/// How an attempt ended before anything was sent to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptResult {
     /// With an answer.
@@ -15,7 +16,7 @@ pub enum AttemptResult {
         /// Who named the deployment or model of which it says that it does not exist.
         missing: Option<NamedBy>,
     },
-    /// Without one.
+    /// Without a complete answer.
     Broken(TransportFailure),
 }
 
@@ -24,14 +25,14 @@ pub enum AttemptResult {
 pub enum RetryDecision {
     /// Nowhere: this is the answer.
     DoNotRetry,
-    /// To another target only: this one would say the same again.
+    /// To another target only, because this one would answer the same.
     OtherTarget,
-    /// To another target, or after a pause to the same.
+    /// To another target, or after a pause to the same one.
     AnyTarget,
 }
 
-/// Judges the end of an attempt. `own_key`: the target was called with a key of its own, not with the client's. `listed`:
-/// exactly these statuses lead on, instead of the usual ones.
+/// Judges the end of an attempt. `own_key`: the target was called with its configured key and not with the client's.
+/// `listed`: exactly these statuses are retried, instead of the defaults.
 pub fn retry_decision(ended: AttemptResult, own_key: bool, listed: Option<&FailureRule>) -> RetryDecision {
     let (status, missing) = match ended {
         AttemptResult::Answered { status, missing } => (status, missing),

@@ -1,24 +1,24 @@
-//! The limits of one request, as plain values, each default with its reason.
+//! The limits of one request, each default with its reason.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// What one request may cost.
+/// The limits of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryLimits {
-    /// How often it is sent, all targets together; at least 1. Default 4: two targets twice each, or four once.
+    /// Attempts over all targets; at least 1. Default 4: two targets twice, or four once.
     pub attempts: u32,
-    /// From its arrival to the first byte of its answer, all attempts and pauses together. Default 60 s: clients' own
-    /// patience is often just that.
+    /// From arrival to the first byte of the answer, including all attempts and pauses. Default 60 s, a common client
+    /// timeout.
     pub whole: Duration,
-    /// Until there is a connection, TLS included. Default 5 s.
+    /// Connect timeout, TLS included. Default 5 s.
     pub connect: Duration,
-    /// From the connection to the first byte of an answer's body. Default 30 s: a silent upstream is a failure.
+    /// From the connection to the first byte of the body. Default 30 s: a silent upstream counts as failed.
     pub first_byte: Duration,
     /// Between two parts of an answer. Default 60 s.
     pub idle: Duration,
-    /// Before the same target is asked again.
+    /// Before the same target is tried again.
     pub backoff: Backoff,
 }
 
@@ -35,13 +35,13 @@ impl Default for RetryLimits {
     }
 }
 
-/// Exponential pauses with full jitter: drawn between nothing and a bound that doubles, so that those who failed together
-/// do not come back together (Brooker, "Exponential Backoff And Jitter", 2015).
+/// Exponential backoff with full jitter: uniform between zero and a bound that doubles, so that callers which failed
+/// together do not retry together (Brooker, "Exponential Backoff And Jitter", 2015).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
-    /// The bound of the first pause. Default 0.5 s.
+    /// The first bound. Default 0.5 s.
     pub base: Duration,
-    /// No bound is higher. Default 8 s.
+    /// The largest bound. Default 8 s.
     pub cap: Duration,
 }
 
@@ -52,28 +52,28 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The bound of a pause; `before` counts the pauses that this request has made.
+    /// The bound of a pause, after `before` pauses of this request.
     pub fn bound(&self, before: u32) -> Duration {
         self.base.saturating_mul(1 << before.min(20)).min(self.cap)
     }
 
-    /// A pause.
+    /// A random pause.
     pub fn sample<R: Rng>(&self, before: u32, rng: &mut R) -> Duration {
         self.bound(before).mul_f64(rng.random())
     }
 }
 
-/// What all requests together may spend on attempts beyond the first.
+/// The retries that all requests together may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryBudgetSettings {
-    /// So many attempts more per request, on average. Default 0.2.
+    /// Retries per request, on average. Default 0.2.
     pub ratio: f64,
-    /// So many a second besides, so that few requests can retry too. Default 10.
+    /// Retries per second on top, so that a few requests can retry too. Default 10.
     pub per_second: u32,
 }
 
 impl Default for RetryBudgetSettings {
-    /// As Finagle's and tower's retry budgets have it.
+    /// As in Finagle's and tower's retry budgets.
     fn default() -> Self {
         Self { ratio: 0.2, per_second: 10 }
     }

@@ -1,9 +1,9 @@
-//! Attempts: one request that may be sent more than once. Pure: it says what to do next, and never does it.
+//! Retries: one request that may be sent more than once. Pure: it says what to do next, and does nothing.
 //!
-//! A [`RetryPlan`] belongs to one request. It is shown who may be tried ([`crate::broker::NextTarget`]) and says: send it there, wait
-//! first, or stop and why. Elsewhere at once, the same target only after a pause, never more than the [`RetryLimits`] and never
-//! more than the [`RateLimit`] that all requests share; whatever the answers are, it ends in time. Which answers are worth
-//! another attempt is [`retry_decision()`].
+//! A [`RetryPlan`] belongs to one request. Given the [`crate::broker::NextTarget`] it says: send, wait first, or give
+//! up and why. Another target is tried at once, the same one only after a pause, within the [`RetryLimits`] of the
+//! request and the [`RetryBudget`] that all requests share; it ends in time whatever the answers are.
+//! [`retry_decision()`] says which answers are worth another attempt.
 
 mod budget;
 mod decision;

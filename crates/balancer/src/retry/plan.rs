@@ -1,7 +1,7 @@
-//! The plan of one request: what to do next, given who may be tried.
+//! The plan of one request: what to do next, given its next target.
 //!
-//! It holds three promises, whatever the answers are: no more attempts than the limit, nobody tried again while somebody
-//! untried may serve (the offer's doing, and it takes offers as they are), and an end within the time.
+//! Whatever the answers are: no more attempts than the limit, no target twice while an untried one may serve (the
+//! broker's next target ensures that), and an end within the deadline.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,56 +14,56 @@ use crate::broker::{NextTarget, Route};
 use types::router::RouterId;
 use types::time::BrokerTime;
 
-/// No pause is shorter: a clock that stands still must not make anybody spin.
+/// The shortest pause, so that a stopped clock does not cause a busy loop.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// One request's plan.
+/// The plan of one request.
 #[derive(Debug, Clone)]
 pub struct RetryPlan {
     limits: RetryLimits,
     deadline: BrokerTime,
     sent: u32,
     pauses: u32,
-    /// The pause before this attempt is over.
+    /// The pause before the next attempt is over.
     backed_off: bool,
-    /// Who asked not to be asked again before when.
+    /// Targets that asked not to be called before a moment.
     hints: SmallVec<[(RouterId, BrokerTime); 4]>,
 }
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Send it there.
+    /// Send the request.
     Send {
         /// Where.
         route: Route,
-        /// When the first byte of an answer must be here.
+        /// The deadline of the answer's first byte.
         by: BrokerTime,
     },
-    /// Wait so long, then ask again.
+    /// Wait, then ask again.
     Pause(Duration),
-    /// Nothing more.
+    /// Give up.
     Stop(GiveUp),
 }
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GiveUp {
-    /// It was sent as often as it may be.
+    /// All attempts are used.
     Attempts,
-    /// Its time is over, or would be before the next attempt.
+    /// The deadline has passed, or would pass before the next attempt.
     Time,
-    /// All requests together have been sent again as often as they may be.
+    /// The retry budget of all requests is spent.
     Budget,
-    /// Nobody is left; with the moment when the first is back, if that is known.
+    /// No target is left; with the moment when the first one is back, if known.
     NoTarget(Option<BrokerTime>),
 }
 
 impl GiveUp {
-    /// The words of all, as metrics spell them.
+    /// The label values of all reasons.
     pub const ALL_STR: [&str; 4] = ["attempts", "time", "budget", "nobody_left"];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Attempts => Self::ALL_STR[0],
@@ -86,29 +86,29 @@ impl fmt::Display for GiveUp {
 }
 
 impl RetryPlan {
-    /// The plan of a request that came now.
+    /// The plan of a request that arrived now.
     pub fn new(limits: RetryLimits, now: BrokerTime) -> Self {
         let deadline = now.after(limits.whole);
         Self { limits, deadline, sent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
     }
 
-    /// How often it was sent.
+    /// Attempts so far.
     pub const fn sent(&self) -> u32 {
         self.sent
     }
 
-    /// When it must be over.
+    /// The deadline.
     pub const fn deadline(&self) -> BrokerTime {
         self.deadline
     }
 
-    /// A target asked to be left alone for so long.
+    /// A target asked not to be called for `wait`; `None` clears that.
     pub fn note_retry_after(&mut self, router: RouterId, wait: Option<Duration>, now: BrokerTime) {
         self.hints.retain(|(other, _)| *other != router);
         self.hints.extend(wait.map(|wait| (router, now.after(wait))));
     }
 
-    /// What to do with this offer.
+    /// What to do, given the next target.
     pub fn next<R: Rng>(&mut self, offer: NextTarget, budget: &mut RetryBudget, now: BrokerTime, rng: &mut R) -> Step {
         if now >= self.deadline {
             return Step::Stop(match offer {
@@ -162,7 +162,7 @@ impl RetryPlan {
         Step::Send { route, by: self.answer_by(now) }
     }
 
-    /// A wait, unless it would take all the time that is left.
+    /// Pauses, unless that would pass the deadline.
     fn pause(&mut self, wait: Duration, otherwise: GiveUp, now: BrokerTime) -> Step {
         let wait = wait.max(MIN_PAUSE);
         if wait >= self.deadline.since(now) {

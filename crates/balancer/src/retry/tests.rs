@@ -102,7 +102,7 @@ impl World {
         standings.filter(|(_, (_, state, _))| *state == HealthState::Serving).map(|(place, _)| place).collect()
     }
 
-    /// One request; `answer` is trace who is called, for the how manieth time.
+    /// One request; `answer` gets the index of the called target and the number of its calls so far.
     fn request(&mut self, mut answer: impl FnMut(usize, usize) -> Answer) -> RequestTrace {
         let mut plan = RetryPlan::new(self.limits, self.now);
         let mut history = AttemptHistory::default();

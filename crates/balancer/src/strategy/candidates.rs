@@ -1,6 +1,7 @@
-//! The candidates of a tree for one request, lazily and depth first: all of a branch before its sibling.
+//! The candidates of a tree for one request, lazily and depth first: all targets of a branch before the branch's
+//! sibling.
 //!
-//! A router that stands in two leaves comes twice; whoever walks on skips what was tried.
+//! A router that is in two leaves comes twice; a retrying caller skips those it has tried.
 
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
@@ -11,39 +12,39 @@ use crate::load::Loads;
 use types::request::Request;
 use types::router::RouterId;
 
-/// One router of an order.
+/// One router in the order of preference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The router.
     pub router: RouterId,
-    /// The leaf it was found at.
+    /// The leaf it is in.
     pub leaf: NodeId,
-    /// The probability with which it was drawn at this step; absent below a mode that is not chance alone.
+    /// The probability of this draw; `None` below a policy that is not pure chance.
     pub p: Option<f64>,
-    /// Why: one branch after the other, from the root.
+    /// The reason of each branch, from the root.
     pub why: PickPath,
 }
 
-/// The branches from the root to a leaf, each with the reason for its choice.
+/// The branches from the root to a leaf, each with the reason for its pick.
 pub type PickPath = SmallVec<[(NodeId, PickReason); 4]>;
 
-/// What a cursor knows besides its tree.
+/// What picking needs besides the tree.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PickContext<'a> {
-    /// For modes that choose by what was learnt; without it all are level to them.
+    /// For policies that choose by load; without it all children are equal to them.
     pub loads: Option<&'a Loads>,
-    /// Only those who have room for the request are to be named.
+    /// Picks only routers within their rate limits.
     pub limits: Option<RateLimitFilter<'a>>,
 }
 
-/// How far a cursor through a tree has come: plain data, so that whoever retries can rest between two steps, in which others
-/// may go out or come back. Its places belong to the tree it began in.
+/// A position in the order of candidates. Plain data, so that a caller may back off between two steps while routers
+/// come and go. It is valid for the tree it began in.
 #[derive(Debug, Clone)]
 pub struct CandidateCursor {
     path: SmallVec<[Frame; 4]>,
 }
 
-/// A branch on the way, and which of its children have been named.
+/// A branch on the path, and the children that were picked so far.
 #[derive(Debug, Clone)]
 struct Frame {
     branch: NodeId,
@@ -59,14 +60,14 @@ impl Frame {
 }
 
 impl Default for CandidateCursor {
-    /// One that has not begun.
+    /// At the start.
     fn default() -> Self {
         Self { path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
     }
 }
 
 impl CandidateCursor {
-    /// The next candidate, of those that may serve now.
+    /// The next candidate that may serve now.
     #[inline]
     pub fn next<Q: Request, R: Rng>(
         &mut self,
@@ -100,8 +101,8 @@ impl CandidateCursor {
     }
 }
 
-/// The first candidate, which is all that most requests need: without what going on takes. Where a condition retry_on nowhere the
-/// cursor finds out who is left.
+/// The first candidate, which is all that most requests need, without the cost of a cursor. Falls back to a cursor
+/// where a condition matches a target that may not serve.
 #[inline]
 pub fn first<Q: Request, R: Rng>(tree: &Tree, context: PickContext<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
     let (mut at, mut p, mut why) = (NodeId::ROOT, Some(1.0), PickPath::new_const());
@@ -118,13 +119,13 @@ pub fn first<Q: Request, R: Rng>(tree: &Tree, context: PickContext<'_>, request:
     slow_path(tree, context, request, rng)
 }
 
-/// Apart, because it is rare.
+/// Not inlined, because it is rare.
 #[inline(never)]
 fn slow_path<Q: Request, R: Rng>(tree: &Tree, context: PickContext<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
     CandidateCursor::default().next(tree, context, request, rng)
 }
 
-/// The next child of a branch after those already `drawn`, and its node.
+/// The next child of a branch after `drawn`, and its node.
 #[inline]
 fn pick_child<Q: Request, R: Rng>(
     tree: &Tree,
@@ -142,7 +143,7 @@ fn pick_child<Q: Request, R: Rng>(
     Some((*branch.children.get(usize::from(named.child))?, named))
 }
 
-/// A cursor through a tree in one go.
+/// All candidates as an iterator.
 #[derive(Debug)]
 pub struct Candidates<'a, Q, R> {
     tree: &'a Tree,
@@ -153,18 +154,18 @@ pub struct Candidates<'a, Q, R> {
 }
 
 impl<'a, Q: Request, R: Rng> Candidates<'a, Q, R> {
-    /// A cursor that has not begun.
+    /// Starts at the first candidate.
     pub fn new(tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Self {
         Self { tree, context: PickContext::default(), request, rng, cursor: CandidateCursor::default() }
     }
 
-    /// The same cursor, for modes that choose by what was learnt; without it all are level to them.
+    /// For policies that choose by load; without it all children are equal to them.
     #[must_use]
     pub fn with_loads(self, loads: Option<&'a Loads>) -> Self {
         Self { context: PickContext { loads, ..self.context }, ..self }
     }
 
-    /// The same cursor among those only that have room.
+    /// Only routers within their rate limits.
     #[must_use]
     pub fn within_limits(self, among: RateLimitFilter<'a>) -> Self {
         Self { context: PickContext { limits: Some(among), ..self.context }, ..self }

@@ -1,5 +1,5 @@
-//! `conditional`: the child of the first condition that holds, else the default's. A child that was meant and cannot serve is
-//! not replaced by the default: the default is for requests that nobody meant.
+//! `conditional`: the child of the first condition that matches, else the default. If the matched child may not
+//! serve, the default does not replace it: the default is for requests that match nothing.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) fn next<Q: Request>(
     Some(Pick { child, p: Some(1.0), reason })
 }
 
-/// The child that a request is meant for, whether it may serve or not, and why.
+/// The child that a request matches, whether it may serve or not, and why.
 pub(super) fn match_condition<Q: Request>(
     conditions: &Arc<[Condition]>,
     default: Option<u16>,

@@ -1,8 +1,8 @@
-//! `fastest`: of two drawn by weight, the one that will have answered first: how long it takes, times the calls that it would
-//! then have under way, by its weight. Per completion token where that is known of both, else per call.
+//! `fastest`: of two children drawn by weight, the one expected to answer first: latency times calls in flight
+//! including this one, divided by weight. Latency per completion token where it is known of both, else per call.
 //!
-//! A newcomer gets one request and no second one before that has told how fast it is; only where nearly all are new at once,
-//! at the start, it may, because nobody is better.
+//! A child without samples gets one call, and no second one until that has ended; only where nearly all children are
+//! new, at start, may it get more.
 
 use rand::Rng;
 use smallvec::SmallVec;
@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::{Choices, EligibleChild, Pick, p2c};
 use crate::load::Load;
 
-/// How often another one is drawn in place of a newcomer that has its request. Both draws name the same few newcomers so
-/// often in a row only where there are hardly any others.
+/// How often another child is drawn in place of one that is warming up. This many draws in a row find only such
+/// children where there are hardly any others.
 const REDRAWS: usize = 3;
 
 pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> Option<Pick> {

@@ -1,4 +1,4 @@
-//! `least_busy`: of two drawn by weight, the one with fewer calls of ours under way for its weight.
+//! `least_busy`: of two children drawn by weight, the one with fewer calls of this replica in flight per weight.
 
 use rand::Rng;
 

@@ -1,9 +1,9 @@
-//! Strategies: each turns a branch of targets into candidates in order of preference. One file each.
+//! Load-balancing policies: each turns a branch of targets into candidates in order of preference. One file each.
 //!
-//! A strategy yields an order and not a pick: the first candidate serves this request, and whoever retries inside the same
-//! request walks on along the same order. It sees only the children that may serve ([`EligibleChild`]) and those it has named already
-//! (`drawn`), and names the next. It remembers nothing: whose turn it is stands in the [`Tree`], and only a choice that was
-//! used moves it.
+//! A policy yields an order rather than one pick: the first candidate serves the request, and a retry within the same
+//! request continues along the order. It sees the children that may serve ([`EligibleChild`]) and those already
+//! picked (`drawn`), and picks the next one. Policies hold no state: the position of a round robin is in the
+//! [`Tree`], and only a committed choice moves it.
 
 mod candidates;
 mod conditional;
@@ -31,57 +31,57 @@ pub use tree::{
 use types::request::Request;
 use types::router::RouterId;
 
-/// A child that may serve, among its siblings that may.
+/// A child that may serve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EligibleChild {
-    /// Its place among all children of the branch.
+    /// Its index among all children of the branch.
     pub child: u16,
     /// Its router, if it is a leaf.
     pub router: Option<RouterId>,
-    /// Its share, relative to its siblings'.
+    /// Its weight relative to its siblings.
     pub weight: f64,
-    /// The sum of the weights up to and with this one.
+    /// The sum of the weights up to and including this one.
     pub cumulative_weight: f64,
-    /// What it is hashed by: the same in every replica and however the file is ordered.
+    /// The hash input of `sticky`; independent of the replica and of the order in the file.
     pub identity: u64,
-    /// How far its turn has come, in a round robin.
+    /// Smooth weighted round robin's current weight.
     pub current_weight: f64,
 }
 
-/// Choices of a branch that may serve.
+/// The eligible children of a branch.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
-    /// In the order in which they were written.
+    /// In configured order.
     pub open: &'a [EligibleChild],
-    /// All weigh the same.
+    /// All weights are equal.
     pub uniform: bool,
-    /// What was learnt of them.
+    /// Their load.
     pub load: LoadView<'a>,
 }
 
-/// The next child that a strategy names, and why.
+/// The child that a policy picks next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pick {
-    /// Its place among all children of the branch.
+    /// Its index among all children of the branch.
     pub child: u16,
-    /// The probability with which it was named; absent where it was neither chance nor certain.
+    /// The probability of this pick; `None` where it was neither chance nor certain.
     pub p: Option<f64>,
-    /// Why.
+    /// The reason.
     pub reason: PickReason,
 }
 
-/// Why a child was named, in a word; the tree knows the names that belong to it.
+/// Why a child was picked; the tree knows the names of fields and conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PickReason {
     /// Drawn by weight.
     Random,
-    /// It was its turn.
+    /// Round robin.
     Turn,
-    /// The better one of two.
+    /// The better of two drawn children.
     TwoChoices,
-    /// The first in order that may serve.
+    /// The first eligible one in order.
     First,
-    /// By the hash of a request's key.
+    /// By the hash of the request's key.
     Sticky,
     /// Drawn by weight, because the request has no key, or one that is too long.
     NoKey(Length),
@@ -103,7 +103,7 @@ pub enum Length {
 }
 
 impl Policy {
-    /// The next child after those already `drawn`.
+    /// The next child after `drawn`.
     fn next<Q: Request, R: Rng>(&self, choices: Choices<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Pick> {
         let open = choices.open;
         match self {
@@ -118,7 +118,7 @@ impl Policy {
     }
 }
 
-/// Choices that were not named yet.
+/// The children that were not picked yet.
 fn untried<'a>(open: &'a [EligibleChild], drawn: &[u16]) -> impl Iterator<Item = &'a EligibleChild> {
     open.iter().filter(|open| !drawn.contains(&open.child))
 }

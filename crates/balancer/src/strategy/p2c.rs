@@ -1,5 +1,6 @@
-//! The power of two choices (Mitzenmacher 2001): of two drawn by weight, the better one. Nobody herds to the one that looks
-//! best just now, and with replacement the worst keeps being tried: it comes when both draws name it.
+//! The power of two choices (Mitzenmacher 2001): the better of two children drawn by weight. It avoids herding to the
+//! momentarily best one; and because it draws with replacement, the worst child still gets calls: when both draws
+//! name it.
 
 use std::cmp::Ordering;
 
@@ -7,7 +8,7 @@ use rand::Rng;
 
 use super::{Choices, EligibleChild, Pick, PickReason, weighted};
 
-/// `compare` says which of two different ones is better, that is less; where they are level, chance has decided already.
+/// `compare` orders two different children, the better one first; if they are equal the first draw wins.
 pub(super) fn sample<'a, R: Rng>(
     choices: Choices<'a>,
     drawn: &[u16],
@@ -20,7 +21,7 @@ pub(super) fn sample<'a, R: Rng>(
     Some(if better { other } else { one })
 }
 
-/// What is said of a child that was chosen so.
+/// The pick of a child that was chosen this way.
 pub(super) const fn pick(chosen: &EligibleChild) -> Pick {
     Pick { child: chosen.child, p: None, reason: PickReason::TwoChoices }
 }

@@ -1,5 +1,6 @@
-//! `round_robin`: smooth and weighted. Each gains its weight per choice, whoever is ahead is named and pays all of them
-//! back: exact over one cycle, and nobody is named twice in a row who need not be (nginx's rule, written anew).
+//! `round_robin`: smooth weighted round robin, by nginx's algorithm. Each child gains its weight per choice; the
+//! leader is picked and pays the sum of the weights. Exact over one cycle, and no child is picked twice in a row
+//! without need.
 
 use super::{EligibleChild, Pick, PickReason, untried};
 
@@ -10,7 +11,7 @@ pub(super) fn next(open: &[EligibleChild], drawn: &[u16]) -> Option<Pick> {
     Some(Pick { child: ahead.child, p: None, reason: PickReason::Turn })
 }
 
-/// Counts a choice that was used, among those that took part in it.
+/// Commits a choice among the children that took part in it.
 pub(super) fn advance(open: &mut [EligibleChild], chosen: u16, took_part: impl Fn(u16) -> bool) {
     let mut total = 0.0;
     for open in open.iter_mut().filter(|open| took_part(open.child)) {
@@ -22,8 +23,8 @@ pub(super) fn advance(open: &mut [EligibleChild], chosen: u16, took_part: impl F
     }
 }
 
-/// Somebody left or came, and the weights had the sum `before`: turns are brought to the new sum, and to a mean of zero, so
-/// that those that stay go on in their order and nobody jumps.
+/// Rescales the current weights after a child came or left, when the weights had the sum `before`: to the new sum and
+/// a mean of zero, so that the remaining children keep their order.
 pub(super) fn settle(open: &mut [EligibleChild], before: f64) {
     let total: f64 = open.iter().map(|open| open.weight).sum();
     if before <= 0.0 || total <= 0.0 {
@@ -31,7 +32,7 @@ pub(super) fn settle(open: &mut [EligibleChild], before: f64) {
     }
     let scale = total / before;
     let sum: f64 = open.iter().map(|open| open.current_weight * scale).sum();
-    // What is only rounding stays: else it would decide between those who are level, and nobody changed anything.
+    // Rounding errors are left alone: removing them would decide between equal children.
     let sum = if sum.abs() > total * 1e-9 { sum } else { 0.0 };
     for open in open {
         open.current_weight = open.current_weight * scale - sum * open.weight / total;

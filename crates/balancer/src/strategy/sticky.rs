@@ -1,8 +1,8 @@
-//! `sticky`: weighted rendezvous hashing of a request's key. The same key goes to the same child as long as that may serve;
-//! when a child goes or comes, only its own share of the keys moves. Nothing is stored.
+//! `sticky`: weighted rendezvous hashing of a request's key. One key goes to one child as long as that may serve;
+//! when a child comes or goes, only its own share of the keys moves. Stateless.
 //!
-//! Each child gets the score −weight ⁄ ln(u), u its own number in (0, 1) for this key; the highest wins, which gives each
-//! child a share of the keys that is its share of the weights.
+//! Each child's score is −weight ⁄ ln(u), with u its hash for this key in (0, 1); the highest wins, so the shares of
+//! the keys are those of the weights.
 
 use std::hash::Hasher;
 
@@ -38,7 +38,7 @@ fn score(key: u64, open: &EligibleChild) -> f64 {
     -open.weight / u.ln()
 }
 
-/// The hash of a text, the same in every version of this program.
+/// The hash of a text; stable across versions of this program.
 pub fn hash(text: &str) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(text.as_bytes());

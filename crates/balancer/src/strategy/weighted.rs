@@ -1,7 +1,7 @@
-//! `loadbalance`: weighted random. What cannot serve gives its share to the others in proportion.
+//! `loadbalance`: weighted random. An unavailable child's share goes to the others in proportion.
 //!
-//! The first draw, the one that nearly every request needs, is a search in the running sums, or a plain index where all weigh
-//! the same; later ones cursor along those that are left.
+//! The first draw, which nearly every request needs, is a binary search in the cumulative weights, or an index where
+//! all weights are equal; later draws scan the untried children.
 
 use rand::{Rng, RngExt};
 
@@ -12,7 +12,7 @@ pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R, rea
     Some(Pick { child: chosen.child, p: Some(chosen.weight / total), reason })
 }
 
-/// One of those that were not named yet, and the sum of their weights.
+/// One of the untried children, and the sum of their weights.
 pub(super) fn sample<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
     if drawn.is_empty() { first(choices, rng) } else { later(choices.open, drawn, rng) }
 }

@@ -1,9 +1,9 @@
-//! What each router may get: its rate_limit of requests and tokens per minute, and what its upstream says is left.
+//! Rate limits of each router: requests and tokens per minute as configured, and the quota that its upstream reports.
 //!
-//! A fold over events like its neighbours: a decision that was answered takes a request and as many tokens as it is expected
-//! to use, and its log says how many it did. Calls that others sent (another replica, a client that names the router itself)
-//! count when their logs come. What the upstream says holds until its reset, less what was sent since then. It refuses to
-//! close a router: it only says whether there is room for one request more, and whoever chooses decides what that means.
+//! A decision reserves a request and its expected tokens; its log replaces the estimate. Calls of other replicas, and
+//! of clients that name the router themselves, count when their logs arrive. A reported quota holds until its reset,
+//! less what was sent since. This only answers whether a request is within the limits; the caller decides what
+//! follows.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use types::outcome::{QuotaRemaining, RateLimitHeaders};
 use types::router::RouterId;
 use types::time::BrokerTime;
 
-/// How long it can matter what a call really used: as long as its second counts.
+/// How long the real usage of a call can still matter: as long as its second counts.
 const RESERVATION_TTL: Duration = Duration::from_secs(61);
 
-/// What a router may get within a minute, as its user wrote it. With neither, only the upstream's own quota counts.
+/// The limits per minute that the user configured. With neither, only the quota that the upstream reports counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimit {
-    /// Requests.
+    /// Requests per minute.
     pub rpm: Option<u32>,
-    /// Tokens, of prompts and completions.
+    /// Tokens per minute, of prompts and completions.
     pub tpm: Option<u32>,
 }
 
@@ -37,16 +37,16 @@ impl fmt::Display for RateLimit {
     }
 }
 
-/// What a router has no room for.
+/// The limit that a request would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitExceeded {
-    /// One request more in this minute.
+    /// The configured requests per minute.
     Rpm,
-    /// So many tokens more in this minute.
+    /// The configured tokens per minute.
     Tpm,
-    /// One request more, as its upstream says.
+    /// The remaining requests that the upstream reports.
     Requests,
-    /// So many tokens more, as its upstream says.
+    /// The remaining tokens that the upstream reports.
     Tokens,
 }
 
@@ -61,36 +61,36 @@ impl fmt::Display for LimitExceeded {
     }
 }
 
-/// What a log says of a call that reached a router.
+/// What a log reports about a call that reached a router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
-    /// Where.
+    /// The router.
     pub router: RouterId,
-    /// The decision that sent it, if that was ours.
+    /// This replica's decision that sent it, if it was one.
     pub decision: Option<u64>,
-    /// It certainly was not ours, and so nobody counted it yet.
+    /// Certainly not this replica's, so not counted yet.
     pub foreign: bool,
-    /// The tokens it used, of prompt and completion, where the upstream says.
+    /// Tokens of prompt and completion, if the upstream reports them.
     pub tokens: Option<u64>,
-    /// What the upstream says is left.
+    /// The quota that the upstream reports.
     pub remaining: RateLimitHeaders,
 }
 
-/// What a decision took, until its log tells.
+/// What a decision reserved, until its log arrives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Reservation {
     router: RouterId,
     second: u64,
     tokens: u32,
-    /// All that its router had got, this one included.
+    /// Everything that its router was sent, this one included.
     taken: Sum,
 }
 
-/// An upstream's quota on what is left.
+/// A quota as an upstream reported it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct ReportedQuota {
     amount: u64,
-    /// What the router had got when that was true.
+    /// What the router had been sent at that time.
     taken: u64,
     until: BrokerTime,
 }
@@ -100,7 +100,7 @@ impl ReportedQuota {
         self.amount.saturating_sub(taken.saturating_sub(self.taken))
     }
 
-    /// Whether there is less than that, if the quota still holds.
+    /// Whether less than `wanted` is left, while the report holds.
     fn falls_short(self, wanted: u64, taken: u64, now: BrokerTime) -> bool {
         now < self.until && self.left(taken) < wanted
     }
@@ -110,14 +110,14 @@ impl ReportedQuota {
 struct Account {
     rate_limit: RateLimit,
     minute: RateWindow,
-    /// All that it ever got, as it was expected.
+    /// Everything that it was ever sent, by estimate.
     taken: Sum,
     requests: Option<ReportedQuota>,
     tokens: Option<ReportedQuota>,
 }
 
-/// The accounts of all routers that have a rate_limit, about 600 bytes each. Decisions whose logs are awaited: at most
-/// [`CAPACITY`], 4 MB; of those beyond, what was expected stands.
+/// The accounts of all routers with limits, about 600 bytes each, and at most [`CAPACITY`] reservations, about 4 MB;
+/// beyond that the estimate of the oldest stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateLimiter {
     now: BrokerTime,
@@ -132,7 +132,7 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
-    /// The limits from now on, one after the other by the routers' identities; who keeps one keeps what is known.
+    /// Sets the limits, in the order of the routers' ids; a router that keeps limits keeps its account.
     pub fn configure(&mut self, limits: impl Iterator<Item = Option<RateLimit>>) {
         let mut before = std::mem::take(&mut self.accounts).into_iter();
         let accounts = limits.map(|rate_limit| {
@@ -144,17 +144,18 @@ impl RateLimiter {
         self.accounts = accounts.collect();
     }
 
-    /// Nothing has happened but time. Before a choice, so that it sees what is over as over.
+    /// Advances the clock, so that the next choice sees expired quotas as expired.
     pub const fn advance_clock(&mut self, now: BrokerTime) {
         self.now = now;
     }
 
-    /// What a router has no room for, of a request of so many tokens. Nothing if it has room, or no rate_limit.
+    /// The limit that a request of this many tokens would exceed; `None` within the limits, and for a router without
+    /// any.
     pub fn exceeded(&self, router: RouterId, tokens: u32) -> Option<LimitExceeded> {
         self.account(router)?.exceeded(tokens, self.now)
     }
 
-    /// The decision of this number was answered.
+    /// A decision was answered.
     pub fn take(&mut self, number: u64, router: RouterId, tokens: u32, now: BrokerTime) {
         self.now = now;
         while self.reservations.expire(now).is_some() {}
@@ -167,7 +168,7 @@ impl RateLimiter {
         }
     }
 
-    /// A log has come.
+    /// A log has arrived.
     pub fn learn(&mut self, usage: &Usage, now: BrokerTime) {
         self.now = now;
         let reservation = usage.decision.and_then(|number| self.reservations.end(number));
@@ -193,7 +194,7 @@ impl RateLimiter {
         account.reconcile(usage.remaining, ours.map(|reservation| reservation.taken), now);
     }
 
-    /// Whether every account adds up, and what is awaited is bounded.
+    /// Whether every account adds up and the reservations are bounded.
     pub fn is_consistent(&self) -> bool {
         self.accounts.iter().flatten().all(|account| account.minute.is_consistent())
             && self.reservations.len() <= CAPACITY
@@ -236,7 +237,8 @@ impl Account {
         });
     }
 
-    /// `then`: what the router had got when the upstream took the call that this stands in; unknown for calls of others.
+    /// Logs arrive in any order: of this replica's calls the report on the latest one counts. Others can only lower
+    /// the quota.
     fn reconcile(&mut self, said: RateLimitHeaders, then: Option<Sum>, now: BrokerTime) {
         let taken = self.taken;
         reconcile(&mut self.requests, said.requests, then.map(|then| then.requests), taken.requests, now);

@@ -1,4 +1,5 @@
-//! Reasons in words: why each branch named whom it named, and why a leaf may not serve. They name fields, never values.
+//! Reasons as text: why each branch picked its child, and why a leaf may not serve. Fields are named; their values
+//! never are.
 
 use std::fmt;
 
@@ -6,14 +7,14 @@ use super::{Branch, Condition, NodeId, NodeKind, Policy, Tree};
 use crate::strategy::{Length, PickReason};
 use types::request::LONGEST_VALUE;
 
-/// Why a leaf may not serve, whatever the request is.
+/// Why a leaf may not serve any request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ineligible {
-    /// The user took it out, or what it stands in.
+    /// It or a branch above it is drained by the configuration.
     Drained,
-    /// It uses_weights nothing where weights count, or what it stands in does.
+    /// It or a branch above it has weight 0 under a policy that uses weights.
     WeightZero,
-    /// Its router may not serve; the broker knows until when.
+    /// Its router is ejected or drained by an operator; the broker knows until when.
     Disabled,
 }
 
@@ -27,7 +28,7 @@ impl fmt::Display for Ineligible {
     }
 }
 
-/// PickPath, as they are told: each branch by its name, and why it named whom it named.
+/// Displays each branch's name and the reason for its pick.
 #[derive(Debug)]
 pub struct Explanation<'a> {
     pub(super) tree: &'a Tree,
@@ -112,7 +113,7 @@ fn not(f: &mut fmt::Formatter<'_>, conditions: &[Condition]) -> fmt::Result {
     f.write_str(")")
 }
 
-/// What a condition asks about.
+/// The fields that a condition reads.
 fn fields(f: &mut fmt::Formatter<'_>, condition: &Condition) -> fmt::Result {
     let fields: Vec<_> = condition.query.fields().iter().map(ToString::to_string).collect();
     f.write_str(&fields.join(", "))

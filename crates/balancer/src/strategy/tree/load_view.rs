@@ -1,11 +1,11 @@
-//! What is known of the children of a branch: a router's load is its own, a branch has all the calls of those that may serve
-//! in it and their mean speed.
+//! The load of a branch's children: a router's own load; for a branch the calls of all its eligible children and
+//! their mean latency.
 
 use super::{Branch, NodeKind, Tree};
 use crate::load::{LatencyEwma, Load, Loads};
 use crate::strategy::{Choices, EligibleChild};
 
-/// What is known of the children of one branch.
+/// The load of the children of one branch.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadView<'a> {
     pub(super) tree: &'a Tree,
@@ -13,21 +13,21 @@ pub struct LoadView<'a> {
     pub(super) loads: Option<&'a Loads>,
 }
 
-/// Where nothing is known, all are level.
+/// Without load data all children are equal.
 const NOTHING: Load = Load { pending: 0, speed: LatencyEwma::SLOWEST };
 
 impl LoadView<'_> {
-    /// What is known of a child. For a branch that costs as much as there is in it.
+    /// The load of a child. For a branch this visits everything in it.
     pub(in crate::strategy) fn load_of(&self, child: &EligibleChild) -> Load {
         self.loads.map_or(NOTHING, |loads| self.load(self.branch, child, loads))
     }
 
-    /// How many calls of ours are under way in a child.
+    /// Calls of this replica in flight in a child.
     pub(in crate::strategy) fn pending(&self, child: &EligibleChild) -> u32 {
         self.loads.map_or(0, |loads| self.pending_in(self.branch, child, loads))
     }
 
-    /// Whether a child is a newcomer that has its one request. A branch is all new only at the very start, when nobody is
+    /// Whether a child without samples already has its one call. A branch is entirely new only at start, when none is
     /// better.
     pub(in crate::strategy) fn is_warming_up(&self, child: &EligibleChild) -> bool {
         self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_warming_up(router))
@@ -59,7 +59,7 @@ impl LoadView<'_> {
 }
 
 impl Branch {
-    /// Choices that may serve.
+    /// The children that may serve.
     #[inline]
     pub(in crate::strategy) fn choices<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Choices<'a> {
         Choices { open: &self.open, uniform: self.uniform, load: LoadView { tree, branch: self, loads } }
@@ -78,12 +78,13 @@ fn mean(Load { pending, speed: LatencyEwma { call, token } }: Load, count: usize
 }
 
 impl Tree {
-    /// Whether a mode in it chooses by what was learnt.
+    /// Whether a policy in it chooses by load.
     pub const fn learns(&self) -> bool {
         self.learns
     }
 
-    /// Finds the median of what is known in each branch that chooses by it: what a newcomer is taken for there.
+    /// Refreshes the median latency in each branch that chooses by it: the assumed latency of routers without
+    /// samples.
     pub fn refresh_medians(&mut self, loads: &Loads) {
         if !self.learns {
             return;

@@ -1,7 +1,7 @@
-//! A pool's tree: branches with their strategy, leaves with their router, and which of them may serve now.
+//! A pool's tree: branches with their policy, leaves with their router, and which of them may serve now.
 //!
-//! The nodes stand in one list, parents before children, so that everything derived is renewed in one cursor from the end.
-//! That happens when a state changes (rare), so that a decision (frequent) only reads.
+//! The nodes are in one list, parents before children, so that all derived values are refreshed in one pass from the
+//! end. That happens when a router's health changes (rare), so that a decision (frequent) only reads.
 
 mod explanation;
 mod load_view;
@@ -24,34 +24,34 @@ use types::outcome::FailureRule;
 use types::request::{Patch, Request, RequestNeeds};
 use types::router::{RouterId, RouterPath};
 
-/// A node's place in its tree.
+/// A node's index in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(u16);
 
 impl NodeId {
-    /// The whole pool.
+    /// The root.
     pub const ROOT: Self = Self(0);
 }
 
-/// What a user wrote: a router, or a branch over further targets.
+/// A configured target: a router, or a branch of targets.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// What reasons call it, and conditions point to.
+    /// The name for reasons and conditions.
     pub name: Option<String>,
-    /// Its share among its siblings; finite and not negative.
+    /// Relative to its siblings; finite and not negative.
     pub weight: f64,
-    /// Taken out by the user.
+    /// Drained by the configuration.
     pub drained: bool,
-    /// What changes in a request that goes to this leaf, all that it inherits included; empty for a branch.
+    /// Changes to a request that goes to this leaf, including inherited ones; empty for a branch.
     pub patch: Arc<Patch>,
-    /// The answers of this leaf after which a request may be sent elsewhere, if the user lists them: `on_status_codes`.
+    /// The statuses of this leaf after which a request may be retried, if configured: `on_status_codes`.
     pub retry_on: Option<Arc<FailureRule>>,
     /// Router or branch.
     pub kind: TargetKind,
 }
 
 impl Target {
-    /// A target with nothing special about it.
+    /// A target of weight 1 without options.
     pub fn plain(kind: TargetKind) -> Self {
         Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), retry_on: None, kind }
     }
@@ -64,29 +64,29 @@ pub enum TargetKind {
     Router(RouterPath),
     /// A branch.
     Branch {
-        /// How it chooses.
+        /// The load-balancing policy.
         mode: Policy,
-        /// Among whom.
+        /// Its children.
         targets: Vec<Target>,
     },
 }
 
-/// How a branch chooses.
+/// A load-balancing policy.
 #[derive(Debug, Clone)]
 pub enum Policy {
     /// Weighted random.
     LoadBalance,
-    /// In turn, by weight.
+    /// Weighted round robin.
     RoundRobin,
-    /// The first in order.
+    /// The first in order that may serve.
     Fallback,
-    /// Of two, the one that will have answered first.
+    /// The better of two by expected latency.
     Fastest,
-    /// Of two, the one with fewer calls under way.
+    /// The better of two by calls in flight.
     LeastBusy,
-    /// By the hash of a field.
+    /// By the hash of a request field.
     Sticky(Field),
-    /// By conditions.
+    /// By conditions on the request.
     Conditional {
         /// The first that holds counts.
         conditions: Arc<[Condition]>,
@@ -95,12 +95,12 @@ pub enum Policy {
     },
 }
 
-/// Where requests go that fulfil a query.
+/// A condition and its child.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    /// What they must fulfil.
+    /// What the request must match.
     pub query: Query,
-    /// The place of the target among its siblings.
+    /// The index of the child.
     pub then: u16,
 }
 
@@ -112,29 +112,29 @@ struct Node {
     patch: Arc<Patch>,
     retry_on: Option<Arc<FailureRule>>,
     identity: u64,
-    /// The parent, and the place among its children.
+    /// The parent, and the index among its children.
     parent: Option<(NodeId, u16)>,
     kind: NodeKind,
-    /// The part of its weight that counts now; 0 if it may not serve.
+    /// The factor on its weight, 0 to 1; 0 if it may not serve.
     share: f64,
 }
 
 #[derive(Debug, Clone)]
 enum NodeKind {
     Leaf(RouterId),
-    /// Apart, because most nodes are leaves and a branch is large.
+    /// Boxed, because most nodes are leaves and a branch is large.
     Branch(Box<Branch>),
 }
 
-/// A branch, ready to choose.
+/// A branch, prepared for picking.
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
     pub(super) mode: Policy,
     pub(super) children: Vec<NodeId>,
     open: Vec<EligibleChild>,
-    /// All that may serve weigh the same.
+    /// All eligible children have the same weight.
     uniform: bool,
-    /// The median of what is known of them.
+    /// The median latency of its routers.
     median: Option<LatencyEwma>,
 }
 
@@ -146,13 +146,13 @@ pub struct Tree {
     asks: Arc<Asks>,
     /// Somebody in it takes turns.
     turns: bool,
-    /// Somebody in it chooses by what was learnt.
+    /// It contains a policy that chooses by load.
     learns: bool,
 }
 
 impl Tree {
-    /// Builds a tree; `intern_router` gives each router its identity. What it gives none is left out, as is what comes after the
-    /// 65,535th node.
+    /// Builds a tree; `intern_router` gives each router its id. A router without one is left out, and so is
+    /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
         let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false };
@@ -195,8 +195,8 @@ impl Tree {
         }
     }
 
-    /// Renews what may serve: `share` is the part of its weight that a router gets now, from 0 (it may not serve) to 1. A
-    /// branch counts as much as its best.
+    /// Refreshes which nodes may serve: `share` is the factor on a router's weight, from 0 (may not serve) to 1. A
+    /// branch has the factor of its best child.
     pub fn refresh(&mut self, share: impl Fn(RouterId) -> f64) {
         for place in (0..self.nodes.len()).rev() {
             let (before, after) = self.nodes.split_at_mut(place + 1);
@@ -219,17 +219,17 @@ impl Tree {
         (!self.asks.is_empty()).then_some(&self.asks)
     }
 
-    /// Whether anything may serve.
+    /// Whether anything in the tree may serve.
     pub fn has_eligible(&self) -> bool {
         self.nodes.first().is_some_and(Node::is_eligible)
     }
 
-    /// All leaves' routers, in the order of the tree; one may come twice.
+    /// The router of a leaf.
     pub fn routers(&self) -> impl Iterator<Item = RouterId> {
         self.nodes.iter().filter_map(Node::router)
     }
 
-    /// The first branch that has something to offer and nothing for this request, and whom it would have named.
+    /// The first branch that may serve and has nothing for this request, and the reason.
     pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
         let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.is_eligible());
         serving.find_map(|(id, node)| {
@@ -249,7 +249,7 @@ impl Tree {
         })
     }
 
-    /// The same targets, of which only these may serve; nothing if none of them may.
+    /// A copy in which only these routers may serve; `None` if none of them may.
     pub fn restricted_to(&self, these: impl Fn(RouterId) -> bool) -> Option<Self> {
         if !self.routers().any(&these) {
             return None;
@@ -259,7 +259,7 @@ impl Tree {
         Some(tree).filter(Self::has_eligible)
     }
 
-    /// Leaves that may not serve whatever the request is, and why.
+    /// The leaves that may not serve any request, and why.
     pub fn ineligible(&self) -> impl Iterator<Item = (RouterId, Ineligible)> {
         (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
             let NodeKind::Leaf(router) = node.kind else { return None };
@@ -290,12 +290,12 @@ impl Tree {
         self.node(leaf).map(|node| &node.patch)
     }
 
-    /// The answers of a leaf after which a request may be sent elsewhere, if the user lists them.
+    /// The statuses of this leaf after which a request may be retried, if configured.
     pub fn retry_on(&self, leaf: NodeId) -> Option<&Arc<FailureRule>> {
         self.node(leaf)?.retry_on.as_ref()
     }
 
-    /// The reasons of some steps, in a few words each; `{:#}` says besides which conditions were false.
+    /// The reasons of a path in a few words each; with `{:#}` also the conditions that did not match.
     pub const fn why<'a>(&'a self, steps: &'a [(NodeId, PickReason)]) -> Explanation<'a> {
         Explanation { tree: self, steps }
     }
@@ -331,20 +331,20 @@ impl Node {
 }
 
 impl Policy {
-    /// Whether it chooses by what was learnt.
+    /// Whether the policy chooses by load.
     pub const fn uses_load(&self) -> bool {
         matches!(self, Self::Fastest | Self::LeastBusy)
     }
 
-    /// Whether weights mean anything in it.
+    /// Whether the policy uses weights.
     pub const fn uses_weights(&self) -> bool {
         !matches!(self, Self::Fallback | Self::Conditional { .. })
     }
 }
 
 impl Branch {
-    /// Lists those children that may serve, and tells the greatest share among them. Who stays keeps its turn, who comes back
-    /// begins in the median.
+    /// Lists the children that may serve and returns the greatest share among them. A child that stays keeps its
+    /// current weight; one that returns starts at the mean.
     fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
         let uses_weights = self.mode.uses_weights();
         let total = self.open.last().map_or(0.0, |open| open.cumulative_weight);
@@ -373,7 +373,7 @@ impl Branch {
     }
 }
 
-/// What a target is hashed by: its name, else its router, else all that stands in it.
+/// The hash input of a target: its name, else its router, else the identities of its children.
 fn identity(target: &Target) -> String {
     match (&target.name, &target.kind) {
         (Some(name), _) => name.clone(),

@@ -1,8 +1,7 @@
-//! Whose turn it is: each choice that was used brings it on, and it is taken over from the tree that stood before a change of
-//! settings, so that a reload does not begin every round robin anew.
+//! Round-robin state: each committed choice advances it, and a new tree inherits it from the tree before a reload.
 //!
-//! The roots belong together, and below them children of the same identity. It refuses to guess more than one thing: that a
-//! branch without a name, whose identity is what stands in it, is still the one that stood in its place.
+//! The roots correspond, and below them children of the same identity. One guess is made: a branch without a name,
+//! whose identity depends on its children, corresponds to the one at the same index.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +11,12 @@ use super::within_limits::RateLimitFilter;
 use super::{Branch, Node, NodeId, NodeKind, Policy, Tree};
 use crate::strategy::{EligibleChild, round_robin};
 
-/// The places of a child among its siblings, now and before.
+/// The indices of a child among its siblings, now and before.
 type MatchedChild = (u16, u16);
 
 impl Tree {
-    /// A choice was used: whoever takes turns goes on. If it was made `among` those only that had room, the others neither
-    /// gain by it nor lose: else they would be owed a long row of requests when they have room again.
+    /// Commits a choice. If it was made among `among` only, children over their limits neither gain nor lose by it;
+    /// otherwise a long run of requests would follow once they are within their limits again.
     pub fn advance(&mut self, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
         if !self.turns {
             return;
@@ -37,8 +36,7 @@ impl Tree {
         }
     }
 
-    /// Goes on where `old` was. Who may serve is still that of `old`: the next refresh brings in who came and what uses_weights
-    /// otherwise now, by the same rule as if somebody had been out.
+    /// Continues where `old` was. Eligibility is still that of `old`: the next refresh applies what changed.
     pub fn inherit_rr_state(&mut self, old: &Self) {
         if !self.turns || !old.turns {
             return;
@@ -56,7 +54,7 @@ impl Tree {
         }
     }
 
-    /// The children of two branches that belong together.
+    /// The corresponding children of two branches.
     fn matched(&self, now: NodeId, old: &Self, then: NodeId) -> Vec<MatchedChild> {
         let mut left: FxHashMap<u64, Vec<u16>> = FxHashMap::default();
         let before: Vec<_> = old.children(then).collect();

@@ -1,33 +1,32 @@
-//! A tree as it is shown: each target with the share of the calls that it gets now. It refuses to guess: below a branch that
-//! chooses by conditions, who gets how much is the clients' doing, and no share is told.
+//! A tree's status: each target with its current share of new calls. Below a branch that chooses by conditions the
+//! share depends on the clients and is not reported.
 
 use serde::Serialize;
 
 use super::{Branch, Node, NodeId, NodeKind, Policy, Tree};
 use types::router::{RouterId, RouterPath};
 
-/// One target, with all that stands in it.
+/// One target and everything below it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TargetStatus {
-    /// What the user calls it.
+    /// The configured name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its router, if it is a leaf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router: Option<RouterPath>,
-    /// How it chooses, if it is a branch.
+    /// Its policy, if it is a branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
-    /// Its weight among its siblings, as it was written.
+    /// The configured weight.
     pub weight: f64,
-    /// Taken out in the file.
+    /// Drained by the configuration.
     pub drained: bool,
     /// Whether it may serve now.
     pub serves: bool,
-    /// Its part of the pool's next calls, from 0 to 1: expected, where a hash or a turn decides. Absent where that depends
-    /// on what clients ask for.
+    /// Its expected share of the pool's new calls, 0 to 1; `None` where it depends on the requests.
     pub share: Option<f64>,
-    /// What stands in it, in the order of the file.
+    /// Its children, in configured order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Self>,
 }
@@ -44,7 +43,7 @@ impl Tree {
 }
 
 impl Policy {
-    /// As the pools file spells it.
+    /// The name in the pools file.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::LoadBalance => "loadbalance",
@@ -59,7 +58,7 @@ impl Policy {
 }
 
 impl Tree {
-    /// The whole tree. A file nests only so deep, and so does this.
+    /// The whole tree. The configuration limits the depth, and so the recursion.
     pub fn show(&self, path: &impl Fn(RouterId) -> Option<RouterPath>) -> Option<TargetStatus> {
         let share = if self.has_eligible() { 1.0 } else { 0.0 };
         self.target_status(NodeId::ROOT, Some(share), path)
@@ -97,7 +96,7 @@ impl Tree {
 }
 
 impl Branch {
-    /// The part of its calls that a child gets.
+    /// The share of the branch's calls that a child gets.
     fn share(&self, child: u16) -> Option<f64> {
         let place = self.open.binary_search_by_key(&child, |open| open.child).ok();
         let Some((place, open)) = place.and_then(|place| Some((place, self.open.get(place)?))) else {

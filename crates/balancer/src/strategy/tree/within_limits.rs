@@ -1,5 +1,6 @@
-//! Choices of a branch that have room for a request, as if the others could not serve: so that each mode does among them what
-//! it does, and needs not know of limits. Built anew for a request whose first router has no room; no other pays for it.
+//! The children of a branch that are within their rate limits, as if the others could not serve, so that policies
+//! need not know about limits. Built only for a request whose first router is over a limit; other requests do not pay
+//! for it.
 
 use rand::Rng;
 
@@ -8,10 +9,10 @@ use crate::load::rate_limit::RateLimiter;
 use crate::strategy::{Choices, EligibleChild, Pick};
 use types::request::Request;
 
-/// What knows who has room, and for how many tokens it is asked.
+/// The limiter, and the tokens of the request.
 pub type RateLimitFilter<'a> = (&'a RateLimiter, u32);
 
-/// Choices that may serve and have room.
+/// Children that may serve and are within their limits.
 #[derive(Debug)]
 pub(in crate::strategy) struct WithinLimits {
     open: Vec<EligibleChild>,
@@ -19,7 +20,7 @@ pub(in crate::strategy) struct WithinLimits {
 }
 
 impl WithinLimits {
-    /// The next child that a mode names among them. Apart from the cursor, which nearly always does without.
+    /// The policy's next child among them. Not inlined, because it is rare.
     #[inline(never)]
     pub(in crate::strategy) fn next<Q: Request, R: Rng>(
         &self,
@@ -38,7 +39,7 @@ impl WithinLimits {
 }
 
 impl Tree {
-    /// Of a branch's children, leaves that have room for so many tokens and branches with such a leaf.
+    /// The leaves with room for this many tokens, and the branches with such a leaf.
     #[inline(never)]
     pub(in crate::strategy) fn within_limits(&self, branch: &Branch, among: RateLimitFilter<'_>) -> WithinLimits {
         let mut cumulative_weight = 0.0;
@@ -65,7 +66,7 @@ impl Tree {
     }
 }
 
-/// Whether all weigh the same.
+/// Whether all weights are equal.
 pub(super) fn uniform(open: &[EligibleChild]) -> bool {
     open.windows(2).all(|two| two.iter().all(|open| open.weight == two[0].weight))
 }
