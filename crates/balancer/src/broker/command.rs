@@ -1,7 +1,7 @@
 //! What operators may say, and how it is carried out; what stays of it is in `operator`.
 //!
-//! A drained router is left alone however healthy it is, and its state goes on beside it: neither overwrites the other. A
-//! weight holds for a router wherever it stands in one pool, and survives a reload of the file.
+//! A drained router gets no requests however healthy it is; health and drain do not overwrite each other. A weight
+//! applies to a router in one pool, and survives a reload of the file.
 
 use super::operator::{AttemptResult, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
@@ -13,21 +13,21 @@ use types::transition::{BrokerEvent, OperatorAction};
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Leave this router alone.
+    /// Send it no requests.
     Drain(RouterPath),
-    /// Do so no longer.
+    /// End a drain.
     Resume(RouterPath),
-    /// Take it out as a failure would.
+    /// Eject it, as a failure would.
     Disable(RouterPath),
-    /// Let it serve at once, whatever took it out.
+    /// Readmit it at once, whatever ejected it.
     Enable(RouterPath),
-    /// Let it weigh so much in one pool.
+    /// Override its weight in one pool.
     SetWeight {
         /// The pool's ingress.
         pool: RouterPath,
         /// The router.
         router: RouterPath,
-        /// Finite and not negative; none: what the file says.
+        /// Finite and not negative; `None` restores the configured weight.
         weight: Option<f64>,
     },
 }
@@ -42,20 +42,20 @@ impl Command {
     }
 }
 
-/// A command with all that belongs to it.
+/// A command with its context.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperatorCommand {
-    /// What is to be done.
+    /// The command.
     pub command: Command,
-    /// Until when; none: until somebody says otherwise. A router that is disabled needs one.
+    /// When it expires; `None`: never. Disabling needs one.
     pub until: Option<BrokerTime>,
-    /// Who asked for it, by which way.
+    /// Who asked for it, and through which interface.
     pub by: String,
-    /// Why, in that person's words.
+    /// The operator's reason.
     pub reason: String,
 }
 
-/// Why a command cannot be carried out.
+/// Why a command cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// No such router.
@@ -67,13 +67,13 @@ pub enum CommandError {
     /// A router that is not in that pool.
     #[error("{1} does not stand in the pool of {0}")]
     NotInPool(RouterPath, RouterPath),
-    /// So many weights differ from the file's already.
+    /// [`MAX_WEIGHT_OVERRIDES`] weights are overridden already.
     #[error("1024 weights differ from the file's already: write them there")]
     TooManyWeights,
 }
 
 impl Broker {
-    /// Whether a command could be carried out.
+    /// Whether a command could be applied.
     ///
     /// # Errors
     /// Why not.
@@ -185,7 +185,7 @@ impl Broker {
         }
     }
 
-    /// Calls under way to a router, where that is known.
+    /// Calls in flight to a router, if known.
     pub fn in_flight(&self, router: &RouterPath) -> Option<u32> {
         self.in_flight.open(self.known(router)?)
     }
@@ -195,7 +195,7 @@ impl Broker {
         self.operator.weights()
     }
 
-    /// Ingresses of pools in which this router stands and nothing may serve.
+    /// Ingresses of pools that contain this router and have no available target.
     pub fn pools_left_empty(&self, router: &RouterPath) -> Vec<&RouterPath> {
         let id = self.known(router);
         let stands = |pool: &&super::Pool| pool.tree().routers().any(|one| Some(one) == id);
