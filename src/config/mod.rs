@@ -9,9 +9,11 @@ pub mod file;
 mod names;
 mod raw;
 mod relaying;
+mod shown;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{Raw, Sources};
+pub use shown::{Setting, settings};
 
 use std::fmt;
 

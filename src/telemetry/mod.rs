@@ -14,7 +14,7 @@ pub use relayed::Relayed;
 pub use tally::Tally;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 
 /// The spelling of log lines: `BROKER_LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,12 +35,41 @@ pub struct Settings {
     pub format: Format,
 }
 
-/// Checks filter directives.
+/// Why a filter is refused; reads after its value.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterFault {
+    /// It cannot be parsed.
+    #[error(transparent)]
+    Unreadable(#[from] ParseError),
+    /// Neither a level nor a target that writes log lines: it would silently do nothing, or hide every line.
+    #[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor one of our targets ({OWN} and below)")]
+    Unknown(String),
+}
+
+/// Our own lines come from this target and those below it.
+const OWN: &str = env!("CARGO_PKG_NAME");
+/// Libraries whose lines can be switched on; their targets begin so.
+const LIBRARIES: [&str; 8] = ["async_nats", "axum", "h2", "hyper", "hyper_util", "notify", "rustls", "tokio"];
+
+/// Checks filter directives, separated by commas: a level, a target, or `target=level`. What has a span in brackets is only
+/// parsed.
 ///
 /// # Errors
-/// What cannot be read in them.
-pub fn check_filter(directives: &str) -> Result<(), ParseError> {
-    EnvFilter::try_new(directives).map(drop)
+/// The first of them that cannot be parsed or selects nothing.
+pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
+    EnvFilter::try_new(directives)?;
+    if directives.contains('[') {
+        return Ok(());
+    }
+    for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let (target, level) = directive.split_once('=').map_or((directive, None), |(target, level)| (target, Some(level)));
+        let is_level = level.is_none() && target.parse::<LevelFilter>().is_ok();
+        let root = target.split("::").next().unwrap_or_default();
+        if !is_level && root != OWN && !LIBRARIES.contains(&root) {
+            return Err(FilterFault::Unknown(directive.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Begins to log to the standard output. A second call changes nothing.
@@ -54,4 +83,23 @@ pub fn init(settings: &Settings) {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_selects_nothing_is_refused() {
+        for good in ["info", "DEBUG", "off", "3", "warn,gecholog_broker=trace", "gecholog_broker::nats=debug,info",
+            "gecholog_broker", "async_nats=info", " warn , info", "info,[call{id=1}]=debug"]
+        {
+            assert!(check_filter(good).is_ok(), "{good}");
+        }
+        for bad in ["debg", "inof", "warn,debg", "gecholog_brokr=trace", "broker=debug", "gecholog_broker=debg", "info,=,=",
+            "verbose", "gecholog-broker=debug", "7"]
+        {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
+use super::super::BadArgument;
 use super::status::{count, list};
 use super::{clean, connect, run};
 use crate::clock::Clock;
 use crate::config::Operator;
-use crate::control::{Ask, Done, Verb};
+use crate::control::{self, Ask, Done, Verb};
 use crate::nats::peers;
 use crate::router::{PathFault, RouterPath};
 
@@ -73,7 +74,7 @@ pub enum Orders {
     Mode(String, Option<String>),
 }
 
-fn path(text: &str) -> Result<RouterPath, PathFault> {
+pub(super) fn path(text: &str) -> Result<RouterPath, PathFault> {
     RouterPath::parse(text)
 }
 
@@ -107,7 +108,8 @@ impl Orders {
     pub fn run(&self, operator: &Operator) -> anyhow::Result<String> {
         let (verb, asked, wait) = self.ask();
         // What is wrong is said before anybody is asked.
-        asked.clone().order(verb, String::new(), Clock::start().now())?;
+        let fault = |fault: control::Fault| BadArgument(fault.to_string());
+        asked.clone().order(verb, String::new(), Clock::start().now()).map_err(fault)?;
         if operator.token.is_none() {
             bail!("needs the brokers' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
         }
