@@ -196,6 +196,9 @@ pub struct Changed {
     /// In words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether the router is drained from now on; absent where nothing changed about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained: Option<bool>,
 }
 
 /// The three rings.
@@ -252,7 +255,8 @@ impl Journal {
 impl Changed {
     /// A change in words. Nothing for a delay that is not worth one.
     pub fn of(change: &Change, at: Now) -> Option<Self> {
-        let plain = |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None };
+        let plain =
+            |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None, drained: None };
         let standing = |transition: &Transition| {
             let (until, cause) = match transition.standing {
                 Standing::Serving => (None, None),
@@ -261,7 +265,7 @@ impl Changed {
             };
             let what = Word::of(&transition.standing).word();
             let why = cause.map(|cause| cause.to_string());
-            Self { at: transition.at, about: transition.router.clone(), what, until, why }
+            Self { at: transition.at, about: transition.router.clone(), what, until, why, drained: None }
         };
         match change {
             Change::Standing(transition) => Some(standing(transition)),
@@ -274,7 +278,12 @@ impl Changed {
                 let by =
                     if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
                 let (what, why) = ("ordered", Some(format!("{} by {by}", order.what)));
-                Some(Self { at: order.at, about: order.about.clone(), what, until: order.until, why })
+                let drained = match order.what.as_str() {
+                    "drained" => Some(true),
+                    "resumed" => Some(false),
+                    _ => None,
+                };
+                Some(Self { at: order.at, about: order.about.clone(), what, until: order.until, why, drained })
             }
             Change::Extended(_) | Change::Notice(_) => None,
         }

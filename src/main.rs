@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use gecholog_broker::cli::bus::Orders;
-use gecholog_broker::cli::{self, BadArgument, Cli, Command};
+use gecholog_broker::cli::{self, BadArgument, Cli, Command, OutputError};
 use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
@@ -133,10 +133,8 @@ fn faults_text(title: &str, faults: &[config::Fault]) -> String {
 
 /// Says why a command failed. A reader that went away is no failure.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    let is_broken_pipe = |cause: &&(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().any(|cause| is_broken_pipe(&cause)) {
+    let output = error.downcast_ref::<OutputError>();
+    if output.is_some_and(|OutputError(error)| error.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
     let is_bad_argument = error.chain().any(|cause| cause.is::<BadArgument>() || cause.is::<Faults>());
@@ -151,7 +149,7 @@ fn complain(text: &str, code: u8) -> ExitCode {
 
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("the standard output")?;
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(OutputError)?;
     Ok(ExitCode::SUCCESS)
 }
 

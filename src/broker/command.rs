@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use super::Broker;
-use crate::event::{Change, Ordered};
+use crate::event::{Change, Ordered, Standing};
 use crate::health::Effect;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
@@ -180,8 +180,8 @@ impl Broker {
             }
             Command::Resume(router) => {
                 let Some(id) = self.known(router) else { return };
-                self.operator.drained.remove(&id);
-                (router, "resumed".to_owned())
+                let was_drained = self.operator.drained.remove(&id).is_some();
+                (router, if was_drained { "resumed" } else { "resumed (it was not drained)" }.to_owned())
             }
             Command::Disable(router) => {
                 let until = given.until.unwrap_or(now);
@@ -189,8 +189,11 @@ impl Broker {
                 (router, "disabled".to_owned())
             }
             Command::Enable(router) => {
+                let id = self.known(router).map(|id| usize::from(id.0));
+                let was_enabled = id.and_then(|id| self.routers.get(id)).map(|router| router.health.standing());
                 self.by_order(router, now, changes, |health| health.let_in(now));
-                (router, "enabled".to_owned())
+                let was_enabled = was_enabled == Some(Standing::Serving);
+                (router, if was_enabled { "enabled (it was enabled already)" } else { "enabled" }.to_owned())
             }
             Command::Weigh { pool, router, weight } => {
                 self.operator.weights.retain(|one| one.pool != *pool || one.router != *router);

@@ -78,8 +78,7 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
 }
 
 fn content(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path)
-        .map_err(|error| BadArgument(format!("cannot read {}: {error}", path.display())).into())
+    fs::read_to_string(path).map_err(|error| BadArgument(format!("cannot read {}: {error}", path.display())).into())
 }
 
 /// Lines of `NAME=value`, as docker compose reads them: comments, `export` and quotes around a value are allowed. A name

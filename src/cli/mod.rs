@@ -28,6 +28,11 @@ pub use settings::{SettingsArgs, settings};
 #[error("{0}")]
 pub struct BadArgument(pub String);
 
+/// The standard output cannot be written. Where its reader went away, that is no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to the standard output: {0}")]
+pub struct OutputError(#[from] pub std::io::Error);
+
 /// The routing brain beside the gecholog LLM gateway.
 ///
 /// Answers, over NATS, which router serves each call, and leaves out those that fail. Every flag is also an environment
@@ -169,7 +174,8 @@ mod tests {
                 assert_eq!(text.contains(&flag), listed, "{flag} in the help of {name}:\n{text}");
             }
         }
-        for arguments in [&["broker", "--broker-log", "warn", "schema"], &["broker", "schema", "--broker-log", "warn"]] {
+        for arguments in [&["broker", "--broker-log", "warn", "schema"], &["broker", "schema", "--broker-log", "warn"]]
+        {
             let cli = Cli::read(arguments.iter().map(OsString::from)).unwrap();
             assert_eq!(cli.flags.broker_log.as_deref(), Some("warn"));
         }

@@ -50,8 +50,7 @@ fn json(settings: &[Setting], config: &Config) -> String {
     let mode = config.mode.to_string();
     let shown = ConfigShown::of(signature.config(), &mode, config.nats.show(), &config.broker);
     // Texts, numbers and lists always are JSON.
-    let mut text =
-        serde_json::to_string_pretty(&json!({"settings": settings, "in_force": shown})).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&json!({"settings": settings, "in_force": shown})).unwrap_or_default();
     text.push('\n');
     text
 }

@@ -6,9 +6,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Config;
 use super::names::{KNOWN, flag};
 use super::raw::{Raw, Sources};
-use super::Config;
 
 /// Stands for what is secret.
 const MASK: &str = "***";

@@ -62,7 +62,8 @@ pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
         return Ok(());
     }
     for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        let (target, level) = directive.split_once('=').map_or((directive, None), |(target, level)| (target, Some(level)));
+        let (target, level) =
+            directive.split_once('=').map_or((directive, None), |(target, level)| (target, Some(level)));
         let is_level = level.is_none() && target.parse::<LevelFilter>().is_ok();
         let root = target.split("::").next().unwrap_or_default();
         if !is_level && root != OWN && !LIBRARIES.contains(&root) {
@@ -91,14 +92,32 @@ mod tests {
 
     #[test]
     fn a_filter_that_selects_nothing_is_refused() {
-        for good in ["info", "DEBUG", "off", "3", "warn,gecholog_broker=trace", "gecholog_broker::nats=debug,info",
-            "gecholog_broker", "async_nats=info", " warn , info", "info,[call{id=1}]=debug"]
-        {
+        for good in [
+            "info",
+            "DEBUG",
+            "off",
+            "3",
+            "warn,gecholog_broker=trace",
+            "gecholog_broker::nats=debug,info",
+            "gecholog_broker",
+            "async_nats=info",
+            " warn , info",
+            "info,[call{id=1}]=debug",
+        ] {
             assert!(check_filter(good).is_ok(), "{good}");
         }
-        for bad in ["debg", "inof", "warn,debg", "gecholog_brokr=trace", "broker=debug", "gecholog_broker=debg", "info,=,=",
-            "verbose", "gecholog-broker=debug", "7"]
-        {
+        for bad in [
+            "debg",
+            "inof",
+            "warn,debg",
+            "gecholog_brokr=trace",
+            "broker=debug",
+            "gecholog_broker=debg",
+            "info,=,=",
+            "verbose",
+            "gecholog-broker=debug",
+            "7",
+        ] {
             assert!(check_filter(bad).is_err(), "{bad}");
         }
     }

@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The name of our connection.
 const LINK: &str = "command";
 /// What helps when the bus does not answer.
-const WHAT_TO_DO: &str = "does the gateway run, and is its bus at this address? GECHOLOG_HOST or NATS_URL names another";
+const WHAT_TO_DO: &str =
+    "does the gateway run, and is its bus at this address? GECHOLOG_HOST or NATS_URL names another";
 
 /// Runs one command to its end.
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

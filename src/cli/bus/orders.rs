@@ -138,7 +138,16 @@ fn told(done: &[Done]) -> anyhow::Result<String> {
         bail!("nothing changed: {}", refusals.first().map_or("no answer", String::as_str));
     };
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{} on {}", clean(first.done.as_deref().unwrap_or("done")), count(good.len(), "replica"));
+    let mut results: Vec<(String, usize)> = Vec::new();
+    for result in good.iter().map(|done| clean(done.done.as_deref().unwrap_or("done"))) {
+        match results.iter_mut().find(|(other, _)| *other == result) {
+            Some((_, replicas)) => *replicas += 1,
+            None => results.push((result, 1)),
+        }
+    }
+    for (result, replicas) in results {
+        let _ = writeln!(text, "{result} on {}", count(replicas, "replica"));
+    }
     for ingress in &first.left_without {
         let _ = writeln!(text, "nothing else in {ingress} may serve: its calls go to the ingress's own endpoint now");
     }

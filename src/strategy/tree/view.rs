@@ -25,8 +25,11 @@ pub struct Shown {
     /// Whether it may serve now.
     pub serves: bool,
     /// Its part of the pool's next calls, from 0 to 1: expected, where a hash or a turn decides. Absent where that depends
-    /// on what clients ask for.
+    /// on what clients ask for, and for a router on probation, which gets a few calls at a time and no share.
     pub share: Option<f64>,
+    /// A router that has yet to prove itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub probation: bool,
     /// What stands in it, in the order of the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Self>,
@@ -80,8 +83,20 @@ impl Tree {
             drained: *drained,
             serves: node.serves(),
             share,
+            probation: false,
             targets,
         })
+    }
+}
+
+impl Shown {
+    /// Marks the routers on probation, and takes the other shares from `settled`: the same tree without those routers.
+    pub fn on_probation(&mut self, settled: &Self, is_on_probation: &impl Fn(&RouterPath) -> bool) {
+        for (target, settled) in self.targets.iter_mut().zip(&settled.targets) {
+            target.probation = target.router.as_ref().is_some_and(is_on_probation);
+            target.share = if target.probation { None } else { settled.share };
+            target.on_probation(settled, is_on_probation);
+        }
     }
 }
 

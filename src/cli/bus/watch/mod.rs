@@ -12,6 +12,7 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde_json::Value;
 
+use super::super::OutputError;
 use super::orders::path;
 use super::{connect, run};
 use crate::clock::Clock;
@@ -72,7 +73,7 @@ impl WatchArgs {
                     }
                     _ = &mut stop, if hold => (sessions.rest(), true),
                 };
-                print(&shown)?;
+                print(&shown).map_err(OutputError)?;
                 if last {
                     return Ok(());
                 }
@@ -95,9 +96,8 @@ impl WatchArgs {
         let same = |wanted: Option<&str>, found: &[&Value]| {
             wanted.is_none_or(|wanted| found.iter().any(|found| found.as_str() == Some(wanted)))
         };
-        let is_path = |wanted: &Option<RouterPath>, found: &[&Value]| {
-            same(wanted.as_ref().map(RouterPath::as_str), found)
-        };
+        let is_path =
+            |wanted: &Option<RouterPath>, found: &[&Value]| same(wanted.as_ref().map(RouterPath::as_str), found);
         is_path(&self.router, &[&response["gl_path"], &request["broker"]["router"]])
             && is_path(&self.pool, &[ingress(entry)])
             && same(self.session.as_deref(), &[&entry["session_id"]])
@@ -201,7 +201,9 @@ mod tests {
 
     #[test]
     fn what_is_no_status_is_refused() {
-        for text in ["foo", "", "xx", "6xx", "0xx", "55xx", "5x", "5xxx", "42", "4290", "600", "099", "+42", "-42", "4 9"] {
+        for text in
+            ["foo", "", "xx", "6xx", "0xx", "55xx", "5x", "5xxx", "42", "4290", "600", "099", "+42", "-42", "4 9"]
+        {
             assert_eq!(text.parse::<StatusFilter>(), Err(NotAStatus), "{text:?}");
         }
         assert_eq!("5XX".parse(), Ok(StatusFilter::Class(5)));
