@@ -219,7 +219,7 @@ function fillCard(card, router) {
   // Every replica learns of every finished call; which router it chose, and what is under way, each knows for itself.
   const finished = router.successes + router.neutral + router.failures;
   const everywhere = [
-    ["finished calls", finished], ["failures", router.failures], ["", ""],
+    ["calls", finished], ["failures", router.failures],
     ["p50", millis(router.latency.p50_ms)], ["p95", millis(router.latency.p95_ms)],
   ];
   const here = [["requests", router.requests], ["per second", rate], ["in flight", router.in_flight ?? "?"]];
