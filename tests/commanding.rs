@@ -394,7 +394,7 @@ async fn q_and_signals_leave_a_status_and_its_terminal_is_as_it_was() {
     let (status, person, terminal) = status_on_a_terminal(&bus, None);
     read_until(person.try_clone().unwrap(), "q leaves").await;
     drop(broker);
-    read_until(person, "no broker answers").await;
+    read_until(person.try_clone().unwrap(), "no broker answers").await;
     assert_eq!(code(status).await, Some(1));
     assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
 }

@@ -67,7 +67,10 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("reload", &["config", "telemetry", "handle", "relay"]),
     (
         "cli",
-        &["time", "router", "outcome", "strategy", "broker", "wire", "check", "control", "clock", "nats", "config"],
+        &[
+            "time", "router", "outcome", "strategy", "broker", "wire", "check", "control", "clock", "stats", "nats",
+            "config",
+        ],
     ),
     ("app", EVERYTHING),
 ];

@@ -42,17 +42,17 @@ pub enum FilterFault {
     #[error(transparent)]
     Unreadable(#[from] ParseError),
     /// Neither a level nor a target that writes log lines: it would silently do nothing, or hide every line.
-    #[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor one of our targets ({OWN} and below)")]
+    #[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor a target of ours ({OWN} and below)")]
     Unknown(String),
 }
 
 /// Our own lines come from this target and those below it.
 const OWN: &str = env!("CARGO_PKG_NAME");
-/// Libraries whose lines can be switched on; their targets begin so.
-const LIBRARIES: [&str; 8] = ["async_nats", "axum", "h2", "hyper", "hyper_util", "notify", "rustls", "tokio"];
+/// A target at so many single-letter edits from ours is a misspelling of it, and not a library's.
+const EDITS: usize = 3;
 
-/// Checks filter directives, separated by commas: a level, a target, or `target=level`. What has a span in brackets is only
-/// parsed.
+/// Checks filter directives, separated by commas: a level, a target of ours, or `target=level`, where the target may be a
+/// library's. What has a span in brackets is only parsed.
 ///
 /// # Errors
 /// The first of them that cannot be parsed or selects nothing.
@@ -64,9 +64,13 @@ pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
     for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         let (target, level) =
             directive.split_once('=').map_or((directive, None), |(target, level)| (target, Some(level)));
-        let is_level = level.is_none() && target.parse::<LevelFilter>().is_ok();
         let root = target.split("::").next().unwrap_or_default();
-        if !is_level && root != OWN && !LIBRARIES.contains(&root) {
+        let is_misspelt = OWN.contains(root) || strsim::osa_distance(root, OWN) <= EDITS;
+        let is_known = match level {
+            None => target.parse::<LevelFilter>().is_ok(),
+            Some(_) => !is_misspelt,
+        };
+        if root != OWN && !is_known {
             return Err(FilterFault::Unknown(directive.to_owned()));
         }
     }
@@ -100,7 +104,7 @@ mod tests {
             "warn,gecholog_broker=trace",
             "gecholog_broker::nats=debug,info",
             "gecholog_broker",
-            "async_nats=info",
+            "a_library=info",
             " warn , info",
             "info,[call{id=1}]=debug",
         ] {
