@@ -282,6 +282,31 @@ async fn a_reader_that_goes_away_ends_a_command_quietly() {
 }
 
 #[tokio::test]
+async fn a_broker_whose_log_nobody_reads_goes_on_in_silence() {
+    let bus = Bus::start().await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_broker"))
+        .env_clear()
+        .envs([("GECHOLOG_HOST", &*bus.host()), ("NATS_TOKEN", super::support::TOKEN), ("BROKER_HTTP", "off")])
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    super::support::soon("a decision", async {
+        while bus.client.request("coburn.gl.broker", super::support::REQUEST.into()).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(Command::new("kill").arg(broker.id().to_string()).status().unwrap().success());
+    let mut said = String::new();
+    broker.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((broker.wait().unwrap().code(), &*said), (Some(0), ""));
+}
+
+#[tokio::test]
 async fn config_prints_what_is_in_force_and_no_secret() {
     let setup =
         Setup::bare().set("NATS_URL", "nats://me:pa55w0rd@one:4222,tls://s3cr3t-token@two:4222").secret("pa55w0rd");

@@ -377,6 +377,31 @@ mod tests {
     }
 
     #[test]
+    fn a_router_on_probation_is_shown_without_a_share_and_a_drained_one_with_none_of_the_calls() {
+        let shares = |broker: &Broker| -> Vec<(Option<f64>, bool)> {
+            let tree = broker.show_pool(0).unwrap().tree.unwrap();
+            tree.targets.iter().map(|target| (target.share, target.probation)).collect()
+        };
+        let mut broker = world(&["/a/", "/b/", "/c/", "/d/"]);
+        assert_eq!(shares(&broker), [(Some(0.25), false); 4]);
+        fail(&mut broker, "/a/", START);
+        let third = |probation| [(if probation { None } else { Some(0.0) }, probation), (Some(1.0 / 3.0), false)];
+        assert_eq!(shares(&broker)[..2], third(false));
+        broker.apply(Event::Tick, at(600));
+        assert_eq!(shares(&broker)[..2], third(true), "its permit is free");
+        spread(&mut broker, at(600));
+        assert_eq!(shares(&broker)[..2], third(true), "and taken");
+        say(&mut broker, Command::Drain(path("/b/")), None, at(601));
+        assert_eq!(shares(&broker), [(None, true), (Some(0.0), false), (Some(0.5), false), (Some(0.5), false)]);
+        say(&mut broker, Command::Drain(path("/a/")), None, at(602));
+        assert_eq!(shares(&broker)[0], (Some(0.0), false), "drained, it is not even on trial");
+        say(&mut broker, Command::Resume(path("/a/")), None, at(603));
+        let weigh = Command::Weigh { pool: path("/in/"), router: path("/a/"), weight: Some(0.0) };
+        say(&mut broker, weigh, None, at(604));
+        assert_eq!(shares(&broker)[0], (Some(0.0), false), "no call goes where the weight is 0");
+    }
+
+    #[test]
     fn the_last_one_drained_leaves_the_pool_without() {
         let mut broker = world(&["/a/", "/b/"]);
         say(&mut broker, Command::Drain(path("/a/")), None, START);

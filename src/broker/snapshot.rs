@@ -8,10 +8,9 @@ use serde::{Serialize, Serializer};
 
 use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Router, Weight};
 use crate::event::Standing;
-use crate::health::Health;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
-use crate::strategy::{Shown, Tree};
+use crate::strategy::Shown;
 use crate::time::Now;
 
 /// All of it, at one moment.
@@ -183,36 +182,22 @@ impl Broker {
         let pool = self.pools.get(place)?;
         let last_resort = pool.last_resort().filter(|_| !pool.tree().serves());
         let path = |router: RouterId| self.path(router).cloned();
+        // Whom an operator drained gets no calls, on probation or not.
+        let on_probation = |id: RouterId| {
+            let is_probing = self.routers.get(usize::from(id.0)).is_some_and(|router| router.health.is_probing());
+            is_probing && !self.operator.drained.contains_key(&id)
+        };
         let counts = pool.spread().counts().filter(|(_, _, count)| *count > 0);
         Some(PoolShown {
             ingress: pool.ingress().clone(),
             serves: pool.serves(),
             last_resort: last_resort.is_some(),
             weights: self.weights().iter().filter(|weight| weight.pool == *pool.ingress()).cloned().collect(),
-            tree: self.show_tree(pool, last_resort.unwrap_or(pool.tree())),
+            tree: last_resort.unwrap_or(pool.tree()).show(path, on_probation),
             decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
             all_disabled: pool.spread().all_disabled,
             nothing_for_it: pool.spread().nothing_for_it,
         })
-    }
-
-    /// A tree with the shares of its targets. A router on probation gets a few calls at a time, whatever its share is, so the
-    /// others are shown with the shares that they have without it.
-    fn show_tree(&self, pool: &Pool, tree: &Tree) -> Option<Shown> {
-        let path = |router: RouterId| self.path(router).cloned();
-        let health = |id: RouterId| self.routers.get(usize::from(id.0)).map(|router| &router.health);
-        let is_probing = |id: RouterId| health(id).is_some_and(Health::is_probing);
-        let mut shown = tree.show(&path)?;
-        if tree.routers().any(is_probing) {
-            let mut settled = pool.tree().clone();
-            settled.refresh(|id| match (health(id), self.path(id)) {
-                (Some(health), Some(path)) if !health.is_probing() => health.share(&self.settings.of(path).health),
-                _ => 0.0,
-            });
-            let is_on_probation = |path: &RouterPath| self.known(path).is_some_and(is_probing);
-            shown.on_probation(&settled.show(&path)?, &is_on_probation);
-        }
-        Some(shown)
     }
 
     /// Some of the routers, by their places; those that stand in no pool are left out.

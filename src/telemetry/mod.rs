@@ -84,6 +84,8 @@ pub fn init(settings: &Settings) {
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi);
+    // Whether the log has a reader is no business of the calls; a line on the standard error for each line would help nobody.
+    let lines = lines.log_internal_errors(false);
     let _ = match settings.format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),

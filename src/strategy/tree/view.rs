@@ -1,6 +1,7 @@
 //! A tree as it is shown: each target with the share of the calls that it gets now. It refuses to guess: below a branch that
 //! chooses by conditions, who gets how much is the clients' doing, and no share is told.
 
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::{Branch, Mode, Node, NodeId, NodeKind, Tree};
@@ -50,31 +51,65 @@ impl Mode {
     }
 }
 
+/// What a tree is shown with.
+struct Showing<'t, P, O> {
+    /// The same tree without the routers on probation: the shares are those in it.
+    settled: &'t Tree,
+    path: P,
+    on_probation: O,
+}
+
 impl Tree {
-    /// The whole tree. A file nests only so deep, and so does this.
-    pub fn show(&self, path: &impl Fn(RouterId) -> Option<RouterPath>) -> Option<Shown> {
+    /// The whole tree. A file nests only so deep, and so does this. A router on probation has no share, since it gets a few
+    /// calls at a time whatever its weight is; the others have the shares that they would have without it.
+    pub fn show(
+        &self,
+        path: impl Fn(RouterId) -> Option<RouterPath>,
+        on_probation: impl Fn(RouterId) -> bool,
+    ) -> Option<Shown> {
         let share = if self.serves() { 1.0 } else { 0.0 };
-        self.show_node(NodeId::ROOT, Some(share), path)
+        if !self.routers().any(&on_probation) {
+            return self.show_node(NodeId::ROOT, Some(share), &Showing { settled: self, path, on_probation });
+        }
+        let settled = self.without(&on_probation);
+        self.show_node(NodeId::ROOT, Some(share), &Showing { settled: &settled, path, on_probation })
     }
 
-    fn show_node(
-        &self,
-        id: NodeId,
-        share: Option<f64>,
-        path: &impl Fn(RouterId) -> Option<RouterPath>,
-    ) -> Option<Shown> {
+    /// The same tree in which these routers may not serve.
+    fn without(&self, these: impl Fn(RouterId) -> bool) -> Self {
+        let leaves = self.nodes.iter().filter_map(|node| Some((node.router()?, node.share)));
+        let mut shares: FxHashMap<RouterId, f64> = FxHashMap::default();
+        for (router, share) in leaves.filter(|(router, _)| !these(*router)) {
+            let most = shares.entry(router).or_default();
+            *most = most.max(share);
+        }
+        let mut tree = self.clone();
+        tree.refresh(|router| shares.get(&router).copied().unwrap_or_default());
+        tree
+    }
+
+    fn show_node<P, O>(&self, id: NodeId, share: Option<f64>, showing: &Showing<'_, P, O>) -> Option<Shown>
+    where
+        P: Fn(RouterId) -> Option<RouterPath>,
+        O: Fn(RouterId) -> bool,
+    {
         let node = self.node(id)?;
         let Node { name, weight, drained, kind, .. } = node;
         let (router, mode, targets) = match kind {
-            NodeKind::Leaf(router) => (path(*router), None, Vec::new()),
+            NodeKind::Leaf(router) => ((showing.path)(*router), None, Vec::new()),
             NodeKind::Branch(branch) => {
+                let settled = showing.settled.branch(id)?;
                 let shown = (0_u16..).zip(&branch.children).filter_map(|(place, child)| {
-                    let part = branch.share(place);
-                    self.show_node(*child, share.zip(part).map(|(above, here)| above * here), path)
+                    let part = settled.share(place);
+                    self.show_node(*child, share.zip(part).map(|(above, here)| above * here), showing)
                 });
                 (None, Some(branch.mode.word()), shown.collect())
             }
         };
+        // Where nothing is sent anyway, no call finds out about it.
+        let weighs = node.parent.and_then(|(id, _)| self.branch(id)).is_some_and(|branch| branch.mode.weighs());
+        let gets_calls = !drained && !(weighs && *weight <= 0.0);
+        let probation = gets_calls && node.router().is_some_and(&showing.on_probation);
         Some(Shown {
             name: name.clone(),
             router,
@@ -82,21 +117,10 @@ impl Tree {
             weight: *weight,
             drained: *drained,
             serves: node.serves(),
-            share,
-            probation: false,
+            share: if probation { None } else { share },
+            probation,
             targets,
         })
-    }
-}
-
-impl Shown {
-    /// Marks the routers on probation, and takes the other shares from `settled`: the same tree without those routers.
-    pub fn on_probation(&mut self, settled: &Self, is_on_probation: &impl Fn(&RouterPath) -> bool) {
-        for (target, settled) in self.targets.iter_mut().zip(&settled.targets) {
-            target.probation = target.router.as_ref().is_some_and(is_on_probation);
-            target.share = if target.probation { None } else { settled.share };
-            target.on_probation(settled, is_on_probation);
-        }
     }
 }
 
