@@ -108,7 +108,7 @@ impl Tree {
         };
         // Where nothing is sent anyway, no call finds out about it.
         let weighs = node.parent.and_then(|(id, _)| self.branch(id)).is_some_and(|branch| branch.mode.weighs());
-        let gets_calls = !drained && !(weighs && *weight <= 0.0);
+        let gets_calls = !*drained && (!weighs || *weight > 0.0);
         let probation = gets_calls && node.router().is_some_and(&showing.on_probation);
         Some(Shown {
             name: name.clone(),
