@@ -8,16 +8,17 @@ WORKDIR /src
 # library, since the files of the targets that the manifests name are not here yet. Plain layers rather than cache
 # mounts, so that every builder can do it, also one without BuildKit.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/llm/Cargo.toml crates/llm/
 COPY standin/Cargo.toml standin/
-RUN sed -i '/^\[\[/,/^$/d' Cargo.toml standin/Cargo.toml \
- && mkdir src standin/src && touch src/lib.rs standin/src/lib.rs \
+RUN sed -i '/^\[\[/,/^$/d' Cargo.toml crates/llm/Cargo.toml standin/Cargo.toml \
+ && mkdir src crates/llm/src standin/src && touch src/lib.rs crates/llm/src/lib.rs standin/src/lib.rs \
  && cargo build --locked --release --lib
 
 # Static glibc, not musl: since 2.34 its resolver is inside, so the names of other containers resolve on scratch as well,
 # and its allocator is the faster one. Sources are touched, as cargo goes by their time and a checkout may be older than
 # the empty library.
 COPY . .
-RUN find src -name '*.rs' -exec touch {} + \
+RUN find src crates -name '*.rs' -exec touch {} + \
  && cargo rustc --locked --release --bin broker -- -C target-feature=+crt-static \
  && if readelf --program-headers target/release/broker | grep -q INTERP; then echo "the broker is not static" >&2; exit 1; fi
 

@@ -1,5 +1,4 @@
-# One word for each thing a person does here; `make` alone lists them.
-# Refuses to hide a step: every target is a few lines that can be typed by hand.
+# One word for each task; `make` alone lists them. Every target is a few lines that can be typed by hand.
 
 # rustup puts cargo here, and a shell opened before that does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -12,7 +11,7 @@ ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: toolchain ## bus, fake LLMs, stand-in gateway and broker on this machine; ARGS="--requests 200" makes the calls too, ARGS="--relay" shows the relay
+demo: toolchain ## bus, fake LLMs, simulated gateway and broker on this machine; ARGS="--requests 200" makes the calls too, ARGS="--relay" shows the relay
 	@nats=$$(script/nats-server) && \
 	cargo build --profile demo --locked --bin broker --example demo && \
 	NATS_SERVER="$$nats" exec "$${CARGO_TARGET_DIR:-target}/demo/examples/demo" $(ARGS)
@@ -21,8 +20,8 @@ test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> ru
 	@# Cargo builds an example with tests of its own only as those; its own test needs the program.
 	@cargo build --locked --example demo
 	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \
-	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" cargo test --workspace --locked $(ARGS)
-	@# The browser for itself: beside all other tests it starves, and then it is the machine that is tested.
+	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" BROWSER_PYTHON=later cargo test --workspace --locked $(ARGS)
+	@# The browser by itself: beside all other tests it gets too little of the machine.
 	@nats=$$(script/nats-server) && browser=$$(script/browser) && \
 	NATS_SERVER="$$nats" BROWSER_PYTHON="$$browser" cargo test --locked --test tests -- page::
 
@@ -33,14 +32,19 @@ bench: toolchain ## one table of what a decision, a log entry and a round trip c
 simulate: toolchain ## writes the tables of docs/health.md: this broker and others on the same scripted faults; SEED=1
 	SEED=$(or $(SEED),1) cargo test --profile demo --locked --test simulation -- --ignored --nocapture the_page_is_written
 
-check: toolchain ## what CI asks before the tests: form, lints, documentation, dependencies
+check: toolchain ## what CI checks before the tests: form, lints, documentation, fuzz targets, dependencies
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	@# Each crate alone: in the workspace one may compile only because another turns on a feature.
+	@for manifest in crates/*/Cargo.toml; do \
+	  if [ -f "$$manifest" ]; then cargo check --locked --manifest-path "$$manifest" || exit 1; fi; done
+	@# The fuzz targets compile; the fuzzer's own C++ runtime is not needed for that.
+	CUSTOM_LIBFUZZER_PATH=./not-linked.a cargo check --locked --manifest-path fuzz/Cargo.toml --bins --target-dir "$${CARGO_TARGET_DIR:-target}"
 	script/msrv
 	script/deny
 
-clean-tools: ## forget what the scripts fetched: .tools and .venv
+clean-tools: ## removes what the scripts fetched: .tools and .venv
 	rm -rf .tools .venv
 
 toolchain:

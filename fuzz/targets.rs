@@ -39,7 +39,7 @@ pub fn processor(data: &[u8]) {
     let mut broker = broker();
     let signature = Signature::new("fuzz", broker.settings(), Mode::Balance);
     let (decision, _) = broker.decide(&request, Now::from_nanos(1), &mut SmallRng::seed_from_u64(1));
-    let answer = reply::route(&signature, &broker, &decision, request.body()).bytes;
+    let (answer, _) = reply::route(&signature, &broker, &decision).complete(request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert!(matches!(answer["gl_path"].as_str(), Some("/azure/gpt4/" | "/azure/dud/")));

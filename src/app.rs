@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::Broker;
@@ -19,9 +20,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::control::Token;
+use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::nats::{Control, Link, Peers, Start, State};
 use crate::relay::Relay;
+use crate::system::descriptors;
 use crate::wire::Signature;
 use crate::{http, nats, relay, reload, telemetry};
 
@@ -34,6 +37,8 @@ const LOGS: usize = 8_192;
 const ENTRIES: usize = 256;
 /// Decisions begin no later than so long after the bus is there, even where operators cannot be heard yet.
 const LISTENING: Duration = Duration::from_secs(1);
+/// The threads that look names up wait so long for the next name: in effect for ever.
+const LOOKUPS_KEPT: Duration = Duration::from_secs(365 * 86_400);
 /// The whole end takes no longer.
 const END: Duration = Duration::from_secs(5);
 
@@ -42,6 +47,8 @@ const END: Duration = Duration::from_secs(5);
 /// # Errors
 /// It cannot start: the bus refuses us, or an address that was asked for cannot be had.
 pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let descriptors = descriptors::raise_limit();
+    let room = config.relay.room.within(descriptors::for_clients(descriptors));
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
     let replica = replica();
@@ -53,15 +60,27 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         mode = %config.mode,
         "broker starts"
     );
+    if config.relay.listen.is_some() && room != config.relay.room {
+        tracing::warn!(
+            descriptors,
+            connections = room.connections,
+            calls = room.calls,
+            "the relay takes fewer connections and calls, because the process may have few open files: raise its hard limit"
+        );
+    }
     let handle = Handle::new(broker, signature, clock, telemetry::tell);
     let decisions = Link::new("decisions", clock);
     let logs = Link::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    // From here on SIGHUP ends nothing, even before somebody acts on it.
+    let _hangup = runtime.block_on(async { signal(SignalKind::hangup()) }).context("cannot listen for SIGHUP")?;
     let listener = runtime.block_on(async { config.http.listen() }).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(ENTRIES);
     let token = config.access.token.clone();
-    let relay = Relaying::start(&config.relay, &handle, &replica, token.clone(), log)?;
+    let guesses = Guesses::new(handle.clone());
+    let relay = relay::Settings { room, ..config.relay };
+    let relay = Relaying::start(&relay, &handle, &replica, (token.clone(), guesses.clone()), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = Beside {
@@ -70,6 +89,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         links: vec![decisions.clone(), logs],
         listener,
         access: config.access,
+        guesses,
         start: Start { listening, begun },
         pools: config.pools,
         relay: relay.as_ref().map(|relaying| Arc::clone(&relaying.relay)),
@@ -96,7 +116,7 @@ async fn serve(
         let client = nats::connect(settings, link, "gecholog-broker decisions", REQUESTS).await?;
         // In vain only if the other connection has trouble, which then has to be told and not waited for.
         let _ = tokio::time::timeout(LISTENING, heard).await;
-        nats::peers::take_over(&client, settings, &handle, token).await;
+        nats::take_over(&client, settings, &handle, token).await;
         // From here on others may ask us; if nobody hears it, the process ends anyway.
         let _ = started.send(());
         let requests = nats::subscribe(client, settings).await?;
@@ -152,13 +172,20 @@ impl Relaying {
         settings: &relay::Settings,
         handle: &Handle,
         replica: &str,
-        token: Option<Token>,
+        token: (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
         let relay = Arc::new(Relay::new(settings, handle.clone(), replica, token, log)?);
-        let runtime = runtime::Builder::new_multi_thread().thread_name("relay").enable_all().build();
-        let runtime = runtime.context("cannot start a runtime")?;
+        let runtime = runtime::Builder::new_multi_thread()
+            .thread_name("relay")
+            .thread_keep_alive(LOOKUPS_KEPT)
+            .enable_all()
+            .build()
+            .context("cannot start a runtime")?;
+        // Names are looked up by threads. Begun now, one is there when the system has no more to give: else a name would not
+        // be found in time, and its target would have the blame.
+        runtime.spawn_blocking(|| {});
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
         tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, "relay listens");
@@ -187,6 +214,7 @@ struct Beside {
     links: Vec<Link>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
+    guesses: Guesses,
     start: Start,
     pools: Option<PoolsFile>,
     relay: Option<Arc<Relay>>,
@@ -209,7 +237,7 @@ impl Beside {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, start, pools, relay, mut entries } = self;
+        let Self { settings, handle, links, listener, access, guesses, start, pools, relay, mut entries } = self;
         let feed = http::Feed::default();
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let http = async {
@@ -223,9 +251,11 @@ impl Beside {
                         bus: settings.show(),
                         feed: feed.clone(),
                         peers: peers.clone(),
+                        guesses: guesses.clone(),
                     };
                     let probes = http::probes(sources.clone());
-                    tokio::join!(http::serve(listener, http::routes(sources, &access), probes), feed.run(&handle));
+                    let routes = http::routes(sources, &access);
+                    tokio::join!(http::serve(listener, &handle, routes, probes), feed.run(&handle));
                 }
                 None => std::future::pending().await,
             }
@@ -235,7 +265,13 @@ impl Beside {
             let Some(link) = links.last() else { return Ok(()) };
             let client = nats::connect(&settings, link, "gecholog-broker logs", LOGS).await?;
             peers.connected(client.clone());
-            let control = Control { handle: &handle, settings: &settings, links: &links, token: peers.token() };
+            let control = Control {
+                handle: &handle,
+                settings: &settings,
+                links: &links,
+                token: peers.token(),
+                guesses: &guesses,
+            };
             let control =
                 async { nats::control(client.clone(), control, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
@@ -246,12 +282,7 @@ impl Beside {
             }
             anyhow::Ok(())
         };
-        let following = async {
-            match pools {
-                Some(file) => reload::follow(file, handle.clone(), relay).await,
-                None => std::future::pending().await,
-            }
-        };
+        let following = reload::follow(pools, handle.clone(), relay);
         let endless = async {
             tokio::join!(handle.keep_time(), following);
             anyhow::Ok(())

@@ -14,18 +14,19 @@ use tokio::sync::Notify;
 use crate::attempt::{Step, Stop};
 use crate::broker::{Applied, Broker, Course, Decision, Event, Offer, Route, Settings, Snapshot};
 use crate::clock::Clock;
-use crate::control::{self, Done, Order};
+use crate::control::{self, Done, Nonces, Order, Taken};
 use crate::event::{Change, Ignored};
 use crate::journal::Journal;
 use crate::outcome::{FailureRule, Report, Source};
 use crate::request::{Patch, Request};
 use crate::router::RouterPath;
+use crate::strategy::Read;
 use crate::telemetry::Counts;
 use crate::time::Now;
 use crate::wire::Signature;
 use crate::wire::processor::Asked;
-use crate::wire::reply::{self, Answer, Flaw};
-use crate::wire::stamp::{self, Mode};
+use crate::wire::reply::{self, Flaw};
+use crate::wire::stamp;
 
 /// So much is copied under one lock: routers of a snapshot, entries of the journal.
 pub const PART: usize = 64;
@@ -41,6 +42,7 @@ struct Inner {
     earlier: Notify,
     counts: Counts,
     started: Now,
+    nonces: Mutex<Nonces>,
 }
 
 struct State {
@@ -48,6 +50,8 @@ struct State {
     signature: Signature,
     rng: SmallRng,
     journal: Journal,
+    /// The order that set the mode, if it is not that of the settings, and when it was given.
+    mode_order: Option<(Order, Now)>,
 }
 
 impl State {
@@ -56,6 +60,7 @@ impl State {
         let given = match order {
             Order::Mode { mode, .. } => {
                 self.signature = self.signature.in_mode(*mode);
+                self.mode_order = Some((order.clone(), now));
                 let done = Some(format!("mode is {mode}"));
                 return (Done { replica, done, ..Done::default() }, Applied::default());
             }
@@ -99,7 +104,7 @@ pub struct Dispatch {
     /// When the first byte of an answer must be here.
     pub by: Now,
     /// What changes in the request.
-    pub patch: Patch,
+    pub patch: Arc<Patch>,
     /// After which of its answers the request may be sent elsewhere, if the user lists them.
     pub leads: Option<Arc<FailureRule>>,
     /// The stamp, as it would stand in the gateway's log.
@@ -116,14 +121,16 @@ impl Handle {
     /// Takes the broker in. `tell` is called for each change, never under the lock.
     pub fn new(broker: Broker, signature: Signature, clock: Clock, tell: fn(&Change)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
-        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default() });
+        let state = Mutex::new(State { broker, signature, rng, journal: Journal::default(), mode_order: None });
+        let started = clock.now();
         Self(Arc::new(Inner {
             state,
             clock,
             tell,
             earlier: Notify::new(),
             counts: Counts::default(),
-            started: clock.now(),
+            started,
+            nonces: Mutex::new(Nonces::since(started)),
         }))
     }
 
@@ -172,23 +179,24 @@ impl Handle {
 
     /// The answer to a request, in bytes: the router with its stamp, or nothing; and what it had to do without.
     pub fn answer(&self, request: &Asked<'_>) -> (Vec<u8>, Option<Flaw>) {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { broker, signature, rng, journal } = &mut *state;
-        let (decision, mut changes) = broker.look(request, now, rng);
-        let Answer { bytes, stamp, flaw } = reply::route(signature, broker, &decision, request.body());
-        journal.decided(now, &decision, bytes.get(stamp).unwrap_or_default(), broker.ingress(&decision));
-        let flaw = flaw.or_else(|| broker.needs(&decision).and_then(|needs| request.lacks(needs)));
-        // Built only where somebody looks, and under the lock, where the reasons still hold.
-        let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
-        broker.count(&decision, now, &mut changes);
-        journal.changed(now, &changes);
-        drop(state);
+        let (answer, flaw, changes, told) = self.with_read(request, |state, read, now| {
+            let State { broker, signature, rng, journal, .. } = state;
+            let (decision, mut changes) = broker.look(read, now, rng);
+            let answer = reply::route(signature, broker, &decision);
+            journal.decided(now, &decision, answer.stamp(), broker.ingress(&decision));
+            let flaw = broker.needs(&decision).and_then(|needs| request.lacks(needs));
+            // Built only where somebody looks, and under the lock, where the reasons still hold.
+            let told = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.tell(&decision));
+            broker.count(&decision, now, &mut changes);
+            journal.changed(now, &changes);
+            (answer, flaw, changes, told)
+        });
         self.tell(&changes);
         if let Some(told) = told {
             tracing::debug!("{told}");
         }
-        (bytes, flaw)
+        let (bytes, not_changed) = answer.complete(request.body());
+        (bytes, not_changed.or(flaw))
     }
 
     /// The ingress that a path lies at or below.
@@ -204,32 +212,49 @@ impl Handle {
         course: &mut Course,
         plan: impl FnOnce(Offer, Now, &mut SmallRng) -> Step,
     ) -> Next {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { broker, signature, rng, journal } = &mut *state;
-        let mut changes = broker.bring_forward(now);
-        let offer = broker.offer(request, course, rng);
-        let words = match &offer {
-            Offer::Nobody { why, .. } => Some(broker.tell(&Decision::Pass(*why))),
-            Offer::New(_) | Offer::Again(_) => None,
-        };
-        let next = match plan(offer, now, rng) {
-            Step::Pause(pause) => Next::Pause(pause),
-            Step::Stop(stop) => Next::Stop(stop, words),
-            Step::Send { route, by } => match dispatch(broker, signature, route, by) {
-                Some(dispatch) => {
-                    let decision = Decision::Route(dispatch.route.clone());
-                    journal.decided(now, &decision, &dispatch.stamp, broker.ingress(&decision));
-                    changes.extend(broker.apply(Event::Chosen(&dispatch.route), now).changes);
-                    Next::Send(dispatch)
-                }
-                None => Next::Stop(Stop::Nobody(None), None),
-            },
-        };
-        journal.changed(now, &changes);
-        drop(state);
+        let (next, changes) = self.with_read(request, |state, read, now| {
+            let State { broker, signature, rng, journal, .. } = state;
+            let mut changes = broker.bring_forward(now);
+            let offer = broker.offer(read, course, rng);
+            let words = match &offer {
+                Offer::Nobody { why, .. } => Some(broker.tell(&Decision::Pass(*why))),
+                Offer::New(_) | Offer::Again(_) => None,
+            };
+            let next = match plan(offer, now, rng) {
+                Step::Pause(pause) => Next::Pause(pause),
+                Step::Stop(stop) => Next::Stop(stop, words),
+                Step::Send { route, by } => match dispatch(broker, signature, route, by) {
+                    Some(dispatch) => {
+                        let decision = Decision::Route(dispatch.route.clone());
+                        journal.decided(now, &decision, &dispatch.stamp, broker.ingress(&decision));
+                        changes.extend(broker.apply(Event::Chosen(&dispatch.route), now).changes);
+                        Next::Send(dispatch)
+                    }
+                    None => Next::Stop(Stop::Nobody(None), None),
+                },
+            };
+            journal.changed(now, &changes);
+            (next, changes)
+        });
         self.tell(&changes);
         next
+    }
+
+    /// Reads of a request what its pool asks, and does something with it under the lock. The reading takes as long as there is
+    /// of the request, and so it comes first; should other settings come into force meanwhile, it is done again.
+    fn with_read<Q: Request, T>(&self, request: &Q, act: impl FnOnce(&mut State, &Read<'_>, Now) -> T) -> T {
+        let mut reading = self.lock().broker.reading(request.path());
+        loop {
+            let read = reading.read(request);
+            let mut state = self.lock();
+            let asked = state.broker.reading(request.path());
+            if asked == reading {
+                let now = self.now();
+                return act(&mut state, &read, now);
+            }
+            drop(state);
+            reading = asked;
+        }
     }
 
     /// What was chosen came to nothing that anybody is to blame for.
@@ -269,34 +294,46 @@ impl Handle {
         done.unwrap_or_default()
     }
 
-    /// Takes over what another replica knows; `orders` too, if that one has proved that it may give them.
-    pub fn take_over(&self, told: &control::State, orders: bool) {
+    /// Takes over what other replicas know; orders of operators only if they `proved` that they hold the operators' token.
+    pub fn take_over(&self, known: control::State, proved: bool) {
         let now = self.now();
-        self.change(|state| state.broker.apply(Event::TakenOver(&told.takeovers(now)), now));
-        if !orders {
+        let takeover = known.takeover(now, proved);
+        self.change(|state| state.broker.apply(Event::TakenOver(&takeover), now));
+        if !proved {
             return;
         }
-        for given in told.commands(now) {
-            self.obey(&Order::Broker(given));
-        }
-        let mode = if told.mode == Mode::Observe.to_string() { Mode::Observe } else { Mode::Balance };
-        if self.signature().mode() != mode {
-            let reason = "taken over".to_owned();
-            self.obey(&Order::Mode { mode, by: format!("replica {}", told.replica), reason });
+        let ordered = known.mode_order.as_ref().and_then(|ordered| ordered.order(now));
+        let (taken, complete_since) = known.taken.moments(now);
+        self.nonces().take_over(taken, complete_since);
+        // One that was given to us since then is newer.
+        if let Some(ordered) = ordered.filter(|_| self.lock().mode_order.is_none()) {
+            self.obey(&ordered.0);
+            self.lock().mode_order = Some(ordered);
         }
     }
 
     /// What one that starts takes over from us.
     pub fn state(&self) -> control::State {
-        let signature = self.signature();
-        control::State::of(signature.replica(), &signature.mode().to_string(), &self.see())
+        let (snapshot, signature) = (self.see(), self.signature());
+        let ordered = self.lock().mode_order.clone();
+        let taken = Taken::of(&self.nonces(), snapshot.at);
+        control::State::of((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
+    }
+
+    /// Signed messages that were taken.
+    pub fn nonces(&self) -> MutexGuard<'_, Nonces> {
+        self.0.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What would be chosen for a request just now, and why. Nobody's turn moves.
     pub fn explain(&self, request: &Asked<'_>) -> String {
         let mut rng = SmallRng::from_rng(&mut rand::rng());
-        let state = self.lock();
-        state.broker.tell(&state.broker.choose(request, &mut rng))
+        self.with_read(request, |state, read, _| state.broker.tell(&state.broker.choose(read, &mut rng)))
+    }
+
+    /// Routers of the settings of now and before.
+    pub fn routers_known(&self) -> usize {
+        self.lock().broker.routers_known()
     }
 
     /// Decisions so far.

@@ -16,6 +16,8 @@
 //! | [`journal`] | what happened last, for those who look
 //! | [`control`] | what operators ask for, checked and signed
 //! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
+//! | [`guesses`] | wrong operators' tokens, answered late
+//! | [`system`], [`server`] | descriptors, files; places for connections |
 //! | [`relay`] | calls that are tried again elsewhere inside the same request |
 //! | [`stats`] | documents and metrics for people and their tools
 //! | [`nats`] | the bus: requests answered, logs learnt from |
@@ -34,6 +36,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod guesses;
 pub mod handle;
 pub mod health;
 pub mod http;
@@ -45,8 +48,10 @@ pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod router;
+pub mod server;
 pub mod stats;
 pub mod strategy;
+pub mod system;
 pub mod telemetry;
 pub mod time;
 pub mod wire;

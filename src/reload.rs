@@ -4,14 +4,14 @@
 //! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case. That somebody
 //! reads in the folder is no event: we do so ourselves, and would never come to rest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::time::interval;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::file::PoolsFile;
 use crate::handle::Handle;
@@ -20,28 +20,57 @@ use crate::telemetry::Reload;
 
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Follows a file for ever.
-pub async fn follow(mut file: PoolsFile, handle: Handle, relay: Option<Arc<Relay>>) {
+/// The folder must be watched within this; on a file system that does not answer it is done without.
+const WATCH_TIME: Duration = Duration::from_secs(5);
+
+/// Follows a file for ever. Without a file SIGHUP does nothing, which is more than its default: that ends a process.
+pub async fn follow(file: Option<PoolsFile>, handle: Handle, relay: Option<Arc<Relay>>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("cannot listen for SIGHUP: it ends this process");
+        return;
+    };
+    let Some(mut file) = file else {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: there is no pools file that could be read again");
+        }
+        return;
+    };
     let (touched, mut touches) = mpsc::channel(1);
-    let watcher = watch(&file.path, move |_| {
-        // A word that waits already says the same.
-        let _ = touched.try_send(());
-    });
-    if let Err(error) = &watcher {
-        tracing::debug!(%error, "the folder of the pools file sends no events; its content is compared every 2 s");
-    }
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let _watcher = watch_beside(file.path.clone(), touched).await;
     let mut pause = interval(PAUSE);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let asked = tokio::select! {
             _ = pause.tick() => false,
             Some(()) = touches.recv() => false,
             _ = hangup.recv() => true,
         };
-        if file.look() || asked {
+        if file.look().await || asked {
             take(&file, &handle, relay.as_deref());
         }
     }
+}
+
+/// Begins to watch on a thread of its own: on a file system that does not answer, that never ends.
+async fn watch_beside(file: PathBuf, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let (sender, receiver) = oneshot::channel();
+    let begin = move || {
+        let watcher = watch(&file, move |_| {
+            // A word that waits already says the same.
+            let _ = touched.try_send(());
+        });
+        // Nobody waits for it any more if it took too long.
+        let _ = sender.send(watcher);
+    };
+    let begun = std::thread::Builder::new().name("watch".to_owned()).spawn(begin);
+    let watcher = match begun {
+        Ok(_) => tokio::time::timeout(WATCH_TIME, receiver).await.ok()?.ok()?,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = &watcher {
+        tracing::debug!(%error, "the folder of the pools file sends no events; its content is compared every 2 s");
+    }
+    watcher.ok()
 }
 
 /// Calls this whenever something is changed in the file's folder. Stops when dropped.

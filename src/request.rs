@@ -2,7 +2,31 @@
 //!
 //! A trait and not a struct: a strategy that asks for nothing makes nobody read anything.
 
+use std::fmt;
+
 use serde_json::Value;
+
+/// The longest value of a request that a condition or a key looks at, in bytes as it stands in the request. Names of models and
+/// users, tenants and signed tokens fit; what is longer is not read, so that no request can make a choice expensive.
+pub const LONGEST_VALUE: usize = 4 << 10;
+
+/// What a request has in a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// This.
+    Value(Value),
+    /// Something longer than [`LONGEST_VALUE`].
+    TooLong,
+}
+
+/// What was found out beforehand about a list of conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The place of the first condition that the request fulfils.
+    pub first: Option<u16>,
+    /// A condition before it, or any if there is none, could not be judged: it looks at a value that is too long.
+    pub too_long: bool,
+}
 
 /// One request that waits for its router.
 pub trait Request {
@@ -10,7 +34,12 @@ pub trait Request {
     fn path(&self) -> &str;
 
     /// A field of the JSON body, found by the names on the way to it.
-    fn param(&self, _names: &[String]) -> Option<Value> {
+    fn param(&self, _names: &[String]) -> Option<Found> {
+        None
+    }
+
+    /// What was found out beforehand about the conditions at this address; nothing if nobody did.
+    fn verdict(&self, _conditions: usize) -> Option<Verdict> {
         None
     }
 
@@ -49,12 +78,20 @@ impl Extent {
 }
 
 /// What changes in a request's JSON body on its way to one target; everything else stays byte for byte.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Patch {
     /// Fields that are set; `null` removes a field.
     pub merge: serde_json::Map<String, Value>,
     /// New names for the field `model`, by the old ones; unknown names pass.
     pub model_map: std::collections::BTreeMap<String, String>,
+}
+
+/// The names of the fields only: their values are the user's.
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<_> = self.merge.keys().collect();
+        f.debug_struct("Patch").field("merge", &fields).field("model_map", &self.model_map).finish()
+    }
 }
 
 impl Patch {

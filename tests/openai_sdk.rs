@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::support::gateway::two_rows;
-use super::support::{Bus, DUD, Gateway, Llms, Setup};
+use super::support::{Bus, DUD, Gateway, Llms, Setup, tool};
 
 /// The Python that has the SDK; `make test` sets it.
 fn python() -> Option<PathBuf> {
@@ -57,8 +57,7 @@ impl Drop for Sdk {
 
 async fn the_user_sees_no_failure(kind: &str) {
     let Some(python) = python() else {
-        println!("skipped: OPENAI_PYTHON names no Python with the OpenAI SDK; `make test` sets it where it can be had");
-        return;
+        return tool::missing("OpenAI SDK", "OPENAI_PYTHON names no Python that has it; `make test` sets it");
     };
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     // 1.2 seconds: longer than the SDK waits before it tries again, short enough to meet the dud several times.

@@ -1,11 +1,16 @@
-//! Replicas come and go under load, and not one request goes unanswered.
+//! Replicas come and go under load: not one request goes unanswered, and none goes to a router that is out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::support::bus::connect;
 use super::support::gateway::two_rows;
-use super::support::{APPLY, Bus, DECIDE, DUD, Gateway, Llms, OUTCOME, REQUEST, Setup, outcome, soon};
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::support::{
+    APPLY, Bus, DECIDE, DUD, GPT4, GPT35, Gateway, LOGGER, Llms, OUTCOME, REQUEST, Setup, outcome, soon,
+};
 
 const IN_FLIGHT: usize = 64;
 const ROUNDS: usize = 12;
@@ -111,4 +116,83 @@ async fn no_call_through_the_gateway_goes_unbalanced_while_replicas_are_rolled()
     let calls: u64 = soon("the end of the load", load.join_all()).await.into_iter().sum();
     assert_eq!(llms.calls("gpt4"), 0, "what is not balanced goes to the ingress's own endpoint, which is gpt4");
     assert_eq!(llms.calls("gpt35turbo"), calls);
+}
+
+/// Eight clients, one call after the other each, none of which may fail.
+fn calling(gateway: &Arc<Gateway>, stop: &Arc<AtomicBool>, made: &Arc<AtomicU64>) -> tokio::task::JoinSet<()> {
+    let mut load = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (gateway, stop, made) = (Arc::clone(gateway), Arc::clone(stop), Arc::clone(made));
+        load.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(gateway.call().await.status, 200);
+                made.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    load
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_goes_to_a_dead_router_while_three_replicas_are_restarted_in_its_outage() {
+    const CALLS: u64 = 1_000;
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    let setup = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT35},{GPT4}"));
+    let mut replicas = Vec::new();
+    for _ in 0..3 {
+        replicas.push(setup.clone().ready().await);
+    }
+    let gateway = Arc::new(Gateway::start(&bus, &two_rows(&bus, &llms)).await);
+    let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
+    bus.client.flush().await.unwrap();
+    llms.answer("gpt35turbo", 503);
+    let mut before = 1;
+    while gateway.call().await.status == 200 {
+        before += 1;
+    }
+    for replica in &replicas {
+        replica.until(&["router disabled", GPT35]).await;
+    }
+    let dead = llms.calls("gpt35turbo");
+    for _ in 0..before {
+        soon("a log of before", logs.next()).await.unwrap();
+    }
+
+    let stop: Arc<AtomicBool> = Arc::default();
+    let made: Arc<AtomicU64> = Arc::default();
+    let load = calling(&gateway, &stop, &made);
+    let until = |calls: u64| {
+        let made = Arc::clone(&made);
+        soon("some load", async move {
+            while made.load(Ordering::Relaxed) < calls {
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let mut ids = Vec::new();
+    for round in 0..3 {
+        until(made.load(Ordering::Relaxed) + CALLS / 4).await;
+        let mut old = replicas.remove(0);
+        old.signal("TERM");
+        assert_eq!(old.exit().await.code(), Some(0), "round {round}: {}", old.text());
+        let new = setup.clone().ready().await;
+        ids.push(new.replica().await);
+        replicas.push(new);
+    }
+    until((made.load(Ordering::Relaxed) + CALLS / 4).max(CALLS)).await;
+    stop.store(true, Ordering::Relaxed);
+    soon("the end of the load", load.join_all()).await;
+
+    assert_eq!(llms.calls("gpt35turbo"), dead, "of {} calls", made.load(Ordering::Relaxed));
+    let mut decided_by_new = 0;
+    for _ in 0..made.load(Ordering::Relaxed) {
+        let log: Value = serde_json::from_slice(&soon("a log", logs.next()).await.unwrap().payload).unwrap();
+        let stamp = &log["request"]["broker"];
+        assert_eq!(stamp["router"], GPT4, "each call was balanced: {stamp}");
+        decided_by_new += u64::from(ids.iter().any(|id| stamp["replica"] == id.as_str()));
+    }
+    assert!(decided_by_new > CALLS / 4, "{decided_by_new} by replicas that started in the outage");
+    for replica in &replicas {
+        assert_eq!(replica.count(&["router disabled", GPT35]), 1, "taken over: {}", replica.text());
+    }
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::support::{Broker, Bus, DUD, GPT4, GPT35, Log, Setup, http, soon};
 
-const ADMIN: &str = "the-operators-own-token";
+pub(crate) const ADMIN: &str = "the-operators-own-token";
 
-fn admin(bus: &Bus) -> Setup {
+pub(crate) fn admin(bus: &Bus) -> Setup {
     Setup::on(bus).set("BROKER_ADMIN_TOKEN", ADMIN).secret(ADMIN)
 }
 
@@ -18,14 +18,14 @@ fn quoted(router: &str) -> String {
     router.replace('/', "%2F")
 }
 
-async fn post(broker: &Broker, path: &str, token: Option<&str>, body: &str) -> (u16, Value) {
+pub(crate) async fn post(broker: &Broker, path: &str, token: Option<&str>, body: &str) -> (u16, Value) {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let headers: Vec<_> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
     let answer = http::send(broker.http().await, "POST", path, &headers, body.as_bytes()).await.unwrap();
     (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
 }
 
-async fn say(broker: &Broker, router: &str, verb: &str, body: &str) -> Value {
+pub(crate) async fn say(broker: &Broker, router: &str, verb: &str, body: &str) -> Value {
     let path = format!("/api/v1/routers/{}/{verb}", quoted(router));
     let (status, answer) = post(broker, &path, Some(ADMIN), body).await;
     assert_eq!(status, 200, "{answer}");
@@ -36,7 +36,7 @@ async fn status(broker: &Broker) -> Value {
     serde_json::from_slice(&broker.get("/api/v1/status").await.body).unwrap()
 }
 
-async fn router(broker: &Broker, path: &str) -> Value {
+pub(crate) async fn router(broker: &Broker, path: &str) -> Value {
     let status = status(broker).await;
     status["routers"].as_array().unwrap().iter().find(|router| router["router"] == path).unwrap().clone()
 }
@@ -144,14 +144,14 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
 }
 
 /// A signed order, as the command line sends it.
-struct Signed {
+pub(crate) struct Signed {
     subject: String,
     headers: HeaderMap,
     body: String,
 }
 
 impl Signed {
-    fn new(verb: &str, body: &str, token: &str, shift: i64) -> Self {
+    pub(crate) fn new(verb: &str, body: &str, token: &str, shift: i64) -> Self {
         let subject = format!("coburn.gl.broker.ctl.{verb}");
         let nanos = jiff::Timestamp::now().as_nanosecond() + i128::from(shift) * 1_000_000_000;
         let at = Now::from_nanos(u64::try_from(nanos).unwrap());
@@ -164,7 +164,7 @@ impl Signed {
         Self { subject, headers, body: body.to_owned() }
     }
 
-    async fn send(&self, bus: &Bus) -> Result<Value, String> {
+    pub(crate) async fn send(&self, bus: &Bus) -> Result<Value, String> {
         let (subject, headers, body) = (self.subject.clone(), self.headers.clone(), self.body.clone());
         let answer = soon("an answer", bus.client.request_with_headers(subject, headers, body.into())).await.unwrap();
         match answer.headers.as_ref().and_then(|headers| headers.get("Nats-Service-Error")) {

@@ -236,6 +236,30 @@ async fn a_deployment_that_does_not_exist_is_left_out() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_the_client_misspelt_takes_no_router_out() {
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    let broker = Setup::on(&bus).set("BROKER_ROUTERS", GPT35).ready().await;
+    let mut config = two_rows(&bus, &llms);
+    // Without an endpoint of its own, the router takes the client's path.
+    let routers = config["routers"].as_array_mut().unwrap();
+    let router = routers.iter_mut().find(|router| router["path"] == GPT35).unwrap();
+    router["outbound"].as_object_mut().unwrap().remove("endpoint");
+    let gateway = Gateway::start(&bus, &config).await;
+    let call = async |deployment: &str| {
+        let path = format!("/azure/openai/deployments/{deployment}/chat/completions");
+        gateway.send(&path, &[], HI.as_bytes()).await
+    };
+    llms.answer("typo", 404);
+    let typo = call("typo").await;
+    assert!(typo.status == 404 && typo.text().contains("DeploymentNotFound"), "{} {}", typo.status, typo.text());
+    llms.answer("gpt35turbo", 503);
+    assert_eq!(call("gpt35turbo").await.status, 503);
+    // Logs are learnt from in their order: what the typo did has been done by now.
+    assert!(broker.until(&["router disabled", GPT35]).await.contains("answered 503"));
+    assert_eq!(broker.count(&["router disabled"]), 1);
+}
+
+#[tokio::test]
 async fn without_any_broker_the_gateway_goes_on_alone() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and those it may name; all of them stand before it, so there can be no circle.
-const ROOMS: [(&str, &[&str]); 25] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     ("time", &[]),
     ("router", &[]),
     ("request", &[]),
@@ -21,6 +21,8 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("journal", &["time", "router", "outcome", "event", "broker", "wire"]),
     ("control", &["time", "router", "outcome", "broker", "wire"]),
     ("clock", &["time"]),
+    ("system", &[]),
+    ("server", &[]),
     ("telemetry", &["time", "router", "outcome", "event", "wire"]),
     (
         "handle",
@@ -41,10 +43,44 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "telemetry",
         ],
     ),
+    ("guesses", &["handle"]),
     ("stats", &["time", "outcome", "health", "strategy", "broker", "wire", "telemetry", "handle"]),
-    ("nats", &["time", "outcome", "event", "broker", "wire", "control", "clock", "telemetry", "handle", "stats"]),
-    ("http", &["router", "control", "handle", "journal", "stats", "nats"]),
-    ("relay", &["time", "router", "request", "outcome", "broker", "attempt", "wire", "control", "telemetry", "handle"]),
+    (
+        "nats",
+        &[
+            "time",
+            "outcome",
+            "event",
+            "broker",
+            "wire",
+            "control",
+            "clock",
+            "system",
+            "telemetry",
+            "handle",
+            "guesses",
+            "stats",
+        ],
+    ),
+    ("http", &["router", "control", "server", "handle", "guesses", "journal", "stats", "nats"]),
+    (
+        "relay",
+        &[
+            "time",
+            "router",
+            "request",
+            "outcome",
+            "broker",
+            "attempt",
+            "wire",
+            "control",
+            "system",
+            "server",
+            "telemetry",
+            "handle",
+            "guesses",
+        ],
+    ),
     (
         "config",
         &[
@@ -58,6 +94,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "attempt",
             "wire",
             "control",
+            "system",
             "nats",
             "http",
             "relay",
@@ -92,8 +129,11 @@ const EVERYTHING: &[&str] = &[
     "journal",
     "control",
     "clock",
+    "system",
+    "server",
     "telemetry",
     "handle",
+    "guesses",
     "stats",
     "nats",
     "http",
@@ -274,7 +314,7 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
         for (library, rooms) in [
             ("async_nats", &["nats", "config", "telemetry", "cli"][..]),
             ("axum", &["http"]),
-            ("hyper", &["http", "relay"]),
+            ("hyper", &["server", "http", "relay"]),
             ("hyper_util", &["relay", "http"]),
             ("rustls", &["relay"]),
             ("prometheus_client", &["stats"]),
@@ -289,13 +329,14 @@ fn only_the_bus_names_the_buss_library_and_only_http_its_own() {
 
 #[test]
 fn every_file_says_what_it_is_and_is_short() {
-    let standin = files(&root().join("standin/src"), ".rs").into_iter().map(|path| {
+    let members = ["standin/src", "crates/llm/src"];
+    let members = members.into_iter().flat_map(|folder| files(&root().join(folder), ".rs")).map(|path| {
         let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
         (path, text, lines)
     });
     let ours = sources().into_iter().map(|source| (source.path, source.text, source.lines));
-    for (path, text, lines) in ours.chain(standin) {
+    for (path, text, lines) in ours.chain(members) {
         assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
         assert!(
             lines <= LONGEST,
@@ -306,10 +347,13 @@ fn every_file_says_what_it_is_and_is_short() {
 }
 
 #[test]
-fn the_stand_in_knows_nothing_of_the_broker() {
-    let standin = root().join("standin");
-    let sources = ["src", "tests"].into_iter().flat_map(|folder| files(&standin.join(folder), ".rs"));
-    for path in sources.chain([standin.join("Cargo.toml")]) {
+fn the_members_know_nothing_of_the_broker() {
+    let members = ["standin", "crates/llm"].map(|member| root().join(member));
+    let sources = members.iter().flat_map(|member| {
+        let folders = ["src", "tests"].into_iter();
+        folders.flat_map(|folder| files(&member.join(folder), ".rs")).chain([member.join("Cargo.toml")])
+    });
+    for path in sources {
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("gecholog_broker") && !text.contains("gecholog-broker"), "{}", path.display());
     }
@@ -320,12 +364,64 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The pages that name files and commands.
+fn pages() -> Vec<String> {
+    let docs = files(&root().join("docs"), ".md");
+    let docs = docs.iter().map(|path| path.strip_prefix(root()).unwrap().display().to_string());
+    ["README.md", "ARCHITECTURE.md"].map(str::to_owned).into_iter().chain(docs).collect()
+}
+
+#[test]
+fn the_readme_can_be_read_in_one_sitting_and_leads_to_every_document() {
+    let readme = page("README.md");
+    assert!(readme.lines().count() <= 250, "README.md has {} lines", readme.lines().count());
+    for name in pages().iter().filter(|name| *name != "README.md") {
+        assert!(readme.contains(&format!("]({name})")), "README.md has no link to {name}");
+    }
+}
+
+#[test]
+fn every_link_of_the_pages_leads_to_a_file_and_a_heading() {
+    for name in pages() {
+        let text = page(&name);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = match file {
+                "" => root().join(&name),
+                _ => root().join(&name).parent().unwrap().join(file),
+            };
+            assert!(path.exists(), "{name} links to {link}");
+            if !heading.is_empty() && path.extension().is_some_and(|end| end == "md") {
+                let headings = headings(&fs::read_to_string(&path).unwrap());
+                assert!(headings.contains(heading), "{name} links to {link}; the headings are {headings:?}");
+            }
+        }
+    }
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in text.lines() {
+        in_code ^= line.starts_with("```");
+        if !in_code && line.starts_with('#') {
+            let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            anchors.insert(words.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect());
+        }
+    }
+    anchors
+}
+
 #[test]
 fn every_path_that_the_pages_name_exists() {
     page("CHANGELOG.md");
     let folders = ["src/", "tests/", "standin/", "examples/", "benches/", "fuzz/", "script/", "docs/"];
-    for name in ["README.md", "ARCHITECTURE.md"] {
-        let page = page(name);
+    for name in pages() {
+        let page = page(&name);
         let of_a_path = |c: char| c.is_alphanumeric() || "_-./".contains(c);
         let named =
             page.split(|c: char| !of_a_path(c)).filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
@@ -340,8 +436,8 @@ fn every_make_target_that_the_pages_name_exists() {
     let makefile = page("Makefile");
     let targets: BTreeSet<&str> =
         makefile.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name)).collect();
-    for name in ["README.md", "ARCHITECTURE.md"] {
-        let page = page(name);
+    for name in pages() {
+        let page = page(&name);
         let mut in_code = false;
         for line in page.lines() {
             in_code ^= line.trim_start().starts_with("```");

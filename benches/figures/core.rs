@@ -24,13 +24,14 @@ use crate::Effort;
 use crate::stats::nanos;
 use crate::table::{Figure, Row, Target};
 
-const INGRESS: &str = "/azure/";
+/// The router that clients call.
+pub(crate) const INGRESS: &str = "/azure/";
 /// As many routers as a pools file may have: a page of memory more or less says nothing.
 const CROWD: u16 = 65_000;
 /// A minute after everything was learnt.
 const LEARNT: Now = Now::from_nanos(60_000_000_000);
 /// A row-1 message as the gateway sends it.
-const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
+pub(crate) const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 
 /// All rows of the core.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
@@ -207,7 +208,7 @@ fn write(effort: Effort, routers: u16) -> Result<f64> {
     let now = Now::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
-        reply::route(&signature, &broker, &decision, None)
+        reply::route(&signature, &broker, &decision).complete(None)
     }))
 }
 

@@ -16,6 +16,7 @@ mod machine;
 mod nginx;
 mod process;
 mod relay;
+mod repeat;
 mod round_trip;
 mod start;
 mod stats;
@@ -59,6 +60,9 @@ enum Role {
     /// Answers HTTP at once
     #[command(hide = true)]
     Upstream,
+    /// Does one operation of the core a given number of times (script/instructions)
+    #[command(hide = true)]
+    Repeat(repeat::Arguments),
 }
 
 /// A part of the table.
@@ -115,6 +119,7 @@ fn main() -> Result<()> {
         Some(Role::Bare(role)) => return bare::run(role),
         Some(Role::Flood(role)) => return flooder::run(role),
         Some(Role::Upstream) => return upstream::run(),
+        Some(Role::Repeat(role)) => return repeat::run(&role),
         None => {}
     }
     let effort = if arguments.quick { QUICK } else { FULL };

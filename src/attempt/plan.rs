@@ -136,6 +136,21 @@ impl Plan {
         }
     }
 
+    /// Sends the request to the same target once more at once, if another attempt may be made: for a connection that was closed
+    /// before the target answered. It counts as an attempt. With the moment when the first byte of an answer must be here.
+    pub fn resend(&mut self, budget: &mut Budget, now: Now) -> Option<Now> {
+        let may = now < self.deadline && self.sent < self.limits.attempts && budget.withdraw(now);
+        may.then(|| {
+            self.sent += 1;
+            self.answer_by(now)
+        })
+    }
+
+    /// When the first byte of an answer must be here to a request that is sent now.
+    fn answer_by(&self, now: Now) -> Now {
+        now.after(self.limits.connect.saturating_add(self.limits.first_byte)).min(self.deadline)
+    }
+
     fn send(&mut self, route: Route, budget: &mut Budget, now: Now) -> Step {
         if self.sent == 0 {
             budget.deposit(now);
@@ -144,8 +159,7 @@ impl Plan {
         }
         self.sent += 1;
         self.rested = false;
-        let longest = self.limits.connect.saturating_add(self.limits.first_byte);
-        Step::Send { route, by: now.after(longest).min(self.deadline) }
+        Step::Send { route, by: self.answer_by(now) }
     }
 
     /// A wait, unless it would take all the time that is left.

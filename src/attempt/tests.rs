@@ -155,7 +155,7 @@ impl World {
         self.broker.apply(Event::Report(&report), self.now);
         let ended = match broken {
             Some(breakage) => Ended::Broken(breakage),
-            None => Ended::Answered { status: answer.status, deployment_missing: false },
+            None => Ended::Answered { status: answer.status, missing: None },
         };
         let lead = lead(ended, true, None);
         plan.heed(route.router(), wait, self.now);
@@ -341,4 +341,20 @@ proptest! {
 fn routers_are_named_by_place() {
     let world = fallback(2);
     assert_eq!(world.broker.path(RouterId(1)), Some(&path(1)), "the tests count on it");
+}
+
+#[test]
+fn a_resend_counts_as_an_attempt_and_keeps_all_limits() {
+    let now = Now::from_nanos(1_800_000_000_000_000_000);
+    let limits = Limits { attempts: 2, whole: millis(60_000), ..Limits::default() };
+    let mut budget = Budget::new(Spending { ratio: 0.0, per_second: 1 });
+    let mut plan = Plan::new(limits, now);
+    assert_eq!(plan.resend(&mut budget, now.after(millis(59_999))), Some(now.after(millis(60_000))), "within its time");
+    assert_eq!(plan.sent(), 1);
+    assert_eq!(plan.resend(&mut budget, now), Some(now.after(limits.connect + limits.first_byte)));
+    assert_eq!((plan.resend(&mut budget, now), plan.sent()), (None, 2), "as often as it may be");
+    assert_eq!(Plan::new(limits, now).resend(&mut budget, now.after(millis(60_000))), None, "its time is over");
+    let mut spent = Budget::new(Spending { ratio: 0.0, per_second: 0 });
+    let mut plan = Plan::new(limits, now);
+    assert_eq!((plan.resend(&mut spent, now), plan.sent()), (None, 0), "the budget of all requests is spent");
 }

@@ -1,20 +1,14 @@
-//! What operators may say, and what stays of it: who is drained, whose weight is another than the file's, until when.
+//! What operators may say, and how it is carried out; what stays of it is in `operator`.
 //!
 //! A drained router is left alone however healthy it is, and its standing goes on beside it: neither overwrites the other. A
 //! weight holds for a router wherever it stands in one pool, and survives a reload of the file.
 
-use rustc_hash::FxHashMap;
-
-use super::Broker;
+use super::operator::{Ended, MOST_WEIGHTS};
+use super::{Broker, Hold, Weight};
 use crate::event::{Change, Ordered, Standing};
-use crate::health::Effect;
-use crate::outcome::Cause;
+use crate::health::{Effect, Health};
 use crate::router::{RouterId, RouterPath};
-use crate::strategy::{Kind, Target};
 use crate::time::Now;
-
-/// Weights that may differ from the file's, at most.
-pub const MOST_WEIGHTS: usize = 1_024;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,75 +72,6 @@ pub enum Refused {
     TooManyWeights,
 }
 
-/// A router that another replica knows to be out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Takeover {
-    /// Which.
-    pub router: RouterPath,
-    /// Until when; none: it has yet to prove itself.
-    pub until: Option<Now>,
-    /// Why it was taken out.
-    pub cause: Cause,
-}
-
-/// That something holds, by whose word.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Hold {
-    /// Since when.
-    pub since: Now,
-    /// Until when; none: until somebody says otherwise.
-    pub until: Option<Now>,
-    /// Who asked for it.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// A weight that is not the file's.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Weight {
-    /// The pool's ingress.
-    pub pool: RouterPath,
-    /// The router.
-    pub router: RouterPath,
-    /// What it weighs.
-    pub weight: f64,
-    /// By whose word.
-    #[serde(flatten)]
-    pub hold: Hold,
-}
-
-/// All that operators said and that still holds.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Operator {
-    pub(super) drained: FxHashMap<RouterId, Hold>,
-    pub(super) weights: Vec<Weight>,
-}
-
-impl Operator {
-    pub(super) fn next_deadline(&self) -> Option<Now> {
-        let holds = self.drained.values().chain(self.weights.iter().map(|weight| &weight.hold));
-        holds.filter_map(|hold| hold.until).min()
-    }
-
-    /// A pool's targets with the weights that hold now.
-    pub(super) fn weighed(&self, pool: &RouterPath, root: &Target) -> Target {
-        let mut root = root.clone();
-        for weight in self.weights.iter().filter(|weight| weight.pool == *pool) {
-            weigh(&mut root, &weight.router, weight.weight);
-        }
-        root
-    }
-}
-
-fn weigh(target: &mut Target, router: &RouterPath, weight: f64) {
-    match &mut target.kind {
-        Kind::Router(path) if path == router => target.weight = weight,
-        Kind::Router(_) => {}
-        Kind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| weigh(inner, router, weight)),
-    }
-}
-
 impl Broker {
     /// Whether a command could be carried out.
     ///
@@ -161,103 +86,78 @@ impl Broker {
         if !found.tree().routers().any(|one| one == id) {
             return Err(Refused::NotInPool(pool.clone(), router.clone()));
         }
-        let is_new = !self.operator.weights.iter().any(|one| one.pool == *pool && one.router == *router);
-        let full = self.operator.weights.len() >= MOST_WEIGHTS;
+        let is_new = !self.operator.weights().iter().any(|one| one.pool == *pool && one.router == *router);
+        let full = self.operator.weights().len() >= MOST_WEIGHTS;
         if weight.is_some() && is_new && full { Err(Refused::TooManyWeights) } else { Ok(()) }
     }
 
-    /// Carries a command out; one that could not be changes nothing.
+    /// Carries an operator's command out; one that could not be changes nothing.
     pub(super) fn obey(&mut self, given: &Given, now: Now, changes: &mut Vec<Change>) {
-        if self.check(&given.command).is_err() {
-            return;
+        if let Some(id) = self.known(given.command.router()) {
+            self.operator.note_order(id);
         }
-        let hold = || Hold { since: now, until: given.until, by: given.by.clone(), reason: given.reason.clone() };
-        let (about, what) = match &given.command {
-            Command::Drain(router) => {
-                let Some(id) = self.known(router) else { return };
-                self.operator.drained.insert(id, hold());
-                (router, "drained".to_owned())
-            }
-            Command::Resume(router) => {
-                let Some(id) = self.known(router) else { return };
-                let was_drained = self.operator.drained.remove(&id).is_some();
-                (router, if was_drained { "resumed" } else { "resumed (it was not drained)" }.to_owned())
-            }
-            Command::Disable(router) => {
-                let until = given.until.unwrap_or(now);
-                self.by_order(router, now, changes, |health| health.take_out(until, now));
-                (router, "disabled".to_owned())
-            }
-            Command::Enable(router) => {
-                let id = self.known(router).map(|id| usize::from(id.0));
-                let was_enabled = id.and_then(|id| self.routers.get(id)).map(|router| router.health.standing());
-                self.by_order(router, now, changes, |health| health.let_in(now));
-                let was_enabled = was_enabled == Some(Standing::Serving);
-                (router, if was_enabled { "enabled (it was enabled already)" } else { "enabled" }.to_owned())
-            }
-            Command::Weigh { pool, router, weight } => {
-                self.operator.weights.retain(|one| one.pool != *pool || one.router != *router);
-                if let Some(weight) = *weight {
-                    let (pool, router) = (pool.clone(), router.clone());
-                    self.operator.weights.push(Weight { pool, router, weight, hold: hold() });
-                }
-                self.configure(&self.settings.clone());
-                (router, weight.map_or("weighs what the file says".to_owned(), |weight| format!("weighs {weight}")))
-            }
-        };
-        let (by, reason) = (given.by.clone(), given.reason.clone());
-        let until = given.until;
-        changes.push(Change::Ordered(Ordered { about: about.clone(), what, until, by, reason, at: now }));
-        self.renew(changes);
+        self.carry_out(given, now, now, changes);
     }
 
-    /// Takes over what another replica knows, for routers of which nothing else is known yet.
-    pub(super) fn take_over(&mut self, takeovers: &[Takeover], now: Now, changes: &mut Vec<Change>) {
-        for Takeover { router, until, cause } in takeovers {
-            self.by_order(router, now, changes, |health| health.take_over(*until, *cause, now));
-        }
+    /// The same for a command that was given at `since`.
+    pub(super) fn carry_out(&mut self, given: &Given, since: Now, now: Now, changes: &mut Vec<Change>) {
+        let router = given.command.router();
+        let (Ok(()), Some(id)) = (self.check(&given.command), self.known(router)) else { return };
+        let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
+        let hold = Hold { since, until, by: by.clone(), reason: reason.clone() };
+        let what = match &given.command {
+            Command::Drain(_) => {
+                self.operator.drain(id, hold);
+                "drained".to_owned()
+            }
+            Command::Resume(_) => {
+                let was_drained = self.operator.hold(id).is_some();
+                self.operator.resume(id);
+                if was_drained { "resumed" } else { "resumed (it was not drained)" }.to_owned()
+            }
+            Command::Disable(_) => {
+                self.by_order(id, now, changes, |health| health.take_out(until.unwrap_or(now), now));
+                "disabled".to_owned()
+            }
+            Command::Enable(_) => {
+                let before = self.routers.get(usize::from(id.0)).map(|router| router.health().standing());
+                self.by_order(id, now, changes, |health| health.let_in(now));
+                let was_enabled = before == Some(Standing::Serving);
+                if was_enabled { "enabled (it was enabled already)" } else { "enabled" }.to_owned()
+            }
+            Command::Weigh { pool, weight, .. } => {
+                self.operator.weigh(pool, router, weight.map(|weight| (weight, hold)));
+                weight.map_or("weighs what the file says".to_owned(), |weight| format!("weighs {weight}"))
+            }
+        };
+        changes.push(Change::Ordered(Ordered { about: router.clone(), what, until, by, reason, at: now }));
     }
 
     fn by_order(
         &mut self,
-        router: &RouterPath,
+        router: RouterId,
         now: Now,
         changes: &mut Vec<Change>,
-        order: impl FnOnce(&mut crate::health::Health) -> Effect,
+        order: impl FnOnce(&mut Health) -> Effect,
     ) {
-        let Some(id) = self.known(router) else { return };
-        let place = usize::from(id.0);
-        let Some(router) = self.routers.get_mut(place) else { return };
-        match order(&mut router.health) {
-            Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
-            _ => {}
+        let place = usize::from(router.0);
+        let effect = self.routers.change_health(place, |health, _| order(health));
+        if matches!(effect, Some(Effect::Tripped | Effect::Returned)) {
+            self.announce(place, now, Change::Standing, changes);
         }
     }
 
     /// Ends what was to hold only until now.
     pub(super) fn expire_orders(&mut self, now: Now, changes: &mut Vec<Change>) {
-        if self.operator.next_deadline().is_none_or(|due| now < due) {
-            return;
+        for ended in self.operator.expire(now) {
+            let (about, what, hold) = match ended {
+                Ended::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
+                Ended::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
+            };
+            let Some(about) = about else { continue };
+            let (what, reason) = (what.to_owned(), "its time is over".to_owned());
+            changes.push(Change::Ordered(Ordered { about, what, until: None, by: hold.by, reason, at: now }));
         }
-        let over = |hold: &Hold| hold.until.is_some_and(|until| until <= now);
-        let mut ended = |about: RouterPath, what: &str, hold: &Hold| {
-            let (by, reason) = (hold.by.clone(), "its time is over".to_owned());
-            changes.push(Change::Ordered(Ordered { about, what: what.to_owned(), until: None, by, reason, at: now }));
-        };
-        let drained: Vec<_> = self.operator.drained.extract_if(|_, hold| over(hold)).collect();
-        for (id, hold) in drained {
-            self.path(id).cloned().into_iter().for_each(|path| ended(path, "resumed", &hold));
-        }
-        let (over, kept) = std::mem::take(&mut self.operator.weights).into_iter().partition(|one| over(&one.hold));
-        self.operator.weights = kept;
-        let over: Vec<Weight> = over;
-        for one in &over {
-            ended(one.router.clone(), "weighs what the file says", &one.hold);
-        }
-        if !over.is_empty() {
-            self.configure(&self.settings.clone());
-        }
-        self.renew(changes);
     }
 
     /// The router of this path, if it stands in a pool.
@@ -275,7 +175,7 @@ impl Broker {
 
     /// Weights that are not the file's.
     pub fn weights(&self) -> &[Weight] {
-        &self.operator.weights
+        self.operator.weights()
     }
 
     /// Ingresses of pools in which this router stands and nothing may serve.

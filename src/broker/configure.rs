@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Broker, Place, Pool, Record, Router, RouterSettings, Settings};
+use super::{Broker, Place, Pool, RouterSettings, Settings};
 use crate::event::{Change, Standing};
-use crate::health::Health;
 use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::Tree;
 use crate::time::Now;
@@ -19,7 +18,7 @@ impl Broker {
         self.places.clear();
         let before = std::mem::take(&mut self.pools);
         let before: FxHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
-        let known = (0_u16..).zip(&self.routers).map(|(id, router)| (router.path.clone(), RouterId(id)));
+        let known = (0_u16..).zip(self.routers.iter()).map(|(id, router)| (router.path.clone(), RouterId(id)));
         let mut known: FxHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
         for pool in &settings.pools {
@@ -37,6 +36,7 @@ impl Broker {
             let place = if settings.relayed.contains(&pool.ingress) { Place::Relayed } else { Place::Ingress };
             self.places.insert(pool.ingress.clone(), place(PoolId(id)));
         }
+        self.routers.mark_stale();
         self.keep_loads();
         self.keep_budgets();
     }
@@ -51,13 +51,12 @@ impl Broker {
         let settings = own.unwrap_or_else(|| Arc::clone(defaults));
         let id = match known.get(path) {
             Some(id) => {
-                self.routers.get_mut(usize::from(id.0))?.settings = settings;
+                self.routers.set_settings(usize::from(id.0), settings);
                 *id
             }
             None => {
                 let id = RouterId(u16::try_from(self.routers.len()).ok()?);
-                let (health, record) = (Health::default(), Record::default());
-                self.routers.push(Router { path: path.clone(), settings, health, record });
+                self.routers.push(path.clone(), settings);
                 known.insert(path.clone(), id);
                 id
             }
@@ -69,9 +68,14 @@ impl Broker {
     /// Lets those back who are never to be taken out.
     pub(super) fn pardon(&mut self, now: Now, changes: &mut Vec<Change>) {
         for place in 0..self.routers.len() {
-            let router = &mut self.routers[place];
-            if router.settings.health.disabled_time.is_zero() && router.health.standing() != Standing::Serving {
-                router.health.serve(now);
+            let pardoned = self.routers.change_health(place, |health, settings| {
+                let pardoned = settings.disabled_time.is_zero() && health.standing() != Standing::Serving;
+                if pardoned {
+                    health.serve(now);
+                }
+                pardoned
+            });
+            if pardoned == Some(true) {
                 self.announce(place, now, Change::Standing, changes);
             }
         }

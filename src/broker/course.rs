@@ -154,13 +154,13 @@ impl Broker {
             return Offer::Nobody { why: Pass::AllDisabled(id), until };
         }
         let dead_end = pool.tree().dead_end(request);
-        let meant = !matches!(dead_end, Some((_, Note::NoMatch)));
+        let meant = !matches!(dead_end, Some((_, Note::NoMatch(_))));
         Offer::Nobody { why: Pass::NothingForIt(id, dead_end), until: until.filter(|_| meant) }
     }
 
     /// When a router that is out is back.
     fn back(&self, router: RouterId) -> Option<Now> {
-        match self.routers.get(usize::from(router.0))?.health.standing() {
+        match self.routers.get(usize::from(router.0))?.health().standing() {
             Standing::Cooling { until, .. } => Some(until),
             Standing::Serving | Standing::Probing { .. } => None,
         }

@@ -16,8 +16,8 @@ pub enum Event<'a> {
     Abandoned(&'a Route),
     /// An operator said so.
     Command(&'a Given),
-    /// Another replica told us, who start, whom it knows to be out.
-    TakenOver(&'a [Takeover]),
+    /// This replica starts, and others answered what they know.
+    TakenOver(&'a Takeover),
     /// Time has passed.
     Tick,
     /// Other settings are in force from now on.

@@ -40,7 +40,7 @@ impl Broker {
             return Err(Ignored::Filtered);
         }
         let interpreted = self.interpret(report);
-        self.release(report, interpreted.as_ref().ok(), changes);
+        self.release(report, interpreted.as_ref().ok());
         let outcome = interpreted?;
         match report.source {
             Source::Message | Source::OneRow => self.learn_message(report, &outcome, now, changes),
@@ -51,17 +51,11 @@ impl Broker {
     }
 
     /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
-    fn release(&mut self, report: &Report<'_>, outcome: Option<&Outcome>, changes: &mut Vec<Change>) {
+    fn release(&mut self, report: &Report<'_>, outcome: Option<&Outcome>) {
         let Some(decision) = report.decision.filter(|_| report.probe) else { return };
-        let Some(probed) =
-            self.stamped(report).filter(|probed| outcome.is_none_or(|outcome| outcome.router != *probed))
-        else {
-            return;
-        };
-        if let Some(router) = self.routers.get_mut(usize::from(probed.0))
-            && router.health.take_back(decision)
-        {
-            self.renew(changes);
+        let probed = self.stamped(report);
+        if let Some(probed) = probed.filter(|probed| outcome.is_none_or(|outcome| outcome.router != *probed)) {
+            self.take_permit_back(probed, decision);
         }
     }
 
@@ -94,8 +88,8 @@ impl Broker {
         let Some(known) = self.routers.get(usize::from(router.0)) else { return Evidence::Word };
         let in_need =
             |pool: &Pool| !pool.serves() && pool.disabled().is_some_and(|tree| tree.open().any(|open| open == router));
-        match known.health.presume(started) {
-            Evidence::Word if known.health.is_out() && self.pools.iter().any(in_need) => Evidence::Probe(None),
+        match known.health().presume(started) {
+            Evidence::Word if known.health().is_out() && self.pools.iter().any(in_need) => Evidence::Probe(None),
             evidence => evidence,
         }
     }
@@ -108,10 +102,9 @@ impl Broker {
             self.count_outcome(&Outcome { evidence, ..outcome }, at, changes);
         } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
             (verdict, outcome.started)
-            && let Some(router) = self.routers.get_mut(usize::from(outcome.router.0))
         {
             // What began before that call did is old for sure.
-            router.health.date_trip(epoch, started);
+            self.routers.change_health(usize::from(outcome.router.0), |health, _| health.date_trip(epoch, started));
         }
     }
 
@@ -138,7 +131,7 @@ impl Broker {
 
     fn outcome(&self, report: &Report<'_>, router: RouterId, status: u16) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
-        let settings = known.map_or(&self.settings.defaults, |router| &router.settings);
+        let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let (class, cause) = judge(settings, report, status);
         // Only what can take a router out needs a lot.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
@@ -193,7 +186,7 @@ impl Broker {
     fn honors_hints(&self, outcome: &Outcome) -> bool {
         let router = self.routers.get(usize::from(outcome.router.0));
         matches!(outcome.class, Class::RateLimited | Class::Overloaded)
-            && router.is_some_and(|router| router.settings.health.retry_after.honor)
+            && router.is_some_and(|router| router.settings().health.retry_after.honor)
     }
 
     /// We saw its end ourselves, so it counts at once, whatever it is; its log only adds what we do not know. A log that came
@@ -201,10 +194,8 @@ impl Broker {
     fn learn_attempt(&mut self, report: &Report<'_>, outcome: Outcome, now: Now, changes: &mut Vec<Change>) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.ledger.overtaken(key) {
-            let permit = report.decision.filter(|_| report.probe);
-            let router = self.routers.get_mut(usize::from(outcome.router.0));
-            if router.zip(permit).is_some_and(|(router, decision)| router.health.take_back(decision)) {
-                self.renew(changes);
+            if let Some(decision) = report.decision.filter(|_| report.probe) {
+                self.take_permit_back(outcome.router, decision);
             }
             return;
         }
@@ -254,9 +245,9 @@ impl Broker {
     /// Counts an outcome and does to its router what it calls for.
     pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let router = self.routers.get_mut(place)?;
-        router.record.count(outcome, now);
-        router.record.add(outcome);
+        let record = self.routers.record(place)?;
+        record.count(outcome, now);
+        record.add(outcome);
         let verdict = self.judge(place, outcome, now, changes);
         self.notice(place, outcome.status, changes);
         verdict
@@ -272,14 +263,13 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let router = self.routers.get_mut(place)?;
-        router.record.add(outcome);
+        self.routers.record(place)?.add(outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
                 return self.judge(place, outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
-                router.health.date_trip(epoch, stopped);
+                self.routers.change_health(place, |health, _| health.date_trip(epoch, stopped));
             }
             _ => {}
         }
@@ -288,19 +278,15 @@ impl Broker {
 
     /// Lets a router's health learn, and tells what came of it.
     fn judge(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Option<Verdict> {
-        let router = self.routers.get_mut(place)?;
-        let mut effect = router.health.learn(outcome, &router.settings.health, now);
+        let mut effect = self.routers.change_health(place, |health, settings| health.learn(outcome, settings, now))?;
         if effect == Effect::Suspected {
-            effect = self.convict(place, outcome, now);
+            effect = self.convict(place, outcome, now, changes);
         }
-        let epoch = self.routers.get(place)?.health.epoch();
+        let epoch = self.routers.get(place)?.health().epoch();
         match effect {
             Effect::None | Effect::Counted | Effect::Suspected | Effect::Freed => {}
             Effect::Tripped | Effect::Returned => self.announce(place, now, Change::Standing, changes),
             Effect::Extended | Effect::Paused => self.announce(place, now, Change::Extended, changes),
-        }
-        if !matches!(effect, Effect::None | Effect::Counted | Effect::Suspected) {
-            self.renew(changes);
         }
         if effect == Effect::Tripped {
             self.advise(place, changes);
@@ -309,22 +295,23 @@ impl Broker {
     }
 
     fn serves(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.serves())
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().serves())
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
-    fn convict(&mut self, place: usize, outcome: &Outcome, now: Now) -> Effect {
+    fn convict(&mut self, place: usize, outcome: &Outcome, now: Now, changes: &mut Vec<Change>) -> Effect {
+        self.refresh(changes);
         if self.pools.iter().any(|pool| pool.hangs_on(outcome.router, |router| self.serves(router))) {
             return Effect::Counted;
         }
-        let Some(router) = self.routers.get_mut(place) else { return Effect::None };
-        router.health.convict(outcome, &router.settings.health, now)
+        let convicted = self.routers.change_health(place, |health, settings| health.convict(outcome, settings, now));
+        convicted.unwrap_or(Effect::None)
     }
 }
 
 /// What an answer means, its status first, and then what hides behind the status.
 fn judge(settings: &RouterSettings, report: &Report<'_>, status: u16) -> (Class, Cause) {
-    let class = settings.failures.classify(status, report.made_by_gateway, report.deployment_missing);
+    let class = settings.failures.classify(status, report.made_by_gateway, report.missing);
     let cause = if report.made_by_gateway { Cause::Unreachable(status) } else { Cause::Answered(status) };
     if let Some(breakage) = report.broken {
         return (Class::Failure, Cause::Broken(breakage));

@@ -14,32 +14,37 @@ pub mod invariants;
 mod learn;
 mod ledger;
 mod loads;
+mod operator;
 mod poison;
 mod pool;
+mod reading;
 mod record;
 mod room;
+mod routers;
 mod settings;
 mod snapshot;
 mod spread;
+mod takeover;
 mod tell;
 mod under_way;
-
-use std::sync::Arc;
 
 use rand::Rng;
 use rustc_hash::FxHashMap;
 
-pub use command::{Command, Given, Hold, MOST_WEIGHTS, Refused, Takeover, Weight};
+pub use command::{Command, Given, Refused};
 pub use course::{Course, Offer};
 pub use decision::{Claim, Decision, Pass, Room, Route, Sent};
 pub use event::Event;
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ledger::{CAPACITY as LEDGER_CAPACITY, WAIT};
+pub use operator::{Hold, MOST_WEIGHTS, Weight};
 pub use pool::{Pool, WhenAllDisabled};
+pub use reading::Reading;
 pub use record::Record;
 pub use settings::{PoolSettings, RouterSettings, Settings};
 pub use snapshot::{PoolShown, RouterShown, Snapshot, Word};
 pub use spread::{Reason, Spread};
+pub use takeover::{TakenOverOrder, TakenOverRouter, Takeover};
 pub use tell::Although;
 pub use under_way::CAPACITY as UNDER_WAY_CAPACITY;
 
@@ -52,26 +57,11 @@ use crate::request::Request;
 use crate::router::{PoolId, RouterId, RouterPath};
 use crate::strategy::{Candidate, Needs, first};
 use crate::time::Now;
-use command::Operator;
 use ledger::Ledger;
+use operator::Operator;
 use poison::Suspects;
+use routers::{Router, Routers};
 use under_way::UnderWay;
-
-/// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
-#[derive(Debug, Clone, PartialEq)]
-struct Router {
-    path: RouterPath,
-    /// Shared with all that have the same from the same place.
-    settings: Arc<RouterSettings>,
-    health: Health,
-    record: Record,
-}
-
-impl Router {
-    fn due(&self) -> Option<Now> {
-        self.health.due(&self.settings.health)
-    }
-}
 
 /// What a path means to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +88,7 @@ pub struct Applied {
 pub struct Broker {
     settings: Settings,
     places: FxHashMap<RouterPath, Place>,
-    routers: Vec<Router>,
+    routers: Routers,
     pools: Vec<Pool>,
     ledger: Ledger,
     /// What is known of the routers besides their health; absent where no mode chooses by it.
@@ -124,7 +114,7 @@ impl Broker {
         let mut broker = Self {
             settings: Settings::default(),
             places: FxHashMap::default(),
-            routers: Vec::new(),
+            routers: Routers::default(),
             pools: Vec::new(),
             ledger: Ledger::default(),
             loads: None,
@@ -169,9 +159,10 @@ impl Broker {
     /// The second half: the decision was answered. The same as to apply that event, without a place for what only others do.
     pub fn count(&mut self, decision: &Decision, now: Now, changes: &mut Vec<Change>) {
         match decision {
-            Decision::Route(route) => self.count_choice(route, now, changes),
+            Decision::Route(route) => self.count_choice(route, now),
             Decision::Pass(pass) => self.count_pass(pass),
         }
+        self.refresh(changes);
     }
 
     /// The router for a request, and why. Reads only; standings are those of the last event, so bring time forward first.
@@ -211,8 +202,7 @@ impl Broker {
         let mut order = self.order(pool.disabled()?, request, rng).filter(wanted);
         let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
-                let health =
-                    |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(|router| &router.health);
+                let health = |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(Router::health);
                 let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
                 let busy = health(&soonest).is_none_or(|health| health.permits() > 0);
                 (!busy).then_some(Candidate { p: None, ..soonest })?
@@ -223,14 +213,20 @@ impl Broker {
     }
 
     fn probes(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health.is_probing())
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_probing())
     }
 
-    /// Takes an event in. The only writer.
+    /// Takes an event in. The only writer; what is derived from the rest is up to date when it returns.
     pub fn apply(&mut self, event: Event<'_>, now: Now) -> Applied {
         let mut applied = Applied::default();
+        self.write(event, now, &mut applied);
+        self.refresh(&mut applied.changes);
+        applied
+    }
+
+    fn write(&mut self, event: Event<'_>, now: Now, applied: &mut Applied) {
         match event {
-            Event::Chosen(route) => self.count_choice(route, now, &mut applied.changes),
+            Event::Chosen(route) => self.count_choice(route, now),
             Event::Passed(pass) => self.count_pass(pass),
             Event::Report(report) => {
                 self.tick(now, &mut applied.changes);
@@ -242,24 +238,25 @@ impl Broker {
                     Err(why) => applied.ignored = Some(why),
                 }
             }
-            Event::Abandoned(route) => self.abandon(route, &mut applied.changes),
+            Event::Abandoned(route) => self.abandon(route),
             Event::Command(given) => {
                 self.tick(now, &mut applied.changes);
                 self.obey(given, now, &mut applied.changes);
             }
-            Event::TakenOver(takeovers) => self.take_over(takeovers, now, &mut applied.changes),
+            Event::TakenOver(takeover) => {
+                self.tick(now, &mut applied.changes);
+                self.take_over(takeover, now, &mut applied.changes);
+            }
             Event::Tick => self.tick(now, &mut applied.changes),
             Event::Configured(settings) => {
                 self.tick(now, &mut applied.changes);
                 self.configure(settings);
                 self.pardon(now, &mut applied.changes);
-                self.renew(&mut applied.changes);
             }
         }
-        applied
     }
 
-    fn count_choice(&mut self, route: &Route, now: Now, changes: &mut Vec<Change>) {
+    fn count_choice(&mut self, route: &Route, now: Now) {
         self.decisions = self.decisions.wrapping_add(1);
         self.under_way.begin(route.number, route.router(), now);
         let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
@@ -271,23 +268,26 @@ impl Broker {
             Sent::WhileDisabled => pool.when_all_disabled() == WhenAllDisabled::Soonest,
         };
         self.begin_call(route, now);
-        let Some(router) = self.routers.get_mut(usize::from(route.router().0)) else { return };
-        router.record.chosen += 1;
+        let place = usize::from(route.router().0);
+        if let Some(record) = self.routers.record(place) {
+            record.chosen += 1;
+        }
         if one_at_a_time {
-            router.health.permit(route.number, &router.settings.health, now);
-            self.renew(changes);
+            self.routers.change_health(place, |health, settings| health.permit(route.number, settings, now));
         }
     }
 
-    fn abandon(&mut self, route: &Route, changes: &mut Vec<Change>) {
+    fn abandon(&mut self, route: &Route) {
         self.under_way.end(route.number);
         if let Some(loads) = &mut self.loads {
             loads.end(route.number);
         }
-        let router = self.routers.get_mut(usize::from(route.router().0));
-        if router.is_some_and(|router| router.health.take_back(route.number)) {
-            self.renew(changes);
-        }
+        self.take_permit_back(route.router(), route.number);
+    }
+
+    /// A decision that was to find out about a router said nothing: another one may.
+    fn take_permit_back(&mut self, router: RouterId, decision: u64) {
+        self.routers.change_health(usize::from(router.0), |health, _| health.take_back(decision));
     }
 
     /// When time alone will change something next.
@@ -309,6 +309,15 @@ impl Broker {
         self.pools.get(usize::from(pool.0))
     }
 
+    /// What is to be read of a request for this path before a router is chosen for it.
+    pub fn reading(&self, path: &str) -> Reading {
+        let Some(Place::Ingress(id) | Place::Relayed(id)) = self.places.get(path).copied() else {
+            return Reading::default();
+        };
+        let Some(pool) = self.pool(id) else { return Reading::default() };
+        Reading { asks: pool.tree().asks().cloned(), how_large: pool.has_budgets() }
+    }
+
     /// What the pool of a decision asks of requests.
     pub fn needs(&self, decision: &Decision) -> Option<Needs> {
         let pool = match decision {
@@ -326,7 +335,7 @@ impl Broker {
 
     /// Every router with its standing and its record.
     pub fn routers(&self) -> impl Iterator<Item = (&RouterPath, Standing, &Record)> {
-        self.routers.iter().map(|router| (&router.path, router.health.standing(), &router.record))
+        self.routers.iter().map(|router| (&router.path, router.health().standing(), &router.record))
     }
 
     /// What shapes the decisions.
@@ -339,47 +348,49 @@ impl Broker {
         self.under_way.expire(now);
         while let Some(waiting) = self.ledger.expire(now) {
             self.settle(waiting, changes);
+            self.refresh(changes);
         }
         if self.next_return.is_none_or(|due| now < due) {
             return;
         }
         self.expire_orders(now, changes);
-        let mut eased = false;
         for place in 0..self.routers.len() {
-            let router = &mut self.routers[place];
-            match router.health.tick(&router.settings.health, now) {
-                Due::Nothing => {}
-                Due::Eased => eased = true,
-                Due::Returned => {
-                    eased = true;
-                    self.announce(place, now, Change::Standing, changes);
-                }
+            if self.routers.change_health(place, |health, settings| health.tick(settings, now)) == Some(Due::Returned) {
+                self.announce(place, now, Change::Standing, changes);
             }
         }
-        if eased {
-            self.renew(changes);
-        }
+        self.refresh(changes);
     }
 
-    /// Tells of a router's new standing; what follows from it is renewed when all are told.
+    /// Tells of a router's new standing.
     fn announce(&mut self, place: usize, now: Now, kind: fn(Transition) -> Change, changes: &mut Vec<Change>) {
         let Some(router) = self.routers.get(place) else { return };
         changes.push(kind(Transition {
             router: router.path.clone(),
-            epoch: router.health.epoch(),
-            standing: router.health.standing(),
+            epoch: router.health().epoch(),
+            standing: router.health().standing(),
             at: now,
         }));
     }
 
-    /// Derives anew what follows from the routers' health: when the next is due, and who may serve.
-    fn renew(&mut self, changes: &mut Vec<Change>) {
+    /// Brings up to date what is derived: the pools' trees from operators' weights, and from health and drains who may serve
+    /// and when time alone changes that. Every way into the state ends here, and where one event changes something and then
+    /// asks, it comes by here in between. Where nothing changed that matters, it costs two comparisons.
+    fn refresh(&mut self, changes: &mut Vec<Change>) {
+        if self.operator.take_reweighed() {
+            self.configure(&self.settings.clone());
+        }
+        // Both are asked, so that neither is left marked.
+        if !(self.routers.take_stale() | self.operator.take_stale()) {
+            return;
+        }
         self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            // Whom an operator drained is not there at all.
-            let there = |id: &RouterId| !self.operator.drained.contains_key(id);
-            let health = |id| router(id).filter(|_| there(&id)).map(|router| (&router.health, &router.settings.health));
+            // To the pool, a router that an operator drained is not there at all.
+            let there = |id: &RouterId| self.operator.hold(*id).is_none();
+            let health =
+                |id| router(id).filter(|_| there(&id)).map(|router| (router.health(), &router.settings().health));
             changes.extend(pool.refresh(health));
         }
     }

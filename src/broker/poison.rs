@@ -126,7 +126,7 @@ impl Suspects {
 
 impl Broker {
     fn seeks_poison(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.settings.health.poison)
+        self.routers.get(usize::from(router.0)).is_some_and(|router| router.settings().health.poison)
     }
 
     /// Whether a request that failed is at fault itself (`poison`). If that is found out now, the router that it failed at
@@ -164,10 +164,9 @@ impl Broker {
             changes.push(Change::Notice(Notice::RequestAtFault(first.clone(), second.clone())));
         }
         let place = usize::from(first.0);
-        let router = self.routers.get_mut(place).zip(tripped);
-        if router.is_some_and(|(router, epoch)| router.health.try_at_once(epoch)) {
+        let tried = tripped.and_then(|epoch| self.routers.change_health(place, |health, _| health.try_at_once(epoch)));
+        if tried == Some(true) {
             self.announce(place, now, Change::Standing, changes);
-            self.renew(changes);
         }
     }
 
@@ -180,11 +179,10 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Option<Verdict> {
         let place = usize::from(outcome.router.0);
-        let router = self.routers.get_mut(place)?;
-        router.record.add(outcome);
-        if verdict.is_some_and(|Verdict { effect, epoch }| router.health.acquit(effect, epoch)) {
+        self.routers.record(place)?.add(outcome);
+        let Verdict { effect, epoch } = verdict?;
+        if self.routers.change_health(place, |health, _| health.acquit(effect, epoch)) == Some(true) {
             self.announce(place, now, Change::Standing, changes);
-            self.renew(changes);
         }
         None
     }

@@ -1,7 +1,8 @@
 //! What each router has done so far, and the facts in it that a person should look at.
 
+use super::Broker;
 use super::histogram::Histogram;
-use super::{Broker, Router};
+use super::routers::Router;
 use crate::event::{Change, Notice};
 use crate::outcome::{Cause, Class, Hint, Outcome};
 use crate::time::{GatewayTime, Now};
@@ -89,7 +90,7 @@ impl Broker {
     /// Says once that a router fails right after each return.
     pub(super) fn advise(&self, place: usize, changes: &mut Vec<Change>) {
         let Some(router) = self.routers.get(place) else { return };
-        if router.health.failed_returns() == FAILED_RETURNS {
+        if router.health().failed_returns() == FAILED_RETURNS {
             changes.push(Change::Notice(Notice::KeepsFailing(router.path.clone(), FAILED_RETURNS)));
         }
     }
@@ -107,10 +108,10 @@ impl Broker {
         } else {
             None
         };
-        let (Some(notice), Some(router)) = (notice, self.routers.get_mut(place)) else { return };
+        let (Some(notice), Some(record)) = (notice, self.routers.record(place)) else { return };
         match notice {
-            Notice::RefusesCredentials(..) => router.record.refusals_told = true,
-            _ => router.record.not_found_told = true,
+            Notice::RefusesCredentials(..) => record.refusals_told = true,
+            _ => record.not_found_told = true,
         }
         changes.push(Change::Notice(notice));
     }

@@ -6,6 +6,7 @@
 use rand::Rng;
 
 use super::pool::Budgeted;
+use super::routers::Router;
 use super::{Broker, Claim, Pool, Room, Route, Sent, WhenAllDisabled};
 use crate::load::budget::{Budgets, Lack, Seen};
 use crate::outcome::{Outcome, Report};
@@ -77,7 +78,7 @@ impl Broker {
     pub(super) fn keep_budgets(&mut self) {
         for pool in &mut self.pools {
             let routers = pool.tree().routers();
-            let settings = routers.filter_map(|id| self.routers.get(usize::from(id.0))).map(|router| &router.settings);
+            let settings = routers.filter_map(|id| self.routers.get(usize::from(id.0))).map(Router::settings);
             let budgets = settings.filter_map(|settings| settings.budget);
             pool.keep_budgets(budgets.fold(Budgeted::Nothing, |all, budget| match (all, budget.tpm) {
                 (_, Some(_)) | (Budgeted::Tokens, _) => Budgeted::Tokens,
@@ -86,7 +87,7 @@ impl Broker {
         }
         self.budgets = if self.pools.iter().any(Pool::has_budgets) {
             let mut budgets = self.budgets.take().unwrap_or_default();
-            budgets.keep(self.routers.iter().map(|router| router.settings.budget));
+            budgets.keep(self.routers.iter().map(|router| router.settings().budget));
             Some(budgets)
         } else {
             None

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Router, Weight};
+use super::{Broker, Decision, Histogram, Hold, Pass, Place, Pool, Reason, Weight};
 use crate::event::Standing;
 use crate::outcome::Cause;
 use crate::router::{RouterId, RouterPath};
@@ -184,8 +184,8 @@ impl Broker {
         let path = |router: RouterId| self.path(router).cloned();
         // Whom an operator drained gets no calls, on probation or not.
         let on_probation = |id: RouterId| {
-            let is_probing = self.routers.get(usize::from(id.0)).is_some_and(|router| router.health.is_probing());
-            is_probing && !self.operator.drained.contains_key(&id)
+            let is_probing = self.routers.get(usize::from(id.0)).is_some_and(|router| router.health().is_probing());
+            is_probing && self.operator.hold(id).is_none()
         };
         let counts = pool.spread().counts().filter(|(_, _, count)| *count > 0);
         Some(PoolShown {
@@ -208,7 +208,8 @@ impl Broker {
     }
 
     fn show_router(&self, id: RouterId, now: Now) -> Option<RouterShown> {
-        let Router { path, health, record, .. } = self.routers.get(usize::from(id.0))?;
+        let router = self.routers.get(usize::from(id.0))?;
+        let (path, health, record) = (&router.path, router.health(), &router.record);
         (self.places.get(path) == Some(&Place::Router(id))).then_some(())?;
         let standing = health.standing();
         let (until, why) = match standing {
@@ -222,7 +223,7 @@ impl Broker {
             until,
             seconds_left: until.map(|until| until.since(now).as_secs_f64()),
             why,
-            drained: self.operator.drained.get(&id).cloned(),
+            drained: self.operator.hold(id).cloned(),
             epoch: health.epoch(),
             probes: health.permits(),
             requests: record.chosen,

@@ -76,9 +76,9 @@ impl Reason {
                 Note::First => Self::First,
                 Note::OfTwo => Self::OfTwo,
                 Note::Sticky => Self::Sticky,
-                Note::NoKey => Self::NoKey,
-                Note::Matched(_) => Self::Condition,
-                Note::Default | Note::NoMatch => Self::Default,
+                Note::NoKey(_) => Self::NoKey,
+                Note::Matched(..) => Self::Condition,
+                Note::Default(_) | Note::NoMatch(_) => Self::Default,
             },
             (Sent::ToServe, None) => Self::Random,
         }

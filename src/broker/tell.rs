@@ -40,7 +40,7 @@ impl Broker {
 
     /// What stands against the router of a decision and why it was chosen nevertheless; nothing if it simply serves.
     pub fn although(&self, route: &Route) -> Although<'_> {
-        let standing = self.routers.get(usize::from(route.router().0)).map(|router| router.health.standing());
+        let standing = self.routers.get(usize::from(route.router().0)).map(|router| router.health().standing());
         let cause = match standing {
             Some(Standing::Probing { cause } | Standing::Cooling { cause, .. }) => Some(cause),
             Some(Standing::Serving) | None => None,
@@ -65,8 +65,8 @@ impl Broker {
 
     /// The tree knows that a router is out; why and until when is its standing's to say.
     fn why_closed(&self, router: RouterId, why: WhyClosed) -> String {
-        let standing = self.routers.get(usize::from(router.0)).map(|router| router.health.standing());
-        if let (WhyClosed::Disabled, Some(hold)) = (why, self.operator.drained.get(&router)) {
+        let standing = self.routers.get(usize::from(router.0)).map(|router| router.health().standing());
+        if let (WhyClosed::Disabled, Some(hold)) = (why, self.operator.hold(router)) {
             let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
             return format!("drained{until}");
         }
@@ -110,6 +110,6 @@ impl fmt::Display for Although<'_> {
 /// Where a request went no further, and why.
 fn dead(pool: &Pool, dead_end: Option<(NodeId, Note)>) -> String {
     let Some(step) = dead_end else { return String::new() };
-    let meant = if step.1 == Note::NoMatch { "" } else { ", and nothing there may serve" };
+    let meant = if matches!(step.1, Note::NoMatch(_)) { "" } else { ", and nothing there may serve" };
     format!(": {:#}{meant}", pool.tree().why(&[step]))
 }

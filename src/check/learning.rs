@@ -164,6 +164,6 @@ trait Disables {
 
 impl Disables for FailureRule {
     fn disables(&self, status: u16) -> bool {
-        self.classify(status, false, false).disables()
+        self.classify(status, false, None).disables()
     }
 }

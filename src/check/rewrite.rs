@@ -137,8 +137,13 @@ fn parameters(query: &[Text; 2]) -> Vec<(&str, &str)> {
     parameters
 }
 
-/// A query as it was written.
+/// A query as it was written, without the values of parameters that may be keys.
 fn shown(query: &[Text; 2]) -> String {
-    let parts: Vec<_> = query.iter().map(ToString::to_string).filter(|part| !part.is_empty()).collect();
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if !harmless(name) && !value.starts_with('$') => format!("{name}=…"),
+        _ => pair.to_owned(),
+    };
+    let part = |part: &Text| part.to_string().split('&').map(pair).collect::<Vec<_>>().join("&");
+    let parts: Vec<_> = query.iter().map(part).filter(|part| !part.is_empty()).collect();
     if parts.is_empty() { "none".to_owned() } else { parts.join(" ") }
 }

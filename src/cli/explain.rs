@@ -2,7 +2,7 @@
 //!
 //! It asks the very core that runs, and only looks: nobody's turn moves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -19,6 +19,10 @@ use crate::strategy::Order;
 use crate::time::Now;
 use crate::wire::Message;
 use crate::wire::processor::Asked;
+
+/// So many of the routers that would be tried are listed one by one: to name one takes a look at all of them, and nobody reads
+/// on. A call is sent so often hardly ever.
+const LISTED: usize = 100;
 
 /// The request that is explained.
 #[derive(Debug, Clone, Args)]
@@ -100,8 +104,8 @@ fn tell(
     rng: &mut SmallRng,
 ) -> std::fmt::Result {
     let Some(pool) = broker.pool(pool) else { return Ok(()) };
-    let mut tried = Vec::new();
-    for candidate in Order::new(pool.tree(), request, rng) {
+    let mut tried = HashSet::new();
+    for candidate in Order::new(pool.tree(), request, rng).take(LISTED) {
         let Some(router) = broker.path(candidate.router).filter(|router| !tried.contains(router)) else { continue };
         let place = if tried.is_empty() { pool.ingress().as_str() } else { "  then" };
         let p = candidate.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
@@ -114,9 +118,13 @@ fn tell(
         if let Some(budget) = broker.settings().of(router).budget {
             writeln!(text, "       as long as it has room: {budget}")?;
         }
-        tried.push(router);
+        tried.insert(router);
     }
-    for (router, why) in broker.passed_over(pool).filter(|(router, _)| !tried.contains(router)) {
+    let open: HashSet<_> = pool.tree().open().filter_map(|id| broker.path(id)).collect();
+    if tried.len() == LISTED && open.len() > tried.len() {
+        writeln!(text, "  then {} more that may serve", open.len() - tried.len())?;
+    }
+    for (router, why) in broker.passed_over(pool).filter(|(router, _)| !open.contains(router)) {
         writeln!(text, "passed over: {router}: {why}")?;
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! From what was written to what cannot be wrong. Every fault is collected; the first one stops nothing.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,13 +9,14 @@ use async_nats::ServerAddr;
 use super::file::PoolsFile;
 use super::names::{self, Unknown};
 use super::raw::{Raw, Sources};
-use super::{Config, Fault, Operator, Resolved};
+use super::{Config, Fault, Operator, Resolved, secret};
 use crate::broker::{self, RouterSettings};
-use crate::control::Token;
+use crate::control::{self, Token};
 use crate::health::Preset;
 use crate::nats::Secret;
 use crate::outcome::FailureRule;
 use crate::router::RouterPath;
+use crate::system::files;
 use crate::telemetry::Format;
 use crate::wire::stamp::Mode;
 use crate::{http, nats, relay, telemetry};
@@ -24,8 +24,8 @@ use crate::{http, nats, relay, telemetry};
 const INGRESS: &str = "/azure/";
 const ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
 
-/// In characters.
-const SHORTEST_ADMIN_TOKEN: usize = 16;
+/// The largest file of a token, credentials or certificates, in bytes.
+const LARGEST_FILE: u64 = 4 << 20;
 
 /// One switch as it was written, and where.
 pub(super) struct Written {
@@ -97,7 +97,8 @@ impl Check {
     }
 
     pub(super) fn fault(&mut self, written: &Written, problem: impl Into<String>) {
-        let fault = Fault { place: written.place.clone(), value: Some(written.value.clone()), problem: problem.into() };
+        let value = secret::shown(written.value.clone());
+        let fault = Fault { place: written.place.clone(), value, problem: problem.into() };
         self.faults.push(fault);
     }
 
@@ -233,10 +234,8 @@ impl Check {
         let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
         let place = token.as_ref().or(file.as_ref()).map(|written| written.place.clone())?;
         let Secret(token) = self.secret("BROKER_ADMIN_TOKEN", token, file)?;
-        if token.chars().count() < SHORTEST_ADMIN_TOKEN {
-            let problem =
-                "must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 16";
-            self.secret_fault(&place, problem);
+        if let Some(weakness) = control::weakness(&token) {
+            self.secret_fault(&place, weakness.to_string());
         }
         Some(Token::new(&token))
     }
@@ -245,14 +244,14 @@ impl Check {
     fn secret(&mut self, name: &str, secret: Option<Written>, file: Option<Written>) -> Option<Secret> {
         match (secret, file) {
             (Some(secret), None) => Some(Secret(secret.value)),
-            (None, Some(file)) => match fs::read_to_string(&file.value) {
+            (None, Some(file)) => match files::read_text(file.value.as_ref(), LARGEST_FILE) {
                 Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
                 Ok(_) => {
                     self.fault(&file, "the file is empty; it must hold the token");
                     None
                 }
                 Err(error) => {
-                    self.fault(&file, format!("cannot read the file: {error}"));
+                    self.fault(&file, error.to_string());
                     None
                 }
             },
@@ -304,8 +303,8 @@ impl Check {
 
     pub(super) fn file(&mut self, name: &str, field: impl Fn(&Raw) -> &Option<String>) -> Option<PathBuf> {
         let written = self.get(name, field)?;
-        if let Err(error) = fs::read(&written.value) {
-            self.fault(&written, format!("cannot read the file: {error}"));
+        if let Err(error) = files::read(written.value.as_ref(), LARGEST_FILE) {
+            self.fault(&written, error.to_string());
         }
         Some(written.value.into())
     }

@@ -9,6 +9,7 @@ pub mod file;
 mod names;
 mod raw;
 mod relaying;
+mod secret;
 mod shown;
 
 pub use check::{http_of, operator_of, resolve};

@@ -58,8 +58,8 @@ pub struct Raw {
     /// Name of our entry in the gateway's configuration, for counting calls that went by without us [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_processor: Option<String>,
-    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx, and a 404 that says
-    /// the deployment does not exist]
+    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx but 501 and 505,
+    /// and a 404 that says the target's own deployment or model does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
     /// How routers are taken out and let back: documented, or resilient [default: documented]

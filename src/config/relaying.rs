@@ -45,7 +45,7 @@ impl Check {
         if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
             room.body = (mb as usize) << 20;
             // Else the largest would be told for ever that there is no room just now.
-            room.bodies = room.bodies.max(room.body);
+            room.bodies = room.bodies.max(relay::Room::for_one_body(room.body));
         }
         if let Some(seconds) =
             self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, ("seconds", 1..=3_600))

@@ -96,14 +96,14 @@ fn what_is_written_counts() {
 }
 
 #[test]
-fn what_the_relay_may_hold_is_never_less_than_one_body() {
+fn what_the_relay_may_hold_is_never_less_than_one_body_needs() {
     let room = |variables: &[(&str, &str)]| config(variables).relay.room;
     assert_eq!(room(&[]), relay::Room::default());
     let small = room(&[("BROKER_RELAY_BODY", "1"), ("BROKER_RELAY_PATIENCE", "7"), ("BROKER_RELAY_CALLS", "3")]);
     assert_eq!((small.body, small.bodies, small.patience), (1 << 20, 512 << 20, Duration::from_secs(7)));
     assert_eq!((small.calls, small.connections), (3, 6));
     let large = room(&[("BROKER_RELAY_BODY", "1024")]);
-    assert_eq!((large.body, large.bodies), (1 << 30, 1 << 30));
+    assert_eq!((large.body, large.bodies), (1 << 30, (2 << 30) + (1 << 20)));
     for (name, bad, right) in [
         ("BROKER_RELAY_BODY", "0", "MB, from 1 to 1024"),
         ("BROKER_RELAY_BODY", "1025", "MB, from 1 to 1024"),

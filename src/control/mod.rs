@@ -4,6 +4,7 @@
 
 mod sign;
 mod state;
+mod weak;
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 pub use sign::{Mac, Nonces, Token, Unsigned, WINDOW};
-pub use state::State;
+pub use state::{State, Taken};
+pub use weak::{Weakness, weakness};
 
 use crate::broker::{Command, Given};
 use crate::router::RouterPath;

@@ -58,6 +58,9 @@ pub enum Unsigned {
     /// Taken before.
     #[error("taken before")]
     Repeated,
+    /// Signed before this replica started: it may have been taken then, and whether it was is forgotten.
+    #[error("signed before this replica started: give the order again (if it is new, are the clocks right?)")]
+    BeforeStart,
     /// More orders than anybody gives.
     #[error("too many orders within a minute")]
     TooMany,
@@ -81,14 +84,22 @@ impl Token {
     /// # Errors
     /// Why it is not taken.
     pub fn check(&self, subject: &str, mac: &Mac, body: &[u8], now: Now) -> Result<(), Unsigned> {
+        self.verify(subject, mac, body)?;
+        let at = Now::from_nanos(mac.at);
+        if at.since(now).max(now.since(at)) > WINDOW { Err(Unsigned::Stale) } else { Ok(()) }
+    }
+
+    /// The same, whenever it was signed: for an answer that proves by its nonce that it is none of before.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn verify(&self, subject: &str, mac: &Mac, body: &[u8]) -> Result<(), Unsigned> {
         if mac.nonce.is_empty() || mac.nonce.len() > LONGEST_NONCE {
             return Err(Unsigned::Wrong);
         }
         let given = unhex(&mac.mac).ok_or(Unsigned::Wrong)?;
         let signed = text(subject, mac.at, &mac.nonce, body);
-        hmac::verify(&self.0, &signed, &given).map_err(|_| Unsigned::Wrong)?;
-        let at = Now::from_nanos(mac.at);
-        if at.since(now).max(now.since(at)) > WINDOW { Err(Unsigned::Stale) } else { Ok(()) }
+        hmac::verify(&self.0, &signed, &given).map_err(|_| Unsigned::Wrong)
     }
 
     /// Whether this is the token itself, compared without telling by the time it takes where it differs.
@@ -114,25 +125,59 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// The nonces that were used within the window.
-#[derive(Debug, Clone, Default)]
-pub struct Nonces(HashMap<String, Now>);
+/// The nonces that were used within the window, and since when they are complete.
+///
+/// A process that ends forgets them. So what was signed before this one started is refused, unless other replicas handed over
+/// what they remember of that time.
+#[derive(Debug, Clone)]
+pub struct Nonces {
+    taken: HashMap<String, Now>,
+    complete_since: Now,
+}
 
 impl Nonces {
-    /// Takes a nonce whose message was checked.
+    /// None yet, of a process that started then.
+    pub fn since(started: Now) -> Self {
+        Self { taken: HashMap::new(), complete_since: started }
+    }
+
+    /// Takes the nonce of a message that was checked.
     ///
     /// # Errors
-    /// It was taken before, or there are too many.
-    pub fn take(&mut self, nonce: &str, now: Now) -> Result<(), Unsigned> {
+    /// It was taken before, or may have been, or there are too many.
+    pub fn take(&mut self, mac: &Mac, now: Now) -> Result<(), Unsigned> {
         // What was signed ahead of time by the whole window is still good for twice as long.
-        self.0.retain(|_, taken| now.since(*taken) <= WINDOW * 2);
-        if self.0.contains_key(nonce) {
+        self.taken.retain(|_, taken| now.since(*taken) <= WINDOW * 2);
+        if self.taken.contains_key(&mac.nonce) {
             Err(Unsigned::Repeated)
-        } else if self.0.len() >= MOST {
+        } else if Now::from_nanos(mac.at) < self.complete_since {
+            Err(Unsigned::BeforeStart)
+        } else if self.taken.len() >= MOST {
             Err(Unsigned::TooMany)
         } else {
-            self.0.insert(nonce.to_owned(), now);
+            self.taken.insert(mac.nonce.clone(), now);
             Ok(())
         }
+    }
+
+    /// Each with when it was taken.
+    pub fn taken(&self) -> impl Iterator<Item = (&str, Now)> {
+        self.taken.iter().map(|(nonce, at)| (nonce.as_str(), *at))
+    }
+
+    /// Since when none is missing.
+    pub const fn complete_since(&self) -> Now {
+        self.complete_since
+    }
+
+    /// Adds what other replicas remember. What does not fit leaves the memory incomplete.
+    pub fn take_over(&mut self, taken: impl Iterator<Item = (String, Now)>, complete_since: Now) {
+        for (nonce, at) in taken {
+            if self.taken.len() >= MOST {
+                return;
+            }
+            self.taken.entry(nonce).or_insert(at);
+        }
+        self.complete_since = self.complete_since.min(complete_since);
     }
 }

@@ -1,29 +1,53 @@
-//! What a replica tells one that starts: who is disabled and for how long, and what operators said. Times are what is left
-//! of them, so that clocks need not agree.
+//! What a replica answers to one that starts: who is disabled and for how long, which orders of operators hold, and which
+//! signed messages were taken. Times are what is left or has passed of them, so that clocks need not agree.
+//!
+//! Several answers become one by [`State::merge`]: the most cautious health, the newest order.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Command, Given, Snapshot, Takeover, Word};
+use super::{Nonces, Order};
+use crate::broker::{Command, Given, Snapshot, TakenOverOrder, TakenOverRouter, Takeover, Word};
 use crate::outcome::{Breakage, Cause};
 use crate::router::RouterPath;
 use crate::time::Now;
+use crate::wire::stamp::Mode;
 
 /// More routers than a broker has, and no more than a message may bring.
 const MOST: usize = 65_536;
 
 /// All of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Who tells.
+    /// Who answers; several, separated by commas, if it was merged.
     pub replica: String,
     /// `balance` or `observe`.
     pub mode: String,
+    /// The order that set the mode; none: it is the replica's own setting, and no matter of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_order: Option<ModeOrder>,
     /// Routers that do not simply serve.
     pub routers: Vec<Out>,
     /// Operators' words, oldest first.
     pub orders: Vec<Standing>,
+    /// Signed messages that were taken.
+    #[serde(default)]
+    pub taken: Taken,
+}
+
+/// An operator's order about the mode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModeOrder {
+    /// What it ordered.
+    pub mode: String,
+    /// How long ago it was given, in seconds.
+    pub seconds_ago: f64,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A router that is disabled or on probation.
@@ -48,15 +72,28 @@ pub struct Standing {
     pub weight: Option<f64>,
     /// For how long yet; none: until somebody says otherwise.
     pub seconds_left: Option<f64>,
+    /// How long ago it was given, in seconds.
+    #[serde(default)]
+    pub seconds_ago: f64,
     /// Who asked for it.
     pub by: String,
     /// Why.
     pub reason: String,
 }
 
+/// Signed messages that were taken, by their nonces: none of them is taken again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Taken {
+    /// For so many seconds none is missing here.
+    pub complete_seconds: f64,
+    /// Each with how many seconds ago it was taken.
+    pub nonces: BTreeMap<String, f64>,
+}
+
 impl State {
-    /// What a replica knows.
-    pub fn of(replica: &str, mode: &str, broker: &Snapshot) -> Self {
+    /// What a replica knows: which one, and its mode; who ordered that mode and when, if it was ordered; which signed messages
+    /// it took; and its broker.
+    pub fn of((replica, mode): (&str, Mode), ordered: Option<&(Order, Now)>, taken: Taken, broker: &Snapshot) -> Self {
         let left = |until: Option<Now>| until.map(|until| until.since(broker.at).as_secs_f64());
         let out = broker.routers.iter().filter(|router| router.standing != Word::Enabled).map(|router| Out {
             router: router.router.clone(),
@@ -70,6 +107,7 @@ impl State {
                 pool: None,
                 weight: None,
                 seconds_left: left(hold.until),
+                seconds_ago: broker.at.since(hold.since).as_secs_f64(),
                 by: hold.by.clone(),
                 reason: hold.reason.clone(),
             })
@@ -79,41 +117,145 @@ impl State {
             pool: Some(weight.pool.clone()),
             weight: Some(weight.weight),
             seconds_left: left(weight.hold.until),
+            seconds_ago: broker.at.since(weight.hold.since).as_secs_f64(),
             by: weight.hold.by.clone(),
             reason: weight.hold.reason.clone(),
         });
-        let orders = drained.chain(weights).collect();
-        Self { replica: replica.to_owned(), mode: mode.to_owned(), routers: out.collect(), orders }
+        let mode_order = ordered.and_then(|(order, since)| ModeOrder::of(order, broker.at.since(*since)));
+        let (routers, orders) = (out.collect(), drained.chain(weights).collect());
+        Self { replica: replica.to_owned(), mode: mode.to_string(), mode_order, routers, orders, taken }
     }
 
-    /// Who is to be out, until when.
-    pub fn takeovers(&self, now: Now) -> Vec<Takeover> {
-        let takeover = |out: &Out| {
-            let until = out.seconds_left.map(|left| after(now, left));
-            Some(Takeover { router: out.router.clone(), until, cause: cause(&out.why)? })
+    /// The same after some time: less is left of what is left, and longer ago is what has passed.
+    #[must_use]
+    pub fn later(mut self, by: Duration) -> Self {
+        let by = by.as_secs_f64();
+        let (routers, orders) = (&mut self.routers, &mut self.orders);
+        let left = routers.iter_mut().filter_map(|out| out.seconds_left.as_mut());
+        left.for_each(|left| *left = (*left - by).max(0.0));
+        for order in orders {
+            order.seconds_ago += by;
+            order.seconds_left = order.seconds_left.map(|left| (left - by).max(0.0));
+        }
+        let mode = self.mode_order.iter_mut().map(|order| &mut order.seconds_ago);
+        let Taken { complete_seconds, nonces } = &mut self.taken;
+        mode.chain([complete_seconds]).chain(nonces.values_mut()).for_each(|ago| *ago += by);
+        self
+    }
+
+    /// What several replicas know, as one; the same in whatever order they answered. A router is out for as long as any of
+    /// them leaves it out, and on probation if none leaves it out and one has it on probation. Of two orders about the same
+    /// router (and pool), and about the mode, the newer one holds; at the same age, that of the first replica by its id.
+    pub fn merge(mut states: Vec<Self>) -> Option<Self> {
+        states.sort_by(|one, other| one.replica.cmp(&other.replica));
+        states.dedup_by(|one, other| one.replica == other.replica);
+        let replicas: Vec<_> = states.iter().map(|state| state.replica.clone()).collect();
+        let mut states = states.into_iter();
+        let mut all = states.next()?;
+        let mut routers: BTreeMap<RouterPath, Out> = BTreeMap::new();
+        let mut orders: BTreeMap<(RouterPath, Option<RouterPath>), Standing> = BTreeMap::new();
+        let (first_routers, first_orders) = (std::mem::take(&mut all.routers), std::mem::take(&mut all.orders));
+        let mut add = |of_routers: Vec<Out>, of_orders: Vec<Standing>| {
+            for out in of_routers {
+                let more = |known: &Out| out.seconds_left > known.seconds_left;
+                if routers.get(&out.router).is_none_or(more) {
+                    routers.insert(out.router.clone(), out);
+                }
+            }
+            for order in of_orders {
+                let key = (order.router.clone(), order.pool.clone());
+                if orders.get(&key).is_none_or(|known| order.seconds_ago < known.seconds_ago) {
+                    orders.insert(key, order);
+                }
+            }
         };
-        self.routers.iter().take(MOST).filter_map(takeover).collect()
+        add(first_routers, first_orders);
+        for state in states {
+            add(state.routers, state.orders);
+            if let Some(order) = state.mode_order
+                && all.mode_order.as_ref().is_none_or(|known| order.seconds_ago < known.seconds_ago)
+            {
+                all.mode_order = Some(order);
+            }
+            all.taken.merge(state.taken);
+        }
+        let mut orders: Vec<_> = orders.into_values().collect();
+        orders.sort_by(|one, other| other.seconds_ago.total_cmp(&one.seconds_ago));
+        Some(Self { replica: replicas.join(","), routers: routers.into_values().collect(), orders, ..all })
     }
 
-    /// What operators said, as commands.
-    pub fn commands(&self, now: Now) -> Vec<Given> {
-        let given = |order: &Standing| {
+    /// All of it but the mode, as the broker takes it over.
+    pub fn takeover(&self, now: Now, proved: bool) -> Takeover {
+        let router = |out: &Out| {
+            let until = out.seconds_left.map(|left| after(now, left));
+            Some(TakenOverRouter { router: out.router.clone(), until, cause: cause(&out.why)? })
+        };
+        let order = |order: &Standing| {
             let router = order.router.clone();
             let command = match &order.pool {
                 None => Command::Drain(router),
                 Some(pool) => Command::Weigh { pool: pool.clone(), router, weight: order.weight },
             };
             let until = order.seconds_left.map(|left| after(now, left));
-            Given { command, until, by: order.by.clone(), reason: order.reason.clone() }
+            let given = Given { command, until, by: order.by.clone(), reason: order.reason.clone() };
+            TakenOverOrder { given, since: before(now, order.seconds_ago) }
         };
-        self.orders.iter().take(MOST).map(given).collect()
+        let routers = self.routers.iter().take(MOST).filter_map(router).collect();
+        let orders = self.orders.iter().filter(|_| proved).take(MOST).map(order).collect();
+        Takeover { routers, orders, proved }
+    }
+}
+
+impl ModeOrder {
+    fn of(order: &Order, ago: Duration) -> Option<Self> {
+        let Order::Mode { mode, by, reason } = order else { return None };
+        let (by, reason) = (by.clone(), reason.clone());
+        Some(Self { mode: mode.to_string(), seconds_ago: ago.as_secs_f64(), by, reason })
+    }
+
+    /// As an order, and when it was given; none if there is no such mode.
+    pub fn order(&self, now: Now) -> Option<(Order, Now)> {
+        let mode = [Mode::Balance, Mode::Observe].into_iter().find(|mode| mode.to_string() == self.mode)?;
+        let order = Order::Mode { mode, by: self.by.clone(), reason: self.reason.clone() };
+        Some((order, before(now, self.seconds_ago)))
+    }
+}
+
+impl Taken {
+    /// What is remembered now.
+    pub fn of(nonces: &Nonces, now: Now) -> Self {
+        let seconds = |at: Now| now.since(at).as_secs_f64();
+        let taken = nonces.taken().map(|(nonce, at)| (nonce.to_owned(), seconds(at)));
+        Self { complete_seconds: seconds(nonces.complete_since()), nonces: taken.collect() }
+    }
+
+    /// Each with when it was taken, and since when none is missing.
+    pub fn moments(self, now: Now) -> (impl Iterator<Item = (String, Now)>, Now) {
+        let taken = self.nonces.into_iter().map(move |(nonce, ago)| (nonce, before(now, ago)));
+        (taken, before(now, self.complete_seconds))
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.complete_seconds = self.complete_seconds.max(other.complete_seconds);
+        for (nonce, ago) in other.nonces {
+            self.nonces.entry(nonce).and_modify(|known| *known = known.min(ago)).or_insert(ago);
+        }
     }
 }
 
 /// A moment so many seconds ahead, at most 30 days.
 fn after(now: Now, seconds: f64) -> Now {
+    now.after(span(seconds))
+}
+
+/// A moment so many seconds ago, at most 30 days.
+fn before(now: Now, seconds: f64) -> Now {
+    Now::from_nanos(now.since(Now::from_nanos(0).after(span(seconds))).as_nanos().try_into().unwrap_or(u64::MAX))
+}
+
+fn span(seconds: f64) -> Duration {
     let longest = super::LONGEST;
-    now.after(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(longest).min(longest))
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(longest).min(longest)
 }
 
 /// A cause by its words. One that a newer version knows and we do not is none.

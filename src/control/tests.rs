@@ -1,5 +1,6 @@
 //! Asks by tables, and what a signature holds and does not.
 
+use super::state::{ModeOrder, Out, Standing};
 use super::*;
 
 const START: Now = Now::from_nanos(1_800_000_000_000_000_000);
@@ -112,16 +113,144 @@ fn a_signature_holds_for_one_message_for_half_a_minute() {
     assert_eq!(format!("{token:?}"), "(secret)");
 }
 
+fn nonce(nonce: &str, at: Now) -> Mac {
+    Mac { at: at.as_nanos(), nonce: nonce.to_owned(), mac: String::new() }
+}
+
 #[test]
 fn a_nonce_is_taken_once_and_forgotten_when_its_message_is_stale() {
-    let mut nonces = Nonces::default();
-    assert_eq!(nonces.take("a", START), Ok(()));
-    assert_eq!(nonces.take("a", START.after(WINDOW)), Err(Unsigned::Repeated));
-    assert_eq!(nonces.take("b", START), Ok(()));
-    assert_eq!(nonces.take("a", START.after(WINDOW * 3)), Ok(()));
-    let mut nonces = Nonces::default();
+    let mut nonces = Nonces::since(START);
+    let mut take = |name: &str, now: Now| nonces.take(&nonce(name, now), now);
+    assert_eq!(take("a", START), Ok(()));
+    assert_eq!(take("a", START.after(WINDOW)), Err(Unsigned::Repeated));
+    assert_eq!(take("b", START), Ok(()));
+    assert_eq!(take("a", START.after(WINDOW * 3)), Ok(()));
+    let mut nonces = Nonces::since(START);
     for number in 0..10_000 {
-        nonces.take(&number.to_string(), START).unwrap();
+        nonces.take(&nonce(&number.to_string(), START), START).unwrap();
     }
-    assert_eq!(nonces.take("one more", START), Err(Unsigned::TooMany));
+    assert_eq!(nonces.take(&nonce("one more", START), START), Err(Unsigned::TooMany));
+}
+
+#[test]
+fn what_was_signed_before_the_start_is_refused_unless_others_remember_that_time() {
+    let (second, later) = (Duration::from_secs(1), START.after(Duration::from_secs(60)));
+    let mut first = Nonces::since(START);
+    let order = nonce("given while the first ran", later);
+    assert_eq!(first.take(&order, later), Ok(()));
+    let restarted = later.after(second);
+    let mut alone = Nonces::since(restarted);
+    assert_eq!(alone.take(&order, restarted), Err(Unsigned::BeforeStart), "a recording");
+    assert_eq!(alone.take(&nonce("new", restarted), restarted), Ok(()));
+    // A clock that is behind: new, but it looks like one from before the start.
+    let behind = nonce("new, by a clock that is behind", later);
+    assert_eq!(alone.take(&behind, restarted), Err(Unsigned::BeforeStart));
+    // Another replica that ran all the while: times are handed over as they have passed, by clocks that differ.
+    let handed = Taken::of(&first, restarted);
+    let skewed = restarted.after(second * 7);
+    let mut third = Nonces::since(skewed);
+    let (taken, complete) = handed.moments(skewed);
+    third.take_over(taken, complete);
+    assert_eq!(third.take(&order, skewed), Err(Unsigned::Repeated));
+    assert_eq!(third.take(&behind, skewed), Ok(()), "nothing of that time is forgotten");
+    let ancient = nonce("from before all of them", Now::from_nanos(0));
+    assert_eq!(third.take(&ancient, skewed), Err(Unsigned::BeforeStart));
+}
+
+#[test]
+fn more_nonces_than_fit_are_not_taken_for_all() {
+    let mut nonces = Nonces::since(START);
+    let many = (0..20_000).map(|number: u32| (number.to_string(), START));
+    nonces.take_over(many, Now::from_nanos(0));
+    assert_eq!((nonces.taken().count(), nonces.complete_since()), (10_000, START));
+}
+
+fn out(router: &str, seconds_left: Option<f64>) -> Out {
+    Out { router: path(router), seconds_left, why: "answered 500".to_owned() }
+}
+
+fn drained(router: &str, seconds_ago: f64, reason: &str) -> Standing {
+    let (by, reason) = (String::new(), reason.to_owned());
+    Standing { router: path(router), pool: None, weight: None, seconds_left: None, seconds_ago, by, reason }
+}
+
+fn mode(mode: &str, seconds_ago: f64) -> Option<ModeOrder> {
+    Some(ModeOrder { mode: mode.to_owned(), seconds_ago, by: String::new(), reason: String::new() })
+}
+
+#[test]
+fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_whatever_order_they_came() {
+    let weighs = |seconds_ago, weight| Standing {
+        pool: Some(path("/in/")),
+        weight: Some(weight),
+        ..drained("/a/", seconds_ago, "")
+    };
+    let state = |replica: &str, routers, orders, mode_order| State {
+        replica: replica.to_owned(),
+        routers,
+        orders,
+        mode_order,
+        ..State::default()
+    };
+    let states = [
+        state("b", vec![out("/a/", Some(5.0)), out("/b/", None)], vec![weighs(9.0, 2.0)], mode("observe", 50.0)),
+        state(
+            "a",
+            vec![out("/a/", Some(7.0)), out("/c/", None)],
+            vec![drained("/a/", 3.0, "newer"), weighs(9.0, 1.0)],
+            None,
+        ),
+        state(
+            "c",
+            vec![out("/b/", Some(0.5))],
+            vec![drained("/a/", 8.0, "older"), weighs(20.0, 3.0)],
+            mode("balance", 40.0),
+        ),
+    ];
+    let expected = State {
+        replica: "a,b,c".to_owned(),
+        routers: vec![out("/a/", Some(7.0)), out("/b/", Some(0.5)), out("/c/", None)],
+        orders: vec![weighs(9.0, 1.0), drained("/a/", 3.0, "newer")],
+        mode_order: mode("balance", 40.0),
+        ..State::default()
+    };
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let merged = State::merge(order.iter().map(|place| states[*place].clone()).collect());
+        assert_eq!(merged.as_ref(), Some(&expected), "{order:?}");
+    }
+    let twice = states.iter().chain(&states).cloned().collect();
+    assert_eq!(State::merge(twice), Some(expected), "each replica counts once");
+    assert_eq!(State::merge(Vec::new()), None);
+}
+
+#[test]
+fn a_state_of_an_earlier_version_is_read_and_strange_numbers_end_somewhere() {
+    let text = r#"{"replica":"r","mode":"balance","orders":[{"router":"/b/","pool":null,"weight":null,"seconds_left":-7,"by":"","reason":""}],
+        "routers":[{"router":"/a/","seconds_left":1e300,"why":"answered 500"},{"router":"/c/","seconds_left":-1,"why":"too slow"}]}"#;
+    let state: State = serde_json::from_str(text).unwrap();
+    let takeover = state.takeover(START, true);
+    let until: Vec<_> = takeover.routers.iter().map(|out| out.until).collect();
+    assert_eq!(until, [Some(START.after(LONGEST)), Some(START)]);
+    assert_eq!((takeover.orders[0].given.until, takeover.orders[0].since), (Some(START), START));
+    assert_eq!(state.takeover(START, false).orders, [], "orders are taken over only if they are proved");
+}
+
+#[test]
+fn a_state_that_waited_is_as_much_older() {
+    let second = Duration::from_secs(1);
+    let state = State {
+        mode_order: mode("observe", 3.0),
+        routers: vec![out("/a/", Some(5.0)), out("/b/", Some(0.5)), out("/c/", None)],
+        orders: vec![Standing { seconds_left: Some(60.0), ..drained("/a/", 3.0, "") }],
+        taken: Taken { complete_seconds: 9.0, nonces: [("n".to_owned(), 2.0)].into() },
+        ..State::default()
+    };
+    let expected = State {
+        mode_order: mode("observe", 4.0),
+        routers: vec![out("/a/", Some(4.0)), out("/b/", Some(0.0)), out("/c/", None)],
+        orders: vec![Standing { seconds_left: Some(59.0), ..drained("/a/", 4.0, "") }],
+        taken: Taken { complete_seconds: 10.0, nonces: [("n".to_owned(), 3.0)].into() },
+        ..State::default()
+    };
+    assert_eq!(state.later(second), expected);
 }

@@ -17,20 +17,35 @@ pub(super) fn length(settings: &Settings, step: u32, lot: u64) -> Duration {
     let (base, cooldown) = (settings.disabled_time.as_secs_f64(), settings.cooldown);
     let grown = base * cooldown.factor.powi(step.min(MOST_STEPS) as i32);
     let capped = grown.min(cooldown.max.as_secs_f64()).max(base);
-    let jitter = 1.0 + cooldown.jitter * (lot >> 11) as f64 / (1_u64 << 53) as f64;
     if step == 0 && cooldown.jitter == 0.0 {
         return settings.disabled_time; // exact, where nothing is to be computed
     }
-    Duration::try_from_secs_f64(capped * jitter).unwrap_or(Duration::MAX)
+    Duration::try_from_secs_f64(capped * jitter(settings, lot)).unwrap_or(Duration::MAX)
+}
+
+/// The longest that any step comes to.
+pub(super) fn longest(settings: &Settings, lot: u64) -> Duration {
+    let longest = without_jitter(settings);
+    if settings.cooldown.jitter == 0.0 {
+        return longest;
+    }
+    Duration::try_from_secs_f64(longest.as_secs_f64() * jitter(settings, lot)).unwrap_or(Duration::MAX)
+}
+
+fn without_jitter(settings: &Settings) -> Duration {
+    let grows = settings.cooldown.factor > 1.0;
+    settings.disabled_time.max(if grows { settings.cooldown.max } else { Duration::ZERO })
+}
+
+fn jitter(settings: &Settings, lot: u64) -> f64 {
+    1.0 + settings.cooldown.jitter * (lot >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// What the upstream asked for, doubled for each return in a row that failed, until the doubling reaches the longest time that
 /// a router is left alone without a word: a dead upstream that always says "one second" must not cost a call every second.
 pub(super) fn told(hint: Duration, failed_returns: u32, settings: &Settings) -> Duration {
-    let grows = settings.cooldown.factor > 1.0;
-    let longest = settings.disabled_time.max(if grows { settings.cooldown.max } else { Duration::ZERO });
     let doubled = hint.max(SHORTEST).saturating_mul(2_u32.saturating_pow(failed_returns));
-    hint.max(doubled.min(longest))
+    hint.max(doubled.min(without_jitter(settings)))
 }
 
 /// How long a pause is that an upstream asked for, after so many since the last success: what it said if that is a second or
@@ -82,6 +97,26 @@ mod tests {
         }
         let long = Settings { disabled_time: seconds(900), ..settings };
         assert_eq!(length(&long, 3, 0), seconds(900));
+    }
+
+    #[test]
+    fn no_step_is_longer_than_the_longest() {
+        for (disabled, factor, max, jitter) in [
+            (600, 1.0, 3_600, 0.0),
+            (600, 1.0, 3_600, 0.5),
+            (5, 2.0, 120, 0.25),
+            (900, 2.0, 300, 0.0),
+            (0, 1.0, 1, 1.0),
+        ] {
+            let cooldown = Cooldown { factor, max: seconds(max), jitter };
+            let settings = Settings { disabled_time: seconds(disabled), cooldown, ..Settings::default() };
+            let longest = settings.longest_cooldown();
+            for step in [0, 1, 5, 64, u32::MAX] {
+                let length = length(&settings, step, u64::MAX);
+                assert!(length <= longest, "step {step} of {settings:?}: {length:?}");
+            }
+            assert_eq!(length(&settings, 64, u64::MAX), longest, "{settings:?}");
+        }
     }
 
     #[test]

@@ -19,10 +19,15 @@ impl Health {
         Effect::Tripped
     }
 
-    /// Out as another replica knows it to be; none: time is over, and it has yet to prove itself. Only of a router that was
-    /// never out here.
+    /// Out as another replica knows it to be; `until`: none means that its time is over, and it has yet to prove itself. It
+    /// changes nothing if this replica knows better: if the router was out here before, unless it still is and for less long.
     pub fn take_over(&mut self, until: Option<Now>, cause: Cause, now: Now) -> Effect {
-        if self.standing != Standing::Serving || self.epoch > 0 {
+        let news = match self.standing {
+            Standing::Serving => self.epoch == 0,
+            Standing::Cooling { until: own, .. } => until.is_some_and(|until| until > own),
+            Standing::Probing { .. } => false,
+        };
+        if !news {
             return Effect::None;
         }
         let effect = self.take_out(until.unwrap_or(now), now);
@@ -38,6 +43,8 @@ impl Health {
         let serves = self.standing == Standing::Serving;
         (self.in_a_row, self.failed_returns, self.level, self.pauses, self.proven) = (0, 0, 0, 0, true);
         self.ramp = None;
+        // Of an order, no call tells when it came: a straggler more is better than to be deaf to failures from now on.
+        self.trip = self.trip.filter(|trip| trip.stopped.is_some());
         self.serve(now);
         if serves { Effect::None } else { Effect::Returned }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cooldown;
 use crate::outcome::{Class, Hint, Outcome};
 
 /// What holds for one router.
@@ -41,6 +42,14 @@ impl Default for Settings {
             slow: None,
             poison: false,
         }
+    }
+}
+
+impl Settings {
+    /// The longest that a router is left alone unless its upstream asks for more: the disabled time or, where cooldowns grow,
+    /// the longest of them, with all of the jitter.
+    pub fn longest_cooldown(&self) -> Duration {
+        cooldown::longest(self, u64::MAX)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -35,7 +35,11 @@ pub(super) fn document(status: StatusCode, document: &impl Serialize) -> Respons
 
 /// A no, with its reason.
 pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
-    answer(status, "application/json", json!({ "error": why }).to_string())
+    let mut response = answer(status, "application/json", json!({ "error": why }).to_string());
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+    }
+    response
 }
 
 fn status_of(sources: &Sources) -> Status {

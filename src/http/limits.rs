@@ -10,16 +10,20 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
+use crate::handle::Handle;
+use crate::server::{Place, Places, Watched};
 
-/// Connections at a time.
+/// Connections at a time. When all are taken, the one that has waited longest for a request is closed for a new one.
 pub(super) const CONNECTIONS: usize = 64;
+/// Connections that the system keeps for us until we take them; it may keep fewer (`net.core.somaxconn`).
+pub(super) const BACKLOG: u32 = 1_024;
 /// Beside these, connections that are answered whether the process is alive and ready, and nothing else: so that nobody who
 /// takes all the others can make it look dead.
 const SPARE: usize = 8;
@@ -42,45 +46,74 @@ const HEAD_BYTES: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves for ever: `routes`, or on a spare connection `probes`.
-pub async fn serve(listener: TcpListener, routes: Router, probes: Router) {
-    let (room, spare) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(SPARE)));
+pub async fn serve(listener: TcpListener, handle: &Handle, routes: Router, probes: Router) {
+    let (room, spare) = (Places::new(CONNECTIONS), Places::new(SPARE));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!(%error, "an HTTP connection could not be accepted");
+                if let Some(total) = handle.counts().exhausted("http_accept", handle.now()) {
+                    tracing::warn!(%error, total, "HTTP could not accept a connection");
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let (place, routes, kept) = tokio::select! {
-            biased;
-            Ok(place) = Arc::clone(&room).acquire_owned() => (place, routes.clone(), true),
-            Ok(place) = Arc::clone(&spare).acquire_owned() => (place, probes.clone(), false),
-            else => return,
+        let (place, kept) = place(&room, &spare).await;
+        tokio::spawn(connection(stream, place, if kept { routes.clone() } else { probes.clone() }, kept));
+        // Whoever has come is looked at before the next one can take its place.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A place, and whether it is one of those for everything.
+async fn place(room: &Places, spare: &Places) -> (Arc<Place>, bool) {
+    loop {
+        let wait = match room.take() {
+            Ok(place) => return (place, true),
+            Err(wait) => wait,
         };
-        tokio::spawn(async move {
-            if let Err(error) = connection(stream, routes, kept).await {
-                tracing::trace!(%error, "an HTTP connection ended early");
-            }
-            drop(place);
-        });
+        let wait_spare = match spare.take() {
+            Ok(place) => return (place, false),
+            Err(wait) => wait,
+        };
+        tokio::select! {
+            () = room.changed(wait) => {}
+            () = spare.changed(wait_spare) => {}
+        }
     }
 }
 
 /// One connection; one that is not `kept` is for one request.
-async fn connection(stream: TcpStream, routes: Router, kept: bool) -> Result<(), hyper::Error> {
+async fn connection(stream: TcpStream, place: Arc<Place>, routes: Router, kept: bool) {
     // An answer is one write; waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STUCK));
-    http1::Builder::new()
+    let stream = Watched::new(Box::pin(stream), Arc::clone(&place));
+    let (heads, routes) = (stream.heads(), TowerToHyperService::new(routes));
+    let service = service_fn(move |request| {
+        let serving = heads.begin().map(|serving| (serving, routes.call(request)));
+        async move {
+            let (serving, answering) = serving?;
+            let Ok(response) = answering.await;
+            Ok::<_, crate::server::Evicted>(response.map(|body| serving.whole(body)))
+        }
+    });
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(if kept { HEADERS } else { HURRY })
         .keep_alive(kept)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes))
-        .await
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = connection => {
+            if let Err(error) = ended {
+                tracing::trace!(%error, "an HTTP connection ended early");
+            }
+        }
+        () = place.evicted() => tracing::trace!("an HTTP connection without a request gave its place to another one"),
+    }
 }
 
 /// Ends a request that takes too long, most likely because its body does not come.

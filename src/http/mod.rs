@@ -28,6 +28,7 @@ pub use events::Feed;
 pub use limits::serve;
 
 use crate::control::Token;
+use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::nats::{Link, Peers};
 use crate::stats::Bus;
@@ -89,7 +90,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.set_send_buffer_size(limits::WAITING)?;
     socket.bind(address)?;
-    socket.listen(limits::CONNECTIONS as u32)
+    socket.listen(limits::BACKLOG)
 }
 
 /// Whom the API answers.
@@ -114,6 +115,8 @@ pub struct Sources {
     pub feed: Feed,
     /// All replicas.
     pub peers: Peers,
+    /// Wrong tokens.
+    pub guesses: Guesses,
 }
 
 /// The routes: probes and metrics for whoever can reach the port, the API for whoever asks by a name of ours.

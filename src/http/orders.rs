@@ -59,7 +59,7 @@ async fn order(
     body: Body,
     complete: impl FnOnce(&mut Ask),
 ) -> Response {
-    if let Err((status, why)) = admit(&sources, &headers) {
+    if let Err((status, why)) = admit(&sources, &headers).await {
         return refusal(status, &why);
     }
     let Ok(body) = to_bytes(body, LARGEST).await else {
@@ -88,17 +88,22 @@ fn answer(done: &[Done]) -> Response {
     document(status, &json!({"changed": changed, "replicas": done, "error": error}))
 }
 
-/// Whether whoever asks holds the operators' token.
-fn admit(sources: &Sources, headers: &HeaderMap) -> Result<(), No> {
+/// Whether whoever asks holds the operators' token. A wrong one is answered late.
+async fn admit(sources: &Sources, headers: &HeaderMap) -> Result<(), No> {
     let Some(token) = sources.peers.token() else {
         let why = "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";
         return Err((StatusCode::FORBIDDEN, why.to_owned()));
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    if token.is(given) {
-        Ok(())
-    } else {
-        Err((StatusCode::UNAUTHORIZED, "needs Authorization: Bearer with the operators' token".to_owned()))
+    let given = given.and_then(|value| value.strip_prefix("Bearer "));
+    if given.is_some_and(|given| token.is(given)) {
+        return Ok(());
     }
+    // To present none is no guess.
+    if headers.contains_key(AUTHORIZATION)
+        && let Err(fault) = sources.guesses.wrong("http").await
+    {
+        return Err((StatusCode::TOO_MANY_REQUESTS, fault.to_string()));
+    }
+    Err((StatusCode::UNAUTHORIZED, "needs Authorization: Bearer with the operators' token".to_owned()))
 }

@@ -4,7 +4,6 @@
 //! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
 
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 
 use async_nats::client::PublishError;
 use async_nats::service::endpoint::Endpoint;
@@ -12,13 +11,15 @@ use async_nats::service::error::Error as Refusal;
 use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Link, Settings, parts, peers};
-use crate::control::{Ask, Nonces, Token, Unsigned, Verb};
+use super::{Link, Settings, parts, peers, takeover};
+use crate::control::{Ask, Token, Unsigned, Verb};
+use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::stats::{ConfigShown, Status};
 use crate::wire::Message;
@@ -41,6 +42,8 @@ pub struct Control<'a> {
     pub links: &'a [Link],
     /// The operators' token; none: read only.
     pub token: Option<&'a Token>,
+    /// Orders that are signed with another one.
+    pub guesses: &'a Guesses,
 }
 
 /// How a replica's start goes on: orders are heard before the others are asked, so that none falls between.
@@ -68,14 +71,19 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
     super::barrier(&client).await;
     // If nobody hears it, the process ends anyway.
     let _ = start.listening.send(());
-    let nonces = Mutex::new(Nonces::default());
     let mut asks = stream::select_all(endpoints);
     let mut begun = pin!(start.begun.fuse());
+    let mut refusing = FuturesUnordered::new();
     loop {
         tokio::select! {
+            Some(()) = refusing.next() => {}
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
-                Some((word, ask)) => control.respond(&client, word, &ask, &nonces, &replica).await,
+                // Only the answer to a wrong signature waits: nothing else that is asked waits with it.
+                Some((word, ask)) if control.is_guess(word, &ask) => {
+                    refusing.push(control.refuse_guess(&client, word, ask, &replica));
+                }
+                Some((word, ask)) => control.respond(&client, word, &ask, &replica).await,
                 None => return Ok(()),
             },
         }
@@ -86,8 +94,7 @@ fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<It
     endpoint.map(move |request| (word, request))
 }
 
-/// Bytes and, where they are signed, headers.
-type Answer = Result<(Bytes, HeaderMap), Refusal>;
+type Answer = Result<Bytes, Refusal>;
 
 impl Control<'_> {
     async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
@@ -107,28 +114,31 @@ impl Control<'_> {
         builder.start(NAME, env!("CARGO_PKG_VERSION")).await
     }
 
-    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>, replica: &str) {
-        let (answer, mut headers) = match self.answer(word, ask, nonces) {
-            Ok((bytes, headers)) => (Ok(bytes), headers),
-            Err(refusal) => (Err(refusal), HeaderMap::new()),
-        };
+    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, replica: &str) {
+        let mut headers = HeaderMap::new();
         headers.insert(peers::REPLICA, replica);
-        let sent = match answer {
-            Ok(bytes) => send(client, ask, parts::cut(&bytes, &headers, client.max_payload())).await,
-            refused => ask.respond_with_headers(refused, headers).await,
+        let sent = match self.answer(word, ask) {
+            Ok(bytes) => {
+                let mut parts = parts::cut(&bytes, &headers, client.max_payload());
+                if let (STATE, Some(token)) = (word, self.token) {
+                    takeover::sign(&mut parts, token, &ask.message.payload, self.handle.now());
+                }
+                send(client, ask, parts).await
+            }
+            Err(refused) => ask.respond_with_headers(Err(refused), headers).await,
         };
         if let Err(error) = sent {
             tracing::warn!(word, %error, "an answer could not be sent");
         }
     }
 
-    fn answer(&self, word: &'static str, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
+    fn answer(&self, word: &'static str, ask: &Request) -> Answer {
         match (word, Verb::of(word)) {
             ("status", _) => document(&Status::of(self.handle, self.links.iter().map(Link::show).collect())),
             ("config", _) => self.config(),
-            (STATE, _) => self.state(&ask.message.payload),
+            (STATE, _) => document(&self.handle.state()),
             ("explain", _) => self.explain(&ask.message.payload),
-            (_, Some(verb)) => self.order(verb, ask, nonces),
+            (_, Some(verb)) => self.order(verb, ask),
             _ => Err(refusal(404, "no such endpoint")),
         }
     }
@@ -139,17 +149,6 @@ impl Control<'_> {
         document(&ConfigShown::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
     }
 
-    /// What one that starts takes over, signed with its own nonce.
-    fn state(&self, nonce: &[u8]) -> Answer {
-        let (bytes, headers) = document(&self.handle.state())?;
-        let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= 64);
-        let sign = |(token, nonce): (&Token, &str)| {
-            peers::signed(&token.sign("state", self.handle.now(), nonce.to_owned(), &bytes))
-        };
-        let headers = self.token.zip(nonce).map(sign).unwrap_or(headers);
-        Ok((bytes, headers))
-    }
-
     /// What would be chosen for a request, as the gateway would send it.
     fn explain(&self, body: &[u8]) -> Answer {
         let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
@@ -157,10 +156,10 @@ impl Control<'_> {
         document(&json!({"replica": self.handle.signature().replica(), "explanation": self.handle.explain(&request)}))
     }
 
-    fn order(&self, verb: Verb, ask: &Request, nonces: &Mutex<Nonces>) -> Answer {
+    fn order(&self, verb: Verb, ask: &Request) -> Answer {
         let message = &ask.message;
         let who = peers::by(message.headers.as_ref());
-        let checked = self.check(&message.subject, message, nonces);
+        let checked = self.check(message);
         if let Err(why) = checked {
             tracing::warn!(verb = verb.word(), who, %why, "an operator's word that is not taken");
             return Err(refusal(403, &why.to_string()));
@@ -171,12 +170,36 @@ impl Control<'_> {
         document(&self.handle.obey(&order))
     }
 
-    fn check(&self, subject: &str, message: &async_nats::Message, nonces: &Mutex<Nonces>) -> Result<(), Unsigned> {
+    /// Whether an order is signed with another token.
+    fn is_guess(&self, word: &str, ask: &Request) -> bool {
+        let message = &ask.message;
+        let signature = Verb::of(word).and_then(|_| peers::signature(message.headers.as_ref()));
+        let checked = self.token.zip(signature);
+        let checked =
+            checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.handle.now()));
+        checked == Some(Err(Unsigned::Wrong))
+    }
+
+    /// Answers an order that is signed with another token, a second late or that there are too many of them.
+    async fn refuse_guess(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
+        match self.guesses.wrong("bus").await {
+            Ok(()) => self.respond(client, word, &ask, replica).await,
+            Err(fault) => {
+                let mut headers = HeaderMap::new();
+                headers.insert(peers::REPLICA, replica);
+                if let Err(error) = ask.respond_with_headers(Err(refusal(429, &fault.to_string())), headers).await {
+                    tracing::warn!(word, %error, "an answer could not be sent");
+                }
+            }
+        }
+    }
+
+    fn check(&self, message: &async_nats::Message) -> Result<(), Unsigned> {
         let token = self.token.ok_or(Unsigned::Closed)?;
         let mac = peers::signature(message.headers.as_ref()).ok_or(Unsigned::Missing)?;
         let now = self.handle.now();
-        token.check(subject, &mac, &message.payload, now)?;
-        nonces.lock().unwrap_or_else(PoisonError::into_inner).take(&mac.nonce, now)
+        token.check(&message.subject, &mac, &message.payload, now)?;
+        self.handle.nonces().take(&mac, now)
     }
 }
 
@@ -193,7 +216,7 @@ async fn send(client: &Client, ask: &Request, mut parts: Vec<(Bytes, HeaderMap)>
 
 fn document(document: &impl Serialize) -> Answer {
     match serde_json::to_vec(document) {
-        Ok(bytes) => Ok((bytes.into(), HeaderMap::new())),
+        Ok(bytes) => Ok(bytes.into()),
         Err(_) => Err(refusal(500, "the answer could not be written")),
     }
 }

@@ -10,6 +10,7 @@ mod logs;
 mod parts;
 pub mod peers;
 mod requests;
+mod takeover;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,12 +19,14 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
 use crate::stats::Bus;
+use crate::system::files;
 
 pub use control::{Control, Start, control};
 pub use link::{Link, State};
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
 pub use requests::{Requests, subscribe};
+pub use takeover::take_over;
 
 /// The longest pause between two tries to connect.
 const RETRY: Duration = Duration::from_millis(500);
@@ -31,6 +34,9 @@ const RETRY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Two unanswered pings end a connection, so a dead peer is noticed within three times this.
 const PING: Duration = Duration::from_secs(4);
+
+/// The largest credentials file, in bytes; a usual one has 1 KB.
+const LARGEST_CREDENTIALS: u64 = 1 << 20;
 
 /// Text that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -164,8 +170,10 @@ async fn options(
         options = options.add_root_certificates(path.clone());
     }
     if let Some(path) = &settings.credentials {
-        let read = options.credentials_file(path).await;
-        options = read.map_err(|source| ConnectError::Credentials { path: path.clone(), source })?;
+        let fault = |source| ConnectError::Credentials { path: path.clone(), source };
+        let bytes = files::read_beside(path, LARGEST_CREDENTIALS).await;
+        let bytes = bytes.map_err(|unreadable| fault(std::io::Error::other(unreadable)))?;
+        options = options.credentials(&String::from_utf8_lossy(&bytes)).map_err(fault)?;
     }
     Ok(options)
 }

@@ -12,13 +12,15 @@ use bytes::{Bytes, BytesMut};
 use super::peers::REPLICA;
 
 /// Which part, and of how many: `2/5`. An answer that is whole has none.
-const PART: &str = "Broker-Part";
+pub(super) const PART: &str = "Broker-Part";
 /// What headers may take of a message; ours take some 400 bytes.
 const HEADERS: usize = 1_024;
 /// The least that a part has, however little the bus takes.
 const LEAST: usize = 256;
-/// All answers to one ask have together at most so many bytes: ten times the largest status of a few replicas.
-const MOST: usize = 256 << 20;
+/// So many replicas may have begun to answer in parts; more than anybody runs.
+const MOST_BEGUN: usize = 1_000;
+/// The longest name of a replica that answers in parts, in bytes.
+const LONGEST_NAME: usize = 64;
 
 /// Cuts an answer into parts that a bus takes whose messages have at most `largest` bytes; each with its headers.
 pub(super) fn cut(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(Bytes, HeaderMap)> {
@@ -37,8 +39,10 @@ pub(super) fn cut(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(B
 }
 
 /// Puts answers together as their parts come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gather {
+    /// All answers have together at most so many bytes.
+    most: usize,
     /// By replica; what does not go on as it should is kept as broken.
     begun: BTreeMap<String, Option<Begun>>,
     bytes: usize,
@@ -54,15 +58,24 @@ struct Begun {
 }
 
 impl Gather {
-    /// Takes a message; gives the answer that is whole with it.
+    /// For answers that have together at most so many bytes.
+    pub(super) const fn up_to(most: usize) -> Self {
+        Self { most, begun: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Takes a message; gives the answer that is whole with it. A part that has come before is left out.
     pub(super) fn take(&mut self, message: Message) -> Option<Message> {
         let (number, count) = part(&message)?;
+        let replica = text(&message, REPLICA);
+        if replica.len() > LONGEST_NAME || (self.begun.len() >= MOST_BEGUN && !self.begun.contains_key(&replica)) {
+            return None;
+        }
         self.bytes = self.bytes.saturating_add(message.payload.len());
-        if count == 1 {
+        let fits = self.bytes <= self.most;
+        if count == 1 && fits {
             return Some(message);
         }
-        let replica = text(&message, REPLICA);
-        if number == 1 && !self.begun.contains_key(&replica) && self.bytes <= MOST {
+        if number == 1 && fits && !self.begun.contains_key(&replica) {
             let bytes = BytesMut::from(message.payload.as_ref());
             self.begun.insert(replica, Some(Begun { first: message, bytes, parts: 1, count }));
             return None;
@@ -70,7 +83,11 @@ impl Gather {
         let place = self.begun.entry(replica).or_default();
         // Taken out, so that it is broken unless it goes on.
         let mut begun = place.take()?;
-        if number != begun.parts + 1 || count != begun.count || self.bytes > MOST {
+        if number <= begun.parts && count == begun.count {
+            *place = Some(begun);
+            return None;
+        }
+        if number != begun.parts + 1 || count != begun.count || !fits {
             return None;
         }
         begun.bytes.extend_from_slice(&message.payload);
@@ -136,7 +153,7 @@ mod tests {
         ) {
             let mut waiting: Vec<_> = answers.iter().enumerate()
                 .map(|(number, answer)| messages(&number.to_string(), answer, largest).into_iter()).collect();
-            let (mut gather, mut whole, mut turns) = (Gather::default(), Vec::new(), turns.iter().cycle());
+            let (mut gather, mut whole, mut turns) = (Gather::up_to(usize::MAX), Vec::new(), turns.iter().cycle());
             while !waiting.is_empty() {
                 let place = turns.next().unwrap().index(waiting.len());
                 match waiting[place].next() {
@@ -162,13 +179,43 @@ mod tests {
     #[test]
     fn an_answer_that_lacks_a_part_is_broken_and_nothing_that_follows_mends_it() {
         let parts = messages("one", &[7; 2_000], 0);
-        for missing in 0..parts.len() {
-            let mut gather = Gather::default();
+        for missing in 0..parts.len() - 1 {
+            let mut gather = Gather::up_to(usize::MAX);
             let left = parts.iter().enumerate().filter(|(number, _)| *number != missing).map(|(_, part)| part.clone());
             let whole: Vec<_> = left.chain(parts.clone()).filter_map(|part| gather.take(part)).collect();
             assert!(whole.is_empty(), "without part {missing}");
             assert_eq!(gather.broken(), Some("one"));
         }
+        let mut gather = Gather::up_to(usize::MAX);
+        assert!(parts.iter().take(parts.len() - 1).all(|part| gather.take(part.clone()).is_none()));
+        assert_eq!(gather.broken(), Some("one"), "its last part has not come");
+    }
+
+    #[test]
+    fn a_part_that_comes_twice_breaks_nothing() {
+        let answer: Vec<u8> = (0..2_000_u32).map(|number| number as u8).collect();
+        let parts = messages("one", &answer, 0);
+        let mut gather = Gather::up_to(usize::MAX);
+        let twice = (0..parts.len()).flat_map(|number| [number, number, 0]).map(|number| parts[number].clone());
+        let whole: Vec<_> = twice.filter_map(|part| gather.take(part)).collect();
+        assert_eq!(whole.first().map(|message| message.payload.as_ref()), Some(answer.as_slice()));
+    }
+
+    #[test]
+    fn what_is_put_together_is_bounded() {
+        let mut gather = Gather::up_to(1_000);
+        for number in 0..100 {
+            let whole = gather.take(messages(&format!("{number}"), &[7; 100], 10_000).remove(0));
+            assert_eq!(whole.is_some(), number < 10, "answer {number}");
+        }
+        let mut gather = Gather::up_to(1_000);
+        for number in 0..10_000 {
+            let first = messages(&format!("{number}"), &[7; 2_000], 0).remove(0);
+            assert!(gather.take(first).is_none());
+        }
+        let held: usize = gather.begun.values().flatten().map(|begun| begun.bytes.len()).sum();
+        assert!(held <= 1_000 && gather.begun.len() <= MOST_BEGUN, "{held} bytes of {}", gather.begun.len());
+        assert!(gather.take(messages(&"x".repeat(65), &[7; 2_000], 0).remove(0)).is_none());
     }
 
     #[test]
@@ -178,7 +225,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(PART, said);
             message.headers = Some(headers);
-            assert!(Gather::default().take(message).is_none(), "{said}");
+            assert!(Gather::up_to(usize::MAX).take(message).is_none(), "{said}");
         }
     }
 }

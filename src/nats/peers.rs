@@ -1,11 +1,10 @@
-//! All replicas at once: asks that each of them answers, signed where they change anything. For HTTP, for a replica that
-//! starts, and for the command line.
+//! All replicas at once: asks that each of them answers, signed where they change anything. For HTTP and for the command line.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::connection::State as Connected;
-use async_nats::{Client, HeaderMap, Message, StatusCode};
+use async_nats::{Client, HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rand::RngExt;
@@ -14,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
 use super::parts::Gather;
-use crate::control::{Ask, Done, Mac, Order, State, Token, Verb};
+use crate::control::{Ask, Done, Mac, Order, Token, Verb};
 use crate::handle::Handle;
 use crate::time::Now;
 
@@ -22,12 +21,14 @@ use crate::time::Now;
 const QUIET: Duration = Duration::from_millis(250);
 /// The first answer may take so long.
 const FIRST: Duration = Duration::from_secs(1);
-/// A replica that starts waits no longer for the others.
-const TAKE_OVER: Duration = Duration::from_millis(200);
 /// Nobody waits longer, whoever goes on talking.
 const LONGEST: Duration = Duration::from_secs(5);
 /// More replicas than anybody runs.
 const MOST: usize = 1_000;
+/// The answers to an order are a few hundred bytes from each replica; in bytes, all of them.
+const MOST_OF_ORDERS: usize = 4 << 20;
+/// Ten times the largest documents of a few replicas, in bytes.
+const MOST_OF_DOCUMENTS: usize = 256 << 20;
 
 /// When it was signed.
 const TIME: &str = "Broker-Time";
@@ -91,22 +92,6 @@ pub(super) fn by(headers: Option<&HeaderMap>) -> String {
     by.map(clean).unwrap_or_default()
 }
 
-/// How long an ask waits, and for how many.
-#[derive(Debug, Clone, Copy)]
-struct Wait {
-    /// For the first message.
-    first: Duration,
-    /// For one more.
-    quiet: Duration,
-    /// So many answers are enough.
-    enough: usize,
-}
-
-/// Everybody.
-const ALL: Wait = Wait { first: FIRST, quiet: QUIET, enough: MOST };
-/// Whoever is first; one that has begun to answer in parts is heard to its end.
-const ONE: Wait = Wait { first: TAKE_OVER, quiet: TAKE_OVER, enough: 1 };
-
 /// Asks all, and collects what they answer.
 ///
 /// # Errors
@@ -116,33 +101,41 @@ async fn ask(
     subject: String,
     headers: HeaderMap,
     body: Bytes,
-    wait: Wait,
+    most: usize,
 ) -> Result<Vec<Message>, Silence> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| Silence::Gone)?;
     client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(|_| Silence::Gone)?;
-    let (mut all, mut gather) = (Vec::new(), Gather::default());
+    let (mut all, mut gather) = (Vec::new(), Gather::up_to(most));
     let begin = Instant::now();
-    let mut end = begin + wait.first;
-    while let Ok(Some(answer)) = timeout_at(end, answers.next()).await {
+    let mut end = begin + FIRST;
+    while let Some(answer) = next(&mut answers, end).await {
         if answer.status == Some(StatusCode::NO_RESPONDERS) {
             break;
         }
         all.extend(gather.take(answer));
-        if all.len() >= wait.enough {
+        if all.len() >= MOST {
             break;
         }
-        end = (Instant::now() + wait.quiet).min(begin + LONGEST);
+        end = (Instant::now() + QUIET).min(begin + LONGEST);
     }
     match gather.broken() {
-        Some(replica) if all.len() < wait.enough => Err(Silence::Broken(clean(replica))),
+        Some(replica) if all.len() < MOST => Err(Silence::Broken(clean(replica))),
         _ if all.is_empty() => Err(Silence::Nobody),
         _ => Ok(all),
     }
 }
 
+/// The next message before this moment; also where one comes after the other without a pause.
+pub(super) async fn next(messages: &mut Subscriber, end: Instant) -> Option<Message> {
+    if Instant::now() >= end {
+        return None;
+    }
+    timeout_at(end, messages.next()).await.ok().flatten()
+}
+
 /// What others write of themselves, fit to be shown.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(60).collect()
 }
 
@@ -165,7 +158,7 @@ pub async fn order(
         None => HeaderMap::new(),
     };
     headers.insert(BY, who);
-    let answers = ask(client, subject, headers, body.into(), ALL).await?;
+    let answers = ask(client, subject, headers, body.into(), MOST_OF_ORDERS).await?;
     Ok(answers.iter().map(done).collect())
 }
 
@@ -190,36 +183,10 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
 /// # Errors
 /// Nobody answers, or one of them not with a document: what is shown would else lack it without a word.
 pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, Silence> {
-    let answers = ask(client, subject(settings, word), HeaderMap::new(), Bytes::new(), ALL).await?;
+    let subject = subject(settings, word);
+    let answers = ask(client, subject, HeaderMap::new(), Bytes::new(), MOST_OF_DOCUMENTS).await?;
     let documents = answers.iter().map(read);
     documents.collect::<Result<_, _>>().map_err(|(replica, why)| Silence::Useless(clean(&replica), clean(&why)))
-}
-
-/// Takes over what the others know, before the first request is taken. Nobody there, or nobody in time: then nothing.
-pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, token: Option<&Token>) {
-    let subject = subject(settings, "state");
-    let nonce = nonce();
-    let answers = ask(client, subject, HeaderMap::new(), nonce.clone().into(), ONE).await;
-    let answer = match answers {
-        Ok(mut answers) => answers.pop(),
-        Err(Silence::Broken(replica)) => {
-            tracing::warn!(replica, "what another replica knows did not come whole: beginning without it");
-            None
-        }
-        Err(_) => None,
-    };
-    let Some(answer) = answer else { return };
-    let Ok(told) = serde_json::from_slice::<State>(&answer.payload) else {
-        tracing::debug!("what another replica knows cannot be read");
-        return;
-    };
-    // Standings are what anybody could bring about by writing logs; what operators said is only theirs to say.
-    let proved = token.zip(signature(answer.headers.as_ref())).is_some_and(|(token, mac)| {
-        mac.nonce == nonce && token.check("state", &mac, &answer.payload, handle.now()).is_ok()
-    });
-    let (replica, out, orders) = (&told.replica, told.routers.len(), told.orders.len());
-    tracing::info!(replica, out, orders, proved, "taking over what another replica knows");
-    handle.take_over(&told, proved);
 }
 
 /// The replicas, this one among them, as HTTP reaches them.

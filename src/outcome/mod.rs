@@ -151,8 +151,8 @@ pub struct Report<'a> {
     pub html: bool,
     /// How long the upstream asks to be left alone.
     pub hint: Option<Hint>,
-    /// The upstream says that the deployment does not exist (`error.code` `DeploymentNotFound`).
-    pub deployment_missing: bool,
+    /// Who named the deployment or model of which the upstream says that it does not exist.
+    pub missing: Option<NamedBy>,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
     /// How a call of our own ended without a good answer.
@@ -200,7 +200,7 @@ impl Report<'_> {
             control: false,
             html: false,
             hint: None,
-            deployment_missing: false,
+            missing: None,
             filtered: None,
             broken: None,
             began: None,
@@ -218,6 +218,15 @@ impl Report<'_> {
     }
 }
 
+/// Who named the deployment or model that a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// The client, in the path or the body of its request.
+    Client,
+    /// The settings of the target, in its address or by what they change in the body.
+    Target,
+}
+
 /// How a call of our own ended without a good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Breakage {
@@ -225,8 +234,13 @@ pub enum Breakage {
     Connect,
     /// There was no connection in time.
     ConnectTimeout,
-    /// The connection broke before there was a byte of an answer.
+    /// The connection broke before there was an answer.
     NoAnswer,
+    /// A connection that had carried earlier calls was closed before any byte of this answer: most often the upstream's
+    /// keep-alive timeout, which says nothing about its health.
+    Stale,
+    /// The answer is not valid HTTP, or its length is ambiguous.
+    Protocol,
     /// There was no byte of an answer in time.
     Silent,
     /// The answer broke off.
@@ -237,19 +251,24 @@ pub enum Breakage {
     ErrorEvent,
     /// It says that it is JSON, and is not.
     Malformed,
+    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
+    Exhausted,
 }
 
 impl Breakage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::NoAnswer,
+        Self::Stale,
+        Self::Protocol,
         Self::Silent,
         Self::Cut,
         Self::Stalled,
         Self::ErrorEvent,
         Self::Malformed,
+        Self::Exhausted,
     ];
 
     /// As metrics spell it.
@@ -258,11 +277,14 @@ impl Breakage {
             Self::Connect => "not_connected",
             Self::ConnectTimeout => "not_connected_in_time",
             Self::NoAnswer => "no_answer",
+            Self::Stale => "stale_connection",
+            Self::Protocol => "protocol_error",
             Self::Silent => "no_answer_in_time",
             Self::Cut => "broke_off",
             Self::Stalled => "stood_still",
             Self::ErrorEvent => "error_in_stream",
             Self::Malformed => "no_json",
+            Self::Exhausted => "broker_exhausted",
         }
     }
 }
@@ -273,11 +295,14 @@ impl fmt::Display for Breakage {
             Self::Connect => "cannot be connected to",
             Self::ConnectTimeout => "takes too long to connect to",
             Self::NoAnswer => "closed the connection without an answer",
+            Self::Stale => "closed a reused connection before it answered",
+            Self::Protocol => "sent an answer that is not valid HTTP",
             Self::Silent => "gave no answer in time",
             Self::Cut => "broke off in its answer",
             Self::Stalled => "stood still in its answer",
             Self::ErrorEvent => "sent an error in its stream",
             Self::Malformed => "sent JSON that is none",
+            Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })
     }
 }

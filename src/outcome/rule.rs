@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::Class;
+use super::{Class, NamedBy};
 
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
-    /// 429, 503, 529, 408, every other 5xx, and a 404 that says the deployment does not exist.
+    /// 429, 503, 529, 408, every other 5xx but 501 and 505, and a 400 or 404 that says that the deployment or model does not
+    /// exist which the target's own settings name. 501 and 505 are about the method or the HTTP version that the client chose.
     #[default]
     Standard,
     /// These statuses and no others.
@@ -94,7 +95,7 @@ impl FailureRule {
     /// Whether this status is on the list, whatever else the answer says.
     pub fn lists(&self, status: u16) -> bool {
         match self {
-            Self::Standard => matches!(status, 408 | 429 | 500..=599),
+            Self::Standard => matches!(status, 408 | 429 | 500 | 502..=504 | 506..=599),
             Self::Listed(ranges) => ranges.iter().any(|range| range.has(status)),
             Self::AnyButSuccess => !(200..300).contains(&status),
         }
@@ -103,9 +104,9 @@ impl FailureRule {
     /// What an answer with this status says about its router.
     ///
     /// `made_by_gateway`: the upstream was never reached, so no status of it can mean "overloaded".
-    /// `deployment_missing`: the body of a 404 says so.
-    pub fn classify(&self, status: u16, made_by_gateway: bool, deployment_missing: bool) -> Class {
-        let missing = status == 404 && deployment_missing;
+    /// `missing`: the body says that a deployment or model does not exist, which was named by this side.
+    pub fn classify(&self, status: u16, made_by_gateway: bool, missing: Option<NamedBy>) -> Class {
+        let missing = matches!(status, 400 | 404) && missing == Some(NamedBy::Target);
         let listed = self.lists(status) || (missing && *self == Self::Standard);
         match status {
             429 if listed => Class::RateLimited,
@@ -134,19 +135,34 @@ mod tests {
             (408, Class::Failure),
             (422, Class::Neutral),
             (429, Class::RateLimited),
+            (405, Class::Neutral),
+            (411, Class::Neutral),
+            (413, Class::Neutral),
+            (414, Class::Neutral),
+            (415, Class::Neutral),
+            (417, Class::Neutral),
+            (426, Class::Neutral),
+            (431, Class::Neutral),
             (500, Class::Failure),
+            (501, Class::Neutral),
             (502, Class::Failure),
             (503, Class::Overloaded),
             (504, Class::Failure),
+            (505, Class::Neutral),
+            (506, Class::Failure),
             (529, Class::Overloaded),
             (599, Class::Failure),
             (100, Class::Neutral),
             (600, Class::Neutral),
         ] {
-            assert_eq!(rule.classify(status, false, false), class, "{status}");
+            assert_eq!(rule.classify(status, false, None), class, "{status}");
         }
-        assert_eq!(rule.classify(404, false, true), Class::Failure, "the deployment is gone");
-        assert_eq!(rule.classify(503, true, false), Class::Failure, "a gateway's 503 is a name that does not resolve");
+        for status in [400, 404] {
+            assert_eq!(rule.classify(status, false, Some(NamedBy::Target)), Class::Failure, "the target's own is gone");
+            assert_eq!(rule.classify(status, false, Some(NamedBy::Client)), Class::Neutral, "the client misspelt it");
+        }
+        assert_eq!(rule.classify(401, false, Some(NamedBy::Target)), Class::Neutral);
+        assert_eq!(rule.classify(503, true, None), Class::Failure, "a gateway's 503 is a name that does not resolve");
     }
 
     #[test]
@@ -162,9 +178,9 @@ mod tests {
             (200, Class::Success),
             (400, Class::Neutral),
         ] {
-            assert_eq!(rule.classify(status, false, false), class, "{status}");
+            assert_eq!(rule.classify(status, false, None), class, "{status}");
         }
-        assert_eq!(FailureRule::parse("5xx").unwrap_or_default().classify(503, false, false), Class::Overloaded);
+        assert_eq!(FailureRule::parse("5xx").unwrap_or_default().classify(503, false, None), Class::Overloaded);
     }
 
     #[test]
@@ -178,7 +194,7 @@ mod tests {
             (429, Class::RateLimited),
             (503, Class::Overloaded),
         ] {
-            assert_eq!(rule.classify(status, false, false), class, "{status}");
+            assert_eq!(rule.classify(status, false, None), class, "{status}");
         }
     }
 

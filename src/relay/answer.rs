@@ -5,12 +5,25 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
+use hyper::header::{self, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Response, StatusCode};
 use serde_json::json;
 
 use super::stream::Passing;
+use crate::guesses::TooMany;
 use crate::outcome::Breakage;
+
+/// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
+/// has others.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+/// The same, as the header `Allow` has them.
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Whether a method is passed on.
+pub(super) fn is_allowed(method: &Method) -> bool {
+    METHODS.contains(method)
+}
 
 /// The mark of an answer of ours, for whoever counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +34,11 @@ pub(super) struct Code(pub(super) &'static str);
 pub(super) enum Own {
     /// No pool serves this path.
     NoPool,
-    /// The path climbs.
+    /// The method is none of [`METHODS`].
+    Method,
+    /// More than one thing says how long the request is.
+    AmbiguousLength,
+    /// The path could be read as one outside the target's address.
     OddPath,
     /// The body is larger than this, in bytes.
     TooLarge(usize),
@@ -31,6 +48,10 @@ pub(super) enum Own {
     Incomplete,
     /// There is no room for another call.
     Busy,
+    /// This process has no descriptors, memory or ports left to call a target with.
+    Exhausted,
+    /// Too many wrong operators' tokens.
+    TooManyGuesses(TooMany),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
     NobodyLeft(String, Option<Duration>),
 }
@@ -39,11 +60,15 @@ impl Own {
     const fn code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NoPool => (StatusCode::NOT_FOUND, "no_such_pool"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::AmbiguousLength => (StatusCode::BAD_REQUEST, "ambiguous_length"),
             Self::OddPath => (StatusCode::BAD_REQUEST, "bad_path"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "request_too_slow"),
             Self::Incomplete => (StatusCode::BAD_REQUEST, "request_incomplete"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+            Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
+            Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
@@ -51,18 +76,31 @@ impl Own {
     fn message(&self) -> String {
         match self {
             Self::NoPool => "No pool of the broker serves this path.".to_owned(),
-            Self::OddPath => "The path must not have the segments . or .. in it.".to_owned(),
+            Self::Method => format!("The broker does not pass on this method: use one of {ALLOW}."),
+            Self::AmbiguousLength => {
+                "The request's length is ambiguous: send either one Content-Length, or Transfer-Encoding: chunked."
+                    .to_owned()
+            }
+            Self::OddPath => {
+                "The path must not have . or .. as a segment, a backslash, a control character, an encoded dot, slash \
+                or backslash (%2e, %2f, %5c), nor anything that is encoded twice (%25..)."
+                    .to_owned()
+            }
             Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
             Self::TooSlow => "The request's body did not come in time.".to_owned(),
             Self::Incomplete => "The request's body broke off.".to_owned(),
             Self::Busy => "The broker has as many calls under way as it takes: come again.".to_owned(),
+            Self::Exhausted => {
+                "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
+            }
+            Self::TooManyGuesses(fault) => fault.to_string(),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
         }
     }
 
     const fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Busy => Some(Duration::from_secs(1)),
+            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
             Self::NobodyLeft(_, wait) => *wait,
             _ => None,
         }
@@ -71,9 +109,19 @@ impl Own {
     /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
         let nobody = Self::NobodyLeft(String::new(), None);
-        [Self::NoPool, Self::OddPath, Self::TooLarge(0), Self::TooSlow, Self::Incomplete, Self::Busy, nobody]
-            .into_iter()
-            .map(|own| own.code().1)
+        let own = [
+            Self::NoPool,
+            Self::Method,
+            Self::AmbiguousLength,
+            Self::OddPath,
+            Self::TooLarge(0),
+            Self::TooSlow,
+            Self::Incomplete,
+            Self::Busy,
+            Self::Exhausted,
+            Self::TooManyGuesses(TooMany),
+        ];
+        own.into_iter().chain([nobody]).map(|own| own.code().1)
     }
 
     /// The answer.
@@ -86,6 +134,12 @@ impl Own {
         response.extensions_mut().insert(Code(code));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            Self::Method => drop(headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW))),
+            // What follows on this connection may be the rest of the request, or another one.
+            Self::AmbiguousLength => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close"))),
+            _ => {}
+        }
         if let Some(wait) = self.wait() {
             headers.insert(RETRY_AFTER, seconds(wait));
         }
@@ -110,12 +164,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn methods_are_passed_on_by_their_exact_names() {
+        let named: Vec<_> = METHODS.iter().map(Method::as_str).collect();
+        assert_eq!(named.join(", "), ALLOW);
+        assert_eq!(Own::Method.response().headers()[header::ALLOW], ALLOW);
+        for name in ["TRACE", "CONNECT", "get", "Post", "FOO", "PROPFIND", "QUERY"] {
+            assert!(!is_allowed(&Method::from_bytes(name.as_bytes()).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
     fn an_error_of_ours_has_the_form_that_clients_know() {
         for (own, status, wait) in [
             (Own::Busy, 503, Some("1")),
             (Own::NobodyLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
             (Own::NobodyLeft("a".to_owned(), None), 503, None),
             (Own::NoPool, 404, None),
+            (Own::Method, 405, None),
             (Own::TooLarge(20 << 20), 413, None),
         ] {
             let response = own.response();

@@ -2,11 +2,13 @@
 //!
 //! The core asks under its lock, and a body can have 20 MB: so the body is walked once before, and what stands under the lock
 //! is to find a name among its fields.
+//!
+//! A body with a `Content-Encoding` is never decoded: it has no fields, and no target changes anything in it.
 
 use hyper::HeaderMap;
-use serde_json::Value;
+use hyper::header::CONTENT_ENCODING;
 
-use crate::request::{Extent, Request};
+use crate::request::{Extent, Found, Request};
 use crate::router::RouterPath;
 use crate::wire::processor::longest_answer;
 use crate::wire::scan::{Cursor, Raw};
@@ -27,7 +29,8 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(super) fn new(ingress: &'a RouterPath, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
         let mut fields = Vec::new();
-        let walked = Cursor::new(body).fields(|name, value| {
+        let readable = if is_encoded(headers) { &[] } else { body };
+        let walked = Cursor::new(readable).fields(|name, value| {
             if fields.len() < FIELDS {
                 fields.push((name, value.raw()?));
             }
@@ -42,18 +45,25 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Whether a body is compressed or the like, so that its bytes are not those of its text.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| !matches!(coding.trim_ascii(), b"") && !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
 impl Request for Asked<'_> {
     fn path(&self) -> &str {
         self.ingress.as_str()
     }
 
-    fn param(&self, names: &[String]) -> Option<Value> {
+    fn param(&self, names: &[String]) -> Option<Found> {
         let (first, behind) = names.split_first()?;
         let quoted = serde_json::to_string(first).ok()?;
         let name = quoted.as_bytes().get(1..quoted.len() - 1)?;
         // Of a name that stands twice the last one counts, as in the gateway.
         let (_, found) = self.fields.iter().rfind(|(other, _)| *other == name)?;
-        behind.iter().try_fold(*found, |found, name| found.field(name))?.value()
+        behind.iter().try_fold(*found, |found, name| found.field(name))?.found()
     }
 
     fn extent(&self) -> Extent {
@@ -81,6 +91,32 @@ mod tests {
     }
 
     #[test]
+    fn an_encoded_body_has_no_fields() {
+        let ingress = RouterPath::parse("/llm/").unwrap();
+        let body = br#"{"model": "a", "max_tokens": 7}"#;
+        for (codings, encoded) in [
+            (&["gzip"][..], true),
+            (&["identity, GZIP"], true),
+            (&["identity", "br"], true),
+            (&["aws-chunked"], true),
+            (&["\u{e4}"], true),
+            (&["Identity"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let values = codings.iter().map(|coding| (CONTENT_ENCODING, coding.as_bytes().try_into().unwrap()));
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(name, value);
+            }
+            let asked = Asked::new(&ingress, &headers, body);
+            assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
+            let longest = (!encoded).then_some(7);
+            assert_eq!(asked.extent(), Extent { bytes: body.len(), longest }, "{codings:?}");
+        }
+    }
+
+    #[test]
     fn fields_and_headers() {
         let ingress = RouterPath::parse("/llm/").unwrap();
         let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
@@ -88,10 +124,10 @@ mod tests {
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
         let asked = Asked::new(&ingress, &headers, body);
         for (path, value) in [
-            ("model", Some(json!("b"))),
-            ("user.tier", Some(json!(2))),
+            ("model", Some(Found::Value(json!("b")))),
+            ("user.tier", Some(Found::Value(json!(2)))),
             ("user.name", None),
-            ("odd\"name", Some(json!(1))),
+            ("odd\"name", Some(Found::Value(json!(1)))),
             ("nothing", None),
         ] {
             assert_eq!(asked.param(&names(path)), value, "{path}");

@@ -14,22 +14,35 @@ use hyper::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
-use super::kept::Kept;
+use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::tracked::TrackedConnection;
+use crate::system::{descriptors, files};
 
 /// So many connections to one host wait for the next call.
 const IDLE: usize = 256;
 /// A connection waits so long for the next call; many servers close theirs after 60 s or more.
 const IDLE_TIME: Duration = Duration::from_secs(50);
 
-/// The client of the relay.
+/// The largest file of certificate authorities, in bytes; the system's own, with all there are, has a quarter of a megabyte.
+const LARGEST_AUTHORITIES: u64 = 4 << 20;
+
+/// A client.
 pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
+
+/// The clients of the relay.
+pub(super) struct Clients {
+    /// Keeps its connections for the next call.
+    pub(super) pooled: Client,
+    /// Makes a connection for each call.
+    pub(super) unpooled: Client,
+}
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +80,8 @@ impl Patience {
     }
 }
 
-/// Builds the client.
-pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Client, ClientError> {
+/// Builds the clients.
+pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Clients, ClientError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities)?)
@@ -77,11 +90,17 @@ pub(super) fn build(authorities: Option<&Path>, patience: Patience) -> Result<Cl
     http.set_nodelay(true);
     http.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
-    Ok(legacy::Client::builder(TokioExecutor::new())
+    let connector = Connector { https, patience };
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    // A request of which no byte was written is sent again over another connection (`retry_canceled_requests`, the default).
+    builder
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIME)
-        .pool_max_idle_per_host(IDLE)
-        .build(Connector { https, patience }))
+        .http1_max_buf_size(MAX_HEAD_BYTES)
+        .http1_max_headers(MAX_HEADERS);
+    let pooled = builder.pool_max_idle_per_host(IDLE).build(connector.clone());
+    let unpooled = builder.pool_max_idle_per_host(0).build(connector);
+    Ok(Clients { pooled, unpooled })
 }
 
 fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
@@ -94,7 +113,8 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
     let Some(path) = authorities else { return Ok(roots) };
     let fault = |source: Box<dyn Error + Send + Sync>| ClientError::Authorities { path: path.to_owned(), source };
     let mut found = false;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.into()))? {
+    let pem = files::read(path, LARGEST_AUTHORITIES).map_err(|error| fault(error.into()))?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| fault(error.into()))?;
         roots.add(certificate).map_err(|error| fault(error.into()))?;
         found = true;
@@ -115,7 +135,7 @@ pub(super) struct Connector {
 pub(super) struct TooSlow;
 
 impl Service<Uri> for Connector {
-    type Response = Kept;
+    type Response = TokioIo<TrackedConnection>;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -125,18 +145,38 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.patience.get(), self.https.call(uri));
-        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(TooSlow.into())).map(Kept::new) })
+        Box::pin(async move {
+            connecting
+                .await
+                .unwrap_or_else(|_| Err(TooSlow.into()))
+                .map(|stream| TokioIo::new(TrackedConnection::new(stream)))
+        })
     }
+}
+
+/// Whether an error comes of what this process has run out of.
+pub(super) fn is_exhaustion(error: &legacy::Error) -> bool {
+    descriptors::is_exhaustion(error) || (error.is_connect() && descriptors::is_exhaustion_in_connect(error))
 }
 
 /// Whether an error comes of a connection that took too long.
 pub(super) fn is_too_slow(error: &legacy::Error) -> bool {
+    cause::<TooSlow>(error).is_some()
+}
+
+/// Whether an error comes of an answer that is not HTTP, or whose head is too large.
+pub(super) fn is_invalid_http(error: &legacy::Error) -> bool {
+    cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
+}
+
+/// The first cause of this type.
+fn cause<E: Error + 'static>(error: &legacy::Error) -> Option<&E> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<TooSlow>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }
-    false
+    None
 }

@@ -17,7 +17,7 @@ const ANSWERED: &str = "answered";
 /// The client was gone before there was an answer.
 const CLIENT_GONE: &str = "client_gone";
 /// The gateway could not be reached, and so no router either.
-const GATEWAY_AWAY: &str = "gateway_unreachable";
+pub(super) const GATEWAY_AWAY: &str = "gateway_unreachable";
 
 /// All kinds begin at zero.
 pub(super) fn begin(relay: &Relay) {
@@ -65,10 +65,9 @@ pub(super) fn attempt(handle: &Handle, came: Result<u16, Breakage>) {
     handle.counts().relayed.attempts.count(came.map_or_else(Breakage::word, answered), handle.now());
 }
 
-/// An attempt came to nothing that its router is to blame for.
-pub(super) fn left(handle: &Handle, unreached: bool) {
-    let word = if unreached { GATEWAY_AWAY } else { CLIENT_GONE };
-    handle.counts().relayed.attempts.count(word, handle.now());
+/// An attempt is over without anything that its router is to blame for: for this reason, or because the client went away.
+pub(super) fn neutral_attempt(handle: &Handle, reason: Option<&'static str>) {
+    handle.counts().relayed.attempts.count(reason.unwrap_or(CLIENT_GONE), handle.now());
 }
 
 const fn answered(status: u16) -> &'static str {

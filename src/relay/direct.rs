@@ -6,13 +6,11 @@ use std::fmt;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::headers::{self, CREDENTIALS};
+use super::credentials::is_credential;
+use super::headers;
+use super::query::OwnQuery;
 use super::target::{Base, Onward};
-
-/// What stands in a query as it is.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A target of its own.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,7 +18,7 @@ pub struct Direct {
     base: Base,
     /// Instead of the rest of the client's path.
     endpoint: Option<String>,
-    query: Vec<(String, String)>,
+    query: OwnQuery,
     headers: HeaderMap,
     removed: Vec<HeaderName>,
     /// The client's own credentials go there.
@@ -45,12 +43,12 @@ impl Direct {
     /// At this address. `forwards`: the client's own credentials go there.
     pub fn new(base: Base, endpoint: Option<String>, forwards: bool) -> Self {
         let endpoint = endpoint.map(|endpoint| endpoint.trim_start_matches('/').to_owned());
-        Self { base, endpoint, query: Vec::new(), headers: HeaderMap::new(), removed: Vec::new(), forwards }
+        Self { base, endpoint, query: OwnQuery::default(), headers: HeaderMap::new(), removed: Vec::new(), forwards }
     }
 
-    /// Says this in the query, instead of what the client says under this name.
+    /// Says this in the query, instead of what the client says under this name, however the client spells it.
     pub fn ask(&mut self, name: &str, value: &str) {
-        self.query.push((encode(name), encode(value)));
+        self.query.set(name, value);
     }
 
     /// Sends this header, instead of the client's.
@@ -82,18 +80,14 @@ impl Direct {
     /// The path and the query below its address.
     pub(super) fn below(&self, onward: Onward<'_>) -> (String, Option<String>) {
         let path = format!("/{}", self.endpoint.as_deref().unwrap_or(onward.rest));
-        let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
-        let theirs = onward.query.into_iter().flat_map(|query| query.split('&'));
-        let theirs = theirs.filter(|pair| !pair.is_empty() && self.query.iter().all(|(own, _)| *own != name(pair)));
-        let ours = self.query.iter().map(|(name, value)| format!("{name}={value}"));
-        let query: Vec<_> = theirs.map(str::to_owned).chain(ours).collect();
-        (path, (!query.is_empty()).then(|| query.join("&")))
+        (path, self.query.merged(onward.query, self.forwards))
     }
 
     /// The headers of a client's request as they go there.
     pub(super) fn dress(&self, mut headers: HeaderMap) -> HeaderMap {
         if !self.forwards {
-            CREDENTIALS.iter().for_each(|name| drop(headers.remove(name)));
+            let credentials: Vec<_> = headers.keys().filter(|name| is_credential(name.as_str())).cloned().collect();
+            credentials.iter().for_each(|name| drop(headers.remove(name)));
         }
         headers.remove(headers::SESSION);
         self.removed.iter().for_each(|name| drop(headers.remove(name)));
@@ -124,10 +118,6 @@ fn header(name: &str) -> Result<HeaderName, HeaderFault> {
     if headers::is_ours(&name) { Err(HeaderFault::Ours) } else { Ok(name) }
 }
 
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,15 +136,28 @@ mod tests {
         assert_eq!((path.as_str(), query.as_deref()), ("/chat/completions", Some("a=1&b&api-version=2024-02-01")));
         let fixed = direct("https://h/", Some("/v1/chat"), false);
         assert_eq!(below(&fixed, "anything", None), ("/v1/chat".to_owned(), None));
-        let mut odd = direct("https://h/", None, false);
-        odd.ask("a b", "1&2=3");
-        assert_eq!(below(&odd, "", None).1.as_deref(), Some("a%20b=1%262%3D3"));
+        let (_, query) = below(&azure, "", Some("api%2Dversion=old&api_key=client"));
+        assert_eq!(query.as_deref(), Some("api-version=2024-02-01"));
     }
 
     #[test]
     fn a_clients_credentials_stay_here_unless_asked_for() {
         let mut headers = HeaderMap::new();
-        for name in ["authorization", "api-key", "x-api-key", "cookie", "x-kept", "session-id", "x-gone"] {
+        for name in [
+            "authorization",
+            "api-key",
+            "x-api-key",
+            "cookie",
+            "x-kept",
+            "session-id",
+            "x-gone",
+            "x-auth-token",
+            "api_key",
+            "x-amz-security-token",
+            "ocp-apim-subscription-key",
+            "x-goog-api-key",
+            "subscription-key",
+        ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("client"));
         }
         let mut own = direct("https://h/", None, false);

@@ -12,14 +12,17 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::http::Extensions;
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, Request, Response};
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper::{HeaderMap, Method, Request, Response};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{Connected, capture_connection};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{self, Client};
-use super::kept::Used;
+use super::framing;
+use super::held::Held;
+use super::tracked::{Progress, Usage};
 use crate::outcome::Breakage;
-use crate::wire::answer;
+use crate::wire::answer::{self, FirstEvent};
 
 /// So many bytes of an answer are held back at most.
 pub(super) const HELD: usize = 64 << 10;
@@ -58,48 +61,80 @@ pub(super) struct Times {
 /// # Errors
 /// How it came to nothing.
 pub(super) async fn exchange(client: &Client, request: Request<Full<Bytes>>, times: Times) -> Result<Answer, Breakage> {
-    let sending = async {
-        match send(client, request.clone()).await {
-            // The connection was closed while the request was on its way: that is not the target's answer.
-            Err(Unsent { old: true, .. }) => send(client, request).await,
-            sent => sent,
-        }
-    };
-    let sent = timeout_at(times.first_byte, sending).await.map_err(|_| Breakage::Silent)?;
-    let response = sent.map_err(|unsent| unsent.breakage)?;
-    let (head, body) = response.into_parts();
+    let sent = timeout_at(times.first_byte, send(client, request)).await;
+    let (head, body) = sent.map_err(|_| Breakage::Silent)??.into_parts();
     let until = until(&head, &body);
     let mut answer = Answer { head, held: Vec::new(), rest: Some(body).filter(|body| !body.is_end_stream()) };
     answer.begin(until, times).await?;
     answer.judge(until)
 }
 
-/// Why no answer began.
-struct Unsent {
-    breakage: Breakage,
-    /// It went over a connection that had carried answers before.
-    old: bool,
+/// Sends a request until the head of its answer is here.
+async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Breakage> {
+    loop {
+        let mut request = request.clone();
+        let method = request.method().clone();
+        let connection = capture_connection(&mut request);
+        let sent = client.request(request).await;
+        let connection = connection.connection_metadata();
+        match sent {
+            Ok(response) => {
+                if let Some(usage) = response.extensions().get::<Usage>() {
+                    usage.answered();
+                }
+                return accept(&method, response, connection.as_ref());
+            }
+            Err(error) => match failure(&error, connection.as_ref()) {
+                // The pool has one connection less: this ends.
+                None => tracing::trace!("a kept connection was closed before the request was written"),
+                Some(breakage) => return Err(breakage),
+            },
+        }
+    }
 }
 
-async fn send(client: &Client, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
-    let connection = capture_connection(&mut request);
-    match client.request(request).await {
-        Ok(response) => {
-            if let Some(used) = response.extensions().get::<Used>() {
-                used.mark();
-            }
-            Ok(response)
+/// Refuses an answer whose end is ambiguous. A connection on which something may still come is not used again.
+fn accept(
+    method: &Method,
+    response: Response<Incoming>,
+    connection: Option<&Connected>,
+) -> Result<Response<Incoming>, Breakage> {
+    let (head, body) = response.into_parts();
+    let checked = framing::check(&head);
+    if let Some(connection) = connection
+        && (checked.is_err() || framing::is_bodiless(method, head.status))
+    {
+        connection.poison();
+    }
+    match checked {
+        Ok(()) => Ok(Response::from_parts(head, body)),
+        Err(fault) => {
+            tracing::debug!(status = head.status.as_u16(), "an answer is refused: it {fault}");
+            Err(Breakage::Protocol)
         }
-        Err(error) if client::is_too_slow(&error) => Err(Unsent { breakage: Breakage::ConnectTimeout, old: false }),
-        Err(error) if error.is_connect() => Err(Unsent { breakage: Breakage::Connect, old: false }),
-        Err(_) => {
-            let mut known = Extensions::new();
-            if let Some(connected) = connection.connection_metadata().as_ref() {
-                connected.get_extras(&mut known);
-            }
-            let old = known.get::<Used>().is_some_and(Used::is);
-            Err(Unsent { breakage: Breakage::NoAnswer, old })
-        }
+    }
+}
+
+/// Why no answer began; nothing if no byte of the request was written to a connection that was kept.
+fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Breakage> {
+    if client::is_too_slow(error) {
+        return Some(Breakage::ConnectTimeout);
+    }
+    if client::is_exhaustion(error) {
+        return Some(Breakage::Exhausted);
+    }
+    if error.is_connect() {
+        return Some(Breakage::Connect);
+    }
+    let mut extras = Extensions::new();
+    if let Some(connection) = connection {
+        connection.get_extras(&mut extras);
+    }
+    match extras.get::<Usage>().map_or(Progress::Begun, Usage::progress) {
+        Progress::Unwritten => None,
+        Progress::Unanswered => Some(Breakage::Stale),
+        Progress::Begun if client::is_invalid_http(error) => Some(Breakage::Protocol),
+        Progress::Begun => Some(Breakage::NoAnswer),
     }
 }
 
@@ -134,8 +169,16 @@ fn is_packed(headers: &HeaderMap) -> bool {
 impl Answer {
     /// Reads on until enough is here.
     async fn begin(&mut self, until: Until, times: Times) -> Result<(), Breakage> {
+        let mut held = Held::default();
+        let begun = self.read(until, times, &mut held).await;
+        self.held.extend(held.into_bytes());
+        begun
+    }
+
+    async fn read(&mut self, until: Until, times: Times, held: &mut Held) -> Result<(), Breakage> {
         let mut by = times.first_byte;
         let mut length = 0;
+        let mut event = FirstEvent::default();
         while let Some(rest) = self.rest.as_mut() {
             let frame = match timeout_at(by, rest.frame()).await {
                 Err(_) if length == 0 => return Err(Breakage::Silent),
@@ -153,11 +196,11 @@ impl Answer {
             }
             if let Ok(data) = frame.into_data() {
                 length += data.len();
-                self.held.push(data);
+                held.push(data);
             }
             let enough = match until {
                 Until::FirstByte => length > 0,
-                Until::FirstEvent => answer::first_event(&self.start()).is_some(),
+                Until::FirstEvent => event.is_in(held.as_slice()),
                 Until::End => false,
             };
             if enough || length >= HELD {

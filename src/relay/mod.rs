@@ -7,19 +7,26 @@
 
 mod answer;
 mod asked;
+mod body;
 mod call;
 mod client;
 mod count;
+mod credentials;
 mod direct;
 mod exchange;
+mod framing;
 mod headers;
-mod kept;
+mod heads;
+mod held;
+mod query;
 mod record;
 mod server;
 mod session;
 mod stream;
+mod subpath;
 mod target;
 mod trace;
+mod tracked;
 mod underway;
 
 use std::collections::BTreeMap;
@@ -39,16 +46,17 @@ pub use target::{Base, BaseFault};
 
 use crate::attempt::{Budget, Limits, Spending};
 use crate::control::Token;
+use crate::guesses::Guesses;
 use crate::handle::Handle;
 use crate::router::RouterPath;
-use client::{Client, Patience};
+use body::BodyMemory;
+use client::{Clients, Patience};
 use record::Entries;
 use session::Sessions;
+use target::Target;
 
 /// Where the gateway listens unless told otherwise.
 pub const GATEWAY_PORT: u16 = 5380;
-/// The bodies of all requests together are kept in pieces of so many bytes.
-const PIECE: usize = 1 << 10;
 
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +89,8 @@ pub struct Rules {
 pub struct Room {
     /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
     pub body: usize,
-    /// The bodies of all requests together, in bytes; never less than one. Default 512 MB.
+    /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
+    /// [`Room::for_one_body`].
     pub bodies: usize,
     /// Calls under way; what comes beyond is told to come later: `BROKER_RELAY_CALLS`. Default 2,048.
     pub calls: usize,
@@ -93,6 +102,16 @@ pub struct Room {
     /// How long calls under way may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within
     /// Kubernetes' 30.
     pub grace: Duration,
+}
+
+impl Room {
+    /// The same, or less where the process may have too few descriptors for it: `connections` of clients, and each of half of
+    /// them with a call under way.
+    #[must_use]
+    pub fn within(self, connections: usize) -> Self {
+        let connections = self.connections.min(connections);
+        Self { connections, calls: self.calls.min((connections / 2).max(1)), ..self }
+    }
 }
 
 impl Default for Room {
@@ -108,20 +127,29 @@ impl Default for Room {
     }
 }
 
+impl Room {
+    /// The memory in bytes without which a body of the largest size could never be served: itself, and a copy in which a target
+    /// changes something, or the smaller buffer that it grows out of.
+    pub const fn for_one_body(body: usize) -> usize {
+        2 * body + (1 << 20)
+    }
+}
+
 /// The relay of this process.
 pub struct Relay {
     handle: Handle,
-    client: Client,
+    clients: Clients,
     patience: Patience,
     gateway: Base,
     rules: RwLock<Ruled>,
     room: Room,
     /// Who may read traces.
     token: Option<Token>,
+    guesses: Guesses,
     budget: Mutex<Budget>,
     sessions: Sessions,
     calls: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    bodies: BodyMemory,
     entries: Entries,
 }
 
@@ -139,7 +167,8 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by; `log` takes
+    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
+    /// `guesses` are the wrong ones; `log` takes
     /// entries in the gateway's form of calls that do not pass the gateway.
     ///
     /// # Errors
@@ -148,7 +177,7 @@ impl Relay {
         settings: &Settings,
         handle: Handle,
         replica: &str,
-        token: Option<Token>,
+        (token, guesses): (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
@@ -156,16 +185,17 @@ impl Relay {
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
             handle,
-            client: client::build(authorities.as_deref(), patience.clone())?,
+            clients: client::build(authorities.as_deref(), patience.clone())?,
             patience,
             gateway: gateway.clone(),
             rules: RwLock::new(Ruled { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
             token,
+            guesses,
             budget: Mutex::new(Budget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),
-            bodies: Arc::new(Semaphore::new(room.bodies / PIECE)),
+            bodies: BodyMemory::new(room.bodies),
         };
         count::begin(&relay);
         Ok(relay)
@@ -187,5 +217,13 @@ impl Relay {
     fn direct(&self, path: &RouterPath) -> Option<Arc<Direct>> {
         let ruled = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         ruled.now.direct.get(path).or_else(|| ruled.before.direct.get(path)).cloned()
+    }
+
+    /// Where an attempt goes: straight to this target, or to a router of the gateway in this session.
+    fn target<'a>(&'a self, direct: Option<&'a Direct>, router: &'a RouterPath, session: String) -> Target<'a> {
+        match direct {
+            Some(direct) => Target::Direct(direct),
+            None => Target::Router { gateway: &self.gateway, router, session },
+        }
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! No header by which somebody says who he is, and none that the settings add, stands in it with its value; nor does a query.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::header::SET_COOKIE;
+use hyper::header::HeaderName;
 use tokio::sync::mpsc;
 
-use super::headers::CREDENTIALS;
+use super::credentials::is_credential;
 use crate::handle::Handle;
 use crate::outcome::Breakage;
+use crate::request::Patch;
 use crate::time::Now;
 use crate::wire::entry::{self, Entry, Header};
 
@@ -55,6 +58,7 @@ pub(super) struct Record {
     pub(super) asked: Vec<Header>,
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
+    pub(super) patch: Arc<Patch>,
     pub(super) came: Now,
     /// What is known of the answer so far.
     pub(super) answer: Option<Answered>,
@@ -120,6 +124,7 @@ impl Record {
             asked: &self.asked,
             ingress_payload: &self.ingress_payload,
             outbound_payload: &self.outbound_payload,
+            patch: Arc::unwrap_or_clone(self.patch),
             status: ending.status,
             answered: answer.as_ref().map(|answer| answer.headers.as_slice()).unwrap_or_default(),
             inbound_payload: inbound,
@@ -132,10 +137,9 @@ impl Record {
 
 /// Headers as the gateway's log spells them: `Content-Type`, each with its values.
 pub(super) fn shown(headers: &HeaderMap) -> Vec<Header> {
-    let values = |name| headers.get_all(name).iter();
-    let secret = |name| CREDENTIALS.contains(name) || *name == SET_COOKIE;
-    let header = |name| {
-        let shown = values(name).map(|value| match value.is_sensitive() || secret(name) {
+    let header = |name: &HeaderName| {
+        let secret = is_credential(name.as_str());
+        let shown = headers.get_all(name).iter().map(|value| match secret || value.is_sensitive() {
             true => MASKED.to_owned(),
             false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         });
@@ -157,12 +161,20 @@ fn canonical(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::{HeaderName, HeaderValue};
+    use hyper::header::HeaderValue;
 
     #[test]
     fn secrets_are_masked_and_names_spelled_as_the_gateway_does() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("x-ratelimit-remaining-tokens", "5"), ("authorization", "Bearer a"), ("api-key", "b")] {
+        for (name, value) in [
+            ("x-ratelimit-remaining-tokens", "5"),
+            ("authorization", "Bearer a"),
+            ("api-key", "b"),
+            ("api_key", "c"),
+            ("x-auth-token", "d"),
+            ("x-amz-security-token", "e"),
+            ("set-cookie", "f"),
+        ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let mut own = HeaderValue::from_static("own");
@@ -171,7 +183,9 @@ mod tests {
         let shown = shown(&headers);
         let of = |name: &str| shown.iter().find(|(other, _)| other == name).map(|(_, values)| values[0].as_str());
         assert_eq!(of("X-Ratelimit-Remaining-Tokens"), Some("5"));
-        for name in ["Authorization", "Api-Key", "X-Own"] {
+        for name in
+            ["Authorization", "Api-Key", "Api_key", "X-Auth-Token", "X-Amz-Security-Token", "Set-Cookie", "X-Own"]
+        {
             assert_eq!(of(name), Some(MASKED), "{name}");
         }
     }

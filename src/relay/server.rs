@@ -3,37 +3,46 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
+use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::heads::{HeadWatch, LengthWatched};
 use super::{Relay, call, count};
+use crate::server::{Evicted, Place, Places, Watched};
 
-/// The head of a request must come within this, and be no larger than so many bytes and headers.
+/// The head of a request must come within this time.
 const HEAD_TIME: Duration = Duration::from_secs(30);
-const HEAD: usize = 64 << 10;
-const HEADERS: usize = 100;
-/// Accepting fails when files run out, which no event announces the end of.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// Accepting fails when descriptors run out, which no event announces the end of.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` says so, then lets the calls under way finish within the grace, and cuts the rest.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-    let connections = Arc::new(Semaphore::new(relay.room.connections));
+    let places = Places::new(relay.room.connections);
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             _ = stop.changed() => break,
-            accepted = accept(&listener, &connections) => accepted,
-            Some(_) = tasks.join_next() => continue,
+            accepted = accept(&relay, &listener) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some(stream) = accepted else { continue };
+        let place = tokio::select! {
+            _ = stop.changed() => break,
+            place = place(&places) => place,
+        };
         tasks.spawn(converse(Arc::clone(&relay), stream, graceful.watcher(), place));
+        while tasks.try_join_next().is_some() {}
+        // Whoever has come is looked at before the next one can take its place.
+        tokio::task::yield_now().await;
     }
     drop(listener);
     let left = graceful.count();
@@ -42,41 +51,67 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Re
     }
 }
 
-/// The next connection, once there is room for it; others wait in the system's own, bounded queue.
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(connections).acquire_owned().await.ok()?;
+/// The next connection; others wait in the system's own, bounded queue.
+async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, _)) => Some(stream),
         Err(error) => {
-            tracing::warn!(%error, "the relay could not accept a connection");
+            if let Some(total) = relay.handle.counts().exhausted("relay_accept", relay.handle.now()) {
+                tracing::warn!(%error, total, "the relay could not accept a connection");
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
     }
 }
 
-async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place: OwnedSemaphorePermit) {
+/// A free place, or that of the connection that has waited longest for a request; while requests are answered on all of them,
+/// the first that ends.
+async fn place(places: &Places) -> Arc<Place> {
+    loop {
+        match places.take() {
+            Ok(place) => return place,
+            Err(wait) => places.changed(wait).await,
+        }
+    }
+}
+
+async fn converse(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place: Arc<Place>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     // What a client that does not read does not take would else be held for it for ever.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(relay.room.patience));
-    let service = service_fn(|request| {
-        let relay = Arc::clone(&relay);
+    let watch = HeadWatch::default();
+    let stream = LengthWatched::new(Box::pin(stream), watch.clone());
+    let stream = Watched::new(stream, Arc::clone(&place));
+    let heads = stream.heads();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (relay, watch) = (Arc::clone(&relay), watch.clone());
+        request.extensions_mut().insert(watch.lines());
+        let serving = heads.begin();
         async move {
+            let serving = serving?;
             let counted = count::Call::begin(relay.handle.clone());
-            Ok::<_, std::convert::Infallible>(counted.end(call::serve(&relay, request).await))
+            let response = counted.end(call::serve(&relay, request).await);
+            watch.restart();
+            Ok::<_, Evicted>(response.map(|body| serving.whole(body)))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a client's connection ended");
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = watcher.watch(connection) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a client's connection ended");
+            }
+        }
+        () = place.evicted() => tracing::debug!("a client's connection without a request gave its place to another one"),
     }
-    drop(place);
 }

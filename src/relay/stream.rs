@@ -30,8 +30,8 @@ pub(super) struct Passing {
     rest: Option<Rest>,
     /// It broke off.
     cut: Option<Cut>,
-    /// Its place among the calls under way, and that of its request among the bytes of all.
-    _places: Vec<OwnedSemaphorePermit>,
+    /// Its place among the calls under way.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// How far the end of a broken answer has come.
@@ -75,10 +75,10 @@ impl Passing {
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
-    /// Keeps these places until it has ended.
+    /// Keeps this place until it has ended.
     #[must_use]
-    pub(super) fn keeping(self, places: Vec<OwnedSemaphorePermit>) -> Self {
-        Self { _places: places, ..self }
+    pub(super) fn keeping(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Ends it. A stream of events says why.

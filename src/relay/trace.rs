@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::headers;
 use crate::attempt::Ended;
 use crate::control::Token;
+use crate::outcome::Breakage;
 use crate::router::RouterPath;
 
 /// `1`: the client wants a trace.
@@ -57,6 +58,11 @@ impl Attempts {
 
     pub(super) fn is_empty(&self) -> bool {
         self.last.is_empty()
+    }
+
+    /// Whether the last one was not made because this process had nothing left to make it with.
+    pub(super) fn ended_exhausted(&self) -> bool {
+        self.last.back().is_some_and(|last| last.ended == Some(Ended::Broken(Breakage::Exhausted)))
     }
 
     fn trace(&self) -> Value {
@@ -108,6 +114,12 @@ fn why(stamp: &[u8]) -> Value {
     stamp["why"].take()
 }
 
+/// Whether a trace is asked for with a token that is not the operators'.
+pub(super) fn is_guess(headers: &HeaderMap, token: Option<&Token>) -> bool {
+    let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
+    headers.contains_key(EXPLAIN) && token.zip(given).is_some_and(|(token, given)| !token.is(given))
+}
+
 /// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
 pub(super) fn asked(headers: &HeaderMap, token: Option<&Token>, attempts: &Attempts) -> Option<HeaderValue> {
     let wanted = headers.get(EXPLAIN)?;
@@ -139,7 +151,6 @@ fn value(json: &Value) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Breakage;
 
     const OWN: &str = "the-operators-own-token";
 
@@ -150,7 +161,7 @@ mod tests {
     }
 
     const fn answered(status: u16) -> Option<Ended> {
-        Some(Ended::Answered { status, deployment_missing: false })
+        Some(Ended::Answered { status, missing: None })
     }
 
     fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {

@@ -12,7 +12,7 @@ use super::count;
 use super::record::{Answered, Ending, Record};
 use crate::broker::{Route, Sent};
 use crate::handle::Handle;
-use crate::outcome::{Breakage, Hint, Report, Source};
+use crate::outcome::{Breakage, Hint, NamedBy, Report, Source};
 use crate::router::RouterPath;
 use crate::time::Now;
 
@@ -26,7 +26,8 @@ pub(super) struct Underway {
     began: Now,
     /// What its log entry is made of, if nobody else writes one.
     record: Option<Box<Record>>,
-    unreached: bool,
+    /// Why it says nothing about its router; without a reason, the client went away.
+    neutral: Option<&'static str>,
     told: bool,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct End {
     pub(super) status: u16,
     pub(super) broken: Option<Breakage>,
     pub(super) made_by_gateway: bool,
-    pub(super) deployment_missing: bool,
+    pub(super) missing: Option<NamedBy>,
     pub(super) hint: Option<Hint>,
     pub(super) html: bool,
 }
@@ -44,7 +45,7 @@ pub(super) struct End {
 impl End {
     /// With this status, and nothing to add.
     pub(super) const fn with(status: u16) -> Self {
-        Self { status, broken: None, made_by_gateway: false, deployment_missing: false, hint: None, html: false }
+        Self { status, broken: None, made_by_gateway: false, missing: None, hint: None, html: false }
     }
 
     /// Without a good answer. What the client would have been told is what gateways say then.
@@ -60,7 +61,7 @@ impl End {
 impl Underway {
     pub(super) fn begin(handle: Handle, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, record: None, unreached: false, told: false }
+        Self { handle, route, router, transaction, began, record: None, neutral: None, told: false }
     }
 
     /// Keeps a record from now on.
@@ -84,9 +85,16 @@ impl Underway {
         }
     }
 
-    /// The gateway could not be reached, so that the router was never asked.
-    pub(super) fn unreached(&mut self) {
-        self.unreached = true;
+    /// It has ended in a way that says nothing about its router. `reason`: as metrics spell it.
+    pub(super) fn end_neutrally(&mut self, reason: &'static str) {
+        self.neutral = Some(reason);
+    }
+
+    /// It ended in a way that says nothing about its router, and is sent to the same once more as this transaction.
+    pub(super) fn resent(&mut self, reason: &'static str, transaction: String) {
+        count::neutral_attempt(&self.handle, Some(reason));
+        self.transaction = transaction;
+        self.began = self.handle.now();
     }
 
     /// How long it has taken so far.
@@ -117,7 +125,7 @@ impl Underway {
             hint: end.hint,
             html: end.html,
             latency: Some(self.time()),
-            deployment_missing: end.deployment_missing,
+            missing: end.missing,
             broken: end.broken,
             began: Some(self.began),
             transaction: Some(&self.transaction),
@@ -139,7 +147,7 @@ impl Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         if !self.told {
-            count::left(&self.handle, self.unreached);
+            count::neutral_attempt(&self.handle, self.neutral);
             self.handle.abandon(&self.route);
         }
     }

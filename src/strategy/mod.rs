@@ -11,6 +11,7 @@ mod fastest;
 mod least_busy;
 mod order;
 pub mod query;
+mod reading;
 mod round_robin;
 mod sticky;
 mod tree;
@@ -21,6 +22,7 @@ use rand::Rng;
 
 pub use order::{Candidate, Lore, Order, Steps, Walk, first};
 pub use query::{Field, Query, Test};
+pub use reading::{Asks, Read};
 pub use sticky::hash;
 pub use tree::{Condition, Kind, Known, Mode, Needs, NodeId, Roominess, Shown, Target, Tree, WhyClosed};
 
@@ -79,14 +81,23 @@ pub enum Note {
     First,
     /// By the hash of a request's key.
     Sticky,
-    /// Drawn by weight, because the request has no key.
-    NoKey,
+    /// Drawn by weight, because the request has no key, or one that is too long.
+    NoKey(Length),
     /// The condition of this number holds.
-    Matched(u16),
+    Matched(u16, Length),
     /// No condition holds.
-    Default,
+    Default(Length),
     /// No condition holds, and there is no default.
-    NoMatch,
+    NoMatch(Length),
+}
+
+/// Whether what decided was short enough to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// All of it.
+    Fits,
+    /// Not all: see [`crate::request::LONGEST_VALUE`].
+    TooLong,
 }
 
 impl Mode {

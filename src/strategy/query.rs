@@ -1,14 +1,18 @@
 //! Conditions on a request: a small tree of tests over its fields, evaluated without side effects.
 //!
 //! A field that is missing matches only what is true of nothing (`$ne`, `$nin`, `$not`), and values of another type than the
-//! test's never match: a condition that cannot be judged must not send anybody anywhere.
+//! test's never match: a condition that cannot be judged must not send anybody anywhere. For the same reason nothing is said
+//! of a value that is too long to be looked at, and neither is of its opposite.
 
 use std::fmt;
 
 use regex::Regex;
 use serde_json::Value;
 
-use crate::request::Request;
+use crate::request::{Found, LONGEST_VALUE, Request};
+
+/// The header that carries the id of a session.
+pub(super) const SESSION: &str = "Session-Id";
 
 /// Something that a request may fulfil.
 #[derive(Debug, Clone)]
@@ -60,17 +64,23 @@ pub enum Test {
 }
 
 impl Query {
-    /// Whether the request fulfils it.
-    pub fn holds(&self, request: &impl Request) -> bool {
+    /// Whether the request fulfils it; absent if that hangs on a value that is too long.
+    pub fn judge(&self, request: &impl Request) -> Option<bool> {
         match self {
-            Self::All(all) => all.iter().all(|query| query.holds(request)),
-            Self::Any(any) => any.iter().any(|query| query.holds(request)),
-            Self::Not(query) => !query.holds(request),
+            Self::All(all) => decided_by(false, all, request),
+            Self::Any(any) => decided_by(true, any, request),
+            Self::Not(query) => query.judge(request).map(|holds| !holds),
             Self::Field(field, tests) => {
-                let values = field.values(request);
-                tests.iter().all(|test| test.holds(&values))
+                let values = field.values(request)?;
+                Some(tests.iter().all(|test| test.holds(&values)))
             }
         }
+    }
+
+    /// Whether the request is known to fulfil it.
+    #[cfg(test)]
+    pub fn holds(&self, request: &impl Request) -> bool {
+        self.judge(request) == Some(true)
     }
 
     /// The fields it asks for, in the order in which they stand.
@@ -81,6 +91,20 @@ impl Query {
             Self::Field(field, _) => vec![field],
         }
     }
+}
+
+/// What all queries together say where one that says `decisive` decides for all: that, if one does; the opposite, if all say
+/// it; else nothing.
+fn decided_by(decisive: bool, queries: &[Query], request: &impl Request) -> Option<bool> {
+    let mut together = Some(!decisive);
+    for query in queries {
+        match query.judge(request) {
+            Some(holds) if holds == decisive => return Some(decisive),
+            Some(_) => {}
+            None => together = None,
+        }
+    }
+    together
 }
 
 impl Field {
@@ -96,19 +120,32 @@ impl Field {
         }
     }
 
-    /// What the request has there; a header may have several values.
-    pub fn values(&self, request: &impl Request) -> Vec<Value> {
+    /// What the request has there; a header may have several values. Nothing at all if it is too long to be looked at.
+    pub fn values(&self, request: &impl Request) -> Option<Vec<Value>> {
         match self {
-            Self::Path => vec![Value::from(request.path())],
-            Self::Param(names) => request.param(names).into_iter().collect(),
-            Self::Header(name) => request.header(name).into_iter().map(Value::from).collect(),
+            Self::Path => Some(vec![Value::from(request.path())]),
+            Self::Param(names) => match request.param(names) {
+                None => Some(Vec::new()),
+                Some(Found::Value(value)) => Some(vec![value]),
+                Some(Found::TooLong) => None,
+            },
+            Self::Header(name) => Some(short(request.header(name))?.into_iter().map(Value::from).collect()),
             Self::Session => {
-                let ids = request.header("Session-Id");
+                let ids = short(request.header(SESSION))?;
                 let sessions = ids.iter().filter_map(|id| id.rsplit_once('_'));
-                sessions.map(|(session, _)| Value::from(session)).take(1).collect()
+                Some(sessions.map(|(session, _)| Value::from(session)).take(1).collect())
             }
         }
     }
+}
+
+fn short(values: Vec<String>) -> Option<Vec<String>> {
+    are_short(&values).then_some(values)
+}
+
+/// Whether the values of a header are not too long, all of them together.
+pub(super) fn are_short(values: &[String]) -> bool {
+    values.iter().map(|value| value.len() + 1).sum::<usize>() <= LONGEST_VALUE + 1
 }
 
 impl fmt::Display for Field {
@@ -171,8 +208,8 @@ mod tests {
             "/azure/"
         }
 
-        fn param(&self, names: &[String]) -> Option<Value> {
-            names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()
+        fn param(&self, names: &[String]) -> Option<crate::request::Found> {
+            names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(crate::request::Found::Value)
         }
 
         fn header(&self, name: &str) -> Vec<String> {
@@ -232,10 +269,35 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_of_a_value_that_is_too_long_nor_of_its_opposite() {
+        let header = |length: usize| {
+            let value: &'static str = Box::leak("a".repeat(length).into_boxed_str());
+            Body(json!({"n": 1}), vec![("X-Long", value)])
+        };
+        let long =
+            || Query::Field(Field::parse("headers.x-long").unwrap(), vec![Test::Regex(Regex::new("^a").unwrap())]);
+        let n = |is: i32| Query::Field(Field::parse("params.n").unwrap(), vec![Test::Eq(json!(is))]);
+        let not = |query| Query::Not(Box::new(query));
+        assert_eq!(long().judge(&header(LONGEST_VALUE)), Some(true));
+        let request = header(LONGEST_VALUE + 1);
+        for (query, says) in [
+            (long(), None),
+            (not(long()), None),
+            (Query::All(vec![long(), n(1)]), None),
+            (Query::All(vec![long(), n(2)]), Some(false)),
+            (Query::Any(vec![long(), n(1)]), Some(true)),
+            (Query::Any(vec![long(), n(2)]), None),
+            (not(Query::Any(vec![long(), n(1)])), Some(false)),
+        ] {
+            assert_eq!(query.judge(&request), says, "{query:?}");
+        }
+    }
+
+    #[test]
     fn a_session_is_the_id_without_its_last_part() {
         let of = |id| Field::Session.values(&Body(json!(null), vec![("Session-Id", id)]));
-        assert_eq!(of("A_1_1_7"), [json!("A_1_1")]);
-        assert_eq!(Field::Session.values(&Body(json!(null), Vec::new())), Vec::<Value>::new());
+        assert_eq!(of("A_1_1_7"), Some(vec![json!("A_1_1")]));
+        assert_eq!(Field::Session.values(&Body(json!(null), Vec::new())), Some(Vec::new()));
     }
 
     #[test]

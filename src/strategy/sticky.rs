@@ -9,7 +9,7 @@ use std::hash::Hasher;
 use rand::Rng;
 
 use super::query::Field;
-use super::{Named, Note, Open, Those, left, weighted};
+use super::{Length, Named, Note, Open, Those, left, weighted};
 use crate::request::Request;
 
 pub(super) fn next<Q: Request, R: Rng>(
@@ -19,8 +19,11 @@ pub(super) fn next<Q: Request, R: Rng>(
     request: &Q,
     rng: &mut R,
 ) -> Option<Named> {
-    let Some(value) = key.values(request).into_iter().find(|value| !value.is_null()) else {
-        return weighted::next(those, drawn, rng, Note::NoKey);
+    let Some(values) = key.values(request) else {
+        return weighted::next(those, drawn, rng, Note::NoKey(Length::TooLong));
+    };
+    let Some(value) = values.into_iter().find(|value| !value.is_null()) else {
+        return weighted::next(those, drawn, rng, Note::NoKey(Length::Fits));
     };
     // A text without its quotes, everything else as it is spelled.
     let key = hash(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));

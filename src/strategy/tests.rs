@@ -18,8 +18,8 @@ impl Request for Body {
         "/azure/"
     }
 
-    fn param(&self, names: &[String]) -> Option<Value> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()
+    fn param(&self, names: &[String]) -> Option<crate::request::Found> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(crate::request::Found::Value)
     }
 
     fn header(&self, name: &str) -> Vec<String> {
@@ -256,7 +256,7 @@ mod conditional {
             query: Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq(json!(model))]),
             then,
         };
-        flat(Mode::Conditional { conditions: vec![is("a", 0), is("b", 1)], default }, &[1.0; 3])
+        flat(Mode::Conditional { conditions: vec![is("a", 0), is("b", 1)].into(), default }, &[1.0; 3])
     }
 
     fn model(name: &str) -> Body {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Relayed, Tally};
 use crate::event::{Change, Ignored, Standing};
@@ -62,6 +63,11 @@ pub struct Counts {
     pub ignored_logs: Tally<Ignored>,
     /// Log entries that lack what learning needs, by the first field that is not there.
     pub lacking_logs: Tally<&'static str>,
+    exhausted: Tally<&'static str>,
+    /// When it was last said that something was exhausted, whatever it was needed for.
+    exhausted_said: Tally<&'static str>,
+    /// Wrong operators' tokens, by where they were presented: `http`, `relay`, `bus`.
+    pub wrong_tokens: Tally<&'static str>,
     /// What the relay does.
     pub relayed: Relayed,
     reloads: Tally<Reload>,
@@ -79,6 +85,9 @@ impl Default for Counts {
             unbalanced: Tally::of(Unbalanced::ALL),
             ignored_logs: Tally::of(Ignored::ALL),
             lacking_logs: Tally::of(log_entry::NEEDED),
+            exhausted: Tally::of(["http_accept", "relay_accept", "relay_connect"]),
+            exhausted_said: Tally::default(),
+            wrong_tokens: Tally::of(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
             relayed: Relayed::default(),
             reloads: Tally::of(Reload::ALL),
             last_reload_failed: AtomicBool::default(),
@@ -88,6 +97,18 @@ impl Default for Counts {
 }
 
 impl Counts {
+    /// The process lacked descriptors, memory, threads or ports of its own, for `http_accept`, `relay_accept` or
+    /// `relay_connect`. Some total of all three when it is time to say it, which is once a second.
+    pub fn exhausted(&self, needed_for: &'static str, now: Now) -> Option<u64> {
+        self.exhausted.count(needed_for, now);
+        self.exhausted_said.count("all", now)
+    }
+
+    /// How often it did, by what something was needed for.
+    pub fn all_exhausted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.exhausted.all()
+    }
+
     /// The pools file was read again.
     pub fn reload(&self, came: Reload, now: Now) {
         self.last_reload_failed.store(came != Reload::Applied, Ordering::Relaxed);

@@ -14,11 +14,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Tally<K> {
     counts: Mutex<HashMap<K, (u64, Option<Now>)>>,
+    pause: Duration,
 }
 
 impl<K> Default for Tally<K> {
     fn default() -> Self {
-        Self { counts: Mutex::default() }
+        Self { counts: Mutex::default(), pause: PAUSE }
     }
 }
 
@@ -28,6 +29,11 @@ impl<K: Eq + Hash + Copy + Display> Tally<K> {
         let tally = Self::default();
         tally.expect(kinds);
         tally
+    }
+
+    /// The same, each kind said at most once in this time instead of once a second.
+    pub fn said_every(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// The same, later.
@@ -43,7 +49,7 @@ impl<K: Eq + Hash + Copy + Display> Tally<K> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, said) = counts.entry(kind).or_default();
         *count += 1;
-        let due = said.is_none_or(|said| now.since(said) >= PAUSE);
+        let due = said.is_none_or(|said| now.since(said) >= self.pause);
         if due {
             *said = Some(now);
         }

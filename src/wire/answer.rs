@@ -2,15 +2,16 @@
 
 use serde::de::IgnoredAny;
 
+use super::missing::Missing;
 use super::scan::{Cursor, Raw};
 
 /// How the gateway answers when it could not reach the upstream (GATEWAY.md 4.7).
 const MADE_BY_GATEWAY: &[u8] = br#"{"error":"failure making request"}"#;
 
-/// Whether the body of an answer says that the deployment does not exist.
-pub fn deployment_missing(body: &[u8]) -> bool {
+/// What the body of an error with this status says that does not exist.
+pub fn missing(status: u16, body: &[u8]) -> Option<Missing> {
     let code = Cursor::new(body).raw().ok().and_then(|body| body.field("error")?.field("code"));
-    code.and_then(Raw::text) == Some("DeploymentNotFound")
+    code.and_then(Raw::text).and_then(|code| Missing::of_error(status, code))
 }
 
 /// Whether the gateway itself made an answer, because it could not reach the upstream.
@@ -28,18 +29,56 @@ pub fn first_event(stream: &[u8]) -> Option<&[u8]> {
     let mut rest = stream;
     loop {
         let (event, behind) = event(rest)?;
-        if event.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| !line.is_empty() && !line.starts_with(b":")) {
+        if says_anything(event) {
             return Some(event);
         }
         rest = behind;
     }
 }
 
-/// An event and what follows the empty line that ends it.
+/// An event and what follows the empty line that ends it. Looks no further than that line.
 fn event(stream: &[u8]) -> Option<(&[u8], &[u8])> {
-    let ends = [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].into_iter();
-    let (at, end) = ends.filter_map(|end| Some((memchr::memmem::find(stream, end)?, end.len()))).min()?;
-    Some((stream.get(..at)?, stream.get(at + end..)?))
+    for at in memchr::memchr2_iter(b'\n', b'\r', stream) {
+        let rest = stream.get(at..)?;
+        let end = [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].into_iter().find(|end| rest.starts_with(end));
+        if let Some(end) = end {
+            return Some((stream.get(..at)?, rest.get(end.len()..)?));
+        }
+    }
+    None
+}
+
+/// Looks for [`first_event`] in a stream that grows, and at each byte a bounded number of times, however small its parts are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FirstEvent {
+    /// Where the event begins that has not ended.
+    begins: usize,
+    /// No event ends before this place.
+    searched: usize,
+    found: bool,
+}
+
+impl FirstEvent {
+    /// Whether it is there; `stream` is all that has come so far.
+    pub fn is_in(&mut self, stream: &[u8]) -> bool {
+        while !self.found {
+            let Some((before, behind)) = stream.get(self.searched..).and_then(event) else {
+                // The longest end of an event has four bytes, of which three may be here.
+                self.searched = self.begins.max(stream.len().saturating_sub(3));
+                break;
+            };
+            let ended = stream.get(self.begins..self.searched + before.len()).unwrap_or_default();
+            self.found = says_anything(ended);
+            self.begins = stream.len() - behind.len();
+            self.searched = self.begins;
+        }
+        self.found
+    }
+}
+
+/// Whether an event is more than comments and empty lines.
+fn says_anything(event: &[u8]) -> bool {
+    event.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| !line.is_empty() && !line.starts_with(b":"))
 }
 
 /// Whether an event carries an error: it is named so, or its data is an object with `error` in it.
@@ -103,19 +142,42 @@ mod tests {
 
     #[test]
     fn what_a_body_says() {
-        assert!(deployment_missing(br#"{"error": {"code": "DeploymentNotFound"}}"#));
-        assert!(!deployment_missing(br#"{"error": {"code": "404"}}"#) && !deployment_missing(b"<html>"));
+        assert_eq!(missing(404, br#"{"error": {"code": "DeploymentNotFound"}}"#), Some(Missing::Deployment));
+        assert_eq!(missing(404, br#"{"error": {"code": "model_not_found", "type": "x"}}"#), Some(Missing::Model));
+        assert!(missing(404, br#"{"error": {"code": "404"}}"#).is_none() && missing(404, b"<html>").is_none());
         assert!(made_by_gateway(b"{\"error\":\"failure making request\"}\n") && !made_by_gateway(b"{}"));
         assert!(is_json(b" {\"a\": [1]} ") && !is_json(b"{\"a\": [1") && !is_json(b""));
     }
 
+    #[test]
+    fn a_stream_in_one_byte_parts_is_searched_once() {
+        let stream = [": wait\n\n".repeat(8_000).as_bytes(), b"data: 1\n\n"].concat();
+        let (mut first, mut read) = (FirstEvent::default(), 0);
+        for end in 1..=stream.len() {
+            read += end - first.searched;
+            assert_eq!(first.is_in(&stream[..end]), end == stream.len(), "{end}");
+        }
+        assert!(read <= 5 * stream.len(), "{read} bytes looked at of {}", stream.len());
+    }
+
     proptest! {
+        #[test]
+        fn an_event_is_found_in_parts_where_it_is_found_at_once(stream in "[:d\n\r]{0,40}", ends in prop::collection::vec(0_usize..41, 0..20)) {
+            let mut ends: Vec<_> = ends.into_iter().map(|end| end.min(stream.len())).collect();
+            ends.sort_unstable();
+            let mut first = FirstEvent::default();
+            for end in ends {
+                let part = &stream.as_bytes()[..end];
+                prop_assert_eq!(first.is_in(part), first_event(part).is_some());
+            }
+        }
+
         #[test]
         fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Some(event) = first_event(&bytes) {
                 is_error_event(event);
             }
-            let _ = (deployment_missing(&bytes), is_error_event(&bytes), hints_at_error(&bytes));
+            let _ = (missing(404, &bytes), is_error_event(&bytes), hints_at_error(&bytes));
         }
     }
 }

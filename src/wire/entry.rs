@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use super::patch;
+use crate::request::Patch;
 use crate::time::Now;
 
 /// The longest payload that an entry holds, in bytes. Each stands in it twice, and both must fit into one message.
@@ -44,6 +46,8 @@ pub struct Entry<'a> {
     pub ingress_payload: &'a [u8],
     /// The body that went to the target.
     pub outbound_payload: &'a [u8],
+    /// What the target's settings change in the body.
+    pub patch: Patch,
     /// The status.
     pub status: u16,
     /// The headers of the answer; none where there was no answer.
@@ -59,7 +63,9 @@ pub struct Entry<'a> {
 /// The entry, in bytes.
 pub fn write(entry: &Entry<'_>) -> Vec<u8> {
     let inbound = entry.inbound_payload.unwrap_or(UNREACHED);
-    let mut out = Object::begin(Vec::with_capacity(4_096 + 2 * (entry.outbound_payload.len() + inbound.len())));
+    let payloads = [entry.ingress_payload, entry.outbound_payload, inbound, inbound];
+    let length: usize = payloads.iter().map(|payload| payload.len()).filter(|length| *length <= LONGEST).sum();
+    let mut out = Object::begin(Vec::with_capacity(4_096 + length));
     let [came, sent, over] = entry.times.unwrap_or([Now::from_nanos(0); 3]);
     out.value("session_id", &json!(entry.session));
     out.value("transaction_id", &json!(entry.transaction));
@@ -78,6 +84,9 @@ fn request(entry: &Entry<'_>, came: Now, sent: Now) -> Vec<u8> {
     out.value("outbound_subpath", &json!(entry.rest));
     out.raw("ingress_payload", &payload(entry.ingress_payload));
     out.raw("outbound_payload", &payload(entry.outbound_payload));
+    if !entry.patch.is_empty() {
+        out.raw("broker_patch", &patch::write(&entry.patch));
+    }
     out.value("outbound_headers", &headers(entry.asked));
     out.value("url", &json!(entry.url));
     out.value("ingress_outbound_timer", &timer(came, sent));

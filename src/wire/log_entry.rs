@@ -1,14 +1,15 @@
 //! One entry of the gateway's log (GATEWAY.md 3), read in one pass that skips what we do not need.
 //!
 //! Each payload stands in an entry twice and can be a megabyte; nothing of it is copied, and only `error.code` and `usage`
-//! of the upstream's answer are looked at.
+//! of the upstream's answer are looked at; the request's path and `model` where the answer says that one of them does not exist.
 
 use std::time::Duration;
 
 use super::hint::Headers;
-use super::scan::{Broken, Cursor};
-use super::{Malformed, object, stamp, transaction};
-use crate::outcome::{Report, Source};
+use super::missing::{Missing, Naming};
+use super::scan::{Broken, Cursor, Raw};
+use super::{Malformed, object, patch, stamp, transaction};
+use crate::outcome::{NamedBy, Report, Source};
 use crate::time::GatewayTime;
 
 /// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
@@ -19,7 +20,13 @@ pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code
 /// # Errors
 /// What is wrong with it.
 pub fn read(bytes: &[u8]) -> Result<Report<'_>, Malformed> {
-    let mut parts = Parts { report: Report::empty(Source::Log), upstream: Timer::default(), has_status: false };
+    let mut parts = Parts {
+        report: Report::empty(Source::Log),
+        upstream: Timer::default(),
+        has_status: false,
+        error_code: None,
+        request: Sent::default(),
+    };
     object(bytes, |cursor| parts.read(cursor))?;
     Ok(parts.finish())
 }
@@ -31,6 +38,19 @@ struct Parts<'a> {
     upstream: Timer<'a>,
     /// There is an `inbound_status_code`, be it a readable one or not.
     has_status: bool,
+    /// `error.code` of the upstream's answer.
+    error_code: Option<&'a str>,
+    request: Sent<'a>,
+}
+
+/// The fields of a request that show who named its deployment or model.
+#[derive(Default)]
+struct Sent<'a> {
+    url: Option<Raw<'a>>,
+    subpath: Option<Raw<'a>>,
+    received: Option<Raw<'a>>,
+    sent: Option<Raw<'a>>,
+    patch: Option<Raw<'a>>,
 }
 
 /// A timer of the gateway, as it stands there.
@@ -69,7 +89,14 @@ impl<'a> Parts<'a> {
                 b"original_gl_path" => report.ingress = value.text()?,
                 b"control" => report.control = true,
                 b"error" => report.processor_errors = Some(value.raw()?.bytes()),
-                b"ingress_payload" => report.payload = Some(value.raw()?.bytes()),
+                b"ingress_payload" => {
+                    let payload = value.raw()?;
+                    (report.payload, self.request.received) = (Some(payload.bytes()), Some(payload));
+                }
+                b"outbound_payload" => self.request.sent = Some(value.raw()?),
+                b"broker_patch" => self.request.patch = Some(value.raw()?),
+                b"ingress_subpath" => self.request.subpath = Some(value.raw()?),
+                b"url" => self.request.url = Some(value.raw()?),
                 b"broker" => {
                     let stamp = stamp::read(value)?;
                     (report.stamped, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
@@ -115,7 +142,7 @@ impl<'a> Parts<'a> {
             }
             part.fields(|field, value| {
                 match (name, field) {
-                    (b"error", b"code") => report.deployment_missing = value.text()? == Some("DeploymentNotFound"),
+                    (b"error", b"code") => self.error_code = value.text()?,
                     (b"usage", b"completion_tokens") => {
                         report.tokens = value.raw()?.number();
                         completion = report.tokens;
@@ -138,6 +165,8 @@ impl<'a> Parts<'a> {
         let filtered = self.filtered();
         let report = &mut self.report;
         report.filtered = filtered;
+        let missing = report.status.zip(self.error_code).and_then(|(status, code)| Missing::of_error(status, code));
+        report.missing = missing.map(|missing| self.request.who_named(missing));
         report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
         report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
         self.report
@@ -156,6 +185,29 @@ impl<'a> Parts<'a> {
             None
         }
     }
+}
+
+impl Sent<'_> {
+    fn who_named(&self, missing: Missing) -> NamedBy {
+        let text = |raw: Option<Raw<'_>>| raw.and_then(Raw::value).and_then(|value| Some(value.as_str()?.to_owned()));
+        let (url, subpath) = (text(self.url), text(self.subpath));
+        let patch = self.patch.map(patch::read);
+        let naming = Naming {
+            path: url.as_deref().and_then(path_of),
+            subpath: subpath.as_deref(),
+            received: self.received,
+            sent: self.sent,
+            patch: patch.as_ref(),
+        };
+        naming.of(missing)
+    }
+}
+
+/// The path of a URL, without its query; `None` if it is empty, as that of a call that never left the gateway.
+fn path_of(url: &str) -> Option<&str> {
+    let (_, behind) = url.split_once("://")?;
+    let path = behind.get(behind.find('/')?..)?;
+    path.split(['?', '#']).next()
 }
 
 impl<'a> Timer<'a> {

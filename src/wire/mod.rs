@@ -9,6 +9,7 @@ pub mod entry;
 pub mod gl_config;
 pub mod hint;
 pub mod log_entry;
+pub mod missing;
 pub mod patch;
 pub mod processor;
 pub mod reply;

@@ -10,7 +10,7 @@ use super::reply::Flaw;
 use super::scan::{Broken, Cursor, Raw};
 use super::{Malformed, object, stamp, transaction};
 use crate::outcome::{Report, Source};
-use crate::request::{Extent, Request};
+use crate::request::{Extent, Found, Request};
 use crate::strategy::Needs;
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
@@ -66,12 +66,12 @@ impl Request for Asked<'_> {
         self.path
     }
 
-    fn param(&self, names: &[String]) -> Option<Value> {
+    fn param(&self, names: &[String]) -> Option<Found> {
         let mut found = self.payload;
         for name in names {
             found = found?.field(name);
         }
-        found?.value()
+        found?.found()
     }
 
     fn extent(&self) -> Extent {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::scan::Raw;
 use super::stamp::{self, Mode, Signature};
@@ -51,23 +52,39 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// An answer to row 1.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// An answer to row 1, but for the body that its target changes: that can be large, and is put in by whoever has the time.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
-    /// What is sent.
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
     /// Where the stamp stands in it; empty if there is none.
-    pub stamp: Range<usize>,
-    /// What it had to do without.
-    pub flaw: Option<Flaw>,
+    stamp: Range<usize>,
+    /// What the target changes in the body, and where that belongs.
+    change: Option<(usize, Arc<Patch>)>,
+}
+
+impl Answer {
+    /// The stamp in it; empty if there is none.
+    pub fn stamp(&self) -> &[u8] {
+        self.bytes.get(self.stamp.clone()).unwrap_or_default()
+    }
+
+    /// What is sent, and what it had to do without. Takes as long as there is of the body.
+    pub fn complete(mut self, body: Option<Raw<'_>>) -> (Vec<u8>, Option<Flaw>) {
+        // Without a body this is row 1 of two; the other one has it.
+        let Some(((at, change), body)) = self.change.zip(body) else { return (self.bytes, None) };
+        let Some(body) = patch::apply(&change, body) else { return (self.bytes, Some(Flaw::BodyIsNoObject)) };
+        let field = b"\"outbound_payload\":".iter().copied().chain(body).chain([b',']);
+        self.bytes.splice(at..at, field);
+        (self.bytes, None)
+    }
 }
 
 /// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
 /// changes in the body for either; the gateway takes whichever its configuration lets us write.
-pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: Option<Raw<'_>>) -> Answer {
+pub fn route(signature: &Signature, broker: &Broker, decision: &Decision) -> Answer {
     let Decision::Route(route) = decision else { return Answer::default() };
     let Some(router) = broker.path(route.router()) else { return Answer::default() };
-    let mut flaw = None;
+    let mut change = None;
     let mut out = Vec::with_capacity(stamp::MAX + 128);
     out.push(b'{');
     if signature.mode() == Mode::Balance {
@@ -75,7 +92,10 @@ pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: 
         out.push(b',');
         let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
-            flaw = push_patch(&mut out, patch, body);
+            out.extend_from_slice(b"\"broker_patch\":");
+            out.extend_from_slice(&patch::write(patch));
+            out.push(b',');
+            change = Some((out.len(), Arc::clone(patch)));
         }
     }
     out.extend_from_slice(b"\"broker\":");
@@ -85,7 +105,7 @@ pub fn route(signature: &Signature, broker: &Broker, decision: &Decision, body: 
     }
     let stamp = start..out.len();
     out.push(b'}');
-    Answer { bytes: out, stamp, flaw }
+    Answer { bytes: out, stamp, change }
 }
 
 /// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.
@@ -110,18 +130,6 @@ pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Flaw>) {
     }
     out.push(b'}');
     (out, flaw)
-}
-
-fn push_patch(out: &mut Vec<u8>, patch: &Patch, body: Option<Raw<'_>>) -> Option<Flaw> {
-    out.extend_from_slice(b"\"broker_patch\":");
-    out.extend_from_slice(&patch::write(patch));
-    out.push(b',');
-    // Without a body this is row 1 of two; the other one has it.
-    let Some(body) = patch::apply(patch, body?) else { return Some(Flaw::BodyIsNoObject) };
-    out.extend_from_slice(b"\"outbound_payload\":");
-    out.extend_from_slice(&body);
-    out.push(b',');
-    None
 }
 
 /// A router's path has no character that JSON would escape.

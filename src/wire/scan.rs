@@ -8,6 +8,8 @@
 use memchr::memchr;
 use serde_json::Value;
 
+use crate::request::{Found, LONGEST_VALUE};
+
 /// Something is missing: a bracket, a quote, a colon, or the whole value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken;
@@ -158,6 +160,11 @@ impl<'a> Raw<'a> {
     pub fn value(self) -> Option<Value> {
         let parsed = serde_json::from_slice(self.0);
         parsed.or_else(|_| serde_json::from_str(&String::from_utf8_lossy(self.0))).ok()
+    }
+
+    /// The value itself, unless it is too long to be looked at.
+    pub fn found(self) -> Option<Found> {
+        if self.0.len() > LONGEST_VALUE { Some(Found::TooLong) } else { self.value().map(Found::Value) }
     }
 
     /// A field of an object; the last one, if the name stands twice.

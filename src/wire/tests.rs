@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::stamp::{MAX, Mode};
 use super::*;
 use crate::broker::{Broker, Decision, RouterSettings, Settings};
-use crate::outcome::{Hint, Report};
+use crate::outcome::{Hint, NamedBy, Report};
 use crate::request::{Extent, Request};
 use crate::router::{MAX_PATH, RouterPath};
 use crate::time::{GatewayTime, Now};
@@ -218,7 +218,7 @@ fn text_that_is_no_utf8_loses_itself_and_not_the_entry() {
         }
     }
     let report = log_entry::read(&entry).unwrap();
-    assert_eq!((report.served, report.status, report.deployment_missing), (Some("/azure/gpt4/"), Some(404), false));
+    assert_eq!((report.served, report.status, report.missing), (Some("/azure/gpt4/"), Some(404), None));
 }
 
 #[test]
@@ -227,11 +227,11 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
         let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404, "inbound_payload": payload}});
         let bytes = serde_json::to_vec(&entry).unwrap();
         let report = log_entry::read(&bytes).unwrap();
-        (report.deployment_missing, report.tokens)
+        (report.missing, report.tokens)
     };
-    assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (true, None));
-    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (false, None));
-    assert_eq!(entry(json!({"usage": {"completion_tokens": 15}})), (false, Some(15)));
+    assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
+    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (None, None));
+    assert_eq!(entry(json!({"usage": {"completion_tokens": 15}})), (None, Some(15)));
     for odd in [
         json!("DeploymentNotFound"),
         json!({"error": "DeploymentNotFound"}),
@@ -239,7 +239,38 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
         json!([1]),
         json!({"usage": 3}),
     ] {
-        assert_eq!(entry(odd), (false, None));
+        assert_eq!(entry(odd), (None, None));
+    }
+}
+
+#[test]
+fn a_log_entry_shows_who_named_what_is_missing() {
+    let url = "https://h:1/openai/deployments/gpt4/chat/completions?api-version=1";
+    let (body, other) = (json!({"model": "a"}), json!({"model": "b"}));
+    for (code, request, by) in [
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "chat/completions"}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": ""}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "gpt4/chat/completions"}), NamedBy::Client),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "deployments/other/chat"}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": "", "ingress_subpath": "x"}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": 7, "ingress_subpath": []}), NamedBy::Target),
+        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": body}), NamedBy::Client),
+        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": other}), NamedBy::Target),
+        (
+            "model_not_found",
+            json!({"ingress_payload": body, "outbound_payload": body,
+                "broker_patch": {"merge": {"model": "a"}, "model_map": {}}}),
+            NamedBy::Target,
+        ),
+        ("model_not_found", json!({"outbound_payload": body}), NamedBy::Client),
+        ("model_not_found", json!({}), NamedBy::Client),
+    ] {
+        let mut entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404,
+            "inbound_payload": {"error": {"code": code}}}});
+        entry["request"] = request;
+        let bytes = serde_json::to_vec(&entry).unwrap();
+        assert_eq!(log_entry::read(&bytes).unwrap().missing, Some(by), "{entry}");
     }
 }
 
@@ -308,7 +339,7 @@ fn answer(broker: &mut Broker, ingress: &str, mode: Mode) -> Value {
     let mut rng = SmallRng::seed_from_u64(3);
     let (decision, _) = broker.decide(&ingress, Now::from_nanos(1), &mut rng);
     assert!(matches!(decision, Decision::Route(_)));
-    serde_json::from_slice(&reply::route(&signature, broker, &decision, None).bytes).unwrap()
+    serde_json::from_slice(&reply::route(&signature, broker, &decision).complete(None).0).unwrap()
 }
 
 #[test]

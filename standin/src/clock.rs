@@ -40,7 +40,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock: everybody else is handed moments")]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock: all other code takes moments as arguments")]
     pub(crate) fn start() -> Clock {
         let wall = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
         Clock { wall, since: Instant::now() }

@@ -9,12 +9,12 @@ use hyper::{Response, StatusCode};
 
 use crate::headers::Headers;
 use crate::outbound::set_names;
-use crate::payload::{self, Taken};
-use crate::serve::HangUp;
-use crate::transaction::{Refusal, Transaction};
+use crate::payload::{self, BodyAsJson};
+use crate::serve::CloseConnection;
+use crate::transaction::{Rejection, Transaction};
 use crate::upstream::Inbound;
 
-const INTERNAL_ERROR: &[u8] = br#"{"error":"internal server error"}"#;
+pub(crate) const INTERNAL_ERROR: &str = r#"{"error":"internal server error"}"#;
 const NO_PAYLOAD: &str = "gechologobject->GetField: key egress_payload does not exist";
 
 /// What the client gets.
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 
 impl Transaction {
     /// Fills the response side; without an inbound (nothing could be sent) there is no status and no payload.
-    pub(crate) fn take_inbound(&mut self, inbound: Option<Inbound>) {
+    pub(crate) fn store_inbound(&mut self, inbound: Option<Inbound>) {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         if let Some(Inbound { status, headers, body }) = inbound {
@@ -35,59 +35,62 @@ impl Transaction {
             self.response.object.set("inbound_status_code", status.clone());
             self.response.object.set("egress_status_code", status);
             self.received = headers;
-            self.take_inbound_payload(body);
+            self.store_inbound_payload(body);
         }
-        let mut egress = self.received.clone();
-        self.response.object.set("inbound_headers", egress.masked(&config.masked).to_json());
-        self.add_session(&mut egress);
-        self.response.object.set("egress_headers", egress.masked(&config.masked).to_json());
+        self.response.object.set("inbound_headers", self.received.masked(&config.masked).to_json());
+        let (name, values) = self.session_header();
+        self.received.0.insert(name, values);
+        self.response.object.set("egress_headers", self.received.masked(&config.masked).to_json());
     }
 
-    fn take_inbound_payload(&mut self, body: Bytes) {
-        let json = match payload::take(body) {
-            Taken::Json(json) => json,
-            Taken::Quoted(json) => {
+    fn store_inbound_payload(&mut self, body: Bytes) {
+        let json = match payload::from_body(body) {
+            BodyAsJson::Json(json) => json,
+            BodyAsJson::Quoted(json) => {
                 self.response.error("inbound_payload", "Payload not a valid json3");
                 json
             }
-            Taken::Unquotable => return self.response.error("inbound_payload", "Not a valid json"),
+            BodyAsJson::Unquotable => {
+                self.response.error("inbound_payload", "Not a valid json");
+                self.response.error("egress_payload", "Not a valid json");
+                return;
+            }
         };
         self.response.object.set("inbound_payload", json.clone());
         self.response.object.set("egress_payload", json);
     }
 
-    fn add_session(&self, headers: &mut Headers) {
-        let name = self.shared.config.session_header.clone();
-        headers.0.insert(name, vec![self.session.transaction.clone()]);
+    fn session_header(&self) -> (String, Vec<String>) {
+        (self.shared.config.session_header.clone(), vec![self.session.transaction.clone()])
     }
 
     /// The answer after the sync response processors. `reached`: a request could be sent at all.
-    pub(crate) fn answer(&mut self, reached: bool) -> Result<Answer, HangUp> {
+    pub(crate) fn answer(&mut self, reached: bool) -> Result<Answer, CloseConnection> {
         let headers = self.merge_egress_headers();
-        let internal_error = || (500, Bytes::from_static(INTERNAL_ERROR));
+        let internal_error = || (500, Bytes::from_static(INTERNAL_ERROR.as_bytes()));
         let (status, body) = match (self.response.object.get("egress_payload").cloned(), self.wanted_status()) {
             _ if !reached => internal_error(),
             (None, _) => {
                 self.response.error("egress_payload", NO_PAYLOAD);
                 internal_error()
             }
-            (Some(body), Some(status)) => (u16::try_from(status).map_err(|_| HangUp)?, body),
-            (Some(_), None) => internal_error(),
+            (Some(body), Some(status)) => (u16::try_from(status).map_err(|_| CloseConnection)?, body),
+            (Some(body), None) => (500, body),
         };
         if !(100..=999).contains(&status) {
-            return Err(HangUp);
+            return Err(CloseConnection);
         }
         self.note_status(status);
         Ok(Answer { status, headers, body })
     }
 
-    /// The answer to a request that went no further; no processor has a say in it.
-    pub(crate) fn refuse(&mut self, refusal: Refusal) -> Answer {
-        let (status, body) = match refusal {
-            Refusal::Unauthorized(fault) => (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into()),
-            Refusal::Required => {
+    /// The answer to a request that is rejected; no response processor runs.
+    pub(crate) fn reject(&mut self, rejection: Rejection) -> Answer {
+        let (status, body) = match rejection {
+            Rejection::Unauthorized(fault) => (401, format!(r#"{{"error":"unauthorized {fault}"}}"#).into()),
+            Rejection::Required => {
                 self.response.error("egress_payload", NO_PAYLOAD);
-                (500, Bytes::from_static(INTERNAL_ERROR))
+                (500, Bytes::from_static(INTERNAL_ERROR.as_bytes()))
             }
         };
         let headers = self.merge_egress_headers();
@@ -111,32 +114,36 @@ impl Transaction {
     /// The session header is always there, masked names are upstream's own, and the rest is what processors left.
     fn merge_egress_headers(&mut self) -> Headers {
         let shared = Arc::clone(&self.shared);
-        let (masked, removed) = (&shared.config.masked, &shared.config.removed);
+        let masked = &shared.config.masked;
         let mut headers = self.response.read("egress_headers", Headers::from_json);
-        headers.restore_masked(masked, &self.received);
-        let removed = headers.remove(removed, masked);
-        self.add_session(&mut headers);
-        let discarded = self.response.read("inbound_headers", Headers::from_json).lost(&headers, &removed);
+        let removed = headers.remove(&shared.config.removed);
+        let discarded = self.response.read("inbound_headers", Headers::from_json).names_not_in(&headers, &removed);
         let object = &mut self.response.object;
-        object.set("egress_headers", headers.masked(masked).to_json());
-        set_names(|json| object.set("egresss_headers_removed", json), &removed);
-        set_names(|json| object.set("egresss_headers_discarded", json), &discarded);
+        set_names(|json| object.set("egresss_headers_removed", json), &removed, masked);
+        set_names(|json| object.set("egresss_headers_discarded", json), &discarded, masked);
+        let (name, values) = self.session_header();
+        headers.0.insert(name, values);
+        let headers = headers.to_send(masked, &self.received);
+        self.response.object.set("egress_headers", headers.masked(masked).to_json());
         headers
     }
 }
 
 impl Answer {
     /// The answer in HTTP, finished as Go's server finishes it. Informational statuses end as 200.
-    pub(crate) fn into_http(self) -> Result<Response<Full<Bytes>>, HangUp> {
+    pub(crate) fn into_http(self) -> Result<Response<Full<Bytes>>, CloseConnection> {
         let status = if self.status < 200 { 200 } else { self.status };
-        let status = StatusCode::from_u16(status).map_err(|_| HangUp)?;
+        let status = StatusCode::from_u16(status).map_err(|_| CloseConnection)?;
         let bare = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let body = if bare { Bytes::new() } else { self.body };
         let mut response = Response::new(Full::new(body.clone()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        self.headers.write(headers).map_err(|_| HangUp)?;
+        self.headers.write_allowed(headers);
         frame(headers, (!bare).then_some(body.len()));
+        if status == StatusCode::NOT_MODIFIED {
+            headers.remove(header::CONTENT_TYPE);
+        }
         Ok(response)
     }
 }
@@ -146,7 +153,7 @@ fn frame(headers: &mut HeaderMap, length: Option<usize>) {
     headers.remove(header::CONTENT_LENGTH);
     let Some(length) = length else { return };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    if !headers.contains_key(header::CONTENT_ENCODING) {
+    if headers.get(header::CONTENT_ENCODING).is_none_or(HeaderValue::is_empty) {
         headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
     }
 }

@@ -9,7 +9,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingress;
-use crate::serve::Server;
+use crate::serve::{HalfClosed, Server};
 use crate::session::Sessions;
 use crate::transaction::Shared;
 use crate::upstream::Upstream;
@@ -68,7 +68,7 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
         let server = listen(addr, shared(config, Arc::clone(&bus)), tasks.clone()).await?;
-        bus.tell_listening().await;
+        bus.publish_listening().await;
         Ok(Gateway { server, tasks, bus, _isalive: isalive })
     }
 
@@ -82,7 +82,7 @@ impl Gateway {
         self.server.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        self.bus.settle().await;
+        self.bus.sync_with_server().await;
     }
 }
 
@@ -98,5 +98,5 @@ fn shared(config: Config, bus: Arc<Bus>) -> Arc<Shared> {
 
 async fn listen(addr: SocketAddr, shared: Arc<Shared>, tasks: TaskTracker) -> Result<Server, StartError> {
     let handler = move |request| ingress::handle(Arc::clone(&shared), tasks.clone(), request);
-    Server::start(addr, handler).await.map_err(|source| StartError::Listen { addr, source })
+    Server::start(addr, HalfClosed::Answered, handler).await.map_err(|source| StartError::Listen { addr, source })
 }

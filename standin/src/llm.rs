@@ -1,7 +1,8 @@
-//! A fake LLM on loopback: enough of the OpenAI and Azure OpenAI chat API for their SDKs, and as ill as one likes.
+//! A fake LLM on loopback: enough of the OpenAI and Azure OpenAI chat API for their SDKs, with scripted
+//! faults.
 //!
-//! What a deployment does can be changed while it runs, by hand or by a script. It does not count tokens or read the conversation, and a
-//! stream has all its events at once.
+//! What a deployment does can be changed while it runs, by a call or by a script. Tokens are not counted, the
+//! conversation is not read, and a stream has all its events at once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,8 +19,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::path;
-use crate::script::{Play, Script};
-use crate::serve::{HangUp, Served, Server};
+use crate::script::{Script, ScriptRun};
+use crate::serve::{CloseConnection, HalfClosed, HandlerResult, Server};
 use crate::upstream::collect;
 
 /// A running fake LLM; it stops when dropped.
@@ -54,8 +55,8 @@ impl Default for Behaviour {
 struct Deployment {
     behaviour: Behaviour,
     calls: u64,
-    /// What is played instead, and since when.
-    play: Option<(Instant, Play)>,
+    /// The script that replaces `behaviour`, and its begin.
+    play: Option<(Instant, ScriptRun)>,
 }
 
 type Deployments = Arc<Mutex<HashMap<String, Deployment>>>;
@@ -69,7 +70,8 @@ impl Llm {
     pub async fn start(addr: SocketAddr) -> std::io::Result<Llm> {
         let deployments = Deployments::default();
         let served = Arc::clone(&deployments);
-        let server = Server::start(addr, move |request| handle(Arc::clone(&served), request)).await?;
+        let server =
+            Server::start(addr, HalfClosed::Dropped, move |request| handle(Arc::clone(&served), request)).await?;
         Ok(Llm { server, deployments })
     }
 
@@ -83,11 +85,11 @@ impl Llm {
         lock(&self.deployments).entry(deployment.to_owned()).or_default().behaviour = behaviour;
     }
 
-    /// Plays these scripts from now on, each for the deployment of its name; what was set for those counts no more.
+    /// Starts these scripts now, each for the deployment of its name. They replace what [`Llm::set`] set for it.
     pub fn play(&self, scripts: impl IntoIterator<Item = (String, Script)>) {
         let (now, mut deployments) = (Instant::now(), lock(&self.deployments));
         for (name, script) in scripts {
-            let play = Play::new(&name, script);
+            let play = ScriptRun::new(&name, script);
             deployments.entry(name).or_default().play = Some((now, play));
         }
     }
@@ -102,34 +104,34 @@ fn lock(deployments: &Mutex<HashMap<String, Deployment>>) -> MutexGuard<'_, Hash
     deployments.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn handle(deployments: Deployments, request: Request<Incoming>) -> Served {
-    let path = path::decode(request.uri().path()).into_owned();
+async fn handle(deployments: Deployments, request: Request<Incoming>) -> HandlerResult {
+    let path = path::decode(request.uri().path()).ok_or(CloseConnection)?;
     let method = request.method().clone();
-    let body = collect(request.into_body()).await.map_err(|_| HangUp)?;
+    let body = collect(request.into_body()).await.map_err(|_| CloseConnection)?;
     let Some(name) = deployment_of(&path, &body) else {
         let exists = method == Method::GET;
         let body = if exists { json!({"object": "list", "data": []}).to_string() } else { error_body(404, "") };
         return respond(if exists { 200 } else { 404 }, &[], body);
     };
-    let behaviour = note_call(&deployments, &name);
+    let behaviour = record_call(&deployments, &name);
     tokio::time::sleep(behaviour.delay).await;
     if behaviour.close {
-        return Err(HangUp);
+        return Err(CloseConnection);
     }
     if behaviour.body.is_none() && (200..300).contains(&behaviour.status) && wants_stream(&body) {
         let headers = [vec![("content-type".to_owned(), "text/event-stream".to_owned())], behaviour.headers].concat();
         return respond(behaviour.status, &headers, events(&name));
     }
-    let body = behaviour.body.unwrap_or_else(|| fitting_body(behaviour.status, &name));
+    let body = behaviour.body.unwrap_or_else(|| default_body(behaviour.status, &name));
     respond(behaviour.status, &behaviour.headers, body)
 }
 
 fn wants_stream(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Asked {
+    struct StreamOption {
         stream: bool,
     }
-    serde_json::from_slice::<Asked>(body).is_ok_and(|asked| asked.stream)
+    serde_json::from_slice::<StreamOption>(body).is_ok_and(|option| option.stream)
 }
 
 /// A completion in parts, as OpenAI sends them.
@@ -153,7 +155,7 @@ fn events(deployment: &str) -> String {
     parts.iter().enumerate().map(event).collect::<String>() + "data: [DONE]\n\n"
 }
 
-fn note_call(deployments: &Deployments, name: &str) -> Behaviour {
+fn record_call(deployments: &Deployments, name: &str) -> Behaviour {
     let mut deployments = lock(deployments);
     let deployment = deployments.entry(name.to_owned()).or_default();
     deployment.calls += 1;
@@ -179,7 +181,7 @@ fn deployment_of(path: &str, body: &[u8]) -> Option<String> {
     Some(named.map_or_else(|_| "unnamed".to_owned(), |named| named.model))
 }
 
-fn fitting_body(status: u16, deployment: &str) -> String {
+fn default_body(status: u16, deployment: &str) -> String {
     if (200..300).contains(&status) { completion(deployment) } else { error_body(status, deployment) }
 }
 
@@ -204,20 +206,20 @@ fn error_body(status: u16, deployment: &str) -> String {
         401 => ("401".to_owned(), "invalid_request_error", "The key is not accepted here.".to_owned()),
         404 => ("DeploymentNotFound".to_owned(), "invalid_request_error", format!("No deployment '{deployment}'.")),
         429 => ("429".to_owned(), "rate_limit_error", format!("Too many calls to '{deployment}'.")),
-        400..500 => (status.to_string(), "invalid_request_error", "The request is not a good one.".to_owned()),
-        _ => (status.to_string(), "server_error", format!("'{deployment}' is not well.")),
+        400..500 => (status.to_string(), "invalid_request_error", "The request is not valid.".to_owned()),
+        _ => (status.to_string(), "server_error", format!("'{deployment}' is unavailable.")),
     };
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
 }
 
-fn respond(status: u16, headers: &[(String, String)], body: String) -> Served {
+fn respond(status: u16, headers: &[(String, String)], body: String) -> HandlerResult {
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| HangUp)?;
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| CloseConnection)?;
     let map = response.headers_mut();
     map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HangUp)?;
-        map.insert(name, HeaderValue::from_str(value).map_err(|_| HangUp)?);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| CloseConnection)?;
+        map.insert(name, HeaderValue::from_str(value).map_err(|_| CloseConnection)?);
     }
     Ok(response)
 }

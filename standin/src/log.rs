@@ -1,4 +1,4 @@
-//! The last word on a transaction: both objects completed, filtered, and published.
+//! The log of a transaction: both objects completed, filtered, and published.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use crate::clock::timer;
 use crate::config::Filter;
 use crate::object::Object;
 use crate::payload;
-use crate::transaction::{Marks, Transaction};
+use crate::transaction::{Timestamps, Transaction};
 
 pub(crate) async fn publish(mut transaction: Transaction) {
     let shared = Arc::clone(&transaction.shared);
     complete(&mut transaction);
     let now = shared.clock.now();
-    let Marks { ingress, egress, .. } = transaction.marks;
+    let Timestamps { ingress, egress, .. } = transaction.timestamps;
     let part = |object: &Object, filter| object.select(filter).unwrap_or_else(|| b"{}".to_vec());
     let mut root = Object::default();
     root.set("egress_post_timer", timer(egress, Some(now)));
@@ -25,9 +25,9 @@ pub(crate) async fn publish(mut transaction: Transaction) {
     shared.bus.log(&transaction.session.transaction, message, now).await;
 }
 
-/// Adds what only the gateway knows, over whatever processors wrote under these names.
+/// Adds the fields that the gateway fills itself, over what processors wrote under these names.
 fn complete(transaction: &mut Transaction) {
-    let Marks { ingress, outbound, inbound, egress } = transaction.marks;
+    let Timestamps { ingress, outbound, inbound, egress } = transaction.timestamps;
     let request = &mut transaction.request;
     request.object.set("outbound_headers", transaction.sent.to_json());
     request.object.set("url", payload::string(&transaction.url));

@@ -1,6 +1,6 @@
-//! The program: `standin -o FILE` plays the gateway, `standin llm` plays an LLM.
+//! The program: `standin -o FILE` serves the stand-in gateway, `standin llm` a fake LLM.
 //!
-//! The flags are the gateway's. It ends on SIGINT and SIGTERM, and with a message and a failure on any fault.
+//! The flags are the gateway's. It ends on SIGINT and SIGTERM; an error ends it with a message and exit code 1.
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -20,15 +20,15 @@ struct Command {
     /// The gateway's configuration file.
     #[arg(short = 'o', value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Accepted because the gateway has it; names nothing here.
+    /// Accepted because the gateway has it; has no effect.
     #[arg(short = 'a', value_name = "ALIAS")]
     alias: Option<String>,
     #[command(subcommand)]
-    other: Option<Other>,
+    subcommand: Option<Subcommands>,
 }
 
 #[derive(Subcommand)]
-enum Other {
+enum Subcommands {
     /// Serves a fake LLM.
     Llm {
         /// Where to serve.
@@ -38,7 +38,7 @@ enum Other {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum Error {
     #[error("no configuration: give one with -o FILE")]
     NoFile,
     #[error("cannot read {file}: {source}", file = file.display())]
@@ -60,36 +60,36 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).init();
     match run(command).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            // With standard error gone there is nobody left to tell.
-            drop(writeln!(std::io::stderr(), "standin: {fault}"));
+        Err(error) => {
+            // If standard error is closed, the exit code has to do.
+            drop(writeln!(std::io::stderr(), "standin: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(command: Command) -> Result<(), Fault> {
-    if let Some(Other::Llm { addr }) = command.other {
-        let llm = Llm::start(addr).await.map_err(|source| Fault::Llm { addr, source })?;
+async fn run(command: Command) -> Result<(), Error> {
+    if let Some(Subcommands::Llm { addr }) = command.subcommand {
+        let llm = Llm::start(addr).await.map_err(|source| Error::Llm { addr, source })?;
         tracing::info!(addr = %llm.addr(), "fake LLM listening");
-        return until_told().await;
+        return until_signalled().await;
     }
-    let gateway = Gateway::start(read(&command.file.ok_or(Fault::NoFile)?)?).await?;
+    let gateway = Gateway::start(read(&command.file.ok_or(Error::NoFile)?)?).await?;
     tracing::info!(addr = %gateway.addr(), "stand-in listening");
-    until_told().await?;
+    until_signalled().await?;
     gateway.stop().await;
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Config, Fault> {
-    let text = std::fs::read_to_string(file).map_err(|source| Fault::Read { file: file.to_owned(), source })?;
+fn read(file: &Path) -> Result<Config, Error> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::Read { file: file.to_owned(), source })?;
     let config = Config::parse(&text, |name| std::env::var(name).ok());
-    config.map_err(|source| Fault::Config { file: file.to_owned(), source })
+    config.map_err(|source| Error::Config { file: file.to_owned(), source })
 }
 
-async fn until_told() -> Result<(), Fault> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Fault::Signals)?;
+async fn until_signalled() -> Result<(), Error> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -1,7 +1,7 @@
-//! A real `nats-server` of one's own: started on this machine with a token, ended on drop.
+//! A real `nats-server` as a child process: started on this machine with a token, ended on drop.
 //!
-//! For demos, tests and benches, of this project or of any processor. It refuses to stand in for the bus: what differs
-//! between a fake bus and the real one is just what breaks processors.
+//! For demos, tests and benches, of this project or of any processor. The real server is used because a fake bus
+//! would differ from it where processors break.
 
 use std::io::{self, BufRead, BufReader, Lines};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ impl NatsServer {
     /// server's own language, such as `max_payload: 4096`.
     ///
     /// # Errors
-    /// There is no such program (see [`program`]), or it ends before it is ready, with its last words: a port in use.
+    /// There is no such program (see [`program`]), or it ends before it is ready, such as for a port in use; the error has the last line of its log.
     pub fn start(port: u16, token: &str, settings: &str) -> io::Result<Self> {
         let config = config_file();
         let listen = if port == 0 { -1 } else { i32::from(port) };
@@ -44,7 +44,7 @@ impl NatsServer {
         })?;
         let mut log = BufReader::new(child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?).lines();
         let ready = until_ready(&mut log);
-        // Read on, or the server would stop at a full pipe.
+        // Without a reader the server would block when the pipe is full.
         std::thread::spawn(move || log.for_each(drop));
         let mut server = Self { child, port, token: token.to_owned(), settings: settings.to_owned(), config };
         server.port = ready?;
@@ -64,11 +64,6 @@ impl NatsServer {
     /// The token.
     pub fn token(&self) -> &str {
         &self.token
-    }
-
-    /// The process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Ends the server at once, as a power cut would.

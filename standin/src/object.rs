@@ -62,19 +62,23 @@ fn begin_field(name: &str, out: &mut Vec<u8>) {
 }
 
 /// A string as Go decodes it: `null` is empty, and the error says what else it is.
-pub(crate) fn read_text(json: &[u8]) -> Result<String, String> {
-    let text: Option<String> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+pub(crate) fn read_text(json: &str) -> Result<String, String> {
+    let text: Option<String> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     Ok(text.unwrap_or_default())
 }
 
 /// Reads a reply: the last of equal names wins, `null` is an empty object. The error is the one of JSON.
+///
+/// Values are kept byte for byte, invalid UTF-8 included: every byte is read as the character of that number, so that all
+/// are text to the parser, and turned back. JSON's own signs are ASCII and not affected.
 pub(crate) fn read_reply(bytes: &Bytes) -> Result<Reply, String> {
     if bytes.is_empty() {
         return Ok(Reply::new());
     }
-    let text = String::from_utf8_lossy(bytes);
+    let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
     let fields: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let own = |(name, json): (String, &RawValue)| (name, Bytes::copy_from_slice(json.get().as_bytes()));
+    let own =
+        |(name, json): (String, &RawValue)| (name, json.get().chars().filter_map(|c| u8::try_from(c).ok()).collect());
     Ok(fields.unwrap_or_default().into_iter().map(own).collect())
 }
 
@@ -97,5 +101,12 @@ mod tests {
         let reply = read_reply(&Bytes::from_static(br#"{"a":1,"A":2,"a": {"b" : 3} }"#)).unwrap();
         assert_eq!(reply["a"], r#"{"b" : 3}"#);
         assert_eq!(reply["A"], "2");
+    }
+
+    #[test]
+    fn values_are_kept_byte_for_byte() {
+        let reply = read_reply(&Bytes::from_static(b"{\"a\": \"\xff\xc3\xa9\\u00e9\" ,\"\xff\":1}")).unwrap();
+        assert_eq!(reply["a"], &b"\"\xff\xc3\xa9\\u00e9\""[..]);
+        assert_eq!(reply.len(), 2);
     }
 }

@@ -27,8 +27,10 @@ impl Transaction {
 
     /// Merges all that is sent, and notes it; `None` if there is no payload to send.
     pub(crate) fn outgoing(&mut self, router: &Router) -> Option<Outgoing> {
-        let subpath = self.request.read("outbound_subpath", object::read_text);
-        let address = router.target.address(&subpath);
+        let address = match router.target.endpoint() {
+            Some(endpoint) => router.target.address(endpoint),
+            None => router.target.address(&self.request.read("outbound_subpath", object::read_text)),
+        };
         self.request.object.set_text("url_path", &address);
         let query = self.merge_query().encode();
         self.url = if query.is_empty() { address } else { format!("{address}?{query}") };
@@ -43,9 +45,10 @@ impl Transaction {
     fn merge_query(&mut self) -> Query {
         let mut query = self.request.read("outbound_query_parameters", Query::from_array);
         let target = &self.ingress.router.target;
-        let mut overwritten = query.overlay(&target.query);
-        overwritten.overlay(&query.overlay(&target.endpoint_query));
-        let discarded = self.request.read("ingress_query_parameters", Query::from_array).lost(&query);
+        let mut overwritten = Query::default();
+        query.overwrite_with(&target.query, &mut overwritten);
+        query.overwrite_with(&target.endpoint_query, &mut overwritten);
+        let discarded = self.ingress.query.names_not_in(&query);
         let object = &mut self.request.object;
         object.set("outbound_query_parameters", query.to_object());
         for (field, parameters) in
@@ -58,27 +61,26 @@ impl Transaction {
         query
     }
 
-    /// Static headers win over those of the object; masked names are the client's own, whatever others wrote.
+    /// Static headers win over those of the object; masked names are always the client's own. The merged set is for the log only: async processors still see the unmerged one.
     fn merge_headers(&mut self) -> Headers {
         let shared = Arc::clone(&self.shared);
-        let (masked, removed) = (&shared.config.masked, &shared.config.removed);
+        let masked = &shared.config.masked;
         let mut headers = self.request.read("outbound_headers", Headers::from_json);
-        headers.0.extend(self.ingress.router.added.0.clone());
-        headers.restore_masked(masked, &self.ingress.headers);
-        let removed = headers.remove(removed, masked);
-        let discarded = self.request.read("ingress_headers", Headers::from_json).lost(&headers, &removed);
-        self.sent = headers.masked(masked);
+        headers.0.extend(self.ingress.router.static_headers.0.clone());
+        let removed = headers.remove(&shared.config.removed);
+        let discarded = self.request.read("ingress_headers", Headers::from_json).names_not_in(&headers, &removed);
         let object = &mut self.request.object;
-        object.set("outbound_headers", self.sent.to_json());
-        set_names(|json| object.set("outbound_headers_removed", json), &removed);
-        set_names(|json| object.set("outbound_headers_discarded", json), &discarded);
+        set_names(|json| object.set("outbound_headers_removed", json), &removed, masked);
+        set_names(|json| object.set("outbound_headers_discarded", json), &discarded, masked);
+        let headers = headers.to_send(masked, &self.ingress.headers);
+        self.sent = headers.masked(masked);
         headers
     }
 }
 
 /// Lists of names are written only if they hold some.
-pub(crate) fn set_names(set: impl FnOnce(bytes::Bytes), names: &Names) {
+pub(crate) fn set_names(set: impl FnOnce(bytes::Bytes), names: &Names, masked: &Names) {
     if !names.is_empty() {
-        set(names_json(names));
+        set(names_json(names, masked));
     }
 }

@@ -1,4 +1,5 @@
-//! Bodies as JSON: what is JSON stays byte for byte, other text is quoted, the rest has no place in a message.
+//! Bodies as JSON: what is JSON stays byte for byte, other text is quoted, other bytes cannot be part
+//! of a message.
 //!
 //! Works on bytes and never parses into a tree: key order, number spelling, duplicate keys and even invalid UTF-8 inside
 //! strings must arrive as they were sent.
@@ -6,9 +7,9 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-/// What the gateway made of a body.
+/// A body as JSON.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum BodyAsJson {
     /// It is JSON; untouched.
     Json(Bytes),
     /// It is text; now one JSON string.
@@ -17,13 +18,13 @@ pub(crate) enum Taken {
     Unquotable,
 }
 
-pub(crate) fn take(body: Bytes) -> Taken {
+pub(crate) fn from_body(body: Bytes) -> BodyAsJson {
     if is_json(&body) {
-        return Taken::Json(body);
+        return BodyAsJson::Json(body);
     }
     match std::str::from_utf8(&body).ok().and_then(quote) {
-        Some(quoted) => Taken::Quoted(quoted.into()),
-        None => Taken::Unquotable,
+        Some(quoted) => BodyAsJson::Quoted(quoted.into()),
+        None => BodyAsJson::Unquotable,
     }
 }
 
@@ -131,19 +132,19 @@ mod tests {
 
     #[test]
     fn text_is_quoted_and_control_bytes_are_not() {
-        let take = |bytes: &'static [u8]| super::take(Bytes::from_static(bytes));
-        assert_eq!(take(b""), Taken::Quoted("\"\"".into()));
-        assert_eq!(take("caf\u{e9} <b>\n".as_bytes()), Taken::Quoted("\"caf\u{e9} <b>\\n\"".into()));
-        assert_eq!(take("\u{feff}{}".as_bytes()), Taken::Quoted(r#""\ufeff{}""#.into()));
-        assert_eq!(take("e\u{301}".as_bytes()), Taken::Quoted("\"e\u{301}\"".into()));
+        let from_body = |bytes: &'static [u8]| super::from_body(Bytes::from_static(bytes));
+        assert_eq!(from_body(b""), BodyAsJson::Quoted("\"\"".into()));
+        assert_eq!(from_body("caf\u{e9} <b>\n".as_bytes()), BodyAsJson::Quoted("\"caf\u{e9} <b>\\n\"".into()));
+        assert_eq!(from_body("\u{feff}{}".as_bytes()), BodyAsJson::Quoted(r#""\ufeff{}""#.into()));
+        assert_eq!(from_body("e\u{301}".as_bytes()), BodyAsJson::Quoted("\"e\u{301}\"".into()));
         for bytes in [&b"\x00"[..], b"\x0b", b"\x7f", b"\xff", "\u{e0001}".as_bytes()] {
-            assert_eq!(take(bytes), Taken::Unquotable, "{bytes:?}");
+            assert_eq!(from_body(bytes), BodyAsJson::Unquotable, "{bytes:?}");
         }
     }
 
     #[test]
     fn invalid_utf8_inside_a_json_string_is_carried_along() {
         let body = Bytes::from_static(b"{\"a\":\"\xff\"}");
-        assert_eq!(take(body.clone()), Taken::Json(body));
+        assert_eq!(from_body(body.clone()), BodyAsJson::Json(body));
     }
 }

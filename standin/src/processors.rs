@@ -1,15 +1,15 @@
-//! Rows of processors: members of a row are asked at once with the same snapshot, rows one after the other.
+//! Rows of processors: members of a row are called at the same time with the same snapshot, rows one after the other.
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::bus::{Bus, Silence};
+use crate::bus::{Bus, NoReply};
 use crate::clock::{Clock, Moment};
 use crate::config::Processor;
 use crate::object::read_reply;
-use crate::side::{Call, Phase, Side};
+use crate::side::{CallRecord, Phase, Side};
 
-/// What a required processor leaves in place of its entry.
+/// The error of a required processor that was not completed.
 const REQUIRED: &str = "required processor didn't run";
 
 /// A required processor was not completed.
@@ -17,19 +17,19 @@ const REQUIRED: &str = "required processor didn't run";
 pub(crate) struct RequiredFailed;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct Caller<'a> {
     pub(crate) bus: &'a Bus,
     pub(crate) clock: Clock,
     pub(crate) phase: Phase,
 }
 
-struct Answer {
+struct Finished {
     member: usize,
-    reply: Result<Bytes, Silence>,
-    between: (Moment, Moment),
+    reply: Result<Bytes, NoReply>,
+    interval: (Moment, Moment),
 }
 
-impl Asker<'_> {
+impl Caller<'_> {
     /// Request side: a required processor that fails ends everything after its row.
     pub(crate) async fn run_until_failure(
         &self,
@@ -42,7 +42,7 @@ impl Asker<'_> {
         Ok(())
     }
 
-    /// Response side: a required processor that fails is noted, and the other rows run.
+    /// Response side: a required processor that fails is recorded, and the other rows run.
     pub(crate) async fn run_all(&self, rows: &[Vec<Processor>], side: &mut Side) {
         for row in rows {
             if self.run_row(row, side).await.is_err() {
@@ -52,30 +52,30 @@ impl Asker<'_> {
     }
 
     async fn run_row(&self, row: &[Processor], side: &mut Side) -> Result<(), RequiredFailed> {
-        let mut calls = vec![Call::default(); row.len()];
-        let mut answers: FuturesUnordered<_> = row
+        let mut records = vec![CallRecord::default(); row.len()];
+        let mut finished: FuturesUnordered<_> = row
             .iter()
             .enumerate()
             .filter_map(|(member, processor)| Some((member, processor, side.object.select(&processor.input)?)))
-            .map(|(member, processor, input)| self.ask(member, processor, input.into()))
+            .map(|(member, processor, input)| self.call(member, processor, input.into()))
             .collect();
-        while let Some(Answer { member, reply, between }) = answers.next().await {
+        while let Some(Finished { member, reply, interval }) = finished.next().await {
             let completed = apply(&row[member], reply, side);
-            calls[member] = Call { completed, between: Some(between) };
+            records[member] = CallRecord { completed, interval: Some(interval) };
         }
-        note(self.phase, row, &calls, side)
+        record_row(self.phase, row, &records, side)
     }
 
-    async fn ask(&self, member: usize, processor: &Processor, input: Bytes) -> Answer {
+    async fn call(&self, member: usize, processor: &Processor, input: Bytes) -> Finished {
         let start = self.clock.now();
-        let reply = self.bus.ask(&processor.subject, input, processor.timeout).await;
-        Answer { member, reply, between: (start, self.clock.now()) }
+        let reply = self.bus.request(&processor.subject, input, processor.timeout).await;
+        Finished { member, reply, interval: (start, self.clock.now()) }
     }
 }
 
-/// Writes what the processor answered and tells whether it counts as completed: any field will do, writable or not.
-fn apply(processor: &Processor, reply: Result<Bytes, Silence>, side: &mut Side) -> bool {
-    let reply = reply.map_err(|silence| silence.details().to_owned()).and_then(|bytes| read_reply(&bytes));
+/// Writes the reply's fields. Returns whether the processor completed: a reply with any field does, writable or not.
+fn apply(processor: &Processor, reply: Result<Bytes, NoReply>, side: &mut Side) -> bool {
+    let reply = reply.map_err(|no_reply| no_reply.details().to_owned()).and_then(|bytes| read_reply(&bytes));
     match reply {
         Ok(fields) => {
             let completed = !fields.is_empty();
@@ -89,14 +89,14 @@ fn apply(processor: &Processor, reply: Result<Bytes, Silence>, side: &mut Side) 
     }
 }
 
-/// A required member that was not completed hides its own entry and those behind it.
-fn note(phase: Phase, row: &[Processor], calls: &[Call], side: &mut Side) -> Result<(), RequiredFailed> {
-    for (processor, call) in row.iter().zip(calls) {
+/// A required member that was not completed has no entry, and neither have the members after it.
+fn record_row(phase: Phase, row: &[Processor], records: &[CallRecord], side: &mut Side) -> Result<(), RequiredFailed> {
+    for (processor, call) in row.iter().zip(records) {
         if processor.required && !call.completed {
             side.error(&processor.name, REQUIRED);
             return Err(RequiredFailed);
         }
-        side.called(phase, processor, *call);
+        side.record_call(phase, processor, *call);
     }
     Ok(())
 }

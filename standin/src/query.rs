@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+
+use crate::path;
 
 /// Spaces become `+` afterwards, so they are left alone here.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
@@ -12,11 +14,10 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query(pub(crate) BTreeMap<String, Vec<String>>);
 
-#[derive(Serialize, Deserialize)]
-struct Parameter {
-    name: String,
-    #[serde(default)]
-    details: Vec<String>,
+#[derive(Serialize)]
+struct Parameter<'a> {
+    name: &'a str,
+    details: &'a [String],
 }
 
 impl Query {
@@ -41,15 +42,24 @@ impl Query {
         self.0.iter().flat_map(pair).collect::<Vec<_>>().join("&")
     }
 
-    pub(crate) fn from_array(raw: &[u8]) -> Result<Query, String> {
-        let read: Option<Vec<Parameter>> = serde_json::from_slice(raw).map_err(|error| error.to_string())?;
-        Ok(Query(read.unwrap_or_default().into_iter().map(|one| (one.name, one.details)).collect()))
+    /// As Go decodes it: `null` is no parameter, no value or an empty text, by where it stands; `details` must be there.
+    pub(crate) fn from_array(json: &str) -> Result<Query, String> {
+        #[derive(Deserialize)]
+        struct Written {
+            name: Option<String>,
+            #[serde(deserialize_with = "Option::deserialize")]
+            details: Option<Vec<Option<String>>>,
+        }
+        let read: Option<Vec<Written>> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let values = |details: Option<Vec<Option<String>>>| {
+            details.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect()
+        };
+        let pair = |one: Written| (one.name.unwrap_or_default(), values(one.details));
+        Ok(Query(read.unwrap_or_default().into_iter().map(pair).collect()))
     }
 
     pub(crate) fn to_array(&self) -> Bytes {
-        let parameter =
-            |(name, details): (&String, &Vec<String>)| Parameter { name: name.clone(), details: details.clone() };
-        let list: Vec<Parameter> = self.0.iter().map(parameter).collect();
+        let list: Vec<_> = self.0.iter().map(|(name, details)| Parameter { name, details }).collect();
         serde_json::to_vec(&list).map_or_else(|_| Bytes::from_static(b"[]"), Bytes::from)
     }
 
@@ -57,15 +67,14 @@ impl Query {
         serde_json::to_vec(&self.0).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
     }
 
-    /// Puts `other` over this, whole parameters at a time, and returns those that were replaced, with their new values.
-    pub(crate) fn overlay(&mut self, other: &Query) -> Query {
-        let mut replaced = Query::default();
+    /// Puts `other` over this, whole parameters at a time, and adds the new values of those that were replaced to
+    /// `replaced`.
+    pub(crate) fn overwrite_with(&mut self, other: &Query, replaced: &mut Query) {
         for (name, values) in &other.0 {
             if self.0.insert(name.clone(), values.clone()).is_some() {
-                replaced.0.insert(name.clone(), values.clone());
+                replaced.0.entry(name.clone()).or_default().extend(values.iter().cloned());
             }
         }
-        replaced
     }
 
     /// Only the last value of each parameter.
@@ -77,7 +86,7 @@ impl Query {
     }
 
     /// The parameters of this that `kept` does not have.
-    pub(crate) fn lost(&self, kept: &Query) -> Query {
+    pub(crate) fn names_not_in(&self, kept: &Query) -> Query {
         let lost = self.0.iter().filter(|(name, _)| !kept.0.contains_key(*name));
         Query(lost.map(|(name, values)| (name.clone(), values.clone())).collect())
     }
@@ -87,14 +96,8 @@ fn escape(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string().replace(' ', "+")
 }
 
-/// `None` if a `%` is not followed by two hexadecimal digits.
 fn unescape(text: &str) -> Option<String> {
-    let well_formed = text.split('%').skip(1).all(|rest| {
-        let digits = rest.as_bytes();
-        digits.len() >= 2 && digits[0].is_ascii_hexdigit() && digits[1].is_ascii_hexdigit()
-    });
-    let spaced = text.replace('+', " ");
-    well_formed.then(|| percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+    path::decode(&text.replace('+', " "))
 }
 
 #[cfg(test)]
@@ -107,9 +110,22 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_replaces_whole_parameters_and_tells_the_new_values() {
-        let mut query = Query::parse("v=1&v=2&q=1");
-        assert_eq!(query.overlay(&Query::parse("v=3&n=4")), Query::parse("v=3"));
-        assert_eq!(query.encode(), "n=4&q=1&v=3");
+    fn an_overlay_replaces_whole_parameters_and_collects_the_new_values() {
+        let (mut query, mut replaced) = (Query::parse("v=1&v=2&q=1"), Query::default());
+        query.overwrite_with(&Query::parse("v=3&n=4"), &mut replaced);
+        query.overwrite_with(&Query::parse("v=5"), &mut replaced);
+        assert_eq!(replaced, Query::parse("v=3&v=5"));
+        assert_eq!(query.encode(), "n=4&q=1&v=5");
+    }
+
+    #[test]
+    fn parameters_are_decoded_as_go_decodes_them() {
+        let read = |json| Query::from_array(json).map(|query| query.encode());
+        assert_eq!(read("null").unwrap(), "");
+        assert_eq!(read(r#"[{"name":"a","details":["1",null]},{"name":"b","details":null}]"#).unwrap(), "a=1&a=");
+        assert_eq!(read(r#"[{"name":"a","details":["1"]},{"name":"a","details":["2"]}]"#).unwrap(), "a=2");
+        for wrong in ["{}", "[1]", r#"[{"name":"a"}]"#, r#"[{"name":"a","details":"1"}]"#, "[null]"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,30 +1,30 @@
-//! What a fake LLM suffers by script: outages, errors, latency and rate limits, at their times.
+//! Scripted faults of a fake LLM: outages, errors, latency and rate limits, each with a begin and an end.
 //!
-//! Pure: the time since the script began comes in, and what happens to a call comes out. Dice are a hash of the script's
-//! seed, the deployment's name and the number of the call, so the same calls meet the same errors in every run. It refuses
-//! to remember what a client did: a rate limit counts the calls that it let pass, and nothing else.
+//! Has no clock: the time since the script began is an argument. Random samples are a hash of the script's seed, the
+//! deployment's name and the number of the call, so the same calls meet the same errors in every run. A rate limit counts
+//! the calls that it admitted, whichever client sent them.
 
 use std::time::Duration;
 
 use crate::llm::Behaviour;
 
-/// What one deployment suffers.
+/// The faults of one deployment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Script {
-    /// Of the dice.
+    /// Seeds the random samples.
     pub seed: u64,
-    /// In any order; they may overlap.
+    /// In any order; episodes may overlap.
     pub episodes: Vec<Episode>,
 }
 
 /// One fault, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    /// Since the script began.
+    /// When it begins, counted from the script's begin.
     pub from: Duration,
-    /// The moment from which it is over; never, if there is none.
+    /// When it ends (exclusive), counted from the script's begin; `None` is never.
     pub to: Option<Duration>,
-    /// What happens then.
+    /// What happens to calls in that time.
     pub fault: Fault,
 }
 
@@ -35,19 +35,19 @@ pub enum Fault {
     Outage,
     /// Some calls are answered with an error.
     Errors {
-        /// The part of the calls: 0 is none, 1 is all.
+        /// The share of the calls, from 0 to 1.
         rate: f64,
         /// Status of the answer.
         status: u16,
     },
-    /// Answers come later. An outage and a rate limit answer at once all the same.
+    /// Answers come later. Outages and rate limits are not delayed.
     Latency {
-        /// By how much.
+        /// Added to the delay of the answer.
         add: Duration,
     },
-    /// What is too much is answered with 429 and a `Retry-After` that says when there is room again, in whole seconds.
+    /// Calls beyond the limit are answered with 429 and a `Retry-After` with the rest of the window, in whole seconds.
     RateLimit {
-        /// So many calls pass in each window.
+        /// Calls that pass in each window.
         requests: u32,
         /// The length of a window; the first begins with the episode. Not zero.
         per: Duration,
@@ -55,24 +55,23 @@ pub enum Fault {
 }
 
 impl Episode {
-    /// Whether it goes on at this moment.
-    pub fn is_on(&self, elapsed: Duration) -> bool {
+    fn is_active(&self, elapsed: Duration) -> bool {
         self.from <= elapsed && self.to.is_none_or(|to| elapsed < to)
     }
 }
 
-/// A script that is played: what must be counted for it.
+/// A script in progress, with its counters.
 #[derive(Debug)]
-pub(crate) struct Play {
+pub(crate) struct ScriptRun {
     script: Script,
     /// A hash of the deployment's name.
     name: u64,
     calls: u64,
-    /// For each episode, the window of its last call and how many it let pass there.
+    /// For each episode, the number of its last window and the calls admitted in it.
     windows: Vec<(u128, u32)>,
 }
 
-impl Play {
+impl ScriptRun {
     pub(crate) fn new(deployment: &str, script: Script) -> Self {
         let name = deployment.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3) // FNV-1a
@@ -81,11 +80,11 @@ impl Play {
         Self { script, name, calls: 0, windows }
     }
 
-    /// What happens to the next call, so long after the beginning.
+    /// What happens to the next call, `elapsed` after the script began.
     pub(crate) fn next(&mut self, elapsed: Duration) -> Behaviour {
         self.calls += 1;
         let on: Vec<_> =
-            self.script.episodes.iter().enumerate().filter(|(_, episode)| episode.is_on(elapsed)).collect();
+            self.script.episodes.iter().enumerate().filter(|(_, episode)| episode.is_active(elapsed)).collect();
         if on.iter().any(|(_, episode)| episode.fault == Fault::Outage) {
             return Behaviour { close: true, ..Behaviour::default() };
         }
@@ -94,14 +93,14 @@ impl Play {
             match episode.fault {
                 Fault::Outage => {}
                 Fault::RateLimit { requests, per } => {
-                    let (window, room) = window(elapsed.saturating_sub(episode.from), per);
+                    let (window, rest) = window(elapsed.saturating_sub(episode.from), per);
                     if let Some(last) = self.windows.get_mut(number)
-                        && !let_pass(last, window, requests)
+                        && !admit(last, window, requests)
                     {
-                        return refused(room);
+                        return rate_limited(rest);
                     }
                 }
-                Fault::Errors { rate, status } if self.dice(number) < rate => behaviour.status = status,
+                Fault::Errors { rate, status } if self.sample(number) < rate => behaviour.status = status,
                 Fault::Errors { .. } => {}
                 Fault::Latency { add } => behaviour.delay += add,
             }
@@ -110,7 +109,7 @@ impl Play {
     }
 
     /// A number from 0 up to 1.
-    fn dice(&self, episode: usize) -> f64 {
+    fn sample(&self, episode: usize) -> f64 {
         let mixed = [episode as u64, self.calls]
             .into_iter()
             .fold(self.script.seed ^ self.name, |state, next| mix(state ^ next));
@@ -118,7 +117,7 @@ impl Play {
     }
 }
 
-/// SplitMix64: neighbours become strangers.
+/// One step of SplitMix64.
 fn mix(state: u64) -> u64 {
     let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -126,25 +125,25 @@ fn mix(state: u64) -> u64 {
     state ^ (state >> 31)
 }
 
-/// The number of the window, and how long it still lasts.
+/// The number of the window, and the time until it ends.
 fn window(elapsed: Duration, per: Duration) -> (u128, Duration) {
     let per = per.max(Duration::from_millis(1)).as_nanos();
     let left = per - elapsed.as_nanos() % per;
     (elapsed.as_nanos() / per, Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)))
 }
 
-fn let_pass(last: &mut (u128, u32), window: u128, requests: u32) -> bool {
+fn admit(last: &mut (u128, u32), window: u128, requests: u32) -> bool {
     if last.0 != window {
         *last = (window, 0);
     }
-    let room = last.1 < requests;
-    last.1 += u32::from(room);
-    room
+    let admitted = last.1 < requests;
+    last.1 += u32::from(admitted);
+    admitted
 }
 
-/// Whole seconds, so that whoever comes back then finds room.
-fn refused(room: Duration) -> Behaviour {
-    let seconds = room.as_secs() + u64::from(room.subsec_nanos() > 0);
+/// Rounds up to whole seconds, so that a call made then is in the next window.
+fn rate_limited(rest: Duration) -> Behaviour {
+    let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
     let headers = vec![("retry-after".to_owned(), seconds.to_string())];
     Behaviour { status: 429, headers, ..Behaviour::default() }
 }
@@ -157,13 +156,13 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn play(seed: u64, episodes: &[(u64, Option<u64>, Fault)]) -> Play {
+    fn play(seed: u64, episodes: &[(u64, Option<u64>, Fault)]) -> ScriptRun {
         let episode = |(from, to, fault): &(u64, Option<u64>, Fault)| Episode {
             from: millis(*from),
             to: to.map(millis),
             fault: *fault,
         };
-        Play::new("gpt4", Script { seed, episodes: episodes.iter().map(episode).collect() })
+        ScriptRun::new("gpt4", Script { seed, episodes: episodes.iter().map(episode).collect() })
     }
 
     #[test]
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_lets_so_many_pass_and_says_when_there_is_room() {
+    fn a_rate_limit_admits_its_number_and_announces_the_next_window() {
         let mut play = play(0, &[(500, None, Fault::RateLimit { requests: 2, per: millis(2_500) })]);
         let mut at = |at| {
             let behaviour = play.next(millis(at));
@@ -202,12 +201,12 @@ mod tests {
         assert_eq!([at(0), at(1), at(2)], [well.clone(), well.clone(), well.clone()], "before it begins");
         assert_eq!([at(500), at(600)], [well.clone(), well.clone()]);
         assert_eq!([at(700), at(1_000), at(2_000), at(2_999)], [wait("3"), wait("2"), wait("1"), wait("1")]);
-        assert_eq!([at(3_000), at(3_001)], [well.clone(), well], "refused calls take no room");
+        assert_eq!([at(3_000), at(3_001)], [well.clone(), well], "refused calls do not count");
         assert_eq!(at(3_002), wait("3"));
     }
 
     #[test]
-    fn faults_add_up_and_an_outage_outdoes_them() {
+    fn faults_add_up_and_an_outage_overrides_them() {
         let slow = |add| Fault::Latency { add: millis(add) };
         let mut play = play(
             0,

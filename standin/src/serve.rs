@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 server on loopback: accepts, keeps connections alive, and ends with its handle.
 //!
-//! A handler that answers [`HangUp`] closes the connection without a word; that is how the gateway looks when it panics.
+//! A handler that answers [`CloseConnection`] closes the connection without an answer, as the gateway does when
+//! a handler panics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,17 +18,32 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::long_uri::LongUriReader;
+
 /// The gateway takes headers up to 1 MiB.
 const MAX_HEADERS: usize = 1 << 20;
 
-/// Accepting fails when files run out, which no event announces the end of.
+/// The gateway limits bytes, not header lines. This number fits into the HTTP library's table.
+pub(crate) const MAX_HEADER_LINES: usize = 4_000;
+
+/// For a request's head, and between two requests.
+const READ_TIMEOUT: Duration = Duration::from_secs(200);
+
+/// Between attempts to accept, which fail while the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("connection closed without an answer")]
-pub(crate) struct HangUp;
+pub(crate) struct CloseConnection;
 
-pub(crate) type Served = Result<Response<Full<Bytes>>, HangUp>;
+pub(crate) type HandlerResult = Result<Response<Full<Bytes>>, CloseConnection>;
+
+/// What happens to a request whose client has closed its sending side. A client that has left looks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HalfClosed {
+    Answered,
+    Dropped,
+}
 
 /// A listening server; dropping it closes the port and all connections.
 #[derive(Debug)]
@@ -37,14 +53,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start<H, F>(addr: SocketAddr, handler: H) -> std::io::Result<Server>
+    pub(crate) async fn start<H, F>(addr: SocketAddr, half_closed: HalfClosed, handler: H) -> std::io::Result<Server>
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Served> + Send + 'static,
+        F: Future<Output = HandlerResult> + Send + 'static,
     {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, Arc::new(handler))));
+        let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, half_closed, Arc::new(handler))));
         Ok(Server { addr, accepting })
     }
 
@@ -61,16 +77,16 @@ impl Server {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, handler: Arc<H>)
+async fn accept<H, F>(listener: TcpListener, half_closed: HalfClosed, handler: Arc<H>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Served> + Send + 'static,
+    F: Future<Output = HandlerResult> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(converse(stream, Arc::clone(&handler)))),
+                Ok((stream, _)) => drop(connections.spawn(serve_connection(stream, half_closed, Arc::clone(&handler)))),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -81,19 +97,27 @@ where
     }
 }
 
-async fn converse<H, F>(stream: TcpStream, handler: Arc<H>)
+async fn serve_connection<H, F>(stream: TcpStream, half_closed: HalfClosed, handler: Arc<H>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Served> + Send + 'static,
+    F: Future<Output = HandlerResult> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let (stream, long) = LongUriReader::new(stream, MAX_HEADERS);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        long.attach_to(&mut request);
+        handler(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
+        .half_close(half_closed == HalfClosed::Answered)
         .title_case_headers(true)
         .max_buf_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service_fn(|request| handler(request)))
+        .max_headers(MAX_HEADER_LINES)
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended");

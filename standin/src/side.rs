@@ -1,4 +1,5 @@
-//! One side of a transaction, request or response: its object, and what is noted about it for the log.
+//! One side of a transaction, request or response: its object, and what the log lists
+//! about it: errors and calls of processors.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +28,10 @@ pub(crate) enum Phase {
 
 /// How the call of one processor went.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Call {
+pub(crate) struct CallRecord {
     pub(crate) completed: bool,
-    /// `None`: there was nothing to ask with, so the processor was not called.
-    pub(crate) between: Option<(Moment, Moment)>,
+    /// Start and end; `None` if the filtered input was empty, so that the processor was not called.
+    pub(crate) interval: Option<(Moment, Moment)>,
 }
 
 impl Side {
@@ -38,29 +39,31 @@ impl Side {
         self.errors.insert(name.to_owned(), payload::string(details));
     }
 
-    /// A field that the gateway needs decoded: absent is the zero value, and so is a wrong shape, which is noted.
-    pub(crate) fn read<T: Default>(&mut self, field: &str, decode: impl Fn(&[u8]) -> Result<T, String>) -> T {
-        let decoded = self.object.get(field).map_or_else(|| Ok(T::default()), |json| decode(json));
+    /// A field that the gateway needs decoded: absent is the zero value, and so is a wrong shape, which is recorded as an
+    /// error. Invalid UTF-8 is decoded to U+FFFD.
+    pub(crate) fn read<T: Default>(&mut self, field: &str, decode: impl Fn(&str) -> Result<T, String>) -> T {
+        let json = self.object.get(field).map(|json| String::from_utf8_lossy(json));
+        let decoded = json.map_or_else(|| Ok(T::default()), |json| decode(&json));
         decoded.unwrap_or_else(|details| {
             self.error(field, &details);
             T::default()
         })
     }
 
-    /// Notes a call. The same name in two rows leaves one entry.
-    pub(crate) fn called(&mut self, phase: Phase, processor: &Processor, call: Call) {
-        let (start, stop) = call.between.unzip();
+    /// Records a call. The same name in two rows leaves one entry.
+    pub(crate) fn record_call(&mut self, phase: Phase, processor: &Processor, call: CallRecord) {
+        let (start, stop) = call.interval.unzip();
         let details = format!(
             r#"{{"required":{},"completed":{},"timestamp":{}}}"#,
             processor.required,
             call.completed,
             timer(start, stop)
         );
-        let noted = if phase == Phase::Sync { &mut self.sync } else { &mut self.post };
-        noted.insert(processor.name.clone(), details.into());
+        let entries = if phase == Phase::Sync { &mut self.sync } else { &mut self.post };
+        entries.insert(processor.name.clone(), details.into());
     }
 
-    /// Puts the notes into the object, over whatever processors wrote there; empty lists are left out.
+    /// Writes the lists into the object, over what processors wrote there; empty lists are left out.
     pub(crate) fn finish(&mut self) {
         for (field, entries) in [("error", &self.errors), ("processors", &self.sync), ("processors_async", &self.post)]
         {

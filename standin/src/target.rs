@@ -30,26 +30,32 @@ impl Target {
         let (endpoint, endpoint_query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
         Some(Target {
             origin: format!("{scheme}://{host}"),
-            path: path::decode(path).into_owned(),
+            path: path::decode(path)?,
             query: Query::parse(query),
             endpoint: endpoint.to_owned(),
             endpoint_query: Query::parse(endpoint_query).last_values(),
         })
     }
 
-    /// The URL without its query. An endpoint hides what the client asked for behind the router's path.
-    pub(crate) fn address(&self, subpath: &str) -> String {
-        let behind = if self.endpoint.is_empty() || self.endpoint == "/" { subpath } else { &self.endpoint };
-        format!("{}{}", self.origin, path::encode(&path::join(&self.path, behind)))
+    /// What stands in place of the subpath, if anything does.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        Some(self.endpoint.as_str()).filter(|endpoint| !["", "/"].contains(endpoint))
+    }
+
+    /// The URL of what is `behind` the router's own path, without a query.
+    pub(crate) fn address(&self, behind: &str) -> String {
+        let path = path::encode(&path::join(&self.path, behind));
+        let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+        format!("{}{slash}{path}", self.origin)
     }
 }
 
-/// Host and port as leniently as Go takes them; a port that cannot be is found out when dialling.
+/// Host and port as leniently as Go takes them; a port above 65535 fails when dialling.
 fn is_host(text: &str) -> bool {
-    let odd = |c: char| c.is_whitespace() || c.is_control() || "<>\"^`{}|\\%".contains(c);
+    let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || "<>\"^`{}|\\%".contains(c);
     let port_at = text.rfind(':').filter(|at| !text[*at..].contains(']'));
     let (host, port) = text.split_at(port_at.unwrap_or(text.len()));
-    !host.is_empty() && !host.contains(odd) && port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+    !host.is_empty() && !host.contains(is_forbidden) && port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -57,7 +63,8 @@ mod tests {
     use super::*;
 
     fn address(url: &str, endpoint: &str, subpath: &str) -> String {
-        Target::parse(url, endpoint).unwrap().address(subpath)
+        let target = Target::parse(url, endpoint).unwrap();
+        target.address(target.endpoint().unwrap_or(subpath))
     }
 
     #[test]
@@ -70,6 +77,8 @@ mod tests {
     fn an_empty_path_stays_empty_and_a_final_slash_is_doubled() {
         assert_eq!(address("https://dud.host.ere", "", ""), "https://dud.host.ere");
         assert_eq!(address("http://h/", "", ""), "http://h//");
+        assert_eq!(address("http://h", "", "x"), "http://h/x");
+        assert_eq!(address("http://h", "", "../x"), "http://h/../x");
         assert_eq!(address("http://user:secret@h/v1#part", "", "x"), "http://h/v1/x");
     }
 

@@ -12,12 +12,12 @@ use crate::bus::Bus;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Router};
 use crate::egress::Answer;
-use crate::headers::Headers;
+use crate::headers::{Headers, canonical};
 use crate::log;
-use crate::payload::{self, Taken};
-use crate::processors::{Asker, RequiredFailed};
+use crate::payload::{self, BodyAsJson};
+use crate::processors::{Caller, RequiredFailed};
 use crate::query::Query;
-use crate::serve::HangUp;
+use crate::serve::CloseConnection;
 use crate::session::{Session, Sessions};
 use crate::side::{Phase, Side};
 use crate::upstream::{Inbound, Outgoing, Upstream};
@@ -41,13 +41,13 @@ pub(crate) struct Ingress {
     pub(crate) method: Method,
     pub(crate) router: Arc<Router>,
     pub(crate) subpath: String,
-    pub(crate) query: Option<Query>,
+    pub(crate) query: Query,
     pub(crate) headers: Headers,
 }
 
 /// The moments at which a transaction passed from one leg to the next; `None` if it never did.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Marks {
+pub(crate) struct Timestamps {
     pub(crate) ingress: Moment,
     pub(crate) outbound: Option<Moment>,
     pub(crate) inbound: Option<Moment>,
@@ -59,41 +59,41 @@ pub(crate) struct Transaction {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ingress: Ingress,
     pub(crate) session: Session,
-    pub(crate) marks: Marks,
+    pub(crate) timestamps: Timestamps,
     pub(crate) request: Side,
     pub(crate) response: Side,
     /// The full upstream URL; empty if it never came to that.
     pub(crate) url: String,
     /// The outbound headers as sent, for the log.
     pub(crate) sent: Headers,
-    /// The headers that came back, in clear.
+    /// The headers that came back, unmasked, and the session header.
     pub(crate) received: Headers,
 }
 
 /// Why a request goes no further than the gateway.
 #[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The ingress headers are not those that the router demands; the reason is told to the client.
+pub(crate) enum Rejection {
+    /// The ingress headers are not those that the router demands; the client gets the reason.
     Unauthorized(String),
     /// A required request processor was not completed.
     Required,
 }
 
-impl From<RequiredFailed> for Refusal {
-    fn from(_: RequiredFailed) -> Refusal {
-        Refusal::Required
+impl From<RequiredFailed> for Rejection {
+    fn from(_: RequiredFailed) -> Rejection {
+        Rejection::Required
     }
 }
 
 impl Transaction {
     pub(crate) fn new(shared: Arc<Shared>, ingress: Ingress, now: Moment) -> Transaction {
-        let brought = ingress.headers.first(&shared.config.session_header);
-        let session = shared.sessions.open(brought, now);
+        let from_client = ingress.headers.first(&canonical(&shared.config.session_header));
+        let session = shared.sessions.open(from_client, now);
         Transaction {
             shared,
             ingress,
             session,
-            marks: Marks { ingress: now, outbound: None, inbound: None, egress: None },
+            timestamps: Timestamps { ingress: now, outbound: None, inbound: None, egress: None },
             request: Side::default(),
             response: Side::default(),
             url: String::new(),
@@ -103,18 +103,18 @@ impl Transaction {
     }
 
     /// The sync path. An error means that the gateway panics: the client gets nothing, and there is no log.
-    pub(crate) async fn serve(&mut self, body: Bytes) -> Result<Answer, HangUp> {
+    pub(crate) async fn serve(&mut self, body: Bytes) -> Result<Answer, CloseConnection> {
         let answer = match self.reach_upstream(body).await {
             Ok(inbound) => {
                 let payload = inbound.is_some();
-                self.take_inbound(inbound);
+                self.store_inbound(inbound);
                 let shared = Arc::clone(&self.shared);
-                self.asker(&shared, Phase::Sync).run_all(&shared.config.response.sync, &mut self.response).await;
+                self.caller(&shared, Phase::Sync).run_all(&shared.config.response.sync, &mut self.response).await;
                 self.answer(payload)?
             }
-            Err(refusal) => self.refuse(refusal),
+            Err(rejection) => self.reject(rejection),
         };
-        self.marks.egress = Some(self.shared.clock.now());
+        self.timestamps.egress = Some(self.shared.clock.now());
         Ok(answer)
     }
 
@@ -124,51 +124,51 @@ impl Transaction {
         if status == 401 && !shared.config.log_unauthorized {
             return;
         }
-        let asker = self.asker(&shared, Phase::Post);
-        let went_on = asker.run_until_failure(&shared.config.request.post, &mut self.request).await;
-        if went_on.is_ok() {
-            asker.run_all(&shared.config.response.post, &mut self.response).await;
+        let caller = self.caller(&shared, Phase::Post);
+        let completed = caller.run_until_failure(&shared.config.request.post, &mut self.request).await;
+        if completed.is_ok() {
+            caller.run_all(&shared.config.response.post, &mut self.response).await;
         }
         log::publish(self).await;
     }
 
-    /// The client broke off while sending: there is nobody to answer, but there is a log.
-    pub(crate) async fn broken_off(mut self) {
-        self.marks.egress = Some(self.shared.clock.now());
+    /// The client closed the connection inside its body. There is a log all the same.
+    pub(crate) async fn client_aborted(mut self) {
+        self.timestamps.egress = Some(self.shared.clock.now());
         self.finish(500).await;
     }
 
-    fn asker<'a>(&self, shared: &'a Shared, phase: Phase) -> Asker<'a> {
-        Asker { bus: &shared.bus, clock: shared.clock, phase }
+    fn caller<'a>(&self, shared: &'a Shared, phase: Phase) -> Caller<'a> {
+        Caller { bus: &shared.bus, clock: shared.clock, phase }
     }
 
     /// `Ok(None)`: the request has no payload that could be sent.
-    async fn reach_upstream(&mut self, body: Bytes) -> Result<Option<Inbound>, Refusal> {
-        self.take_payload(body);
-        self.take_path();
+    async fn reach_upstream(&mut self, body: Bytes) -> Result<Option<Inbound>, Rejection> {
+        self.store_payload(body);
+        self.store_path();
         self.check_headers()?;
-        self.take_headers_and_query();
+        self.store_headers_and_query();
         let shared = Arc::clone(&self.shared);
-        let asker = self.asker(&shared, Phase::Sync);
-        asker.run_until_failure(&shared.config.request.sync, &mut self.request).await?;
+        let caller = self.caller(&shared, Phase::Sync);
+        caller.run_until_failure(&shared.config.request.sync, &mut self.request).await?;
         let router = self.choose_router();
         let Some(outgoing) = self.outgoing(&router) else {
             return Ok(None);
         };
-        self.marks.outbound = Some(shared.clock.now());
+        self.timestamps.outbound = Some(shared.clock.now());
         let inbound = self.call(outgoing).await;
-        self.marks.inbound = Some(shared.clock.now());
+        self.timestamps.inbound = Some(shared.clock.now());
         Ok(Some(inbound))
     }
 
-    fn take_payload(&mut self, body: Bytes) {
-        let json = match payload::take(body) {
-            Taken::Json(json) => json,
-            Taken::Quoted(json) => {
+    fn store_payload(&mut self, body: Bytes) {
+        let json = match payload::from_body(body) {
+            BodyAsJson::Json(json) => json,
+            BodyAsJson::Quoted(json) => {
                 self.request.error("ingress_payload", "Payload not a valid json");
                 json
             }
-            Taken::Unquotable => {
+            BodyAsJson::Unquotable => {
                 self.request.error("ingress_payload", "Not a valid json");
                 self.request.error("outbound_payload", "Not a valid json");
                 return;
@@ -178,7 +178,7 @@ impl Transaction {
         self.request.object.set("outbound_payload", json);
     }
 
-    fn take_path(&mut self) {
+    fn store_path(&mut self) {
         let object = &mut self.request.object;
         object.set_text("gl_path", &self.ingress.router.path);
         object.set_text("ingress_subpath", &self.ingress.subpath);
@@ -186,27 +186,33 @@ impl Transaction {
         object.set("ingress_headers", self.ingress.headers.masked(&self.shared.config.masked).to_json());
     }
 
-    /// Each demanded header must be there with exactly the demanded lines in order; `regex:.+` takes any line.
-    fn check_headers(&mut self) -> Result<(), Refusal> {
-        let fault = self.ingress.router.demanded.0.iter().find_map(|(name, demanded)| {
-            let fault = match self.ingress.headers.0.get(name) {
-                None => "missing",
-                Some(sent) if sent.len() < demanded.len() => "values missing",
-                Some(sent) if !agrees(sent, demanded) => "values invalid",
-                Some(_) => return None,
+    /// Each demanded header must be there with exactly the demanded lines in order; `regex:.+` demands one line that is
+    /// not empty, among any others.
+    fn check_headers(&mut self) -> Result<(), Rejection> {
+        let fault = self.ingress.router.required_headers.0.iter().find_map(|(name, demanded)| {
+            let fault = match (self.ingress.headers.0.get(name), demanded.as_slice()) {
+                (None, _) => "missing",
+                (Some(sent), [any]) if any == "regex:.+" => {
+                    if sent.iter().any(|line| !line.is_empty()) {
+                        return None;
+                    }
+                    "values missing"
+                }
+                (Some(sent), _) if sent == demanded => return None,
+                (Some(_), _) => "values invalid",
             };
             Some(format!("header:'{name}' {fault}"))
         });
         let Some(fault) = fault else { return Ok(()) };
         self.request.error("ingress_headers", &format!("Unauthorized:{fault}"));
-        Err(Refusal::Unauthorized(fault))
+        Err(Rejection::Unauthorized(fault))
     }
 
-    fn take_headers_and_query(&mut self) {
+    fn store_headers_and_query(&mut self) {
         let object = &mut self.request.object;
         object.set("outbound_headers", self.ingress.headers.masked(&self.shared.config.masked).to_json());
-        if let Some(query) = &self.ingress.query {
-            let array = query.to_array();
+        if !self.ingress.query.0.is_empty() {
+            let array = self.ingress.query.to_array();
             object.set("ingress_query_parameters", array.clone());
             object.set("outbound_query_parameters", array);
         }
@@ -220,12 +226,5 @@ impl Transaction {
             return Inbound { status: 200, headers: outgoing.headers, body: outgoing.body };
         }
         self.shared.upstream.call(outgoing).await
-    }
-}
-
-fn agrees(sent: &[String], demanded: &[String]) -> bool {
-    match demanded {
-        [any] if any == "regex:.+" => sent.len() == 1 && !sent[0].is_empty(),
-        exact => sent == exact,
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway's contract, point by point. The module list is the table of contents.
+//! The gateway's contract, point by point. One module for each part of it.
 //!
 //! Every test has a nats-server, a gateway and an upstream of its own. Where traffic of the real gateway was captured, the
 //! stand-in is given the same input and must produce the same messages, answers and upstream requests.
@@ -10,6 +10,7 @@ mod support;
 mod captured;
 mod configuration;
 mod failures;
+mod framing;
 mod health;
 mod llm;
 mod outbound;

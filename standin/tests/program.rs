@@ -5,10 +5,10 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::support::harness::captured_config;
 use crate::support::http::Call;
 use crate::support::nats::NatsServer;
-use crate::support::soon;
-use crate::support::world::captured_config;
+use crate::support::within_limit;
 
 fn standin(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
@@ -19,7 +19,7 @@ fn standin(args: &[&str]) -> Command {
 /// The first line on standard error that contains `text`.
 async fn line(child: &mut Child, text: &str) -> String {
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
-    soon(text, async {
+    within_limit(text, async {
         loop {
             let line = lines.next_line().await.unwrap().unwrap();
             if line.contains(text) {
@@ -33,7 +33,7 @@ async fn line(child: &mut Child, text: &str) -> String {
 async fn terminated(mut child: Child) -> ExitStatus {
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    soon("the end", child.wait()).await.unwrap()
+    within_limit("the end", child.wait()).await.unwrap()
 }
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -43,7 +43,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn it_serves_a_file_with_the_environment_until_it_is_told_to_end() {
+async fn it_serves_a_file_with_the_environment_until_a_signal() {
     let nats = NatsServer::start().await;
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let mut tree = captured_config("http://127.0.0.1:9/", &nats.host());
@@ -59,13 +59,13 @@ async fn it_serves_a_file_with_the_environment_until_it_is_told_to_end() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_file_is_told_and_the_end_is_a_failure() {
+async fn every_fault_of_a_file_is_reported_and_the_exit_code_is_a_failure() {
     let file = file(r#"{"gl_port": 0}"#);
     let output = standin(&["-o", file.path().to_str().unwrap()]).output().await.unwrap();
     assert!(!output.status.success());
-    let told = String::from_utf8(output.stderr).unwrap();
+    let output = String::from_utf8(output.stderr).unwrap();
     for place in ["gateway_id", "gl_port", "service_bus.token", "routers"] {
-        assert!(told.contains(place), "{place} in {told}");
+        assert!(output.contains(place), "{place} in {output}");
     }
     for args in [&["-o", "/no/such/file"][..], &["-a", "gl"], &[]] {
         assert!(!standin(args).output().await.unwrap().status.success(), "{args:?}");

@@ -30,7 +30,7 @@ fn table() -> Vec<Hidden> {
         hidden("402 of the target's own key", answer(402, &[], error), false),
         hidden("403 of the target's own key", answer(403, &[], error), false),
         hidden("404, no such model", answer(404, &[], error), false),
-        hidden("404, no such deployment", answer(404, &[], missing), true),
+        hidden("404, no such deployment, which the client had named", answer(404, &[], missing), false),
         hidden("no word at all", vec![Move::Hold], true),
         hidden("closed without an answer", vec![], true),
         hidden("half a head", vec![Move::Send(b"HTTP/1.1 200 OK\r\nContent-".to_vec())], true),

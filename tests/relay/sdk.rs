@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::super::support::scripted::{Act, Call, Scripted, answer, chunk, last_chunk, stream};
+use super::super::support::tool;
 use super::World;
 
 /// What OpenAI says to each kind of call.
@@ -29,8 +30,7 @@ fn openai(call: &Call) -> Act {
 
 async fn every_kind_of_call(kind: &'static str) {
     let Some(python) = std::env::var_os("OPENAI_PYTHON").filter(|path| !path.is_empty()) else {
-        println!("skipped: OPENAI_PYTHON names no Python with the OpenAI SDK; `make test` sets it where it can be had");
-        return;
+        return tool::missing("OpenAI SDK", "OPENAI_PYTHON names no Python that has it; `make test` sets it");
     };
     let (a, b) =
         (Scripted::start(answer(429, &[("Retry-After-Ms", "1")], "{}")).await, Scripted::answering(openai).await);

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::super::support::{Bus, Setup};
+use super::super::support::{Bus, Setup, tool};
 use super::{file, root, words};
 
 /// What a tool makes of something, if there is such a tool.
@@ -20,8 +20,7 @@ fn runs(tool: &[&str], probe: &str) -> bool {
 #[test]
 fn kustomize_builds_the_base_and_everything_in_it_fits_together() {
     let Some(text) = made(&["kubectl"], &["kustomize", "deploy/kubernetes"], &[]) else {
-        println!("skipped: no kubectl (Debian: apt-get install kubernetes-client)");
-        return;
+        return tool::missing("kubectl", "Debian: apt-get install kubernetes-client");
     };
     let documents: Vec<_> = text.split("\n---\n").collect();
     for kind in ["ConfigMap", "Deployment", "NetworkPolicy", "Service"] {
@@ -53,7 +52,7 @@ fn compose() -> Option<&'static [&'static str]> {
     let tools: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
     let tool = tools.into_iter().find(|tool| runs(tool, "version"));
     if tool.is_none() {
-        println!("skipped: no docker compose and no docker-compose (Debian: apt-get install docker-compose)");
+        tool::missing("docker compose or docker-compose", "Debian: apt-get install docker-compose");
     }
     tool
 }

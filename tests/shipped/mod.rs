@@ -1,5 +1,6 @@
 //! What is shipped for other programs to run: alert rules, dashboard, manifests, Compose file, workflows. Read as what they
-//! are, and shown to the tools that know them, where those can be had; a tool that is not here is skipped with a word.
+//! are, and shown to the tools that know them, where those can be had; a tool that is missing is skipped with a notice, or fails under
+//! `CI=true`.
 
 mod alerts;
 mod dashboard;
@@ -9,6 +10,8 @@ mod release;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use super::support::tool;
+
 fn root() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
@@ -17,12 +20,15 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Whether this machine has a tool; if not, says how it can be had.
+/// Whether this machine has a tool; if not, prints how it can be had.
+///
+/// # Panics
+/// If it is missing under `CI=true`.
 fn has(tool: &str, how: &str) -> bool {
     let runs = Command::new(tool).arg("--version").stdin(Stdio::null()).output();
     let found = runs.is_ok_and(|said| said.status.success());
     if !found {
-        println!("skipped: no {tool} ({how})");
+        tool::missing(tool, how);
     }
     found
 }

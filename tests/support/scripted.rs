@@ -19,6 +19,8 @@ pub(crate) enum Move {
     Await(Arc<Notify>),
     /// Waits until the other side says anything more.
     Hear,
+    /// Reads another whole call on the same connection.
+    NextCall,
     /// Does nothing until the other side goes away.
     Hold,
 }
@@ -38,11 +40,16 @@ pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Act {
     vec![Move::Send(format!("{head}\r\n{body}").into_bytes())]
 }
 
-/// A whole answer after which the connection is kept; whatever the other side says next, it is closed.
-pub(crate) fn answer_and_hang_up_later(body: &str) -> Act {
+/// A whole answer after which the connection is kept.
+pub(crate) fn kept_answer(body: &str) -> Move {
     let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
-    vec![Move::Send(head.into_bytes()), Move::Hear]
+    Move::Send(head.into_bytes())
+}
+
+/// A whole answer after which the connection is kept; whatever the other side says next, it is closed.
+pub(crate) fn answer_and_hang_up_later(body: &str) -> Act {
+    vec![kept_answer(body), Move::Hear]
 }
 
 /// The beginning of a stream of events.
@@ -166,6 +173,10 @@ async fn act(mut stream: TcpStream, script: Arc<Script>) -> Option<()> {
                 }
             }
             Move::Await(go) => go.notified().await,
+            Move::NextCall => {
+                let call = read(&mut stream).await?;
+                script.calls.send_modify(|calls| calls.push(call));
+            }
             Move::Hear => drop(stream.read(&mut [0; 1024]).await),
             Move::Hold => {
                 while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}

@@ -56,7 +56,7 @@ impl Run {
 
     /// Whether this answer is one that may take its router out, by the broker's settings.
     pub(super) fn counts(&self, call: &Call) -> bool {
-        let class = |status| self.settings_of(&call.router).failures.classify(status, false, false);
+        let class = |status| self.settings_of(&call.router).failures.classify(status, false, None);
         call.status
             .is_none_or(|status| matches!(class(status), Class::Failure | Class::Overloaded | Class::RateLimited))
     }

@@ -107,7 +107,7 @@ fn nested_branches_and_conditions_are_heeded() {
     let names: Vec<_> = (0..4).filter_map(|call| world.choose(at(call))).collect();
     assert_eq!(names, [0, 1, 2, 0].map(router), "branch by branch, and then as without budgets");
     let query = Query::Field(Field::Path, vec![Test::Eq(INGRESS.into())]);
-    let conditions = vec![Condition { query, then: 0 }];
+    let conditions = vec![Condition { query, then: 0 }].into();
     let mode = Mode::Conditional { conditions, default: Some(1) };
     let mut world = world_of(&settings_of(branch(mode, vec![leaf(0), leaf(1)]), &[rpm(1), None]));
     world.route(&INGRESS, 0);

@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::event::Notice;
 use crate::health;
-use crate::outcome::{Cause, FailureRule, Hint, Report, Source};
+use crate::outcome::{Cause, FailureRule, Hint, NamedBy, Report, Source};
 use crate::strategy::{Kind, Mode, Target};
 use crate::time::GatewayTime;
 
@@ -118,7 +118,7 @@ impl World {
     }
 
     fn standing(&self, place: usize) -> Standing {
-        self.broker.routers[place].health.standing()
+        self.broker.routers[place].health().standing()
     }
 
     fn until(&self, place: usize) -> Option<Now> {
@@ -134,6 +134,8 @@ mod hiding;
 mod loads;
 mod need;
 mod sequences;
+mod takeovers;
+mod whatever;
 
 mod reloading {
     use super::*;
@@ -372,9 +374,22 @@ mod learning {
         let mut world = World::new(3);
         world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
-        world.learn(&Report { deployment_missing: true, ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
         assert_eq!(world.out(), ["/azure/r0/"]);
         assert_eq!(world.record(0).answers(), 1, "one call counts once");
+    }
+
+    #[test]
+    fn a_deployment_that_a_client_misspelt_is_no_failure() {
+        let mut world = World::new(3);
+        for n in 0..20 {
+            let id = format!("A_{n}_1_0");
+            world.learn(&message("/azure/r0/", 404, &id), at(n));
+            let log = log("/azure/r0/", 404, &id, n, n + 1);
+            world.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+        }
+        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(world.record(0).neutral, 20);
     }
 
     #[test]
@@ -663,7 +678,8 @@ fn a_request_with_nothing_for_it_is_told_why() {
         let query = Query::Field(Field::Path, vec![Test::Eq(text.into())]);
         Condition { query, then }
     };
-    let told = |conditions, out: bool| {
+    let told = |conditions: Vec<Condition>, out: bool| {
+        let conditions = conditions.into();
         let targets = ["/a/", "/b/"].map(|router| Target::plain(Kind::Router(path(router)))).to_vec();
         let root = Target::plain(Kind::Branch { mode: Mode::Conditional { conditions, default: None }, targets });
         let settings = Settings { pools: vec![pool(root)], ..Settings::default() };
@@ -737,11 +753,11 @@ mod proving {
             let number = probe(&mut world, at(BACK));
             let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             world.learn(&message("P_1_1_0"), at(BACK + 5));
-            assert!(world.broker.routers[0].health.is_probing());
+            assert!(world.broker.routers[0].health().is_probing());
             if logged {
                 world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
             }
-            assert_eq!(world.broker.routers[0].health.may_serve(&health::Settings::default()), standing);
+            assert_eq!(world.broker.routers[0].health().may_serve(&health::Settings::default()), standing);
             world.tick(at(BACK + 10_005));
             assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
         }
@@ -754,7 +770,7 @@ mod proving {
             let number = probe(&mut world, at(BACK));
             let elsewhere = Report { asked: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             world.learn(&elsewhere, at(BACK + 10));
-            assert!(world.broker.routers[0].health.is_probing(), "{served}: says nothing");
+            assert!(world.broker.routers[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut world, at(BACK + 10)), number);
         }
     }

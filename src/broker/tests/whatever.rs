@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::load::budget::Budget;
 use crate::outcome::{Left, Remaining};
 
 /// When an upstream has more to give again.
@@ -10,7 +11,7 @@ const REFILL: Duration = Duration::from_secs(9);
 
 /// One thing that may happen, for any order of things.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Decide,
     Wait(u64),
     Message {
@@ -42,7 +43,7 @@ enum Step {
     },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let status = prop_oneof![Just(200_u16), Just(400), Just(401), Just(404), Just(429), Just(500), Just(503)];
     prop_oneof![
         3 => Just(Step::Decide),
@@ -66,7 +67,7 @@ fn hint() -> impl Strategy<Value = Option<crate::outcome::Hint>> {
 }
 
 /// Settings that differ in everything that has a rule of its own.
-fn any_settings() -> impl Strategy<Value = Settings> {
+pub(super) fn any_settings() -> impl Strategy<Value = Settings> {
     let policies = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
     let budget = prop::option::of((prop::option::of(1_u32..9), prop::option::of(1_u32..900)));
     (prop::sample::select(health::Preset::ALL.to_vec()), prop::sample::select(policies.to_vec()), any::<bool>(), budget)
@@ -95,16 +96,16 @@ fn guesses_were_harmless(mut serving: Vec<bool>, told: &[Change]) -> bool {
 }
 
 /// A world under way.
-struct Play<'a> {
-    world: World,
-    settings: &'a Settings,
-    now: Now,
+pub(super) struct Play<'a> {
+    pub(super) world: World,
+    pub(super) settings: &'a Settings,
+    pub(super) now: Now,
     /// The last request that was sent to find out, and where.
-    probe: Option<(u64, String)>,
+    pub(super) probe: Option<(u64, String)>,
 }
 
 impl Play<'_> {
-    fn take(&mut self, step: &Step) {
+    pub(super) fn take(&mut self, step: &Step) {
         let (world, now) = (&mut self.world, self.now);
         match step {
             Step::Wait(millis) => self.now = now.after(Duration::from_millis(*millis)),
@@ -207,7 +208,7 @@ proptest! {
         }
         let cools = |standing| matches!(standing, Standing::Cooling { .. });
         prop_assert!(broker.routers().all(|(_, standing, _)| !cools(standing)));
-        prop_assert!(broker.routers.iter().all(|router| router.health.may_serve(&router.settings.health)));
+        prop_assert!(broker.routers.iter().all(|router| router.may_serve()));
         prop_assert_eq!(broker.ledger.len(), 0);
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::reader::{Item, Place, Reader};
+use crate::config::secret;
 use crate::relay::{Base, Direct};
 use crate::router::RouterPath;
 
@@ -135,7 +136,7 @@ impl Directs {
         match direct.say(name, &value) {
             Ok(()) => Some(()),
             Err(fault) => {
-                reader.lack(item, format!("the header {name:?} {fault}"));
+                reader.lack(item, format!("the header {:?} {fault}", secret::shown_name(name)));
                 None
             }
         }
@@ -155,6 +156,7 @@ impl Directs {
             match self.variables.0.get(name) {
                 Some(value) => whole.push_str(value),
                 None => {
+                    let name = secret::shown_name(name);
                     reader.lack(item, format!("needs the variable {name} in the environment, and it is not set"));
                     good = false;
                 }

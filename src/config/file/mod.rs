@@ -14,8 +14,6 @@ mod reader;
 pub mod shape;
 mod strategy;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -23,6 +21,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use super::Fault;
 use crate::broker::{RouterSettings, Settings};
 use crate::relay::Rules;
+use crate::system::files::{self, Unreadable};
 pub use direct::Variables;
 use reader::{Item, Reader};
 
@@ -73,9 +72,9 @@ impl PoolsFile {
         Self { variables, ..self }
     }
 
-    /// Looks again. True if it holds something else than before.
-    pub fn look(&mut self) -> bool {
-        let now = content(&self.path);
+    /// Looks again, beside other tasks. True if it holds something else than before.
+    pub async fn look(&mut self) -> bool {
+        let now = files::read_beside(&self.path, LARGEST).await.map_err(|fault| whole(&self.path, told(&fault)));
         let changed = now != self.seen;
         self.seen = now;
         changed
@@ -102,16 +101,16 @@ impl PoolsFile {
 /// The bytes of a file, if it is not too large.
 ///
 /// # Errors
-/// It cannot be read, or is larger than [`LARGEST`].
+/// It is no regular file, cannot be read in time, or is larger than [`LARGEST`].
 pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    match opened {
-        Err(error) => Err(whole(path, format!("cannot read the file: {error}"))),
-        Ok(length) if length as u64 > LARGEST => {
-            Err(whole(path, format!("is larger than {} MB, the most that a pools file may have", LARGEST >> 20)))
-        }
-        Ok(_) => Ok(bytes),
+    files::read(path, LARGEST).map_err(|fault| whole(path, told(&fault)))
+}
+
+/// Why a file was not read, for a pools file.
+fn told(fault: &Unreadable) -> String {
+    match fault {
+        Unreadable::TooLarge(_) => format!("is larger than {} MB, the most that a pools file may have", LARGEST >> 20),
+        fault => fault.to_string(),
     }
 }
 

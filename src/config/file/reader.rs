@@ -8,7 +8,7 @@ use std::fmt;
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged;
 
-use crate::config::Fault;
+use crate::config::{Fault, secret};
 
 /// So many faults are told one by one; nobody reads more, and each costs a walk through its line.
 const TOLD: usize = 100;
@@ -86,6 +86,11 @@ impl<'p> Item<'p> {
         Place { offset: self.value.start(), path: self.path.to_string() }
     }
 
+    /// Whether what stands here may be a secret, because of what it is for or what it is called.
+    fn is_secret(&self) -> bool {
+        self.path.is_sent() || self.path.is_called_secret()
+    }
+
     const fn kind(&self) -> &'static str {
         match self.value {
             Value::StringLit(_) => "a text",
@@ -98,12 +103,37 @@ impl<'p> Item<'p> {
     }
 }
 
+impl Path<'_> {
+    const fn parent(&self) -> Option<&Self> {
+        match self {
+            Self::Root => None,
+            Self::Key(parent, _) | Self::Element(parent, _) => Some(parent),
+        }
+    }
+
+    /// Whether it leads below a target's headers or query. A condition's query, which has the same name, is never sent.
+    fn is_sent(&self) -> bool {
+        let here = match self {
+            Self::Key(Path::Element(Path::Key(_, "conditions"), _), "query") => false,
+            Self::Key(_, name) => secret::SENT.contains(name),
+            Self::Root | Self::Element(..) => false,
+        };
+        here || self.parent().is_some_and(Self::is_sent)
+    }
+
+    fn is_called_secret(&self) -> bool {
+        let here = matches!(self, Self::Key(_, name) if secret::is_name_of_secret(name));
+        here || self.parent().is_some_and(Self::is_called_secret)
+    }
+}
+
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
             Self::Element(parent, place) => write!(f, "{parent}[{place}]"),
             Self::Key(parent, name) => {
+                let name = if parent.is_sent() { secret::shown_name(name) } else { name };
                 let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
                 match parent {
                     _ if name.is_empty() || !name.chars().all(plain) => write!(f, "{parent}[{:?}]", shorten(name)),
@@ -149,10 +179,16 @@ impl<'s> Reader<'s> {
     /// Something is wrong with a value.
     pub(super) fn fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         let value = match item.value {
-            Value::StringLit(text) => shorten(&text.value),
-            other => shorten(other.text(self.text)),
+            _ if item.is_secret() => None,
+            // Cut only afterwards: what is cut off may show that the rest is a secret.
+            Value::StringLit(text) => secret::shown(text.value.to_string()),
+            // What stands inside may be a secret too.
+            Value::Object(_) | Value::Array(_) => {
+                Some(item.value.text(self.text)).filter(|text| !text.contains('"')).map(str::to_owned)
+            }
+            other => Some(other.text(self.text).to_owned()),
         };
-        self.push(&item.place(), Some(value), problem.into());
+        self.push(&item.place(), value.map(|value| shorten(&value)), problem.into());
     }
 
     /// Something is wrong with a key, or the key with the place where it stands.

@@ -84,7 +84,7 @@ fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> O
         return None;
     }
     let conditions: Vec<_> = list.elements().map(|element| condition(reader, &element, names)).collect();
-    let conditions = conditions.into_iter().collect::<Option<_>>()?;
+    let conditions = conditions.into_iter().collect::<Option<Vec<_>>>()?.into();
     let default = match default {
         Some(target) => Some(target?),
         None => None,

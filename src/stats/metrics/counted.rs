@@ -20,6 +20,8 @@ pub(super) struct Counted {
     messages: Vec<(&'static str, &'static str, u64)>,
     reloads: Kinds,
     last_reload_failed: bool,
+    exhausted: Kinds,
+    wrong_tokens: Kinds,
     relay: Option<Relay>,
 }
 
@@ -51,6 +53,8 @@ impl Counted {
             messages: counts.all(),
             reloads: sorted(counts.reloads().map(|(kind, count)| (kind.word(), count))),
             last_reload_failed: counts.last_reload_failed(),
+            exhausted: sorted(counts.all_exhausted()),
+            wrong_tokens: sorted(counts.wrong_tokens.all()),
             relay,
         }
     }
@@ -78,6 +82,11 @@ impl Collector for Counted {
         let help = "1: what the pools file holds is in force";
         let good = if self.last_reload_failed { 0.0 } else { 1.0 };
         family(encoder, "last_reload_successful", help, MetricType::Gauge, None)?.gauge([], good)?;
+        let help =
+            "What failed because this process had no descriptors, memory, threads or ports left, by what it was for";
+        kinds(encoder, "resources_exhausted", help, "needed_for", &self.exhausted)?;
+        let help = "Wrong operators' tokens, by where they were presented";
+        kinds(encoder, "wrong_tokens", help, "via", &self.wrong_tokens)?;
         self.relay.as_ref().map_or(Ok(()), |relay| relay.encode(encoder))
     }
 }

@@ -18,7 +18,7 @@ pub use told::WhyClosed;
 pub use view::Shown;
 
 use super::query::{Field, Query};
-use super::{Note, Open, conditional, round_robin, sticky};
+use super::{Asks, Note, Open, conditional, round_robin, sticky};
 use crate::load::Speed;
 use crate::outcome::FailureRule;
 use crate::request::{Patch, Request};
@@ -89,7 +89,7 @@ pub enum Mode {
     /// By conditions.
     Conditional {
         /// The first that holds counts.
-        conditions: Vec<Condition>,
+        conditions: Arc<[Condition]>,
         /// Where requests go for which none holds.
         default: Option<u16>,
     },
@@ -142,7 +142,8 @@ pub(super) struct Branch {
 #[derive(Debug, Clone)]
 pub struct Tree {
     nodes: Vec<Node>,
-    needs: Needs,
+    /// What it asks of requests.
+    asks: Arc<Asks>,
     /// Somebody in it takes turns.
     turns: bool,
     /// Somebody in it chooses by what was learnt.
@@ -162,7 +163,8 @@ impl Tree {
     /// Builds a tree; `enrol` gives each router its identity. What it gives none is left out, as is what comes after the
     /// 65,535th node.
     pub fn new(root: &Target, mut enrol: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
-        let mut tree = Self { nodes: Vec::new(), needs: Needs::default(), turns: false, learns: false };
+        let mut asks = Asks::default();
+        let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -172,7 +174,7 @@ impl Tree {
                     None => continue,
                 },
                 Kind::Branch { mode, targets } => {
-                    tree.needs = mode.needs(tree.needs);
+                    asks.add(mode);
                     tree.turns |= matches!(mode, Mode::RoundRobin);
                     tree.learns |= mode.learns();
                     let places = (0_u16..).zip(targets);
@@ -189,6 +191,7 @@ impl Tree {
             let Target { name, weight, drained, patch, leads, .. } = target.clone();
             tree.nodes.push(Node { name, weight, drained, patch, leads, identity, parent, kind, share: 1.0 });
         }
+        tree.asks = Arc::new(asks);
         tree.refresh(|_| 1.0);
         tree
     }
@@ -216,8 +219,13 @@ impl Tree {
     }
 
     /// What it asks of requests.
-    pub const fn needs(&self) -> Needs {
-        self.needs
+    pub fn needs(&self) -> Needs {
+        self.asks.needs()
+    }
+
+    /// The same in detail; nothing if it asks for nothing.
+    pub fn asks(&self) -> Option<&Arc<Asks>> {
+        (!self.asks.is_empty()).then_some(&self.asks)
     }
 
     /// Whether anything may serve.
@@ -287,8 +295,8 @@ impl Tree {
     }
 
     /// What changes in a request that goes to a leaf.
-    pub fn patch(&self, leaf: NodeId) -> Option<&Patch> {
-        self.node(leaf).map(|node| &*node.patch)
+    pub fn patch(&self, leaf: NodeId) -> Option<&Arc<Patch>> {
+        self.node(leaf).map(|node| &node.patch)
     }
 
     /// The answers of a leaf after which a request may be sent elsewhere, if the user lists them.
@@ -340,22 +348,6 @@ impl Mode {
     /// Whether weights mean anything in it.
     pub const fn weighs(&self) -> bool {
         !matches!(self, Self::Fallback | Self::Conditional { .. })
-    }
-
-    /// What it asks for, besides what is asked for already.
-    fn needs(&self, mut needs: Needs) -> Needs {
-        let fields = match self {
-            Self::Sticky(field) => vec![field],
-            Self::Conditional { conditions, .. } => {
-                conditions.iter().flat_map(|condition| condition.query.fields()).collect()
-            }
-            _ => Vec::new(),
-        };
-        for field in fields {
-            needs.body |= matches!(field, Field::Param(_));
-            needs.headers |= matches!(field, Field::Header(_) | Field::Session);
-        }
-        needs
     }
 }
 

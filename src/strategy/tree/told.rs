@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{Branch, Condition, Mode, NodeId, NodeKind, Tree};
-use crate::strategy::Note;
+use crate::request::LONGEST_VALUE;
+use crate::strategy::{Length, Note};
 
 /// Why a leaf may not serve, whatever the request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,23 +62,39 @@ impl Told<'_> {
             (Note::OfTwo, _) => write!(f, "the less busy of two, {serving} of {of} serve"),
             (Note::First, _) => write!(f, "first in order, {serving} of {of} serve"),
             (Note::Sticky, Mode::Sticky(field)) => write!(f, "sticky by {field}"),
-            (Note::NoKey, Mode::Sticky(field)) => write!(f, "no {field}: random, {serving} of {of} serve"),
-            (Note::Matched(number), Mode::Conditional { conditions, .. }) => {
+            (Note::NoKey(Length::Fits), Mode::Sticky(field)) => {
+                write!(f, "no {field}: random, {serving} of {of} serve")
+            }
+            (Note::NoKey(Length::TooLong), Mode::Sticky(field)) => {
+                write!(f, "{field} is longer than {LONGEST_VALUE} bytes: random, {serving} of {of} serve")
+            }
+            (Note::Matched(number, length), Mode::Conditional { conditions, .. }) => {
                 let (before, rest) = conditions.split_at_checked(usize::from(number)).unwrap_or_default();
                 write!(f, "condition {} on ", u32::from(number) + 1)?;
                 rest.first().map_or(Ok(()), |condition| fields(f, condition))?;
+                too_long(f, length)?;
                 not(f, before)
             }
-            (Note::Default, Mode::Conditional { conditions, .. }) => {
+            (Note::Default(length), Mode::Conditional { conditions, .. }) => {
                 f.write_str("no condition holds: default")?;
+                too_long(f, length)?;
                 not(f, conditions)
             }
-            (Note::NoMatch, Mode::Conditional { conditions, .. }) => {
+            (Note::NoMatch(length), Mode::Conditional { conditions, .. }) => {
                 f.write_str("no condition holds, and there is no default")?;
+                too_long(f, length)?;
                 not(f, conditions)
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Why a condition may be among those that do not hold although one would think that it does.
+fn too_long(f: &mut fmt::Formatter<'_>, length: Length) -> fmt::Result {
+    match length {
+        Length::Fits => Ok(()),
+        Length::TooLong => write!(f, " (a value longer than {LONGEST_VALUE} bytes matches nothing)"),
     }
 }
 

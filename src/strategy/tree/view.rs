@@ -36,6 +36,17 @@ pub struct Shown {
     pub targets: Vec<Self>,
 }
 
+impl Tree {
+    /// Which children of which branches may serve now, each with its weight.
+    pub fn eligible(&self) -> impl Iterator<Item = (NodeId, u16, f64)> {
+        let branches = (0_u16..).zip(&self.nodes).filter_map(|(id, node)| match &node.kind {
+            NodeKind::Branch(branch) => Some((NodeId(id), branch)),
+            NodeKind::Leaf(_) => None,
+        });
+        branches.flat_map(|(id, branch)| branch.open.iter().map(move |open| (id, open.child, open.weight)))
+    }
+}
+
 impl Mode {
     /// As the pools file spells it.
     pub const fn word(&self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Environment variables in the configuration text, replaced as the gateway does it.
 //!
 //! Purely textual: `$NAME` and `${NAME}` anywhere, braces optional on either side, an unset name is empty, and there is
-//! no escape. Whatever the values break in the JSON stays broken; that is the contract.
+//! no escape. A value that breaks the JSON makes the file invalid, as in the gateway.
 
 pub(super) fn expand(text: &str, env: impl Fn(&str) -> Option<String>) -> String {
     let mut expanded = String::with_capacity(text.len());

@@ -1,8 +1,8 @@
-//! The gateway's configuration file: text to something that cannot be wrong.
+//! The gateway's configuration file, parsed and validated.
 //!
-//! All faults are told at once, each with its place. Two things are not faults although one might wish so, because the
-//! gateway accepts them: a router that breaks a rule is dropped without a word, and some files that pass make the gateway
-//! crash at start (see [`Config::crash`]).
+//! All faults are reported at once, each with its place. Two things are not faults, because the gateway accepts them: a
+//! router that breaks a rule is dropped silently, and some valid files make the gateway crash at start (see
+//! [`Config::crash`]).
 
 mod expand;
 mod place;
@@ -21,7 +21,7 @@ pub(crate) use processors::{Filter, Processor, Rows};
 pub(crate) use routers::Router;
 use serde_json::Value;
 
-use crate::headers::{Names, canonical};
+use crate::headers::Names;
 
 /// The version that makes the gateway refuse to load a file at all.
 const REFUSED_VERSION: &str = "0.92.1";
@@ -47,6 +47,7 @@ pub struct Config {
     pub(crate) gateway_id: String,
     pub(crate) bus: Bus,
     pub(crate) port: u16,
+    /// As written. Go looks headers up and sends them in canonical spelling, but messages show this one.
     pub(crate) session_header: String,
     pub(crate) masked: Names,
     pub(crate) removed: Names,
@@ -142,12 +143,12 @@ fn is_refused_version(text: &str) -> bool {
 
 fn read(file: &Place<'_>) -> Config {
     let gateway_id = file.field("gateway_id");
-    gateway_id.demand(rules::is_gateway_id(gateway_id.text()), "must be 8 characters of A-Z and 0-9");
+    gateway_id.require(rules::is_gateway_id(gateway_id.text()), "must be 8 characters of A-Z and 0-9");
     let version = file.field("version");
-    version.demand(rules::is_version(version.text()), "must begin with three numbers, such as 1.0.1");
+    version.require(rules::is_version(version.text()), "must begin with three numbers, such as 1.0.1");
     let level = file.field("log_level");
     let levels = ["DEBUG", "INFO", "WARN", "ERROR"];
-    level.demand(levels.contains(&level.text()), "must be DEBUG, INFO, WARN or ERROR");
+    level.require(levels.contains(&level.text()), "must be DEBUG, INFO, WARN or ERROR");
     let tls = read_tls(&file.field("tls"));
     let read_routers = routers::read(&file.field("routers"));
     let logger = file.field("logger");
@@ -171,51 +172,50 @@ fn read(file: &Place<'_>) -> Config {
 
 fn read_bus(bus: &Place<'_>) -> Bus {
     let host = bus.field("hostname");
-    host.demand(rules::is_host_and_port(host.text()), "must be host:port of one server, without a scheme");
+    host.require(rules::is_host_and_port(host.text()), "must be host:port of one server, without a scheme");
     let token = bus.field("token");
     let good = !token.text().is_empty() && token.text().is_ascii();
-    token.demand(good, "must be ASCII and not empty");
+    token.require(good, "must be ASCII and not empty");
     let subjects = ["topic", "topic_exact_isalive", "topic_exact_logger"].map(|name| bus.field(name));
     for subject in &subjects {
-        subject.demand(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
+        subject.require(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
     }
     let [status, isalive, logger] = subjects.map(|subject| subject.text().to_owned());
     let all = [status.clone(), isalive.clone(), logger.clone()];
-    bus.demand(rules::are_unique(&all), "the three topics must differ");
+    bus.require(rules::are_unique(&all), "the three topics must differ");
     Bus { host: host.text().to_owned(), token: token.text().to_owned(), status, isalive, logger }
 }
 
 fn read_port(port: &Place<'_>) -> u16 {
     let read = u16::try_from(port.integer()).unwrap_or(0);
-    port.demand(read > 0, "must be from 1 to 65535");
+    port.require(read > 0, "must be from 1 to 65535");
     read
 }
 
-/// Go looks headers up in canonical spelling, so this is the one name whose spelling does not matter.
 fn read_session_header(name: &Place<'_>) -> String {
     let good = !name.text().is_empty() && rules::is_header_name(name.text());
-    name.demand(good, "must be a header name");
-    canonical(name.text())
+    name.require(good, "must be a header name");
+    name.text().to_owned()
 }
 
 fn read_header_names(list: &Place<'_>) -> Names {
     for name in list.list() {
-        name.demand(rules::is_header_name(name.text()), "must be a header name");
+        name.require(rules::is_header_name(name.text()), "must be a header name");
     }
     let names = list.texts();
-    list.demand(rules::are_unique(&names), "must not repeat a name");
+    list.require(rules::are_unique(&names), "must not repeat a name");
     names.into_iter().collect()
 }
 
-/// Certificates are checked where the gateway checks them; what is left is told as a crash, for there is no TLS here.
+/// Certificates are checked where the gateway checks them; TLS for clients is reported as a crash, because there is no TLS here.
 fn read_tls(tls: &Place<'_>) -> Option<String> {
     let outbound = tls.field("outbound");
     let (_, _) = (outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());
     let files = outbound.field("cert_files");
     for file in files.list() {
-        file.demand(Path::new(file.text()).is_file(), "no such file");
+        file.require(Path::new(file.text()).is_file(), "no such file");
     }
-    files.demand(rules::are_unique(&files.texts()), "must not repeat a file");
+    files.require(rules::are_unique(&files.texts()), "must not repeat a file");
     let ingress = tls.field("ingress");
     let (_, _) = (ingress.field("certificate_file").text(), ingress.field("private_key_file").text());
     ingress.field("enabled").flag().then(|| "tls.ingress.enabled: the stand-in speaks plain HTTP only".to_owned())

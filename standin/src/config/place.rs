@@ -1,7 +1,7 @@
 //! Reading JSON the way Go decodes it into a struct, with every fault noted at its place.
 //!
 //! Missing and `null` give the zero value, unknown fields are ignored, the case of keys is too, and a wrong type is a fault
-//! but never the end: the reader goes on, so that all faults are told at once.
+//! that does not end the reading, so that all faults are reported at once.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -37,7 +37,7 @@ impl<'a> Place<'a> {
         Place { value, path: String::new(), faults }
     }
 
-    /// The same place, with faults going elsewhere: those of a router only drop that router.
+    /// The same place with another list of faults: the faults of a router only drop that router.
     pub(super) fn reporting_to<'b>(&'b self, faults: &'b Faults) -> Place<'b> {
         Place { value: self.value, path: self.path.clone(), faults }
     }
@@ -54,8 +54,8 @@ impl<'a> Place<'a> {
         self.faults.borrow_mut().push(Fault { place: self.path.clone(), problem: problem.into() });
     }
 
-    /// Notes `problem` unless `holds`.
-    pub(super) fn demand(&self, holds: bool, problem: &str) {
+    /// Reports `problem` unless `holds`.
+    pub(super) fn require(&self, holds: bool, problem: &str) {
         if !holds {
             self.fault(problem);
         }
@@ -72,7 +72,7 @@ impl<'a> Place<'a> {
                 .get(name)
                 .or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)),
             Value::Null => None,
-            _ => return self.wrong("an object", self.inside(&Value::Null, path)),
+            _ => return self.wrong_type("an object", self.inside(&Value::Null, path)),
         };
         self.inside(value.unwrap_or(&Value::Null), path)
     }
@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
         match self.value {
             Value::String(text) => text,
             Value::Null => "",
-            _ => self.wrong("a string", ""),
+            _ => self.wrong_type("a string", ""),
         }
     }
 
@@ -89,14 +89,14 @@ impl<'a> Place<'a> {
         match self.value {
             Value::Bool(flag) => *flag,
             Value::Null => false,
-            _ => self.wrong("true or false", false),
+            _ => self.wrong_type("true or false", false),
         }
     }
 
     pub(super) fn integer(&self) -> i64 {
         match self.value {
             Value::Null => 0,
-            value => value.as_i64().unwrap_or_else(|| self.wrong("an integer", 0)),
+            value => value.as_i64().unwrap_or_else(|| self.wrong_type("an integer", 0)),
         }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Place<'a> {
                 values.iter().enumerate().map(place).collect()
             }
             Value::Null => Vec::new(),
-            _ => self.wrong("an array", Vec::new()),
+            _ => self.wrong_type("an array", Vec::new()),
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Place<'a> {
                 map.iter().map(place).collect()
             }
             Value::Null => Vec::new(),
-            _ => self.wrong("an object", Vec::new()),
+            _ => self.wrong_type("an object", Vec::new()),
         }
     }
 
@@ -131,7 +131,7 @@ impl<'a> Place<'a> {
         format!("{}.{key}", self.path)
     }
 
-    fn wrong<T>(&self, right: &str, zero: T) -> T {
+    fn wrong_type<T>(&self, right: &str, zero: T) -> T {
         self.fault(format!("must be {right}"));
         zero
     }

@@ -1,7 +1,7 @@
 //! The `request` and `response` processors of the configuration, and field filters.
 //!
-//! Rows are resolved into the order in which they run, sync members apart from async ones, so that nobody later has to
-//! know that the response side runs its last row first.
+//! Rows are resolved into the order in which they run, sync members apart from async ones, so that no other
+//! module has to know that the response side runs its last row first.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct Processor {
     pub(crate) writes: BTreeSet<String>,
 }
 
-/// Which fields pass: those included (all, if none are named) that are not excluded.
+/// Which fields pass: the included ones (all, if none are named) that are not excluded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     include: BTreeSet<String>,
@@ -45,7 +45,7 @@ pub(super) fn read(side: &Place<'_>, last_row_first: bool) -> Rows {
     let mut rows = Rows::default();
     for row in side.field("processors").list() {
         let members: Vec<(bool, Processor)> = row.list().iter().map(read_one).collect();
-        demand_unique(&row, &members);
+        require_unique(&row, &members);
         let (post, sync): (Vec<_>, Vec<_>) = members.into_iter().partition(|(is_async, _)| *is_async);
         push(&mut rows.sync, sync);
         push(&mut rows.post, post);
@@ -63,16 +63,16 @@ fn push(rows: &mut Vec<Vec<Processor>>, members: Vec<(bool, Processor)>) {
     }
 }
 
-fn demand_unique(row: &Place<'_>, members: &[(bool, Processor)]) {
+fn require_unique(row: &Place<'_>, members: &[(bool, Processor)]) {
     let all = |part: fn(&Processor) -> &String| members.iter().map(|(_, one)| part(one).clone()).collect::<Vec<_>>();
-    row.demand(rules::are_unique(&all(|one| &one.name)), "names must differ inside a row");
-    row.demand(rules::are_unique(&all(|one| &one.subject)), "topics must differ inside a row");
+    row.require(rules::are_unique(&all(|one| &one.name)), "names must differ inside a row");
+    row.require(rules::are_unique(&all(|one| &one.subject)), "topics must differ inside a row");
 }
 
 fn read_one(place: &Place<'_>) -> (bool, Processor) {
     let (name, subject) = (place.field("name"), place.field("service_bus_topic"));
-    name.demand(rules::is_name(name.text()), "must be letters, digits and underscores");
-    subject.demand(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
+    name.require(rules::is_name(name.text()), "must be letters, digits and underscores");
+    subject.require(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
     let processor = Processor {
         name: name.text().to_owned(),
         subject: subject.text().to_owned(),
@@ -87,7 +87,7 @@ fn read_one(place: &Place<'_>) -> (bool, Processor) {
 
 fn read_timeout(place: &Place<'_>) -> Duration {
     let ms = u64::try_from(place.integer()).unwrap_or(0);
-    place.demand(ms > 0, "must be at least 1 (milliseconds)");
+    place.require(ms > 0, "must be at least 1 (milliseconds)");
     Duration::from_millis(ms)
 }
 
@@ -100,9 +100,9 @@ pub(super) fn read_filter(place: &Place<'_>, prefix: &str) -> Filter {
 
 fn read_fields(list: &Place<'_>) -> BTreeSet<String> {
     for field in list.list() {
-        field.demand(rules::is_name(field.text()), "must be letters, digits and underscores");
+        field.require(rules::is_name(field.text()), "must be letters, digits and underscores");
     }
     let fields = list.texts();
-    list.demand(rules::are_unique(&fields), "must not repeat a field");
+    list.require(rules::are_unique(&fields), "must not repeat a field");
     fields.into_iter().collect()
 }

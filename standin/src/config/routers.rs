@@ -1,4 +1,5 @@
-//! The `routers` of the configuration. Each stands or falls alone: one that breaks a rule is dropped, not reported.
+//! The `routers` of the configuration. Each is validated alone: one that breaks a rule is dropped, and that is no fault of
+//! the file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use crate::target::Target;
 #[derive(Debug)]
 pub(crate) struct Router {
     pub(crate) path: String,
-    /// What a client must send.
-    pub(crate) demanded: Headers,
-    /// What is sent upstream in any case.
-    pub(crate) added: Headers,
+    /// Headers that a client must send.
+    pub(crate) required_headers: Headers,
+    /// Headers that are sent upstream with every request.
+    pub(crate) static_headers: Headers,
     pub(crate) target: Target,
 }
 
@@ -45,22 +46,22 @@ pub(super) fn read(list: &Place<'_>) -> Routers {
             place.field("path").fault("is used by another router too");
         }
     }
-    list.demand(!routers.kept.is_empty(), "must hold at least one router that breaks no rule");
+    list.require(!routers.kept.is_empty(), "must hold at least one router that breaks no rule");
     routers
 }
 
 fn read_one(place: &Place<'_>, broken: &Faults) -> Router {
     let (path, outbound) = (place.field("path"), place.field("outbound"));
     let good = rules::is_router_path(path.text());
-    path.reporting_to(broken).demand(good, "must be letters, digits and slashes between two slashes");
+    path.reporting_to(broken).require(good, "must be letters, digits and slashes between two slashes");
     let (url, endpoint) = (outbound.field("url"), outbound.field("endpoint"));
     let target = Target::parse(url.text(), endpoint.text());
-    url.reporting_to(broken).demand(target.is_some(), "must be an http or https URL with a host");
-    endpoint.reporting_to(broken).demand(rules::is_endpoint(endpoint.text()), "must be a plain path and query");
+    url.reporting_to(broken).require(target.is_some(), "must be an http or https URL with a host");
+    endpoint.reporting_to(broken).require(rules::is_endpoint(endpoint.text()), "must be a plain path and query");
     Router {
         path: path.text().to_owned(),
-        demanded: read_headers(&place.field("ingress").field("headers"), broken),
-        added: read_headers(&outbound.field("headers"), broken),
+        required_headers: read_headers(&place.field("ingress").field("headers"), broken),
+        static_headers: read_headers(&outbound.field("headers"), broken),
         target: target.unwrap_or_default(),
     }
 }
@@ -70,15 +71,15 @@ fn read_headers(place: &Place<'_>, broken: &Faults) -> Headers {
     for (name, values) in place.entries() {
         let texts = values.texts();
         let rule = values.reporting_to(broken);
-        rule.demand(rules::is_router_header_name(name), "must be a header name");
+        rule.require(rules::is_header_name(name), "must be a header name");
         let good = !texts.is_empty() && texts.iter().all(|text| rules::is_header_value(text));
-        rule.demand(good, "must hold values, each ASCII and not empty");
+        rule.require(good, "must hold values, each ASCII and not empty");
         headers.0.insert(name.to_owned(), texts);
     }
     headers
 }
 
-/// Two things that pass every rule and still end the gateway at start.
+/// Two things that are valid and still make the gateway crash at start.
 fn crash(place: &Place<'_>, router: &Router) -> Option<String> {
     if router.path == "/" {
         return Some(format!("{}: the gateway panics on the path /", place.path()));

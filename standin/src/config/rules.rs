@@ -1,4 +1,4 @@
-//! What strings in the configuration may look like. Plain predicates; the places and the words are the caller's.
+//! Predicates: which strings the configuration may hold.
 
 /// Field and processor names.
 pub(super) fn is_name(text: &str) -> bool {
@@ -31,21 +31,16 @@ pub(super) fn is_router_path(text: &str) -> bool {
     plain && text.starts_with('/') && text.ends_with('/')
 }
 
-/// Header names: the session header, masked and removed names. Empty is judged by the caller.
+/// Every header name in the file. The gateway accepts an empty one except for the session header.
 pub(super) fn is_header_name(text: &str) -> bool {
     text.is_ascii() && !text.contains([' ', '/', '(', ')', '<', '>', '@', ';', ':', '\\', '"', '[', ']', '?', '='])
-}
-
-/// Header names of routers: no comma either.
-pub(super) fn is_router_header_name(text: &str) -> bool {
-    !text.is_empty() && is_header_name(text) && !text.contains(',')
 }
 
 pub(super) fn is_header_value(text: &str) -> bool {
     !text.is_empty() && text.is_ascii()
 }
 
-/// `host:port`, nothing before or behind.
+/// `host:port`, without a scheme or a second server.
 pub(super) fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         let named = !host.is_empty() && !host.contains(['/', ',', ' ', '@']);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::harness::{ConfigChange, Harness};
 use super::http::{Call, Exchange, Upstream};
-use super::world::{Change, World};
 
 pub(crate) struct Captured {
     meta: Value,
@@ -37,7 +37,7 @@ pub(crate) fn load(name: &str) -> Captured {
 }
 
 /// Plays a scenario and compares everything: messages in order, answers to the client, requests upstream.
-pub(crate) async fn play(name: &str, upstream: Upstream, change: Change<'_>) {
+pub(crate) async fn play(name: &str, upstream: Upstream, change: ConfigChange<'_>) {
     load(name).play(upstream, change).await;
 }
 
@@ -52,22 +52,22 @@ impl Captured {
         self.meta["client"][0]["request"]["body"] = json!(body);
     }
 
-    pub(crate) async fn play(self, upstream: Upstream, change: Change<'_>) {
-        let mut world = World::start(upstream, change).await;
-        self.give_voices(&world).await;
+    pub(crate) async fn play(self, upstream: Upstream, change: ConfigChange<'_>) {
+        let mut harness = Harness::start(upstream, change).await;
+        self.start_processors(&harness).await;
         let mut answers = Vec::new();
         for client in self.meta["client"].as_array().unwrap() {
-            answers.push(world.send(&call(&client["request"])).await.expect("an answer"));
-            self.until_quiet(&world, answers.len()).await;
+            answers.push(harness.send(&call(&client["request"])).await.expect("an answer"));
+            self.until_all_received(&harness, answers.len()).await;
         }
-        world.settle().await;
-        self.compare_messages(&world);
+        harness.stop_and_drain().await;
+        self.compare_messages(&harness);
         self.compare_answers(&answers);
-        self.compare_requests(&world.upstream.seen());
+        self.compare_requests(&harness.upstream.seen());
     }
 
-    /// Processors reply as they did when captured, question by question.
-    async fn give_voices(&self, world: &World) {
+    /// Processors reply as they did when captured, request by request.
+    async fn start_processors(&self, harness: &Harness) {
         let mut replies = HashMap::<&str, VecDeque<String>>::new();
         for exchange in self.meta["processor_exchanges"].as_array().unwrap() {
             let reply = exchange["reply"].as_str().unwrap().to_owned();
@@ -79,19 +79,19 @@ impl Captured {
                 let reply = replies.lock().unwrap().pop_front().unwrap_or_else(|| "<none>".to_owned());
                 (delay, (reply != "<none>").then(|| reply.into_bytes()))
             };
-            world.speak(subject, Box::new(next)).await;
+            harness.respond_with(subject, Box::new(next)).await;
         }
     }
 
     /// One transaction at a time, as when captured: its share of the messages must have come.
-    async fn until_quiet(&self, world: &World, answered: usize) {
+    async fn until_all_received(&self, harness: &Harness, answered: usize) {
         let calls = self.meta["client"].as_array().unwrap().len();
-        world.until_heard(self.messages.len() * answered / calls).await;
+        harness.until_received(self.messages.len() * answered / calls).await;
     }
 
-    fn compare_messages(&self, world: &World) {
-        let heard: Vec<Value> = world
-            .heard()
+    fn compare_messages(&self, harness: &Harness) {
+        let received: Vec<Value> = harness
+            .received()
             .iter()
             .map(|message| json!({"subject": message.subject, "has_reply": message.has_reply, "data": message.data()}))
             .collect();
@@ -99,30 +99,30 @@ impl Captured {
             message.as_object_mut().unwrap().remove("context");
             message
         });
-        let (mut heard, mut expected) = (normal(heard), normal(expected.collect()));
+        let (mut received, mut expected) = (normal(received), normal(expected.collect()));
         if self.meta["scenario"] == "13_two_processors_one_row" {
             // Members of a row are asked at the same time.
-            heard[..2].sort_by_key(Value::to_string);
+            received[..2].sort_by_key(Value::to_string);
             expected[..2].sort_by_key(Value::to_string);
         }
-        assert_eq!(pretty(&heard), pretty(&expected), "messages");
+        assert_eq!(pretty(&received), pretty(&expected), "messages");
     }
 
     fn compare_answers(&self, answers: &[Exchange]) {
-        let heard = answers
+        let received = answers
             .iter()
             .map(|answer| json!({"status": answer.status(), "headers": answer.headers, "body": body_of(answer)}));
         let expected = self.meta["client"].as_array().unwrap().iter().map(|client| client["response"].clone());
-        assert_eq!(pretty(&normal(heard.collect())), pretty(&normal(expected.collect())), "answers");
+        assert_eq!(pretty(&normal(received.collect())), pretty(&normal(expected.collect())), "answers");
     }
 
     fn compare_requests(&self, requests: &[Exchange]) {
-        let heard = requests.iter().map(|request| {
+        let received = requests.iter().map(|request| {
             let (method, path) = (request.method(), request.target());
             json!({"method": method, "path": path, "headers": request.headers, "body": body_of(request)})
         });
         let expected = self.meta["upstream_saw"].as_array().unwrap().clone();
-        assert_eq!(pretty(&normal(heard.collect())), pretty(&normal(expected)), "requests upstream");
+        assert_eq!(pretty(&normal(received.collect())), pretty(&normal(expected)), "requests upstream");
     }
 }
 

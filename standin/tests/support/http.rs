@@ -1,4 +1,4 @@
-//! HTTP with nothing hidden: a client and an upstream that speak bytes over TCP, so that tests see spelling and framing.
+//! HTTP as bytes over TCP: a client and an upstream whose tests see spelling and framing.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,7 @@ impl Exchange {
     }
 }
 
-/// Reads one message; `None` if the connection was closed instead. `bodiless` answers have no body whatever they say.
+/// Reads one message; `None` if the connection was closed instead.
 async fn read(stream: &mut BufReader<TcpStream>) -> Option<Exchange> {
     let mut lines = Vec::new();
     loop {
@@ -111,9 +111,40 @@ impl Call {
 
     /// `None`: the connection was closed without an answer.
     pub(crate) async fn send(&self, addr: SocketAddr) -> Option<Exchange> {
-        let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
-        stream.get_mut().write_all(&self.bytes()).await.unwrap();
-        super::soon("an answer", read(&mut stream)).await
+        Connection::open(addr).await.exchange(&self.bytes()).await
+    }
+}
+
+/// A client's connection, for what one call on a fresh one does not show.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) async fn open(addr: SocketAddr) -> Connection {
+        Connection(BufReader::new(TcpStream::connect(addr).await.unwrap()))
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).await.unwrap();
+        self.0.get_mut().flush().await.unwrap();
+    }
+
+    /// Sends and waits for the answer; `None` if the connection was closed instead.
+    pub(crate) async fn exchange(&mut self, bytes: &[u8]) -> Option<Exchange> {
+        self.send(bytes).await;
+        super::within_limit("an answer", read(&mut self.0)).await
+    }
+
+    /// As `exchange`, where the other side may close the connection before it has read everything.
+    pub(crate) async fn exchange_unless_closed(&mut self, bytes: &[u8]) -> Option<Exchange> {
+        self.0.get_mut().write_all(bytes).await.ok();
+        super::within_limit("an answer", read(&mut self.0)).await
+    }
+
+    /// Sends, closes the sending side, and waits for the answer.
+    pub(crate) async fn exchange_half_closed(&mut self, bytes: &[u8]) -> Option<Exchange> {
+        self.send(bytes).await;
+        self.0.get_mut().shutdown().await.unwrap();
+        super::within_limit("an answer", read(&mut self.0)).await
     }
 }
 
@@ -136,7 +167,7 @@ impl Upstream {
         let serving = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(converse(stream, Arc::clone(&log), Arc::clone(&script)));
+                tokio::spawn(serve_connection(stream, Arc::clone(&log), Arc::clone(&script)));
             }
         });
         Upstream { addr, seen, serving }
@@ -153,7 +184,7 @@ impl Drop for Upstream {
     }
 }
 
-async fn converse(stream: TcpStream, log: Arc<Mutex<Vec<Exchange>>>, script: Arc<Script>) {
+async fn serve_connection(stream: TcpStream, log: Arc<Mutex<Vec<Exchange>>>, script: Arc<Script>) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
         log.lock().unwrap().push(request.clone());

@@ -1,16 +1,16 @@
-//! What the tests stand on: a real bus, an upstream that records, a client that shows everything, and captured traffic.
+//! A real bus, an upstream that records, a client that shows every byte, and captured traffic.
 
 pub(crate) mod capture;
+pub(crate) mod harness;
 pub(crate) mod http;
 pub(crate) mod nats;
-pub(crate) mod world;
 
 use std::time::Duration;
 
-/// Long enough to be a failure and not a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than a slow machine needs.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// Waits for an event that must come.
-pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, event).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+pub(crate) async fn within_limit<T>(what: &str, event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(MAX_WAIT, event).await.unwrap_or_else(|_| panic!("no {what} within {MAX_WAIT:?}"))
 }

@@ -1,4 +1,4 @@
-//! A nats-server of one's own, on a free port, with a token; ended on drop.
+//! A nats-server for one test, on a free port, with a token; ended on drop.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use super::soon;
+use super::within_limit;
 
 pub(crate) const TOKEN: &str = "bus-secret";
 
@@ -37,7 +37,7 @@ impl NatsServer {
             .spawn()
             .expect("nats-server: set NATS_SERVER or run script/nats-server");
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let port = soon("nats-server", ready(&mut log)).await;
+        let port = within_limit("nats-server", ready(&mut log)).await;
         // Read on, or the server would block once the pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         NatsServer { child, port, _config: config }
@@ -49,7 +49,7 @@ impl NatsServer {
 
     pub(crate) async fn connect(&self) -> async_nats::Client {
         let options = async_nats::ConnectOptions::with_token(TOKEN.to_owned());
-        soon("a connection", options.connect(format!("nats://{}", self.host()))).await.unwrap()
+        within_limit("a connection", options.connect(format!("nats://{}", self.host()))).await.unwrap()
     }
 
     pub(crate) async fn stop(mut self) {

@@ -16,8 +16,8 @@ pub struct Health {
     /// Minutes that a failing router is left out; 0 never takes it out. Without: DISABLED_TIME, else 10.
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
-    /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx, and a 404 that says that the
-    /// deployment does not exist.
+    /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx but 501 and 505, and a 404
+    /// that says that the target's own deployment or model does not exist.
     pub failure_status: Option<Statuses>,
     /// What becomes of that time when a router fails again and again.
     pub cooldown: Option<Cooldown>,

@@ -126,7 +126,7 @@ pub struct Target {
     /// For a url: the path below it, instead of the rest of the client's.
     #[schemars(length(min = 1))]
     pub endpoint: Option<String>,
-    /// For a url: parameters of the query, instead of the client's of the same name.
+    /// For a url: parameters of the query, instead of the client's of the same name, however the client spells it.
     pub query: Option<BTreeMap<String, Word>>,
     /// For a url: headers that are sent, instead of the client's of the same name: {"Authorization": ["Bearer
     /// ${OPENAI_API_KEY}"]}.
@@ -134,7 +134,7 @@ pub struct Target {
     /// For a url: headers of the client's that are not sent.
     #[schemars(length(min = 1))]
     pub remove_headers: Option<Vec<Word>>,
-    /// For a url: the client's own credentials go there. Without: no.
+    /// For a url: the client's own credentials, in headers and in the query, go there. Without: no.
     pub forward_credentials: Option<bool>,
     /// How the branch chooses among its targets.
     pub strategy: Option<Strategy>,

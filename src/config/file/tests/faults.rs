@@ -284,7 +284,7 @@ fn queries() {
         ),
         (query("{\"path\": {\"$regex\": \"(a{1000}){1000}\"}}"), ".$regex=", "size limit"),
         (query("{\"path\": {\"$regex\": 1}}"), ".$regex=\"1\": ", "must be a text"),
-        (query(&nested_query(DEEPEST)), "$not.$not=", "is nested deeper than 16 levels"),
+        (query(&nested_query(DEEPEST)), "$not.$not: ", "is nested deeper than 16 levels"),
     ]);
     resolve(&query(&nested_query(DEEPEST - 1)));
 }

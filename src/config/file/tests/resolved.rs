@@ -103,8 +103,8 @@ impl Request for Body {
         "/in/"
     }
 
-    fn param(&self, names: &[String]) -> Option<serde_json::Value> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()
+    fn param(&self, names: &[String]) -> Option<crate::request::Found> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(crate::request::Found::Value)
     }
 
     fn header(&self, name: &str) -> Vec<String> {

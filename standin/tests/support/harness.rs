@@ -1,4 +1,4 @@
-//! A bus, a gateway, an upstream, and the ears and voices on the bus.
+//! A bus, a gateway, an upstream, and recording listeners and processors on the bus.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,13 +13,13 @@ use tokio::sync::watch;
 
 use super::http::{Call, Exchange, Upstream};
 use super::nats::{NatsServer, TOKEN};
-use super::soon;
+use super::within_limit;
 
 pub(crate) const LOGGER: &str = "coburn.gl.logger";
 pub(crate) const BROKER: &str = "coburn.gl.broker";
 
 /// What one test changes in the configuration of the captured scenarios.
-pub(crate) type Change<'a> = &'a dyn Fn(&mut Value);
+pub(crate) type ConfigChange<'a> = &'a dyn Fn(&mut Value);
 
 /// One message that a listener or processor got.
 #[derive(Clone, Debug)]
@@ -35,32 +35,33 @@ impl Message {
     }
 }
 
-/// What a processor does with a question: after how long, and what (`None`: nothing).
-pub(crate) type Voice = Box<dyn Fn(&Value) -> (Duration, Option<Vec<u8>>) + Send + Sync>;
+/// What a processor does with a request: after how long, and what (`None`: nothing).
+pub(crate) type Responder = Box<dyn Fn(&Value) -> (Duration, Option<Vec<u8>>) + Send + Sync>;
 
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) nats: NatsServer,
     pub(crate) bus: async_nats::Client,
     pub(crate) gateway: Option<Gateway>,
     pub(crate) upstream: Upstream,
-    heard: Arc<Mutex<Vec<Message>>>,
+    received: Arc<Mutex<Vec<Message>>>,
     changed: watch::Sender<usize>,
 }
 
-impl World {
+impl Harness {
     /// The configuration of the captured scenarios, with changes.
-    pub(crate) async fn start(upstream: Upstream, change: Change<'_>) -> World {
-        World::start_on(NatsServer::start().await, upstream, change).await
+    pub(crate) async fn start(upstream: Upstream, change: ConfigChange<'_>) -> Harness {
+        Harness::start_on(NatsServer::start().await, upstream, change).await
     }
 
-    pub(crate) async fn start_on(nats: NatsServer, upstream: Upstream, change: Change<'_>) -> World {
+    pub(crate) async fn start_on(nats: NatsServer, upstream: Upstream, change: ConfigChange<'_>) -> Harness {
         let bus = nats.connect().await;
         let mut tree = captured_config(&format!("http://{}/", upstream.addr), &nats.host());
         change(&mut tree);
         let config = parse(&tree);
-        let world = World { bus, gateway: None, upstream, heard: Arc::default(), changed: watch::Sender::new(0), nats };
-        world.listen(LOGGER).await;
-        World { gateway: Some(Gateway::start(config).await.unwrap()), ..world }
+        let harness =
+            Harness { bus, gateway: None, upstream, received: Arc::default(), changed: watch::Sender::new(0), nats };
+        harness.record(LOGGER).await;
+        Harness { gateway: Some(Gateway::start(config).await.unwrap()), ..harness }
     }
 
     pub(crate) fn addr(&self) -> std::net::SocketAddr {
@@ -72,33 +73,33 @@ impl World {
     }
 
     /// Records what comes on `subject`.
-    pub(crate) async fn listen(&self, subject: &str) {
-        self.speak(subject, Box::new(|_| (Duration::ZERO, None))).await;
+    pub(crate) async fn record(&self, subject: &str) {
+        self.respond_with(subject, Box::new(|_| (Duration::ZERO, None))).await;
     }
 
     /// A processor that answers at once.
-    pub(crate) async fn answer(&self, subject: &str, voice: impl Fn(&Value) -> String + Send + Sync + 'static) {
-        let voice = move |question: &Value| (Duration::ZERO, Some(voice(question).into_bytes()));
-        self.speak(subject, Box::new(voice)).await;
+    pub(crate) async fn answer(&self, subject: &str, respond: impl Fn(&Value) -> String + Send + Sync + 'static) {
+        let respond = move |request: &Value| (Duration::ZERO, Some(respond(request).into_bytes()));
+        self.respond_with(subject, Box::new(respond)).await;
     }
 
-    /// A processor. Its questions are recorded before it answers.
-    pub(crate) async fn speak(&self, subject: &str, voice: Voice) {
-        let mut questions = self.bus.subscribe(subject.to_owned()).await.unwrap();
+    /// A processor. Its requests are recorded before it answers.
+    pub(crate) async fn respond_with(&self, subject: &str, respond: Responder) {
+        let mut requests = self.bus.subscribe(subject.to_owned()).await.unwrap();
         self.round_trip().await;
-        let (bus, heard, changed) = (self.bus.clone(), Arc::clone(&self.heard), self.changed.clone());
+        let (bus, received, changed) = (self.bus.clone(), Arc::clone(&self.received), self.changed.clone());
         tokio::spawn(async move {
-            while let Some(question) = questions.next().await {
-                let data = serde_json::from_slice(&question.payload).unwrap_or(Value::Null);
+            while let Some(request) = requests.next().await {
+                let data = serde_json::from_slice(&request.payload).unwrap_or(Value::Null);
                 let message = Message {
-                    subject: question.subject.to_string(),
-                    has_reply: question.reply.is_some(),
-                    raw: question.payload,
+                    subject: request.subject.to_string(),
+                    has_reply: request.reply.is_some(),
+                    raw: request.payload,
                 };
-                heard.lock().unwrap().push(message);
+                received.lock().unwrap().push(message);
                 changed.send_modify(|count| *count += 1);
-                let (delay, answer) = voice(&data);
-                let (Some(reply), Some(answer)) = (question.reply, answer) else { continue };
+                let (delay, answer) = respond(&data);
+                let (Some(reply), Some(answer)) = (request.reply, answer) else { continue };
                 let bus = bus.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
@@ -113,36 +114,36 @@ impl World {
         let inbox = self.bus.new_inbox();
         let mut echo = self.bus.subscribe(inbox.clone()).await.unwrap();
         self.bus.publish(inbox, Bytes::new()).await.unwrap();
-        soon("an echo", echo.next()).await.unwrap();
+        within_limit("an echo", echo.next()).await.unwrap();
     }
 
-    pub(crate) fn heard(&self) -> Vec<Message> {
-        self.heard.lock().unwrap().clone()
+    pub(crate) fn received(&self) -> Vec<Message> {
+        self.received.lock().unwrap().clone()
     }
 
-    pub(crate) fn heard_on(&self, subject: &str) -> Vec<Value> {
-        self.heard().iter().filter(|message| message.subject == subject).map(Message::data).collect()
+    pub(crate) fn received_on(&self, subject: &str) -> Vec<Value> {
+        self.received().iter().filter(|message| message.subject == subject).map(Message::data).collect()
     }
 
-    pub(crate) async fn until_heard(&self, count: usize) {
+    pub(crate) async fn until_received(&self, count: usize) {
         let mut changed = self.changed.subscribe();
-        soon("messages", changed.wait_for(|heard| *heard >= count)).await.unwrap();
+        within_limit("messages", changed.wait_for(|received| *received >= count)).await.unwrap();
     }
 
     /// The log of the `nth` finished transaction.
     pub(crate) async fn log(&self, nth: usize) -> Value {
         let mut changed = self.changed.subscribe();
         loop {
-            if let Some(log) = self.heard_on(LOGGER).get(nth) {
+            if let Some(log) = self.received_on(LOGGER).get(nth) {
                 return log.clone();
             }
-            soon("a log", changed.changed()).await.unwrap();
+            within_limit("a log", changed.changed()).await.unwrap();
         }
     }
 
     /// Ends the gateway and waits until all that it published has arrived.
-    pub(crate) async fn settle(&mut self) {
-        soon("the end", self.gateway.take().unwrap().stop()).await;
+    pub(crate) async fn stop_and_drain(&mut self) {
+        within_limit("the end", self.gateway.take().unwrap().stop()).await;
         self.round_trip().await;
         // The listeners are tasks on this client: let them take what the client has already received.
         for _ in 0..100 {

@@ -1,0 +1,115 @@
+//! One operation of the core, a given number of times and nothing else: for tools that count instructions (`script/instructions`).
+//!
+//! Time and random numbers come from fixed seeds, so that two runs of the same build execute nearly the same instructions.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use gecholog_broker::broker::Event;
+use gecholog_broker::clock::Clock;
+use gecholog_broker::handle::Handle;
+use gecholog_broker::telemetry;
+use gecholog_broker::time::{GatewayTime, Now};
+use gecholog_broker::wire::{Message, Signature, log_entry, reply, stamp};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use crate::core::{INGRESS, QUESTION, broker};
+use crate::entries;
+
+/// What to repeat, and how often.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    /// The operation
+    #[arg(value_enum)]
+    operation: Operation,
+    /// How often it is done
+    times: u64,
+}
+
+/// An operation of the core, with three routers behind one ingress.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Operation {
+    /// Choose a router
+    Decision,
+    /// Choose a router, and write the answer with its stamp
+    DecisionWritten,
+    /// Read a request from the bus, choose under the lock with the real clock and random generator, write the answer
+    Answer,
+    /// Learn from a log entry that was read
+    Outcome,
+    /// Read a captured log entry of a successful call, about 3 KB
+    LogEntry,
+}
+
+/// Does it.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let times = arguments.times;
+    match arguments.operation {
+        Operation::Decision => decision(times),
+        Operation::DecisionWritten => decision_written(times),
+        Operation::Answer => answer(times),
+        Operation::Outcome => outcome(times),
+        Operation::LogEntry => log_entry(times),
+    }
+}
+
+fn decision(times: u64) -> Result<()> {
+    let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
+    for number in 0..times {
+        black_box(broker.decide(&black_box(INGRESS), moment(number), &mut rng));
+    }
+    Ok(())
+}
+
+fn decision_written(times: u64) -> Result<()> {
+    let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
+    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
+    for number in 0..times {
+        let (decision, _) = broker.decide(&black_box(INGRESS), moment(number), &mut rng);
+        black_box(reply::route(&signature, &broker, &decision).complete(None));
+    }
+    Ok(())
+}
+
+fn answer(times: u64) -> Result<()> {
+    let broker = broker(3)?;
+    let signature = Signature::new("abcdefgh", broker.settings(), stamp::Mode::Balance);
+    let handle = Handle::new(broker, signature, Clock::start(), telemetry::tell);
+    for _ in 0..times {
+        let message = Message::read(black_box(QUESTION))?;
+        black_box(handle.answer(&message.request()?));
+    }
+    Ok(())
+}
+
+/// Each time the log of another call, a tenth of a millisecond after the last, as at ten thousand calls a second.
+fn outcome(times: u64) -> Result<()> {
+    const TRANSACTIONS: u64 = 100_000;
+    let ids: Vec<_> = (0..TRANSACTIONS).map(|number| format!("BROKER01_1700000000{number:09}_1_0")).collect();
+    let entry = serde_json::to_vec(&entries::captured()?)?;
+    let mut report = log_entry::read(&entry)?;
+    let mut broker = broker(3)?;
+    for (number, id) in (0..times).zip(ids.iter().cycle()) {
+        report.transaction = Some(id);
+        report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
+        let applied = black_box(broker.apply(Event::Report(black_box(&report)), moment(number)));
+        ensure!(applied.ignored.is_none(), "log entry {number} was ignored");
+    }
+    Ok(())
+}
+
+fn log_entry(times: u64) -> Result<()> {
+    let entry = serde_json::to_vec(&entries::captured()?)?;
+    for _ in 0..times {
+        let report = log_entry::read(black_box(&entry))?;
+        black_box(report.status);
+    }
+    Ok(())
+}
+
+fn moment(number: u64) -> Now {
+    Now::from_nanos(1).after(Duration::from_micros(100 * number))
+}

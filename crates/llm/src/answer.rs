@@ -1,0 +1,262 @@
+//! Whether a whole answer with a good status is an answer.
+//!
+//! Servers and proxies send 200 with an error in it, with nothing in it, or with half of it. Only forms that are well known are
+//! judged, and in doubt an answer is good: tool calls without text, an end at the length limit, a refusal, a filtered prompt,
+//! empty lists and everything that is no JSON pass.
+
+use crate::error_body::MAX_ERROR_BODY_BYTES;
+use crate::error_class::{ErrorClass, classify_error_body};
+use crate::headers::AnswerHeaders;
+use crate::json::{Cursor, RawJson};
+use crate::protocol::Protocol;
+use crate::stream::{StreamEnd, StreamState};
+
+/// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
+/// requests that ask for something to be made: what is stored (a failed job, an empty file) may say so in its own answer.
+pub fn judge(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option<ErrorClass> {
+    if matches!(status, 202 | 204 | 205) || headers.is_compressed() {
+        return None;
+    }
+    if headers.is_event_stream() {
+        let mut stream = StreamState::new(protocol);
+        stream.push(body);
+        return match stream.finish() {
+            StreamEnd::Complete => None,
+            StreamEnd::Truncated => Some(ErrorClass::BrokenAnswer),
+            StreamEnd::Failed(class) => Some(class),
+        };
+    }
+    let trimmed = body.trim_ascii();
+    if trimmed.is_empty() {
+        // Speech may be silent and a file may be empty, but never without a type.
+        let may_be_empty = headers.media_type().is_some() && !headers.is_json();
+        return (!may_be_empty || protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
+    }
+    let is_json = headers.is_json() || (headers.media_type().is_none() && trimmed.starts_with(b"{"));
+    if !is_json {
+        // A page for people comes from a proxy.
+        let is_page = headers.is_html() && protocol != Protocol::Generic;
+        return is_page.then_some(ErrorClass::BrokenAnswer);
+    }
+    let Some(value) = whole(body) else { return Some(ErrorClass::BrokenAnswer) };
+    judge_value(protocol, value)
+}
+
+/// The first value of a body, if all that is there is whole: one JSON text, or several of objects and arrays in a row.
+fn whole(body: &[u8]) -> Option<RawJson<'_>> {
+    let mut cursor = Cursor::new(body);
+    let first = cursor.raw().ok()?;
+    if cursor.is_at_end() {
+        // A word that is no JSON (`OK`) is text with the wrong type; numbers such as NaN inside of objects pass.
+        let nested = first.is_object() || first.is_array();
+        return (nested || serde_json::from_slice::<serde::de::IgnoredAny>(first.bytes()).is_ok()).then_some(first);
+    }
+    loop {
+        if !matches!(cursor.peek(), Some(b'{' | b'[')) {
+            return None;
+        }
+        cursor.skip().ok()?;
+        if cursor.is_at_end() {
+            return Some(first);
+        }
+    }
+}
+
+fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
+    if value.is_array() {
+        // Gemini's stream as one array: an error ends it.
+        let mut class = None;
+        value.for_each(|element| {
+            let is_error = element.field("error").is_some_and(|error| error.is_object() && !error.is_blank());
+            if is_error && class.is_none() {
+                class = Some(class_of(element));
+            }
+        });
+        return class;
+    }
+    if !value.is_object() || value.is_blank() {
+        // Nothing of the form that was asked for.
+        return (protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
+    }
+    let answer = Answer::read(value);
+    answer.error().or_else(|| answer.emptiness())
+}
+
+fn class_of(value: RawJson<'_>) -> ErrorClass {
+    let bytes = value.bytes();
+    classify_error_body(bytes.get(..MAX_ERROR_BODY_BYTES).unwrap_or(bytes))
+}
+
+/// The fields by which the forms of answers are told apart.
+#[derive(Debug)]
+struct Answer<'a> {
+    value: RawJson<'a>,
+    kind: Option<RawJson<'a>>,
+    object: Option<RawJson<'a>>,
+    error: Option<RawJson<'a>>,
+    status: Option<RawJson<'a>>,
+    choices: Option<RawJson<'a>>,
+    candidates: Option<RawJson<'a>>,
+    prompt_feedback: Option<RawJson<'a>>,
+    usage_metadata: Option<RawJson<'a>>,
+    content: Option<RawJson<'a>>,
+    stop_reason: Option<RawJson<'a>>,
+    output: Option<RawJson<'a>>,
+    usage: Option<RawJson<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    fn read(value: RawJson<'a>) -> Self {
+        let mut read = Self {
+            value,
+            kind: None,
+            object: None,
+            error: None,
+            status: None,
+            choices: None,
+            candidates: None,
+            prompt_feedback: None,
+            usage_metadata: None,
+            content: None,
+            stop_reason: None,
+            output: None,
+            usage: None,
+        };
+        value.for_each_field(|name, field| {
+            let place = match name {
+                b"type" => &mut read.kind,
+                b"object" => &mut read.object,
+                b"error" => &mut read.error,
+                b"status" => &mut read.status,
+                b"choices" => &mut read.choices,
+                b"candidates" => &mut read.candidates,
+                b"promptFeedback" => &mut read.prompt_feedback,
+                b"usageMetadata" => &mut read.usage_metadata,
+                b"content" => &mut read.content,
+                b"stop_reason" | b"stopReason" => &mut read.stop_reason,
+                b"output" => &mut read.output,
+                b"usage" => &mut read.usage,
+                _ => return,
+            };
+            *place = Some(field);
+        });
+        read
+    }
+
+    fn is(place: Option<RawJson<'_>>, text: &str) -> bool {
+        place.is_some_and(|value| value.is_text(text))
+    }
+
+    /// The error that it holds in an answer's place.
+    fn error(&self) -> Option<ErrorClass> {
+        if Self::is(self.object, "response") {
+            return Self::is(self.status, "failed").then(|| class_of(self.value));
+        }
+        if Self::is(self.kind, "error") || Self::is(self.object, "error") {
+            return Some(class_of(self.value));
+        }
+        self.error.filter(|error| !error.is_blank())?;
+        // Jobs, runs, files and videos are stored things, and have errors of their own.
+        let object = self.object.and_then(RawJson::text);
+        let is_answer = object.is_none_or(|object| {
+            let answers = ["chat.completion", "chat.completion.chunk", "text_completion", "embedding", "list"];
+            object.is_empty() || answers.contains(&object.as_ref())
+        });
+        let has_content = self.choices.is_some_and(|choices| {
+            let mut content = false;
+            choices.for_each(|choice| content |= choice_has_content(choice));
+            content
+        });
+        (is_answer && !has_content).then(|| class_of(self.value))
+    }
+
+    /// Nothing where its form has the answer.
+    fn emptiness(&self) -> Option<ErrorClass> {
+        let empty = if let Some(choices) = self.choices {
+            self.choices_are_empty(choices)
+        } else if Self::is(self.object, "response") {
+            Self::is(self.status, "completed") && self.output.is_some_and(RawJson::is_blank)
+        } else if Self::is(self.kind, "message") {
+            let empty = self.content.is_some_and(RawJson::is_blank);
+            empty && self.ended_by_itself() && !self.counted("output_tokens")
+        } else if self.usage_metadata.is_some() || self.candidates.is_some() {
+            self.candidates_are_empty()
+        } else if let Some(message) = self.output.and_then(|output| output.field("message")) {
+            // Bedrock's Converse.
+            let empty = message.field("content").is_some_and(RawJson::is_blank);
+            empty && self.ended_by_itself() && !self.counted("outputTokens")
+        } else {
+            false
+        };
+        empty.then_some(ErrorClass::EmptyAnswer)
+    }
+
+    /// The model says that it has nothing to add, or says nothing. Any other reason explains why there is no content.
+    fn ended_by_itself(&self) -> bool {
+        self.stop_reason.is_none_or(|reason| reason.is_null() || reason.is_text("end_turn"))
+    }
+
+    /// Whether the usage counts some output: then the model did answer, if only with silence.
+    fn counted(&self, name: &str) -> bool {
+        let count = self.usage.and_then(|usage| usage.field(name)).and_then(RawJson::unsigned);
+        count.is_some_and(|count| count > 0)
+    }
+
+    /// No choice at all, or none that says or explains anything.
+    fn choices_are_empty(&self, choices: RawJson<'_>) -> bool {
+        if choices.is_blank() {
+            return true;
+        }
+        // Only where the vendor says that it made nothing, silence counts as none.
+        let made_nothing = self.usage.and_then(|usage| usage.field("completion_tokens")).and_then(RawJson::unsigned);
+        let mut explained = !choices.is_array();
+        choices.for_each(|choice| {
+            let reason = choice.field("finish_reason").filter(|reason| !reason.is_blank());
+            let is_silent = match reason {
+                None => !choice_has_other_fields(choice),
+                Some(reason) => reason.is_text("stop") && made_nothing == Some(0),
+            };
+            explained |= !is_silent || choice_has_content(choice);
+        });
+        !explained
+    }
+
+    /// Gemini: no candidate and no word that the prompt was refused; or one that stopped by itself without a word.
+    fn candidates_are_empty(&self) -> bool {
+        let blocked = self.prompt_feedback.and_then(|feedback| feedback.field("blockReason"));
+        if blocked.is_some_and(|reason| !reason.is_blank()) {
+            return false;
+        }
+        let Some(candidates) = self.candidates.filter(|candidates| !candidates.is_blank()) else { return true };
+        let count = |name| self.usage_metadata?.field(name)?.unsigned();
+        let made_something = count("candidatesTokenCount").is_some_and(|count| count > 0);
+        let mut explained = made_something || !candidates.is_array();
+        candidates.for_each(|candidate| {
+            let parts = candidate.field("content").and_then(|content| content.field("parts"));
+            let has_parts = parts.is_some_and(|parts| !parts.is_blank());
+            let reason = candidate.field("finishReason");
+            explained |= has_parts || reason.is_some_and(|reason| !reason.is_text("STOP"));
+        });
+        !explained
+    }
+}
+
+/// Whether a choice has text, a tool call, reasoning, a refusal or audio.
+fn choice_has_content(choice: RawJson<'_>) -> bool {
+    let mut content = choice.field("text").is_some_and(|text| !text.is_blank());
+    for name in ["message", "delta"] {
+        if let Some(message) = choice.field(name) {
+            message.for_each_field(|name, value| {
+                content |= !matches!(name, b"role" | b"name" | b"annotations") && !value.is_blank();
+            });
+        }
+    }
+    content
+}
+
+/// Whether a choice has a form that is not known.
+fn choice_has_other_fields(choice: RawJson<'_>) -> bool {
+    let mut known = false;
+    choice.for_each_field(|name, _| known |= matches!(name, b"message" | b"delta" | b"text"));
+    !known
+}

@@ -1,0 +1,211 @@
+//! Finds the error in the body of an answer, whichever vendor wrote it.
+//!
+//! Known forms: `{"error": {…}}` (OpenAI, Azure, Gemini, OpenRouter), the same in an array (Gemini), `{"type": "error",
+//! "error": {…}}` (Anthropic), `{"error": "text"}` (TGI, Ollama), fields at the top (Mistral, vLLM, Bedrock, Cohere), `{"errors":
+//! […]}`, `{"response": {"error": {…}}}` (a failed event of the Responses API), and any of them inside a server-sent event.
+//! A body that is cut still yields the fields before the cut.
+
+use std::borrow::Cow;
+
+use crate::json::{Cursor, RawJson, SyntaxError};
+use crate::sse;
+
+/// Of a body not more than this is read, in bytes.
+pub(crate) const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
+/// Of a message not more than this is read, in bytes: the sentences that matter come first.
+const MAX_MESSAGE_BYTES: usize = 2 << 10;
+
+/// What a body says about an error.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorBody<'a> {
+    /// Machine-readable words from the most specific to the most general: reason in the details, inner code, code, type,
+    /// status.
+    words: [Option<Cow<'a, str>>; WORDS],
+    /// A number in the place of the code or the status.
+    pub(crate) number: Option<u64>,
+    /// The text for people.
+    pub(crate) message: Option<Cow<'a, str>>,
+    /// Gemini's `RetryInfo.retryDelay`, or a `retry_after` in seconds.
+    pub(crate) retry_delay: Option<RawJson<'a>>,
+    /// A `retry_after_ms`.
+    pub(crate) retry_delay_ms: Option<RawJson<'a>>,
+    /// The moment at which OpenRouter's limit is reset, from the headers that it quotes.
+    pub(crate) reset: Option<RawJson<'a>>,
+    /// The answer of another server that this one quotes as text: OpenRouter's `metadata.raw`, or a message that is JSON and
+    /// nothing else. JSON with words before or behind it may be the caller's.
+    pub(crate) quoted: Option<Cow<'a, str>>,
+}
+
+const DETAIL: usize = 0;
+const INNER_CODE: usize = 1;
+const CODE: usize = 2;
+const TYPE: usize = 3;
+const STATUS: usize = 4;
+const WORDS: usize = 5;
+
+impl<'a> ErrorBody<'a> {
+    /// Reads a body; what is unknown reads as empty.
+    pub(crate) fn read(body: &'a [u8]) -> Self {
+        let body = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body);
+        let mut read = Self::default();
+        let mut cursor = Cursor::new(body);
+        // Fields before a cut count.
+        let _ = match cursor.peek() {
+            Some(b'{' | b'[') => read.top(&mut cursor),
+            Some(_) => match sse::first_data_line(body) {
+                Some(data) => read.top(&mut Cursor::new(data)),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        };
+        read
+    }
+
+    /// Reads an error whose value has been found already.
+    pub(crate) fn of_error(error: RawJson<'a>) -> Self {
+        let mut read = Self::default();
+        let _ = read.error(&mut error.cursor());
+        read
+    }
+
+    /// The words, the most specific first.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().flatten().map(AsRef::as_ref)
+    }
+
+    fn top(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        if cursor.peek() == Some(b'[') {
+            return first_object(cursor, |element| self.top_object(element));
+        }
+        self.top_object(cursor)
+    }
+
+    fn top_object(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        cursor.fields(|name, value| match name {
+            b"error" => self.error(value),
+            b"errors" => first_object(value, |error| self.error(error)),
+            b"response" => value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) }),
+            _ => self.common(name, value),
+        })
+    }
+
+    /// The error itself: an object, a text, or a list of either.
+    fn error(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        match cursor.peek() {
+            Some(b'"') => {
+                let text = cursor.raw()?.text();
+                self.words[STATUS].clone_from(&text);
+                self.set_message(text);
+                Ok(())
+            }
+            Some(b'[') => first_object(cursor, |error| self.error(error)),
+            _ => cursor.fields(|name, value| match name {
+                b"innererror" | b"inner_error" => value.fields(|name, value| {
+                    if name == b"code" {
+                        self.words[INNER_CODE] = value.raw()?.text();
+                    }
+                    Ok(())
+                }),
+                b"details" if value.peek() == Some(b'[') => value.elements(|detail| self.detail(detail)),
+                b"details" => self.detail(value),
+                b"metadata" => self.metadata(value),
+                b"error" => self.error(value),
+                _ => self.common(name, value),
+            }),
+        }
+    }
+
+    /// Fields that stand in the error, or at the top where there is none.
+    fn common(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        match name {
+            b"code" | b"Code" => self.word(CODE, value.raw()?),
+            b"type" | b"error_type" | b"__type" => self.word(TYPE, value.raw()?),
+            b"status" => self.word(STATUS, value.raw()?),
+            b"message" | b"Message" | b"detail" | b"error_message" | b"errorMessage" => {
+                let text = value.raw()?.text();
+                self.set_message(text);
+            }
+            b"retry_after" | b"retryDelay" => self.retry_delay = Some(value.raw()?),
+            b"retry_after_ms" => self.retry_delay_ms = Some(value.raw()?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A word of its kind, or a number. `"type": "error"` says nothing; AWS writes `namespace#Name`.
+    fn word(&mut self, kind: usize, value: RawJson<'a>) {
+        if let Some(number) = value.unsigned() {
+            self.number = Some(number);
+            return;
+        }
+        let Some(text) = value.text() else { return };
+        if let Ok(number) = text.parse() {
+            self.number = Some(number);
+        } else if text != "error" && !text.is_empty() {
+            self.words[kind] = Some(match text.rsplit_once('#') {
+                Some((_, name)) => Cow::Owned(name.to_owned()),
+                None => text,
+            });
+        }
+    }
+
+    fn set_message(&mut self, text: Option<Cow<'a, str>>) {
+        let Some(text) = text else { return };
+        let is_json = text.trim_start().starts_with(['{', '[']) && RawJson::parse(text.as_bytes()).is_ok();
+        if is_json && self.quoted.is_none() {
+            self.quoted = Some(text.clone());
+        }
+        let end = (0..=text.len().min(MAX_MESSAGE_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        self.message = Some(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
+            Cow::Owned(mut text) => {
+                text.truncate(end);
+                Cow::Owned(text)
+            }
+        });
+    }
+
+    /// Google's details (`reason`, `retryDelay`), Anthropic's (`error_code`).
+    fn detail(&mut self, detail: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        detail.fields(|name, value| {
+            match name {
+                b"reason" | b"error_code" if self.words[DETAIL].is_none() => self.words[DETAIL] = value.raw()?.text(),
+                b"retryDelay" => self.retry_delay = Some(value.raw()?),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    /// OpenRouter quotes the headers of its own limits here, and what its upstream answered.
+    fn metadata(&mut self, metadata: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        metadata.fields(|name, value| match name {
+            b"headers" => value.fields(|name, value| {
+                if name.eq_ignore_ascii_case(b"x-ratelimit-reset") {
+                    self.reset = Some(value.raw()?);
+                }
+                Ok(())
+            }),
+            b"raw" => {
+                self.quoted = value.raw()?.text();
+                Ok(())
+            }
+            _ => Ok(()),
+        })
+    }
+}
+
+/// Visits the first element of an array; an element behind it that breaks off does no harm.
+fn first_object<'a>(
+    cursor: &mut Cursor<'a>,
+    mut visit: impl FnMut(&mut Cursor<'a>) -> Result<(), SyntaxError>,
+) -> Result<(), SyntaxError> {
+    let mut visited = false;
+    cursor.elements(|element| {
+        if visited {
+            return Ok(());
+        }
+        visited = true;
+        visit(element)
+    })
+}

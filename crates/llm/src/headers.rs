@@ -1,0 +1,142 @@
+//! The headers of an answer that matter, read once from wherever they stand: an HTTP library's map, or a log entry.
+
+/// The headers with a bucket's limit, what remains of it, and when it is full again.
+pub(crate) const BUCKETS: [[&[u8]; 3]; 9] = [
+    [b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"],
+    [b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"],
+    [
+        b"anthropic-ratelimit-requests-limit",
+        b"anthropic-ratelimit-requests-remaining",
+        b"anthropic-ratelimit-requests-reset",
+    ],
+    [b"anthropic-ratelimit-tokens-limit", b"anthropic-ratelimit-tokens-remaining", b"anthropic-ratelimit-tokens-reset"],
+    [
+        b"anthropic-ratelimit-input-tokens-limit",
+        b"anthropic-ratelimit-input-tokens-remaining",
+        b"anthropic-ratelimit-input-tokens-reset",
+    ],
+    [
+        b"anthropic-ratelimit-output-tokens-limit",
+        b"anthropic-ratelimit-output-tokens-remaining",
+        b"anthropic-ratelimit-output-tokens-reset",
+    ],
+    [b"x-ratelimit-limit-project-tokens", b"x-ratelimit-remaining-project-tokens", b"x-ratelimit-reset-project-tokens"],
+    [b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"],
+    [b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"],
+];
+
+/// The headers in which an upstream says how long to wait, in the order in which they are believed.
+pub(crate) const STATED: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
+
+/// The headers of an answer that matter to this crate. Of a header that stands several times the first value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnswerHeaders<'a> {
+    pub(crate) content_type: Option<&'a str>,
+    content_encoding: Option<&'a str>,
+    pub(crate) date: Option<&'a str>,
+    pub(crate) amazon_error: Option<&'a str>,
+    pub(crate) stated: [Option<&'a str>; 3],
+    pub(crate) buckets: [[Option<&'a str>; 3]; 9],
+}
+
+impl<'a> AnswerHeaders<'a> {
+    /// Reads all headers of an answer; names in any case.
+    pub fn read(headers: impl IntoIterator<Item = (&'a [u8], &'a str)>) -> Self {
+        let mut read = Self::default();
+        for (name, value) in headers {
+            read.add(name, value);
+        }
+        read
+    }
+
+    /// Adds one header; one that does not matter is ignored.
+    pub fn add(&mut self, name: &[u8], value: &'a str) {
+        if let Some(place) = self.place(name) {
+            place.get_or_insert(value.trim());
+        }
+    }
+
+    /// Whether this header matters, so that a caller need not decode the values of others.
+    pub fn wants(name: &[u8]) -> bool {
+        Self::default().place(name).is_some()
+    }
+
+    /// Most headers are ruled out by their first letter.
+    fn place(&mut self, name: &[u8]) -> Option<&mut Option<&'a str>> {
+        let is = |known: &&[u8]| known.eq_ignore_ascii_case(name);
+        match name.first()?.to_ascii_lowercase() {
+            b'c' if name.eq_ignore_ascii_case(b"content-type") => Some(&mut self.content_type),
+            b'c' if name.eq_ignore_ascii_case(b"content-encoding") => Some(&mut self.content_encoding),
+            b'd' => name.eq_ignore_ascii_case(b"date").then_some(&mut self.date),
+            b'x' if name.eq_ignore_ascii_case(b"x-amzn-errortype") => Some(&mut self.amazon_error),
+            b'r' | b'x' | b'a' => match STATED.iter().position(is) {
+                Some(place) => self.stated.get_mut(place),
+                None => {
+                    let places = BUCKETS.iter().zip(&mut self.buckets);
+                    places.filter_map(|(names, places)| places.get_mut(names.iter().position(is)?)).next()
+                }
+            },
+            _ => None,
+        }
+    }
+
+    /// The media type without its parameters, for comparison without regard to case.
+    pub fn media_type(&self) -> Option<&'a str> {
+        self.content_type.and_then(|value| value.split(';').next()).map(str::trim).filter(|kind| !kind.is_empty())
+    }
+
+    fn is(&self, kind: &str) -> bool {
+        self.media_type().is_some_and(|media| media.eq_ignore_ascii_case(kind))
+    }
+
+    /// Whether the body is JSON (`application/json`, `…+json`).
+    pub fn is_json(&self) -> bool {
+        self.media_type().is_some_and(|media| {
+            let suffix = media.len().checked_sub(5).and_then(|at| media.get(at..));
+            media.eq_ignore_ascii_case("application/json")
+                || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+        })
+    }
+
+    /// Whether the body is a page for people: no API answers so, but many a proxy in front of one.
+    pub fn is_html(&self) -> bool {
+        self.is("text/html")
+    }
+
+    /// Whether the body is a stream of server-sent events that can be read, that is, one that is not compressed.
+    pub fn is_event_stream(&self) -> bool {
+        self.is("text/event-stream") && !self.is_compressed()
+    }
+
+    /// Whether the body is compressed, and so cannot be read here.
+    pub fn is_compressed(&self) -> bool {
+        self.content_encoding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(kind: &str) -> AnswerHeaders<'_> {
+        AnswerHeaders::read([(&b"CONTENT-TYPE"[..], kind)])
+    }
+
+    #[test]
+    fn media_types() {
+        assert!(content("application/json; charset=utf-8").is_json() && content("Application/Problem+JSON").is_json());
+        assert!(!content("application/x-ndjson").is_json() && !content("").is_json());
+        assert!(content("text/html").is_html() && content("text/event-stream;charset=UTF-8").is_event_stream());
+        let mut packed = content("text/event-stream");
+        packed.add(b"content-encoding", "gzip");
+        assert!(packed.is_compressed() && !packed.is_event_stream());
+    }
+
+    #[test]
+    fn the_first_value_counts_and_the_rest_is_ignored() {
+        let headers = [(&b"Date"[..], " a "), (b"date", "b"), (b"X-Ratelimit-Reset", "1"), (b"server", "nginx")];
+        let read = AnswerHeaders::read(headers);
+        assert_eq!((read.date, read.buckets[7]), (Some("a"), [None, None, Some("1")]));
+        assert!(AnswerHeaders::wants(b"Retry-After") && !AnswerHeaders::wants(b"server") && !AnswerHeaders::wants(b""));
+    }
+}

@@ -1,0 +1,430 @@
+//! Reads the few fields of a JSON text that are needed and skips the rest.
+//!
+//! A parser that builds or checks everything costs more than the call it looks at. This one finds where values end (strings,
+//! brackets, depth) and checks no more than that: it neither recurses nor copies nor panics, and the time it takes grows with
+//! the length of the text only. Of a field that stands twice the last one counts, as in `serde_json` and in Go.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+/// A bracket, quote, colon, comma or value is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the JSON breaks off or is malformed")]
+pub struct SyntaxError;
+
+/// A position in a JSON text at which a value begins.
+#[derive(Debug, Clone)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// One JSON value as it stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawJson<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    /// The first value of a text; white space and a byte order mark before it are skipped.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        Self { bytes, at: skip_space(bytes, 0) }
+    }
+
+    /// The first byte of the value; `None` at the end of the text.
+    pub fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Returns the value and moves behind it.
+    ///
+    /// # Errors
+    /// The value has no end.
+    pub fn raw(&mut self) -> Result<RawJson<'a>, SyntaxError> {
+        let start = self.at;
+        self.skip()?;
+        Ok(RawJson(self.bytes.get(start..self.at).unwrap_or_default()))
+    }
+
+    /// Moves behind the value.
+    ///
+    /// # Errors
+    /// The value has no end.
+    pub fn skip(&mut self) -> Result<(), SyntaxError> {
+        self.at = skip_value(self.bytes, self.at).ok_or(SyntaxError)?;
+        Ok(())
+    }
+
+    /// Whether nothing but white space follows; otherwise moves to what does.
+    pub fn is_at_end(&mut self) -> bool {
+        self.at = skip_space(self.bytes, self.at);
+        self.at >= self.bytes.len()
+    }
+
+    /// Calls `visit` with the name of each field of an object, as it stands between its quotes, and a cursor at its value;
+    /// what `visit` does not read is skipped. Any other kind of value has no fields. Moves behind the value.
+    ///
+    /// # Errors
+    /// The object breaks off, or `visit` returned an error; the fields before have been visited.
+    pub fn fields(
+        &mut self,
+        mut visit: impl FnMut(&'a [u8], &mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<(), SyntaxError> {
+        if self.peek() != Some(b'{') {
+            return self.skip();
+        }
+        self.step(1);
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = self.name()?;
+            self.visit_value(|cursor| visit(name, cursor))?;
+            if self.take(b'}') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return Err(SyntaxError);
+            }
+            self.step(0);
+        }
+    }
+
+    /// Calls `visit` with a cursor at each element of an array; what `visit` does not read is skipped. Any other kind of
+    /// value has no elements. Moves behind the value.
+    ///
+    /// # Errors
+    /// The array breaks off, or `visit` returned an error; the elements before have been visited.
+    pub fn elements(&mut self, mut visit: impl FnMut(&mut Self) -> Result<(), SyntaxError>) -> Result<(), SyntaxError> {
+        if self.peek() != Some(b'[') {
+            return self.skip();
+        }
+        self.step(1);
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            self.visit_value(&mut visit)?;
+            if self.take(b']') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return Err(SyntaxError);
+            }
+            self.step(0);
+        }
+    }
+
+    fn visit_value(&mut self, visit: impl FnOnce(&mut Self) -> Result<(), SyntaxError>) -> Result<(), SyntaxError> {
+        let value = self.at;
+        visit(self)?;
+        if self.at == value {
+            self.skip()?;
+        }
+        self.step(0);
+        Ok(())
+    }
+
+    /// Reads a field's name and its colon.
+    fn name(&mut self) -> Result<&'a [u8], SyntaxError> {
+        if self.peek() != Some(b'"') {
+            return Err(SyntaxError);
+        }
+        let start = self.at + 1;
+        self.at = skip_string(self.bytes, self.at).ok_or(SyntaxError)?;
+        let name = self.bytes.get(start..self.at - 1).ok_or(SyntaxError)?;
+        self.step(0);
+        if !self.take(b':') {
+            return Err(SyntaxError);
+        }
+        self.step(0);
+        Ok(name)
+    }
+
+    /// Moves over a number of bytes and the white space behind them.
+    fn step(&mut self, bytes: usize) {
+        self.at = skip_space(self.bytes, self.at + bytes);
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+}
+
+impl<'a> RawJson<'a> {
+    /// The only value of a text.
+    ///
+    /// # Errors
+    /// The value has no end, or something follows it.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, SyntaxError> {
+        let mut cursor = Cursor::new(bytes);
+        let raw = cursor.raw()?;
+        if cursor.is_at_end() { Ok(raw) } else { Err(SyntaxError) }
+    }
+
+    /// The bytes of the value.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// A cursor at the value.
+    pub const fn cursor(self) -> Cursor<'a> {
+        Cursor { bytes: self.0, at: 0 }
+    }
+
+    /// The text of a string, escapes resolved; `None` of other values and of invalid UTF-8.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        let inside = self.quoted()?;
+        if memchr(b'\\', inside).is_none() {
+            return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
+        }
+        serde_json::from_slice(self.0).ok().map(Cow::Owned)
+    }
+
+    /// The bytes of a string as they stand between its quotes, escapes and all.
+    pub fn quoted(self) -> Option<&'a [u8]> {
+        self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+
+    /// Whether this is exactly that string, written without escapes.
+    pub fn is_text(self, text: &str) -> bool {
+        self.quoted() == Some(text.as_bytes())
+    }
+
+    /// A whole number that is not negative.
+    pub fn unsigned(self) -> Option<u64> {
+        let text = std::str::from_utf8(self.0).ok()?;
+        text.starts_with(|first: char| first.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    }
+
+    /// Whether this is `null`.
+    pub fn is_null(self) -> bool {
+        self.0 == b"null"
+    }
+
+    /// Whether this is `true`.
+    pub fn is_true(self) -> bool {
+        self.0 == b"true"
+    }
+
+    /// Whether this is an object.
+    pub fn is_object(self) -> bool {
+        self.0.first() == Some(&b'{')
+    }
+
+    /// Whether this is an array.
+    pub fn is_array(self) -> bool {
+        self.0.first() == Some(&b'[')
+    }
+
+    /// Whether this says nothing: `null`, `false`, `""`, `[]` or `{}`.
+    pub fn is_blank(self) -> bool {
+        match self.0 {
+            b"null" | b"false" | b"\"\"" | b"" => true,
+            [b'[' | b'{', inside @ .., _] => inside.trim_ascii().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The value as a tree. Invalid UTF-8 in texts is replaced.
+    pub fn value(self) -> Option<serde_json::Value> {
+        let parsed = serde_json::from_slice(self.0);
+        parsed.or_else(|_| serde_json::from_str(&String::from_utf8_lossy(self.0))).ok()
+    }
+
+    /// A field of an object.
+    pub fn field(self, name: &str) -> Option<Self> {
+        let mut found = None;
+        // Nothing here can break off: the end of the value is known.
+        let _ = self.cursor().fields(|other, value| {
+            if other == name.as_bytes() {
+                found = Some(value.raw()?);
+            }
+            Ok(())
+        });
+        found
+    }
+
+    /// The first element of an array.
+    pub fn first(self) -> Option<Self> {
+        let mut first = None;
+        let _ = self.cursor().elements(|element| {
+            first = Some(element.raw()?);
+            Err(SyntaxError) // enough
+        });
+        first
+    }
+
+    /// Calls `visit` with each element of an array.
+    pub fn for_each(self, mut visit: impl FnMut(Self)) {
+        let _ = self.cursor().elements(|element| {
+            visit(element.raw()?);
+            Ok(())
+        });
+    }
+
+    /// Calls `visit` with each field of an object, the name as it stands between its quotes.
+    pub fn for_each_field(self, mut visit: impl FnMut(&'a [u8], Self)) {
+        let _ = self.cursor().fields(|name, value| {
+            visit(name, value.raw()?);
+            Ok(())
+        });
+    }
+}
+
+fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+/// Where the value that begins at `at` ends.
+fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => skip_string(bytes, at),
+        b'{' | b'[' => skip_nested(bytes, at),
+        _ => {
+            let literal = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+            let length = bytes.get(at..)?.iter().take_while(literal).count();
+            (length > 0).then_some(at + length)
+        }
+    }
+}
+
+/// Where the string ends whose first quote is at `at`. Only quotes are searched for: one behind an even number of
+/// backslashes is the last.
+fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut from = at + 1;
+    loop {
+        let quote = find_quote(bytes, from)?;
+        let backslashes = bytes.get(from..quote)?.iter().rev().take_while(|byte| **byte == b'\\').count();
+        from = quote + 1;
+        if backslashes % 2 == 0 {
+            return Some(from);
+        }
+    }
+}
+
+/// The next quote. Names and short values end within a few bytes, so eight at once are looked at here, a few times, before
+/// `memchr`, which is faster over a distance.
+fn find_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
+    for _ in 0..3 {
+        let Some(word) = bytes.get(from..).and_then(<[u8]>::first_chunk) else { break };
+        let differs = u64::from_le_bytes(*word) ^ QUOTES;
+        let equal = differs.wrapping_sub(LOW) & !differs & HIGH;
+        if equal != 0 {
+            return Some(from + equal.trailing_zeros() as usize / 8);
+        }
+        from += 8;
+    }
+    memchr(b'"', bytes.get(from..)?).map(|distance| from + distance)
+}
+
+/// Where the object or array ends that begins at `at`.
+fn skip_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match bytes.get(at)? {
+            b'"' => {
+                at = skip_string(bytes, at)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+            any::<String>().prop_map(Value::from),
+            "[\\\\\"a{}\\[\\]:,]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::hash_map("[a-c\\\\\"]{0,3}", inner, 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn parsed(raw: RawJson<'_>) -> Value {
+        serde_json::from_slice(raw.bytes()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn fields_and_elements_are_those_that_a_parser_finds(value in json(), pretty: bool) {
+            let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+            let raw = RawJson::parse(&text).unwrap();
+            let mut fields = serde_json::Map::new();
+            raw.for_each_field(|name, value| {
+                let name = [b"\"", name, b"\""].concat();
+                fields.insert(serde_json::from_slice(&name).unwrap(), parsed(value));
+            });
+            prop_assert_eq!(&fields, &value.as_object().cloned().unwrap_or_default());
+            let mut elements = Vec::new();
+            raw.for_each(|element| elements.push(parsed(element)));
+            prop_assert_eq!(&elements, &value.as_array().cloned().unwrap_or_default());
+            prop_assert_eq!(raw.first().map(parsed), elements.first().cloned());
+            prop_assert_eq!(raw.unsigned(), value.as_u64());
+            prop_assert_eq!(raw.text(), value.as_str().map(Cow::Borrowed));
+            prop_assert!(Cursor::new(&text).fields(|_, _| Ok(())).is_ok(), "an unread value is skipped");
+            prop_assert!(Cursor::new(&text).elements(|_| Ok(())).is_ok(), "an unread value is skipped");
+        }
+
+        #[test]
+        fn a_text_that_is_cut_is_malformed(value in json(), cut in 0.0..1.0_f64) {
+            let text = serde_json::to_vec(&serde_json::json!([value])).unwrap();
+            let cut = (text.len() as f64 * cut) as usize;
+            prop_assert_eq!(RawJson::parse(&text[..cut]), Err(SyntaxError));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            if let Ok(raw) = RawJson::parse(&bytes) {
+                let _ = (raw.text(), raw.unsigned(), raw.is_blank(), raw.first());
+            }
+            let _ = Cursor::new(&bytes).fields(|_, value| value.elements(|_| Ok(())));
+        }
+    }
+
+    #[test]
+    fn a_million_brackets_need_no_stack() {
+        let deep = "[".repeat(500_000) + &"]".repeat(500_000);
+        assert!(RawJson::parse(deep.as_bytes()).is_ok());
+        assert_eq!(RawJson::parse(&deep.as_bytes()[..999_999]), Err(SyntaxError));
+    }
+
+    #[test]
+    fn values_that_say_nothing() {
+        for blank in ["null", "false", "\"\"", "[]", "{}", "[ ]", "{\n}"] {
+            assert!(RawJson::parse(blank.as_bytes()).unwrap().is_blank(), "{blank}");
+        }
+        for value in ["0", "true", "\" \"", "[0]", "{\"a\":null}"] {
+            assert!(!RawJson::parse(value.as_bytes()).unwrap().is_blank(), "{value}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The LLM vendors' protocols, bytes to values and back, without I/O, clock or randomness.
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`request_view`] | what a request asks for: model, stream, limits, tools, images |
+//! | [`multipart`] | the same for forms (audio, images), and how to change their fields |
+//! | [`headers`] | the headers of an answer that matter, read once |
+//! | [`error_class`] | what an error answer means, from status, headers and body |
+//! | [`retry_after`] | when to come back, and what is left of the rate limits |
+//! | [`answer`] | whether a whole answer with a good status is an answer |
+//! | [`sse`] | server-sent events, as the standard has them |
+//! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
+//! | [`usage`] | the tokens that a call used |
+//! | [`json`] | finds the few fields that all of these read |
+//!
+//! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
+//! many that speak OpenAI's protocol. Nothing here trusts its input: any bytes may come, and none panic.
+
+pub mod answer;
+mod error_body;
+pub mod error_class;
+mod error_words;
+pub mod headers;
+pub mod json;
+pub mod multipart;
+mod protocol;
+mod request_media;
+pub mod request_view;
+pub mod retry_after;
+pub mod sse;
+pub mod stream;
+mod stream_events;
+pub mod usage;
+
+pub use error_class::ErrorClass;
+pub use protocol::Protocol;
+pub use usage::Usage;

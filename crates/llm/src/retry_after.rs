@@ -1,0 +1,325 @@
+//! When to come back to a target, from the headers and the body of its answer, and what is left of its rate limits.
+//!
+//! The target's own word comes first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
+//! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`).
+//! Only where none of these stands does an empty bucket tell, and it tells when it will be *full* again, which nobody needs to
+//! wait for: so at most [`MAX_REFILL`].
+//!
+//! Moments are measured against the answer's own `Date`, so that clocks need not agree, and against the time of receipt where
+//! that is missing. What is negative, infinite or no time at all is ignored.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::error_body::ErrorBody;
+use crate::headers::AnswerHeaders;
+use crate::json::RawJson;
+
+/// The longest wait that is believed: a month, after which spend limits open again. Longer ones are shortened to it.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// The longest wait for a bucket to fill.
+pub const MAX_REFILL: Duration = Duration::from_secs(60);
+
+/// No time is longer than this, in bytes.
+const MAX_TEXT_BYTES: usize = 64;
+/// Numbers from here on are no seconds but a moment in seconds since 1970: as seconds it would be 31 years.
+const EPOCH_SECONDS: f64 = 1e9;
+/// Numbers from here on are a moment in milliseconds since 1970: as seconds it would be the year 5138.
+const EPOCH_MILLISECONDS: f64 = 1e11;
+/// The places of `x-ratelimit-reset` and `ratelimit-reset` among the buckets: windows, which open at their reset and not before.
+const WINDOWS: std::ops::Range<usize> = 7..9;
+/// Which buckets count requests, and which tokens.
+const REQUESTS: [usize; 4] = [0, 2, 7, 8];
+const TOKENS: [usize; 5] = [1, 3, 4, 5, 6];
+
+/// What an answer says about when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// The target said so itself.
+    Stated(Duration),
+    /// The time to the full refill of an empty bucket, at most [`MAX_REFILL`].
+    Refill(Duration),
+    /// A header for it stands there, and is no time.
+    Unreadable,
+}
+
+impl RetryAfter {
+    /// How long to wait, where that can be read; at most [`MAX_RETRY_AFTER`].
+    pub const fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Stated(wait) | Self::Refill(wait) => Some(wait),
+            Self::Unreadable => None,
+        }
+    }
+}
+
+/// What is left of one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remaining {
+    /// Requests or tokens.
+    pub amount: u64,
+    /// The time until it is full again, at most [`MAX_REFILL`].
+    pub reset: Duration,
+}
+
+/// What is left of a target's rate limits; of several the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimits {
+    /// Requests.
+    pub requests: Option<Remaining>,
+    /// Tokens.
+    pub tokens: Option<Remaining>,
+}
+
+/// When to come back after an *error* answer. Of the body the first 64 KB are read; `received` is when the answer came, and
+/// is needed only where it has no `Date`.
+pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Timestamp>) -> Option<RetryAfter> {
+    let now = now(headers, received);
+    let [ms, ms_of_azure, seconds] = headers.stated;
+    let stated = [
+        ms.map(|text| number(text).map(|ms| seconds_of(ms / 1e3))),
+        ms_of_azure.map(|text| number(text).map(|ms| seconds_of(ms / 1e3))),
+        seconds.map(|text| time(text, now)),
+    ];
+    let is_stated = stated.iter().any(Option::is_some);
+    let body = if headers.is_compressed() { &[] } else { body };
+    let own_word = stated.into_iter().flatten().flatten().next();
+    match own_word.or_else(|| in_body(body, now)).or_else(|| window(headers, now)) {
+        Some(wait) => Some(RetryAfter::Stated(wait)),
+        None if is_stated => Some(RetryAfter::Unreadable),
+        None => refill(headers, now),
+    }
+}
+
+/// What the headers of any answer say about its target's rate limits.
+pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimits {
+    let now = now(headers, received);
+    let remaining = |[limit, remaining, reset]: &[Option<&str>; 3]| {
+        let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
+        let reset = reset.and_then(|reset| time(reset, now)).unwrap_or(MAX_REFILL);
+        Some(Remaining { amount, reset: reset.min(MAX_REFILL) })
+    };
+    let least = |places: &[usize]| {
+        let buckets = places.iter().filter_map(|place| headers.buckets.get(*place));
+        buckets.filter_map(remaining).min_by_key(|left| left.amount)
+    };
+    RateLimits { requests: least(&REQUESTS), tokens: least(&TOKENS) }
+}
+
+/// What to measure moments against.
+fn now(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> Option<Timestamp> {
+    headers.date.and_then(http_date).or(received)
+}
+
+/// The reset of a window that is used up, or that tells nothing else.
+fn window(headers: &AnswerHeaders<'_>, now: Option<Timestamp>) -> Option<Duration> {
+    let windows = headers.buckets.get(WINDOWS)?.iter();
+    let used_up = windows.filter(|[_, remaining, _]| remaining.is_none_or(is_zero));
+    used_up.filter_map(|[_, _, reset]| time((*reset)?, now)).max()
+}
+
+/// The longest time to the full refill of the buckets that are empty. A limit of 0 is none; a reset whose remaining amount
+/// is not given counts only where no bucket is known to be empty.
+fn refill(headers: &AnswerHeaders<'_>, now: Option<Timestamp>) -> Option<RetryAfter> {
+    let buckets = || headers.buckets.iter().take(WINDOWS.start).filter(|[limit, _, _]| !limit.is_some_and(is_zero));
+    let empty: Vec<_> = buckets().filter(|[_, remaining, _]| remaining.is_some_and(is_zero)).collect();
+    let unknown = || buckets().filter(|[_, remaining, _]| remaining.is_none()).collect();
+    let empty = if empty.is_empty() { unknown() } else { empty };
+    let resets: Vec<_> = empty.into_iter().filter_map(|[_, _, reset]| *reset).map(|reset| time(reset, now)).collect();
+    match resets.iter().flatten().max() {
+        Some(wait) => Some(RetryAfter::Refill((*wait).min(MAX_REFILL))),
+        None => (!resets.is_empty()).then_some(RetryAfter::Unreadable),
+    }
+}
+
+fn is_zero(text: &str) -> bool {
+    number(text) == Some(0.0)
+}
+
+/// What the body says, or else what the answer says that it quotes.
+fn in_body(body: &[u8], now: Option<Timestamp>) -> Option<Duration> {
+    let error = ErrorBody::read(body);
+    let quoted = || in_error(&ErrorBody::read(error.quoted.as_deref()?.as_bytes()), now);
+    in_error(&error, now).or_else(quoted)
+}
+
+fn in_error(error: &ErrorBody<'_>, now: Option<Timestamp>) -> Option<Duration> {
+    let bare = |raw: RawJson<'_>| {
+        let text = raw.text();
+        text.map_or_else(|| String::from_utf8_lossy(raw.bytes()).into_owned(), std::borrow::Cow::into_owned)
+    };
+    let millis = || number(&bare(error.retry_delay_ms?)).map(|ms| seconds_of(ms / 1e3));
+    let delay = || time(&bare(error.retry_delay?), now);
+    let reset = || time(&bare(error.reset?), now);
+    let sentence = || in_sentence(error.message.as_deref()?).or_else(|| announced(error.message.as_deref()?, now?));
+    millis().or_else(delay).or_else(sentence).or_else(reset)
+}
+
+/// Anthropic: "You will regain access on 2026-12-01 at 00:00 UTC."
+fn announced(message: &str, now: Timestamp) -> Option<Duration> {
+    let (_, rest) = message.split_once("regain access on ")?;
+    let (date, rest) = rest.split_once(" at ")?;
+    let (clock, _) = rest.split_once(" UTC")?;
+    let moment: Timestamp = format!("{date}T{clock}:00Z").parse().ok()?;
+    Some(bounded(Duration::try_from(moment.duration_since(now)).unwrap_or_default()))
+}
+
+/// "Please try again in 6m0s", "Please retry after 12 seconds", "Please retry in 34.07s", "wait 5 seconds".
+fn in_sentence(message: &str) -> Option<Duration> {
+    const LEADS: [&str; 9] = [
+        "try again in ",
+        "try again after ",
+        "retry after ",
+        "retry in ",
+        "retry your request after ",
+        "wait ",
+        "reset in ",
+        "resets in ",
+        "available in ",
+    ];
+    let lower = message.to_ascii_lowercase();
+    LEADS.iter().find_map(|lead| {
+        let mut ends = lower.match_indices(lead).map(|(at, _)| at + lead.len());
+        ends.find_map(|end| {
+            let rest = lower.get(end..)?;
+            let rest = ["about ", "approximately ", "at least "]
+                .iter()
+                .find_map(|word| rest.strip_prefix(word))
+                .unwrap_or(rest);
+            span(rest).filter(|(_, unit)| *unit).map(|(wait, _)| wait)
+        })
+    })
+}
+
+/// Seconds, a span such as `6m0s`, a moment in seconds or milliseconds since 1970, or a date.
+fn time(text: &str, now: Option<Timestamp>) -> Option<Duration> {
+    let text = text.trim();
+    if text.len() > MAX_TEXT_BYTES {
+        return None;
+    }
+    if let Some(number) = number(text) {
+        return match number {
+            ..EPOCH_SECONDS => Some(seconds_of(number)),
+            ..EPOCH_MILLISECONDS => since(now?, number),
+            _ => since(now?, number / 1e3),
+        };
+    }
+    if let Some(moment) = http_date(text).or_else(|| text.parse().ok()) {
+        return Some(bounded(Duration::try_from(moment.duration_since(now?)).unwrap_or_default()));
+    }
+    let lower = text.to_ascii_lowercase();
+    let wait = whole_span(&lower)?;
+    Some(wait)
+}
+
+/// From now to a moment in seconds since 1970; one that is past is now.
+fn since(now: Timestamp, epoch: f64) -> Option<Duration> {
+    let now = now.as_millisecond() as f64 / 1e3;
+    Some(seconds_of((epoch - now).max(0.0)))
+}
+
+/// A number that can be a time: finite and not negative.
+fn number(text: &str) -> Option<f64> {
+    let text = Some(text.trim()).filter(|text| text.len() <= MAX_TEXT_BYTES)?;
+    let number: f64 = text.parse().ok()?;
+    (number.is_finite() && number >= 0.0 && !text.starts_with('-')).then_some(number)
+}
+
+fn seconds_of(seconds: f64) -> Duration {
+    bounded(Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER))
+}
+
+fn bounded(wait: Duration) -> Duration {
+    wait.min(MAX_RETRY_AFTER)
+}
+
+/// A span that is all of a text, with a unit.
+fn whole_span(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let (part, behind) = span_part(rest)?;
+        seconds += part?;
+        rest = behind.trim_start();
+    }
+    (!text.is_empty()).then(|| seconds_of(seconds))
+}
+
+/// The span at the beginning of a lower-case text, and whether it has a unit; bare numbers are seconds.
+fn span(text: &str) -> Option<(Duration, bool)> {
+    let mut rest = text;
+    let mut total = None;
+    let mut has_unit = false;
+    while let Some((part, behind)) = span_part(rest) {
+        let Some(seconds) = part else { break };
+        total = Some(total.unwrap_or(0.0) + seconds);
+        has_unit = true;
+        rest = behind.trim_start_matches(' ');
+    }
+    total.map(|seconds| (seconds_of(seconds), has_unit))
+}
+
+/// A number and its unit, in seconds (`None` where the unit is unknown), and what follows.
+fn span_part(text: &str) -> Option<(Option<f64>, &str)> {
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.').len();
+    let (count, rest) = text.split_at_checked(digits).filter(|(count, _)| !count.is_empty())?;
+    let rest = rest.strip_prefix(' ').unwrap_or(rest);
+    let letters =
+        rest.len() - rest.trim_start_matches(|letter: char| letter.is_ascii_lowercase() || letter == 'µ').len();
+    let (unit, behind) = rest.split_at_checked(letters)?;
+    let unit = match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" | "millisecond" | "milliseconds" => 1e-3,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86400.0,
+        _ => return Some((None, behind)),
+    };
+    Some((number(count).map(|count| count * unit), behind))
+}
+
+/// A date in one of HTTP's three forms (RFC 9110, 5.6.7): IMF-fixdate, RFC 850, asctime.
+fn http_date(text: &str) -> Option<Timestamp> {
+    let text = Some(text.trim()).filter(|text| text.len() <= MAX_TEXT_BYTES)?;
+    let mut parts = text.split([' ', ',', '-']).filter(|part| !part.is_empty());
+    let (weekday, first, second) = (parts.next()?, parts.next()?, parts.next()?);
+    if !weekday.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+        return None;
+    }
+    let (third, fourth) = (parts.next()?, parts.next()?);
+    let (day, month, year, clock) = match month(first) {
+        // Sun Nov  6 08:49:37 1994
+        Some(month) => (second, month, fourth, third),
+        // Sun, 06 Nov 1994 08:49:37 GMT and Sunday, 06-Nov-94 08:49:37 GMT
+        None => match parts.next()? {
+            "GMT" | "UTC" | "UT" | "Z" | "+0000" => (first, month(second)?, third, fourth),
+            _ => return None,
+        },
+    };
+    if parts.next().is_some() {
+        return None;
+    }
+    let year: i16 = match year.len() {
+        // RFC 850 is from 1983 and out of use: two digits of this century, unless that is far away.
+        2 => year.parse::<i16>().ok().map(|year| if year < 70 { 2000 + year } else { 1900 + year })?,
+        4 => year.parse().ok()?,
+        _ => return None,
+    };
+    let mut clock = clock.split(':').map(|part| part.parse::<i8>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    // A leap second is the second before it.
+    let second = if second == 60 { 59 } else { second };
+    let moment = DateTime::new(year, month, day.parse().ok()?, hour, minute, second, 0).ok()?;
+    moment.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+fn month(name: &str) -> Option<i8> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let place = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
+    i8::try_from(place + 1).ok()
+}

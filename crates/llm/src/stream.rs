@@ -1,0 +1,259 @@
+//! A streamed answer on its way: whether its content has begun, whether an error came, whether it ended, what it used.
+//!
+//! Bytes are pushed as they come, cut anywhere. Events are recognised by their form, not only by the path of the request, since
+//! many servers speak a protocol of others. What an event *says* never counts: a text that mentions errors is a text.
+//!
+//! Before its content a stream has a preamble that a good answer and a failed one share: role chunks, Azure's
+//! `prompt_filter_results`, `message_start`, `response.created`, pings, comments. As long as a caller holds that back, another
+//! target can still answer.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::error_class::{ErrorClass, classify_error_body};
+use crate::json::{RawJson, SyntaxError};
+use crate::protocol::Protocol;
+use crate::sse::{Event, EventTooLarge, Parser};
+use crate::stream_events as events;
+use crate::usage::{BYTES_PER_TOKEN, Counts, InvalidUsage, Usage};
+
+/// The code of the last event of a stream that breaks off.
+pub const STREAM_BROKEN: &str = "stream_broken";
+
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing but a preamble came, or nothing at all.
+    Preamble,
+    /// Content came, and no error before it.
+    Content,
+    /// It ended as it should, without content: cut at its length, filtered, or with nothing to say.
+    Ended,
+    /// An error came before any content, or it ended without an answer: another target may answer.
+    Failed(ErrorClass),
+}
+
+/// How a stream ended that came to its end as far as HTTP can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// Its protocol's end came.
+    Complete,
+    /// It broke off: its protocol is known by its events, and their end is missing.
+    Truncated,
+    /// An error came in it, or no answer.
+    Failed(ErrorClass),
+}
+
+/// One streamed answer. Its memory is bounded by [`crate::sse::MAX_EVENT_BYTES`].
+#[derive(Debug)]
+pub struct StreamState {
+    parser: Parser,
+    pub(crate) seen: Seen,
+}
+
+/// What came so far.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    protocol: Protocol,
+    /// An event showed the protocol.
+    shown: bool,
+    /// The number of events, comments left aside.
+    events: u64,
+    /// Content came.
+    pub(crate) content: bool,
+    /// The length of the content, in bytes of its JSON.
+    pub(crate) content_bytes: u64,
+    /// A reason for the end came (`finish_reason` and its kin).
+    pub(crate) finished: bool,
+    /// The protocol's last event came (`[DONE]` and its kin).
+    done: bool,
+    error: Option<ErrorClass>,
+    /// Content came before the error.
+    error_came_late: bool,
+    pub(crate) counts: Counts,
+}
+
+impl StreamState {
+    /// A stream that answers a request of this protocol; what comes may show another.
+    pub fn new(protocol: Protocol) -> Self {
+        Self { parser: Parser::default(), seen: Seen { protocol, ..Seen::default() } }
+    }
+
+    /// Takes the next bytes, and returns how far the stream has come.
+    pub fn push(&mut self, bytes: &[u8]) -> Progress {
+        let seen = &mut self.seen;
+        self.parser.push(bytes, |event| seen.take(event));
+        self.progress()
+    }
+
+    /// The stream has ended, as far as HTTP can tell.
+    pub fn finish(&mut self) -> StreamEnd {
+        let seen = &mut self.seen;
+        std::mem::take(&mut self.parser).finish(|event| seen.take(event));
+        if let Some(error) = seen.error {
+            StreamEnd::Failed(error)
+        } else if seen.finished || seen.done {
+            StreamEnd::Complete
+        } else if !seen.content {
+            StreamEnd::Failed(if seen.events == 0 { ErrorClass::EmptyAnswer } else { ErrorClass::BrokenAnswer })
+        } else if seen.shown {
+            StreamEnd::Truncated
+        } else {
+            // The end of an unknown protocol is unknown.
+            StreamEnd::Complete
+        }
+    }
+
+    /// How far the stream has come.
+    pub fn progress(&self) -> Progress {
+        match self.seen.error {
+            Some(error) if !self.seen.error_came_late => Progress::Failed(error),
+            _ if self.seen.content => Progress::Content,
+            _ if self.seen.finished => Progress::Ended,
+            _ => Progress::Preamble,
+        }
+    }
+
+    /// The class of the first error that came, before content or after it.
+    pub const fn error(&self) -> Option<ErrorClass> {
+        self.seen.error
+    }
+
+    /// Whether the protocol's end came: a reason for it, or the last event. What follows are usage and trailers.
+    pub const fn has_ended(&self) -> bool {
+        self.seen.finished || self.seen.done
+    }
+
+    /// The protocol: the one of the request until an event shows another.
+    pub const fn protocol(&self) -> Protocol {
+        self.seen.protocol
+    }
+
+    /// What the vendor says that the call has used, as of the last event; `Ok(None)` if it has not said.
+    ///
+    /// # Errors
+    /// It says what cannot be believed.
+    pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        self.seen.counts.usage()
+    }
+
+    /// What a call has used whose vendor did not count, or whose stream broke off before it did: what it did count, and the
+    /// rest by bytes. `request_bytes` is the length of the request's body.
+    pub fn estimated_usage(&self, request_bytes: u64) -> Usage {
+        let counted = self.usage().ok().flatten();
+        let output = self.seen.content_bytes.div_ceil(BYTES_PER_TOKEN).max(self.seen.counts.output().unwrap_or(0));
+        let input = Usage { input_uncached: request_bytes.div_ceil(BYTES_PER_TOKEN), ..Usage::default() };
+        Usage { output, estimated: true, ..counted.unwrap_or(input) }
+    }
+
+    /// The event that tells the client in its own protocol that the stream broke off; see [`broken_stream_event`].
+    pub fn broken_event(&self, message: &str) -> Bytes {
+        let ends_line = !self.parser.is_between_events();
+        broken_event(self.seen.protocol, message, self.seen.events, ends_line)
+    }
+}
+
+impl Seen {
+    fn take(&mut self, event: Result<Event<'_>, EventTooLarge>) {
+        if self.error.is_some() {
+            return;
+        }
+        self.events += 1;
+        match event {
+            Ok(event) => self.event(event),
+            // No preamble is that large.
+            Err(EventTooLarge { limit }) => {
+                self.content = true;
+                self.content_bytes += limit as u64;
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let data = event.data.trim_ascii();
+        if event.name == b"error" {
+            return self.fail(classify_error_body(data));
+        }
+        if data == b"[DONE]" {
+            return self.done();
+        }
+        let read = match data.first() {
+            Some(b'{') => events::object(self, event.name, data),
+            Some(b'[') => RawJson::parse(data).map(|list| {
+                list.for_each(|element| {
+                    if self.error.is_none() {
+                        // The end of an element is known.
+                        let _ = events::object(self, event.name, element.bytes());
+                    }
+                });
+            }),
+            Some(_) => Err(SyntaxError),
+            None => return self.events -= 1,
+        };
+        match read {
+            Ok(()) => {}
+            Err(SyntaxError) if events::is_ping(event.name) => self.events -= 1,
+            // Plain text, or a form that is unknown.
+            Err(SyntaxError) => self.content(data.len()),
+        }
+    }
+
+    /// An event of this protocol came.
+    pub(crate) fn speaks(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.shown = true;
+    }
+
+    /// Content of this length came.
+    pub(crate) fn content(&mut self, bytes: usize) {
+        self.content = true;
+        self.content_bytes += bytes as u64;
+    }
+
+    /// An error came.
+    pub(crate) fn fail(&mut self, class: ErrorClass) {
+        if self.error.is_none() {
+            self.error = Some(class);
+            self.error_came_late = self.content;
+        }
+    }
+
+    /// The protocol's last event came; with nothing before it there was no answer.
+    pub(crate) fn done(&mut self) {
+        self.done = true;
+        if !self.content && !self.finished {
+            self.fail(ErrorClass::EmptyAnswer);
+        }
+    }
+}
+
+/// The last event of a stream that broke off, in the form that clients of the protocol take for an error. It begins with an
+/// empty line, which ends an event that is half there and does nothing otherwise.
+pub fn broken_stream_event(protocol: Protocol, message: &str) -> Bytes {
+    broken_event(protocol, message, 0, true)
+}
+
+fn broken_event(protocol: Protocol, message: &str, events: u64, ends_line: bool) -> Bytes {
+    let start = if ends_line { "\n\n" } else { "" };
+    let openai = json!({"message": message, "type": "server_error", "param": null, "code": STREAM_BROKEN});
+    let event = match protocol {
+        Protocol::Anthropic => {
+            let data = json!({"type": "error", "error": {"type": "api_error", "message": message}});
+            format!("event: error\ndata: {data}\n\n")
+        }
+        Protocol::OpenAiResponses => {
+            // The documented event has its fields at the top; the vendor's clients raise an exception for `error`.
+            let data = json!({
+                "type": "error", "code": STREAM_BROKEN, "message": message, "param": null, "sequence_number": events,
+                "error": openai,
+            });
+            format!("event: error\ndata: {data}\n\n")
+        }
+        Protocol::Gemini => {
+            let error = json!({"code": 503, "message": message, "status": "UNAVAILABLE"});
+            format!("data: {}\n\n", json!({"error": error}))
+        }
+        Protocol::OpenAiChat | Protocol::Generic => format!("data: {}\n\n", json!({"error": openai})),
+    };
+    Bytes::from(format!("{start}{event}"))
+}

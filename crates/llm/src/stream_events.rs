@@ -1,0 +1,286 @@
+//! What one event of a streamed answer is: preamble, content, end, error or usage, in each protocol.
+
+use crate::ErrorClass;
+use crate::error_class::{classify_error, classify_error_body};
+use crate::json::{Cursor, RawJson, SyntaxError};
+use crate::protocol::Protocol;
+use crate::stream::Seen;
+
+/// The fields of an event that matter, whatever its protocol. Most events are chunks of chats, so those are read in the same
+/// pass.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    kind: Option<RawJson<'a>>,
+    error: Option<RawJson<'a>>,
+    chat: Option<Chunk<'a>>,
+    candidates: Option<RawJson<'a>>,
+    prompt_feedback: Option<RawJson<'a>>,
+    delta: Option<RawJson<'a>>,
+    content_block: Option<RawJson<'a>>,
+    item: Option<RawJson<'a>>,
+    response: Option<RawJson<'a>>,
+    usage: Option<RawJson<'a>>,
+    /// An object that may have the usage inside.
+    usage_holder: Option<RawJson<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8]) -> Result<Self, SyntaxError> {
+        let mut read = Self::default();
+        let mut cursor = Cursor::new(data);
+        cursor.fields(|name, value| read.field(name, value))?;
+        if cursor.is_at_end() { Ok(read) } else { Err(SyntaxError) }
+    }
+
+    fn field(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        match name {
+            b"choices" => return self.chat.insert(Chunk::default()).read(value),
+            b"type" => self.kind = Some(value.raw()?),
+            b"error" => self.error = Some(value.raw()?),
+            b"delta" => self.delta = Some(value.raw()?),
+            b"usage" | b"usageMetadata" => self.usage = Some(value.raw()?).filter(|usage| !usage.is_null()),
+            b"candidates" => self.candidates = Some(value.raw()?),
+            b"promptFeedback" => self.prompt_feedback = Some(value.raw()?),
+            b"content_block" => self.content_block = Some(value.raw()?),
+            b"item" => self.item = Some(value.raw()?),
+            b"response" => {
+                self.response = Some(value.raw()?).filter(|response| response.is_object());
+                self.usage_holder = self.response;
+            }
+            b"message" | b"x_groq" => self.usage_holder = Some(value.raw()?).filter(|holder| holder.is_object()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The choices of a chunk of OpenAI's chat completions or completions.
+#[derive(Debug, Default)]
+struct Chunk<'a> {
+    content: bool,
+    content_bytes: usize,
+    finished: bool,
+    failed: bool,
+    error: Option<RawJson<'a>>,
+}
+
+impl<'a> Chunk<'a> {
+    fn read(&mut self, choices: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        choices.elements(|choice| {
+            choice.fields(|name, value| {
+                match name {
+                    b"delta" | b"message" => return value.fields(|name, value| self.delta_field(name, value.raw()?)),
+                    b"finish_reason" => {
+                        let reason = value.raw()?;
+                        // OpenRouter: the upstream failed.
+                        self.failed |= reason.is_text("error");
+                        self.finished |= !reason.is_blank();
+                    }
+                    b"text" => self.add(value.raw()?),
+                    b"error" => self.error = Some(value.raw()?).filter(|error| !error.is_blank()),
+                    _ => {}
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// A field of a delta: text, reasoning, refusal, tool calls, audio, and whatever vendors add. Numbers and flags are none.
+    fn delta_field(&mut self, name: &[u8], value: RawJson<'a>) -> Result<(), SyntaxError> {
+        match name {
+            b"content" => self.add(value),
+            b"role" | b"name" | b"id" | b"type" | b"provider_specific_fields" | b"extra_content" => {}
+            b"tool_calls" => value.for_each(|call| {
+                self.content = true;
+                let text = |name| call.field("function")?.field(name).map(length);
+                self.content_bytes += text("name").unwrap_or(0) + text("arguments").unwrap_or(0);
+            }),
+            _ => self.add(value),
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, value: RawJson<'a>) {
+        if matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank() {
+            self.content = true;
+            self.content_bytes += length(value);
+        }
+    }
+
+    fn apply(&self, seen: &mut Seen) {
+        seen.speaks(Protocol::OpenAiChat);
+        if self.content {
+            seen.content(self.content_bytes);
+        }
+        if let Some(error) = self.error {
+            seen.fail(classify_error(error));
+        } else if self.failed {
+            seen.fail(ErrorClass::ServerError);
+        }
+        seen.finished |= self.finished && !self.failed;
+    }
+}
+
+/// Whether an event of this name or type only keeps a connection alive.
+pub(crate) fn is_ping(name: &[u8]) -> bool {
+    matches!(name, b"ping" | b"keepalive" | b"keep-alive" | b"heartbeat")
+}
+
+/// Takes an event whose data begins like an object.
+///
+/// # Errors
+/// It is no JSON; nothing was taken.
+pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), SyntaxError> {
+    let fields = Fields::read(data)?;
+    let kind = fields.kind.and_then(RawJson::quoted).unwrap_or_default();
+    if kind == b"error" || fields.error.is_some_and(|error| !error.is_blank()) {
+        seen.fail(classify_error_body(data));
+        return Ok(());
+    }
+    let held = || fields.usage_holder?.field("usage").filter(|usage| !usage.is_null());
+    let usage = fields.usage.or_else(held);
+    if let Some(usage) = usage {
+        seen.counts.read(usage);
+    }
+    if let Some(chunk) = &fields.chat {
+        chunk.apply(seen);
+    } else if kind.starts_with(b"response.") {
+        seen.speaks(Protocol::OpenAiResponses);
+        responses(seen, kind, &fields, data);
+    } else if fields.candidates.is_some() || fields.prompt_feedback.is_some() {
+        seen.speaks(Protocol::Gemini);
+        gemini(seen, &fields);
+    } else if !anthropic(seen, kind, &fields) {
+        other(seen, name, kind, &fields, usage.is_some(), data);
+    }
+    Ok(())
+}
+
+/// OpenAI's Responses API.
+fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
+    match kind {
+        b"response.created"
+        | b"response.in_progress"
+        | b"response.queued"
+        | b"response.content_part.added"
+        | b"response.reasoning_summary_part.added" => {}
+        b"response.output_item.added" => {
+            let kind = fields.item.and_then(|item| item.field("type"));
+            // A message or reasoning begins empty; a call of a tool has its name.
+            let begins_empty = kind.is_none_or(|kind| kind.is_text("message") || kind.is_text("reasoning"));
+            seen.content |= !begins_empty;
+        }
+        b"response.failed" => seen.fail(classify_error_body(data)),
+        b"response.incomplete" | b"response.cancelled" => {
+            seen.finished = true;
+            seen.done();
+        }
+        b"response.completed" => {
+            let output = fields.response.and_then(|response| response.field("output"));
+            seen.finished |= output.is_none_or(|output| !output.is_blank());
+            seen.done();
+        }
+        _ if kind.ends_with(b".delta") => {
+            if let Some(delta) = fields.delta.filter(|delta| !delta.is_blank()) {
+                seen.content(length(delta));
+            }
+        }
+        _ => seen.content = true,
+    }
+}
+
+/// Anthropic's Messages API; returns whether the event is one of it.
+fn anthropic(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>) -> bool {
+    match kind {
+        b"message_start" => {}
+        b"content_block_start" => {
+            if let Some(block) = fields.content_block {
+                let kind = block.field("type");
+                let text = kind.is_some_and(|kind| kind.is_text("text") || kind.is_text("thinking"));
+                let filled = |name| block.field(name).is_some_and(|text| !text.is_blank());
+                seen.content |= !text || filled("text") || filled("thinking");
+            }
+        }
+        b"content_block_delta" => {
+            if let Some(delta) = fields.delta {
+                delta.for_each_field(|name, value| match name {
+                    b"type" => {}
+                    b"signature" => seen.content = true,
+                    _ if !value.is_blank() => seen.content(length(value)),
+                    _ => {}
+                });
+            }
+        }
+        b"content_block_stop" => {}
+        b"message_delta" => {
+            let reason = fields.delta.and_then(|delta| delta.field("stop_reason"));
+            seen.finished |= reason.is_some_and(|reason| !reason.is_blank());
+        }
+        b"message_stop" => seen.done(),
+        _ => return false,
+    }
+    seen.speaks(Protocol::Anthropic);
+    true
+}
+
+/// Gemini's `streamGenerateContent`.
+fn gemini(seen: &mut Seen, fields: &Fields<'_>) {
+    if let Some(candidates) = fields.candidates {
+        candidates.for_each(|candidate| {
+            if let Some(parts) = candidate.field("content").and_then(|content| content.field("parts")) {
+                parts.for_each(|part| {
+                    part.for_each_field(|name, value| {
+                        let says_something = matches!(value.bytes().first(), Some(b'"' | b'{')) && !value.is_blank();
+                        if says_something && name != b"thoughtSignature" {
+                            seen.content(length(value));
+                        }
+                    });
+                });
+            }
+            let reason = candidate.field("finishReason").filter(|reason| !reason.is_blank());
+            seen.finished |= reason.is_some_and(|reason| !reason.is_text("FINISH_REASON_UNSPECIFIED"));
+        });
+    }
+    // The prompt was refused, which is an answer.
+    let blocked = fields.prompt_feedback.and_then(|feedback| feedback.field("blockReason"));
+    seen.finished |= blocked.is_some_and(|reason| !reason.is_blank());
+}
+
+/// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and what nobody knows.
+fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, has_usage: bool, data: &[u8]) {
+    if is_ping(name) || is_ping(kind) {
+        return;
+    }
+    let field = |name| RawJson::parse(data).ok()?.field(name);
+    if name.starts_with(b"thread.") {
+        if name.ends_with(b".failed") {
+            seen.fail(field("last_error").map_or(ErrorClass::ServerError, classify_error));
+        } else if name.ends_with(b".delta") {
+            seen.content(data.len());
+        } else if name.starts_with(b"thread.run.") {
+            let ends: [&[u8]; 4] = [b".completed", b".incomplete", b".cancelled", b".requires_action"];
+            seen.finished |= ends.iter().any(|end| name.ends_with(end));
+        }
+        return;
+    }
+    match kind {
+        b"message-start" | b"content-start" | b"tool-call-end" | b"content-end" => {}
+        b"message-end" => {
+            seen.finished = true;
+            if let Some(usage) = fields.delta.and_then(|delta| delta.field("usage")) {
+                seen.counts.read(usage);
+            }
+        }
+        // A usage alone, or a chunk without choices.
+        b"" if has_usage => {}
+        b"" if RawJson::parse(data).is_ok_and(RawJson::is_blank) => {}
+        b"" if field("object").is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
+        _ => seen.content(data.len()),
+    }
+}
+
+/// The length of a value, in bytes between its quotes.
+fn length(value: RawJson<'_>) -> usize {
+    let bytes = value.bytes();
+    if bytes.first() == Some(&b'"') { bytes.len().saturating_sub(2) } else { bytes.len() }
+}

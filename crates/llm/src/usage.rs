@@ -1,0 +1,297 @@
+//! The tokens that a call used: one value from every vendor's shape, whole answers and streams.
+//!
+//! Vendors differ in what their numbers include. OpenAI's `prompt_tokens` and Gemini's `promptTokenCount` include what came from
+//! the cache, Anthropic's `input_tokens` and Bedrock's `inputTokens` do not. OpenAI's `completion_tokens` include reasoning;
+//! Gemini's `candidatesTokenCount` do not, nor do those of xAI and of Gemini's OpenAI endpoint, which only the total shows.
+//! A number that is negative, fractional, text or larger than [`MAX_TOKENS`] makes the whole usage invalid: unknown is better
+//! than wrong.
+
+use crate::json::{Cursor, RawJson};
+
+/// No call uses more tokens of a kind than this.
+pub const MAX_TOKENS: u64 = 1_000_000_000;
+/// The number of bytes per token by which tokens are estimated where a vendor does not count them.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
+/// The tokens that a call used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Input that was neither read from a cache nor written to one.
+    pub input_uncached: u64,
+    /// Input read from the vendor's cache.
+    pub cache_read: u64,
+    /// Input written to the vendor's cache, for however long.
+    pub cache_write: u64,
+    /// The part of `cache_write` that is kept for an hour, which costs more.
+    pub cache_write_1h: u64,
+    /// Output, reasoning and audio included.
+    pub output: u64,
+    /// The part of `output` that is reasoning.
+    pub reasoning: u64,
+    /// The part of the input that is audio.
+    pub audio_input: u64,
+    /// The part of `output` that is audio.
+    pub audio_output: u64,
+    /// The vendor did not count, or not to the end: estimated from bytes.
+    pub estimated: bool,
+}
+
+impl Usage {
+    /// All input.
+    pub const fn input(&self) -> u64 {
+        self.input_uncached.saturating_add(self.cache_read).saturating_add(self.cache_write)
+    }
+
+    /// All input and output.
+    pub const fn total(&self) -> u64 {
+        self.input().saturating_add(self.output)
+    }
+}
+
+/// A usage that cannot be believed, and so is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUsage {
+    /// A number that is none, negative, fractional or too large.
+    #[error("{0} is no whole number from 0 to {MAX_TOKENS}")]
+    Number(&'static str),
+    /// A usage without the tokens of the input.
+    #[error("the usage has no number of input tokens")]
+    Missing,
+}
+
+/// What a whole answer says: any vendor's, also a stream that came as one JSON array. `Ok(None)` if it says nothing.
+///
+/// # Errors
+/// It has a usage that cannot be believed.
+pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
+    let mut counts = Counts::default();
+    let mut cursor = Cursor::new(body);
+    // What breaks off is read as far as it goes.
+    let _ = if cursor.peek() == Some(b'[') {
+        cursor.elements(|element| {
+            counts.read_top(element.raw()?);
+            Ok(())
+        })
+    } else {
+        cursor.raw().map(|answer| counts.read_top(answer))
+    };
+    counts.usage()
+}
+
+/// What a usage object says that was found already, such as the gateway's `token_count`.
+///
+/// # Errors
+/// It cannot be believed.
+pub fn of_object(usage: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
+    let mut counts = Counts::default();
+    if let Ok(usage) = RawJson::parse(usage) {
+        counts.read(usage);
+    }
+    counts.usage()
+}
+
+/// The numbers of one call as its vendor gives them. In a stream a later number replaces an earlier one and is never added
+/// to it: all vendors send running totals.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// There was a usage at all.
+    seen: bool,
+    /// It is counted in seconds, not in tokens.
+    in_seconds: bool,
+    /// Cached input is not part of the input.
+    exclusive: bool,
+    /// The total shows what the other numbers leave out.
+    total_tells: bool,
+    invalid: Option<&'static str>,
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+    cache_write_1h: Option<u64>,
+    reasoning: Option<u64>,
+    /// Gemini's reasoning, which is not part of its output.
+    thoughts: Option<u64>,
+    /// Gemini's results of tools, which are not part of its input.
+    tool_input: Option<u64>,
+    audio_input: Option<u64>,
+    audio_output: Option<u64>,
+}
+
+impl Counts {
+    /// Reads the usage wherever it stands in an answer or in the data of an event.
+    pub(crate) fn read_top(&mut self, answer: RawJson<'_>) {
+        answer.for_each_field(|name, value| match name {
+            b"usage" | b"usageMetadata" | b"usage_metadata" | b"token_count" => self.read(value),
+            b"response" | b"message" | b"x_groq" if value.is_object() => {
+                if let Some(usage) = value.field("usage") {
+                    self.read(usage);
+                }
+            }
+            b"prompt_eval_count" => {
+                self.seen = true;
+                self.number("prompt_eval_count", value, |counts| &mut counts.input);
+            }
+            b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
+            _ => {}
+        });
+    }
+
+    /// Reads a usage object.
+    pub(crate) fn read(&mut self, usage: RawJson<'_>) {
+        if usage.is_null() {
+            return;
+        }
+        self.seen = true;
+        usage.for_each_field(|name, value| self.field(name, value));
+    }
+
+    fn field(&mut self, name: &[u8], value: RawJson<'_>) {
+        match name {
+            b"prompt_tokens" => {
+                self.total_tells = true;
+                self.number("prompt_tokens", value, |counts| &mut counts.input);
+            }
+            b"input_tokens" => self.number("input_tokens", value, |counts| &mut counts.input),
+            b"inputTokens" => self.number("inputTokens", value, |counts| &mut counts.input),
+            b"promptTokenCount" => self.number("promptTokenCount", value, |counts| &mut counts.input),
+            b"completion_tokens" => self.number("completion_tokens", value, |counts| &mut counts.output),
+            b"output_tokens" => self.number("output_tokens", value, |counts| &mut counts.output),
+            b"outputTokens" => self.number("outputTokens", value, |counts| &mut counts.output),
+            b"candidatesTokenCount" => self.number("candidatesTokenCount", value, |counts| &mut counts.output),
+            b"total_tokens" => self.number("total_tokens", value, |counts| &mut counts.total),
+            b"totalTokens" => self.number("totalTokens", value, |counts| &mut counts.total),
+            b"totalTokenCount" => self.number("totalTokenCount", value, |counts| &mut counts.total),
+            b"cache_read_input_tokens" => {
+                self.exclusive = true;
+                self.number("cache_read_input_tokens", value, |counts| &mut counts.cache_read);
+            }
+            b"cache_creation_input_tokens" => {
+                self.exclusive = true;
+                self.number("cache_creation_input_tokens", value, |counts| &mut counts.cache_write);
+            }
+            b"cacheReadInputTokens" => {
+                self.exclusive = true;
+                self.number("cacheReadInputTokens", value, |counts| &mut counts.cache_read);
+            }
+            b"cacheWriteInputTokens" => {
+                self.exclusive = true;
+                self.number("cacheWriteInputTokens", value, |counts| &mut counts.cache_write);
+            }
+            b"cachedContentTokenCount" => {
+                self.number("cachedContentTokenCount", value, |counts| &mut counts.cache_read)
+            }
+            b"prompt_cache_hit_tokens" => {
+                self.number("prompt_cache_hit_tokens", value, |counts| &mut counts.cache_read)
+            }
+            b"cached_tokens" => self.number("cached_tokens", value, |counts| &mut counts.cache_read),
+            b"thoughtsTokenCount" => self.number("thoughtsTokenCount", value, |counts| &mut counts.thoughts),
+            b"toolUsePromptTokenCount" => {
+                self.number("toolUsePromptTokenCount", value, |counts| &mut counts.tool_input);
+            }
+            b"reasoning_tokens" => self.number("reasoning_tokens", value, |counts| &mut counts.reasoning),
+            b"seconds" => self.in_seconds = true,
+            b"tokens" if value.is_object() => value.for_each_field(|name, value| self.field(name, value)),
+            _ => self.details(name, value),
+        }
+    }
+
+    /// The parts of input and output.
+    fn details(&mut self, name: &[u8], value: RawJson<'_>) {
+        match name {
+            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+                value.for_each_field(|name, value| match name {
+                    b"cached_tokens" => self.number("cached_tokens", value, |counts| &mut counts.cache_read),
+                    b"audio_tokens" => self.number("audio_tokens", value, |counts| &mut counts.audio_input),
+                    b"cache_write_tokens" | b"cache_creation_tokens" => {
+                        self.number("cache_write_tokens", value, |counts| &mut counts.cache_write);
+                    }
+                    _ => {}
+                });
+            }
+            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+                value.for_each_field(|name, value| match name {
+                    b"reasoning_tokens" | b"thinking_tokens" => {
+                        self.number("reasoning_tokens", value, |counts| &mut counts.reasoning);
+                    }
+                    b"audio_tokens" => self.number("audio_tokens", value, |counts| &mut counts.audio_output),
+                    _ => {}
+                });
+            }
+            b"cache_creation" => value.for_each_field(|name, value| {
+                if name == b"ephemeral_1h_input_tokens" {
+                    self.number("ephemeral_1h_input_tokens", value, |counts| &mut counts.cache_write_1h);
+                }
+            }),
+            b"promptTokensDetails" => self.audio(value, |counts| &mut counts.audio_input),
+            b"candidatesTokensDetails" => self.audio(value, |counts| &mut counts.audio_output),
+            _ => {}
+        }
+    }
+
+    /// The audio among Gemini's `[{"modality": "AUDIO", "tokenCount": 5}]`.
+    fn audio(&mut self, list: RawJson<'_>, place: impl Fn(&mut Self) -> &mut Option<u64>) {
+        list.for_each(|part| {
+            let is_audio = part.field("modality").is_some_and(|modality| modality.is_text("AUDIO"));
+            if let Some(count) = part.field("tokenCount").filter(|_| is_audio) {
+                self.number("tokenCount", count, &place);
+            }
+        });
+    }
+
+    fn number(&mut self, name: &'static str, value: RawJson<'_>, place: impl Fn(&mut Self) -> &mut Option<u64>) {
+        if value.is_null() {
+            return;
+        }
+        // Some servers write 12.0.
+        let bare = value.bytes();
+        let digits = bare.strip_suffix(b".0").unwrap_or(bare);
+        let number = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        match number.and_then(|text| text.parse().ok()).filter(|number| *number <= MAX_TOKENS) {
+            Some(number) => *place(self) = Some(number),
+            None => self.invalid = Some(name),
+        }
+    }
+
+    /// The output that the vendor has counted so far.
+    pub(crate) fn output(&self) -> Option<u64> {
+        self.output
+    }
+
+    /// What all of it means.
+    pub(crate) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        if let Some(name) = self.invalid {
+            return Err(InvalidUsage::Number(name));
+        }
+        let known = |total: Option<u64>, part: Option<u64>| total.map(|total| total.saturating_sub(part.unwrap_or(0)));
+        let Some(input) = self.input.or_else(|| known(self.total, self.output)) else {
+            return if self.seen && !self.in_seconds { Err(InvalidUsage::Missing) } else { Ok(None) };
+        };
+        let total = self.total.filter(|_| self.total_tells);
+        let output = self.output.or_else(|| known(total, Some(input))).unwrap_or(0);
+        let (cache_read, cache_write) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
+        let cached = cache_read + cache_write;
+        let reasoning = self.reasoning.unwrap_or(0);
+        // What the total has more than the other numbers is what they leave out.
+        let left_out = total.unwrap_or(0).saturating_sub(input + output);
+        let cache_is_left_out = cached > 0 && left_out == cached;
+        let exclusive = (self.exclusive && !self.total_tells) || cache_is_left_out || cached > input;
+        let hidden = if cache_is_left_out { 0 } else { left_out };
+        let hidden = if reasoning > output { hidden.max(reasoning) } else { hidden };
+        let thoughts = self.thoughts.unwrap_or(0);
+        let output = output + thoughts + hidden;
+        let input_uncached = if exclusive { input } else { input - cached } + self.tool_input.unwrap_or(0);
+        Ok(Some(Usage {
+            input_uncached,
+            cache_read,
+            cache_write,
+            cache_write_1h: self.cache_write_1h.unwrap_or(0).min(cache_write),
+            output,
+            reasoning: (reasoning.max(hidden) + thoughts).min(output),
+            audio_input: self.audio_input.unwrap_or(0).min(input_uncached + cached),
+            audio_output: self.audio_output.unwrap_or(0).min(output),
+            estimated: false,
+        }))
+    }
+}

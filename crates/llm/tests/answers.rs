@@ -1,0 +1,200 @@
+//! Whole answers with a good status: which are answers, and what the others are.
+
+use llm::answer::judge;
+use llm::headers::AnswerHeaders;
+use llm::{ErrorClass, Protocol};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use ErrorClass::{BrokenAnswer, EmptyAnswer, Overloaded, QuotaExhausted, RateLimited, ServerError};
+use Protocol::{Anthropic, Gemini, Generic, OpenAiChat, OpenAiResponses};
+
+fn typed(protocol: Protocol, kind: &str, body: &[u8]) -> Option<ErrorClass> {
+    judge(protocol, 200, &AnswerHeaders::read([(&b"content-type"[..], kind)]), body)
+}
+
+fn json_of(protocol: Protocol, body: &Value) -> Option<ErrorClass> {
+    typed(protocol, "application/json; charset=utf-8", body.to_string().as_bytes())
+}
+
+fn chat(message: Value, reason: Value) -> Value {
+    json!({"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": reason}], "usage": {"prompt_tokens": 5, "completion_tokens": 0}})
+}
+
+#[test]
+fn answers_that_are_none() {
+    for (protocol, body, class) in [
+        (OpenAiChat, json!({"error": {"message": "Provider returned error", "code": 502}}), ServerError),
+        (OpenAiChat, json!({"error": {"message": "x", "code": 502}, "user_id": "u"}), ServerError),
+        (OpenAiChat, json!({"error": {"message": "x", "code": "insufficient_quota"}}), QuotaExhausted),
+        (OpenAiChat, json!({"error": "overloaded"}), Overloaded),
+        (OpenAiChat, json!({"error": {"message": "x", "code": "1113"}}), ServerError),
+        (OpenAiChat, json!({"error": {"message": "x", "code": 200}}), ServerError),
+        (Generic, json!({"error": {"message": "x", "code": 429}}), RateLimited),
+        (Generic, json!({"object": "error", "message": "x", "type": "overloaded", "code": 503}), Overloaded),
+        (OpenAiChat, json!({"id": "x", "object": "chat.completion", "choices": []}), EmptyAnswer),
+        (OpenAiChat, json!({"id": "x", "choices": null}), EmptyAnswer),
+        (OpenAiChat, json!({"id": "x", "choices": [], "error": {"code": 503, "message": "x"}}), Overloaded),
+        (OpenAiChat, chat(json!({"role": "assistant", "content": ""}), json!("stop")), EmptyAnswer),
+        (OpenAiChat, chat(json!({"role": "assistant", "content": null}), Value::Null), EmptyAnswer),
+        (OpenAiChat, json!({}), EmptyAnswer),
+        (OpenAiChat, Value::Null, EmptyAnswer),
+        (Anthropic, json!({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}), Overloaded),
+        (Anthropic, json!({"type": "message", "content": [], "stop_reason": "end_turn"}), EmptyAnswer),
+        (
+            Anthropic,
+            json!({"type": "message", "content": [], "stop_reason": null, "usage": {"output_tokens": 0}}),
+            EmptyAnswer,
+        ),
+        (Gemini, json!({"usageMetadata": {"promptTokenCount": 5}, "modelVersion": "x"}), EmptyAnswer),
+        (Gemini, json!({"candidates": [], "modelVersion": "x"}), EmptyAnswer),
+        (
+            Gemini,
+            json!({"candidates": [{"content": {"role": "model"}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 5}}),
+            EmptyAnswer,
+        ),
+        (
+            Gemini,
+            json!([{"candidates": [{"content": {"parts": [{"text": "a"}]}}]}, {"error": {"code": 503, "status": "UNAVAILABLE", "message": "x"}}]),
+            Overloaded,
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "completed", "error": null, "output": []}),
+            EmptyAnswer,
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "failed", "error": {"code": "rate_limit_exceeded", "message": "x"}, "output": []}),
+            RateLimited,
+        ),
+        (
+            Generic,
+            json!({"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "end_turn", "usage": {"outputTokens": 0}}),
+            EmptyAnswer,
+        ),
+    ] {
+        assert_eq!(json_of(protocol, &body), Some(class), "{protocol:?} {body}");
+    }
+}
+
+#[test]
+fn answers_that_are_fine() {
+    let empty = json!({"role": "assistant", "content": ""});
+    for (protocol, body) in [
+        (OpenAiChat, chat(json!({"role": "assistant", "content": "hi"}), json!("stop"))),
+        (
+            OpenAiChat,
+            chat(json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c"}]}), json!("tool_calls")),
+        ),
+        (OpenAiChat, chat(json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c"}]}), Value::Null)),
+        (OpenAiChat, chat(json!({"role": "assistant", "content": null, "refusal": "no"}), json!("stop"))),
+        (OpenAiChat, chat(json!({"role": "assistant", "content": "", "reasoning_content": "hm"}), json!("stop"))),
+        (OpenAiChat, chat(json!({"role": "assistant", "audio": {"data": "AA"}}), json!("stop"))),
+        (OpenAiChat, chat(empty.clone(), json!("length"))),
+        (OpenAiChat, chat(empty.clone(), json!("content_filter"))),
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": empty, "finish_reason": "stop"}], "usage": {"completion_tokens": 3}}),
+        ),
+        (OpenAiChat, json!({"choices": [{"message": empty, "finish_reason": "stop"}]})),
+        (OpenAiChat, json!({"object": "text_completion", "choices": [{"text": "", "finish_reason": "length"}]})),
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": {"content": "half"}, "finish_reason": "error"}], "error": {"code": 502}}),
+        ),
+        (OpenAiChat, json!({"choices": [{"message": {"content": "{\"error\": 1}"}}], "error": null})),
+        (OpenAiChat, json!({"choices": [{"new": 1}]})),
+        (OpenAiChat, json!({"answer": "in a form of its own"})),
+        (Anthropic, json!({"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"})),
+        (Anthropic, json!({"type": "message", "content": [{"type": "tool_use"}], "stop_reason": "tool_use"})),
+        (Anthropic, json!({"type": "message", "content": [], "stop_reason": "refusal"})),
+        (Anthropic, json!({"type": "message", "content": [], "stop_reason": "max_tokens"})),
+        (
+            Anthropic,
+            json!({"type": "message", "content": [], "stop_reason": "end_turn", "usage": {"output_tokens": 2}}),
+        ),
+        (Gemini, json!({"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]})),
+        (Gemini, json!({"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": {}})),
+        (Gemini, json!({"candidates": [{"finishReason": "SAFETY"}]})),
+        (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {}})),
+        (Gemini, json!([{"candidates": [{"content": {"parts": [{"text": "a"}]}}]}])),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "completed", "error": null, "output": [{"type": "function_call"}]}),
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": []}),
+        ),
+        (OpenAiResponses, json!({"object": "response", "status": "queued", "output": []})),
+        (Generic, json!({"object": "list", "data": [{"object": "embedding", "embedding": [0.1]}], "model": "m"})),
+        (Generic, json!({"object": "list", "data": []})),
+        (Generic, json!({"created": 1, "data": [{"b64_json": "AA"}]})),
+        (Generic, json!({"text": ""})),
+        (Generic, json!({"input_tokens": 14})),
+        (Generic, json!({"id": "file-1", "object": "file", "status": "error"})),
+        (Generic, json!({"object": "fine_tuning.job", "status": "failed", "error": {"code": "x", "message": "y"}})),
+        (Generic, json!({"object": "video", "status": "failed", "error": {"code": "x", "message": "y"}})),
+        (Generic, json!({"error": null, "ok": true})),
+        (Generic, json!({"error": {}})),
+        (Generic, json!({})),
+        (Generic, json!([])),
+        (Generic, json!("text")),
+        (Generic, json!({"results": [{"flagged": true}]})),
+    ] {
+        assert_eq!(json_of(protocol, &body), None, "{protocol:?} {body}");
+    }
+}
+
+#[test]
+fn bodies_that_are_empty_cut_or_of_another_kind() {
+    let json = "application/json";
+    for (protocol, kind, body, class) in [
+        (OpenAiChat, json, "", Some(EmptyAnswer)),
+        (Generic, json, " \n", Some(EmptyAnswer)),
+        (OpenAiChat, "", "", Some(EmptyAnswer)),
+        (Generic, "", "", Some(EmptyAnswer)),
+        (OpenAiChat, "text/plain", "", Some(EmptyAnswer)),
+        (Generic, "application/octet-stream", "", None),
+        (OpenAiChat, json, "\n\n  {\"error\":{\"message\":\"x\",\"code\":502}}", Some(ServerError)),
+        (OpenAiChat, "", "{\"error\":{\"message\":\"x\",\"code\":502}}", Some(ServerError)),
+        (OpenAiChat, json, "{\"id\":\"chatcmpl-1\",\"choices\":[{\"ind", Some(BrokenAnswer)),
+        (OpenAiChat, json, "{\"choices\":[{\"message\":{\"content\":\"a\"}}]} x", Some(BrokenAnswer)),
+        (OpenAiChat, json, "<html>", Some(BrokenAnswer)),
+        (OpenAiChat, json, "upstream", Some(BrokenAnswer)),
+        (OpenAiChat, "text/html", "<html>", Some(BrokenAnswer)),
+        (Generic, "text/html", "<html>", None),
+        (OpenAiChat, json, "{\"choices\":[{\"text\":\"a\",\"logprobs\":NaN}]}", None),
+        (Generic, json, "{\"a\":1}\n{\"b\":2}\n", None),
+        (Generic, "audio/mpeg", "\u{0}{", None),
+        (Generic, "text/plain", "{\"error\":1}", None),
+        (OpenAiChat, "text/event-stream", "", Some(EmptyAnswer)),
+        (OpenAiChat, "text/event-stream", ": ping\n\n", Some(EmptyAnswer)),
+        (OpenAiChat, "text/event-stream", "data: {\"error\":{\"code\":503}}\n\n", Some(Overloaded)),
+        (OpenAiChat, "text/event-stream", "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", None),
+        (OpenAiChat, "text/event-stream", "data: {\"choices\":[{\"text\":\"a\"}]}\n\n", Some(BrokenAnswer)),
+    ] {
+        let found = typed(protocol, kind, body.as_bytes());
+        assert_eq!(found, class, "{protocol:?} {kind:?} {body:?}");
+    }
+    let packed = AnswerHeaders::read([(&b"content-encoding"[..], "br"), (b"content-type", json)]);
+    assert_eq!(judge(OpenAiChat, 200, &packed, b"\x01"), None, "packed bytes say nothing");
+    for status in [202, 204] {
+        assert_eq!(judge(OpenAiChat, status, &AnswerHeaders::default(), b""), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_can_be_judged(bytes: Vec<u8>, kind in 0_usize..3, protocol in 0_usize..5) {
+        let kind = ["application/json", "text/event-stream", "image/png"][kind];
+        typed([OpenAiChat, OpenAiResponses, Anthropic, Gemini, Generic][protocol], kind, &bytes);
+    }
+
+    #[test]
+    fn an_answer_with_text_is_fine_whatever_the_text_is(text in "\\PC{1,40}") {
+        prop_assert_eq!(json_of(OpenAiChat, &chat(json!({"role": "assistant", "content": text}), json!("stop"))), None);
+        prop_assert_eq!(json_of(Anthropic, &json!({"type": "message", "content": [{"type": "text", "text": text}]})), None);
+    }
+}

@@ -1,0 +1,601 @@
+//! Every vendor's error answers and the class of each.
+
+use llm::ErrorClass::{self, *};
+use llm::error_class::classify;
+use llm::headers::AnswerHeaders;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn class(status: u16, body: &Value) -> Option<ErrorClass> {
+    classify(status, &AnswerHeaders::default(), body.to_string().as_bytes())
+}
+
+fn check(vendor: &str, cases: &[(u16, Value, ErrorClass)]) {
+    for (status, body, expected) in cases {
+        assert_eq!(class(*status, body), Some(*expected), "{vendor}: {status} {body}");
+        assert_eq!(class(*status, &json!([body])), Some(*expected), "{vendor}: in an array: {status} {body}");
+    }
+}
+
+/// An error of OpenAI's.
+fn openai(kind: &str, code: &str, message: &str) -> Value {
+    json!({"error": {"message": message, "type": kind, "param": null, "code": if code.is_empty() { Value::Null } else { code.into() }}})
+}
+
+#[test]
+fn openai_errors() {
+    let invalid = "invalid_request_error";
+    check(
+        "OpenAI",
+        &[
+            (
+                429,
+                openai("insufficient_quota", "insufficient_quota", "You exceeded your current quota"),
+                QuotaExhausted,
+            ),
+            (429, openai("insufficient_quota", "", "You exceeded your current quota, please check"), QuotaExhausted),
+            (400, openai(invalid, "billing_hard_limit_reached", "Billing hard limit has been reached"), QuotaExhausted),
+            (400, openai(invalid, "", "Billing hard limit has been reached"), QuotaExhausted),
+            (429, openai("requests", "rate_limit_exceeded", "Rate limit reached for gpt-4o"), RateLimited),
+            (
+                429,
+                openai(
+                    "tokens",
+                    "rate_limit_exceeded",
+                    "Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Requested 40000.",
+                ),
+                ContextTooLong,
+            ),
+            (401, openai(invalid, "invalid_api_key", "Incorrect API key provided: sk-x"), KeyRefused),
+            (400, openai(invalid, "invalid_api_key", "Incorrect API key provided: sk-x"), KeyRefused),
+            (
+                403,
+                openai("request_forbidden", "unsupported_country_region_territory", "Country not supported"),
+                KeyRefused,
+            ),
+            (
+                404,
+                openai(invalid, "model_not_found", "The model `gpt-9` does not exist or you do not have access to it."),
+                NotFound,
+            ),
+            (404, openai(invalid, "", "The model `gpt-9` does not exist"), NotFound),
+            (404, openai(invalid, "", "No thread found with id 'thread_x'."), InvalidRequest),
+            (
+                400,
+                openai(invalid, "previous_response_not_found", "Previous response with id 'resp_x' not found."),
+                InvalidRequest,
+            ),
+            (
+                400,
+                openai(invalid, "context_length_exceeded", "This model's maximum context length is 8192 tokens."),
+                ContextTooLong,
+            ),
+            (400, openai(invalid, "", "This model's maximum context length is 8192 tokens."), ContextTooLong),
+            (400, openai(invalid, "content_policy_violation", "Your request was rejected"), ContentFiltered),
+            (
+                400,
+                openai(invalid, "moderation_blocked", "Your request was rejected by the safety system."),
+                ContentFiltered,
+            ),
+            (400, openai(invalid, "unsupported_value", "Unsupported value: 'temperature'"), InvalidRequest),
+            (503, openai("service_unavailable_error", "slow_down", "Slow down"), Overloaded),
+            (500, openai("server_error", "", "The server had an error while processing your request"), ServerError),
+            (500, openai(invalid, "", "The server had an error"), ServerError),
+            (424, json!({"error": {"message": "x"}}), ServerError),
+        ],
+    );
+}
+
+#[test]
+fn azure_errors() {
+    check(
+        "Azure",
+        &[
+            (
+                404,
+                json!({"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."}}),
+                NotFound,
+            ),
+            (
+                404,
+                json!({"error": {"message": "The API deployment for this resource does not exist. If you created the deployment"}}),
+                NotFound,
+            ),
+            (404, json!({"error": {"code": "404", "message": "Resource not found"}}), InvalidRequest),
+            (
+                429,
+                json!({"error": {"code": "429", "message": "Requests to the ChatCompletions_Create Operation have exceeded call rate limit. Please retry after 7 seconds."}}),
+                RateLimited,
+            ),
+            (
+                400,
+                json!({"error": {"message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", "type": null, "param": "prompt", "code": "content_filter", "status": 400, "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {"filtered": true}}}}}),
+                ContentFiltered,
+            ),
+            (
+                401,
+                json!({"error": {"code": "401", "message": "Access denied due to invalid subscription key or wrong API endpoint."}}),
+                KeyRefused,
+            ),
+            (401, json!({"statusCode": 401, "message": "Unauthorized. Access token is missing, invalid"}), KeyRefused),
+            (403, json!({"error": {"code": "QuotaExceeded", "message": "Out of call volume quota."}}), QuotaExhausted),
+            (
+                500,
+                json!({"error": {"code": "InternalServerError", "message": "Backend returned unexpected response."}}),
+                ServerError,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn anthropic_errors() {
+    let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"});
+    let spent = json!({"type": "error", "error": {"type": "rate_limit_error", "message": "x", "details": {"error_code": "enforced_spend_limit_reached"}}});
+    check(
+        "Anthropic",
+        &[
+            (
+                400,
+                error("invalid_request_error", "Your credit balance is too low to access the Anthropic API."),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                error(
+                    "invalid_request_error",
+                    "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+                ),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                error("invalid_request_error", "You have reached your specified workspace API usage limits."),
+                QuotaExhausted,
+            ),
+            (
+                429,
+                error(
+                    "rate_limit_error",
+                    "This request would exceed your organization's rate limit of 30,000 input tokens per minute",
+                ),
+                RateLimited,
+            ),
+            (429, error("rate_limit_error", "You have reached your monthly spend limit."), QuotaExhausted),
+            (429, spent, QuotaExhausted),
+            (402, error("billing_error", "x"), QuotaExhausted),
+            (401, error("authentication_error", "invalid x-api-key"), KeyRefused),
+            (403, error("permission_error", "x"), KeyRefused),
+            (400, error("invalid_request_error", "This organization has been disabled."), KeyRefused),
+            (404, error("not_found_error", "model: claude-9"), NotFound),
+            (404, error("not_found_error", "File not found"), InvalidRequest),
+            (400, error("invalid_request_error", "model: Field required"), InvalidRequest),
+            (400, error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"), ContextTooLong),
+            (413, error("request_too_large", "Request exceeds the maximum size"), ContextTooLong),
+            (400, error("invalid_request_error", "Output blocked by content filtering policy"), ContentFiltered),
+            (400, error("invalid_request_error", "messages: roles must alternate"), InvalidRequest),
+            (500, error("api_error", "Internal server error"), ServerError),
+            (529, error("overloaded_error", "Overloaded"), Overloaded),
+            (500, error("overloaded_error", "Overloaded"), Overloaded),
+        ],
+    );
+}
+
+#[test]
+fn gemini_errors() {
+    let error = |code: u16, status: &str, message: &str, details: Value| json!({"error": {"code": code, "message": message, "status": status, "details": details}});
+    let reason = |reason: &str| json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}]);
+    check(
+        "Gemini",
+        &[
+            (
+                400,
+                error(
+                    400,
+                    "INVALID_ARGUMENT",
+                    "API key not valid. Please pass a valid API key.",
+                    reason("API_KEY_INVALID"),
+                ),
+                KeyRefused,
+            ),
+            (
+                400,
+                error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", json!([])),
+                KeyRefused,
+            ),
+            (400, error(400, "INVALID_ARGUMENT", "API key expired. Please renew the API key.", json!([])), KeyRefused),
+            (
+                400,
+                error(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", json!([])),
+                KeyRefused,
+            ),
+            (
+                403,
+                error(
+                    403,
+                    "PERMISSION_DENIED",
+                    "Generative Language API has not been used",
+                    reason("SERVICE_DISABLED"),
+                ),
+                KeyRefused,
+            ),
+            (
+                403,
+                error(403, "PERMISSION_DENIED", "This API method requires billing", reason("BILLING_DISABLED")),
+                QuotaExhausted,
+            ),
+            (
+                429,
+                error(
+                    429,
+                    "RESOURCE_EXHAUSTED",
+                    "You exceeded your current quota, please check your plan",
+                    json!([{"retryDelay": "7s"}]),
+                ),
+                RateLimited,
+            ),
+            (
+                404,
+                error(
+                    404,
+                    "NOT_FOUND",
+                    "models/gemini-9 is not found for API version v1beta, or is not supported for generateContent.",
+                    json!([]),
+                ),
+                NotFound,
+            ),
+            (
+                404,
+                error(
+                    404,
+                    "NOT_FOUND",
+                    "Publisher Model `projects/p/locations/l/publishers/google/models/x` was not found",
+                    json!([]),
+                ),
+                NotFound,
+            ),
+            (404, error(404, "NOT_FOUND", "Requested entity was not found.", json!([])), InvalidRequest),
+            (
+                400,
+                error(
+                    400,
+                    "INVALID_ARGUMENT",
+                    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+                    json!([]),
+                ),
+                ContextTooLong,
+            ),
+            (
+                400,
+                error(
+                    400,
+                    "INVALID_ARGUMENT",
+                    "The prompt could not be submitted. This prompt contains sensitive words",
+                    json!([]),
+                ),
+                ContentFiltered,
+            ),
+            (
+                400,
+                error(
+                    400,
+                    "INVALID_ARGUMENT",
+                    "Invalid JSON payload received. Unknown name \"store\": Cannot find field.",
+                    json!([]),
+                ),
+                InvalidRequest,
+            ),
+            (503, error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.", json!([])), Overloaded),
+            (500, error(500, "INTERNAL", "An internal error has occurred.", json!([])), ServerError),
+            (501, error(501, "UNIMPLEMENTED", "x", json!([])), Unsupported),
+        ],
+    );
+}
+
+#[test]
+fn bedrock_errors() {
+    let typed = |status: u16, kind: &str, message: &str| {
+        let body = json!({"message": message}).to_string();
+        classify(status, &AnswerHeaders::read([(&b"x-amzn-ErrorType"[..], kind)]), body.as_bytes())
+    };
+    for (status, kind, message, expected) in [
+        (429, "ThrottlingException", "Too many tokens, please wait before trying again.", RateLimited),
+        (400, "ThrottlingException:http://internal.amazon.com/coral/com.amazon.coral.service/", "x", RateLimited),
+        (424, "ModelErrorException", "The system encountered an unexpected error", ServerError),
+        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", KeyRefused),
+        (400, "UnrecognizedClientException", "The security token included in the request is invalid.", KeyRefused),
+        (403, "", "The security token included in the request is expired", KeyRefused),
+        (400, "ValidationException", "The provided model identifier is invalid.", NotFound),
+        (400, "ValidationException", "Input is too long for requested model.", ContextTooLong),
+        (400, "ValidationException", "Malformed input request", InvalidRequest),
+        (
+            404,
+            "ResourceNotFoundException",
+            "Could not resolve the foundation model from the provided model identifier.",
+            NotFound,
+        ),
+        (429, "ModelNotReadyException", "x", Overloaded),
+        (503, "ServiceUnavailableException", "x", Overloaded),
+        (408, "ModelTimeoutException", "x", TimedOut),
+        (500, "InternalServerException", "x", ServerError),
+    ] {
+        assert_eq!(typed(status, kind, message), Some(expected), "{status} {kind} {message}");
+    }
+    check(
+        "Bedrock",
+        &[(400, json!({"__type": "com.amazon.coral.service#ThrottlingException", "Message": "x"}), RateLimited)],
+    );
+}
+
+#[test]
+fn errors_of_many_others() {
+    check(
+        "others",
+        &[
+            (
+                498,
+                json!({"error": {"message": "Flex tier capacity exceeded", "code": "capacity_exceeded"}}),
+                ServerError,
+            ),
+            (
+                400,
+                openai("invalid_request_error", "model_decommissioned", "The model `x` has been decommissioned"),
+                NotFound,
+            ),
+            (
+                413,
+                openai(
+                    "tokens",
+                    "rate_limit_exceeded",
+                    "Request too large for model `llama` in organization `org` on tokens per minute (TPM): Limit 6000",
+                ),
+                ContextTooLong,
+            ),
+            (402, openai("unknown_error", "invalid_request_error", "Insufficient Balance"), QuotaExhausted),
+            (400, openai("invalid_request_error", "invalid_request_error", "Model Not Exist"), NotFound),
+            (400, openai("invalid_request_error", "invalid_request_error", "Content Exists Risk"), ContentFiltered),
+            (
+                402,
+                json!({"error": {"code": 402, "message": "This request requires more credits, or fewer max_tokens."}}),
+                QuotaExhausted,
+            ),
+            (
+                403,
+                json!({"error": {"code": 403, "message": "openai/x requires moderation and your input was flagged", "metadata": {"reasons": ["violence"]}}}),
+                ContentFiltered,
+            ),
+            (400, json!({"error": {"code": 400, "message": "foo/bar is not a valid model ID"}}), NotFound),
+            (404, json!({"error": {"code": 404, "message": "No endpoints found for foo/bar."}}), NotFound),
+            (408, json!({"error": {"code": 408, "message": "Timed out"}}), TimedOut),
+            (502, json!({"error": {"code": 502, "message": "Provider returned error"}}), ServerError),
+            (
+                400,
+                json!({"object": "error", "message": "Invalid model: foo", "type": "invalid_model", "param": null, "code": "1500"}),
+                NotFound,
+            ),
+            (
+                404,
+                json!({"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError", "param": null, "code": 404}),
+                NotFound,
+            ),
+            (
+                429,
+                json!({"object": "error", "message": "Service tier capacity exceeded for this model.", "type": "service_tier_capacity_exceeded", "code": "3505"}),
+                Overloaded,
+            ),
+            (404, json!({"error": "model 'llama9' not found"}), NotFound),
+            (
+                404,
+                json!({"error": {"message": "model \"llama9\" not found, try pulling it first", "type": "api_error"}}),
+                NotFound,
+            ),
+            (429, json!({"error": "Model is overloaded", "error_type": "overloaded"}), Overloaded),
+            (429, json!({"error": {"type": "exceeded_current_quota_error", "message": "x"}}), QuotaExhausted),
+            (429, json!({"error": {"type": "engine_overloaded_error", "message": "x"}}), Overloaded),
+            (
+                429,
+                json!({"code": "x", "error": "Your team abc has either used all available credits or reached its monthly spending limit."}),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                json!({"code": "Client specified an invalid argument", "error": "Incorrect API key provided: xa***9d."}),
+                KeyRefused,
+            ),
+            (400, json!({"code": "Arrearage", "message": "Access denied", "request_id": "1"}), QuotaExhausted),
+            (
+                413,
+                json!({"error": {"code": "tokens_limit_reached", "message": "Request body too large for gpt-4o model. Max size: 8000 tokens."}}),
+                ContextTooLong,
+            ),
+            (
+                404,
+                json!({"error": {"code": "NOT_FOUND", "message": "Model not found, inaccessible, and/or not deployed"}}),
+                NotFound,
+            ),
+            (422, json!({"detail": [{"loc": ["body"], "msg": "field required"}]}), InvalidRequest),
+            (
+                400,
+                json!({"errors": [{"code": 5007, "message": "No such model @cf/x"}], "success": false}),
+                InvalidRequest,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn unknown_bodies_are_judged_by_their_status() {
+    for (status, expected) in [
+        (200, None),
+        (302, None),
+        (400, Some(InvalidRequest)),
+        (401, Some(KeyRefused)),
+        (402, Some(QuotaExhausted)),
+        (403, Some(KeyRefused)),
+        (404, Some(InvalidRequest)),
+        (408, Some(TimedOut)),
+        (409, Some(InvalidRequest)),
+        (413, Some(ContextTooLong)),
+        (422, Some(InvalidRequest)),
+        (424, Some(ServerError)),
+        (425, Some(ServerError)),
+        (429, Some(RateLimited)),
+        (498, Some(ServerError)),
+        (500, Some(ServerError)),
+        (501, Some(Unsupported)),
+        (502, Some(ServerError)),
+        (503, Some(Overloaded)),
+        (504, Some(ServerError)),
+        (505, Some(Unsupported)),
+        (520, Some(ServerError)),
+        (529, Some(Overloaded)),
+        (999, Some(Unsupported)),
+    ] {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "<html>invalid_api_key</html>",
+            "{\"error\":",
+            "[[[",
+            "{\"error\":{\"code\":\"new\"}}",
+            "\"insufficient_quota\"",
+        ] {
+            let class = classify(status, &AnswerHeaders::default(), body.as_bytes());
+            assert_eq!(class, expected, "{status} {body}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_quoted_as_text_is_read() {
+    let inner = json!({"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
+    let spent = json!({"error": {"code": "insufficient_quota", "message": "x"}});
+    let long = json!({"message": format!("This endpoint's maximum context length is 5. {}", "x".repeat(5_000))});
+    check(
+        "quoted",
+        &[
+            (400, json!({"error": {"message": inner.to_string(), "code": 400, "status": "Bad Request"}}), KeyRefused),
+            (400, json!({"error": {"message": format!("\n{inner:#}"), "code": 400}}), KeyRefused),
+            (
+                429,
+                json!({"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": spent.to_string(), "provider_name": "OpenAI"}}}),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": long.to_string()}}}),
+                ContextTooLong,
+            ),
+            (
+                400,
+                json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "not JSON"}}}),
+                InvalidRequest,
+            ),
+            (400, json!({"error": {"message": format!("Invalid value: {spent}"), "code": 400}}), InvalidRequest),
+            (
+                400,
+                json!({"error": {"message": format!("{spent} is not of type 'string' - 'messages.0.content'"), "code": 400}}),
+                InvalidRequest,
+            ),
+            (400, json!({"error": {"message": "{", "code": 400}}), InvalidRequest),
+        ],
+    );
+}
+
+#[test]
+fn a_firewalls_page_is_not_a_refused_key() {
+    let html = AnswerHeaders::read([(&b"content-type"[..], "text/html; charset=UTF-8")]);
+    assert_eq!(classify(403, &html, b"<html>Attention Required!"), Some(InvalidRequest));
+    assert_eq!(classify(401, &html, b"<html>"), Some(KeyRefused));
+    assert_eq!(classify(502, &html, b"<html>"), Some(ServerError));
+}
+
+#[test]
+fn what_a_caller_wrote_decides_nothing_against_a_target() {
+    let sentences = [
+        "Your credit balance is too low",
+        "API key not valid",
+        "Billing hard limit has been reached",
+        "User location is not supported",
+        "insufficient_quota",
+        "The model `x` does not exist",
+    ];
+    for said in sentences {
+        for message in [
+            format!("Invalid value: '{said}'"),
+            format!("Unknown parameter: {said}"),
+            format!("'{said}' is not of type 'object' - 'messages'"),
+            format!("\"{said}\" is too short"),
+            format!("messages.0.content: {said}"),
+        ] {
+            let body = openai("invalid_request_error", "", &message);
+            assert_eq!(class(400, &body), Some(InvalidRequest), "{message}");
+        }
+        let elsewhere = json!({"error": {"message": "Bad request", "type": "invalid_request_error", "param": said, "value": {"code": said, "error": said}}, "input": said});
+        assert_eq!(class(400, &elsewhere), Some(InvalidRequest), "{elsewhere}");
+    }
+}
+
+#[test]
+fn an_error_inside_an_event_and_one_that_is_cut_are_read() {
+    let error = r#"{"error":{"code":"insufficient_quota","message":"x"}}"#;
+    for body in [
+        format!("data: {error}\n\n"),
+        format!("event: error\r\ndata:{error}\r\n\r\n"),
+        format!("\u{feff} \n{error}"),
+        r#"{"error":{"code":"insufficient_quota","message":"xxxxxx"#.to_owned(),
+        format!("{{\"error\":{{\"code\":\"insufficient_quota\",\"message\":\"{}\"}}}}", "x".repeat(100_000)),
+    ] {
+        let class = classify(429, &AnswerHeaders::default(), body.as_bytes());
+        assert_eq!(class, Some(QuotaExhausted), "{}", &body[..40]);
+    }
+    let packed = AnswerHeaders::read([(&b"content-encoding"[..], "gzip")]);
+    assert_eq!(classify(429, &packed, error.as_bytes()), Some(RateLimited), "packed bytes say nothing");
+}
+
+#[test]
+fn names_are_stable_and_read_back() {
+    let names: Vec<_> = ErrorClass::all().map(ErrorClass::name).collect();
+    assert_eq!(
+        names,
+        [
+            "rate_limited",
+            "overloaded",
+            "quota_exhausted",
+            "key_refused",
+            "not_found",
+            "context_too_long",
+            "content_filtered",
+            "invalid_request",
+            "server_error",
+            "broken_answer",
+            "empty_answer",
+            "timed_out",
+            "unreachable",
+            "unsupported"
+        ]
+    );
+    for class in ErrorClass::all() {
+        assert_eq!(class.to_string().parse(), Ok(class));
+        let json = serde_json::to_string(&class).unwrap();
+        assert_eq!(serde_json::from_str::<ErrorClass>(&json).unwrap(), class);
+        assert!(!(class.is_callers_fault() && class.is_targets_fault()));
+    }
+    let error = "quota".parse::<ErrorClass>().unwrap_err().to_string();
+    assert!(error.contains("\"quota\"") && error.contains("quota_exhausted, key_refused"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_have_a_class(status in 0_u16..1200, bytes: Vec<u8>) {
+        let class = classify(status, &AnswerHeaders::default(), &bytes);
+        prop_assert_eq!(class.is_some(), status >= 400);
+    }
+
+    #[test]
+    fn a_cut_error_is_no_panic(cut in 0_usize..200) {
+        let body = r#"[{"error":{"code":400,"message":"é API key \u00e9 not valid","status":"X","details":[{"reason":"API_KEY_INVALID"}]}}]"#;
+        classify(400, &AnswerHeaders::default(), &body.as_bytes()[..cut.min(body.len())]);
+    }
+}

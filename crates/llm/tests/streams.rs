@@ -1,0 +1,349 @@
+//! Streams as vendors send them, whole and cut, good and bad.
+
+use llm::stream::{Progress, StreamEnd, StreamState, broken_stream_event};
+use llm::{ErrorClass, Protocol, Usage};
+use proptest::prelude::*;
+use serde_json::Value;
+
+const CHAT: &str = include_str!("fixtures/openai_chat.sse");
+const TOOL_CALL: &str = include_str!("fixtures/openai_tool_call.sse");
+const AZURE: &str = include_str!("fixtures/azure_chat.sse");
+const RESPONSES: &str = include_str!("fixtures/openai_responses.sse");
+const ANTHROPIC: &str = include_str!("fixtures/anthropic.sse");
+const GEMINI: &str = include_str!("fixtures/gemini.sse");
+
+/// A stream, the protocol it shows, the number of events before its content, and what it used.
+fn good() -> [(&'static str, Protocol, usize, Option<Usage>); 6] {
+    let none = Usage::default();
+    let chat = Usage { input_uncached: 86, cache_read: 1920, output: 300, reasoning: 64, ..none };
+    let responses = Usage { input_uncached: 30, cache_read: 7, output: 11, reasoning: 4, ..none };
+    let anthropic =
+        Usage { input_uncached: 25, cache_read: 1000, cache_write: 100, cache_write_1h: 40, output: 15, ..none };
+    let gemini = Usage { input_uncached: 5, cache_read: 3, output: 127, reasoning: 122, ..none };
+    [
+        (CHAT, Protocol::OpenAiChat, 1, Some(chat)),
+        (TOOL_CALL, Protocol::OpenAiChat, 1, None),
+        (AZURE, Protocol::OpenAiChat, 2, None),
+        (RESPONSES, Protocol::OpenAiResponses, 4, Some(responses)),
+        (ANTHROPIC, Protocol::Anthropic, 3, Some(anthropic)),
+        (GEMINI, Protocol::Gemini, 1, Some(gemini)),
+    ]
+}
+
+/// The events of a stream, each with its empty line.
+fn events(stream: &str) -> Vec<&str> {
+    stream.split_inclusive("\n\n").collect()
+}
+
+#[test]
+fn good_streams() {
+    for (stream, protocol, preamble, usage) in good() {
+        let mut state = StreamState::new(Protocol::Generic);
+        for (number, event) in events(stream).into_iter().enumerate() {
+            let expected = if number < preamble { Progress::Preamble } else { Progress::Content };
+            assert_eq!(state.push(event.as_bytes()), expected, "{event}");
+        }
+        assert!(state.has_ended());
+        assert_eq!(state.protocol(), protocol);
+        assert_eq!(state.usage(), Ok(usage), "{protocol:?}");
+        assert_eq!((state.finish(), state.error()), (StreamEnd::Complete, None), "{protocol:?}");
+    }
+}
+
+#[test]
+fn an_error_after_any_part_of_the_preamble_and_after_content() {
+    for (error, class) in [
+        (
+            "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n",
+            ErrorClass::Overloaded,
+        ),
+        (
+            "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n",
+            ErrorClass::ServerError,
+        ),
+        ("data:{\"id\":1,\"choices\":[],\"error\":\"boom\"}\r\n\r\n", ErrorClass::ServerError),
+        (
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+            ErrorClass::Overloaded,
+        ),
+        ("event:error\rdata:\"text\"\r\r", ErrorClass::ServerError),
+        (
+            "data: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"x\"}}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        (
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\",\"message\":\"You exceeded your current quota\"}}\n\n",
+            ErrorClass::QuotaExhausted,
+        ),
+        (
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\",\"param\":null,\"sequence_number\":2}\n\n",
+            ErrorClass::ServerError,
+        ),
+        (
+            "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"status\":\"failed\",\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        (
+            "data: {\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\"}}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        ("data: [{\"error\":{\"code\":503,\"message\":\"x\",\"status\":\"UNAVAILABLE\"}}]\n\n", ErrorClass::Overloaded),
+        (
+            "data: {\"error\":{\"code\":502,\"message\":\"Provider returned error\"},\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n",
+            ErrorClass::ServerError,
+        ),
+        (
+            "data: {\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\",\"error\":{\"code\":429,\"message\":\"x\"}}]}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n", ErrorClass::ServerError),
+        ("data: {\"error\":\"Model is overloaded\",\"error_type\":\"overloaded\"}\n\n", ErrorClass::Overloaded),
+        (
+            "event: thread.run.failed\ndata: {\"object\":\"thread.run\",\"last_error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}\n\n",
+            ErrorClass::RateLimited,
+        ),
+    ] {
+        for (stream, _, preamble, _) in good() {
+            for before in 0..=preamble {
+                let mut state = StreamState::new(Protocol::Generic);
+                for event in events(stream).into_iter().take(before) {
+                    state.push(event.as_bytes());
+                }
+                assert_eq!(state.push(error.as_bytes()), Progress::Failed(class), "{error} after {before} of {stream}");
+                assert_eq!(state.finish(), StreamEnd::Failed(class));
+            }
+            let mut state = StreamState::new(Protocol::Generic);
+            for event in events(stream).into_iter().take(preamble + 1) {
+                state.push(event.as_bytes());
+            }
+            assert_eq!(state.push(error.as_bytes()), Progress::Content, "{error}: the content has been passed on");
+            assert_eq!((state.error(), state.finish()), (Some(class), StreamEnd::Failed(class)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn text_is_not_protocol() {
+    let texts = [
+        "event: error",
+        "event: error\ndata: {\"error\": {}}",
+        "\"error\"",
+        "{\"error\":{\"code\":503}}",
+        "[DONE]",
+        "data: [DONE]\n\n",
+        "response.failed",
+        "\r\nevent: error\r\n\r\n",
+    ];
+    for text in texts {
+        let json = Value::from(text).to_string();
+        for event in [
+            format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{json}}}}}]}}\n\n"),
+            format!("data: {{\"choices\":[{{\"text\":{json},\"error\":null}}],\"error\":null}}\n\n"),
+            format!(
+                "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{{\"function\":{{\"name\":\"error\",\"arguments\":{json}}}}}]}}}}]}}\n\n"
+            ),
+            format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"delta\":{{\"type\":\"text_delta\",\"text\":{json}}}}}\n\n"
+            ),
+            format!(
+                "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"delta\":{json}}}\n\n"
+            ),
+            format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":{json}}}]}}}}]}}\n\n"),
+            format!("data: {{\"token\":{{\"text\":{json}}}}}\n\n"),
+            format!("data: {json}\n\n"),
+            format!("event: errors\ndata: {json}\n\n"),
+        ] {
+            let mut state = StreamState::new(Protocol::Generic);
+            assert_eq!(state.push(event.as_bytes()), Progress::Content, "{event}");
+            assert_eq!((state.error(), state.has_ended()), (None, false), "{event}");
+        }
+    }
+}
+
+#[test]
+fn what_content_is() {
+    for (event, content) in [
+        (r#"{"choices":[{"delta":{"role":"assistant"}}]}"#, false),
+        (r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[],"refusal":null}}]}"#, false),
+        (r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#, true),
+        (r#"{"choices":[{"delta":{"reasoning":"hm"}}]}"#, true),
+        (r#"{"choices":[{"delta":{"refusal":"I can't"}}]}"#, true),
+        (r#"{"choices":[{"delta":{"audio":{"id":"a","data":"AA"}}}]}"#, true),
+        (r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}"#, true),
+        (r#"{"choices":[{"delta":{"function_call":{"name":"f","arguments":""}}}]}"#, true),
+        (r#"{"choices":[{"text":"a","index":0}]}"#, true),
+        (r#"{"choices":[{"text":"","index":0}]}"#, false),
+        (r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":0}}"#, false),
+        (r#"{"usage":{"prompt_tokens":1,"completion_tokens":0}}"#, false),
+        (r#"{"id":"x","object":"chat.completion.chunk"}"#, false),
+        ("{}", false),
+        (r#"{"type":"content_block_start","content_block":{"type":"thinking","thinking":""}}"#, false),
+        (r#"{"type":"content_block_start","content_block":{"type":"tool_use","id":"t","name":"n","input":{}}}"#, true),
+        (r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":"x"}}"#, true),
+        (r#"{"type":"content_block_delta","delta":{"type":"input_json_delta","partial_json":""}}"#, false),
+        (r#"{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"hm"}}"#, true),
+        (r#"{"type":"ping"}"#, false),
+        (r#"{"type":"keepalive","sequence_number":3}"#, false),
+        (r#"{"type":"response.queued","response":{"status":"queued"}}"#, false),
+        (r#"{"type":"response.output_item.added","item":{"type":"reasoning","summary":[]}}"#, false),
+        (r#"{"type":"response.output_item.added","item":{"type":"function_call","name":"f"}}"#, true),
+        (r#"{"type":"response.reasoning_summary_text.delta","delta":"hm"}"#, true),
+        (r#"{"type":"response.output_text.delta","delta":""}"#, false),
+        (r#"{"type":"response.refusal.delta","delta":"no"}"#, true),
+        (r#"{"type":"image_generation.partial_image","b64_json":"AA"}"#, true),
+        (r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]}}]}"#, true),
+        (r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"A"}}]}}]}"#, true),
+        (r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true}]}}]}"#, true),
+        (r#"{"usageMetadata":{"promptTokenCount":1}}"#, false),
+        (r#"{"type":"message-start","id":"x"}"#, false),
+        (r#"{"type":"content-delta","delta":{"message":{"content":{"text":"a"}}}}"#, true),
+        (r#"{"message":{"content":"a"}}"#, true),
+        (r#"{"choices":[{"delta":"#, true),
+        ("plain words", true),
+    ] {
+        let mut state = StreamState::new(Protocol::Generic);
+        let expected = if content { Progress::Content } else { Progress::Preamble };
+        assert_eq!(state.push(format!("data: {event}\n\n").as_bytes()), expected, "{event}");
+    }
+}
+
+#[test]
+fn streams_that_end_without_content() {
+    use ErrorClass::{BrokenAnswer, EmptyAnswer};
+    let role = r#"data: {"choices":[{"delta":{"role":"assistant"}}]}"#;
+    for (stream, end) in [
+        (String::new(), StreamEnd::Failed(EmptyAnswer)),
+        (": OPENROUTER PROCESSING\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
+        ("event: ping\ndata: ping\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
+        ("data: [DONE]\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
+        ("data: [DONE]".to_owned(), StreamEnd::Failed(EmptyAnswer)),
+        (format!("{role}\n\n"), StreamEnd::Failed(BrokenAnswer)),
+        (format!("{role}\n\ndata: [DONE]\n\n"), StreamEnd::Failed(EmptyAnswer)),
+        (format!("{role}\n\ndata: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"length\"}}]}}\n\n"), StreamEnd::Complete),
+        ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"content_filter\"}]}\n\ndata: [DONE]\n\n".to_owned(), StreamEnd::Complete),
+        ("data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n".to_owned(), StreamEnd::Complete),
+        ("data: {\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}]}\n\n".to_owned(), StreamEnd::Complete),
+        ("data: {\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\"}}\n\n".to_owned(), StreamEnd::Complete),
+        ("data: {\"type\":\"response.completed\",\"response\":{\"output\":[]}}\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
+        ("data: {\"type\":\"message_start\",\"message\":{}}\n\ndata: {\"type\":\"message_stop\"}\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
+        ("data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"refusal\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n".to_owned(), StreamEnd::Complete),
+    ] {
+        let mut state = StreamState::new(Protocol::Generic);
+        state.push(stream.as_bytes());
+        assert_eq!(state.finish(), end, "{stream}");
+    }
+}
+
+#[test]
+fn streams_that_are_cut_are_truncated_and_estimated() {
+    for (stream, protocol, preamble, usage) in good() {
+        let all = events(stream);
+        for came in preamble + 1..all.len() {
+            let part = all[..came].concat();
+            let mut state = StreamState::new(Protocol::Generic);
+            state.push(part.as_bytes());
+            let estimated = state.estimated_usage(400);
+            assert!(estimated.estimated && estimated.output > 0, "{protocol:?}: {estimated:?}");
+            if protocol == Protocol::Anthropic {
+                assert_eq!((estimated.input(), estimated.cache_read), (1125, 1000), "what it counted is kept");
+            } else if usage.is_none() {
+                assert_eq!(estimated.input_uncached, 100);
+            }
+            if !state.has_ended() {
+                assert_eq!(state.finish(), StreamEnd::Truncated, "{protocol:?} after {came} events");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_an_unknown_protocol_is_its_end() {
+    let mut state = StreamState::new(Protocol::OpenAiChat);
+    assert_eq!(state.push(b"data: {\"token\":{\"text\":\"a\"}}\n\n"), Progress::Content);
+    assert_eq!(state.finish(), StreamEnd::Complete);
+}
+
+#[test]
+fn an_event_of_many_megabytes_is_content_and_costs_bounded_memory() {
+    let mut state = StreamState::new(Protocol::OpenAiChat);
+    state.push(b"data: {\"type\":\"image_generation.completed\",\"b64_json\":\"");
+    for _ in 0..300 {
+        state.push(&[b'A'; 10_000]);
+    }
+    assert_eq!(state.push(b"\"}\n\ndata: [DONE]\n\n"), Progress::Content);
+    assert_eq!(state.finish(), StreamEnd::Complete);
+}
+
+#[test]
+fn the_last_event_of_a_stream_that_broke() {
+    let message = "The answer is not whole: \"x\"\nbroke off";
+    for protocol in
+        [Protocol::OpenAiChat, Protocol::OpenAiResponses, Protocol::Anthropic, Protocol::Gemini, Protocol::Generic]
+    {
+        let event = broken_stream_event(protocol, message);
+        for before in [
+            "",
+            "data: {\"cho",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+            "event: x\n",
+            "data: {}\r",
+        ] {
+            let mut state = StreamState::new(protocol);
+            state.push(before.as_bytes());
+            state.push(&event);
+            assert!(state.error().is_some(), "{protocol:?} after {before:?} is recognised as an error");
+        }
+        let text = String::from_utf8(event.to_vec()).unwrap();
+        let last = text.trim_start();
+        let data: Value = serde_json::from_str(last.split_once("data: ").unwrap().1.trim()).unwrap();
+        let (named, said) = match protocol {
+            Protocol::Anthropic => (true, &data["error"]["message"]),
+            Protocol::OpenAiResponses => (true, &data["message"]),
+            _ => (false, &data["error"]["message"]),
+        };
+        assert_eq!(last.starts_with("event: error\n"), named, "{protocol:?}");
+        assert_eq!(said, message, "{protocol:?}");
+        assert_eq!(data["type"] == "error", named, "{protocol:?}");
+        assert!(text.ends_with("\n\n"));
+    }
+    let mut state = StreamState::new(Protocol::Generic);
+    state.push(events(ANTHROPIC)[..4].concat().as_bytes());
+    assert!(
+        state.broken_event("x").starts_with(b"event: error\n"),
+        "the protocol that the stream showed, between events"
+    );
+    state.push(b"event: content_block");
+    assert!(state.broken_event("x").starts_with(b"\n\nevent: error\n"), "an event that is half there ends first");
+}
+
+/// All that can be seen of a stream.
+fn seen<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut state = StreamState::new(Protocol::Generic);
+    for part in parts {
+        state.push(part);
+    }
+    let end = state.finish();
+    format!("{:?} {:?} {end:?} {:?} {:?}", state.progress(), state.error(), state.usage(), state.estimated_usage(9))
+}
+
+proptest! {
+    #[test]
+    fn what_is_seen_does_not_depend_on_the_cutting(which in 0_usize..6, size in 1_usize..90, end in 0_usize..3, keep in 0.0..1.0_f64) {
+        let stream = good()[which].0.replace('\n', ["\n", "\r\n", "\r"][end]);
+        let stream = &stream.as_bytes()[..(stream.len() as f64 * keep) as usize];
+        prop_assert_eq!(seen(std::iter::once(stream)), seen(stream.chunks(size)));
+    }
+
+    #[test]
+    fn any_bytes_are_a_stream(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..50) {
+        prop_assert_eq!(seen(std::iter::once(&bytes[..])), seen(bytes.chunks(size)));
+    }
+
+    #[test]
+    fn any_text_in_any_delta_is_content(text in "\\PC{1,60}") {
+        let json = Value::from(text).to_string();
+        let mut state = StreamState::new(Protocol::Generic);
+        state.push(format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{json}}}}}]}}\n\n").as_bytes());
+        prop_assert_eq!((state.progress(), state.error(), state.has_ended()), (Progress::Content, None, false));
+    }
+}

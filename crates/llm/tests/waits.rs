@@ -1,0 +1,258 @@
+//! When vendors say to come back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use llm::headers::AnswerHeaders;
+use llm::retry_after::{MAX_RETRY_AFTER, RetryAfter, rate_limits, retry_after};
+use proptest::prelude::*;
+use serde_json::json;
+
+const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+/// The same moment.
+const NOW: i64 = 784_111_777;
+
+fn headers<'a>(headers: &[(&'a str, &'a str)]) -> AnswerHeaders<'a> {
+    AnswerHeaders::read(headers.iter().map(|(name, value)| (name.as_bytes(), *value)))
+}
+
+fn now() -> Option<Timestamp> {
+    Timestamp::from_second(NOW).ok()
+}
+
+fn of_headers(list: &[(&str, &str)]) -> Option<RetryAfter> {
+    retry_after(&headers(list), b"", now())
+}
+
+fn stated(millis: u64) -> Option<RetryAfter> {
+    Some(RetryAfter::Stated(Duration::from_millis(millis)))
+}
+
+fn refill(millis: u64) -> Option<RetryAfter> {
+    Some(RetryAfter::Refill(Duration::from_millis(millis)))
+}
+
+#[test]
+fn retry_after_headers() {
+    let digits = "9".repeat(10_000);
+    let longest = Some(RetryAfter::Stated(MAX_RETRY_AFTER));
+    for (name, value, expected) in [
+        ("Retry-After", "2", stated(2_000)),
+        ("retry-after", " 1.5 ", stated(1_500)),
+        ("RETRY-AFTER", "0", stated(0)),
+        ("retry-after", "7s", stated(7_000)),
+        ("retry-after", "1m30s", stated(90_000)),
+        ("Retry-After-Ms", "43", stated(43)),
+        ("X-Ms-Retry-After-Ms", "43.5", Some(RetryAfter::Stated(Duration::from_micros(43_500)))),
+        ("Retry-After", "999999999", longest),
+        ("Retry-After", "784111787", longest),
+        ("Retry-After", "1e300", longest),
+        ("Retry-After", "-1", Some(RetryAfter::Unreadable)),
+        ("Retry-After", "-0", Some(RetryAfter::Unreadable)),
+        ("Retry-After", "1e309", Some(RetryAfter::Unreadable)),
+        ("Retry-After", "inf", Some(RetryAfter::Unreadable)),
+        ("Retry-After", "NaN", Some(RetryAfter::Unreadable)),
+        ("Retry-After", "", Some(RetryAfter::Unreadable)),
+        ("Retry-After", "soon", Some(RetryAfter::Unreadable)),
+        ("Retry-After", &digits, Some(RetryAfter::Unreadable)),
+        ("Retry-Afters", "2", None),
+    ] {
+        assert_eq!(of_headers(&[(name, value)]), expected, "{name}: {}", value.get(..40).unwrap_or(value));
+    }
+}
+
+#[test]
+fn the_three_forms_of_a_date() {
+    for (value, expected) in [
+        ("Sun, 06 Nov 1994 08:50:07 GMT", stated(30_000)),
+        ("Sunday, 06-Nov-94 08:50:07 GMT", stated(30_000)),
+        ("Sun Nov  6 08:50:07 1994", stated(30_000)),
+        ("Sun Nov 16 08:49:37 1994", stated(864_000_000)),
+        ("1994-11-06T08:50:07Z", stated(30_000)),
+        ("1994-11-06T09:50:07.5+01:00", stated(30_500)),
+        ("Sun, 06 Nov 1994 08:48:00 GMT", stated(0)),
+        ("Mon, 07 Nov 1994 08:49:60 GMT", stated(86_422_000)),
+        ("Sun, 32 Nov 1994 08:50:07 GMT", Some(RetryAfter::Unreadable)),
+        ("Sun, 06 Nov 1994 08:50 GMT", Some(RetryAfter::Unreadable)),
+        ("Sun, 06 Foo 1994 08:50:07 GMT", Some(RetryAfter::Unreadable)),
+        ("Sun, 06 Nov 1994 08:50:07 PST", Some(RetryAfter::Unreadable)),
+    ] {
+        let with_date = retry_after(&headers(&[("Retry-After", value), ("Date", DATE)]), b"", None);
+        assert_eq!(with_date, expected, "{value}: against the answer's own date");
+        assert_eq!(of_headers(&[("Retry-After", value)]), expected, "{value}: against the time of receipt");
+        let other = [("Retry-After", value), ("Date", "Sunday, 06-Nov-94 08:49:37 GMT")];
+        let skewed = Timestamp::from_second(NOW + 7_200).ok();
+        assert_eq!(retry_after(&headers(&other), b"", skewed), expected, "{value}: its own date comes first");
+        let neither = retry_after(&headers(&[("Retry-After", value)]), b"", None);
+        assert_eq!(neither, Some(RetryAfter::Unreadable), "{value}: against nothing");
+    }
+}
+
+#[test]
+fn resets_of_empty_buckets() {
+    for (reset, expected) in [
+        ("6m0s", refill(60_000)),
+        ("12ms", refill(12)),
+        ("1h2m3.5s", refill(60_000)),
+        ("3.5s", refill(3_500)),
+        ("7.66s", refill(7_660)),
+        ("17", refill(17_000)),
+        ("0.25", refill(250)),
+        ("784111787", refill(60_000)),
+        ("1994-11-06T08:49:57Z", refill(20_000)),
+        ("-5s", Some(RetryAfter::Unreadable)),
+        ("-1", Some(RetryAfter::Unreadable)),
+        ("5 parsecs", Some(RetryAfter::Unreadable)),
+        ("", Some(RetryAfter::Unreadable)),
+    ] {
+        let bucket = [("X-Ratelimit-Remaining-Requests", "0"), ("X-Ratelimit-Reset-Requests", reset)];
+        assert_eq!(of_headers(&bucket), expected, "{reset:?}");
+        assert_eq!(of_headers(&bucket[1..]), expected, "{reset:?}, alone");
+    }
+    for (remaining, limit) in [("-1", "-1"), ("1", "10"), ("0", "0"), ("none", "10")] {
+        let bucket = [
+            ("x-ratelimit-remaining-tokens", remaining),
+            ("x-ratelimit-limit-tokens", limit),
+            ("x-ratelimit-reset-tokens", "5s"),
+        ];
+        assert_eq!(of_headers(&bucket), None, "{remaining} of {limit} is not known to be empty");
+    }
+    let two = [
+        ("x-ratelimit-remaining-tokens", "0"),
+        ("x-ratelimit-reset-tokens", "5s"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "9s"),
+        ("anthropic-ratelimit-tokens-reset", "1994-11-06T08:50:30Z"),
+    ];
+    assert_eq!(of_headers(&two), refill(9_000), "all of them must have room");
+}
+
+#[test]
+fn moments_since_1970() {
+    let now = Timestamp::from_second(1_764_000_000).ok();
+    for (value, expected) in [
+        ("1764000030", stated(30_000)),
+        ("1764000030000", stated(30_000)),
+        ("1763999999", stated(0)),
+        ("1764000000.5", stated(500)),
+    ] {
+        for name in ["retry-after", "x-ratelimit-reset", "ratelimit-reset"] {
+            assert_eq!(retry_after(&headers(&[(name, value)]), b"", now), expected, "{name}: {value}");
+        }
+        let bucket = headers(&[("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", value)]);
+        let wait = expected.and_then(RetryAfter::wait).map(RetryAfter::Refill);
+        assert_eq!(retry_after(&bucket, b"", now), wait, "a bucket: {value}");
+    }
+    assert_eq!(retry_after(&headers(&[("retry-after", "1764000030")]), b"", None), Some(RetryAfter::Unreadable));
+}
+
+#[test]
+fn what_bodies_say() {
+    let said = |message: &str| json!({"error": {"message": message, "code": "rate_limit_exceeded"}});
+    let gemini = |delay: &str| json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "x", "details": [{"@type": "type.googleapis.com/google.rpc.QuotaFailure"}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]}});
+    for (body, expected) in [
+        (gemini("34s"), stated(34_000)),
+        (gemini("34.07s"), stated(34_070)),
+        (json!([gemini("2s")]), stated(2_000)),
+        (json!({"error": {"message": gemini("5s").to_string(), "code": 429}}), stated(5_000)),
+        (gemini("never"), None),
+        (said("Rate limit reached. Please try again in 6m0s. Visit x"), stated(360_000)),
+        (said("Rate limit reached. Please try again in 20s."), stated(20_000)),
+        (said("Please try again in 1.2s."), stated(1_200)),
+        (said("Please try again in 850ms."), stated(850)),
+        (said("Please try again in 1h2m3s, or later"), stated(3_723_000)),
+        (said("Please retry after 12 seconds. Please go here"), stated(12_000)),
+        (said("Try again in 86400 seconds."), stated(86_400_000)),
+        (said("Please retry in 34.074824224s."), Some(RetryAfter::Stated(Duration::from_nanos(34_074_824_224)))),
+        (said("Please wait 2 minutes and try again"), stated(120_000)),
+        (
+            said(
+                "You have reached your specified API usage limits. You will regain access on 1994-11-07 at 00:00 UTC.",
+            ),
+            stated(54_623_000),
+        ),
+        (said("You will regain access on 1994-11-06 at 00:00 UTC."), stated(0)),
+        (said("You will regain access on Monday at noon UTC."), None),
+        (said("Please try again in a moment"), None),
+        (said("Please try again in 5 parsecs"), None),
+        (said("Please retry after 12"), None),
+        (json!({"error": "x", "retry_after": 3}), stated(3_000)),
+        (json!({"error": {"message": "x", "retry_after_ms": 250}}), stated(250)),
+        (
+            json!({"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day", "metadata": {"headers": {"X-RateLimit-Reset": "784111787000"}}}}),
+            stated(10_000),
+        ),
+        (json!({"choices": [{"message": {"content": "Please try again in 20s."}}]}), None),
+        (json!({"message": -5}), None),
+    ] {
+        assert_eq!(retry_after(&AnswerHeaders::default(), body.to_string().as_bytes(), now()), expected, "{body}");
+    }
+}
+
+#[test]
+fn the_most_trusted_word_that_can_be_read_counts() {
+    let bucket = [("X-Ratelimit-Remaining-Tokens", "0"), ("X-Ratelimit-Reset-Tokens", "30s")];
+    let body = json!({"error": {"message": "Please try again in 4s."}}).to_string();
+    let with =
+        |own: &[(&str, &str)], body: &str| retry_after(&headers(&[own, &bucket].concat()), body.as_bytes(), now());
+    assert_eq!(with(&[("Retry-After", "9"), ("Retry-After-Ms", "20")], &body), stated(20));
+    assert_eq!(with(&[("Retry-After", "9"), ("Retry-After-Ms", "-1")], &body), stated(9_000));
+    assert_eq!(with(&[("Retry-After", "x")], &body), stated(4_000));
+    assert_eq!(with(&[("Retry-After", "x")], ""), Some(RetryAfter::Unreadable));
+    assert_eq!(with(&[], &body), stated(4_000));
+    assert_eq!(with(&[], ""), refill(30_000));
+}
+
+#[test]
+fn what_is_left_is_the_least_of_what_is_known() {
+    let left = |list: &[(&str, &str)]| {
+        let limits = rate_limits(&headers(list), None);
+        [limits.requests, limits.tokens].map(|left| left.map(|left| (left.amount, left.reset.as_millis())))
+    };
+    let (requests, tokens) = ("x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens");
+    let reset = ("x-ratelimit-reset-requests", "12ms");
+    for (list, expected) in [
+        (vec![(requests, "59"), reset], [Some((59, 12)), None]),
+        (vec![(requests, "0"), (tokens, "149984")], [Some((0, 60_000)), Some((149_984, 60_000))]),
+        (vec![(tokens, "5"), ("x-ratelimit-reset-tokens", "6m0s")], [None, Some((5, 60_000))]),
+        (vec![(tokens, "-1"), (requests, "many")], [None, None]),
+        (vec![(tokens, "0"), ("x-ratelimit-limit-tokens", "0")], [None, None]),
+        (vec![reset], [None, None]),
+        (
+            vec![
+                ("anthropic-ratelimit-input-tokens-remaining", "70"),
+                ("anthropic-ratelimit-output-tokens-remaining", "30"),
+                ("anthropic-ratelimit-output-tokens-reset", "1994-11-06T08:49:57Z"),
+                ("anthropic-ratelimit-requests-remaining", "8"),
+                ("date", DATE),
+            ],
+            [Some((8, 60_000)), Some((30, 20_000))],
+        ),
+    ] {
+        assert_eq!(left(&list), expected, "{list:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_written_span_is_read(minutes in 0_u64..90, seconds in 0_u64..60, millis in 0_u64..1000) {
+        let text = format!("{minutes}m{seconds}s{millis}ms");
+        let wait = Duration::from_millis(minutes * 60_000 + seconds * 1000 + millis);
+        prop_assert_eq!(of_headers(&[("retry-after", &text)]), Some(RetryAfter::Stated(wait)));
+    }
+
+    #[test]
+    fn no_text_panics_and_none_is_longer_than_the_longest(value in "\\PC{0,70}|[0-9.smhd :,-]{0,20}|[A-Za-z, -]{0,9}[0-9: -]{0,20}", name in 0_usize..5) {
+        let name = ["retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-reset-tokens", "date"][name];
+        let body = json!({"error": {"message": format!("try again in {value}"), "retry_after": value}}).to_string();
+        for body in [body.as_bytes(), b""] {
+            let wait = retry_after(&headers(&[(name, &value)]), body, now()).and_then(RetryAfter::wait);
+            prop_assert!(wait.is_none_or(|wait| wait <= MAX_RETRY_AFTER));
+        }
+    }
+
+    #[test]
+    fn any_body_can_be_asked(bytes: Vec<u8>) {
+        retry_after(&AnswerHeaders::default(), &bytes, None);
+    }
+}

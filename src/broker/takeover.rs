@@ -1,0 +1,72 @@
+//! What a replica that starts takes over from the others: which routers are out, and which orders of operators hold.
+//!
+//! Health is what anybody on the bus could bring about by writing log entries; so it is taken over from anybody, but for no
+//! longer than the router's own settings would leave it alone. Orders, and times beyond that, are taken over only if it was
+//! proved that they come from a replica with the operators' token.
+
+use super::{Broker, Given};
+use crate::event::Change;
+use crate::health::Effect;
+use crate::outcome::Cause;
+use crate::router::RouterPath;
+use crate::time::Now;
+
+/// What the other replicas know.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Takeover {
+    /// Routers that do not simply serve.
+    pub routers: Vec<TakenOverRouter>,
+    /// Operators' orders that still hold.
+    pub orders: Vec<TakenOverOrder>,
+    /// All of it comes from replicas that proved that they hold the operators' token.
+    pub proved: bool,
+}
+
+/// A router that another replica knows to be out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenOverRouter {
+    /// Its path.
+    pub router: RouterPath,
+    /// Until when; none: it is on probation.
+    pub until: Option<Now>,
+    /// Why it was taken out.
+    pub cause: Cause,
+}
+
+/// An order that another replica has carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TakenOverOrder {
+    /// The order.
+    pub given: Given,
+    /// When it was given.
+    pub since: Now,
+}
+
+impl Broker {
+    /// Takes over what is not known here already. A router about which an operator has given an order to this replica is left
+    /// as it is: what the others knew is older.
+    pub(super) fn take_over(&mut self, takeover: &Takeover, now: Now, changes: &mut Vec<Change>) {
+        for TakenOverRouter { router, until, cause } in &takeover.routers {
+            let Some(id) = self.known(router).filter(|id| !self.operator.has_ordered(*id)) else { continue };
+            let place = usize::from(id.0);
+            let effect = self.routers.change_health(place, |health, settings| {
+                let ordered = takeover.proved && *cause == Cause::Ordered;
+                if settings.disabled_time.is_zero() && !ordered {
+                    return Effect::None;
+                }
+                let longest = now.after(settings.longest_cooldown());
+                let until = until.map(|until| if takeover.proved { until } else { until.min(longest) });
+                health.take_over(until, *cause, now)
+            });
+            if effect == Some(Effect::Tripped) {
+                self.announce(place, now, Change::Standing, changes);
+            }
+        }
+        for TakenOverOrder { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {
+            let known = self.known(given.command.router());
+            if known.is_some_and(|id| !self.operator.has_ordered(id)) {
+                self.carry_out(given, *since, now, changes);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Tokens that can be guessed. Whoever listens on the bus can try words against what is signed there, as fast as a processor
+//! goes: so a token must be long, and drawn and not typed.
+
+/// The shortest token, in characters.
+const SHORTEST: usize = 16;
+/// So many different characters a token has at least; one of 16 hexadecimal digits drawn at random has fewer only once in
+/// 12,000 times.
+const VARIETY: usize = 6;
+
+/// Why a token is too weak; reads after its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Weakness {
+    /// Too short.
+    #[error("must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 16")]
+    Short,
+    /// The same few characters, the same part again, or rows such as `abcd` and `1234`.
+    #[error(
+        "is too easy to guess (few different characters, a repeated part, or rows such as 1234): must be drawn at random, such as \
+         the output of: openssl rand -hex 16"
+    )]
+    Simple,
+}
+
+/// What makes a token easy to guess, if anything does.
+pub fn weakness(token: &str) -> Option<Weakness> {
+    let letters: Vec<char> = token.chars().collect();
+    if letters.len() < SHORTEST {
+        return Some(Weakness::Short);
+    }
+    let simple = variety(&letters) < VARIETY || is_repeated(&letters) || steps(&letters) < VARIETY;
+    simple.then_some(Weakness::Simple)
+}
+
+fn variety(letters: &[char]) -> usize {
+    let mut different = letters.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    different.len()
+}
+
+/// Whether it is a shorter text of fewer than [`SHORTEST`] characters, over and over.
+fn is_repeated(letters: &[char]) -> bool {
+    let again = |period: usize| letters.iter().zip(letters.iter().skip(period)).all(|(one, other)| one == other);
+    (1..SHORTEST.min(letters.len())).any(|period| period * 2 <= letters.len() && again(period))
+}
+
+/// How many characters do not simply follow from the one before, being the same one or its neighbour.
+fn steps(letters: &[char]) -> usize {
+    let follows = |pair: &[char]| matches!(pair, [one, other] if u32::from(*one).abs_diff(u32::from(*other)) <= 1);
+    letters.len() - letters.windows(2).filter(|pair| follows(pair)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn weak_and_strong_tokens() {
+        for weak in [
+            "",
+            "secret-15-chars",
+            "aaaaaaaaaaaaaaaaaaaa",
+            "1234567890123456",
+            "abcdefghijklmnopqrstuvwxyz",
+            "0123456789abcdef",
+            "passwordpassword",
+            "abcabcabcabcabcabc",
+            "adminadminadmina",
+            "0000000000000001",
+        ] {
+            assert!(weakness(weak).is_some(), "{weak}");
+        }
+        for strong in [
+            "operators-token-0123456789",
+            "the-operators-own-token",
+            "3f9c1be07a52d48e6b90f1c7a2e4d583",
+            "another-token-altogether",
+            "öffne-dich-berg-sesam-17",
+        ] {
+            assert_eq!(weakness(strong), None, "{strong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_drawn_is_taken(bytes in proptest::array::uniform16(any::<u8>())) {
+            let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                prop_assert_eq!(weakness(&token), None);
+        }
+    }
+}

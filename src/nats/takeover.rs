@@ -1,0 +1,211 @@
+//! A replica that starts asks the others what they know, before it takes its first request.
+//!
+//! On the bus anybody can answer. With an operators' token only answers count that are signed with it and with the nonce of
+//! this ask; all others are dropped before a byte of them is kept, whatever they say and however many they are. Without a
+//! token every answer counts for what log entries could bring about too, and for no more. The wait is bounded, and so is what
+//! is kept of answers.
+
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message, StatusCode};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Settings;
+use super::parts::{Gather, PART};
+use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
+use crate::control::{State, Token};
+use crate::handle::Handle;
+use crate::time::Now;
+
+/// The wait for the first answer that counts.
+const FIRST: Duration = Duration::from_secs(1);
+/// The wait for one more, or for its next part.
+const QUIET: Duration = Duration::from_millis(100);
+/// The whole wait.
+const LONGEST: Duration = Duration::from_secs(3);
+/// All answers have together at most so many bytes, and so many more for each router that this replica knows: a router's path,
+/// its standing, and orders with their reasons.
+const MOST: usize = 4 << 20;
+const MOST_OF_ROUTER: usize = 2 << 10;
+/// The longest nonce that is signed, in bytes.
+const LONGEST_NONCE: usize = 64;
+
+/// What a state is signed as; its parts each with their number and their replica, so that none can stand for another.
+fn signed_as(headers: Option<&HeaderMap>) -> String {
+    let header = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+    match header(PART) {
+        Some(part) => format!("state {part} {}", header(REPLICA).unwrap_or_default()),
+        None => "state".to_owned(),
+    }
+}
+
+/// Signs the parts of an answer with the nonce of whoever asked.
+pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8], now: Now) {
+    let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE);
+    let Some(nonce) = nonce else { return };
+    for (bytes, headers) in parts {
+        let mac = token.sign(&signed_as(Some(headers)), now, nonce.to_owned(), bytes);
+        for (name, values) in signed(&mac).iter() {
+            for value in values {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// The answers to one ask.
+struct Answers<'a> {
+    token: Option<&'a Token>,
+    nonce: String,
+    gather: Gather,
+    /// Each with when it came.
+    states: Vec<(State, Instant)>,
+    /// Messages that were dropped because they are not signed as they should be.
+    unproved: u64,
+}
+
+impl<'a> Answers<'a> {
+    fn new(token: Option<&'a Token>, nonce: String, routers: usize) -> Self {
+        let gather = Gather::up_to(MOST.saturating_add(routers.saturating_mul(MOST_OF_ROUTER)));
+        Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
+    }
+
+    /// Takes a message; true if it counts.
+    fn take(&mut self, message: Message) -> bool {
+        if !self.is_proved(&message) {
+            self.unproved += 1;
+            return false;
+        }
+        let Some(whole) = self.gather.take(message) else { return true };
+        match serde_json::from_slice::<State>(&whole.payload) {
+            Ok(state) => self.states.push((state, Instant::now())),
+            Err(error) => tracing::warn!(%error, "what another replica knows cannot be read: another version?"),
+        }
+        true
+    }
+
+    /// Whether it is signed, where that is asked for.
+    fn is_proved(&self, message: &Message) -> bool {
+        let Some(token) = self.token else { return true };
+        let headers = message.headers.as_ref();
+        signature(headers).is_some_and(|mac| {
+            mac.nonce == self.nonce && token.verify(&signed_as(headers), &mac, &message.payload).is_ok()
+        })
+    }
+}
+
+/// Takes over what the others know. Nobody there, or nobody in time: then nothing.
+pub async fn take_over(client: &Client, settings: &Settings, handle: &Handle, token: Option<&Token>) {
+    let (nonce, inbox) = (nonce(), client.new_inbox());
+    let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };
+    let asked = client.publish_with_reply(subject(settings, "state"), inbox, nonce.clone().into()).await;
+    if asked.is_err() {
+        return;
+    }
+    let mut answers = Answers::new(token, nonce, handle.routers_known());
+    let begin = Instant::now();
+    let mut end = begin + FIRST;
+    while let Some(message) = next(&mut messages, end).await {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            break;
+        }
+        if answers.take(message) {
+            end = (Instant::now() + QUIET).min(begin + LONGEST);
+        }
+    }
+    let Answers { gather, states, unproved, .. } = answers;
+    if let Some(replica) = gather.broken().map(clean) {
+        tracing::warn!(replica, "what another replica knows did not come whole: beginning without it");
+    }
+    let proved = token.is_some();
+    let states = states.into_iter().map(|(state, came)| state.later(came.elapsed()));
+    match State::merge(states.collect()) {
+        Some(known) => {
+            let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.orders.len());
+            tracing::info!(replica, out, orders, proved, unproved, "taking over what another replica knows");
+            handle.take_over(known, proved);
+        }
+        None if unproved > 0 => tracing::warn!(
+            unproved,
+            "nothing was taken over: no answer of another replica is signed with this replica's BROKER_ADMIN_TOKEN"
+        ),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parts::cut;
+    use super::*;
+
+    const NOW: Now = Now::from_nanos(1_800_000_000_000_000_000);
+    const NONCE: &str = "the nonce of this ask";
+
+    /// What a replica with this token answers, in messages of at most 2,000 bytes.
+    fn answer(replica: &str, token: &str, nonce: &str, routers: usize) -> Vec<Message> {
+        let text = r#"{"router":"/a/","seconds_left":1.5,"why":"answered 500"}"#;
+        let routers = vec![text; routers].join(",");
+        let state = format!(r#"{{"replica":"{replica}","mode":"balance","routers":[{routers}],"orders":[]}}"#);
+        let mut headers = HeaderMap::new();
+        headers.insert(REPLICA, replica);
+        let mut parts = cut(&state.into(), &headers, 2_000);
+        sign(&mut parts, &Token::new(token), nonce.as_bytes(), NOW);
+        let message = |(payload, headers)| Message {
+            subject: "inbox".into(),
+            reply: None,
+            payload,
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: 0,
+        };
+        parts.into_iter().map(message).collect()
+    }
+
+    fn relabelled(mut message: Message, name: &str, value: &str) -> Message {
+        let mut headers = message.headers.take().unwrap();
+        headers.insert(name, value);
+        Message { headers: Some(headers), ..message }
+    }
+
+    /// The replicas whose answers count.
+    fn counted(token: Option<&str>, messages: impl IntoIterator<Item = Message>) -> (Vec<String>, u64) {
+        let token = token.map(Token::new);
+        let mut answers = Answers::new(token.as_ref(), NONCE.to_owned(), 2);
+        for message in messages {
+            answers.take(message);
+        }
+        (answers.states.into_iter().map(|(state, _)| state.replica).collect(), answers.unproved)
+    }
+
+    #[test]
+    fn with_a_token_only_what_is_signed_with_it_for_this_ask_counts() {
+        let good = || answer("a", "ours", NONCE, 1);
+        let changed =
+            |message: Message| Message { payload: [message.payload.as_ref(), b" "].concat().into(), ..message };
+        assert_eq!(counted(Some("ours"), good()), (vec!["a".to_owned()], 0));
+        for (wrong, forged) in [
+            ("another token", answer("evil", "another", NONCE, 1)),
+            ("an answer of before", answer("evil", "ours", "another nonce", 1)),
+            ("not signed", good().into_iter().map(|message| Message { headers: None, ..message }).collect()),
+            ("another body", good().into_iter().map(changed).collect()),
+        ] {
+            assert_eq!(counted(Some("ours"), forged.clone()), (Vec::new(), 1), "{wrong}");
+            let both = forged.into_iter().chain(good());
+            assert_eq!(counted(Some("ours"), both), (vec!["a".to_owned()], 1), "{wrong}");
+        }
+        assert_eq!(counted(None, answer("a", "another", NONCE, 1)).0, ["a"], "without a token, any");
+    }
+
+    #[test]
+    fn no_stranger_breaks_an_answer_in_parts_and_no_part_stands_for_another() {
+        let (parts, other) = (answer("a", "ours", NONCE, 99), answer("b", "ours", NONCE, 99));
+        assert!(parts.len() > 3 && parts.len() == other.len());
+        let forged = relabelled(other[1].clone(), REPLICA, "a");
+        let moved = relabelled(parts[2].clone(), PART, &format!("2/{}", parts.len()));
+        let strangers = [forged, moved, answer("a", "another", NONCE, 99).remove(1), parts[0].clone()];
+        let mixed = parts.iter().flat_map(|part| [part.clone()].into_iter().chain(strangers.clone()));
+        assert_eq!(counted(Some("ours"), mixed).0, ["a"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! The one list of header and query fields by which clients prove who they are. Such a field of a client stays here unless the
+//! target has `forward_credentials`, and no log entry shows its value.
+//!
+//! Names are compared by their letters and digits alone, in small letters: `API_Key`, `api-key` and `apiKey` are one name.
+
+/// Names that mean a credential only as a whole.
+const NAMES: &[&str] = &["auth", "code", "credentials", "jwt", "key", "passwd", "pwd", "secret", "sig", "token"];
+
+/// Ends of names that mean a credential whatever stands before them, such as the name of a product.
+const ENDINGS: &[&str] = &[
+    "accesskey",
+    "accesskeyid",
+    "accesstoken",
+    "apikey",
+    "apisecret",
+    "apitoken",
+    "assertion",
+    "authkey",
+    "authorization",
+    "authtoken",
+    "bearertoken",
+    "clientcert",
+    "clientsecret",
+    "cookie",
+    "credential",
+    "functionskey",
+    "heliconeauth",
+    "idtoken",
+    "masterkey",
+    "password",
+    "refreshtoken",
+    "secretkey",
+    "securitytoken",
+    "sessiontoken",
+    "signature",
+    "subscriptionkey",
+    "usertoken",
+    "virtualkey",
+    "xauth",
+];
+
+/// A name as names are compared.
+pub(super) fn folded(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a header or query field of this name carries a credential.
+pub(super) fn is_credential(name: &str) -> bool {
+    is_folded_credential(&folded(name))
+}
+
+/// The same of a name that is [`folded`] already.
+pub(super) fn is_folded_credential(name: &str) -> bool {
+    NAMES.contains(&name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CREDENTIALS: &[&str] = &[
+        "Authorization",
+        "Proxy-Authorization",
+        "X-Forwarded-Authorization",
+        "Cookie",
+        "Set-Cookie",
+        "api_key",
+        "api-key",
+        "apiKey",
+        "API-KEY",
+        "X-Api-Key",
+        "x_api_key",
+        "X-Goog-Api-Key",
+        "X-Portkey-Api-Key",
+        "key",
+        "subscription-key",
+        "Ocp-Apim-Subscription-Key",
+        "x-functions-key",
+        "X-Amz-Security-Token",
+        "X-Amz-Signature",
+        "X-Amz-Credential",
+        "X-Goog-Signature",
+        "X-Auth-Token",
+        "X-Auth-Key",
+        "auth_token",
+        "access_token",
+        "X-Access-Token",
+        "id_token",
+        "token",
+        "sig",
+        "signature",
+        "AWSAccessKeyId",
+        "client_secret",
+        "password",
+        "Helicone-Auth",
+        "X-Goog-IAP-JWT-Assertion",
+        "X-Forwarded-Client-Cert",
+        "code",
+    ];
+
+    const OTHERS: &[&str] = &[
+        "api-version",
+        "max_tokens",
+        "X-RateLimit-Remaining-Tokens",
+        "page_token",
+        "pageToken",
+        "Continuation-Token",
+        "Idempotency-Key",
+        "X-Amz-Date",
+        "User-Agent",
+        "Content-Type",
+        "OpenAI-Organization",
+        "anthropic-version",
+        "keyword",
+        "author",
+        "design",
+        "encode",
+        "model",
+        "alt",
+        "",
+    ];
+
+    #[test]
+    fn what_carries_a_credential() {
+        for name in CREDENTIALS {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in OTHERS {
+            assert!(!is_credential(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_written_as_names_are_compared_and_names_nothing_twice() {
+        for name in NAMES.iter().chain(ENDINGS) {
+            assert_eq!(folded(name), *name);
+            let ends: Vec<_> = ENDINGS.iter().filter(|ending| *ending != name && name.ends_with(*ending)).collect();
+            assert!(ends.is_empty(), "{name} is among {ends:?}");
+        }
+    }
+}

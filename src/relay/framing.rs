@@ -1,0 +1,149 @@
+//! Where a message ends, by its head (RFC 9112, section 6).
+//!
+//! An answer whose length can be read in two ways is refused: the next hop could read it the other way, and take a part of the
+//! body for the answer to somebody else's request. No length of a target is passed on but the one of an answer to `HEAD`; the
+//! relay writes its own, of the body as it was read.
+
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::http::request;
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
+
+use super::headers::MAX_HEAD_BYTES;
+use super::heads::LengthLines;
+
+/// Why the head of an answer is refused; reads after "the answer".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    /// `101 Switching Protocols`: no request of the relay asks for it.
+    #[error("switches to another protocol, which was not asked for")]
+    Upgrade,
+    /// Two ways to find its end.
+    #[error("has both a Content-Length and a Transfer-Encoding")]
+    TwoLengths,
+    /// Several lengths, or none that is a number.
+    #[error("has a Content-Length that is not one number")]
+    Length,
+    /// An encoding that the relay does not decode.
+    #[error("has a Transfer-Encoding other than chunked")]
+    Encoding,
+    /// Larger than [`MAX_HEAD_BYTES`].
+    #[error("has a head of more than {} KB", MAX_HEAD_BYTES >> 10)]
+    TooLarge,
+}
+
+/// Checks the head of an answer.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(head: &Parts) -> Result<(), Fault> {
+    let Parts { status, headers, .. } = head;
+    if *status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Fault::Upgrade);
+    }
+    if head_bytes(headers) > MAX_HEAD_BYTES {
+        return Err(Fault::TooLarge);
+    }
+    match (headers.contains_key(CONTENT_LENGTH), headers.contains_key(TRANSFER_ENCODING)) {
+        (false, false) => Ok(()),
+        (true, true) => Err(Fault::TwoLengths),
+        (true, false) => only(headers, &CONTENT_LENGTH).filter(|value| is_number(value)).map(drop).ok_or(Fault::Length),
+        (false, true) if is_chunked(headers) => Ok(()),
+        (false, true) => Err(Fault::Encoding),
+    }
+}
+
+/// Whether a request says its length once, by a number or by chunks. hyper has refused lengths that are no number or differ.
+pub(super) fn is_request_unambiguous(head: &request::Parts) -> bool {
+    let LengthLines(lines) = head.extensions.get().copied().unwrap_or_default();
+    match head.headers.contains_key(TRANSFER_ENCODING) {
+        true => lines == 0 && is_chunked(&head.headers),
+        false => lines <= 1,
+    }
+}
+
+/// Whether such an answer has no body, whatever its headers say (RFC 9112, section 6.3). A server that sends one nevertheless
+/// must not have it taken for the answer to the next request.
+pub(super) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// The value of a header that stands there once.
+fn only<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| value.as_bytes())
+}
+
+/// Whether chunks are the only transfer encoding: the relay decodes no other.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    only(headers, &TRANSFER_ENCODING).is_some_and(|value| value.eq_ignore_ascii_case(b"chunked"))
+}
+
+fn is_number(value: &[u8]) -> bool {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits && std::str::from_utf8(value).is_ok_and(|value| value.parse::<u64>().is_ok())
+}
+
+/// The bytes of all header lines as they go on: `name: value` and a line end each.
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Response;
+
+    fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn one_length_or_none() {
+        const LENGTH: &str = "content-length";
+        const ENCODING: &str = "transfer-encoding";
+        for (headers, expected) in [
+            (vec![], Ok(())),
+            (vec![(LENGTH, "0")], Ok(())),
+            (vec![(LENGTH, "18446744073709551615")], Ok(())),
+            (vec![(ENCODING, "chunked")], Ok(())),
+            (vec![(ENCODING, "Chunked")], Ok(())),
+            (vec![(LENGTH, "2"), (ENCODING, "chunked")], Err(Fault::TwoLengths)),
+            (vec![(ENCODING, "identity"), (LENGTH, "2")], Err(Fault::TwoLengths)),
+            (vec![(LENGTH, "7, 7")], Err(Fault::Length)),
+            (vec![(LENGTH, "7"), (LENGTH, "7")], Err(Fault::Length)),
+            (vec![(LENGTH, "7"), (LENGTH, "8")], Err(Fault::Length)),
+            (vec![(LENGTH, "")], Err(Fault::Length)),
+            (vec![(LENGTH, "+7")], Err(Fault::Length)),
+            (vec![(LENGTH, "-1")], Err(Fault::Length)),
+            (vec![(LENGTH, "0x7")], Err(Fault::Length)),
+            (vec![(LENGTH, "7 7")], Err(Fault::Length)),
+            (vec![(LENGTH, "18446744073709551616")], Err(Fault::Length)),
+            (vec![(ENCODING, "gzip")], Err(Fault::Encoding)),
+            (vec![(ENCODING, "gzip, chunked")], Err(Fault::Encoding)),
+            (vec![(ENCODING, "gzip"), (ENCODING, "chunked")], Err(Fault::Encoding)),
+            (vec![(ENCODING, "chunked"), (ENCODING, "chunked")], Err(Fault::Encoding)),
+            (vec![(ENCODING, "chunked, identity")], Err(Fault::Encoding)),
+            (vec![(ENCODING, "xchunked")], Err(Fault::Encoding)),
+            (vec![(ENCODING, "")], Err(Fault::Encoding)),
+        ] {
+            for status in [200, 204, 304, 503] {
+                assert_eq!(check(&head(status, &headers)), expected, "{status} {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_protocol_and_no_endless_head() {
+        assert_eq!(check(&head(101, &[("upgrade", "websocket")])), Err(Fault::Upgrade));
+        let value = "x".repeat(MAX_HEAD_BYTES - 5);
+        assert_eq!(check(&head(200, &[("x", &value)])), Ok(()));
+        let value = "x".repeat(MAX_HEAD_BYTES - 4);
+        assert_eq!(check(&head(200, &[("x", &value)])), Err(Fault::TooLarge));
+    }
+}

@@ -1,0 +1,195 @@
+//! What the strategies of a pool ask of a request, read once and before a choice is made, so that what stands under a lock does
+//! not grow with the request: fields of the body, headers, which conditions it fulfils, how large it is.
+
+use std::sync::Arc;
+
+use super::query::{SESSION, are_short};
+use super::tree::{Condition, Mode};
+use super::{Field, Needs, conditional};
+use crate::request::{Extent, Found, LONGEST_VALUE, Request, Verdict};
+
+/// What the strategies of one pool ask of requests.
+#[derive(Debug, Default)]
+pub struct Asks {
+    /// Of the body, by the names on the way to each.
+    params: Vec<Vec<String>>,
+    headers: Vec<String>,
+    conditions: Vec<Arc<[Condition]>>,
+}
+
+impl Asks {
+    /// The same in short.
+    pub(super) const fn needs(&self) -> Needs {
+        Needs { body: !self.params.is_empty(), headers: !self.headers.is_empty() }
+    }
+
+    /// Whether nothing is asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.params.is_empty() && self.headers.is_empty() && self.conditions.is_empty()
+    }
+
+    pub(super) fn add(&mut self, mode: &Mode) {
+        match mode {
+            Mode::Sticky(field) => self.look_at(field),
+            Mode::Conditional { conditions, .. } => {
+                conditions.iter().flat_map(|condition| condition.query.fields()).for_each(|field| self.look_at(field));
+                self.conditions.push(Arc::clone(conditions));
+            }
+            _ => {}
+        }
+    }
+
+    fn look_at(&mut self, field: &Field) {
+        match field {
+            Field::Param(names) if !self.params.contains(names) => self.params.push(names.clone()),
+            Field::Header(name) => self.look_at_header(name),
+            Field::Session => self.look_at_header(SESSION),
+            Field::Param(_) | Field::Path => {}
+        }
+    }
+
+    fn look_at_header(&mut self, name: &str) {
+        if !self.headers.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            self.headers.push(name.to_owned());
+        }
+    }
+}
+
+/// A request that has been read.
+#[derive(Debug)]
+pub struct Read<'a> {
+    path: &'a str,
+    extent: Extent,
+    asks: Option<&'a Asks>,
+    /// In the order of what is asked.
+    params: Vec<Option<Found>>,
+    headers: Vec<Vec<String>>,
+    verdicts: Vec<Verdict>,
+}
+
+impl<'a> Read<'a> {
+    /// Reads what is asked of a request; how large it is only where that matters.
+    pub fn new(request: &'a impl Request, asks: Option<&'a Asks>, how_large: bool) -> Self {
+        let mut read = Self {
+            path: request.path(),
+            extent: if how_large { request.extent() } else { Extent::default() },
+            asks,
+            params: Vec::new(),
+            headers: Vec::new(),
+            verdicts: Vec::new(),
+        };
+        if let Some(asks) = asks {
+            read.params = asks.params.iter().map(|names| request.param(names)).collect();
+            read.headers = asks.headers.iter().map(|name| cut(request.header(name))).collect();
+            read.verdicts = asks.conditions.iter().map(|conditions| conditional::judge(conditions, &read)).collect();
+        }
+        read
+    }
+}
+
+impl Request for Read<'_> {
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn param(&self, names: &[String]) -> Option<Found> {
+        let place = self.asks?.params.iter().position(|other| other == names)?;
+        self.params.get(place)?.clone()
+    }
+
+    fn verdict(&self, conditions: usize) -> Option<Verdict> {
+        let place = self.asks?.conditions.iter().position(|other| conditional::address(other) == conditions)?;
+        self.verdicts.get(place).copied()
+    }
+
+    fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        let place = self.asks.and_then(|asks| asks.headers.iter().position(|other| other.eq_ignore_ascii_case(name)));
+        place.and_then(|place| self.headers.get(place)).cloned().unwrap_or_default()
+    }
+}
+
+/// Of values that are too long only so much that this can be seen.
+fn cut(values: Vec<String>) -> Vec<String> {
+    if are_short(&values) { values } else { vec!["?".repeat(LONGEST_VALUE + 1)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::strategy::{Query, Test};
+
+    /// A request with a body and one header.
+    struct Body(Value, &'static str);
+
+    impl Request for Body {
+        fn path(&self) -> &str {
+            "/in/"
+        }
+
+        fn param(&self, names: &[String]) -> Option<Found> {
+            let value = names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()?;
+            let long = value.to_string().len() > LONGEST_VALUE;
+            Some(if long { Found::TooLong } else { Found::Value(value) })
+        }
+
+        fn extent(&self) -> Extent {
+            Extent { bytes: 7, longest: None }
+        }
+
+        fn header(&self, name: &str) -> Vec<String> {
+            if name.eq_ignore_ascii_case(self.1) { vec!["S_1_2".to_owned(), "two".to_owned()] } else { Vec::new() }
+        }
+    }
+
+    fn field(text: &str) -> Field {
+        Field::parse(text).unwrap()
+    }
+
+    fn asks() -> (Asks, Arc<[Condition]>) {
+        let is = |text: &str, value: Value, then| {
+            let query = Query::Field(field(text), vec![Test::Eq(value)]);
+            Condition { query, then }
+        };
+        let conditions: Arc<[Condition]> =
+            vec![is("params.a.b", json!(1), 0), is("headers.x-one", json!("two"), 1), is("path", json!("/in/"), 2)]
+                .into();
+        let mut asks = Asks::default();
+        asks.add(&Mode::Conditional { conditions: Arc::clone(&conditions), default: None });
+        asks.add(&Mode::Sticky(field("session")));
+        asks.add(&Mode::Sticky(field("params.long")));
+        (asks, conditions)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_read_answers_like_the_request_itself(one in any::<bool>(), number in 0..3, long in 0..2 * LONGEST_VALUE) {
+            let (asks, conditions) = asks();
+            let header = if one { "X-One" } else { "Session-Id" };
+            let request = Body(json!({"a": {"b": number}, "long": "x".repeat(long)}), header);
+            let read = Read::new(&request, Some(&asks), true);
+            for text in ["params.a.b", "params.long", "headers.X-ONE", "session", "path"] {
+                prop_assert_eq!(field(text).values(&read), field(text).values(&request), "{}", text);
+            }
+            let verdict = read.verdict(conditional::address(&conditions));
+            prop_assert_eq!(verdict, Some(conditional::judge(&conditions, &request)));
+            prop_assert_eq!(read.extent(), request.extent());
+        }
+    }
+
+    #[test]
+    fn what_nobody_asks_is_not_read() {
+        let request = Body(json!({"a": 1}), "X-One");
+        let read = Read::new(&request, None, false);
+        assert_eq!(
+            (read.param(&["a".to_owned()]), read.header("X-One"), read.extent()),
+            (None, Vec::new(), Extent::default())
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Who named the deployment or the model of which an upstream says that it does not exist: the client, or the settings of the
+//! target that was called.
+//!
+//! A client that misspells a name must not take every target away from everybody; a target whose own, fixed deployment is gone
+//! must not be called again. The answer is the same in both cases, so it is the request that tells them apart.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::scan::Raw;
+use crate::outcome::NamedBy;
+use crate::request::Patch;
+
+/// Segments of a path that the name of a deployment or model follows: Azure, OpenAI, Gemini, Vertex AI, Bedrock.
+const BEFORE_NAMES: [&str; 5] = ["deployments", "deployment", "models", "model", "engines"];
+
+/// What an upstream says that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// `DeploymentNotFound`: named by the path, where one is named there, else by the field `model` of the body.
+    Deployment,
+    /// `model_not_found`: named by the field `model`, where there is one, else by the path.
+    Model,
+}
+
+impl Missing {
+    /// What the code of an error with this status says; `None` for all others.
+    pub fn of_error(status: u16, code: &str) -> Option<Self> {
+        match (status, code) {
+            (404, "DeploymentNotFound") => Some(Self::Deployment),
+            (400 | 404, "model_not_found") => Some(Self::Model),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of a request's names. Everything may be absent: filters of the gateway can remove it from a log entry.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Naming<'a> {
+    /// The path that was called at the upstream; absent where only the gateway knows it.
+    pub path: Option<&'a str>,
+    /// What followed the ingress in the client's path. It is the end of `path` unless the target has an endpoint of its own.
+    pub subpath: Option<&'a str>,
+    /// The body that came from the client.
+    pub received: Option<Raw<'a>>,
+    /// The body that was sent to the upstream.
+    pub sent: Option<Raw<'a>>,
+    /// What the target's settings change in the body.
+    pub patch: Option<&'a Patch>,
+}
+
+/// Whether a path names a deployment or model, and who wrote that part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InPath {
+    NamedBy(NamedBy),
+    NotNamed,
+    Unknown,
+}
+
+impl Naming<'_> {
+    /// Who named what is missing. Where the request does not show it, a deployment is the target's own and a model is the
+    /// client's.
+    pub fn of(&self, missing: Missing) -> NamedBy {
+        match (missing, self.in_path()) {
+            (Missing::Deployment, InPath::NamedBy(by)) => by,
+            (Missing::Deployment, InPath::Unknown) => NamedBy::Target,
+            (Missing::Deployment, InPath::NotNamed) => {
+                self.by_body().or_else(|| self.by_rest_of_path()).unwrap_or(NamedBy::Target)
+            }
+            (Missing::Model, InPath::NamedBy(by)) => self.by_body().unwrap_or(by),
+            (Missing::Model, InPath::Unknown | InPath::NotNamed) => {
+                self.by_body().or_else(|| self.by_rest_of_path()).unwrap_or(NamedBy::Client)
+            }
+        }
+    }
+
+    /// By the field `model`; `None` where none was sent, or the client's body is not known.
+    fn by_body(&self) -> Option<NamedBy> {
+        let sent = model(self.sent?)?;
+        let received = model(self.received?);
+        let set = self.patch.is_some_and(|patch| {
+            let mapped =
+                received.as_ref().and_then(Value::as_str).is_some_and(|name| patch.model_map.contains_key(name));
+            mapped || patch.merge.get("model").is_some_and(|value| !value.is_null())
+        });
+        Some(if set || received != Some(sent) { NamedBy::Target } else { NamedBy::Client })
+    }
+
+    fn in_path(&self) -> InPath {
+        let Some(path) = self.path else {
+            // Whatever stands before it, the client wrote a name.
+            let named = self.subpath.is_some_and(|subpath| name_in(&segments(&decoded(subpath))).is_some());
+            return if named { InPath::NamedBy(NamedBy::Client) } else { InPath::Unknown };
+        };
+        let path = decoded(path);
+        let path = segments(&path);
+        let Some(name) = name_in(&path) else { return InPath::NotNamed };
+        let Some(client) = self.segments_of_client(&path) else { return InPath::Unknown };
+        InPath::NamedBy(if name < path.len() - client { NamedBy::Target } else { NamedBy::Client })
+    }
+
+    /// A path that names nothing in a known place: whoever wrote its end.
+    fn by_rest_of_path(&self) -> Option<NamedBy> {
+        let path = decoded(self.path?);
+        Some(if self.segments_of_client(&segments(&path))? == 0 { NamedBy::Target } else { NamedBy::Client })
+    }
+
+    /// How many segments at the end of the upstream's path are the client's; `None` if the client's path is not known.
+    fn segments_of_client(&self, path: &[&str]) -> Option<usize> {
+        let subpath = decoded(self.subpath?);
+        let client = segments(&subpath);
+        Some(if path.ends_with(&client) { client.len() } else { 0 })
+    }
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    path.split('/').filter(|segment| !segment.is_empty()).collect()
+}
+
+/// Which segment is the name of a deployment or model, the last one if there are several.
+fn name_in(segments: &[&str]) -> Option<usize> {
+    let is_before = |segment: &&str| BEFORE_NAMES.iter().any(|before| segment.eq_ignore_ascii_case(before));
+    let before = segments.split_last()?.1.iter().rposition(is_before)?;
+    Some(before + 1)
+}
+
+fn model(body: Raw<'_>) -> Option<Value> {
+    body.field("model")?.value().filter(|model| !model.is_null())
+}
+
+/// The gateway decodes paths before it logs them, and the relay does not.
+fn decoded(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::scan::Cursor;
+    use serde_json::json;
+
+    const AZURE: &str = "openai/deployments/typo/chat/completions";
+
+    fn named(missing: Missing, path: &str, subpath: &str, received: &str, sent: &str, patch: &Patch) -> NamedBy {
+        let raw = |body: &'static str| Cursor::new(body.as_bytes()).raw().ok();
+        let leak = |body: &str| -> &'static str { Box::leak(body.to_owned().into_boxed_str()) };
+        let (received, sent) = (raw(leak(received)), raw(leak(sent)));
+        Naming { path: Some(path), subpath: Some(subpath), received, sent, patch: Some(patch) }.of(missing)
+    }
+
+    #[test]
+    fn a_name_in_the_path_belongs_to_the_part_of_the_path_that_it_stands_in() {
+        let none = Patch::default();
+        for (path, subpath, by) in [
+            (&format!("/{AZURE}")[..], AZURE, NamedBy::Client),
+            (&format!("/a/b/{AZURE}"), AZURE, NamedBy::Client),
+            ("/openai/deployments/gpt4/chat/completions", "chat/completions", NamedBy::Target),
+            ("/openai/deployments/gpt4/chat/completions/", "chat/completions/", NamedBy::Target),
+            // The client's path goes nowhere: the target has an endpoint of its own.
+            ("/openai/deployments/gpt4/chat/completions", AZURE, NamedBy::Target),
+            ("/openai/deployments/gpt4/chat/completions", "", NamedBy::Target),
+            // The settings end before the name.
+            ("/openai/deployments/typo/chat", "typo/chat", NamedBy::Client),
+            ("/openai/deployments/typo", "typo", NamedBy::Client),
+            ("/v1beta/models/typo:generateContent", "models/typo:generateContent", NamedBy::Client),
+            ("/v1beta/models/typo:generateContent", "models/typo%3AgenerateContent", NamedBy::Client),
+            ("/openai/deployments/gp%20t/chat", "deployments/gp t/chat", NamedBy::Client),
+            ("/model/typo/invoke", "model/typo/invoke", NamedBy::Client),
+            ("/OpenAI/Deployments/typo/chat", "Deployments/typo/chat", NamedBy::Client),
+            // Beside a fixed name, a second one that the client wrote.
+            ("/deployments/gpt4/deployments/typo/chat", "deployments/typo/chat", NamedBy::Client),
+            // No known place for a name: the client's path decides what is there.
+            ("/serving-endpoints/typo/invocations", "typo/invocations", NamedBy::Client),
+            ("/serving-endpoints/mine/invocations", "", NamedBy::Target),
+            // A segment that only ends like the client's path.
+            ("/deployments/my-typo", "typo", NamedBy::Target),
+        ] {
+            for missing in [Missing::Deployment, Missing::Model] {
+                assert_eq!(named(missing, path, subpath, "{}", "{}", &none), by, "{missing:?} {path} {subpath}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_in_the_body_is_the_clients_unless_the_settings_set_it() {
+        let none = Patch::default();
+        let set = Patch { merge: json!({"model": "a"}).as_object().unwrap().clone(), ..Patch::default() };
+        let removed = Patch { merge: json!({"model": null}).as_object().unwrap().clone(), ..Patch::default() };
+        let mapped = Patch { model_map: [("a".to_owned(), "b".to_owned())].into(), ..Patch::default() };
+        let same = Patch { model_map: [("a".to_owned(), "a".to_owned())].into(), ..Patch::default() };
+        let (a, b) = (r#"{"model": "a"}"#, r#"{"model":"b"}"#);
+        for (received, sent, patch, by) in [
+            (a, a, &none, NamedBy::Client),
+            (a, a, &set, NamedBy::Target),
+            ("{}", a, &set, NamedBy::Target),
+            (a, b, &mapped, NamedBy::Target),
+            (b, b, &mapped, NamedBy::Client),
+            (a, a, &same, NamedBy::Target),
+            (a, b, &none, NamedBy::Target),
+            (r#"{"model": "\u0061"}"#, a, &none, NamedBy::Client),
+            (a, "{}", &removed, NamedBy::Client),
+            ("no json", "no json", &none, NamedBy::Client),
+        ] {
+            for missing in [Missing::Deployment, Missing::Model] {
+                let by_body = named(missing, "/v1/chat/completions", "chat/completions", received, sent, patch);
+                assert_eq!(by_body, by, "{missing:?} {received} {sent} {patch:?}");
+            }
+        }
+        // Both are named: a deployment stands in the path, a model in the body.
+        let path = "/openai/deployments/gpt4/chat";
+        assert_eq!(named(Missing::Deployment, path, "chat", a, a, &none), NamedBy::Target);
+        assert_eq!(named(Missing::Model, path, "chat", a, a, &none), NamedBy::Client);
+    }
+
+    #[test]
+    fn what_a_request_does_not_show() {
+        assert_eq!(Naming::default().of(Missing::Deployment), NamedBy::Target);
+        assert_eq!(Naming::default().of(Missing::Model), NamedBy::Client);
+        // Through the gateway the upstream's path is not known, but what the client wrote is.
+        for (subpath, by) in [(AZURE, NamedBy::Client), ("chat/completions", NamedBy::Target), ("", NamedBy::Target)] {
+            let body = Cursor::new(br#"{"model": "a"}"#).raw().ok();
+            let naming = Naming { subpath: Some(subpath), received: body, sent: body, ..Naming::default() };
+            assert_eq!(naming.of(Missing::Deployment), by, "{subpath}");
+            assert_eq!(naming.of(Missing::Model), NamedBy::Client, "{subpath}");
+        }
+        // A filter of the gateway has removed the client's path.
+        let path = Some("/openai/deployments/gpt4/chat");
+        assert_eq!(Naming { path, ..Naming::default() }.of(Missing::Deployment), NamedBy::Target);
+    }
+
+    #[test]
+    fn which_errors_say_that_something_is_missing() {
+        for (status, code, missing) in [
+            (404, "DeploymentNotFound", Some(Missing::Deployment)),
+            (400, "DeploymentNotFound", None),
+            (404, "model_not_found", Some(Missing::Model)),
+            (400, "model_not_found", Some(Missing::Model)),
+            (403, "model_not_found", None),
+            (404, "404", None),
+        ] {
+            assert_eq!(Missing::of_error(status, code), missing, "{status} {code}");
+        }
+    }
+}

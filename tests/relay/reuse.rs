@@ -1,0 +1,121 @@
+//! A kept connection to a target that breaks: what is sent again, how it is counted, and whom it is held against.
+
+use super::super::support::http;
+use super::super::support::metrics::Scrape;
+use super::super::support::scripted::{Act, Move, Scripted, kept_answer};
+use super::{CHAT, HELLO, HI, World, good, pools, target};
+
+const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
+
+/// Targets that are waited for however busy the machine is.
+fn patient(targets: &[String]) -> String {
+    pools(targets).replace("400ms", "20s")
+}
+
+/// Answers one call and keeps the connection, reads the next call, and then does this.
+fn then(act: Act) -> Act {
+    [vec![kept_answer(HELLO), Move::NextCall], act].concat()
+}
+
+/// Two targets of which the first has a kept connection that will do this with the next call.
+async fn with_kept_connection(act: Act) -> (Scripted, Scripted, World) {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    a.once(then(act));
+    let world = World::of(&patient(&[target("a", &a.url()), target("b", &b.url())])).await;
+    assert_eq!(world.call().await.header("x-broker-attempts"), Some("1"));
+    assert_eq!(a.calls(), 1);
+    (a, b, world)
+}
+
+#[tokio::test]
+async fn one_that_closes_before_any_answer_is_an_attempt_that_is_nobodys_fault() {
+    let (a, b, world) = with_kept_connection(vec![]).await;
+    let answer = world.call().await;
+    assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")));
+    assert_eq!(answer.header("x-broker-attempts"), Some("2"), "it was sent twice, and that is what is said");
+    assert_eq!((a.calls(), b.calls()), (3, 0));
+    assert_eq!(world.disabled(), Vec::<String>::new());
+    Scrape::of(&world.broker).await.has(&[
+        (ATTEMPTS, &["stale_connection"], 1.0),
+        (ATTEMPTS, &["answered_2xx"], 2.0),
+        (ATTEMPTS, &["\"no_answer\""], 0.0),
+        (ATTEMPTS, &["client_gone"], 0.0),
+    ]);
+}
+
+#[tokio::test]
+async fn a_target_that_closes_a_new_connection_too_is_at_fault() {
+    let (a, b, world) = with_kept_connection(vec![]).await;
+    a.once(vec![]);
+    let answer = world.call().await;
+    assert_eq!((answer.header("x-broker-router"), answer.header("x-broker-attempts")), (Some("/llm/b/"), Some("3")));
+    assert_eq!((a.calls(), b.calls()), (3, 1));
+    world.broker.until(&["router disabled", "/llm/a/", "closed the connection without an answer"]).await;
+}
+
+#[tokio::test]
+async fn it_is_sent_no_more_often_than_allowed() {
+    let a = Scripted::start(good()).await;
+    a.once(then(vec![]));
+    let once = patient(&[target("a", &a.url())]).replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\"");
+    let world = World::of(&once).await;
+    world.call().await;
+    let answer = world.call().await;
+    assert_eq!(
+        (answer.status, answer.header("x-broker-attempts"), a.calls()),
+        (503, Some("1"), 2),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.text().contains("/llm/a/ closed a reused connection before it answered"), "{}", answer.text());
+    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!((world.call().await.status, a.calls()), (200, 3));
+}
+
+#[tokio::test]
+async fn one_that_breaks_in_its_answer_has_failed_and_is_not_sent_there_again() {
+    for (fault, bytes, cause) in [
+        ("half a head", "HTTP/1.1 200 OK\r\nContent-", "closed the connection without an answer"),
+        ("one byte", "H", "closed the connection without an answer"),
+        ("no HTTP", "HTTP/1.1 200 OK\r\nX-A : 1\r\n\r\n", "not valid HTTP"),
+        ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", "not valid HTTP"),
+        ("half a body", "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", "broke off in its answer"),
+    ] {
+        let (a, b, world) = with_kept_connection(vec![Move::Send(bytes.into())]).await;
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{fault}");
+        assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
+        assert_eq!((a.calls(), b.calls()), (2, 1), "{fault}: it was sent there once");
+        world.broker.until(&["router disabled", "/llm/a/", cause]).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_reset_while_a_large_body_is_written_is_nobodys_fault() {
+    let a = Scripted::start(good()).await;
+    // It reads 1 KB of the second call and closes with the rest unread: a reset.
+    a.once(vec![kept_answer(HELLO), Move::Hear]);
+    let world = World::of(&patient(&[target("a", &a.url())])).await;
+    world.call().await;
+    let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(8 << 20));
+    let answer = world.send(CHAT, &[], &body).await;
+    assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("2")), "{}", answer.text());
+    assert_eq!((a.last().body.len(), world.disabled()), (body.len(), Vec::new()));
+}
+
+#[tokio::test]
+async fn many_kept_connections_that_close_at_once_take_no_target_out() {
+    let a = Scripted::start(vec![kept_answer(HELLO), Move::NextCall]).await;
+    let relaxed = patient(&[target("a", &a.url())]).replace(
+        "{\"timeout\"",
+        "{\"attempts\": 3, \"retry_budget\": {\"ratio\": 1, \"per_second\": 100}, \"timeout\"",
+    );
+    let world = World::of(&relaxed).await;
+    for _ in 0..3 {
+        let calls = (0..20).map(|_| http::send(world.relay, "POST", CHAT, &[], HI.as_bytes()));
+        for answer in futures_util::future::join_all(calls).await {
+            assert_eq!(answer.unwrap().status, 200);
+        }
+    }
+    assert_eq!(world.disabled(), Vec::<String>::new());
+}
