@@ -1,6 +1,6 @@
 //! The process: arguments in, exit code out.
 //!
-//! 0: ended as asked, or whoever read the output went away. 1: could not start, is not healthy, or could not do what was
+//! 0: ended as asked, or the reader of the output went away. 1: could not start, is not healthy, or could not do what was
 //! asked. 2: an argument or a setting is wrong; all faults are on the standard error.
 
 use std::io::Write;
@@ -86,7 +86,7 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
             let config = config::resolve(sources).config.map_err(Faults)?;
             let (report, is_ok) = cli::check(&args, &config)?;
             let printed = print(&report);
-            // The verdict holds whether anybody reads the report or not.
+            // The exit code is the verdict, also where the report cannot be written.
             if is_ok { printed } else { Ok(ExitCode::FAILURE) }
         }
         Command::Status(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),

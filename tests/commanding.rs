@@ -282,7 +282,7 @@ async fn a_reader_that_goes_away_ends_a_command_quietly() {
 }
 
 #[tokio::test]
-async fn a_broker_whose_log_nobody_reads_goes_on_in_silence() {
+async fn a_broker_whose_log_has_no_reader_keeps_serving_quietly() {
     let bus = Bus::start().await;
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

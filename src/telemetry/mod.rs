@@ -84,7 +84,7 @@ pub fn init(settings: &Settings) {
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi);
-    // Whether the log has a reader is no business of the calls; a line on the standard error for each line would help nobody.
+    // A log without a reader does not stop the broker; by default each lost line would write one to the standard error.
     let lines = lines.log_internal_errors(false);
     let _ = match settings.format {
         Format::Text => lines.try_init(),

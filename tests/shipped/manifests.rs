@@ -61,7 +61,7 @@ fn compose() -> Option<&'static [&'static str]> {
 const NEEDED: [(&str, &str); 3] =
     [("NATS_TOKEN", "t"), ("GUI_SECRET", "g"), ("AISERVICE_API_BASE", "http://127.0.0.1:1/")];
 
-/// `.env.example` as it is when somebody has filled it in and has taken every setting of it.
+/// `.env.example` with the needed values filled in and every optional setting uncommented.
 fn filled() -> String {
     let mut text = file(".env.example");
     for (name, value) in NEEDED {

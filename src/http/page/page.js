@@ -245,7 +245,7 @@ function timeline(router, now) {
   const own = past.filter((one) => one.about === router.router);
   const withMoment = (words) => own.filter(words).map((one) => ({ ...one, moment: +new Date(one.at) }));
   const standings = withMoment((one) => one.what in EDGE), drains = withMoment((one) => "drained" in one);
-  // Before its first change a router was enabled, if no change is missing; else nobody can say.
+  // Before its first change a router was enabled, if no change is missing; else its state is unknown.
   let word = pastIsWhole && (standings.length || router.standing === "enabled") ? "enabled" : "unknown";
   let from = +new Date(status.started);
   const turn = (next, moment) => {
@@ -340,7 +340,7 @@ function put(id, part) {
   filter(row);
 }
 
-/** `429`, `5xx`, or what somebody is about to write of either. */
+/** `429`, `5xx`, or the beginning of either while it is typed. */
 const isStatus = (text) => /^[1-5](\d{0,2}|xx?)$/.test(text);
 
 function filterAll() {
