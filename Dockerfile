@@ -30,7 +30,9 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /src/target/release/broker /broker
 # The same number as the gateway's: no name is needed, and none is there.
 USER 10001:10001
-# Probes only. They listen on loopback unless BROKER_HTTP says otherwise.
-EXPOSE 5381
+# Probes, metrics and the page, on every address of the container, or -p could not reach them: loopback is the container's own.
+# Publish the port on this machine only: docker run -p 127.0.0.1:5381:5381. 5390 is the relay's, once BROKER_RELAY says so.
+ENV BROKER_HTTP=0.0.0.0:5381
+EXPOSE 5381 5390
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["/broker", "health"]
 ENTRYPOINT ["/broker"]

@@ -1,14 +1,15 @@
 //! The process: arguments in, exit code out.
 //!
-//! 0: ended as asked. 1: could not start, or is not healthy. 2: the settings are wrong; all faults are on the standard error.
+//! 0: ended as asked, or the reader of the output went away. 1: could not start, is not healthy, or could not do what was
+//! asked. 2: an argument or a setting is wrong; all faults are on the standard error.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::Context;
 use gecholog_broker::cli::bus::Orders;
-use gecholog_broker::cli::{self, Cli, Command};
+use gecholog_broker::cli::{self, BadArgument, Cli, Command, OutputError};
 use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,36 +19,36 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit code of an argument or a setting that cannot be used; the one that clap has too.
+const BAD_ARGUMENTS: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to the standard output, faults to the standard error; a reader may be gone already.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(BAD_ARGUMENTS) } else { ExitCode::SUCCESS };
+        }
+    };
     let sources = Sources::new(std::env::vars_os(), cli.flags);
     match cli.command {
-        Some(Command::Health { ready }) => {
-            return config::http_of(sources).map_or_else(wrong, |http| report(http.ask(), ready));
-        }
-        Some(Command::Schema) => return print(&config::file::schema::schema()),
-        Some(Command::Check(args)) => return check(sources, &args),
-        Some(Command::Init(args)) => return cli::init(&args).map_or_else(unusable, |text| print(&text)),
-        Some(Command::Explain(asked)) => return explain(sources, &asked),
-        Some(Command::Completions { shell }) => return print(&cli::completions(shell)),
-        Some(Command::Status(args)) => {
-            return over_the_bus(sources, |operator| args.run(operator).map(|()| String::new()));
-        }
-        Some(Command::Watch(args)) => {
-            return over_the_bus(sources, |operator| args.run(operator).map(|()| String::new()));
-        }
-        Some(Command::Drain(timed)) => return order(sources, Orders::Drain(timed)),
-        Some(Command::Resume(target)) => return order(sources, Orders::Resume(target)),
-        Some(Command::Disable(timed)) => return order(sources, Orders::Disable(timed)),
-        Some(Command::Enable(target)) => return order(sources, Orders::Enable(target)),
-        Some(Command::Weight(weigh)) => return order(sources, Orders::Weight(weigh)),
-        Some(Command::Mode { mode, reason }) => return order(sources, Orders::Mode(mode, reason)),
-        Some(Command::Run) | None => {}
+        Some(Command::Run) | None => start(sources),
+        Some(command) => match answer(command, sources) {
+            Ok(code) => code,
+            Err(error) => failed(&error),
+        },
     }
+}
+
+/// Runs the broker.
+fn start(sources: Sources) -> ExitCode {
     let resolved = config::resolve(sources);
     let config = match resolved.config {
         Ok(config) => config,
-        Err(faults) => return wrong(faults),
+        Err(faults) => {
+            return complain(&faults_text(&format!("broker cannot start, {}", count(&faults)), &faults), BAD_ARGUMENTS);
+        }
     };
     telemetry::init(&config.telemetry);
     for warning in resolved.warnings {
@@ -62,92 +63,100 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the command line's own output; nothing logs yet")]
-fn wrong(faults: Vec<config::Fault>) -> ExitCode {
-    eprintln!("broker cannot start, {} to mend:", if faults.len() == 1 { "one thing" } else { "several things" });
-    for fault in faults {
-        eprintln!("  {fault}");
-    }
-    ExitCode::from(2)
-}
-
-#[expect(clippy::print_stderr, reason = "the command line's own output")]
-fn explain(sources: Sources, asked: &cli::Explain) -> ExitCode {
-    match config::resolve(sources).config {
-        Err(faults) => wrong(faults),
-        Ok(config) => match cli::explain(config.broker, asked) {
-            Ok(text) => print(&text),
-            Err(error) => {
-                eprintln!("{error:#}");
-                ExitCode::FAILURE
-            }
-        },
-    }
-}
-
-fn order(sources: Sources, order: Orders) -> ExitCode {
-    over_the_bus(sources, |operator| order.run(operator))
-}
-
-#[expect(clippy::print_stderr, reason = "the command line's own output")]
-fn over_the_bus(sources: Sources, ask: impl FnOnce(&config::Operator) -> anyhow::Result<String>) -> ExitCode {
-    match config::operator_of(sources) {
-        Err(faults) => wrong(faults),
-        Ok(operator) => match ask(&operator) {
-            Ok(text) => print(&text),
-            Err(error) => {
-                eprintln!("{error:#}");
-                ExitCode::FAILURE
-            }
-        },
-    }
-}
-
-fn check(sources: Sources, args: &cli::CheckArgs) -> ExitCode {
-    let config = match config::resolve(sources).config {
-        Ok(config) => config,
-        Err(faults) => return wrong(faults),
-    };
-    match cli::check(args, &config) {
-        Ok((report, true)) => print(&report),
-        Ok((report, false)) => {
-            print(&report);
-            ExitCode::FAILURE
+/// Carries out a command that starts no broker.
+fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run => Ok(start(sources)),
+        Command::Health { ready } => health(config::http_of(sources).map_err(Faults)?.ask(), ready),
+        Command::Schema => print(&config::file::schema::schema()),
+        Command::Completions { shell } => print(&cli::completions(shell)),
+        Command::Init(args) => {
+            // What cannot be made use of is the file that was named.
+            print(&cli::init(&args).map_err(|error| BadArgument(format!("{error:#}")))?)
         }
-        Err(error) => unusable(error),
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "the command line's own output")]
-fn unusable(error: anyhow::Error) -> ExitCode {
-    eprintln!("{error:#}");
-    ExitCode::from(2)
-}
-
-fn print(text: &str) -> ExitCode {
-    // Whoever reads may have read enough and gone away.
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
-fn report(address: Option<SocketAddr>, ready: bool) -> ExitCode {
-    let asked = match address {
-        Some(address) => cli::ask(address, ready),
-        None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is nobody to ask")),
-    };
-    match asked {
-        Ok(answer) => {
-            println!("{answer}");
-            ExitCode::SUCCESS
+        Command::Config(args) => {
+            let config = config::resolve(sources.clone()).config.map_err(Faults)?;
+            print(&cli::settings(&args, &sources, &config))
         }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+        Command::Explain(asked) => {
+            let config = config::resolve(sources).config.map_err(Faults)?;
+            print(&cli::explain(config.broker, &asked)?)
         }
+        Command::Check(args) => {
+            let config = config::resolve(sources).config.map_err(Faults)?;
+            let (report, is_ok) = cli::check(&args, &config)?;
+            let printed = print(&report);
+            // The exit code is the verdict, also where the report cannot be written.
+            if is_ok { printed } else { Ok(ExitCode::FAILURE) }
+        }
+        Command::Status(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
+        Command::Watch(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
+        Command::Drain(timed) => order(sources, Orders::Drain(timed)),
+        Command::Resume(target) => order(sources, Orders::Resume(target)),
+        Command::Disable(timed) => order(sources, Orders::Disable(timed)),
+        Command::Enable(target) => order(sources, Orders::Enable(target)),
+        Command::Weight(weigh) => order(sources, Orders::Weight(weigh)),
+        Command::Mode { mode, reason } => order(sources, Orders::Mode(mode, reason)),
     }
+}
+
+fn order(sources: Sources, order: Orders) -> anyhow::Result<ExitCode> {
+    print(&order.run(&operator(sources)?)?)
+}
+
+fn operator(sources: Sources) -> anyhow::Result<config::Operator> {
+    Ok(config::operator_of(sources).map_err(Faults)?)
+}
+
+/// Settings that cannot be used, all of them.
+#[derive(Debug)]
+struct Faults(Vec<config::Fault>);
+
+impl std::error::Error for Faults {}
+
+impl std::fmt::Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(faults_text(&count(&self.0), &self.0).trim_end())
+    }
+}
+
+fn count(faults: &[config::Fault]) -> String {
+    match faults.len() {
+        1 => "one setting is wrong".to_owned(),
+        several => format!("{several} settings are wrong"),
+    }
+}
+
+fn faults_text(title: &str, faults: &[config::Fault]) -> String {
+    let lines: String = faults.iter().map(|fault| format!("  {fault}\n")).collect();
+    format!("{title}:\n{lines}")
+}
+
+/// Says why a command failed. A reader that went away is no failure.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let output = error.downcast_ref::<OutputError>();
+    if output.is_some_and(|OutputError(error)| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    let is_bad_argument = error.chain().any(|cause| cause.is::<BadArgument>() || cause.is::<Faults>());
+    complain(&format!("{error:#}\n"), if is_bad_argument { BAD_ARGUMENTS } else { 1 })
+}
+
+/// Writes to the standard error; with that gone there is nothing left to write to.
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(OutputError)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn health(address: Option<SocketAddr>, ready: bool) -> anyhow::Result<ExitCode> {
+    let address = address.context("BROKER_HTTP is off: set it to an address to have the health asked for")?;
+    print(&(cli::ask(address, ready)? + "\n"))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

@@ -196,6 +196,9 @@ pub struct ChangeEntry {
     /// In words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether the router is drained from now on; absent where nothing changed about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained: Option<bool>,
 }
 
 /// The three rings.
@@ -252,7 +255,8 @@ impl RecentCalls {
 impl ChangeEntry {
     /// A change in words. Nothing for a delay that is not worth one.
     pub fn of(change: &BrokerEvent, at: BrokerTime) -> Option<Self> {
-        let plain = |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None };
+        let plain =
+            |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None, drained: None };
         let standing = |transition: &Transition| {
             let (until, cause) = match transition.state {
                 HealthState::Serving => (None, None),
@@ -261,7 +265,7 @@ impl ChangeEntry {
             };
             let what = PublicState::from_health(&transition.state).as_str();
             let why = cause.map(|cause| cause.to_string());
-            Self { at: transition.at, about: transition.router.clone(), what, until, why }
+            Self { at: transition.at, about: transition.router.clone(), what, until, why, drained: None }
         };
         match change {
             BrokerEvent::HealthChanged(transition) => Some(standing(transition)),
@@ -274,7 +278,12 @@ impl ChangeEntry {
                 let by =
                     if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
                 let (what, why) = ("ordered", Some(format!("{} by {by}", order.action)));
-                Some(Self { at: order.at, about: order.router.clone(), what, until: order.until, why })
+                let drained = match order.action.as_str() {
+                    "drained" => Some(true),
+                    "resumed" => Some(false),
+                    _ => None,
+                };
+                Some(Self { at: order.at, about: order.router.clone(), what, until: order.until, why, drained })
             }
             BrokerEvent::Extended(_) | BrokerEvent::Advisory(_) => None,
         }

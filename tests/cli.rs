@@ -90,8 +90,8 @@ async fn what_cannot_be_done_is_said_with_an_exit_code() {
     for (arguments, code, words) in [
         (&["drain", "/nobodys/"][..], 1, "/nobodys/ stands in no pool"),
         (&["drain", "dud"], 2, "begin and end with"),
-        (&["drain", DUD, "--for", "soon"], 1, "soon"),
-        (&["disable", DUD], 1, "\"for\""),
+        (&["drain", DUD, "--for", "soon"], 2, "soon"),
+        (&["disable", DUD], 2, "\"for\""),
         (&["mode", "fast"], 2, "observe"),
     ] {
         let ended = command(&bus, arguments).await;
@@ -100,7 +100,238 @@ async fn what_cannot_be_done_is_said_with_an_exit_code() {
     }
     let away = Setup::at("127.0.0.1:1").unset("BROKER_HTTP").arguments(&["status"]).ended().await;
     assert_eq!(away.code, Some(1), "{away:?}");
-    assert!(away.err.contains("127.0.0.1:1"), "{away:?}");
+    assert!(away.err.contains("no connection to the bus at 127.0.0.1:1"), "{away:?}");
+    assert!(away.err.contains("GECHOLOG_HOST or NATS_URL"), "what to do: {away:?}");
+    assert!(!away.err.contains("command:"), "{away:?}");
+}
+
+/// Every command, with what it needs to get as far as its settings.
+const COMMANDS: [&[&str]; 13] = [
+    &["status"],
+    &["watch"],
+    &["drain", DUD],
+    &["resume", DUD],
+    &["disable", DUD, "--for", "1m"],
+    &["enable", DUD],
+    &["weight", "/azure/", DUD, "1"],
+    &["mode", "observe"],
+    &["health"],
+    &["explain"],
+    &["config"],
+    &["check", "--gl-config", "gl_config.json"],
+    &["init", "--gl-config", "gl_config.json"],
+];
+
+#[tokio::test]
+async fn the_help_of_a_command_is_about_that_command() {
+    let whole = Setup::bare().arguments(&["help"]).ended().await;
+    assert_eq!((whole.code, whole.err.as_str()), (Some(0), ""));
+    assert!(whole.out.contains("--disabled-time") && whole.out.contains("drain"), "{}", whole.out);
+    for command in COMMANDS.iter().map(|arguments| arguments[0]).filter(|command| *command != "config") {
+        for arguments in [&[command, "-h"][..], &[command, "--help"], &["help", command]] {
+            let ended = Setup::bare().arguments(arguments).ended().await;
+            assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}");
+            assert!(ended.out.contains(&format!("Usage: broker {command}")), "{arguments:?}:\n{}", ended.out);
+            assert!(ended.out.lines().count() < 40, "{arguments:?}:\n{}", ended.out);
+            for other in ["--nats-ca", "--disabled-time", "--broker-relay", "--broker-log"] {
+                assert!(!ended.out.contains(other), "{arguments:?}: {other} in\n{}", ended.out);
+            }
+        }
+    }
+    let unknown = Setup::bare().arguments(&["help", "drian"]).ended().await;
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn where_no_broker_starts_none_cannot_start() {
+    for arguments in COMMANDS {
+        let setup =
+            Setup::bare().set("BROKER_ADMIN_TOKEN", "short").set("BROKER_HTTP", "nowhere").set("DISABLED_TIME", "x");
+        let setup = setup.set("NATS_URL", "http://no.bus");
+        let ended = setup.arguments(arguments).ended().await;
+        if arguments[0] == "init" {
+            assert_eq!(ended.code, Some(0), "it reads no settings: {ended:?}");
+            continue;
+        }
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains("wrong:\n  "), "{arguments:?}: {ended:?}");
+        assert!(!ended.err.contains("cannot start"), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_cannot_be_used_have_one_exit_code() {
+    for (arguments, words) in [
+        (&["drian", DUD][..], "drain"),
+        (&["status", "--wtach"], "--watch"),
+        (&["watch", "--status", "foo"], "5xx"),
+        (&["watch", "--status", "600"], "from 100 to 599"),
+        (&["watch", "--router", "gpt4"], "begin and end with"),
+        (&["watch", "--pool", "azure"], "begin and end with"),
+        (&["drain", DUD, "--for", "0s"], "30m"),
+        (&["drain", DUD, "--reason", "two\nlines"], "one line"),
+        (&["disable", DUD], "\"for\""),
+        (&["weight", "/azure/", DUD, "--", "-1"], "not negative"),
+        (&["weight", "/azure/", DUD, "NaN"], "\"weight\""),
+        (&["mode", "fast"], "observe"),
+        (&["explain", "--payload", "/no/such/file"], "/no/such/file"),
+        (&["explain", "--payload", "Cargo.toml"], "no JSON"),
+        (&["explain", "--header", "X-User"], "NAME=VALUE"),
+        (&["explain", "-n", "many"], "many"),
+        (&["check", "--gl-config", "/no/such/file"], "/no/such/file"),
+        (&["init", "--gl-config", "/no/such/file"], "/no/such/file"),
+        (&["config", "--format", "xml"], "xml"),
+        (&["--broker-log", "debg"], "debg"),
+        (&["run", "--broker-log", "warn,inof"], "inof"),
+        (&["run", "--broker-log", "broker=debug"], "gecholog_broker"),
+    ] {
+        let ended = Setup::at("127.0.0.1:1").arguments(arguments).ended().await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(words), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_ingress_is_not_explained() {
+    for path in ["/nothing/", DUD, "azure", "/azure", "/"] {
+        let ended = Setup::bare().arguments(&["explain", "--path", path]).ended().await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{path}: {ended:?}");
+        assert!(ended.err.contains("Ingresses: /azure/"), "{path}: {ended:?}");
+    }
+    let ended = Setup::bare().arguments(&["explain", "--path", "/azure/"]).ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_changes_nothing_says_so_and_weights_of_operators_are_shown() {
+    let bus = Bus::start().await;
+    let _brokers = [admin(&bus).ready().await, admin(&bus).ready().await];
+    let done = command(&bus, &["resume", GPT4]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.out.contains("/azure/gpt4/ resumed (it was not drained) on 2 replicas"), "{done:?}");
+    let done = command(&bus, &["enable", GPT4]).await;
+    assert!(done.out.contains("/azure/gpt4/ enabled (it was enabled already) on 2 replicas"), "{done:?}");
+    command(&bus, &["drain", GPT4]).await;
+    let done = command(&bus, &["resume", GPT4]).await;
+    assert!(done.out.contains("/azure/gpt4/ resumed on 2 replicas"), "{done:?}");
+
+    let shown = command(&bus, &["status"]).await;
+    assert!(!shown.out.contains("weighs"), "{}", shown.out);
+    command(&bus, &["weight", "/azure/", GPT4, "0.25", "--for", "1h", "--reason", "cold"]).await;
+    let shown = command(&bus, &["status"]).await;
+    let line = shown.out.lines().find(|line| line.contains("weighs")).unwrap_or_default();
+    for words in ["/azure/gpt4/ weighs 0.25 instead of what the file says until 2", "the command line", ": cold"] {
+        assert!(line.contains(words), "{words:?} in\n{}", shown.out);
+    }
+    command(&bus, &["weight", "/azure/", GPT4]).await;
+    let shown = command(&bus, &["status"]).await;
+    assert!(!shown.out.contains("weighs"), "{}", shown.out);
+}
+
+#[tokio::test]
+async fn a_router_on_probation_has_no_share_and_the_others_have_all_of_it() {
+    let bus = Bus::start().await;
+    let broker = admin(&bus).set("DISABLED_TIME", "0.001").ready().await;
+    bus.log(Log::of(DUD, 500)).await;
+    broker.until(&["on probation", DUD]).await;
+    let shown = command(&bus, &["status"]).await;
+    for words in ["probes    /azure/dud/", "50.0 %    /azure/gpt4/", "<=5"] {
+        assert!(shown.out.contains(words), "{words:?} in\n{}", shown.out);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let bus = Bus::start().await;
+    let broker = admin(&bus).ready().await;
+    let http = broker.http().await.to_string();
+    let host = bus.host();
+    for arguments in [
+        &["schema"][..],
+        &["help"],
+        &["--help"],
+        &["drain", "--help"],
+        &["--version"],
+        &["config"],
+        &["completions", "bash"],
+        &["explain"],
+        &["init", "--gl-config", "gl_config.json"],
+        &["check", "--gl-config", "gl_config.json"],
+        &["health"],
+        &["status"],
+        &["status", "--json"],
+        &["status", "--watch"],
+        &["resume", DUD],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = Command::new(env!("CARGO_BIN_EXE_broker"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env_clear()
+            .envs([("GECHOLOG_HOST", &*host), ("NATS_TOKEN", super::support::TOKEN), ("BROKER_HTTP", &*http)])
+            .env("BROKER_ADMIN_TOKEN", ADMIN)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output();
+        let ended = ended.unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), &*said), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_whose_log_has_no_reader_keeps_serving_quietly() {
+    let bus = Bus::start().await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_broker"))
+        .env_clear()
+        .envs([("GECHOLOG_HOST", &*bus.host()), ("NATS_TOKEN", super::support::TOKEN), ("BROKER_HTTP", "off")])
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    super::support::soon("a decision", async {
+        while bus.client.request("coburn.gl.broker", super::support::REQUEST.into()).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(Command::new("kill").arg(broker.id().to_string()).status().unwrap().success());
+    let mut said = String::new();
+    broker.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((broker.wait().unwrap().code(), &*said), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn config_prints_what_is_in_force_and_no_secret() {
+    let setup =
+        Setup::bare().set("NATS_URL", "nats://me:pa55w0rd@one:4222,tls://s3cr3t-token@two:4222").secret("pa55w0rd");
+    let setup =
+        setup.set("BROKER_ADMIN_TOKEN", ADMIN).secret(ADMIN).secret("s3cr3t-token").set("BROKER_MODE", "observe");
+    let ended = setup.clone().arguments(&["config", "--disabled-time", "0.5"]).ended().await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    for line in [
+        "NATS_URL=nats://***@one:4222,tls://***@two:4222  (environment)",
+        "BROKER_ADMIN_TOKEN=***  (environment)",
+        "NATS_TOKEN=  (not set)",
+        "GECHOLOG_HOST=  (not used: NATS_URL is set)",
+        "BROKER_MODE=observe  (environment)",
+        "DISABLED_TIME=0.5  (--disabled-time)",
+        "BROKER_HTTP=127.0.0.1:5381  (default)",
+        "BROKER_GATEWAY=http://localhost:5380  (default)",
+        "/azure/  loadbalance",
+    ] {
+        assert!(ended.out.lines().any(|one| one == line), "{line} in\n{}", ended.out);
+    }
+    let ended = setup.arguments(&["config", "--format", "json"]).ended().await;
+    let document: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(document["in_force"]["mode"], "observe");
+    assert_eq!(document["in_force"]["pools"][0]["ingress"], "/azure/");
+    assert_eq!(document["settings"][0], json!({"name": "NATS_TOKEN", "value": null, "from": "default"}));
 }
 
 #[tokio::test]
@@ -188,7 +419,7 @@ async fn q_and_signals_leave_a_status_and_its_terminal_is_as_it_was() {
     let (status, person, terminal) = status_on_a_terminal(&bus, None);
     read_until(person.try_clone().unwrap(), "q leaves").await;
     drop(broker);
-    read_until(person, "no broker answers").await;
+    read_until(person.try_clone().unwrap(), "no broker answers").await;
     assert_eq!(code(status).await, Some(1));
     assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
 }

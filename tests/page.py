@@ -25,6 +25,23 @@ def card(page, router):
     return page.locator(f'article[data-router="{router}"]')
 
 
+def strip(page, router):
+    return page.locator(".strip", has=page.get_by_text(router, exact=True)).locator(".track")
+
+
+def words(page, router):
+    """What the time line of a router shows, from left to right."""
+    return [one.removeprefix("fill-") for one in strip(page, router).locator("i").evaluate_all("all => all.map(one => one.className)")]
+
+
+def refreshed(page, times=3):
+    """The page has shown this many new statuses."""
+    for _ in range(times):
+        with page.expect_response(lambda answer: answer.url.endswith("/api/v1/status")):
+            pass
+    page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def odd(complaints, meant="never"):
     """What the browser complained of, without the refusals that were meant."""
     return [one for one in complaints if not re.search(rf"status of 401|{meant}", one)]
@@ -43,9 +60,24 @@ def check(page, complaints):
     expect(share(page, DUD)).to_have_text("0.0 %")
     expect(page.locator("#changes li").first).to_contain_text(DUD)
     expect(card(page, DUD)).to_contain_text("probation")
+    # One call at a time goes there: no share, and the others have all of it.
+    expect(share(page, DUD)).to_have_text("probes")
+    expect(share(page, GPT4)).to_have_text("50.0 %")
     want("prove")
     expect(card(page, DUD).locator(".tags")).to_have_text("enabled")
-    expect(page.locator(".track").nth(2).locator(".fill-disabled").first).to_be_attached()
+    expect(strip(page, DUD).locator(".fill-disabled").first).to_be_attached()
+    # Calls and failures are counted on the same side; times below the first step are not known more precisely.
+    expect(card(page, DUD).locator(".everywhere")).to_contain_text(re.compile("all replicas.*calls2.*failures1"))
+    expect(card(page, DUD).locator(".everywhere")).to_contain_text("p50≤ 5 ms")
+    expect(card(page, DUD).locator(".here")).to_contain_text("this replica")
+    # A page that is opened only now shows the same time line.
+    late = page.context.new_page()
+    late.goto(ADDRESS)
+    expect(strip(late, DUD).locator(".fill-disabled").first).to_be_attached()
+    assert words(late, DUD) == ["enabled", "disabled", "probation", "enabled"], words(late, DUD)
+    assert words(late, DUD) == words(page, DUD), words(page, DUD)
+    assert words(late, GPT4) == ["enabled"], words(late, GPT4)
+    late.close()
 
     # Draining needs the token, the right one, and a confirmation.
     card(page, GPT4).get_by_role("button", name="Drain").click()
@@ -55,27 +87,46 @@ def check(page, complaints):
     card(page, GPT4).get_by_role("button", name="Drain").click()
     page.locator("#go").click()
     expect(page.locator("#trouble")).to_contain_text("needs Authorization")
+    refreshed(page)
+    expect(page.locator("#trouble")).to_contain_text("needs Authorization")
+    page.locator("#dismiss").click()
+    expect(page.locator("#trouble")).to_be_hidden()
     page.locator("#token").fill(TOKEN)
 
-    # By keyboard alone: Escape leaves everything as it was, Enter does it.
+    # By keyboard alone: Escape and Cancel leave everything as it was, Enter in a field does it.
     card(page, GPT4).get_by_role("button", name="Drain").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#confirm")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#confirm")).not_to_be_visible()
+    card(page, GPT4).get_by_role("button", name="Drain").click()
+    page.locator("#cancel").click()
+    expect(page.locator("#confirm")).not_to_be_visible()
+    refreshed(page)
     expect(card(page, GPT4).locator(".tags")).to_have_text("enabled")
     card(page, GPT4).get_by_role("button", name="Drain").focus()
     page.keyboard.press("Enter")
     page.locator("#reason").fill(f"new keys {SCRIPT}")
-    page.locator("#go").focus()
     page.keyboard.press("Enter")
+    # What came of it is where the eye is, however far down that is, and stays.
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator("#done")).to_contain_text(f"drain {GPT4}: done on 1 replica")
+    expect(page.locator("#done")).to_be_in_viewport()
+    refreshed(page)
+    expect(page.locator("#done")).to_be_in_viewport()
     expect(card(page, GPT4)).to_contain_text("drained")
     expect(card(page, GPT4)).to_contain_text(SCRIPT)
     expect(share(page, GPT4)).to_have_text("0.0 %")
     assert GPT4 not in want("decide"), "a drained router was chosen"
+    expect(strip(page, GPT4).locator(".fill-drained")).to_be_attached()
     card(page, GPT4).get_by_role("button", name="Resume").click()
     page.locator("#go").click()
     expect(share(page, GPT4)).to_have_text("33.3 %")
+    late = page.context.new_page()
+    late.goto(ADDRESS)
+    expect(strip(late, GPT4).locator(".fill-drained")).to_be_attached()
+    assert words(late, GPT4) == words(page, GPT4) == ["enabled", "drained"], words(page, GPT4)
+    late.close()
 
     # What comes from outside stays text.
     want("inject")
@@ -97,7 +148,12 @@ def check(page, complaints):
     page.locator("#by-router").select_option("")
     page.locator("#by-status").fill("4xx")
     expect(page.locator("#stream tr:visible")).to_have_count(1)
+    for wrong in ("foo", "600", "xx", "4xxx"):
+        page.locator("#by-status").fill(wrong)
+        expect(page.locator("#filter-fault")).to_contain_text(f"“{wrong}” is not a status")
+        expect(page.locator("#stream tr:visible")).to_have_count(page.locator("#stream tr").count())
     page.locator("#by-status").fill("")
+    expect(page.locator("#filter-fault")).to_be_hidden()
 
     # The broker goes and comes back, as another replica.
     before = page.locator("#replica").inner_text()

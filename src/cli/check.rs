@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use super::BadArgument;
 use crate::config::Config;
 use crate::lint::{self, Plan, report};
 use gecholog_protocol::gl_config::{self, GlConfig};
@@ -37,7 +37,7 @@ pub struct CheckArgs {
 
 /// For whom to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people
     Text,
     /// For programs
@@ -78,7 +78,7 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
 }
 
 fn content(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    fs::read_to_string(path).map_err(|error| BadArgument(format!("cannot read {}: {error}", path.display())).into())
 }
 
 /// Lines of `NAME=value`, as docker compose reads them: comments, `export` and quotes around a value are allowed. A name
@@ -91,7 +91,7 @@ fn variables(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>
         let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value.trim())));
         let name = name.trim();
         let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        anyhow::ensure!(plain, "{}:{number}: must be NAME=value", path.display());
+        anyhow::ensure!(plain, BadArgument(format!("{}:{number}: must be NAME=value", path.display())));
         if let Some(value) = value {
             let bare = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
             variables.insert(name.to_owned(), bare.unwrap_or(value).to_owned());

@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, Value, json};
 
+use super::BadArgument;
 use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, Pass};
 use balancer::strategy::Candidates;
 use gecholog_protocol::Message;
@@ -43,7 +44,7 @@ pub struct Explain {
 /// The explanation, for people.
 ///
 /// # Errors
-/// The payload cannot be read, or a header has no `=`.
+/// The path is no ingress, the payload cannot be read, or a header has no `=`.
 pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
     let bytes = serde_json::to_vec(&message(asked)?)?;
     let message = Message::read(&bytes).context("the request")?;
@@ -62,12 +63,7 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
         Decision::Route(route) => tell(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::UnknownIngress) => {
             let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
-            writeln!(
-                text,
-                "{}: not balanced, the gateway goes on by itself. Ingresses: {}",
-                asked.path,
-                known.join(", ")
-            )
+            bail!("{}: not balanced, the gateway goes on by itself. Ingresses: {}", asked.path, known.join(", "))
         }
         pass @ Decision::Pass(Pass::AllDisabled(_) | Pass::NoMatchingTarget(..)) => {
             writeln!(text, "{}", broker.explain(&pass))
@@ -83,14 +79,18 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
 fn message(asked: &Explain) -> anyhow::Result<Value> {
     let mut headers = Map::new();
     for header in &asked.headers {
-        let Some((name, value)) = header.split_once('=') else { bail!("--header {header:?}: must be NAME=VALUE") };
+        let Some((name, value)) = header.split_once('=') else {
+            bail!(BadArgument(format!("--header {header:?}: must be NAME=VALUE")))
+        };
         let list = headers.entry(name).or_insert_with(|| json!([]));
         list.as_array_mut().into_iter().for_each(|list| list.push(json!(value)));
     }
     let mut message = json!({"gl_path": asked.path, "outbound_headers": headers});
     if let Some(file) = &asked.payload {
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let body: Value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+        let text = fs::read_to_string(file)
+            .map_err(|error| BadArgument(format!("--payload: cannot read {}: {error}", file.display())))?;
+        let body: Value = serde_json::from_str(&text)
+            .map_err(|error| BadArgument(format!("--payload: {} is no JSON: {error}", file.display())))?;
         message["outbound_payload"] = body;
     }
     Ok(message)

@@ -1,15 +1,19 @@
-//! The command line: `broker` or `broker run` runs the broker, `broker health` asks a running one, `broker schema` tells
-//! editors what a pools file may say.
+//! The command line: `broker` or `broker run` runs the broker, `broker health` asks a running one, `broker schema` prints
+//! the JSON Schema of the pools file for editors.
 //!
-//! Every switch is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes.
+//! Every setting is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes. The flags
+//! are accepted before and after a command; the help of a command lists only those that the command itself is about.
 
 pub mod bus;
 mod check;
 mod explain;
 mod health;
 mod init;
+mod settings;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::RawSettings;
 
@@ -17,13 +21,24 @@ pub use check::{CheckArgs, check};
 pub use explain::{Explain, explain};
 pub use health::ask;
 pub use init::{InitArgs, init};
+pub use settings::{SettingsArgs, settings};
+
+/// An argument with a value that cannot be used. The exit code is the one of arguments that cannot be parsed, 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadArgument(pub String);
+
+/// The standard output cannot be written. Where its reader went away, that is no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to the standard output: {0}")]
+pub struct OutputError(#[from] pub std::io::Error);
 
 /// The routing brain beside the gecholog LLM gateway.
 ///
 /// Answers, over NATS, which router serves each call, and leaves out those that fail. Every flag is also an environment
 /// variable: --disabled-time is DISABLED_TIME. Secrets are read from the environment only: NATS_TOKEN, NATS_URL.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "broker", version, disable_help_subcommand = true)]
+#[command(name = "broker", version)]
 pub struct Cli {
     /// What to do; without a command: run
     #[command(subcommand)]
@@ -44,6 +59,8 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Print the settings in force and where each comes from, with secrets masked
+    Config(SettingsArgs),
     /// Say what would be chosen for a request, and why; offline, with everything serving
     Explain(Explain),
     /// Say what will not work: the pools against the gateway's own configuration; exit code 1 if there are errors
@@ -82,9 +99,85 @@ pub enum Command {
     Schema,
 }
 
+/// The settings that a command is about; its help lists no others. `None`: all of them.
+fn settings_of(command: &str) -> Option<&'static [&'static str]> {
+    match command {
+        "run" | "config" => None,
+        "health" => Some(&["broker_http"]),
+        "explain" | "check" => Some(&["broker_config"]),
+        _ => Some(&[]),
+    }
+}
+
+/// Where a command finds the settings that its help does not list.
+fn more_of(command: &str) -> Option<&'static str> {
+    match command {
+        "status" | "watch" | "drain" | "resume" | "disable" | "enable" | "weight" | "mode" => Some(
+            "Uses the broker's own settings for the bus (NATS_TOKEN, GECHOLOG_HOST or NATS_URL) and, to change something, \
+             BROKER_ADMIN_TOKEN. All settings: broker --help",
+        ),
+        "explain" | "check" => Some("Uses the settings that the broker would start with. All settings: broker --help"),
+        _ => None,
+    }
+}
+
+/// The whole command line. Each command accepts every setting; what its help leaves out is hidden there.
+fn command() -> clap::Command {
+    let command = <Cli as CommandFactory>::command();
+    let settings: Vec<Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    command.mut_subcommands(|mut command| {
+        let Some(listed) = settings_of(command.get_name()) else { return command };
+        let hidden = settings.iter().filter(|arg| !listed.contains(&arg.get_id().as_str()));
+        let hidden: Vec<_> = hidden.map(|arg| arg.clone().hide(true)).collect();
+        if let Some(more) = more_of(command.get_name()) {
+            command = command.after_help(more);
+        }
+        command.args(hidden)
+    })
+}
+
+impl Cli {
+    /// Reads a command line, the name of the program first.
+    ///
+    /// # Errors
+    /// It is not understood, or it asks for help or for the version; clap says which, and with which exit code.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches_from(arguments)?)
+    }
+}
+
 /// Completions for a shell.
 pub fn completions(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "broker", &mut script);
+    clap_complete::generate(shell, &mut command(), "broker", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(command: &str) -> String {
+        let arguments = ["broker", command, "--help"].map(OsString::from);
+        Cli::read(arguments).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_help_of_a_command_lists_its_own_options_and_every_setting_is_accepted_there() {
+        let settings: Vec<_> = command().get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+        assert!(settings.len() > 20);
+        for sub in command().get_subcommands() {
+            let (name, text) = (sub.get_name(), help(sub.get_name()));
+            for setting in &settings {
+                let flag = format!("--{} ", setting.get_long().unwrap());
+                let listed = settings_of(name).is_none_or(|listed| listed.contains(&setting.get_id().as_str()));
+                assert_eq!(text.contains(&flag), listed, "{flag} in the help of {name}:\n{text}");
+            }
+        }
+        for arguments in [&["broker", "--broker-log", "warn", "schema"], &["broker", "schema", "--broker-log", "warn"]]
+        {
+            let cli = Cli::read(arguments.iter().map(OsString::from)).unwrap();
+            assert_eq!(cli.flags.broker_log.as_deref(), Some("warn"));
+        }
+    }
 }

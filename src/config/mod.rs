@@ -10,9 +10,11 @@ mod names;
 mod raw;
 mod relay_settings;
 mod secret;
+mod shown;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
+pub use shown::{Setting, settings};
 
 use std::fmt;
 

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Fault;
 use super::file::Variables;
 
 /// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes, but for
 /// `--config`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct RawSettings {
     #[arg(skip)]
     pub(super) nats_token: Option<String>,
@@ -108,7 +108,7 @@ pub struct RawSettings {
     pub(super) broker_trace_header: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
-    pub(super) broker_log: Option<String>,
+    pub(crate) broker_log: Option<String>,
     /// Spelling of log lines: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(super) broker_log_format: Option<String>,

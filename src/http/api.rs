@@ -12,7 +12,7 @@ use super::HttpState;
 use crate::nats::ConnectionStatus;
 use crate::recent_calls::{CAPACITY, RecentCalls, Ring};
 use crate::shared_broker::MAX_COPIED;
-use crate::status::{self, ConfigShown, Status};
+use crate::status::{self, ConfigStatus, Status};
 
 /// An answer that no cache keeps and no browser takes for something else.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
@@ -58,7 +58,7 @@ pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
 pub(super) async fn config(State(sources): State<HttpState>) -> Response {
     let signature = sources.handle.signature();
     let mode = signature.mode().to_string();
-    let shown = ConfigShown::of(signature.config(), &mode, sources.bus, &sources.handle.settings());
+    let shown = ConfigStatus::of(signature.config(), &mode, sources.bus, &sources.handle.settings());
     document(StatusCode::OK, &shown)
 }
 

@@ -136,6 +136,10 @@ pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
         check.rewrites();
     }
     let mut findings = check.findings;
+    for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::CannotSay) {
+        let variables = config.unset_at(&finding.place).join(" and ");
+        finding.mend = format!("set {variables}, or give a file with the values: --env-file FILE; then check again");
+    }
     for finding in findings.iter_mut().filter(|finding| strict && finding.severity == Severity::CannotSay) {
         finding.severity = Severity::Error;
     }

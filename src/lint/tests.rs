@@ -423,6 +423,11 @@ fn what_nobody_can_say_is_an_error_only_where_that_is_asked() {
     assert!(unsure.iter().all(|finding| finding.reason.ends_with(UNSET)), "{unsure:#?}");
     let rules: Vec<_> = unsure.iter().map(|finding| finding.rule).collect();
     assert_eq!(rules, ["file-refused", "ingress-dropped", "router-dropped", "router-dropped"]);
+    for (finding, variable) in
+        unsure.iter().zip(["NATS_TOKEN", "AISERVICE_API_BASE", "AISERVICE_API_BASE", "AISERVICE_API_BASE"])
+    {
+        assert!(finding.mend.starts_with(&format!("set {variable}, or")), "{finding:#?}");
+    }
     assert!(!report::is_ok(&check(plan(&settings), &nothing_set, true)));
 }
 

@@ -21,7 +21,7 @@ use super::{ConnectionStatus, Settings, chunks, peers, takeover};
 use crate::admin::{AdminAction, AdminRequest, AuthError, Token};
 use crate::guesses::Guesses;
 use crate::shared_broker::SharedBroker;
-use crate::status::{ConfigShown, Status};
+use crate::status::{ConfigStatus, Status};
 use gecholog_protocol::Message;
 
 /// The name of the service.
@@ -148,7 +148,7 @@ impl Control<'_> {
     fn config(&self) -> Answer {
         let signature = self.handle.signature();
         let mode = signature.mode().to_string();
-        document(&ConfigShown::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
+        document(&ConfigStatus::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
     }
 
     /// What would be chosen for a request, as the gateway would send it.

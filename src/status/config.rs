@@ -25,7 +25,7 @@ pub struct Bus {
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ConfigShown {
+pub struct ConfigStatus {
     /// Short hash of what shapes decisions.
     pub config: String,
     /// `balance` or `observe`.
@@ -40,7 +40,7 @@ pub struct ConfigShown {
     pub routers: Map<String, Value>,
 }
 
-impl ConfigShown {
+impl ConfigStatus {
     /// What is in force.
     pub fn of(config: &str, mode: &str, bus: Bus, settings: &BrokerSettings) -> Self {
         let pools = settings.pools.iter().map(|pool| {

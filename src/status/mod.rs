@@ -7,7 +7,7 @@ mod metrics;
 
 use serde::Serialize;
 
-pub use config::{Bus, ConfigShown};
+pub use config::{Bus, ConfigStatus};
 pub use metrics::{CONTENT_TYPE, metrics};
 
 use crate::shared_broker::SharedBroker;

@@ -14,7 +14,7 @@ pub use lines::log_event;
 pub use relay_counters::RelayCounters;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 
 /// The spelling of log lines: `BROKER_LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,12 +35,46 @@ pub struct Settings {
     pub format: Format,
 }
 
-/// Checks filter directives.
+/// Why a filter is refused; reads after its value.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterFault {
+    /// It cannot be parsed.
+    #[error(transparent)]
+    Unreadable(#[from] ParseError),
+    /// Neither a level nor a target that writes log lines: it would silently do nothing, or hide every line.
+    #[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor a target of ours ({OWN} and below)")]
+    Unknown(String),
+}
+
+/// Our own lines come from this target and those below it.
+const OWN: &str = env!("CARGO_PKG_NAME");
+/// A target at so many single-letter edits from ours is a misspelling of it, and not a library's.
+const EDITS: usize = 3;
+
+/// Checks filter directives, separated by commas: a level, a target of ours, or `target=level`, where the target may be a
+/// library's. What has a span in brackets is only parsed.
 ///
 /// # Errors
-/// What cannot be read in them.
-pub fn check_filter(directives: &str) -> Result<(), ParseError> {
-    EnvFilter::try_new(directives).map(drop)
+/// The first of them that cannot be parsed or selects nothing.
+pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
+    EnvFilter::try_new(directives)?;
+    if directives.contains('[') {
+        return Ok(());
+    }
+    for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let (target, level) =
+            directive.split_once('=').map_or((directive, None), |(target, level)| (target, Some(level)));
+        let root = target.split("::").next().unwrap_or_default();
+        let is_misspelt = OWN.contains(root) || strsim::osa_distance(root, OWN) <= EDITS;
+        let is_known = match level {
+            None => target.parse::<LevelFilter>().is_ok(),
+            Some(_) => !is_misspelt,
+        };
+        if root != OWN && !is_known {
+            return Err(FilterFault::Unknown(directive.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Begins to log to the standard output. A second call changes nothing.
@@ -50,8 +84,47 @@ pub fn init(settings: &Settings) {
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi);
+    // A log without a reader does not stop the broker; by default each lost line would write one to the standard error.
+    let lines = lines.log_internal_errors(false);
     let _ = match settings.format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_selects_nothing_is_refused() {
+        for good in [
+            "info",
+            "DEBUG",
+            "off",
+            "3",
+            "warn,gecholog_broker=trace",
+            "gecholog_broker::nats=debug,info",
+            "gecholog_broker",
+            "a_library=info",
+            " warn , info",
+            "info,[call{id=1}]=debug",
+        ] {
+            assert!(check_filter(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "debg",
+            "inof",
+            "warn,debg",
+            "gecholog_brokr=trace",
+            "broker=debug",
+            "gecholog_broker=debg",
+            "info,=,=",
+            "verbose",
+            "gecholog-broker=debug",
+            "7",
+        ] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
 }

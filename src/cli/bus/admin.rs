@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
+use super::super::BadArgument;
 use super::status::{count, list};
 use super::{clean, connect, run};
 use crate::admin::{AdminAction, AdminRequest, AdminResult};
@@ -73,7 +74,7 @@ pub enum Orders {
     Mode(String, Option<String>),
 }
 
-fn path(text: &str) -> Result<RouterPath, PathError> {
+pub(super) fn path(text: &str) -> Result<RouterPath, PathError> {
     RouterPath::parse(text)
 }
 
@@ -114,7 +115,8 @@ impl Orders {
     pub fn run(&self, operator: &Operator) -> anyhow::Result<String> {
         let (verb, asked, wait) = self.ask();
         // What is wrong is said before anybody is asked.
-        asked.clone().order(verb, String::new(), Clock::start().now())?;
+        let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
+        asked.clone().order(verb, String::new(), Clock::start().now()).map_err(fault)?;
         if operator.token.is_none() {
             bail!("needs the brokers' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
         }
@@ -143,7 +145,16 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
         bail!("nothing changed: {}", refusals.first().map_or("no answer", String::as_str));
     };
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{} on {}", clean(first.done.as_deref().unwrap_or("done")), count(good.len(), "replica"));
+    let mut results: Vec<(String, usize)> = Vec::new();
+    for result in good.iter().map(|done| clean(done.done.as_deref().unwrap_or("done"))) {
+        match results.iter_mut().find(|(other, _)| *other == result) {
+            Some((_, replicas)) => *replicas += 1,
+            None => results.push((result, 1)),
+        }
+    }
+    for (result, replicas) in results {
+        let _ = writeln!(text, "{result} on {}", count(replicas, "replica"));
+    }
     for ingress in &first.pools_left_empty {
         let _ = writeln!(text, "nothing else in {ingress} may serve: its calls go to the ingress's own endpoint now");
     }

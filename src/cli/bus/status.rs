@@ -9,11 +9,13 @@ use async_nats::Client;
 use clap::Args;
 use serde_json::Value;
 
+use super::super::OutputError;
 use super::table::Table;
 use super::terminal::{self, RawMode, Signals};
 use super::{clean, connect, run};
 use crate::config::Operator;
 use crate::nats::peers;
+use balancer::broker::HISTOGRAM_STEPS;
 
 /// Between two looks.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,8 +72,7 @@ impl StatusArgs {
             held.into_iter().for_each(RawMode::begin);
             {
                 let mut out = std::io::stdout().lock();
-                write!(out, "{before}{text}{after}")?;
-                out.flush()?;
+                write!(out, "{before}{text}{after}").and_then(|()| out.flush()).map_err(OutputError)?;
             }
             if !self.watch {
                 return Ok(());
@@ -88,7 +89,7 @@ fn render(documents: &[Value]) -> String {
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{} answering: {}\n", count(replicas.len(), "replica"), replicas.join(", "));
     if let Some(first) = documents.first() {
-        list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool));
+        list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool, documents));
     }
     let mut table = Table::default();
     table.row([
@@ -128,7 +129,7 @@ fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
     order.into_iter().filter_map(|path| told.remove(&path).map(|told| (path, told))).collect()
 }
 
-fn pool_status(text: &mut String, pool: &Value) {
+fn pool_status(text: &mut String, pool: &Value, documents: &[Value]) {
     let ingress = clean(pool["ingress"].as_str().unwrap_or("?"));
     let state = match (pool["serves"].as_bool(), pool["last_resort"].as_bool()) {
         (Some(false), _) => "  nothing may serve: the gateway uses this ingress's own endpoint",
@@ -137,11 +138,39 @@ fn pool_status(text: &mut String, pool: &Value) {
     };
     let _ = writeln!(text, "{ingress}{state}");
     show_target(text, &pool["tree"], 1);
+    weights(text, &pool["ingress"], documents);
     text.push('\n');
 }
 
+/// Weights that operators set and that still hold, on whichever replica.
+fn weights(text: &mut String, ingress: &Value, documents: &[Value]) {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    let pools = documents.iter().flat_map(|document| list(&document["pools"]));
+    for weight in pools.filter(|pool| pool["ingress"] == *ingress).flat_map(|pool| list(&pool["weights"])) {
+        let said = |name: &str| weight[name].as_str().filter(|text| !text.is_empty()).map(clean);
+        let until = said("until").map(|until| format!(" until {until}")).unwrap_or_default();
+        let reason = said("reason").map(|reason| format!(": {reason}")).unwrap_or_default();
+        let (router, by) = (said("router").unwrap_or_default(), said("by").unwrap_or_default());
+        let line =
+            format!("{router} weighs {} instead of what the file says{until}, set by {by}{reason}", weight["weight"]);
+        match found.iter_mut().find(|(other, _)| *other == line) {
+            Some((_, replicas)) => *replicas += 1,
+            None => found.push((line, 1)),
+        }
+    }
+    for (line, replicas) in found {
+        let of = documents.len();
+        let on = if replicas == of { String::new() } else { format!(" (on {replicas} of {of})") };
+        let _ = writeln!(text, "{:>10}  {line}{on}", "weight");
+    }
+}
+
 fn show_target(text: &mut String, target: &Value, depth: usize) {
-    let share = target["share"].as_f64().map_or("by request".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let share = match (target["probation"].as_bool(), target["share"].as_f64()) {
+        (Some(true), _) => "probes".to_owned(),
+        (_, Some(share)) => format!("{:.1} %", share * 100.0),
+        _ => "by request".to_owned(),
+    };
     let name = target["name"].as_str().map(|name| format!("{} ", clean(name))).unwrap_or_default();
     let what = match (target["router"].as_str(), target["mode"].as_str()) {
         (Some(router), _) => clean(router),
@@ -156,9 +185,7 @@ fn row(router: &str, told: &[&Value]) -> [String; 9] {
     // Every replica hears of every call, so that these are the same everywhere but for who started when.
     let most = |name: &str| told.iter().filter_map(|one| one[name].as_u64()).max().unwrap_or(0);
     let longest = told.iter().max_by_key(|one| one["latency"]["count"].as_u64());
-    let millis = |name: &str| {
-        longest.and_then(|one| one["latency"][name].as_f64()).map_or("-".to_owned(), |time| format!("{time:.0}"))
-    };
+    let millis = |name: &str| longest.and_then(|one| one["latency"][name].as_f64()).map_or("-".to_owned(), latency);
     let in_flight = told.iter().any(|one| one["in_flight"].is_u64());
     [
         clean(router),
@@ -208,6 +235,12 @@ fn last_failure(router: &Value) -> String {
     }
 }
 
+/// A percentile in milliseconds. Within the first step of the histogram it is not known more precisely.
+fn latency(millis: f64) -> String {
+    let [first, ..] = HISTOGRAM_STEPS;
+    if millis <= first as f64 { format!("<={first}") } else { format!("{millis:.0}") }
+}
+
 /// Seconds as people say them.
 fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).ceil() as u64;
@@ -247,6 +280,26 @@ mod tests {
                 "last_failure": {"at": "2026-01-01T00:00:00Z", "cause": "answered 500"},
             }],
         })
+    }
+
+    #[test]
+    fn a_weight_of_an_operator_a_probation_and_a_time_below_the_first_step_are_shown_as_such() {
+        let mut document = document("one", "probation", 1);
+        document["pools"][0]["tree"]["targets"][0] = json!({"router": "/a/", "share": null, "probation": true});
+        let weight = json!({"pool": "/in/", "router": "/a/", "weight": 0.5, "since": "s", "until": null, "by": "me", "reason": "slow"});
+        document["pools"][0]["weights"] = json!([weight]);
+        document["routers"][0]["latency"]["p50_ms"] = json!(2.5);
+        let mut other = document.clone();
+        other["pools"][0]["weights"][0]["weight"] = json!(0);
+        let text = render(&[document, other]);
+        for words in [
+            "probes    /a/",
+            "weight  /a/ weighs 0.5 instead of what the file says, set by me: slow (on 1 of 2)",
+            "weight  /a/ weighs 0 instead of what the file says, set by me: slow (on 1 of 2)",
+            " <=5 ",
+        ] {
+            assert!(text.contains(words), "{words:?} in\n{text}");
+        }
     }
 
     #[test]

@@ -3,11 +3,14 @@
 "use strict";
 
 const MOST_ROWS = 200, MOST_CHANGES = 100, WINDOW = 10 * 60 * 1000;
+// So many changes the broker keeps; with fewer, none is missing. Up to this time a call's latency is not known more precisely.
+const KEPT_CHANGES = 1000, FIRST_STEP = 5;
 const EDGE = { enabled: "good", disabled: "bad", probation: "maybe" };
 const $ = (id) => document.getElementById(id);
 
 let status = null, before = null, events = null, paused = false, waiting = [], rows = new Map(), changes = [], skipped = 0;
-let history = new Map(), away = null, shownReplica = null;
+let wrong = "", failed = "", succeeded = "";
+let past = [], pastIsWhole = false, away = null, shownReplica = null;
 
 /** An element with a class, a text and children. */
 function make(tag, className, text, ...children) {
@@ -44,7 +47,6 @@ async function look() {
     else if (events.readyState === EventSource.CLOSED) listen();
     [before, status] = [status && status.replica === fresh.replica ? status : null, fresh];
     away = null;
-    remember();
     show();
   } catch (error) {
     away = away || new Date();
@@ -58,25 +60,45 @@ async function look() {
 /** Another replica than before, or the first. */
 function begin(fresh) {
   shownReplica = fresh.replica;
-  [rows, waiting, changes, history, skipped] = [new Map(), [], [], new Map(), 0];
+  [rows, waiting, changes, past, pastIsWhole, skipped] = [new Map(), [], [], [], false, 0];
   $("stream").replaceChildren();
-  // Before its first change that is told, a router served: it began so, or too long ago to be shown.
-  fresh.routers.forEach((router) => note(router.router, "enabled", +new Date(fresh.started)));
   listen();
 }
 
 /** A stream has just begun: what happened before it, or while it was broken off. */
 async function catchUp() {
-  const past = await ask("/api/v1/decisions");
-  past.decisions.slice(-MOST_ROWS).forEach(decided);
-  past.calls.slice(-MOST_ROWS).forEach(called);
-  changes = [];
-  past.changes.slice(-MOST_CHANGES).forEach(changed);
+  const journal = await ask("/api/v1/decisions");
+  journal.decisions.slice(-MOST_ROWS).forEach(decided);
+  journal.calls.slice(-MOST_ROWS).forEach(called);
+  // All of them, in one go; what came over the stream meanwhile follows.
+  const kept = new Set(journal.changes.map((one) => JSON.stringify(one)));
+  const last = journal.changes.length ? +new Date(journal.changes[journal.changes.length - 1].at) : 0;
+  past = [...journal.changes, ...past.filter((one) => +new Date(one.at) >= last && !kept.has(JSON.stringify(one)))];
+  pastIsWhole = past.length < KEPT_CHANGES;
+  changes = past.slice(-MOST_CHANGES).reverse();
+  showChanges();
+  if (status) showStrips();
 }
 
+/** What is wrong with the broker; written anew with each status. */
 function trouble(text) {
-  $("trouble").hidden = !text;
-  $("trouble").textContent = text;
+  wrong = text;
+  showMessages();
+}
+
+/** What came of an operator's action; stays until the next action, or until it is dismissed. */
+function outcome(success, failure) {
+  [succeeded, failed] = [success, failure];
+  showMessages();
+}
+
+function showMessages() {
+  for (const [id, text] of [["trouble", [failed, wrong].filter(Boolean).join(" · ")], ["done", succeeded]]) {
+    $(id).hidden = !text;
+    // The same words again would be read out again.
+    if ($(id).textContent !== text) $(id).textContent = text;
+  }
+  $("dismiss").hidden = !succeeded && !failed;
 }
 
 function listen() {
@@ -126,19 +148,21 @@ function showPool(pool) {
   const mode = make("span", "soft", pool.tree ? `${[pool.tree.name, pool.tree.mode].filter(Boolean).join(", ")} ` : "");
   const title = make("h3", "", `${pool.ingress} `, mode, state);
   const targets = (pool.tree && pool.tree.targets) || [];
-  return make("div", "pool", null, title, ...targets.flatMap((target) => showTarget(target, 0)));
+  return make("div", "pool", null, title, ...targets.flatMap((target) => showTarget(target, 0, pool.weights || [])));
 }
 
-function showTarget(target, depth) {
+function showTarget(target, depth, weights) {
   const name = [target.name, target.router || `(${target.mode})`].filter(Boolean).join(" ");
-  const label = make("span", "name", target.drained ? `${name} · drained in the file` : name);
+  const weight = weights.find((one) => one.router === target.router);
+  const notes = [target.drained && "drained in the file", weight && `weighs ${weight.weight} by an operator`].filter(Boolean);
+  const label = make("span", "name", [name, ...notes].join(" · "));
   label.style.paddingLeft = `${depth * 1.1}rem`;
   const bar = make("i");
   bar.style.width = `${100 * (target.share || 0)}%`;
   const known = target.share !== null && target.share !== undefined;
-  const share = make("span", "number", known ? `${(100 * target.share).toFixed(1)} %` : "by request");
+  const share = make("span", "number", target.probation ? "probes" : known ? `${(100 * target.share).toFixed(1)} %` : "by request");
   const row = make("div", target.serves ? "target" : "target closed", null, label, make("span", "share", null, bar), share);
-  return [row, ...(target.targets || []).flatMap((inner) => showTarget(inner, depth + 1))];
+  return [row, ...(target.targets || []).flatMap((inner) => showTarget(inner, depth + 1, weights))];
 }
 
 /** Cards stay where they are, so that the keyboard does not lose its place. */
@@ -157,7 +181,8 @@ function showRouters() {
 }
 
 function newCard(router) {
-  const card = make("article", "card", null, make("h3", "", router), make("p", "tags"), make("p", "why"), make("dl", "facts"));
+  const card = make("article", "card", null, make("h3", "", router), make("p", "tags"), make("p", "why"),
+    make("dl", "facts everywhere"), make("dl", "facts here"));
   card.dataset.router = router;
   const button = (verb, label) => {
     const one = make("button", "", label);
@@ -190,55 +215,88 @@ function fillCard(card, router) {
   const old = before && before.routers.find((one) => one.router === router.router);
   const seconds = old ? (new Date(status.at) - new Date(before.at)) / 1000 : 0;
   const rate = seconds > 0 ? ((router.requests - old.requests) / seconds).toFixed(1) : "–";
-  const millis = (time) => (time === null ? "–" : `${Math.round(time)} ms`);
-  const facts = [
-    ["requests", router.requests], ["per second", rate], ["in flight", router.in_flight ?? "?"],
-    ["failures", router.failures], ["p50", millis(router.latency.p50_ms)], ["p95", millis(router.latency.p95_ms)],
+  const millis = (time) => (time === null ? "–" : time <= FIRST_STEP ? `≤ ${FIRST_STEP} ms` : `${Math.round(time)} ms`);
+  // Every replica learns of every finished call; which router it chose, and what is under way, each knows for itself.
+  const finished = router.successes + router.neutral + router.failures;
+  const everywhere = [
+    ["calls", finished], ["failures", router.failures],
+    ["p50", millis(router.latency.p50_ms)], ["p95", millis(router.latency.p95_ms)],
   ];
-  card.querySelector("dl").replaceChildren(
-    ...facts.map(([name, value]) => make("div", "", null, make("dt", "", name), make("dd", "", String(value)))));
+  const here = [["requests", router.requests], ["per second", rate], ["in flight", router.in_flight ?? "?"]];
+  fillFacts(card, ".everywhere", "all replicas", everywhere);
+  fillFacts(card, ".here", "this replica", here);
   const hide = { drain: Boolean(router.drained), resume: !router.drained, enable: router.standing === "enabled" };
   card.querySelectorAll("button").forEach((one) => { one.hidden = hide[one.dataset.verb]; });
 }
 
-// ---- the time line ------------------------------------------------------------------------------------------------
-
-/** Notes a standing, from a status or from a change. */
-function note(router, standing, moment) {
-  const past = history.get(router) || [];
-  const last = past[past.length - 1];
-  if (!last || (last.standing !== standing && moment >= last.moment)) past.push({ standing, moment });
-  while (past.length > 1 && past[1].moment < Date.now() - WINDOW) past.shift();
-  history.set(router, past);
+function fillFacts(card, list, whose, facts) {
+  const shown = facts.map(([name, value]) => make("div", "", null, make("dt", "", name), make("dd", "", String(value))));
+  card.querySelector(list).replaceChildren(make("div", "whose", whose), ...shown);
 }
 
-function remember() {
-  for (const router of status.routers) note(router.router, router.standing, +new Date(status.at));
+// ---- the time line ------------------------------------------------------------------------------------------------
+
+/**
+ * What a router was in the last ten minutes: parts with a word, a beginning and an end, oldest first. Worked out from the changes
+ * that the broker keeps and from what it is now, so that a page that was opened late shows the same as one that was open all along.
+ */
+function timeline(router, now) {
+  const start = Math.max(now - WINDOW, +new Date(status.started)), parts = [];
+  const own = past.filter((one) => one.about === router.router);
+  const withMoment = (words) => own.filter(words).map((one) => ({ ...one, moment: +new Date(one.at) }));
+  const standings = withMoment((one) => one.what in EDGE), drains = withMoment((one) => "drained" in one);
+  // Before its first change a router was enabled, if no change is missing; else its state is unknown.
+  let word = pastIsWhole && (standings.length || router.standing === "enabled") ? "enabled" : "unknown";
+  let from = +new Date(status.started);
+  const turn = (next, moment) => {
+    parts.push({ word, from, to: moment });
+    [word, from] = [next, moment];
+  };
+  standings.forEach(({ what, moment }) => turn(what, moment));
+  // A status can come before the change that it shows.
+  if (word !== router.standing) turn(router.standing, before ? Math.max(from, +new Date(before.at)) : now);
+  parts.push({ word, from, to: now });
+  let since = null;
+  for (const { drained, moment } of drains) {
+    if (drained && since === null) since = moment;
+    if (!drained && since !== null) {
+      parts.push({ word: "drained", from: since, to: moment });
+      since = null;
+    } else if (!drained && !pastIsWhole) parts.push({ word: "drained", from: start, to: moment });
+  }
+  if (router.drained) parts.push({ word: "drained", from: +new Date(router.drained.since), to: now });
+  return parts.map((part) => ({ ...part, from: Math.max(part.from, start) })).filter((part) => part.to >= part.from && part.to > start);
 }
 
 function showStrips() {
   const now = +new Date(status.at), start = now - WINDOW;
   $("strips").replaceChildren(...status.routers.map((router) => {
-    const past = history.get(router.router) || [];
+    const parts = timeline(router, now);
     const track = make("div", "track");
     track.setAttribute("role", "img");
-    track.setAttribute("aria-label", past.map((one) => `${one.standing} from ${clock(one.moment)}`).join(", "));
-    past.forEach((one, place) => {
-      const from = Math.max(one.moment, start), to = place + 1 < past.length ? past[place + 1].moment : now;
-      if (to <= start) return;
-      const part = make("i", `fill-${one.standing}`);
+    track.setAttribute("aria-label", parts.map((one) => `${one.word} from ${clock(one.from)}`).join(", "));
+    for (const { word, from, to } of parts) {
+      const part = make("i", `fill-${word}`);
       part.style.left = `${(100 * (from - start)) / WINDOW}%`;
       part.style.width = `${Math.max(0.3, (100 * (to - from)) / WINDOW)}%`;
       track.append(part);
-    });
+    }
     return make("div", "strip", null, make("span", "name", router.router), track);
   }));
 }
 
 function changed(one) {
-  if (["enabled", "disabled", "probation"].includes(one.what)) note(one.about, one.what, +new Date(one.at));
+  past.push(one);
+  if (past.length > KEPT_CHANGES) {
+    past.shift();
+    pastIsWhole = false;
+  }
   changes.unshift(one);
   changes.length = Math.min(changes.length, MOST_CHANGES);
+  showChanges();
+}
+
+function showChanges() {
   $("changes").replaceChildren(...changes.map((change) => {
     const color = EDGE[change.what] || (change.what === "all_disabled" ? "bad" : change.what === "some_enabled" ? "good" : "out");
     const word = make("strong", color, ` ${change.what.replace("_", " ")} `);
@@ -282,10 +340,22 @@ function put(id, part) {
   filter(row);
 }
 
+/** `429`, `5xx`, or the beginning of either while it is typed. */
+const isStatus = (text) => /^[1-5](\d{0,2}|xx?)$/.test(text);
+
+function filterAll() {
+  const wanted = $("by-status").value.trim().toLowerCase(), wrong = Boolean(wanted) && !isStatus(wanted);
+  $("by-status").setAttribute("aria-invalid", String(wrong));
+  $("filter-fault").hidden = !wrong;
+  $("filter-fault").textContent = wrong ? `“${wanted}” is not a status: write one such as 429, or a class such as 5xx. All are shown.` : "";
+  rows.forEach(filter);
+}
+
 function filter(row) {
-  const router = $("by-router").value, wanted = $("by-status").value.trim().toLowerCase(), session = $("by-session").value.trim();
+  const router = $("by-router").value, session = $("by-session").value.trim();
+  const text = $("by-status").value.trim().toLowerCase(), wanted = isStatus(text) ? text.replace(/x+$/, "") : "";
   const found = row.status ? String(row.status) : "";
-  const fits = !wanted || found === wanted || (wanted.endsWith("xx") && found[0] === wanted[0]);
+  const fits = found.startsWith(wanted);
   row.element.hidden = !((!router || row.router === router || row.served === router) && fits
     && (!session || (row.session || "").includes(session)));
 }
@@ -301,7 +371,7 @@ function offerRouters() {
 
 function order(router, verb) {
   if (!$("token").value) {
-    trouble("Enter the operators' token first (BROKER_ADMIN_TOKEN of the broker).");
+    outcome("", "Enter the operators' token first (BROKER_ADMIN_TOKEN of the broker).");
     $("token").focus();
     return;
   }
@@ -319,6 +389,7 @@ function order(router, verb) {
 }
 
 async function send(router, verb) {
+  outcome("", "");
   const body = {};
   if ($("reason").value) body.reason = $("reason").value;
   if (verb === "drain" && $("for").value) body.for = $("for").value;
@@ -329,19 +400,23 @@ async function send(router, verb) {
     });
     const without = done.replicas.flatMap((one) => one.left_without || []);
     const left = without.length ? ` Nothing else in ${[...new Set(without)].join(", ")} may serve.` : "";
-    $("sampled").hidden = false;
-    $("sampled").textContent = `${verb} ${router}: done on ${done.changed} replica${done.changed === 1 ? "" : "s"}.${left}`;
+    const already = done.replicas.some((one) => (one.done || "").includes("(it was")) ? " It was so already." : "";
+    const refused = done.replicas.filter((one) => one.error).map((one) => ` Replica ${one.replica} refused: ${one.error}.`).join("");
+    const text = `${verb} ${router}: done on ${done.changed} replica${done.changed === 1 ? "" : "s"}.${already}${left}`;
+    outcome(text, refused && `${verb} ${router}:${refused}`);
   } catch (error) {
-    setTimeout(() => trouble(`${verb} ${router}: ${error.message}`), 50);
+    outcome("", `${verb} ${router}: ${error.message}`);
   }
 }
 
+$("cancel").addEventListener("click", () => $("confirm").close("cancel"));
+$("dismiss").addEventListener("click", () => outcome("", ""));
 $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
   $("pause").textContent = paused ? "Go on" : "Pause";
   if (!paused) waiting.splice(0).forEach((later) => later());
 });
-["by-router", "by-status", "by-session"].forEach((id) => $(id).addEventListener("input", () => rows.forEach(filter)));
+["by-router", "by-status", "by-session"].forEach((id) => $(id).addEventListener("input", filterAll));
 ["operator", "filters"].forEach((id) => $(id).addEventListener("submit", (event) => event.preventDefault()));
 look();

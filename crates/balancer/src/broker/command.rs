@@ -8,7 +8,7 @@ use super::{Broker, Override, Weight};
 use crate::health::{Effect, Health};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
-use types::transition::{BrokerEvent, OperatorAction};
+use types::transition::{BrokerEvent, HealthState, OperatorAction};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,16 +117,19 @@ impl Broker {
                 "drained".to_owned()
             }
             Command::Resume(_) => {
+                let was_drained = self.operator.hold(id).is_some();
                 self.operator.resume(id);
-                "resumed".to_owned()
+                if was_drained { "resumed" } else { "resumed (it was not drained)" }.to_owned()
             }
             Command::Disable(_) => {
                 self.override_health(id, now, changes, |health| health.eject(until.unwrap_or(now), now));
                 "disabled".to_owned()
             }
             Command::Enable(_) => {
+                let before = self.routers.get(usize::from(id.0)).map(|router| router.health().state());
                 self.override_health(id, now, changes, |health| health.readmit(now));
-                "enabled".to_owned()
+                let was_enabled = before == Some(HealthState::Serving);
+                if was_enabled { "enabled (it was enabled already)" } else { "enabled" }.to_owned()
             }
             Command::SetWeight { pool, weight, .. } => {
                 self.operator.weigh(pool, router, weight.map(|weight| (weight, hold)));
@@ -295,6 +298,31 @@ mod tests {
         fail(&mut broker, "/a/", at(700));
         say(&mut broker, Command::Resume(path("/a/")), None, at(701));
         assert_eq!(word(&broker, "/a/", at(701)), (PublicState::Disabled, false), "resumed and still disabled");
+    }
+
+    #[test]
+    fn a_router_on_probation_is_shown_without_a_share_and_a_drained_one_with_none_of_the_calls() {
+        let shares = |broker: &Broker| -> Vec<(Option<f64>, bool)> {
+            let tree = broker.pool_status(0).unwrap().tree.unwrap();
+            tree.targets.iter().map(|target| (target.share, target.probation)).collect()
+        };
+        let mut broker = world(&["/a/", "/b/", "/c/", "/d/"]);
+        assert_eq!(shares(&broker), [(Some(0.25), false); 4]);
+        fail(&mut broker, "/a/", START);
+        let third = |probation| [(if probation { None } else { Some(0.0) }, probation), (Some(1.0 / 3.0), false)];
+        assert_eq!(shares(&broker)[..2], third(false));
+        broker.apply(BrokerInput::Tick, at(600));
+        assert_eq!(shares(&broker)[..2], third(true), "its permit is free");
+        spread(&mut broker, at(600));
+        assert_eq!(shares(&broker)[..2], third(true), "and taken");
+        say(&mut broker, Command::Drain(path("/b/")), None, at(601));
+        assert_eq!(shares(&broker), [(None, true), (Some(0.0), false), (Some(0.5), false), (Some(0.5), false)]);
+        say(&mut broker, Command::Drain(path("/a/")), None, at(602));
+        assert_eq!(shares(&broker)[0], (Some(0.0), false), "drained, it is not even on trial");
+        say(&mut broker, Command::Resume(path("/a/")), None, at(603));
+        let weigh = Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight: Some(0.0) };
+        say(&mut broker, weigh, None, at(604));
+        assert_eq!(shares(&broker)[0], (Some(0.0), false), "no call goes where the weight is 0");
     }
 
     #[test]

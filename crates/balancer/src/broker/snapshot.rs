@@ -184,13 +184,18 @@ impl Broker {
         let pool = self.pools.get(place)?;
         let last_resort = pool.last_resort().filter(|_| !pool.tree().has_eligible());
         let path = |router: RouterId| self.path(router).cloned();
+        // A drained router gets no calls, on probation or not.
+        let on_probation = |id: RouterId| {
+            let is_probing = self.routers.get(usize::from(id.0)).is_some_and(|router| router.health().is_probing());
+            is_probing && self.operator.hold(id).is_none()
+        };
         let counts = pool.selections().counts().filter(|(_, _, count)| *count > 0);
         Some(PoolStatus {
             ingress: pool.ingress().clone(),
             serves: pool.is_available(),
             last_resort: last_resort.is_some(),
             weights: self.weights().iter().filter(|weight| weight.pool == *pool.ingress()).cloned().collect(),
-            tree: last_resort.unwrap_or(pool.tree()).show(&path),
+            tree: last_resort.unwrap_or(pool.tree()).show(path, on_probation),
             decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
             all_disabled: pool.selections().all_disabled,
             no_matching_target: pool.selections().no_matching_target,

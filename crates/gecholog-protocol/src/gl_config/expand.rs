@@ -63,6 +63,11 @@ impl Expanded {
         unset
     }
 
+    /// Each place where an unset variable stands, in the text as written, with the variable.
+    pub(super) fn unset_places(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.holes.iter().filter(|hole| hole.unset).map(|hole| (&*hole.name, hole.from.start))
+    }
+
     /// Whether a part of the expanded text hangs on an unset variable.
     pub(super) fn is_variable(&self, part: &Range<usize>) -> bool {
         let inside = |hole: &Substitution| hole.to.start >= part.start && hole.to.end <= part.end;

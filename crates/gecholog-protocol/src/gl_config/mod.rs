@@ -45,6 +45,8 @@ pub struct GlConfig {
     pub name: String,
     /// Variables that are unset here, each with the place where it stands first.
     pub unset: Vec<(String, String)>,
+    /// The lines on which they stand, from 1, each with the variable.
+    pub unset_lines: Vec<(usize, String)>,
     /// Why the gateway refuses the file.
     pub faults: Vec<Fault>,
     /// Whether there is anything to judge beyond that.
@@ -69,6 +71,20 @@ pub struct GlConfig {
     pub log_request: Filter,
     /// What the log tells of responses.
     pub log_response: Filter,
+}
+
+impl GlConfig {
+    /// The unset variables on which something at this place (file, line, column) can hang: those of its line, or else all.
+    pub fn unset_at(&self, place: &str) -> Vec<&str> {
+        let line = place.strip_prefix(&self.name).and_then(|rest| rest.split(':').nth(1)?.parse::<usize>().ok());
+        let on_line = self.unset_lines.iter().filter(|(number, _)| Some(*number) == line);
+        let mut names: Vec<_> = on_line.map(|(_, name)| &**name).collect();
+        if names.is_empty() {
+            names = self.unset.iter().map(|(name, _)| &**name).collect();
+        }
+        names.dedup();
+        names
+    }
 }
 
 /// A list of headers' names.
@@ -108,7 +124,10 @@ pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlC
         let (line, column) = expanded.position_written(offset);
         (variable, format!("{name}:{line}:{column}"))
     });
-    let config = GlConfig { name: name.to_owned(), unset: unset.collect(), ..GlConfig::default() };
+    let lines = expanded.unset_places();
+    let lines = lines.map(|(variable, offset)| (expanded.position_written(offset).0, variable.to_owned()));
+    let (unset, unset_lines) = (unset.collect(), lines.collect());
+    let config = GlConfig { name: name.to_owned(), unset, unset_lines, ..GlConfig::default() };
     if is_refused_version(text) {
         let problem =
             format!("the gateway does not load a file of version {REFUSED_VERSION} at all; write another version");

@@ -6,29 +6,33 @@ mod call;
 mod sessions;
 
 use std::io::Write as _;
+use std::str::FromStr;
 
 use clap::Args;
 use futures_util::StreamExt;
 use serde_json::Value;
 
+use super::super::OutputError;
+use super::admin::path;
 use super::{connect, run};
 use crate::clock::Clock;
 use crate::config::Operator;
 use call::{Call, ingress, status};
 use sessions::{Sessions, Shown};
+use types::router::RouterPath;
 
 /// Which calls.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WatchArgs {
     /// Only calls that this router served, or that were meant for it
-    #[arg(long, value_name = "PATH")]
-    pub router: Option<String>,
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub router: Option<RouterPath>,
     /// Only answers with this status: 429, or 5xx
     #[arg(long, value_name = "STATUS")]
-    pub status: Option<String>,
+    pub status: Option<StatusFilter>,
     /// Only calls of this ingress
-    #[arg(long, value_name = "PATH")]
-    pub pool: Option<String>,
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub pool: Option<RouterPath>,
     /// Only calls of this session, in their order; the attempts of one call together, as with --grouped
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
@@ -69,8 +73,8 @@ impl WatchArgs {
                     }
                     _ = &mut stop, if hold => (sessions.rest(), true),
                 };
-                // Whoever reads may have read enough and gone away.
-                if print(&shown).is_err() || last {
+                print(&shown).map_err(OutputError)?;
+                if last {
                     return Ok(());
                 }
             }
@@ -89,13 +93,15 @@ impl WatchArgs {
 
     fn wants(&self, entry: &Value, trace_header: &str) -> bool {
         let (request, response) = (&entry["request"], &entry["response"]);
-        let same = |wanted: &Option<String>, found: &[&Value]| {
-            wanted.as_deref().is_none_or(|wanted| found.iter().any(|found| found.as_str() == Some(wanted)))
+        let same = |wanted: Option<&str>, found: &[&Value]| {
+            wanted.is_none_or(|wanted| found.iter().any(|found| found.as_str() == Some(wanted)))
         };
-        same(&self.router, &[&response["gl_path"], &request["broker"]["router"]])
-            && same(&self.pool, &[ingress(entry)])
-            && same(&self.session, &[&entry["session_id"]])
-            && self.status.as_deref().is_none_or(|wanted| matches(wanted, status(entry)))
+        let is_path =
+            |wanted: &Option<RouterPath>, found: &[&Value]| same(wanted.as_ref().map(RouterPath::as_str), found);
+        is_path(&self.router, &[&response["gl_path"], &request["broker"]["router"]])
+            && is_path(&self.pool, &[ingress(entry)])
+            && same(self.session.as_deref(), &[&entry["session_id"]])
+            && self.status.is_none_or(|wanted| status(entry).is_some_and(|status| wanted.matches(status)))
             && self.trace.as_deref().is_none_or(|wanted| header(request, trace_header).any(|value| value == wanted))
     }
 }
@@ -113,12 +119,42 @@ fn header<'a>(request: &'a Value, name: &'a str) -> impl Iterator<Item = &'a str
     named.flat_map(|(_, values)| values.as_array().into_iter().flatten()).filter_map(Value::as_str)
 }
 
-/// `429` is that one, `5xx` all of its hundred.
-fn matches(wanted: &str, status: Option<u64>) -> bool {
-    let Some(status) = status else { return false };
-    match wanted.to_ascii_lowercase().strip_suffix("xx") {
-        Some(hundred) => hundred.parse() == Ok(status / 100),
-        None => wanted.parse() == Ok(status),
+/// Which statuses are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// This one.
+    Exactly(u64),
+    /// All of a class, by its first digit: `5xx`.
+    Class(u64),
+}
+
+impl StatusFilter {
+    fn matches(self, status: u64) -> bool {
+        match self {
+            Self::Exactly(wanted) => wanted == status,
+            Self::Class(digit) => digit == status / 100,
+        }
+    }
+}
+
+/// What no answer can have as its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a status from 100 to 599 such as 429, or a class from 1xx to 5xx")]
+pub struct NotAStatus;
+
+impl FromStr for StatusFilter {
+    type Err = NotAStatus;
+
+    fn from_str(text: &str) -> Result<Self, NotAStatus> {
+        let number = |digits: &str, length: usize| {
+            let plain = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| digits.parse::<u64>().ok()).flatten()
+        };
+        let filter = match text.to_ascii_lowercase().strip_suffix("xx") {
+            Some(digit) => number(digit, 1).filter(|digit| (1..=5).contains(digit)).map(Self::Class),
+            None => number(text, 3).filter(|status| (100..=599).contains(status)).map(Self::Exactly),
+        };
+        filter.ok_or(NotAStatus)
     }
 }
 
@@ -142,16 +178,18 @@ mod tests {
     #[test]
     fn filters() {
         let some = |text: &str| Some(text.to_owned());
+        let path = |text: &str| Some(RouterPath::parse(text).unwrap());
+        let status = |text: &str| Some(text.parse::<StatusFilter>().unwrap());
         let none = WatchArgs::default;
         for (args, wanted) in [
             (none(), true),
-            (WatchArgs { router: some("/a/"), ..none() }, true),
-            (WatchArgs { router: some("/b/"), ..none() }, false),
-            (WatchArgs { pool: some("/in/"), ..none() }, true),
-            (WatchArgs { pool: some("/a/"), ..none() }, false),
-            (WatchArgs { status: some("429"), ..none() }, true),
-            (WatchArgs { status: some("4xx"), ..none() }, true),
-            (WatchArgs { status: some("5XX"), ..none() }, false),
+            (WatchArgs { router: path("/a/"), ..none() }, true),
+            (WatchArgs { router: path("/b/"), ..none() }, false),
+            (WatchArgs { pool: path("/in/"), ..none() }, true),
+            (WatchArgs { pool: path("/a/"), ..none() }, false),
+            (WatchArgs { status: status("429"), ..none() }, true),
+            (WatchArgs { status: status("4xx"), ..none() }, true),
+            (WatchArgs { status: status("5XX"), ..none() }, false),
             (WatchArgs { session: some("s-1"), ..none() }, true),
             (WatchArgs { session: some("s-2"), ..none() }, false),
             (WatchArgs { trace: some("mine"), ..none() }, true),
@@ -159,5 +197,16 @@ mod tests {
         ] {
             assert_eq!(args.wants(&entry(), "x-trace-id"), wanted, "{args:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_status_is_refused() {
+        for text in
+            ["foo", "", "xx", "6xx", "0xx", "55xx", "5x", "5xxx", "42", "4290", "600", "099", "+42", "-42", "4 9"]
+        {
+            assert_eq!(text.parse::<StatusFilter>(), Err(NotAStatus), "{text:?}");
+        }
+        assert_eq!("5XX".parse(), Ok(StatusFilter::Class(5)));
+        assert_eq!("529".parse(), Ok(StatusFilter::Exactly(529)));
     }
 }

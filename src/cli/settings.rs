@@ -1,0 +1,56 @@
+//! `broker config`: the settings in force, with secrets masked, and the pools as they are understood.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::bus::clean;
+use super::check::Format;
+use crate::config::{self, Config, Setting, Sources};
+use crate::lint::draw;
+use crate::status::ConfigStatus;
+use gecholog_protocol::ReplicaIdentity;
+
+/// How to print them.
+#[derive(Debug, Clone, Args)]
+pub struct SettingsArgs {
+    /// For people, or as one JSON document for programs, which has the health settings of each router too
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// The settings that a broker would start with here.
+pub fn settings(args: &SettingsArgs, sources: &Sources, config: &Config) -> String {
+    let settings = config::settings(sources, config);
+    match args.format {
+        Format::Text => text(&settings, config),
+        Format::Json => json(&settings, config),
+    }
+}
+
+fn text(settings: &[Setting], config: &Config) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    for Setting { name, value, from } in settings {
+        let _ = match value {
+            Some(value) => writeln!(text, "{name}={}  ({from})", clean(value)),
+            None if from == "default" => writeln!(text, "{name}=  (not set)"),
+            None => writeln!(text, "{name}=  ({from})"),
+        };
+    }
+    for pool in &config.broker.pools {
+        let _ = write!(text, "\n{}", draw(pool));
+    }
+    text
+}
+
+fn json(settings: &[Setting], config: &Config) -> String {
+    let signature = ReplicaIdentity::new("", config.broker.fingerprint(), config.mode);
+    let mode = config.mode.to_string();
+    let shown = ConfigStatus::of(signature.config(), &mode, config.nats.show(), &config.broker);
+    // Texts, numbers and lists always are JSON.
+    let mut text = serde_json::to_string_pretty(&json!({"settings": settings, "in_force": shown})).unwrap_or_default();
+    text.push('\n');
+    text
+}

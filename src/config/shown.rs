@@ -1,0 +1,175 @@
+//! The settings in force, as they may be shown: each with its value, masked where it is secret, and where it comes from.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Config;
+use super::names::{KNOWN, flag};
+use super::raw::{RawSettings, Sources};
+
+/// Stands for what is secret.
+const MASK: &str = "***";
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// The name of its variable.
+    pub name: &'static str,
+    /// The value in force; absent if it is not set and has no default.
+    pub value: Option<String>,
+    /// `environment`, the flag, or `default`; for a setting without effect, the setting that replaces it.
+    pub from: String,
+}
+
+/// All settings, in the order of the documentation.
+pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
+    let (flags, variables, defaults) = (texts(&sources.flags), texts(&sources.environment), defaults());
+    let is_set = |name: &str| flags.contains_key(name) || variables.contains_key(name);
+    let setting = |name: &'static str| {
+        let (value, from) = match (flags.get(name), variables.get(name)) {
+            (Some(value), _) => (Some(value.clone()), flag(name)),
+            (None, Some(value)) => (Some(value.clone()), "environment".to_owned()),
+            (None, None) => match replaced_by(name).filter(|other| is_set(other)) {
+                Some(other) => (None, format!("not used: {other} is set")),
+                None if name == "BROKER_GATEWAY" => (Some(config.relay.gateway.to_string()), "default".to_owned()),
+                None => (defaults.get(name).cloned(), "default".to_owned()),
+            },
+        };
+        Setting { name, value: value.map(|value| masked(name, value.trim())), from }
+    };
+    KNOWN.into_iter().map(setting).collect()
+}
+
+/// The setting that makes this one's default useless.
+fn replaced_by(name: &str) -> Option<&'static str> {
+    match name {
+        "GECHOLOG_HOST" => Some("NATS_URL"),
+        "BROKER_INGRESS" | "BROKER_ROUTERS" => Some("BROKER_CONFIG"),
+        _ => None,
+    }
+}
+
+/// What is written, by the names of the variables.
+fn texts(raw: &RawSettings) -> BTreeMap<String, String> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(raw) else { return BTreeMap::new() };
+    let texts = fields.into_iter().filter_map(|(field, value)| match value {
+        Value::String(text) => Some((field.to_ascii_uppercase(), text)),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// The defaults, as the help states them.
+fn defaults() -> BTreeMap<String, String> {
+    let command = RawSettings::augment_args(clap::Command::new("settings"));
+    let defaults = command.get_arguments().filter_map(|arg| {
+        let help = arg.get_help()?.to_string();
+        let (_, default) = help.split_once("[default: ")?;
+        Some((arg.get_id().as_str().to_ascii_uppercase(), default.strip_suffix(']')?.to_owned()))
+    });
+    defaults.collect()
+}
+
+/// A value without what is secret in it: all of a token or a password, and user, password and query of each URL.
+fn masked(name: &str, value: &str) -> String {
+    let is_secret = ["TOKEN", "KEY", "PASSWORD", "SECRET"].iter().any(|end| name.ends_with(end));
+    if is_secret {
+        return MASK.to_owned();
+    }
+    if value.contains("://") || value.contains('@') {
+        return value.split(',').map(masked_url).collect::<Vec<_>>().join(",");
+    }
+    value.to_owned()
+}
+
+/// Everything before the last `@` is masked, not only what a parser takes for the password: one that is not encoded may hold
+/// any letter.
+fn masked_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    format!("{scheme}{separator}{user}{rest}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::super::resolve;
+    use super::*;
+
+    fn sources(variables: &[(&str, &str)]) -> Sources {
+        let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Sources::new(variables, RawSettings::default())
+    }
+
+    fn shown(variables: &[(&str, &str)]) -> Vec<Setting> {
+        let sources = sources(variables);
+        let config = resolve(sources.clone()).config.unwrap();
+        settings(&sources, &config)
+    }
+
+    #[test]
+    fn a_default_that_is_shown_is_the_one_in_force() {
+        // A server is shown with its port, whether that was written or not.
+        let essence = |Config { broker, pools, mode, nats, http, relay, access, telemetry }: Config| {
+            let text = format!(
+                "{broker:?} {pools:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?}",
+                nats.show(),
+                nats.processor
+            );
+            text.replace("filter: \"info\"", "filter: \"\"")
+        };
+        let unset = essence(resolve(sources(&[])).config.unwrap());
+        let shown = shown(&[]);
+        let given = shown.iter().filter_map(|setting| Some((setting.name, setting.value.as_deref()?)));
+        let mut count = 0;
+        // One is a sentence; an address that is given must be free, while the default one may be taken.
+        for (name, value) in given.filter(|(name, _)| !["BROKER_FAILURE_STATUS", "BROKER_HTTP"].contains(name)) {
+            let config = resolve(sources(&[(name, value)])).config;
+            let config = config.unwrap_or_else(|faults| panic!("{name}={value}: {faults:?}"));
+            assert_eq!(essence(config), unset, "{name}={value}");
+            count += 1;
+        }
+        assert!(count > 15, "{count}");
+        let http = shown.iter().find(|setting| setting.name == "BROKER_HTTP").unwrap();
+        assert_eq!(http.value.as_deref(), Some(crate::http::DEFAULT_ADDRESS.to_string().as_str()));
+    }
+
+    #[test]
+    fn every_setting_that_can_be_written_is_shown() {
+        let names = serde_json::to_value(RawSettings::default()).unwrap();
+        let names: Vec<_> = names.as_object().unwrap().keys().map(|name| name.to_ascii_uppercase()).collect();
+        let shown: Vec<_> = shown(&[]).iter().map(|setting| setting.name.to_owned()).collect();
+        assert_eq!(shown.len(), names.len());
+        assert!(names.iter().all(|name| shown.contains(name)), "{names:?}\n{shown:?}");
+    }
+
+    #[test]
+    fn what_replaces_a_setting_is_named() {
+        let shown = shown(&[("NATS_URL", "nats://u:p@one:4222")]);
+        let host = shown.iter().find(|setting| setting.name == "GECHOLOG_HOST").unwrap();
+        assert_eq!((host.value.as_deref(), host.from.as_str()), (None, "not used: NATS_URL is set"));
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        for (name, value, shows) in [
+            ("NATS_TOKEN", "abc", "***"),
+            ("BROKER_ADMIN_TOKEN", "abc", "***"),
+            ("NATS_TOKEN_FILE", "/run/token", "/run/token"),
+            ("NATS_URL", "nats://one:4222", "nats://one:4222"),
+            ("NATS_URL", "nats://tok@one:4222, tls://u:p@two", "nats://***@one:4222, tls://***@two"),
+            ("NATS_URL", "nats://u:p/@?x@one:4222", "nats://***@one:4222"),
+            ("BROKER_GATEWAY", "https://host/a?key=abc", "https://host/a?***"),
+            ("ANY", "user:password@proxy:3128", "***@proxy:3128"),
+            ("BROKER_ROUTERS", "/a/,/b/", "/a/,/b/"),
+        ] {
+            assert_eq!(masked(name, value), shows, "{name}={value}");
+        }
+    }
+}
