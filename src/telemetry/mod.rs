@@ -47,7 +47,7 @@ pub enum FilterFault {
 }
 
 /// Our own lines come from this target and those below it.
-const OWN: &str = env!("CARGO_PKG_NAME");
+const OWN: &str = env!("CARGO_CRATE_NAME");
 /// A target at so many single-letter edits from ours is a misspelling of it, and not a library's.
 const EDITS: usize = 3;
 
