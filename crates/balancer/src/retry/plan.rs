@@ -23,6 +23,8 @@ pub struct RetryPlan {
     limits: RetryLimits,
     deadline: BrokerTime,
     sent: u32,
+    /// Resends over a new connection, at most `limits.attempts`: they take no attempt from another target.
+    resent: u32,
     pauses: u32,
     /// The pause before the next attempt is over.
     backed_off: bool,
@@ -89,12 +91,12 @@ impl RetryPlan {
     /// The plan of a request that arrived now.
     pub fn new(limits: RetryLimits, now: BrokerTime) -> Self {
         let deadline = now.after(limits.whole);
-        Self { limits, deadline, sent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
+        Self { limits, deadline, sent: 0, resent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
     }
 
     /// Attempts so far.
     pub const fn sent(&self) -> u32 {
-        self.sent
+        self.sent + self.resent
     }
 
     /// The deadline.
@@ -136,12 +138,15 @@ impl RetryPlan {
         }
     }
 
-    /// Sends the request to the same target once more at once, if another attempt may be made: for a connection that was closed
-    /// before the target answered. It counts as an attempt. With the moment when the first byte of an answer must be here.
+    /// Sends the request to the same target once more at once, over a new connection, because a reused one was closed before the
+    /// target answered: most often the upstream's keep-alive timeout. It is counted and takes from the budget, but leaves the
+    /// other targets their attempts; with a limit of one attempt a request is never sent twice. With the moment when the first
+    /// byte of an answer must be here.
     pub fn resend(&mut self, budget: &mut RetryBudget, now: BrokerTime) -> Option<BrokerTime> {
-        let may = now < self.deadline && self.sent < self.limits.attempts && budget.withdraw(now);
+        let within_limits = self.limits.attempts > 1 && self.resent < self.limits.attempts;
+        let may = now < self.deadline && within_limits && budget.withdraw(now);
         may.then(|| {
-            self.sent += 1;
+            self.resent += 1;
             self.answer_by(now)
         })
     }

@@ -356,7 +356,7 @@ fn routers_are_named_by_place() {
 }
 
 #[test]
-fn a_resend_counts_as_an_attempt_and_keeps_all_limits() {
+fn a_resend_is_counted_and_takes_no_attempt_from_another_target() {
     let now = BrokerTime::from_nanos(1_800_000_000_000_000_000);
     let limits = RetryLimits { attempts: 2, whole: millis(60_000), ..RetryLimits::default() };
     let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 1 });
@@ -366,6 +366,19 @@ fn a_resend_counts_as_an_attempt_and_keeps_all_limits() {
     assert_eq!(plan.resend(&mut budget, now), Some(now.after(limits.connect + limits.first_byte)));
     assert_eq!((plan.resend(&mut budget, now), plan.sent()), (None, 2), "as often as it may be");
     assert_eq!(RetryPlan::new(limits, now).resend(&mut budget, now.after(millis(60_000))), None, "its time is over");
+    let once = RetryLimits { attempts: 1, ..limits };
+    assert_eq!(RetryPlan::new(once, now).resend(&mut budget, now), None, "with one attempt nothing is sent twice");
+    let mut world = fallback(2);
+    let (mut plan, mut history) = (RetryPlan::new(limits, now), AttemptHistory::default());
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 10 });
+    for sent in [1, 3] {
+        let next = world.broker.next_target(&INGRESS, &mut history, &mut rng);
+        let Step::Send { route, .. } = plan.next(next, &mut budget, now, &mut rng) else { panic!("attempt {sent}") };
+        assert_eq!(plan.sent(), sent);
+        history.note(route.router(), false);
+        assert!(plan.resend(&mut budget, now).is_some());
+    }
     let mut spent = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 0 });
     let mut plan = RetryPlan::new(limits, now);
     assert_eq!((plan.resend(&mut spent, now), plan.sent()), (None, 0), "the budget of all requests is spent");
