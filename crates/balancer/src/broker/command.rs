@@ -252,7 +252,7 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut spread = BTreeMap::new();
         for _ in 0..1_000 {
-            let (decision, _) = broker.decide(&"/in/", now, &mut rng);
+            let (decision, _) = crate::broker::tests::decide(broker, &"/in/", now, &mut rng);
             let router = match &decision {
                 Decision::Route(route) => broker.path(route.router()).unwrap().to_string(),
                 Decision::Pass(_) => "nothing".to_owned(),
