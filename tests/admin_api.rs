@@ -62,7 +62,7 @@ async fn a_drain_over_http_reaches_all_replicas_and_ends_with_a_resume() {
         let drained = router(broker, DUD).await["drained"].clone();
         assert_eq!(drained["reason"], "new keys", "{drained}");
         assert_eq!(router(broker, DUD).await["standing"], "enabled", "a flag apart");
-        broker.until(&["an operator's word", "drained", "new keys", DUD]).await;
+        broker.until(&["command of an operator", "drained", "new keys", DUD]).await;
     }
     assert_eq!(spread(&bus, 60).await, [GPT35, GPT4]);
     let answer = say(&two, DUD, "resume", "").await;
@@ -107,7 +107,7 @@ async fn disable_enable_weight_and_mode() {
     let decision = bus.decide().await;
     assert_eq!((&decision["gl_path"], &decision["broker"]["would"]), (&Value::Null, &DUD.into()), "{decision}");
     assert_eq!(status(&broker).await["mode"], "observe");
-    broker.until(&["an operator's word", "observe", "a look"]).await;
+    broker.until(&["command of an operator", "observe", "a look"]).await;
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
         assert!(answer["error"].as_str().unwrap().contains(words), "{path}: {answer}");
     }
     assert_eq!(router(&broker, DUD).await["drained"], Value::Null);
-    assert_eq!(broker.count(&["an operator's word"]), 0);
+    assert_eq!(broker.count(&["command of an operator"]), 0);
 }
 
 /// A signed order, as the command line sends it.

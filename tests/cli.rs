@@ -55,7 +55,7 @@ async fn drain_wait_and_resume_say_what_they_changed_and_where() {
     assert!(done.out.contains(&format!("{used} drained on 2 replicas")), "{}", done.out);
     assert!(done.out.contains("no call is under way"), "{}", done.out);
     for broker in &brokers {
-        broker.until(&["an operator's word", "the command line over the bus", "new keys"]).await;
+        broker.until(&["command of an operator", "the command line over the bus", "new keys"]).await;
     }
     let shown = command(&bus, &["status"]).await;
     assert!(shown.out.contains("yes until ") && shown.out.contains("new keys"), "{}", shown.out);

@@ -113,7 +113,7 @@ async fn a_person_watches_a_router_go_and_return_and_drains_another() {
     }
     assert!(person.child.wait().unwrap().success());
     let broker = running.unwrap();
-    assert_eq!(broker.count(&["an operator's word"]), 0, "that was the one before");
+    assert_eq!(broker.count(&["command of an operator"]), 0, "that was the one before");
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
 fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentCalls) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
-        let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, MAX_COPIED));
+        let (first, part) = sources.handle.recent_calls(|recent| ring(recent).read(next, MAX_COPIED));
         let ended = part.len() < MAX_COPIED;
         next = first + part.len() as u64;
         all.extend(part);

@@ -101,19 +101,19 @@ impl Feed {
 impl Cursor {
     /// Behind everything that is there.
     fn now(handle: &SharedBroker) -> Self {
-        handle.journal(|journal| Self {
-            decisions: journal.decisions.next(),
-            calls: journal.calls.next(),
-            changes: journal.changes.next(),
+        handle.recent_calls(|recent| Self {
+            decisions: recent.decisions.next(),
+            calls: recent.calls.next(),
+            changes: recent.changes.next(),
         })
     }
 
     /// What is new, as events.
     fn read(&mut self, handle: &SharedBroker) -> String {
         let mut text = String::new();
-        let (decisions, skipped) = fresh(handle, |journal| &journal.decisions, &mut self.decisions);
-        let (calls, skipped_calls) = fresh(handle, |journal| &journal.calls, &mut self.calls);
-        let (changes, _) = fresh(handle, |journal| &journal.changes, &mut self.changes);
+        let (decisions, skipped) = fresh(handle, |recent| &recent.decisions, &mut self.decisions);
+        let (calls, skipped_calls) = fresh(handle, |recent| &recent.calls, &mut self.calls);
+        let (changes, _) = fresh(handle, |recent| &recent.changes, &mut self.changes);
         decisions.iter().for_each(|one| event(&mut text, "decision", one));
         calls.iter().for_each(|one| event(&mut text, "call", one));
         changes.iter().for_each(|one| event(&mut text, "change", one));
@@ -130,7 +130,7 @@ fn fresh<T: Clone>(
     ring: impl Fn(&crate::recent_calls::RecentCalls) -> &Ring<T>,
     seen: &mut u64,
 ) -> (Vec<T>, u64) {
-    let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, MAX_COPIED));
+    let (first, entries) = handle.recent_calls(|recent| ring(recent).newest(*seen, MAX_COPIED));
     let skipped = first - *seen;
     *seen = first + entries.len() as u64;
     (entries, skipped)

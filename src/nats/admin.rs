@@ -163,7 +163,7 @@ impl Control<'_> {
         let who = peers::by(message.headers.as_ref());
         let checked = self.check(message);
         if let Err(why) = checked {
-            tracing::warn!(verb = verb.as_str(), who, %why, "an operator's word that is not taken");
+            tracing::warn!(verb = verb.as_str(), who, %why, "rejected command of an operator");
             return Err(refusal(403, &why.to_string()));
         }
         let by = format!("{who} over the bus");
