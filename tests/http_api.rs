@@ -133,6 +133,9 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_bus_connected", &["logs"], 1.0),
         ("gecholog_broker_bus_connects_total", &["decisions"], 1.0),
         ("gecholog_broker_build_info", &["balance", env!("CARGO_PKG_VERSION")], 1.0),
+        ("gecholog_broker_log_entries_incomplete_total", &["response.gl_path"], 1.0),
+        ("gecholog_broker_log_entries_incomplete_total", &["response.inbound_status_code"], 1.0),
+        // The old name, for one release more.
         ("gecholog_broker_log_entries_lacking_total", &["response.gl_path"], 1.0),
         ("gecholog_broker_log_entries_lacking_total", &["response.inbound_status_code"], 1.0),
         ("gecholog_broker_unreadable_hints_total", &[DUD], 1.0),

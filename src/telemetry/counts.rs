@@ -62,7 +62,7 @@ pub struct Counts {
     /// Log entries that taught nothing.
     pub ignored_logs: Counter<IgnoreReason>,
     /// Log entries that lack what learning needs, by the first field that is not there.
-    pub lacking_logs: Counter<&'static str>,
+    pub incomplete_logs: Counter<&'static str>,
     exhausted: Counter<&'static str>,
     /// When it was last said that something was exhausted, whatever it was needed for.
     exhausted_said: Counter<&'static str>,
@@ -84,7 +84,7 @@ impl Default for Counts {
             malformed_logs: Counter::with_kinds(Malformed::ALL),
             unbalanced: Counter::with_kinds(Bypass::ALL),
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
-            lacking_logs: Counter::with_kinds(log_entry::NEEDED),
+            incomplete_logs: Counter::with_kinds(log_entry::NEEDED),
             exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
             exhausted_said: Counter::default(),
             wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
