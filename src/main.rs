@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the command line's own output; nothing logs yet")]
 fn wrong(faults: Vec<config::Fault>) -> ExitCode {
-    eprintln!("broker cannot start, {} to mend:", if faults.len() == 1 { "one thing" } else { "several things" });
+    eprintln!("broker cannot start, {} to fix:", if faults.len() == 1 { "one thing" } else { "several things" });
     for fault in faults {
         eprintln!("  {fault}");
     }

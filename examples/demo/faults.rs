@@ -54,7 +54,7 @@ impl Faults {
         let name = file.display().to_string();
         match parse(&name, &text, routers, &deployments(gateway)) {
             Ok(faults) => Ok(faults),
-            Err(faults) => bail!("nothing is started, {name} has to be mended first:\n  {}", faults.join("\n  ")),
+            Err(faults) => bail!("nothing is started, {name} has to be fixed first:\n  {}", faults.join("\n  ")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Starts everything in order, holds it, and takes it down: fake LLMs, bus, broker, stand-in gateway.
 //!
-//! What can be wrong is looked at before anything is started, and said in one sentence with what would mend it.
+//! What can be wrong is looked at before anything is started, and said in one sentence with what would fix it.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -328,9 +328,9 @@ fn check_ports(args: &Args) -> anyhow::Result<()> {
     let list =
         |item: fn(&(&str, &str, u16)) -> String, between| taken.iter().map(item).collect::<Vec<_>>().join(between);
     let ports = list(|(whose, _, port)| format!("port {port} (for the {whose})"), " and ");
-    let mend = list(|(_, flag, port)| format!("{flag} {}", free_beyond(*port)), " ");
+    let fix = list(|(_, flag, port)| format!("{flag} {}", free_beyond(*port)), " ");
     let verb = if taken.len() == 1 { "is" } else { "are" };
-    bail!("{ports} {verb} in use, perhaps by another demo: end it, or add {mend}");
+    bail!("{ports} {verb} in use, perhaps by another demo: end it, or add {fix}");
 }
 
 fn is_free(port: u16) -> bool {

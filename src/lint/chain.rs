@@ -71,7 +71,7 @@ impl<'a> Linter<'a> {
     /// The sync request processors on a subject; without any, that is said.
     fn find_processor(&mut self, rule: &'static str, subject: &str, effect: &str) -> Option<Vec<Member<'a>>> {
         let rows = &self.config.request;
-        let mend = format!(
+        let fix = format!(
             "add a sync processor with service_bus_topic {subject:?} to request.processors, as in the gl_config.json of the broker"
         );
         match asked(rows, subject) {
@@ -82,7 +82,7 @@ impl<'a> Linter<'a> {
             }
             ProcessorPlacement::Nobody { unsure } => {
                 let reason = format!("no request processor asks on {subject}: {effect}");
-                let finding = Finding::error(rule, &rows.place, reason, mend);
+                let finding = Finding::error(rule, &rows.place, reason, fix);
                 self.find([if unsure { finding.unsure() } else { finding }]);
             }
         }
@@ -103,8 +103,8 @@ impl<'a> Linter<'a> {
     /// The one-row configuration in observe mode: it does no harm, and is of little use.
     fn unseen(&mut self, one: &Processor) {
         let reason = "is a modifier, which never adds a field: in observe mode nothing shows what would be chosen";
-        let mend = "write \"modifier\": false and name \"broker\" in its output_fields_write";
-        self.find([Finding::warning("observe-unseen", &one.place, reason, mend)]);
+        let fix = "write \"modifier\": false and name \"broker\" in its output_fields_write";
+        self.find([Finding::warning("observe-unseen", &one.place, reason, fix)]);
     }
 
     fn one_row(&mut self, one: &Processor) {
@@ -184,17 +184,17 @@ impl<'a> Linter<'a> {
 
     fn missing_field(&mut self, one: &Processor, told: Option<bool>, field: &str, effect: &str) {
         let reason = format!("is not told {field}: {effect}");
-        let mend = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
-        // Two needs of the same field are one thing to mend.
-        if !self.findings.iter().any(|finding| finding.place == one.place && finding.mend == mend) {
-            self.find(Finding::error("input-field", &one.place, reason, mend).when(not(told)));
+        let fix = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
+        // Two needs of the same field are one thing to fix.
+        if !self.findings.iter().any(|finding| finding.place == one.place && finding.fix == fix) {
+            self.find(Finding::error("input-field", &one.place, reason, fix).when(not(told)));
         }
     }
 
     fn output(&mut self, one: &Processor, field: &str, effect: &str) {
         let reason = format!("may not write {field}: {effect}");
-        let mend = format!("name \"{field}\" in its output_fields_write");
-        self.find(Finding::error("output-field", &one.place, reason, mend).when(not(one.output.has(field))));
+        let fix = format!("name \"{field}\" in its output_fields_write");
+        self.find(Finding::error("output-field", &one.place, reason, fix).when(not(one.output.has(field))));
     }
 
     fn timing(&mut self, one: &Processor, is_request: bool) {
@@ -207,13 +207,13 @@ impl<'a> Linter<'a> {
             "write a timeout of 50 (ms); it costs nothing while the broker answers",
         );
         self.find(finding.when(one.timeout.map(|timeout| timeout < SHORTEST)));
-        let mend = "write \"required\": false: without the broker calls go to the ingress router, and none is lost";
+        let fix = "write \"required\": false: without the broker calls go to the ingress router, and none is lost";
         let finding = if is_request {
             let reason = "is required: every call for which the broker has no router, direct calls too, ends with 500";
-            Finding::error("required", &one.place, reason, mend)
+            Finding::error("required", &one.place, reason, fix)
         } else {
             let reason = "is required: the broker answers nothing here, so every log entry carries an error";
-            Finding::warning("required", &one.place, reason, mend)
+            Finding::warning("required", &one.place, reason, fix)
         };
         self.find(finding.when(one.required));
     }

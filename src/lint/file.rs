@@ -8,8 +8,8 @@ impl Linter<'_> {
         for (variable, place) in &config.unset {
             let reason =
                 format!("the variable {variable} is unset here; where it is unset for the gateway too, it is empty");
-            let mend = format!("set {variable}, or give a file with its value: --env-file FILE");
-            self.find([Finding::warning("variable-unset", place, reason, mend)]);
+            let fix = format!("set {variable}, or give a file with its value: --env-file FILE");
+            self.find([Finding::warning("variable-unset", place, reason, fix)]);
         }
         for fault in &config.faults {
             self.find([Finding::fault(

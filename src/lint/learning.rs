@@ -41,8 +41,8 @@ impl Linter<'_> {
         let subject = self.plan.logger_subject;
         let reason =
             format!("the gateway publishes its log on {}, and the broker listens on {subject}", config.logger_subject);
-        let mend = "write the same subject in service_bus.topic_exact_logger and BROKER_LOGGER_SUBJECT";
-        let finding = Finding::error("log-subject", &config.name, reason, mend);
+        let fix = "write the same subject in service_bus.topic_exact_logger and BROKER_LOGGER_SUBJECT";
+        let finding = Finding::error("log-subject", &config.name, reason, fix);
         self.find(finding.when(not(config.logger_subject.is(subject))));
         self.unauthorized(told);
         self.stamps();
@@ -53,7 +53,7 @@ impl Linter<'_> {
         let subject = format!("{}.outcome", self.plan.subject);
         let rows = &self.config.response;
         let late = "failures are learnt from the log only, after some more calls went to the same router";
-        let mend = format!(
+        let fix = format!(
             "add a sync response processor with service_bus_topic {subject:?}, as in the gl_config.json of the broker"
         );
         match asked(rows, &subject) {
@@ -68,7 +68,7 @@ impl Linter<'_> {
             }
             ProcessorPlacement::Nobody { unsure } => {
                 let reason = format!("no response processor tells on {subject} how calls end: {late}");
-                let finding = Finding::warning("outcome-missing", &rows.place, reason, mend);
+                let finding = Finding::warning("outcome-missing", &rows.place, reason, fix);
                 self.find([if unsure { finding.unsure() } else { finding }]);
             }
         }
@@ -77,8 +77,8 @@ impl Linter<'_> {
         {
             let reason =
                 "asks on the subject of the requests without egress_status_code, so its messages look like requests";
-            let mend = "name \"egress_status_code\" in its input_fields_include";
-            let finding = Finding::error("response-unmarked", &one.place, reason, mend);
+            let fix = "name \"egress_status_code\" in its input_fields_include";
+            let finding = Finding::error("response-unmarked", &one.place, reason, fix);
             self.find(finding.when(not(one.input.passes("egress_status_code"))));
         }
         false
@@ -101,15 +101,14 @@ impl Linter<'_> {
         let told: Vec<_> = hidden.iter().map(|(field, lost, _)| format!("{field} ({lost})")).collect();
         let names: Vec<_> = hidden.iter().map(|(field, _, _)| format!("\"{field}\"")).collect();
         let reason = format!("hides {}", told.join(", "));
-        let mend = format!(
+        let fix = format!(
             "let it pass {}: name them in {list} or leave that empty, and do not exclude them",
             names.join(", ")
         );
-        let mend =
-            if fatal { mend } else { format!("name {} in its {list}, and not in its exclude", names.join(", ")) };
+        let fix = if fatal { fix } else { format!("name {} in its {list}, and not in its exclude", names.join(", ")) };
         let all = fatal && hidden.iter().any(|(_, _, all)| *all);
         let finding =
-            if all { Finding::error(rule, place, reason, mend) } else { Finding::warning(rule, place, reason, mend) };
+            if all { Finding::error(rule, place, reason, fix) } else { Finding::warning(rule, place, reason, fix) };
         let sure = hidden.iter().any(|(field, _, _)| filter.passes(field) == Some(false));
         self.find(finding.when(sure.then_some(true)));
     }
@@ -128,13 +127,13 @@ impl Linter<'_> {
             && let Some((_, one)) = sync.first()
         {
             let reason = format!("is a modifier, which never adds a field: no stamp stands in the log, and {effect}");
-            let mend = "use two rows, as in the gl_config.json of the broker";
-            self.find(Finding::warning(rule, &one.place, reason, mend).when(one.modifier.or(Some(false))));
+            let fix = "use two rows, as in the gl_config.json of the broker";
+            self.find(Finding::warning(rule, &one.place, reason, fix).when(one.modifier.or(Some(false))));
         }
         let filter = &config.log_request;
         let reason = format!("hides broker, which is the stamp: {effect}");
-        let mend = "let it pass \"broker\"";
-        self.find(Finding::warning(rule, &filter.place, reason, mend).when(not(filter.passes("broker"))));
+        let fix = "let it pass \"broker\"";
+        self.find(Finding::warning(rule, &filter.place, reason, fix).when(not(filter.passes("broker"))));
     }
 
     /// A 401 is logged only where the gateway is told so; a sync processor hears of an upstream's in any case.
@@ -143,16 +142,16 @@ impl Linter<'_> {
         let strict = |router: &&RouterPath| self.plan.settings.for_router(router).failures.disables(401);
         let Some(router) = pools.iter().flat_map(|(_, pool)| pool.routers.iter().copied()).find(strict) else { return };
         let reason = format!("a 401 is to take {router} out (failure_status), but the gateway logs none");
-        let mend = "write \"log_unauthorized\": true";
+        let fix = "write \"log_unauthorized\": true";
         let finding = if told {
             Finding::warning(
                 "log-unauthorized",
                 &self.config.name,
                 format!("{reason}: only the response processor tells of it"),
-                mend,
+                fix,
             )
         } else {
-            Finding::error("log-unauthorized", &self.config.name, format!("{reason}: it never does"), mend)
+            Finding::error("log-unauthorized", &self.config.name, format!("{reason}: it never does"), fix)
         };
         self.find(finding.when(not(self.config.log_unauthorized)));
     }

@@ -1,6 +1,6 @@
 //! Whether the gateway's configuration and the pools fit together, found out before they go live.
 //!
-//! Pure: two values in, findings out. Each finding says where, why it is one, and what would mend it; nothing here shows an
+//! Pure: two values in, findings out. Each finding says where, why it is one, and what would fix it; nothing here shows an
 //! expanded value, because the configuration only gives out what was written. What hangs on a variable that is unset here is
 //! neither an error nor fine: it is a finding that nobody can say.
 
@@ -48,7 +48,7 @@ pub struct Finding {
     /// What is so, and what comes of it.
     pub reason: String,
     /// What to do.
-    pub mend: String,
+    pub fix: String,
 }
 
 /// What the broker would do.
@@ -70,22 +70,22 @@ impl Finding {
         rule: &'static str,
         place: impl Into<String>,
         reason: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        Self { severity, rule, place: place.into(), reason: reason.into(), mend: mend.into() }
+        Self { severity, rule, place: place.into(), reason: reason.into(), fix: fix.into() }
     }
 
-    fn error(rule: &'static str, place: impl Into<String>, reason: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Severity::Error, rule, place, reason, mend)
+    fn error(rule: &'static str, place: impl Into<String>, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(Severity::Error, rule, place, reason, fix)
     }
 
     fn warning(
         rule: &'static str,
         place: impl Into<String>,
         reason: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        Self::new(Severity::Warning, rule, place, reason, mend)
+        Self::new(Severity::Warning, rule, place, reason, fix)
     }
 
     /// The finding if it is one; if nobody can say, that.
@@ -103,8 +103,8 @@ impl Finding {
     }
 
     /// A fault of the gateway's reader.
-    fn fault(rule: &'static str, fault: &Fault, effect: &str, mend: &str) -> Self {
-        let finding = Self::error(rule, &fault.place, format!("{}: {effect}", fault.problem), mend);
+    fn fault(rule: &'static str, fault: &Fault, effect: &str, fix: &str) -> Self {
+        let finding = Self::error(rule, &fault.place, format!("{}: {effect}", fault.problem), fix);
         if fault.sure { finding } else { finding.unsure() }
     }
 }

@@ -58,9 +58,9 @@ impl Linter<'_> {
     fn ingress(&mut self, ingress: &RouterPath) {
         let place = format!("pool {ingress}");
         let lost = "calls to it are answered by a router with a shorter path or with 404, and never balanced";
-        let mend = format!("add a router with the path {ingress} to the gateway's routers, or name another ingress");
+        let fix = format!("add a router with the path {ingress} to the gateway's routers, or name another ingress");
         let missing =
-            Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), mend);
+            Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), fix);
         match find(self.config, ingress) {
             Found::Kept(_) => {}
             Found::Missing => self.find([missing]),
@@ -85,8 +85,8 @@ impl Linter<'_> {
         let place = format!("pool {ingress}, router {path}");
         let lost = format!("the gateway answers what is sent there from {ingress} itself and tells nobody");
         let near = self.near(path).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        let mend = format!("add it to the gateway's routers or take it out of the pool{near}");
-        let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), mend);
+        let fix = format!("add it to the gateway's routers or take it out of the pool{near}");
+        let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), fix);
         match find(self.config, path) {
             Found::Kept(_) => {}
             Found::Missing => self.find([missing]),
@@ -120,10 +120,10 @@ impl Linter<'_> {
                     "{} is below the ingress {ingress} and in no pool: the longest path wins, so calls there pass the pool by",
                     router.path
                 );
-                let mend = format!(
+                let fix = format!(
                     "add it to a pool, or leave it if clients are to call it directly; {ingress} gets the rest"
                 );
-                self.findings.push(Finding::warning("ingress-shadowed", &router.place, reason, mend));
+                self.findings.push(Finding::warning("ingress-shadowed", &router.place, reason, fix));
             }
         }
     }

@@ -299,7 +299,7 @@ fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
         assert_eq!(found(&learns, SHIPPED, true), [], "{mode}");
         let one_row = found(&learns, ONE_ROW, true);
         assert_eq!(short(&one_row), [(Warning, "outcome-missing"), (Warning, "stamps-unseen")], "{mode}");
-        assert!(one_row[1].mend.contains("two rows"), "{one_row:?}");
+        assert!(one_row[1].fix.contains("two rows"), "{one_row:?}");
         assert_eq!(short(&found(&learns, &hidden, true)), [(Warning, "log-request"), (Warning, "stamps-unseen")]);
     }
     assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "nobody counts them");
@@ -409,7 +409,7 @@ fn pools_that_cannot_work_with_any_gateway() {
     let text = r#"{"pools": [{"ingress": "/azure/", "targets": [{"router": "/azure/gpt5/"}]}]}"#;
     let findings = found(&pools(text), SHIPPED, false);
     assert_eq!((findings[0].rule, findings[0].severity), ("router-missing", Error));
-    assert!(findings[0].mend.contains("did you mean /azure/gpt4/?"), "{}", findings[0].mend);
+    assert!(findings[0].fix.contains("did you mean /azure/gpt4/?"), "{}", findings[0].fix);
 }
 
 #[test]

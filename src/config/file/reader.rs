@@ -157,7 +157,7 @@ impl<'s> Reader<'s> {
         self.found.sort_by_key(|(offset, _)| *offset);
         let mut faults: Vec<Fault> = self.found.into_iter().map(|(_, fault)| fault).collect();
         if self.untold > 0 {
-            let problem = format!("has {} faults more, which are told when these are mended", self.untold);
+            let problem = format!("has {} faults more, which are told when these are fixed", self.untold);
             faults.push(Fault { place: self.name.to_owned(), value: None, problem });
         }
         faults
