@@ -13,8 +13,8 @@ use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What one thread allocates another one frees here, thousands of times a second: entries of the relay, answers of the bus. The
-/// system's allocator has its threads wait for each other then, and the relay carries a third less.
+/// Memory is allocated on one thread and freed on another thousands of times a second (log entries, answers of the bus). With the
+/// system's allocator threads wait for each other then, and the relay carries a third less.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -125,7 +125,7 @@ fn unusable(error: anyhow::Error) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    // Whoever reads may have read enough and gone away.
+    // The reader may have closed the pipe.
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -136,7 +136,7 @@ fn print(text: &str) -> ExitCode {
 fn report(address: Option<SocketAddr>, ready: bool) -> ExitCode {
     let asked = match address {
         Some(address) => cli::ask(address, ready),
-        None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is nobody to ask")),
+        None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is no server to ask")),
     };
     match asked {
         Ok(answer) => {

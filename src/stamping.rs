@@ -26,7 +26,7 @@ pub fn answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision)
     reply::route(signature, &stamp, patch)
 }
 
-/// The stamp of a decision, as it stands in the gateway's log; empty if its router or pool is not this broker's.
+/// The stamp of a decision in the form of the gateway's log; empty if its router or pool is not this broker's.
 pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> Vec<u8> {
     let mut out = Vec::new();
     let reason = broker.reason(route);

@@ -107,7 +107,7 @@ async fn a_person_watches_a_router_go_and_return_and_drains_another() {
                 decide(&bus).await;
             }
             "ended" => break,
-            other => panic!("the browser ended early: {other:?}; what it saw stands above"),
+            other => panic!("the browser ended early: {other:?}; its output is above"),
         }
         writeln!(person.answers, "{answer}").unwrap();
     }

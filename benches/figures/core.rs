@@ -141,7 +141,7 @@ fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
     }))
 }
 
-/// The same, by chance, where the first may get what it wants and the others so many requests and tokens a minute.
+/// The same, by chance, where the first may get what it wants and the others this many requests and tokens a minute.
 fn decide_within(effort: Effort, most: u32) -> Result<f64> {
     let mut settings = flat(3)?;
     let most = RouterSettings {
@@ -155,7 +155,7 @@ fn decide_within(effort: Effort, most: u32) -> Result<f64> {
     let (mut broker, mut rng) = (Broker::new(settings), SmallRng::seed_from_u64(1));
     let mut now = LEARNT;
     let (decision, _) = choose_and_commit(&mut broker, &INGRESS, now, &mut rng);
-    ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "nobody asked for room");
+    ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "no rate limit was checked");
     Ok(nanos(effort, || {
         now = now.after(Duration::from_micros(100));
         choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng)
@@ -163,7 +163,7 @@ fn decide_within(effort: Effort, most: u32) -> Result<f64> {
 }
 
 /// What a router adds to this process: settings, tree, health, record and what is learnt of it, in bytes. Absent where the
-/// system does not tell.
+/// system does not report it.
 fn per_router() -> Result<Option<f64>> {
     // What building one takes for a while, the next one takes again.
     let first = learnt(Policy::Fastest, CROWD)?;

@@ -25,7 +25,6 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bod
     response
 }
 
-/// A document.
 pub(super) fn document(status: StatusCode, document: &impl Serialize) -> Response {
     match serde_json::to_vec(document) {
         Ok(bytes) => answer(status, "application/json", bytes),

@@ -1,7 +1,7 @@
 //! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
 //! more than [`CHUNK_HEADER`] at a time, so that a flood of calls is sampled and said to be.
 //!
-//! One task reads for all; it writes once, and whoever cannot keep up is dropped. Nobody listens: nothing is read.
+//! One task reads for all and writes once; a listener that cannot keep up is dropped. Without listeners nothing is read.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ use crate::shared_broker::{MAX_COPIED, SharedBroker};
 /// some 4 us and at times 60, where a decision takes 0.1; to be shown a quarter of a second sooner is not worth one late
 /// decision. Looking is one short lock, and at high rates this samples anyway.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// After so many beats without news a listener hears that we are still here.
+/// After this many beats without events a keep-alive comment is sent.
 const KEEPALIVE_POLLS: u32 = 40;
 /// So many beats a listener may lag behind before it is dropped.
 const MAX_LAG: usize = 16;
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_lags_behind_is_dropped_and_the_others_hear_on() {
+    fn a_listener_that_lags_is_dropped_and_the_others_go_on() {
         let feed = Feed::default();
         let mut slow = pin!(feed.listen(&json!({})).unwrap());
         let mut quick = pin!(feed.listen(&json!({})).unwrap());

@@ -1,4 +1,4 @@
-//! The file as a whole: whether the gateway takes it, and what hangs on variables.
+//! The file as a whole: whether the gateway accepts it, and what depends on variables.
 
 use super::{Finding, Linter};
 
@@ -15,7 +15,7 @@ impl Linter<'_> {
             self.find([Finding::fault(
                 "file-refused",
                 fault,
-                "the gateway refuses the whole file",
+                "the gateway rejects the whole file",
                 "write what it says",
             )]);
         }

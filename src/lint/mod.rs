@@ -1,8 +1,8 @@
 //! Whether the gateway's configuration and the pools fit together, found out before they go live.
 //!
-//! Pure: two values in, findings out. Each finding says where, why it is one, and what would fix it; nothing here shows an
-//! expanded value, because the configuration only gives out what was written. What hangs on a variable that is unset here is
-//! neither an error nor fine: it is a finding that nobody can say.
+//! Pure: two values in, findings out. Each finding says where, why, and what would fix it; none shows an
+//! expanded value, because the configuration is read as written. What depends on a variable that is unset here is
+//! neither an error nor correct: its severity is [`Severity::CannotSay`].
 
 mod chain;
 mod fields;
@@ -30,13 +30,13 @@ pub use render_tree::draw;
 pub enum Severity {
     /// It will not work.
     Error,
-    /// It hangs on a variable that is unset here.
+    /// It depends on a variable that is unset here.
     CannotSay,
-    /// It works otherwise than one might think.
+    /// It works, but not as expected.
     Warning,
 }
 
-/// One thing that one should know before it goes live.
+/// One thing to know before it goes live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
@@ -45,9 +45,8 @@ pub struct Finding {
     pub rule: &'static str,
     /// Where: file, line, column and path; or pool and router.
     pub place: String,
-    /// What is so, and what comes of it.
+    /// The cause and its effect.
     pub reason: String,
-    /// What to do.
     pub fix: String,
 }
 
@@ -88,7 +87,7 @@ impl Finding {
         Self::new(Severity::Warning, rule, place, reason, fix)
     }
 
-    /// The finding if it is one; if nobody can say, that.
+    /// The finding where `wrong`; as [`Severity::CannotSay`] where unknown.
     fn when(self, wrong: Option<bool>) -> Option<Self> {
         match wrong {
             Some(false) => None,
@@ -98,7 +97,7 @@ impl Finding {
     }
 
     fn unsure(self) -> Self {
-        let reason = format!("{} (perhaps: that hangs on a variable that is unset here)", self.reason);
+        let reason = format!("{} (perhaps: it depends on a variable that is unset here)", self.reason);
         Self { severity: Severity::CannotSay, reason, ..self }
     }
 
@@ -109,7 +108,7 @@ impl Finding {
     }
 }
 
-/// What both say together, and what each needs of the other.
+/// The settings, the gateway's configuration and the findings so far.
 struct Linter<'a> {
     plan: Plan<'a>,
     config: &'a GlConfig,
@@ -123,7 +122,7 @@ impl Linter<'_> {
     }
 }
 
-/// Everything that is worth knowing, the worst first. `strict`: what nobody can say is an error.
+/// All findings, the worst first. `strict`: what is unknown is an error.
 pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
     let mut check = Linter { plan, config, needs: PoolsNeeds::of(plan.settings), findings: Vec::new() };
     check.whole();

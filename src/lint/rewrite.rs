@@ -1,13 +1,13 @@
-//! What a call does not take from the router it is sent to (GATEWAY.md 1.4, 2.4, 4.4, 4.5): only scheme, host and path are
+//! What a call does not take from the router it is sent to (docs/gateway-protocol.md 1.4, 2.4, 4.4, 4.5): only scheme, host and path are
 //! the target's. Parameters of the query and static headers stay those of the ingress router, and a static header that is
-//! masked is never sent. That surprises everybody once.
+//! masked is never sent.
 
 use super::routers::{Found, find};
 use super::{Finding, Linter};
 use gecholog_protocol::gl_config::{Router, Text};
 use types::router::RouterPath;
 
-/// Going along to an upstream that does not expect them does no harm.
+/// Headers and parameters that do no harm at an upstream that does not expect them.
 const HARMLESS: [&str; 3] = ["content-type", "accept", "api-version"];
 
 impl Linter<'_> {

@@ -15,7 +15,7 @@ use types::router::RouterPath;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");
-const UNSET: &str = "(perhaps: that hangs on a variable that is unset here)";
+const UNSET: &str = "(perhaps: it depends on a variable that is unset here)";
 
 type Edits<'e> = &'e [(&'e str, &'e str)];
 

@@ -53,7 +53,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
         }
         tokio::time::sleep(BATCH_DELAY).await;
     }
-    // Nobody writes any more; the others go on reading.
+    // The relay has ended; the other tasks go on.
     std::future::pending().await
 }
 
@@ -84,7 +84,7 @@ async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
     }
 }
 
-/// Only what somebody should fix is worth a line.
+/// Only faults that an operator can fix are logged.
 fn log_ignored(why: IgnoreReason, total: u64) {
     match why {
         IgnoreReason::NotApplied => tracing::warn!(

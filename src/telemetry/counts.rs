@@ -1,5 +1,5 @@
-//! Counts of what is not worth a line each, in one place, for whoever asks: what could not be read, what was ignored, what
-//! had to be done without, how standings changed. The kinds are enums of ours, so there are only so many.
+//! Counters of events that are not logged one by one: what could not be read, what was ignored, what
+//! was incomplete, changes of health states. The kinds are enums, so their number is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,6 @@ pub enum ReloadResult {
 }
 
 impl ReloadResult {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unreadable];
 
     /// As metrics spell it.
@@ -156,7 +155,7 @@ impl Counts {
     }
 }
 
-/// A cause without its status: so that there are only so many.
+/// A cause without its status, so that the number of labels is bounded.
 const fn word(cause: Cause) -> &'static str {
     match cause {
         Cause::Answered(429) => "rate_limited",

@@ -1,8 +1,7 @@
-//! The log lines that tell of changes, in the users' words: disabled and enabled.
+//! The log lines about changes, in the users' words: disabled and enabled.
 
 use types::transition::{Advisory, BrokerEvent, HealthState, OperatorAction, Transition};
 
-/// Logs a change.
 pub fn log_event(change: &BrokerEvent) {
     match change {
         BrokerEvent::HealthChanged(transition) => log_transition(transition),
@@ -37,7 +36,7 @@ fn log_transition(transition: &Transition) {
             tracing::info!(%router, epoch, "router on probation: one request at a time until one succeeds");
         }
         HealthState::Cooling { until, cause } => {
-            let cause = cause.to_string(); // a text, so that its spaces stand between quotes
+            let cause = cause.to_string(); // a text, so that it is quoted
             tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %until, "router disabled");
         }
     }

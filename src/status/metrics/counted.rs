@@ -12,7 +12,6 @@ use crate::telemetry::Counts;
 /// How often each kind occurred.
 type Kinds = Vec<(&'static str, u64)>;
 
-/// One scrape's values.
 #[derive(Debug)]
 pub(super) struct Counted {
     unbalanced: Kinds,

@@ -35,7 +35,6 @@ pub fn metrics(status: Status, counts: &Counts) -> String {
     text
 }
 
-/// One scrape's values.
 #[derive(Debug)]
 struct Scrape {
     status: Status,
@@ -55,7 +54,6 @@ impl Family<'_> {
     }
 }
 
-/// Opens a metric.
 fn family<'s>(
     encoder: &'s mut DescriptorEncoder<'_>,
     name: &'s str,

@@ -59,7 +59,7 @@ pub struct OperatorCommand {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// No such router.
-    #[error("{0} stands in no pool")]
+    #[error("{0} is in no pool")]
     UnknownRouter(RouterPath),
     /// No such pool.
     #[error("{0} is no ingress of a pool")]
@@ -345,10 +345,10 @@ mod tests {
         let mut broker = world(&["/a/"]);
         let weigh = |pool, router| Command::SetWeight { pool: path(pool), router: path(router), weight: Some(1.0) };
         for (command, words) in [
-            (Command::Drain(path("/x/")), "/x/ stands in no pool"),
-            (Command::Drain(path("/in/")), "/in/ stands in no pool"),
+            (Command::Drain(path("/x/")), "/x/ is in no pool"),
+            (Command::Drain(path("/in/")), "/in/ is in no pool"),
             (weigh("/x/", "/a/"), "/x/ is no ingress"),
-            (weigh("/in/", "/x/"), "/x/ stands in no pool"),
+            (weigh("/in/", "/x/"), "/x/ is in no pool"),
         ] {
             assert_eq!(broker.check(&command).unwrap_err().to_string().split(" of ").next(), Some(words));
             assert_eq!(say(&mut broker, command, None, START), []);
