@@ -279,6 +279,6 @@ async fn waiting(relay: &Hop, nginx: Option<&Hop>) -> Result<Row> {
     let ours = relay.process.peak_memory();
     let theirs = nginx.and_then(|nginx| nginx.process.peak_memory());
     let ratio = ours.zip(theirs).map_or(0.0, |(ours, theirs)| ours / theirs);
-    let row = Row::new("relay: memory at its peak, with 1000 calls under way", ours.map(Figure::Memory));
+    let row = Row::new("relay: memory at its peak, with 1000 calls in progress", ours.map(Figure::Memory));
     Ok(row.against("nginx", theirs.map(Figure::Memory), ratio).target(Target::AtMost(Figure::Memory(30e6))))
 }
