@@ -167,7 +167,7 @@ fn the_relay_is_shown_and_no_client_notices_what_fails() {
         &[
             "/llm/east/ fails every call",
             "2 attempts: /llm/east/ 503, then this one",
-            "/llm/west/ dies now",
+            "/llm/west/ breaks now",
             "3 attempts: /llm/east/ 503, /llm/west/ 502, then this one",
             "router /llm/west/ disabled",
             "router /llm/west/ enabled again",

@@ -1,4 +1,4 @@
-//! The show of `--relay`: three targets behind the relay, one that always fails and one that dies and comes back, and clients
+//! The show of `--relay`: three targets behind the relay, one that always fails and one that breaks and comes back, and clients
 //! who notice nothing of it.
 //!
 //! Calls are made one after the other: directly, as a stream, and through the gateway. What the scenes wait for is what the
@@ -71,8 +71,9 @@ pub(crate) async fn show(world: &mut World, screen: &mut Screen, calls: u32, rat
     show.scene(Scene::OneFails, third).await?;
     show.until(EAST, &Standing::OnProbation).await?;
     show.screen
-        .title(&format!("{WEST} dies now: it closes connections without an answer, just as {EAST} is tried again."))?;
-    show.world.llms().set("west", Behaviour { close: true, ..Behaviour::default() });
+        .title(&format!("{WEST} breaks now: it answers with half a JSON object, just as {EAST} is tried again."))?;
+    // Not a closed connection: a reused one that closes is tried once more, which the log does not show.
+    show.world.llms().set("west", Behaviour { body: Some("{\"choices\": [".to_owned()), ..Behaviour::default() });
     show.scene(Scene::WestDies, third).await?;
     show.screen.title(&format!("{WEST} is well again. The first call after its time is over will find out."))?;
     show.world.llms().set("west", Behaviour::default());
