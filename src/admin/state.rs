@@ -1,7 +1,7 @@
 //! What a replica answers to one that starts: who is disabled and for how long, which orders of operators hold, and which
 //! signed messages were taken. Times are what is left or has passed of them, so that clocks need not agree.
 //!
-//! Several answers become one by [`State::merge`]: the most cautious health, the newest order.
+//! Several answers become one by [`ReplicaState::merge`]: the most cautious health, the newest order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -37,7 +37,7 @@ fn variety(letters: &[char]) -> usize {
     different.len()
 }
 
-/// Whether it is a shorter text of fewer than [`MIN_COOLDOWN`] characters, over and over.
+/// Whether it is a shorter text of fewer than [`MIN_TOKEN_CHARS`] characters, over and over.
 fn is_repeated(letters: &[char]) -> bool {
     let again = |period: usize| letters.iter().zip(letters.iter().skip(period)).all(|(one, other)| one == other);
     (1..MIN_TOKEN_CHARS.min(letters.len())).any(|period| period * 2 <= letters.len() && again(period))

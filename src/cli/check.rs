@@ -1,4 +1,4 @@
-//! `broker check`: what will not work, before it goes live. Reads the files; [`crate::check`] judges.
+//! `broker check`: what will not work, before it goes live. Reads the files; [`crate::lint`] judges.
 
 use std::collections::BTreeMap;
 use std::fs;

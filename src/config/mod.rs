@@ -1,6 +1,6 @@
 //! Settings: from what was written (environment and flags) to what cannot be wrong.
 //!
-//! Two stages. [`RawJson`] mirrors what was written and validates nothing; [`resolve`] builds the settings that the other modules own
+//! Two stages. [`RawSettings`] mirrors what was written and validates nothing; [`resolve`] builds the settings that the other modules own
 //! and reports every fault at once, each with its place and what would be right. A secret is never shown, not even a wrong one.
 //! The pools may be in a file of their own ([`mod@file`]), which is read again while the broker runs.
 

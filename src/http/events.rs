@@ -1,5 +1,5 @@
 //! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
-//! more than [`CHUNK_HEADER`] at a time, so that a flood of calls is sampled and said to be.
+//! more than [`MAX_COPIED`] at a time, so that a flood of calls is sampled and said to be.
 //!
 //! One task reads for all and writes once; a listener that cannot keep up is dropped. Without listeners nothing is read.
 

@@ -1,8 +1,8 @@
 //! Files of settings: only regular ones, only up to a size, and only within a time.
 //!
 //! A pipe in a file's place would be read for ever, and so would a file on a network file system whose server is gone: so each
-//! is read by a thread of its own, awaited for at most [`READ_TIMEOUT`]. A thread that hangs cannot be ended; at most
-//! [`MAX_HANGING_READS`] of them are left behind.
+//! is read by a thread of its own, awaited for at most 5 s. A thread that hangs cannot be ended; at most
+//! four of them are left behind.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -47,7 +47,7 @@ fn size(bytes: u64) -> String {
     if bytes < 1 << 20 { format!("{} KB", bytes >> 10) } else { format!("{} MB", bytes >> 20) }
 }
 
-/// The bytes of a file of at most `largest` bytes. Takes [`READ_TIMEOUT`] at most; for use where nothing else runs on this thread.
+/// The bytes of a file of at most `largest` bytes. Takes 5 s at most; for use where nothing else runs on this thread.
 ///
 /// # Errors
 /// Why it was not read.

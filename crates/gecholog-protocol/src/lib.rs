@@ -2,7 +2,7 @@
 //!
 //! What arrives is read leniently, because much of it was written by clients and upstreams: a field of another type than
 //! expected reads as absent, and of a repeated name the last one counts, as in the gateway. What cannot be read at
-//! all is a value too ([`InvalidJson`]), never a panic.
+//! all is a value too ([`Malformed`]), never a panic.
 
 pub mod bypass;
 pub mod entry;

@@ -47,7 +47,7 @@ impl<'a> Cursor<'a> {
         Ok(RawJson(&self.bytes[start..self.at]))
     }
 
-    /// The value's [`Raw::text`]. Goes behind it.
+    /// The value's [`RawJson::text`]. Moves the cursor behind it.
     ///
     /// # Errors
     /// The value has no end.

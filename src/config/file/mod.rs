@@ -1,7 +1,7 @@
-//! The pools file: JSON, with comments if one likes, to [`balancer::broker::HealthSettings`].
+//! The pools file: JSON, with comments if one likes, to [`balancer::broker::BrokerSettings`].
 //!
 //! Read through a tree with positions and not through serde, which stops at the first fault: all faults are reported at once,
-//! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the
+//! with line, column, path, value, and what would be right. [`schema`] repeats the format as types, for the
 //! JSON Schema that editors read; tests hold the two together.
 
 mod budget;
@@ -101,7 +101,7 @@ impl PoolsFile {
 /// The bytes of a file, if it is not too large.
 ///
 /// # Errors
-/// It is no regular file, cannot be read in time, or is larger than [`MAX_ERRORS_BYTES`].
+/// It is no regular file, cannot be read in time, or is larger than [`MAX_FILE_BYTES`].
 pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
     files::read(path, MAX_FILE_BYTES).map_err(|fault| whole(path, describe(&fault)))
 }

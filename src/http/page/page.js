@@ -327,7 +327,7 @@ async function send(router, verb) {
       method: "POST", body: JSON.stringify(body),
       headers: { Authorization: `Bearer ${$("token").value}`, "Content-Type": "application/json" },
     });
-    const without = done.replicas.flatMap((one) => one.left_without || []);
+    const without = done.replicas.flatMap((one) => one.pools_left_empty || []);
     const left = without.length ? ` Nothing else in ${[...new Set(without)].join(", ")} may serve.` : "";
     $("sampled").hidden = false;
     $("sampled").textContent = `${verb} ${router}: done on ${done.changed} replica${done.changed === 1 ? "" : "s"}.${left}`;

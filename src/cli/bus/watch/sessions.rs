@@ -8,7 +8,7 @@
 //! The log does not say that no further attempt will come. There are two ways to live with that:
 //! - **At once** (`hold` is false): every call is shown when it is over; one that follows others of the same call is marked.
 //! - **Held**: the attempts of a call are shown together when one is answered with something that the relay passes on, else
-//!   after [`DRAIN_QUIET_TIME`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
+//!   after [`SESSION_TIMEOUT`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
 //!
 //! It refuses to remember without bound: [`MAX_SESSIONS`] of them, the oldest is given up for a new one, and [`MAX_ATTEMPTS`] of each.
 
