@@ -1,7 +1,7 @@
 //! The composition root: builds everything from the settings, starts it, and brings it to its end.
 //!
 //! Two threads. Decisions have one for themselves, with the connection they come over; the log, HTTP and the clock share the
-//! other, so that no flood of logs and no slow reader of a page can stand before a decision.
+//! other, so that no flood of logs and no slow reader of a page delays a decision.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,24 +28,24 @@ use crate::{http, nats, relay, reload, telemetry};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
-/// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
+/// Requests that may wait; a request is small, and one behind this many has timed out.
 const MAX_PENDING_REQUESTS: usize = 4_096;
-/// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
+/// Log entries that may wait: more than one turn of the connection can bring of small ones. Large ones are bounded
 /// by that turn itself, some megabytes, because all of it is read before the next.
 const MAX_PENDING_LOGS: usize = 8_192;
-/// How many entries of our own may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
+/// The relay's log entries that may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
 const MAX_PENDING_ENTRIES: usize = 256;
-/// Decisions begin no later than so long after the bus is there, even where operators cannot be heard yet.
+/// Decisions begin at most this time after the bus is connected, even where commands of operators cannot be received yet.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The threads that look names up wait so long for the next name: in effect for ever.
+/// How long the threads that resolve names are kept: in effect for ever.
 const LOOKUPS_KEPT: Duration = Duration::from_secs(365 * 86_400);
-/// The whole end takes no longer.
+/// Limit of the whole shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a broker until `stop` is over, then lets it answer what it has taken.
+/// Runs a broker until `stop` ends, then answers the requests that it has accepted.
 ///
 /// # Errors
-/// It cannot start: the bus refuses us, or an address that was asked for cannot be had.
+/// It cannot start: the bus rejects the credentials, or an address cannot be bound.
 pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let descriptors = descriptors::raise_limit();
     let room = config.relay.room.within(descriptors::for_clients(descriptors));
@@ -72,7 +72,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    // From here on SIGHUP ends nothing, even before somebody acts on it.
+    // From here on SIGHUP does not end the process, even before the file is followed.
     let _hangup = runtime.block_on(async { signal(SignalKind::hangup()) }).context("cannot listen for SIGHUP")?;
     let listener = runtime.block_on(async { config.http.listen() }).context("cannot listen where BROKER_HTTP says")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
@@ -114,10 +114,10 @@ async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let work = async {
         let client = nats::connect(settings, link, "gecholog-broker decisions", MAX_PENDING_REQUESTS).await?;
-        // In vain only if the other connection has trouble, which then has to be told and not waited for.
+        // Times out only if the other connection has trouble, which that one logs.
         let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
         nats::take_over(&client, settings, &handle, token).await;
-        // From here on others may ask us; if nobody hears it, the process ends anyway.
+        // From here on other replicas may ask for the state. The receiver is gone only when the process ends.
         let _ = started.send(());
         let requests = nats::subscribe(client, settings).await?;
         link.set(LinkState::Ready);
@@ -155,7 +155,7 @@ struct RelayTask {
     _runtime: Background,
 }
 
-/// A runtime that can be let go of from within another.
+/// A runtime that can be dropped inside another one.
 struct Background(Option<runtime::Runtime>);
 
 impl Drop for Background {
@@ -183,8 +183,8 @@ impl RelayTask {
             .enable_all()
             .build()
             .context("cannot start a runtime")?;
-        // Names are looked up by threads. Begun now, one is there when the system has no more to give: else a name would not
-        // be found in time, and its target would have the blame.
+        // Names are resolved by threads. Started now, one exists when the system can start no more: else a name would not
+        // be resolved in time, and that would count as its target's fault.
         runtime.spawn_blocking(|| {});
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
@@ -194,13 +194,13 @@ impl RelayTask {
         let serving = Arc::clone(&relay);
         runtime.spawn(async move {
             relay::serve(serving, listener, stopped).await;
-            // Whoever waits for it is gone only when the process ends anyway.
+            // The receiver is gone only when the process ends.
             let _ = over.send(());
         });
         Ok(Some(Self { relay, stop, ended, _runtime: Background(Some(runtime)) }))
     }
 
-    /// Takes nothing more and waits until all is answered, or the time for it is over.
+    /// Accepts nothing more and waits until all calls are answered or the grace period is over.
     async fn end(self) {
         let _ = self.stop.send(true);
         let _ = self.ended.await;
@@ -218,12 +218,12 @@ struct BackgroundTasks {
     start: Start,
     pools: Option<PoolsFile>,
     relay: Option<Arc<Relay>>,
-    /// What the relay has for the gateway's log.
+    /// The relay's entries for the gateway's log.
     entries: mpsc::Receiver<Bytes>,
 }
 
 impl BackgroundTasks {
-    /// Runs until the process ends; `failed` hears why, if there was no hope from the beginning.
+    /// Runs until the process ends; `failed` gets the reason if it cannot start.
     fn run(self, failed: oneshot::Sender<anyhow::Error>) {
         let ended = runtime::Builder::new_current_thread()
             .enable_all()
@@ -231,7 +231,7 @@ impl BackgroundTasks {
             .context("cannot start a runtime")
             .and_then(|runtime| runtime.block_on(self.serve()));
         if let Err(error) = ended {
-            // Whoever would hear it is gone only when the process ends anyway.
+            // The receiver is gone only when the process ends.
             let _ = failed.send(error);
         }
     }

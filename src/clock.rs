@@ -4,7 +4,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use types::time::BrokerTime;
 
-/// A running clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
@@ -12,14 +11,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that is right now and keeps its own pace from here on.
-    #[expect(clippy::disallowed_methods, reason = "somebody has to read the clocks")]
+    /// A clock set by the wall clock now, and monotonic from here on.
+    #[expect(clippy::disallowed_methods, reason = "the only reader of the clocks")]
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), at: BrokerTime::from_nanos(0).after(wall) }
     }
 
-    /// The moment.
     pub fn now(&self) -> BrokerTime {
         self.at.after(self.started.elapsed())
     }

@@ -1,31 +1,8 @@
-//! The routing brain beside the gecholog LLM gateway: for each call it names the router that serves it, and from the
-//! gateway's log it learns which routers fail.
+//! The process around the balancer: it connects the gecholog LLM gateway's bus, HTTP and the relay to [`balancer`], which
+//! decides. Nothing here decides, and nothing in [`balancer`] does I/O.
 //!
-//! The core decides and never touches the world; adapters touch the world and never decide. In the order that data walks:
-//!
-//! | room | what it is for |
-//! |---|---|
-//! | [`time`], [`router`], [`request`], [`outcome`], [`event`] | vocabulary: plain values that every room shares |
-//! | [`health`] | whether a router may serve, and until when not |
-//! | [`load`] | what a router is busy with, and how fast it is |
-//! | [`strategy`] | in which order those that may serve are tried |
-//! | [`broker`] | owns the truth: choose a router, learn from what became of it |
-//! | [`attempt`] | one request that may be sent more than once: what to do next |
-//! | [`wire`] | the gateway's messages, bytes to typed values and back |
-//! | [`check`] | whether the pools and the gateway's configuration fit together |
-//! | [`journal`] | what happened last, for those who look
-//! | [`control`] | what operators ask for, checked and signed
-//! | [`clock`], [`handle`] | the one clock; the lock, clock and dice around the broker |
-//! | [`guesses`] | wrong operators' tokens, answered late
-//! | [`system`], [`server`] | descriptors, files; places for connections |
-//! | [`relay`] | calls that are tried again elsewhere inside the same request |
-//! | [`stats`] | documents and metrics for people and their tools
-//! | [`nats`] | the bus: requests answered, logs learnt from |
-//! | [`http`] | probes |
-//! | [`telemetry`] | log lines and counts |
-//! | [`config`] | from what was written to what cannot be wrong |
-//! | [`reload`] | follows the pools file while we run |
-//! | [`cli`], [`app`] | the command line; everything put together |
+//! ARCHITECTURE.md has the map of the crates and modules, the path of each kind of message, and where a change goes. The crate
+//! has no stable interface: it is a library only so that its tests, benches and fuzz targets can reach it.
 
 pub mod admin;
 pub mod app;

@@ -14,8 +14,8 @@ use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What one thread allocates another one frees here, thousands of times a second: entries of the relay, answers of the bus. The
-/// system's allocator has its threads wait for each other then, and the relay carries a third less.
+/// Memory is allocated on one thread and freed on another thousands of times a second (log entries, answers of the bus). With the
+/// system's allocator threads wait for each other then, and the relay carries a third less.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

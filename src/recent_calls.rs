@@ -1,8 +1,8 @@
-//! What happened last, for those who look: decisions, finished calls, changes, at most a thousand of each.
+//! Recent decisions, finished calls and changes, at most [`CAPACITY`] of each.
 //!
-//! Who reads asks for what came after the number that it saw last; nobody is ever waited for, and nothing is pushed. A
-//! decision is kept as the very stamp that was answered, so that keeping it costs one copy of at most 300 bytes and no words
-//! are made for nobody. Refuses what is not ours: requests for other paths, and entries about other routers.
+//! Readers pull what came after the number that they saw last. A
+//! decision is kept as the stamp that was answered: one copy of at most 300 bytes, and no text
+//! is written that is never read. Requests for other paths and entries about other routers are not kept.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState, Transition};
 
-/// So many of each kind are kept.
+/// Entries kept of each kind.
 pub const CAPACITY: usize = 1_000;
-/// So many bytes are kept of an id, a client's own perhaps.
+/// Bytes kept of an id, which a client may have chosen.
 const MAX_ID_CHARS: usize = 100;
 
-/// The last of one kind, each with a number that only ever rises.
+/// The last entries of one kind, each with a number that only increases.
 #[derive(Debug, Clone)]
 pub struct Ring<T> {
-    /// The entry of number n stands at n modulo [`CAPACITY`].
+    /// The entry of number n is at n modulo [`CAPACITY`].
     entries: Vec<T>,
     /// The number of the next.
     next: u64,
@@ -45,7 +45,7 @@ impl<T: Clone> Ring<T> {
         self.next += 1;
     }
 
-    /// The entry whose place the next one takes; none as long as there is room.
+    /// The entry that the next one replaces; none until the ring is full.
     fn oldest(&mut self) -> Option<&mut T> {
         if self.entries.len() < CAPACITY { None } else { self.entries.get_mut(place(self.next)) }
     }
@@ -77,7 +77,7 @@ const fn place(number: u64) -> usize {
     (number % CAPACITY as u64) as usize
 }
 
-/// A decision: when, and the JSON object that tells of it.
+/// A decision: its time and its JSON object.
 #[derive(Clone)]
 pub struct DecisionEntry {
     /// When it was made.
@@ -124,7 +124,7 @@ impl Serialize for DecisionEntry {
     }
 }
 
-/// A finished call, as its log tells it. What clients write is cut; nothing of a query, a URL or a body is kept.
+/// A finished call, from its log entry. Texts of clients are cut; nothing of a query, a URL or a body is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallEntry {
     at: BrokerTime,
@@ -184,7 +184,6 @@ impl Serialize for CallEntry {
 /// A change, in documents.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChangeEntry {
-    /// When.
     pub at: BrokerTime,
     /// A router or an ingress.
     pub about: RouterPath,
@@ -193,7 +192,6 @@ pub struct ChangeEntry {
     /// Until when, if it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<BrokerTime>,
-    /// In words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Whether the router is drained from now on; absent where nothing changed about that.
@@ -201,7 +199,6 @@ pub struct ChangeEntry {
     pub drained: Option<bool>,
 }
 
-/// The three rings.
 #[derive(Debug, Clone, Default)]
 pub struct RecentCalls {
     /// Decisions of this replica.
@@ -241,12 +238,11 @@ impl RecentCalls {
         }
     }
 
-    /// A log told of a finished call.
+    /// Records a finished call that was logged.
     pub fn record_call(&mut self, at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) {
         self.calls.push(CallEntry::new(at, report, outcome));
     }
 
-    /// Something changed.
     pub fn record_changes(&mut self, at: BrokerTime, changes: &[BrokerEvent]) {
         changes.iter().filter_map(|change| ChangeEntry::of(change, at)).for_each(|change| self.changes.push(change));
     }

@@ -1,8 +1,8 @@
-//! Follows the pools file: a good new file takes over in one step, a bad one changes nothing and is told like at the start.
+//! Follows the pools file: a good new file applies in one step, a bad one changes nothing and its faults are logged.
 //!
 //! Its folder is watched, because editors and Kubernetes put a new file in the old one's place; its content is compared every
-//! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case. That somebody
-//! reads in the folder is no event: we do so ourselves, and would never come to rest.
+//! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case. Reads in
+//! the folder are ignored: the broker's own would trigger the next one for ever.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::telemetry::ReloadResult;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The folder must be watched within this; on a file system that does not answer it is done without.
+/// Timeout for watching the folder; on a file system that does not answer, only the content is compared.
 const WATCH_TIME: Duration = Duration::from_secs(5);
 
 /// Follows a file for ever. Without a file SIGHUP does nothing, which is more than its default: that ends a process.
@@ -56,10 +56,10 @@ async fn watch_beside(file: PathBuf, touched: mpsc::Sender<()>) -> Option<Recomm
     let (sender, receiver) = oneshot::channel();
     let begin = move || {
         let watcher = watch(&file, move |_| {
-            // A word that waits already says the same.
+            // A waiting event has the same effect.
             let _ = touched.try_send(());
         });
-        // Nobody waits for it any more if it took too long.
+        // The receiver is gone if it took too long.
         let _ = sender.send(watcher);
     };
     let begun = std::thread::Builder::new().name("watch".to_owned()).spawn(begin);
@@ -91,12 +91,12 @@ fn watch(
 fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
     let came = match file.load_all() {
         Ok((settings, rules)) => {
-            // First where targets are, then that there are some.
+            // First the targets' addresses, then the pools that use them.
             if let Some(relay) = relay {
                 relay.configure(rules);
             }
             let config = handle.configure(&settings);
-            tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file taken over");
+            tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file applied");
             ReloadResult::Applied
         }
         Err(faults) => {

@@ -26,7 +26,7 @@ pub fn answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision)
     reply::route(signature, &stamp, patch)
 }
 
-/// The stamp of a decision, as it stands in the gateway's log; empty if its router or pool is not this broker's.
+/// The stamp of a decision in the form of the gateway's log; empty if its router or pool is not this broker's.
 pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> Vec<u8> {
     let mut out = Vec::new();
     let reason = broker.reason(route);
@@ -60,7 +60,7 @@ mod tests {
     fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {
         let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
         let mut rng = SmallRng::seed_from_u64(3);
-        let (decision, _) = broker.decide(&ingress, BrokerTime::from_nanos(1), &mut rng);
+        let (decision, _) = broker.select(&ingress, BrokerTime::from_nanos(1), &mut rng);
         assert!(matches!(decision, Decision::Route(_)));
         serde_json::from_slice(&super::answer(&signature, broker, &decision).complete(None).0).unwrap()
     }
@@ -95,7 +95,7 @@ mod tests {
         let mut broker = broker(&ingress, &[&router]);
         let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
         let mut rng = SmallRng::seed_from_u64(3);
-        let (decision, _) = broker.decide(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
+        let (decision, _) = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
         let stamp = bytes(&signature, &broker, &route);

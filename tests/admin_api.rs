@@ -1,4 +1,4 @@
-//! What operators can do to running brokers, over HTTP and over the bus, and what nobody else can.
+//! Commands of operators to running brokers, over HTTP and over the bus, and their rejection without the token.
 
 use async_nats::HeaderMap;
 use gecholog_broker::admin::Token;
@@ -13,7 +13,7 @@ pub(crate) fn admin(bus: &Bus) -> Setup {
     Setup::on(bus).set("BROKER_ADMIN_TOKEN", ADMIN).secret(ADMIN)
 }
 
-/// A router's path as it stands in a URL.
+/// A router's path, percent-encoded for a URL.
 fn quoted(router: &str) -> String {
     router.replace('/', "%2F")
 }
@@ -41,7 +41,7 @@ pub(crate) async fn router(broker: &Broker, path: &str) -> Value {
     status["routers"].as_array().unwrap().iter().find(|router| router["router"] == path).unwrap().clone()
 }
 
-/// Where so many calls are sent.
+/// The routers of this many calls.
 async fn spread(bus: &Bus, calls: usize) -> Vec<String> {
     let mut to = Vec::new();
     for _ in 0..calls {
@@ -62,7 +62,7 @@ async fn a_drain_over_http_reaches_all_replicas_and_ends_with_a_resume() {
         let drained = router(broker, DUD).await["drained"].clone();
         assert_eq!(drained["reason"], "new keys", "{drained}");
         assert_eq!(router(broker, DUD).await["standing"], "enabled", "a flag apart");
-        broker.until(&["an operator's word", "drained", "new keys", DUD]).await;
+        broker.until(&["command of an operator", "drained", "new keys", DUD]).await;
     }
     assert_eq!(spread(&bus, 60).await, [GPT35, GPT4]);
     let answer = say(&two, DUD, "resume", "").await;
@@ -76,7 +76,7 @@ async fn the_last_one_that_is_drained_says_that_nothing_is_left() {
     let broker = admin(&bus).set("BROKER_ROUTERS", format!("{GPT4},{DUD}")).ready().await;
     say(&broker, DUD, "drain", "").await;
     let answer = say(&broker, GPT4, "drain", r#"{"for":"30m"}"#).await;
-    assert_eq!(answer["replicas"][0]["left_without"], json!(["/azure/"]), "{answer}");
+    assert_eq!(answer["replicas"][0]["pools_left_empty"], json!(["/azure/"]), "{answer}");
     assert_eq!(spread(&bus, 5).await, ["nothing"]);
     let left = router(&broker, GPT4).await["drained"]["until"].clone();
     assert!(left.is_string(), "{left}");
@@ -107,7 +107,7 @@ async fn disable_enable_weight_and_mode() {
     let decision = bus.decide().await;
     assert_eq!((&decision["gl_path"], &decision["broker"]["would"]), (&Value::Null, &DUD.into()), "{decision}");
     assert_eq!(status(&broker).await["mode"], "observe");
-    broker.until(&["an operator's word", "observe", "a look"]).await;
+    broker.until(&["command of an operator", "observe", "a look"]).await;
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
     }
     let huge = "x".repeat(5_000);
     for (path, body, code, words) in [
-        ("/api/v1/routers/%2Fnobodys%2F/drain", "", 404, "/nobodys/ stands in no pool"),
+        ("/api/v1/routers/%2Fnobodys%2F/drain", "", 404, "/nobodys/ is in no pool"),
         ("/api/v1/routers/gpt4/drain", "", 404, "begin and end with"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/kill", "", 404, "no other verb"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/drain", "{", 400, "not understood"),
@@ -140,7 +140,7 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
         assert!(answer["error"].as_str().unwrap().contains(words), "{path}: {answer}");
     }
     assert_eq!(router(&broker, DUD).await["drained"], Value::Null);
-    assert_eq!(broker.count(&["an operator's word"]), 0);
+    assert_eq!(broker.count(&["command of an operator"]), 0);
 }
 
 /// A signed order, as the command line sends it.
@@ -195,7 +195,7 @@ async fn over_the_bus_only_what_is_signed_is_carried_out_and_only_once() {
     }
     assert_eq!(router(&broker, DUD).await["drained"], Value::Null, "nothing changed");
     let unknown = Signed::new("drain", r#"{"router":"/nobodys/"}"#, ADMIN, 0).send(&bus).await.unwrap();
-    assert_eq!(unknown["error"], "/nobodys/ stands in no pool");
+    assert_eq!(unknown["error"], "/nobodys/ is in no pool");
 
     let done = good.send(&bus).await.unwrap();
     assert_eq!((&done["replica"], &done["done"]), (&broker.replica().await.into(), &"/azure/dud/ drained".into()));
@@ -275,12 +275,12 @@ async fn a_replica_that_starts_takes_over_what_the_others_know() {
     assert_eq!(status(&two).await["pools"][0]["weights"][0]["weight"], 3.0);
 
     let without = Setup::on(&bus).ready().await;
-    assert_eq!(router(&without, DUD).await["standing"], "disabled", "standings anybody may tell");
+    assert_eq!(router(&without, DUD).await["standing"], "disabled", "health is taken over without a token");
     assert_eq!(router(&without, GPT4).await["drained"], Value::Null, "what operators said is only theirs to say");
 }
 
 #[tokio::test]
-async fn nobody_there_ends_the_wait_at_once() {
+async fn without_other_replicas_the_wait_ends_at_once() {
     let bus = Bus::start().await;
     let began = std::time::Instant::now();
     let broker = Setup::on(&bus).ready().await;

@@ -1,4 +1,4 @@
-//! Budgets at work: whoever has no room is passed over, and the log corrects what a call was expected to use.
+//! Budgets: a router over its limit is skipped, and the log corrects the estimate of a call.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ async fn broker(bus: &Bus, file: &PoolsFile) -> Broker {
     Setup::on(bus).set("BROKER_CONFIG", file.path()).set("BROKER_LOG", "debug").ready().await
 }
 
-/// The stamp of one decision about a request of about so many tokens.
+/// The stamp of one decision about a request of about this many tokens.
 async fn stamp(bus: &Bus, tokens: u64) -> Value {
     let question = json!({"gl_path": "/azure/", "outbound_payload": {"max_tokens": tokens}}).to_string();
     let answer: Value = serde_json::from_slice(&bus.ask(DECIDE, question).await).unwrap();

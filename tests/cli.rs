@@ -55,7 +55,7 @@ async fn drain_wait_and_resume_say_what_they_changed_and_where() {
     assert!(done.out.contains(&format!("{used} drained on 2 replicas")), "{}", done.out);
     assert!(done.out.contains("no call is under way"), "{}", done.out);
     for broker in &brokers {
-        broker.until(&["an operator's word", "the command line over the bus", "new keys"]).await;
+        broker.until(&["command of an operator", "the command line over the bus", "new keys"]).await;
     }
     let shown = command(&bus, &["status"]).await;
     assert!(shown.out.contains("yes until ") && shown.out.contains("new keys"), "{}", shown.out);
@@ -70,12 +70,12 @@ async fn drain_wait_and_resume_say_what_they_changed_and_where() {
 #[tokio::test]
 async fn what_cannot_be_done_is_said_with_an_exit_code() {
     let bus = Bus::start().await;
-    let nobody = command(&bus, &["status"]).await;
-    assert_eq!(nobody.code, Some(1), "{nobody:?}");
-    assert!(nobody.err.contains("no broker answers"), "{nobody:?}");
-    let nobody = command(&bus, &["drain", DUD]).await;
-    assert_eq!(nobody.code, Some(1), "{nobody:?}");
-    assert!(nobody.err.contains("no broker answers"), "{nobody:?}");
+    let unanswered = command(&bus, &["status"]).await;
+    assert_eq!(unanswered.code, Some(1), "{unanswered:?}");
+    assert!(unanswered.err.contains("no broker answers"), "{unanswered:?}");
+    let unanswered = command(&bus, &["drain", DUD]).await;
+    assert_eq!(unanswered.code, Some(1), "{unanswered:?}");
+    assert!(unanswered.err.contains("no broker answers"), "{unanswered:?}");
 
     let closed = Setup::on(&bus).ready().await;
     let refused = command(&bus, &["drain", DUD]).await;
@@ -88,7 +88,7 @@ async fn what_cannot_be_done_is_said_with_an_exit_code() {
     assert_eq!(unset.code, Some(1), "{unset:?}");
     assert!(unset.err.contains("BROKER_ADMIN_TOKEN"), "{unset:?}");
     for (arguments, code, words) in [
-        (&["drain", "/nobodys/"][..], 1, "/nobodys/ stands in no pool"),
+        (&["drain", "/nobodys/"][..], 1, "/nobodys/ is in no pool"),
         (&["drain", "dud"], 2, "begin and end with"),
         (&["drain", DUD, "--for", "soon"], 2, "soon"),
         (&["disable", DUD], 2, "\"for\""),
@@ -360,7 +360,7 @@ async fn watch_shows_the_calls_of_one_session() {
     assert_eq!(watching.count(&["/azure/gpt4/"]), 0, "another session's");
 }
 
-/// `broker status --watch` on a terminal with nobody behind it: it, whoever types, and the terminal.
+/// `broker status --watch` on a pseudo-terminal: the process, its keyboard and its screen.
 fn status_on_a_terminal(bus: &Bus, out: Option<Stdio>) -> (Child, File, File) {
     let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&person).unwrap();

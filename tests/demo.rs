@@ -30,7 +30,7 @@ fn said(output: &Output) -> String {
     String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap()
 }
 
-/// The children of a process; none where `ps` cannot tell.
+/// The children of a process; none where `ps` cannot list them.
 fn children(of: u32) -> Vec<String> {
     let listed = Command::new("ps").args(["-o", "pid=,args=", "--ppid", &of.to_string()]).output();
     let Ok(listed) = listed else { return Vec::new() };
@@ -117,7 +117,7 @@ fn a_scripted_rate_limit_is_heeded_and_not_ten_minutes() {
     let said = faults("02-rate-limit.json", &["--disabled-time", "10"]);
     has_all(&said, &["429", "/azure/gpt35turbo/ enabled again", "Retry-After said", "DISABLED_TIME is 600 s"]);
     assert!(!said.contains("/azure/gpt35turbo/ disabled for 10 min"), "{said}");
-    assert!(!said.contains("/azure/gpt35turbo/ may prove itself"), "rate-limited is not ill: {said}");
+    assert!(!said.contains("/azure/gpt35turbo/ may prove itself"), "rate-limited is not failing: {said}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn the_relay_is_shown_and_no_client_notices_what_fails() {
         &[
             "/llm/east/ fails every call",
             "2 attempts: /llm/east/ 503, then this one",
-            "/llm/west/ dies now",
+            "/llm/west/ breaks now",
             "3 attempts: /llm/east/ 503, /llm/west/ 502, then this one",
             "router /llm/west/ disabled",
             "router /llm/west/ enabled again",

@@ -32,7 +32,7 @@ async fn the_openapi_file_names_every_path_and_what_it_answers() {
     for (path, methods) in api["paths"].as_object().unwrap() {
         let answers = |method: &str, codes: &[&str]| {
             let said = &methods[method]["responses"];
-            codes.iter().for_each(|code| assert!(said.get(code).is_some(), "{method} {path} does not tell of {code}"));
+            codes.iter().for_each(|code| assert!(said.get(code).is_some(), "{method} {path} does not document {code}"));
         };
         match path.as_str() {
             "/livez" | "/readyz" | "/metrics" => {}
@@ -79,7 +79,7 @@ fn has_all(document: &Value, schema: &Value, place: &str) {
     if !required.is_empty() && place != "/api/v1/config" {
         let known: BTreeSet<_> = required.iter().filter_map(Value::as_str).chain(["weights"]).collect();
         let fields = document.as_object().unwrap().keys();
-        fields.for_each(|field| assert!(known.contains(field.as_str()), "{place} does not tell of {field}"));
+        fields.for_each(|field| assert!(known.contains(field.as_str()), "{place} does not document {field}"));
     }
 }
 
@@ -105,8 +105,8 @@ async fn alerts_and_dashboard_ask_only_for_metrics_that_there_are() {
         }
     }
     assert!(asked.len() > 10, "{asked:?}");
-    let untold: Vec<_> = known.iter().filter(|name| !file("docs/observing.md").contains(*name)).collect();
-    assert!(untold.is_empty(), "docs/observing.md does not tell of {untold:?}");
+    let undocumented: Vec<_> = known.iter().filter(|name| !file("docs/observing.md").contains(*name)).collect();
+    assert!(undocumented.is_empty(), "docs/observing.md does not document {undocumented:?}");
 }
 
 #[test]

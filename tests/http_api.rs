@@ -75,7 +75,7 @@ async fn decisions_are_kept_with_their_reasons_and_only_the_last_thousand() {
     let shown = json(&broker, "/api/v1/decisions").await;
     let shown = shown["decisions"].as_array().unwrap();
     assert_eq!(shown.len(), 1_000);
-    assert_eq!(shown[999]["id"], last["broker"]["id"], "the newest stands last");
+    assert_eq!(shown[999]["id"], last["broker"]["id"], "the newest is last");
 }
 
 #[tokio::test]
@@ -133,6 +133,9 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_bus_connected", &["logs"], 1.0),
         ("gecholog_broker_bus_connects_total", &["decisions"], 1.0),
         ("gecholog_broker_build_info", &["balance", env!("CARGO_PKG_VERSION")], 1.0),
+        ("gecholog_broker_log_entries_incomplete_total", &["response.gl_path"], 1.0),
+        ("gecholog_broker_log_entries_incomplete_total", &["response.inbound_status_code"], 1.0),
+        // The old name, for one release more.
         ("gecholog_broker_log_entries_lacking_total", &["response.gl_path"], 1.0),
         ("gecholog_broker_log_entries_lacking_total", &["response.inbound_status_code"], 1.0),
         ("gecholog_broker_unreadable_hints_total", &[DUD], 1.0),
@@ -142,7 +145,7 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
     ]);
     assert!(scrape.series("gecholog_broker_router_cooldown_seconds", &[DUD]).unwrap() > 590.0);
     assert!(!text.contains("gecholog_broker_relay_"), "where the relay is off there is nothing to say of it");
-    assert!(!text.contains("strangers"), "nobody else's words become labels:\n{text}");
+    assert!(!text.contains("strangers"), "only known names become labels:\n{text}");
 }
 
 #[tokio::test]
@@ -195,12 +198,12 @@ async fn events_tell_of_decisions_calls_and_changes() {
     let mut events = Events::open(&broker).await;
     assert_eq!(events.next("hello").await["replica"], broker.replica().await.as_str());
     let decision = bus.decide().await;
-    let mut told = events.next("decision").await;
-    // What happened within the beat before is told too.
-    while told["id"] != decision["broker"]["id"] {
-        told = events.next("decision").await;
+    let mut shown = events.next("decision").await;
+    // Events of the beat before are sent too.
+    while shown["id"] != decision["broker"]["id"] {
+        shown = events.next("decision").await;
     }
-    assert_eq!(told["why"], decision["broker"]["why"]);
+    assert_eq!(shown["why"], decision["broker"]["why"]);
     let mut log = Log::of(DUD, 503);
     log.0["request"]["broker"] = decision["broker"].clone();
     log.0["session_id"] = "the-session".into();
@@ -255,7 +258,7 @@ async fn sixteen_streams_and_no_more_and_a_probe_still_finds_room() {
 }
 
 #[tokio::test]
-async fn whoever_sends_slowly_is_cut_off_and_a_probe_is_answered_meanwhile() {
+async fn a_slow_sender_is_cut_off_and_a_probe_is_answered_meanwhile() {
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).ready().await;
     let addr = broker.http().await;
@@ -276,7 +279,7 @@ async fn whoever_sends_slowly_is_cut_off_and_a_probe_is_answered_meanwhile() {
 }
 
 #[tokio::test]
-async fn whoever_asks_by_a_strange_name_or_for_strange_things_is_told_so() {
+async fn a_foreign_host_name_or_path_is_rejected_with_a_reason() {
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).set("BROKER_HTTP_HOSTS", "broker.example, other.example").ready().await;
     let addr = broker.http().await;

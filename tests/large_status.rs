@@ -1,4 +1,4 @@
-//! More routers than one message of the bus can tell of: nothing is left out, and nothing fails without a word.
+//! More routers than fit into one message of the bus: none is left out, and no failure is silent.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ fn name(number: usize) -> String {
     format!("/azure/adeployment/withaname/aslongas/companieswithmany/teamslike/{number:04}/")
 }
 
-/// A pool of so many routers, and one more.
+/// A pool of this many routers, and one more.
 fn file(routers: usize) -> PoolsFile {
     let targets: Vec<_> = (0..routers).map(|number| format!(r#"{{"router": "{}"}}"#, name(number))).collect();
     let last = format!(r#"{{"router": "{DUD}"}}"#);

@@ -12,7 +12,7 @@ use super::support::{
     sentinel,
 };
 
-/// A pool of so many routers besides sentinels, `/r/0/` and so on.
+/// A pool of this many routers besides sentinels, `/r/0/` and so on.
 fn pool(routers: usize) -> String {
     let names: Vec<_> = (0..routers).map(|number| format!("/r/{number}/")).collect();
     format!("{},{}", names.join(","), sentinels(100))
@@ -53,7 +53,7 @@ async fn a_response_on_the_requests_subject_alone_is_enough() {
     assert_eq!(bus.ask(DECIDE, response("/azure/", 200)).await, "", "never answered with a route");
     assert_eq!(bus.ask(DECIDE, r#"{"gl_path":"/azure/","egress_status_code":"200"}"#).await, "");
     assert_eq!(bus.ask(DECIDE, r#"{"gl_path":"/azure/","egress_status_code":null}"#).await, "");
-    assert_eq!(bus.ask(DECIDE, r#"{"egress_status_code":503}"#).await, "", "about nobody");
+    assert_eq!(bus.ask(DECIDE, r#"{"egress_status_code":503}"#).await, "", "about no router");
     assert_eq!(bus.ask(DECIDE, r#"{"egress_status_code":401}"#).await, "");
     assert_eq!(broker.count(&["router disabled"]), 0);
     assert_eq!(bus.ask(DECIDE, response(DUD, 502)).await, "");
@@ -205,7 +205,7 @@ async fn a_router_that_the_gateway_does_not_have_is_disabled_with_that_cause() {
 }
 
 #[tokio::test]
-async fn a_second_row_that_does_not_run_is_said_and_nobody_is_disabled() {
+async fn a_second_row_that_does_not_run_is_logged_and_no_router_is_disabled() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let setup = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT4},{GPT35},{}", sentinels(1)));
     let broker = setup.ready().await;
@@ -227,7 +227,7 @@ async fn ten_refused_keys_in_a_row_while_another_router_works_are_said_once() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let broker = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT4},{GPT35}")).ready().await;
     let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
-    // The gateway logs no 401: only the outcome message tells, and it waits ten seconds for the log that never comes.
+    // The gateway logs no 401: only the outcome message reports it, and it waits ten seconds for the log that never comes.
     llms.answer("gpt4", 401);
     let mut refused = 0;
     while refused < 15 {
@@ -297,7 +297,7 @@ async fn a_failure_whose_log_is_too_long_for_the_bus_is_learnt_all_the_same() {
 async fn a_burst_of_small_log_entries_is_learnt_whole() {
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).set("BROKER_ROUTERS", pool(200)).ready().await;
-    // What the gateway writes when so many calls that were under way fail together.
+    // What the gateway writes when many calls in progress fail together.
     for number in 0..200 {
         bus.client.publish(LOGGER, Log::of(&format!("/r/{number}/"), 500).bytes()).await.unwrap();
     }

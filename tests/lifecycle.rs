@@ -56,7 +56,7 @@ async fn it_starts_before_the_bus_and_is_ready_when_the_bus_comes() {
 }
 
 #[tokio::test]
-async fn health_of_nobody_is_an_error_that_says_where_it_asked() {
+async fn health_without_a_broker_is_an_error_with_the_address() {
     let address = format!("127.0.0.1:{}", free_port());
     let (code, said) = health(&address, &[]);
     assert_eq!(code, 1);
@@ -99,7 +99,7 @@ async fn a_token_that_becomes_wrong_later_is_said_once_and_does_not_end_it() {
     assert!(bus.decide().await["gl_path"].is_string());
 }
 
-/// Asks over and over with so many requests in flight, until told to stop.
+/// Sends requests with this many in flight, until stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -119,7 +119,7 @@ impl Load {
                     if matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(_))) {
                         answered.fetch_add(1, Ordering::Relaxed);
                     } else {
-                        // Nobody there: the bus says so at once, and asking on without a pause would be all we do.
+                        // No responder: the bus answers at once, so pause instead of asking in a tight loop.
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 }
@@ -240,7 +240,7 @@ async fn asked_twice_it_ends_at_once() {
 #[tokio::test]
 async fn the_default_port_in_use_is_a_warning_and_one_that_was_set_an_error() {
     let bus = Bus::start().await;
-    // If somebody else has it, it is in use too, which is all we need.
+    // If another process has it, it is in use too, which is all this needs.
     let _default = TcpListener::bind((Ipv4Addr::LOCALHOST, 5381));
     let broker = Setup::on(&bus).unset("BROKER_HTTP").ready().await;
     assert!(broker.until(&["WARN", "127.0.0.1:5381"]).await.contains("BROKER_HTTP"));
@@ -344,7 +344,7 @@ async fn a_bus_that_falls_silent_is_noticed_within_15_seconds() {
 
 #[tokio::test]
 async fn it_knocks_at_the_bus_at_most_half_a_second_apart_and_not_in_step() {
-    // Nobody who speaks: each connection is taken and closed.
+    // A silent server: each connection is accepted and closed.
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let broker = Setup::at(&address).spawn();

@@ -13,7 +13,7 @@ fn python() -> Option<PathBuf> {
     std::env::var_os("OPENAI_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// A Python that makes one call whenever it is told to.
+/// A Python process that makes one call per line of input.
 struct Sdk {
     child: Child,
     asks: ChildStdin,

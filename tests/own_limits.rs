@@ -1,4 +1,4 @@
-//! What a hostile client, a hanging file or a lack of the broker's own may do: it costs nobody else an answer, and no target its
+//! A hostile client, a hanging file or a lack of the broker's own resources costs no other client an answer, and no target its
 //! place.
 
 use std::fs;
@@ -56,7 +56,7 @@ async fn without_descriptors_of_its_own_the_relay_says_so_and_blames_no_target()
 }
 
 #[tokio::test]
-async fn connections_that_say_nothing_keep_nobody_out() {
+async fn idle_connections_keep_no_client_out() {
     let bus = Bus::start().await;
     let target = Scripted::start(answer(200, &[], "{}")).await;
     let file = one_target(&target.url());
@@ -90,7 +90,7 @@ async fn a_pipe_in_the_place_of_the_pools_file_stops_nothing() {
     assert_eq!(broker.get("/livez").await.status, 200);
     assert_eq!(bus.decide().await["gl_path"], GPT4);
     file.put(&pool("{}", &format!(r#"{{"router": "{GPT35}"}}"#)));
-    broker.until(&["pools file taken over"]).await;
+    broker.until(&["pools file applied"]).await;
     assert_eq!(bus.decide().await["gl_path"], GPT35);
 }
 

@@ -107,13 +107,13 @@ async fn a_person_watches_a_router_go_and_return_and_drains_another() {
                 decide(&bus).await;
             }
             "ended" => break,
-            other => panic!("the browser ended early: {other:?}; what it saw stands above"),
+            other => panic!("the browser ended early: {other:?}; its output is above"),
         }
         writeln!(person.answers, "{answer}").unwrap();
     }
     assert!(person.child.wait().unwrap().success());
     let broker = running.unwrap();
-    assert_eq!(broker.count(&["an operator's word"]), 0, "that was the one before");
+    assert_eq!(broker.count(&["command of an operator"]), 0, "that was the one before");
 }
 
 #[tokio::test]

@@ -333,7 +333,7 @@ async fn where_all_are_disabled_the_soonest_is_tried_and_a_success_returns_it() 
     let world = Harness::of(&pool, &[]).await;
     world.llms.answer("gpt35turbo", 503);
     assert_eq!(world.gateway.call().await.status, 503);
-    assert_eq!(world.gateway.call().await.status, 502, "nobody listens behind the second");
+    assert_eq!(world.gateway.call().await.status, 502, "the second has no upstream");
     world.broker.until(&["all routers disabled", "when_all_disabled"]).await;
     assert_eq!(world.gateway.call().await.status, 503, "the first is tried, and is still broken");
     world.llms.answer("gpt35turbo", 200);

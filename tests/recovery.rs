@@ -73,7 +73,7 @@ async fn after_its_time_one_request_proves_it_while_fifty_are_under_way() {
         let gateway = Gateway::start(&bus, &rows(&bus, &llms)).await;
         llms.answer("gpt35turbo", 503);
         until(&gateway, 503).await;
-        // Nobody hears of the first one before the others have gone.
+        // The first one's log comes after the others have been sent.
         llms.behave("gpt35turbo", Behaviour { delay: Duration::from_millis(400), ..Behaviour::default() });
         broker.until(&["router on probation", GPT35]).await;
         let before = llms.calls("gpt35turbo");

@@ -20,7 +20,7 @@ use super::support::{
 const RELOADS: usize = 1_000;
 const IN_FLIGHT: usize = 8;
 
-const TAKEN: &str = "pools file taken over";
+const TAKEN: &str = "pools file applied";
 const WRONG: &str = "is wrong and changes nothing";
 
 async fn broker(bus: &Bus, file: &PoolsFile) -> Broker {

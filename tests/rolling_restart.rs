@@ -60,7 +60,7 @@ async fn two_replicas_are_rolled_and_every_request_is_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_replica_has_been_sent_is_answered_before_it_ends() {
-    // One replica and nobody to take over: each of these was on its way when it was asked to stop.
+    // One replica and no other to take over: each of these was on its way when it was asked to stop.
     for round in 0..5 {
         let bus = Bus::start().await;
         let mut broker = Setup::on(&bus).ready().await;

@@ -43,7 +43,7 @@ async fn any_other_path_gets_zero_bytes() {
         assert_eq!(bus.ask(DECIDE, request).await, "", "{path}");
     }
     let more = r#" {"x":{"gl_path":"/azure/gpt4/"}, "gl_path" : "/azure/gpt4/","gl_path":"/azure/", "y":[1]} "#;
-    assert_ne!(bus.ask(DECIDE, more).await, "", "the last of two counts, and what stands elsewhere does not");
+    assert_ne!(bus.ask(DECIDE, more).await, "", "the last of two counts, and fields elsewhere do not");
 }
 
 #[tokio::test]

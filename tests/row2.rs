@@ -9,7 +9,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn row_2_is_answered_by_whoever_gets_it_from_the_message_alone() {
+async fn any_replica_answers_row_2_from_the_message_alone() {
     let bus = Bus::start().await;
     let answer = {
         let _first = Setup::on(&bus).ready().await;
@@ -93,7 +93,7 @@ async fn observed_calls_go_where_they_went_before_and_the_log_shows_both() {
     llms.answer("gpt35turbo", 500);
     assert_eq!(gateway.send(GPT35, &[], b"{}").await.status, 500);
     broker.until(&["router disabled", GPT35]).await;
-    // The ingress's own failures, which nobody was sent to, are nobody's.
+    // Failures of the ingress's own endpoint count for no router.
     llms.answer("gpt4", 500);
     assert_eq!(gateway.call().await.status, 500);
     // Two logs have come since the loop; what comes after them is read after them.

@@ -1,4 +1,4 @@
-//! A replica that starts while others run: where its calls go, whatever happened before, and whoever answers it on the bus.
+//! A replica that starts while others run: where its calls go, whatever happened before and whatever program answers it on the bus.
 
 use std::collections::HashMap;
 
@@ -257,7 +257,7 @@ async fn a_recorded_order_is_refused_after_a_restart() {
     }
     behind.send(&bus).await.unwrap();
     assert_eq!(Signed::new("resume", &body, ADMIN, 0).send(&bus).await.unwrap()["error"], Value::Null);
-    // Nobody remembers.
+    // No replica remembers it.
     drop(second);
     let third = admin(&bus).ready().await;
     for recorded in [&drain, &behind] {

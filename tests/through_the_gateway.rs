@@ -33,7 +33,7 @@ async fn time_out(broker: &Broker, n: usize) -> Duration {
     moment(&back) - moment(&out)
 }
 
-/// A line has the moment at which it was written, which is a little after what it tells of: so the time between two lines can
+/// A line has the time at which it was written, a little after the event: so the time between two lines can
 /// also be a little too short.
 fn is_time_out(time: Duration) -> bool {
     (OUT - Duration::from_millis(100)..OUT + Duration::from_millis(500)).contains(&time)
@@ -65,7 +65,7 @@ async fn with_one_row_the_dud_is_found_left_out_and_back_on_time() {
     let gateway = Gateway::start(&bus, &one_row(&bus, &llms)).await;
     for round in 1..=2 {
         meet_the_dud(&gateway).await;
-        // Here the gateway tells after it has answered the client.
+        // Here the gateway reports after it has answered the client.
         broker.until_nth(&["router disabled", DUD], round).await;
         for _ in 0..20 {
             assert_eq!(gateway.call().await.status, 200, "round {round}");
@@ -88,7 +88,7 @@ async fn calls_are_spread_over_the_routers_and_each_log_has_its_stamp() {
         let status = gateway.call().await.status;
         let log: Value = serde_json::from_slice(&soon("the log", logs.next()).await.unwrap().payload).unwrap();
         let router = log["response"]["gl_path"].as_str().unwrap();
-        assert_eq!(log["request"]["broker"]["router"], router, "the stamp tells where it went");
+        assert_eq!(log["request"]["broker"]["router"], router, "the stamp names the router");
         assert_eq!(log["request"]["original_gl_path"], "/azure/");
         assert_eq!(status, if router == DUD { 502 } else { 200 }, "0 minutes never disable");
         *spread.entry(router.to_owned()).or_default() += 1;
@@ -120,11 +120,16 @@ async fn while_all_are_out_the_ingress_serves_by_its_own_endpoint() {
     assert_eq!(broker.count(&["all routers disabled"]), 1);
     assert!(broker.until(&["available again"]).await.contains("/azure/"));
     assert_eq!(broker.count(&["available again"]), 1);
-    assert_eq!(broker.count(&["router disabled"]), 3, "the last resort's answers are nobody's: {}", broker.text());
+    assert_eq!(
+        broker.count(&["router disabled"]),
+        3,
+        "the last resort's answers count for no router: {}",
+        broker.text()
+    );
 }
 
 #[tokio::test]
-async fn what_callers_do_wrong_disables_nobody() {
+async fn a_callers_own_fault_disables_no_router() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     for rows in [two_rows, one_row] {
         let broker = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT4},{GPT35},/sentinel/0/")).ready().await;
@@ -159,7 +164,7 @@ async fn what_callers_do_wrong_disables_nobody() {
 }
 
 #[tokio::test]
-async fn binary_bodies_through_the_ingress_disable_nobody() {
+async fn binary_bodies_through_the_ingress_disable_no_router() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let routers = format!("{GPT4},{GPT35},/azure/sentinel/");
     let broker = Setup::on(&bus).set("BROKER_ROUTERS", routers).ready().await;

@@ -1,7 +1,7 @@
 //! Asks over the bus as the gateway does, and notes how long each answer took.
 //!
-//! A closed loop: so many questions are on their way, and each answer sends the next one. An answer that does not come, is
-//! empty, or comes from the bus because nobody listens is an error and never a figure.
+//! A closed loop: a fixed number of requests is in flight, and each answer sends the next one. An answer that does not come, is
+//! empty, or comes from the bus because there is no responder is an error and never a figure.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ const QUESTION: Bytes = Bytes::from_static(br#"{"gl_path":"/azure/"}"#);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A question to a process that has ended is lost after this.
 const LOST: Duration = Duration::from_millis(50);
-/// How often one looks whether somebody listens by now.
+/// Interval of the checks for a responder.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Somebody who asks.
+/// A client that sends requests.
 #[derive(Debug)]
 pub(crate) struct Asker {
     client: Client,
@@ -56,14 +56,14 @@ impl Asker {
         Ok(Self { client, inbox, answers })
     }
 
-    /// Asks once; `None` if nobody listens.
+    /// Asks once; `None` if there is no responder.
     pub(crate) async fn ask(&mut self, subject: &str) -> Result<Option<Bytes>> {
         self.send(subject.into(), format!("{}.0", self.inbox).into()).await?;
         let answer = self.answer().await?;
         Ok((answer.status != Some(StatusCode::NO_RESPONDERS)).then_some(answer.payload))
     }
 
-    /// Waits until somebody answers, and says what.
+    /// Waits for the first answer and returns it.
     pub(crate) async fn until_answered(&mut self, subject: &str, process: &mut Process) -> Result<Bytes> {
         let began = now();
         loop {
@@ -71,12 +71,12 @@ impl Asker {
                 return Ok(answer);
             }
             process.check()?;
-            ensure!(began.elapsed() < PATIENCE, "nobody answers on {subject}; it said:\n{}", process.said());
+            ensure!(began.elapsed() < PATIENCE, "no responder on {subject}; it said:\n{}", process.said());
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Waits until the bus has noticed that nobody listens any more; a question that it still sent to the dead is lost.
+    /// Waits until the bus has no responder any more; a request that it still sent to the old one is lost.
     pub(crate) async fn until_silent(&mut self, subject: &str) -> Result<()> {
         let began = now();
         while began.elapsed() < PATIENCE {
@@ -86,10 +86,10 @@ impl Asker {
             }
             tokio::time::sleep(LOOK).await;
         }
-        bail!("somebody listens on {subject} who should be gone")
+        bail!("a responder on {subject} should be gone")
     }
 
-    /// Asks for a while with so many questions on their way.
+    /// Asks for a while with this many requests in flight.
     pub(crate) async fn press(&mut self, subject: &str, in_flight: usize, span: Duration) -> Result<Asked> {
         let subject = Subject::from(subject);
         let inboxes: Vec<Subject> = (0..in_flight).map(|slot| format!("{}.{slot}", self.inbox).into()).collect();
@@ -104,7 +104,7 @@ impl Asker {
         while open > 0 {
             let slot = self.good_answer().await?;
             let (Some(inbox), Some(sent)) = (inboxes.get(slot), sent.get_mut(slot)) else {
-                bail!("an answer to a question that nobody asked");
+                bail!("an answer to a request that was not sent");
             };
             latencies.push(sent.elapsed());
             if began.elapsed() < span {
@@ -146,7 +146,7 @@ impl Asker {
     /// The place in the inbox of an answer that says something.
     async fn good_answer(&mut self) -> Result<usize> {
         let answer = self.answer().await?;
-        ensure!(answer.status.is_none(), "the bus says that nobody listens");
+        ensure!(answer.status.is_none(), "the bus has no responder");
         ensure!(!answer.payload.is_empty(), "an empty answer");
         let slot = answer.subject.rsplit('.').next().and_then(|slot| slot.parse().ok());
         slot.context("an answer without a place")

@@ -18,7 +18,7 @@ pub(crate) const LOGS: &str = "coburn.gl.mirlog";
 /// As many as the broker lets wait.
 const WAITING: usize = 8_192;
 
-/// What it is told.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The bus

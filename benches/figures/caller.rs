@@ -1,7 +1,7 @@
-//! Calls over HTTP, over so many kept connections, as fast as they are answered or at a fixed rate.
+//! Calls over HTTP, over a number of kept connections, as fast as they are answered or at a fixed rate.
 //!
 //! It writes and reads bytes and understands no more of HTTP than the end of an answer, so that little of what is measured is
-//! its own. Whoever calls at a fixed rate has to measure from when a call was due, which not every load generator does.
+//! its own. At a fixed rate, latency has to be measured from when a call was due, which not every load generator does.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub(crate) struct Called {
     pub(crate) took: Duration,
 }
 
-/// Calls for so long.
+/// Calls for this time.
 pub(crate) async fn press(load: Load<'_>) -> Result<Called> {
     let began = now();
     let mut tasks = JoinSet::new();
@@ -61,7 +61,7 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) async fn to(addr: SocketAddr, path: &str) -> Result<Self> {
-        let stream = TcpStream::connect(addr).await.with_context(|| format!("nobody at {addr}"))?;
+        let stream = TcpStream::connect(addr).await.with_context(|| format!("no server at {addr}"))?;
         stream.set_nodelay(true)?;
         let body = format!("{{\"a\":\"{}\"}} ", "x".repeat(LENGTH - 9));
         let head = format!("POST {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\n");

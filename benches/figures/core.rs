@@ -20,6 +20,7 @@ use types::outcome::{CallObservation, Source};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
+use types::transition::BrokerEvent;
 
 use crate::Effort;
 use crate::stats::nanos;
@@ -72,6 +73,18 @@ pub(crate) fn broker(routers: u16) -> Result<Broker> {
     Ok(Broker::new(flat(routers)?))
 }
 
+/// All that one request needs of the balancer.
+pub(crate) fn choose_and_commit(
+    broker: &mut Broker,
+    ingress: &&str,
+    now: BrokerTime,
+    rng: &mut SmallRng,
+) -> (Decision, Vec<BrokerEvent>) {
+    let (decision, mut changes) = broker.select(ingress, now, rng);
+    broker.commit(&decision, now, &mut changes);
+    (decision, changes)
+}
+
 fn path(text: &str) -> Result<RouterPath> {
     RouterPath::parse(text).with_context(|| format!("{text} is no path"))
 }
@@ -120,15 +133,15 @@ fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
 fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (learnt(mode, routers)?, SmallRng::seed_from_u64(1));
     let mut now = LEARNT;
-    let (decision, _) = broker.decide(&INGRESS, now, &mut rng);
+    let (decision, _) = choose_and_commit(&mut broker, &INGRESS, now, &mut rng);
     ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "not chosen by what was learnt");
     Ok(nanos(effort, || {
         now = now.after(Duration::from_micros(100));
-        broker.decide(&black_box(INGRESS), black_box(now), &mut rng)
+        choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng)
     }))
 }
 
-/// The same, by chance, where the first may get what it wants and the others so many requests and tokens a minute.
+/// The same, by chance, where the first may get what it wants and the others this many requests and tokens a minute.
 fn decide_within(effort: Effort, most: u32) -> Result<f64> {
     let mut settings = flat(3)?;
     let most = RouterSettings {
@@ -141,16 +154,16 @@ fn decide_within(effort: Effort, most: u32) -> Result<f64> {
     }
     let (mut broker, mut rng) = (Broker::new(settings), SmallRng::seed_from_u64(1));
     let mut now = LEARNT;
-    let (decision, _) = broker.decide(&INGRESS, now, &mut rng);
-    ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "nobody asked for room");
+    let (decision, _) = choose_and_commit(&mut broker, &INGRESS, now, &mut rng);
+    ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "no rate limit was checked");
     Ok(nanos(effort, || {
         now = now.after(Duration::from_micros(100));
-        broker.decide(&black_box(INGRESS), black_box(now), &mut rng)
+        choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng)
     }))
 }
 
 /// What a router adds to this process: settings, tree, health, record and what is learnt of it, in bytes. Absent where the
-/// system does not tell.
+/// system does not report it.
 fn per_router() -> Result<Option<f64>> {
     // What building one takes for a while, the next one takes again.
     let first = learnt(Policy::Fastest, CROWD)?;
@@ -185,7 +198,7 @@ fn nested() -> Result<Broker> {
 fn decide_nested(effort: Effort) -> Result<f64> {
     let (mut broker, mut rng) = (nested()?, SmallRng::seed_from_u64(1));
     let now = BrokerTime::from_nanos(1);
-    Ok(nanos(effort, || broker.decide(&black_box(INGRESS), black_box(now), &mut rng)))
+    Ok(nanos(effort, || choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng)))
 }
 
 /// An override of one field in a request of 4 KB: a conversation, with the quotes and new lines that people write.
@@ -202,7 +215,7 @@ fn merge(effort: Effort) -> f64 {
 fn decide(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
     let now = BrokerTime::from_nanos(1);
-    Ok(nanos(effort, || broker.decide(&black_box(INGRESS), black_box(now), &mut rng)))
+    Ok(nanos(effort, || choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng)))
 }
 
 fn write(effort: Effort, routers: u16) -> Result<f64> {
@@ -211,7 +224,7 @@ fn write(effort: Effort, routers: u16) -> Result<f64> {
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let now = BrokerTime::from_nanos(1);
     Ok(nanos(effort, || {
-        let (decision, _) = broker.decide(&black_box(INGRESS), black_box(now), &mut rng);
+        let (decision, _) = choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng);
         stamping::answer(&signature, &broker, &decision).complete(None)
     }))
 }

@@ -9,14 +9,14 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 const CAPTURED: &str = include_str!("../../crates/gateway-sim/tests/fixtures/01_success_azure_balanced.jsonl");
-/// Where the same text stands in an entry: what came in, what went out, and both ways back.
+/// The places of the same text in an entry: what came in, what went out, and both ways back.
 const TEXTS: [&str; 4] = [
     "/request/ingress_payload/messages/0/content",
     "/request/outbound_payload/messages/0/content",
     "/response/inbound_payload/choices/0/message/content",
     "/response/egress_payload/choices/0/message/content",
 ];
-/// The beginning of the field that tells one entry from the next.
+/// The beginning of the field that differs from one entry to the next.
 const START: &[u8] = br#""ingress_egress_timer":{"#;
 
 /// What people write, and what models answer: now and then a quote or a new paragraph.

@@ -17,7 +17,7 @@ const SIZE: usize = 100_000;
 /// How often entries are sent, all that are due together.
 const BEAT: Duration = Duration::from_millis(2);
 
-/// What it is told.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The bus

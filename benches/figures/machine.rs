@@ -41,7 +41,7 @@ fn locked(package: &str) -> Option<&'static str> {
     behind.split('"').next()
 }
 
-/// What a program says of its own version, without what stands behind it.
+/// What a program says of its own version, without what follows it.
 fn version(program: &std::path::Path) -> String {
     let output = Command::new(program).arg("--version").output();
     let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

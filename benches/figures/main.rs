@@ -150,7 +150,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+#[expect(clippy::print_stderr, reason = "progress")]
 fn say(line: &str) {
     eprintln!("{line}");
 }

@@ -118,7 +118,7 @@ fn memory(process: &str, which: &str) -> Option<f64> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Workers would outlive whoever started them. What has ended already needs no more.
+        // Workers would outlive their parent. What has ended already needs no more.
         for process in self.family().iter().skip(1) {
             let _ = Command::new("kill").arg(process).status();
         }

@@ -23,12 +23,12 @@ const RATE: f64 = 5_000.0;
 /// How many calls are under way when memory is looked at.
 const WAITING: usize = 1_000;
 
-/// Whoever is called.
+/// What is called.
 #[derive(Debug)]
 struct Hop {
     process: Process,
     addr: SocketAddr,
-    /// What stands before every path.
+    /// The prefix of every path.
     prefix: &'static str,
 }
 
@@ -78,7 +78,7 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// One pool with the upstream alone, one whose first target always fails. Nobody is ever left out, and retries are free.
+/// One pool with the upstream alone, one whose first target always fails. No target is ever disabled, and retries are free.
 fn pools(upstream: SocketAddr) -> String {
     let target = |name: &str, path: &str| format!(r#"{{"name": "{name}", "url": "http://{upstream}{path}"}}"#);
     let pool = |ingress: &str, targets: &str| {
@@ -279,6 +279,6 @@ async fn waiting(relay: &Hop, nginx: Option<&Hop>) -> Result<Row> {
     let ours = relay.process.peak_memory();
     let theirs = nginx.and_then(|nginx| nginx.process.peak_memory());
     let ratio = ours.zip(theirs).map_or(0.0, |(ours, theirs)| ours / theirs);
-    let row = Row::new("relay: memory at its peak, with 1000 calls under way", ours.map(Figure::Memory));
+    let row = Row::new("relay: memory at its peak, with 1000 calls in progress", ours.map(Figure::Memory));
     Ok(row.against("nginx", theirs.map(Figure::Memory), ratio).target(Target::AtMost(Figure::Memory(30e6))))
 }

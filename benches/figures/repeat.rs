@@ -17,7 +17,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::time::{BrokerTime, GatewayTime};
 
-use crate::core::{INGRESS, QUESTION, broker};
+use crate::core::{INGRESS, QUESTION, broker, choose_and_commit};
 use crate::entries;
 
 /// What to repeat, and how often.
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn decision(times: u64) -> Result<()> {
     let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
     for number in 0..times {
-        black_box(broker.decide(&black_box(INGRESS), moment(number), &mut rng));
+        black_box(choose_and_commit(&mut broker, &black_box(INGRESS), moment(number), &mut rng));
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ fn decision_written(times: u64) -> Result<()> {
     let signature =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     for number in 0..times {
-        let (decision, _) = broker.decide(&black_box(INGRESS), moment(number), &mut rng);
+        let (decision, _) = choose_and_commit(&mut broker, &black_box(INGRESS), moment(number), &mut rng);
         black_box(stamping::answer(&signature, &broker, &decision).complete(None));
     }
     Ok(())

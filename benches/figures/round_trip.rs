@@ -19,7 +19,7 @@ use crate::table::{Figure, Row, Target};
 /// Where the broker answers.
 pub(crate) const SUBJECT: &str = "coburn.gl.broker";
 const IN_FLIGHT: [usize; 2] = [1, 64];
-/// Answers differ in length as the routers' names do; over so many their mean stands still.
+/// Answers differ in length as the routers' names do; over this many their mean is stable.
 const SAMPLE: usize = 300;
 
 /// What one round says of one of the two.

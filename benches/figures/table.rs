@@ -47,7 +47,7 @@ pub(crate) enum Target {
     AtMost(Figure),
     /// No less than this share of the comparison.
     RatioAtLeast(f64),
-    /// No more than so many times the comparison.
+    /// No more than this many times the comparison.
     RatioAtMost(f64),
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A figure of ours; `None` where this system does not tell it.
+    /// A figure of ours; `None` where this system does not report it.
     pub(crate) fn new(what: impl Into<String>, ours: impl Into<Option<Figure>>) -> Self {
         let (what, ours) = (what.into(), ours.into());
         Self { what, ours, compared: None, ratio: None, added: None, target: None }
@@ -106,7 +106,7 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 6] {
-        let ours = self.ours.map_or_else(|| "not told here".to_owned(), |ours| ours.to_string());
+        let ours = self.ours.map_or_else(|| "not reported here".to_owned(), |ours| ours.to_string());
         let compared = self.compared.map(|(other, name)| format!("{name}: {other}"));
         let ratio = self.ratio.map(|ratio| format!("{ratio:.2}")).or(self.added.map(|added| format!("adds {added}")));
         let target = self.target.map(|target| match target {

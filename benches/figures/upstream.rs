@@ -20,7 +20,7 @@ pub(crate) const EVENTS: usize = 2_000;
 /// How long an answer is.
 pub(crate) const LENGTH: usize = 1_024;
 
-/// What it says: so many parts of it.
+/// Number of parts of its answer.
 struct Said {
     part: Bytes,
     left: usize,
@@ -63,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "whoever started it has to find it")]
+#[expect(clippy::print_stdout, reason = "the parent reads its address")]
 fn announce(listener: &TcpListener) -> Result<()> {
     println!("upstream listens address={}", listener.local_addr()?);
     Ok(())

@@ -1,5 +1,5 @@
 //! What it costs a broker to be watched: five streams of events, a scrape of its metrics every second and `broker watch`,
-//! against the same broker that nobody watches, in turns.
+//! against the same broker without readers, in turns.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

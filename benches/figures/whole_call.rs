@@ -1,4 +1,4 @@
-//! A whole call through the stand-in gateway to a fake LLM that answers at once, with and without the broker.
+//! A whole call through the simulated gateway to a fake LLM that answers at once, with and without the broker.
 //!
 //! Three gateways over one bus, one per configuration, are called in turns, one call each: what the broker adds is the
 //! difference to the one that has no processor. The router that always fails is left out: it says nothing about speed.

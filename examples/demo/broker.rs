@@ -133,7 +133,7 @@ impl Watch {
         bail!("broker watch does not listen. {}", said.join("\n"));
     }
 
-    /// The lines that tell of the attempts of this session, once they are there; none if they do not come within this time.
+    /// The lines about the attempts of this session, once they are there; none if they do not come within this time.
     pub(crate) async fn group(&mut self, session: &str, within: Duration) -> Option<String> {
         let by = Instant::now() + within;
         let mut group: Vec<String> = Vec::new();
@@ -191,7 +191,7 @@ async fn read(pipe: impl AsyncRead + Unpin, last: Last, lines: UnboundedSender<S
             last.pop_front();
         }
         drop(last);
-        // Nobody listens any more: read on, or the broker would stop at a full pipe.
+        // The receiver is gone: read on, or the broker would stop at a full pipe.
         drop(lines.send(line));
     }
 }

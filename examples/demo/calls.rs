@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Amount {
     /// So many.
     Number(u32),
-    /// Those of so long.
+    /// The calls of this time.
     Time(Duration),
 }
 

@@ -1,6 +1,6 @@
 //! A JSON file with comments, and everything that is wrong with it: each fault with line, column and remedy.
 //!
-//! Reading goes on after a fault, so that all are told at once. It knows no particular file.
+//! Reading goes on after a fault, so that all are reported at once. It knows no particular file.
 
 use std::collections::HashSet;
 
@@ -62,7 +62,7 @@ impl<'a> Item<'a> {
 
 impl<'a> Document<'a> {
     /// Reads a text; `name` is what the file is called in faults. `None` of `read` is for what could not be read; it need
-    /// not tell of that again.
+    /// not report that again.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl<'a> Document<'a> {
         let mut seen = HashSet::new();
         for (name, field) in item.fields() {
             if !seen.insert(name) {
-                self.fault(&field, "stands here a second time; leave one");
+                self.fault(&field, "is here a second time; leave one");
             }
             self.duplicates(&field);
         }

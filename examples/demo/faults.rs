@@ -54,7 +54,7 @@ impl Faults {
         let name = file.display().to_string();
         match parse(&name, &text, routers, &deployments(gateway)) {
             Ok(faults) => Ok(faults),
-            Err(faults) => bail!("nothing is started, {name} has to be mended first:\n  {}", faults.join("\n  ")),
+            Err(faults) => bail!("nothing is started, {name} has to be fixed first:\n  {}", faults.join("\n  ")),
         }
     }
 
@@ -355,7 +355,7 @@ mod tests {
             ("f.json:14:7 routers[\"/azure/gpt4/\"][6]: must be an object", "and is 7"),
             ("f.json:16:5 routers[\"/azure/gpt35turbo/\"]: must be a list", "and is []"),
             ("f.json:17:5 routers[\"/azure/gpt4/\"]: leads to the same fake LLM", "put all its faults there"),
-            ("f.json:17:5 routers[\"/azure/gpt4/\"]: stands here a second time", "leave one"),
+            ("f.json:17:5 routers[\"/azure/gpt4/\"]: is here a second time", "leave one"),
         ];
         assert_eq!(faults.len(), expected.len(), "{faults:#?}");
         for ((begin, end), fault) in expected.iter().zip(&faults) {

@@ -1,6 +1,6 @@
 //! The demo: everything on one machine, and a line for each thing that happens (`make demo`).
 //!
-//! A real `nats-server`, fake LLMs, the stand-in gateway with the repository's `gl_config.json`, and the broker as the very
+//! A real `nats-server`, fake LLMs, the simulated gateway with the repository's `gl_config.json`, and the broker as the very
 //! binary that is shipped. Without `--requests`, `--faults` or `--relay` it waits for calls and ends on Ctrl-C; with one, it makes the calls itself and
 //! judges what happened. It refuses to look inside the broker: it knows only what anybody can see, the gateway's log and
 //! the broker's log lines.
@@ -49,7 +49,7 @@ const FEWEST: Duration = Duration::from_secs(30);
 /// How long a log line of the broker may be on its way.
 const LINES: Duration = Duration::from_millis(500);
 
-/// Shows the broker at work on this machine: bus, fake LLMs, gateway (a stand-in) and broker, with no account.
+/// Shows the broker at work on this machine: bus, fake LLMs, simulated gateway and broker, with no account.
 ///
 /// Every call that passes is printed, and every moment when a router is disabled or enabled. BROKER_* variables of the
 /// environment go to the broker, except BROKER_LOG and BROKER_LOG_FORMAT: the demo reads its log. NATS_TOKEN is the token of
@@ -184,7 +184,7 @@ fn amount(args: &Args, world: &World) -> Option<Amount> {
     args.requests.map(Amount::Number).or(needed.map(Amount::Time))
 }
 
-/// Prints what happens until it is told to stop.
+/// Prints what happens until it is stopped.
 async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let mut queue = Queue::default();
     loop {

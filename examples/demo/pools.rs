@@ -7,7 +7,7 @@ use balancer::strategy::{Policy, Target, TargetKind};
 use serde_json::{Value, json};
 use types::request::RequestNeeds;
 
-/// What stands behind one ingress, as far as the demo judges it.
+/// The targets behind one ingress, as far as the demo judges them.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     /// The router that clients call.

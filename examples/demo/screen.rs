@@ -1,6 +1,6 @@
 //! Everything that is printed: what to type, one line per event, the verdict. Readable at a hundred columns.
 //!
-//! It refuses to panic when nobody reads any more (`demo | head`): that is an error like another, and ends the demo.
+//! A closed pipe (`demo | head`) is an error that ends the demo, and no panic.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const CYAN: &str = "36";
 
 /// Says on the standard error why nothing more comes.
 pub(crate) fn complain(text: &str) {
-    // With the standard error gone there is nobody left to tell.
+    // With the standard error closed too, the error is lost.
     drop(writeln!(io::stderr(), "demo: {text}"));
 }
 

@@ -1,7 +1,7 @@
 //! What can be seen from outside: the gateway's log entries and the broker's log lines, as events in the order of time.
 //!
 //! The two come over different ways, so a call's entry often arrives after the line about what it caused. Every event
-//! carries its own time, and is held for a moment so that what happened first is told first.
+//! carries its own time, and is held for a moment so that events are printed in their order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(crate) struct Call {
     pub(crate) router: String,
     /// The router that the broker's stamp names.
     pub(crate) stamped: Option<String>,
-    /// What the client was told.
+    /// The status that the client got.
     pub(crate) status: Option<u16>,
     /// The upstream's `Retry-After`, if it is whole seconds.
     pub(crate) retry_after: Option<Duration>,
@@ -61,7 +61,7 @@ pub(crate) struct Change {
     pub(crate) to: Standing,
 }
 
-/// How a router stands from now on.
+/// A router's state from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// May be chosen.

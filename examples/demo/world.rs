@@ -1,6 +1,6 @@
-//! Starts everything in order, holds it, and takes it down: fake LLMs, bus, broker, stand-in gateway.
+//! Starts everything in order, holds it, and stops it: fake LLMs, bus, broker, simulated gateway.
 //!
-//! What can be wrong is looked at before anything is started, and said in one sentence with what would mend it.
+//! What can be wrong is looked at before anything is started, and said in one sentence with what would fix it.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -24,7 +24,7 @@ use crate::pools::{self, Gap, Pool};
 use crate::relay;
 use crate::watch::Event;
 
-/// What the broker is told by the demo, or must not be told by the shell.
+/// The broker's environment: variables that the demo sets, and those that it removes.
 const OURS: [&str; 9] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
@@ -38,9 +38,9 @@ const OURS: [&str; 9] = [
 ];
 /// The router of the shipped configuration that always fails.
 const DUD: &str = "/azure/dud/";
-/// The token of the bus if nobody has set one; the bus is on this machine only, for as long as the demo runs.
+/// The token of the bus if none is set; the bus is on this machine only, for as long as the demo runs.
 const TOKEN: &str = "demo";
-/// The operators' token if nobody has set one.
+/// The operators' token if none is set.
 pub(crate) const ADMIN: &str = "demo-operators-token";
 const END: Duration = Duration::from_secs(2);
 
@@ -62,7 +62,7 @@ pub(crate) struct World {
     pub(crate) gap: Gap,
     /// The subject of the gateway's log.
     pub(crate) log_subject: String,
-    /// What the broker was told about the routers.
+    /// The broker's settings of the routers.
     pub(crate) settings: BrokerSettings,
     /// What the fake LLMs suffer.
     pub(crate) faults: Option<Faults>,
@@ -89,7 +89,7 @@ impl World {
     pub(crate) async fn start(args: &Args) -> anyhow::Result<Self> {
         let llm = Llm::start((Ipv4Addr::LOCALHOST, 0).into()).await.context("cannot serve fake LLMs")?;
         let mut plan = Plan::make(args, llm.addr())?;
-        // What is wrong with the gateway's configuration is told before anything else is started.
+        // What is wrong with the gateway's configuration is reported before anything else is started.
         plan.gateway(llm.addr())?;
         let bus =
             NatsServer::start(args.nats_port, &plan.token, "").map_err(|error| anyhow::anyhow!("no bus: {error}"))?;
@@ -177,7 +177,7 @@ impl World {
         &self.llm
     }
 
-    /// Somebody who watches the calls with the broker's own command.
+    /// `broker watch`, running beside the calls.
     pub(crate) async fn watch(&self) -> anyhow::Result<Watch> {
         Watch::start(&self.binary, &self.variables).await
     }
@@ -187,7 +187,7 @@ impl World {
         if self.bus.port() == 4222 { "localhost".to_owned() } else { format!("localhost:{}", self.bus.port()) }
     }
 
-    /// The token of the bus, unless the shell has it already: what somebody has set may be a secret.
+    /// The token of the bus, unless the shell has it already: a token set there may be a secret.
     pub(crate) fn token_to_set(&self) -> Option<&str> {
         (self.bus.token() == TOKEN).then_some(TOKEN)
     }
@@ -273,7 +273,7 @@ fn inherited() -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| OURS.iter().all(|ours| name != ours)).collect()
 }
 
-/// What the broker is told for `--relay`.
+/// The broker's settings for `--relay`.
 fn relayed(variables: &mut Vec<(OsString, OsString)>, args: &Args, llm: SocketAddr) {
     let keys = relay::KEYS.map(|name| (name, "any-key".to_owned()));
     let ours = [
@@ -317,7 +317,7 @@ fn failing(args: &Args, settings: &settings::Config, pools: &[Pool]) -> anyhow::
     Ok(None)
 }
 
-/// All ports at once: whoever has started the demo twice has two of them in use.
+/// Faults of all ports at once: after a second start of the demo, two of them are in use.
 fn check_ports(args: &Args) -> anyhow::Result<()> {
     let wanted = [("gateway", "--port", args.port), ("bus", "--nats-port", args.nats_port)];
     let relay = args.relay.then_some(("relay", "--relay-port", args.relay_port));
@@ -328,9 +328,9 @@ fn check_ports(args: &Args) -> anyhow::Result<()> {
     let list =
         |item: fn(&(&str, &str, u16)) -> String, between| taken.iter().map(item).collect::<Vec<_>>().join(between);
     let ports = list(|(whose, _, port)| format!("port {port} (for the {whose})"), " and ");
-    let mend = list(|(_, flag, port)| format!("{flag} {}", free_beyond(*port)), " ");
+    let fix = list(|(_, flag, port)| format!("{flag} {}", free_beyond(*port)), " ");
     let verb = if taken.len() == 1 { "is" } else { "are" };
-    bail!("{ports} {verb} in use, perhaps by another demo: end it, or add {mend}");
+    bail!("{ports} {verb} in use, perhaps by another demo: end it, or add {fix}");
 }
 
 fn is_free(port: u16) -> bool {

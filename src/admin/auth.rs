@@ -1,4 +1,4 @@
-//! Who may change anything: whoever holds the operators' token. It never crosses the bus, where every processor can listen:
+//! Authentication of operators by their token. It never crosses the bus, where every processor can listen:
 //! what crosses is a keyed hash of the message with it (HMAC-SHA256), over subject, time, nonce and body, and each is taken
 //! once and only within half a minute.
 
@@ -10,14 +10,13 @@ use ring::hmac::{self, HMAC_SHA256, Key};
 
 use types::time::BrokerTime;
 
-/// How far the clock of whoever signs may be from ours.
+/// How far the sender's clock may be from this one.
 pub const SIGNATURE_WINDOW: Duration = Duration::from_secs(30);
 /// So many nonces are remembered; more orders than that within the window are refused.
 const MAX_NONCES: usize = 10_000;
 /// The longest nonce, in bytes.
 const MAX_NONCE_CHARS: usize = 64;
 
-/// The operators' token.
 #[derive(Clone)]
 pub struct Token(Key);
 
@@ -46,7 +45,6 @@ pub enum AuthError {
         "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE) and start it again"
     )]
     Closed,
-    /// Nothing is signed.
     #[error("not signed: set BROKER_ADMIN_TOKEN to the broker's")]
     Missing,
     /// Signed with another token, or changed on its way.
@@ -55,7 +53,6 @@ pub enum AuthError {
     /// Signed too long ago, or ahead of time.
     #[error("signed more than 30 s ago, or ahead of time: are the clocks right?")]
     Stale,
-    /// Taken before.
     #[error("taken before")]
     Repeated,
     /// Signed before this replica started: it may have been taken then, and whether it was is forgotten.
@@ -72,7 +69,6 @@ impl Token {
         Self(Key::new(HMAC_SHA256, token.as_bytes()))
     }
 
-    /// Signs a message.
     pub fn sign(&self, subject: &str, at: BrokerTime, nonce: String, body: &[u8]) -> MessageSignature {
         let at = at.as_nanos();
         let mac = hmac::sign(&self.0, &text(subject, at, &nonce, body));

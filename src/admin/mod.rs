@@ -45,7 +45,6 @@ pub enum AdminAction {
 }
 
 impl AdminAction {
-    /// All of them.
     pub const ALL: [Self; 6] = [Self::Drain, Self::Resume, Self::Disable, Self::Enable, Self::Weight, Self::Mode];
 
     /// As paths and subjects spell it.
@@ -95,13 +94,12 @@ pub struct AdminRequest {
 pub enum AdminCommand {
     /// By the broker.
     Broker(OperatorCommand),
-    /// By whoever signs the answers.
+    /// Id of the replica that answers.
     Mode {
         /// From now on.
         mode: OperatingMode,
         /// Who asked for it.
         by: String,
-        /// Why.
         reason: String,
     },
 }
@@ -118,13 +116,10 @@ pub enum AdminRequestError {
     /// A field that the verb has no use for.
     #[error("has no use for {0}")]
     Useless(&'static str),
-    /// No time.
     #[error("\"for\" is {0:?}: must be a time such as 30m, 1h 30m or 90s, more than 0 and at most 30 days")]
     Time(String),
-    /// No weight.
     #[error("\"weight\" must be a number, not negative, at most 1000000")]
     Weight,
-    /// No mode.
     #[error("\"mode\" must be balance or observe")]
     Mode,
     /// Too long, or more than a line.
@@ -135,12 +130,10 @@ pub enum AdminRequestError {
 /// What one replica did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminResult {
-    /// Which.
     pub replica: String,
     /// What it did; absent if it refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<String>,
-    /// Why it refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Ingresses whose calls the gateway now serves by their own endpoint, because nothing else is left.

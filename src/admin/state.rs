@@ -1,7 +1,7 @@
 //! What a replica answers to one that starts: who is disabled and for how long, which orders of operators hold, and which
 //! signed messages were taken. Times are what is left or has passed of them, so that clocks need not agree.
 //!
-//! Several answers become one by [`State::merge`]: the most cautious health, the newest order.
+//! Several answers become one by [`ReplicaState::merge`]: the most cautious health, the newest order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,6 @@ use types::time::BrokerTime;
 /// More routers than a broker has, and no more than a message may bring.
 const MAX_ROUTERS: usize = 65_536;
 
-/// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaState {
     /// Who answers; several, separated by commas, if it was merged.
@@ -42,20 +41,17 @@ pub struct ReplicaState {
 /// An operator's order about the mode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModeOrder {
-    /// What it ordered.
     pub mode: String,
     /// How long ago it was given, in seconds.
     pub seconds_ago: f64,
     /// Who asked for it.
     pub by: String,
-    /// Why.
     pub reason: String,
 }
 
 /// A router that is disabled or on probation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EjectedRouter {
-    /// Which.
     pub router: RouterPath,
     /// For how long yet; none: on probation.
     pub seconds_left: Option<f64>,
@@ -63,30 +59,27 @@ pub struct EjectedRouter {
     pub why: String,
 }
 
-/// An operator's word that still holds.
+/// An operator's override that still applies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActiveOverride {
-    /// About which router.
     pub router: RouterPath,
     /// A weight in this pool; none: it is drained.
     pub pool: Option<RouterPath>,
-    /// The weight.
     pub weight: Option<f64>,
-    /// For how long yet; none: until somebody says otherwise.
+    /// Seconds left; none: until it is changed.
     pub seconds_left: Option<f64>,
     /// How long ago it was given, in seconds.
     #[serde(default)]
     pub seconds_ago: f64,
     /// Who asked for it.
     pub by: String,
-    /// Why.
     pub reason: String,
 }
 
 /// Signed messages that were taken, by their nonces: none of them is taken again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Taken {
-    /// For so many seconds none is missing here.
+    /// For this many seconds the list is complete.
     pub complete_seconds: f64,
     /// Each with how many seconds ago it was taken.
     pub nonces: BTreeMap<String, f64>,
@@ -252,12 +245,12 @@ impl Taken {
     }
 }
 
-/// A moment so many seconds ahead, at most 30 days.
+/// The time this many seconds ahead, at most 30 days.
 fn after(now: BrokerTime, seconds: f64) -> BrokerTime {
     now.after(span(seconds))
 }
 
-/// A moment so many seconds ago, at most 30 days.
+/// The time this many seconds ago, at most 30 days.
 fn before(now: BrokerTime, seconds: f64) -> BrokerTime {
     BrokerTime::from_nanos(
         now.since(BrokerTime::from_nanos(0).after(span(seconds))).as_nanos().try_into().unwrap_or(u64::MAX),

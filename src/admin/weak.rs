@@ -1,8 +1,8 @@
-//! Tokens that can be guessed. Whoever listens on the bus can try words against what is signed there, as fast as a processor
+//! Tokens that can be guessed. A listener on the bus can try words against what is signed there, as fast as a processor
 //! goes: so a token must be long, and drawn and not typed.
 
 /// The shortest token, in characters.
-const SHORTEST: usize = 16;
+const MIN_TOKEN_CHARS: usize = 16;
 /// So many different characters a token has at least; one of 16 hexadecimal digits drawn at random has fewer only once in
 /// 12,000 times.
 const VARIETY: usize = 6;
@@ -10,7 +10,6 @@ const VARIETY: usize = 6;
 /// Why a token is too weak; reads after its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Weakness {
-    /// Too short.
     #[error("must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 16")]
     Short,
     /// The same few characters, the same part again, or rows such as `abcd` and `1234`.
@@ -24,7 +23,7 @@ pub enum Weakness {
 /// What makes a token easy to guess, if anything does.
 pub fn weakness(token: &str) -> Option<Weakness> {
     let letters: Vec<char> = token.chars().collect();
-    if letters.len() < SHORTEST {
+    if letters.len() < MIN_TOKEN_CHARS {
         return Some(Weakness::Short);
     }
     let simple = variety(&letters) < VARIETY || is_repeated(&letters) || steps(&letters) < VARIETY;
@@ -38,10 +37,10 @@ fn variety(letters: &[char]) -> usize {
     different.len()
 }
 
-/// Whether it is a shorter text of fewer than [`MIN_COOLDOWN`] characters, over and over.
+/// Whether it is a shorter text of fewer than [`MIN_TOKEN_CHARS`] characters, over and over.
 fn is_repeated(letters: &[char]) -> bool {
     let again = |period: usize| letters.iter().zip(letters.iter().skip(period)).all(|(one, other)| one == other);
-    (1..SHORTEST.min(letters.len())).any(|period| period * 2 <= letters.len() && again(period))
+    (1..MIN_TOKEN_CHARS.min(letters.len())).any(|period| period * 2 <= letters.len() && again(period))
 }
 
 /// How many characters do not simply follow from the one before, being the same one or its neighbour.

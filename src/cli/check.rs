@@ -1,4 +1,4 @@
-//! `broker check`: what will not work, before it goes live. Reads the files; [`crate::check`] judges.
+//! `broker check`: what will not work, before it goes live. Reads the files; [`crate::lint`] judges.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,25 +17,25 @@ pub(super) struct GlFile {
     /// The gateway's configuration
     #[arg(long, value_name = "FILE")]
     gl_config: PathBuf,
-    /// File with the variables of the gateway, NAME=value a line; what it lacks is taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables it lacks are taken from the environment
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
 
-/// What `check` can be told.
+/// Arguments of `check`.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
     #[command(flatten)]
     file: GlFile,
-    /// What hangs on a variable that is unset here is an error
+    /// Treat what depends on a variable that is unset here as an error
     #[arg(long)]
     strict: bool,
-    /// For whom to write
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// For whom to write.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people
@@ -82,7 +82,7 @@ fn content(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Lines of `NAME=value`, as docker compose reads them: comments, `export` and quotes around a value are allowed. A name
-/// alone is left to the environment. What is wrong is told by its line only: it may be a secret.
+/// alone is left to the environment. A fault is reported by its line only: it may be a secret.
 fn variables(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));

@@ -1,6 +1,6 @@
 //! `broker explain`: what would be chosen for a request, why, and what would be tried next; offline, with everything serving.
 //!
-//! It asks the very core that runs, and only looks: nobody's turn moves.
+//! It uses the same balancer as the process, and changes nothing.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -20,8 +20,8 @@ use gecholog_protocol::Message;
 use gecholog_protocol::processor::RouteRequest;
 use types::time::BrokerTime;
 
-/// So many of the routers that would be tried are listed one by one: to name one takes a look at all of them, and nobody reads
-/// on. A call is sent so often hardly ever.
+/// Routers that are listed one by one, in the order in which they would be tried: to name one takes time in proportion to
+/// all of them.
 const LISTED: usize = 100;
 
 /// The request that is explained.
@@ -36,7 +36,7 @@ pub struct Explain {
     /// A header of the request, Name=value; may be given several times
     #[arg(long = "header", value_name = "NAME=VALUE")]
     pub headers: Vec<String>,
-    /// Make so many choices and show how they spread
+    /// Make this many choices and show their distribution
     #[arg(short = 'n', value_name = "TIMES", default_value_t = 1)]
     pub times: u32,
 }
@@ -60,7 +60,7 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
             writeln!(text, "{}: only the relay serves it; the gateway's requests for it are left alone", asked.path);
     }
     let _ = match broker.choose(&request, &mut rng) {
-        Decision::Route(route) => tell(&mut text, &broker, route.pool, &request, &mut rng),
+        Decision::Route(route) => describe(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::UnknownIngress) => {
             let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
             bail!("{}: not balanced, the gateway goes on by itself. Ingresses: {}", asked.path, known.join(", "))
@@ -96,7 +96,7 @@ fn message(asked: &Explain) -> anyhow::Result<Value> {
     Ok(message)
 }
 
-fn tell(
+fn describe(
     text: &mut String,
     broker: &Broker,
     pool: types::router::PoolId,

@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Asks at an address; the answer's first line.
 ///
 /// # Errors
-/// Nobody answers, or the answer is no.
+/// No answer, or not alive or ready.
 pub fn ask(address: SocketAddr, ready: bool) -> anyhow::Result<String> {
     let path = if ready { "readyz" } else { "livez" };
     let url = format!("http://{address}/{path}");

@@ -1,6 +1,6 @@
 //! `broker init`: a pools file to begin with, from the routers that the gateway has.
 //!
-//! A router that stands above others is taken for their ingress. Who stands below two of them belongs to the nearer one.
+//! A router whose path is above others is taken for their ingress; one below two of them belongs to the nearer one.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use types::router::RouterPath;
 /// Below this path the gateway answers by itself.
 const ECHO: &str = "/echo/";
 
-/// What `init` can be told.
+/// Arguments of `init`.
 #[derive(Debug, Clone, Args)]
 pub struct InitArgs {
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct InitArgs {
 /// The text of a pools file.
 ///
 /// # Errors
-/// The configuration cannot be read, or no router stands below another.
+/// The configuration cannot be read, or no router is below another.
 pub fn init(args: &InitArgs) -> anyhow::Result<String> {
     start(&args.file.read()?)
 }
@@ -55,7 +55,7 @@ fn start(config: &GlConfig) -> anyhow::Result<String> {
     let pools = pools(&paths);
     anyhow::ensure!(
         !pools.is_empty(),
-        "no router of {} stands below another, such as /azure/gpt4/ below /azure/: there is nothing to balance yet",
+        "no router of {} is below another, such as /azure/gpt4/ below /azure/: there is nothing to balance yet",
         config.name
     );
     let pools: Vec<String> = pools.into_iter().map(|(ingress, routers)| pool(ingress, &routers)).collect();
@@ -88,7 +88,7 @@ fn pool(ingress: &RouterPath, routers: &[&RouterPath]) -> String {
     )
 }
 
-/// What stands in a comment must not end it.
+/// The content of a comment must not end it.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }

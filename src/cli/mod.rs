@@ -33,9 +33,9 @@ pub struct BadArgument(pub String);
 #[error("cannot write to the standard output: {0}")]
 pub struct OutputError(#[from] pub std::io::Error);
 
-/// The routing brain beside the gecholog LLM gateway.
+/// Load balancer for LLM deployments behind the gecholog gateway.
 ///
-/// Answers, over NATS, which router serves each call, and leaves out those that fail. Every flag is also an environment
+/// Chooses, over NATS, the router that serves each call, and leaves out those that fail. Every flag is also an environment
 /// variable: --disabled-time is DISABLED_TIME. Secrets are read from the environment only: NATS_TOKEN, NATS_URL.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "broker", version)]
@@ -43,12 +43,12 @@ pub struct Cli {
     /// What to do; without a command: run
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The switches.
+    /// Settings.
     #[command(flatten)]
     pub flags: RawSettings,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the broker (the default)
@@ -61,32 +61,32 @@ pub enum Command {
     },
     /// Print the settings in force and where each comes from, with secrets masked
     Config(SettingsArgs),
-    /// Say what would be chosen for a request, and why; offline, with everything serving
+    /// Explain what would be chosen for a request, and why; offline, with all routers enabled
     Explain(Explain),
-    /// Say what will not work: the pools against the gateway's own configuration; exit code 1 if there are errors
+    /// Check the pools against the gateway's configuration; exit code 1 if there are errors
     Check(CheckArgs),
-    /// Print a pools file to begin with, from the routers of the gateway's configuration
+    /// Print a pools file to start from, made from the routers of the gateway's configuration
     Init(InitArgs),
-    /// Show what the running brokers know: pools with shares now, routers with their standing; over the bus
+    /// Show the state of the running brokers: pools with shares of new calls, routers with their health; over the bus
     Status(bus::StatusArgs),
-    /// Show each call as it finishes, from the gateway's log: who served it, and why
+    /// Show each call as it finishes, from the gateway's log: the router that served it, and why
     Watch(bus::WatchArgs),
-    /// Leave a router alone, on all brokers, until it is resumed (or --for some time)
+    /// Send no more calls to a router, on all brokers, until it is resumed (or --for some time)
     Drain(bus::Timed),
     /// Send calls to a drained router again
     Resume(bus::Target),
-    /// Take a router out as a failure would, for some time (--for)
+    /// Disable a router as a failure would, for some time (--for)
     Disable(bus::Timed),
-    /// Let a disabled router serve at once
+    /// Enable a disabled router at once
     Enable(bus::Target),
-    /// Let a router have another weight than the file says; without a weight, the file's again
+    /// Set another weight than the file's; without a weight, restore the file's
     Weight(bus::Weigh),
     /// Switch all brokers to balance, or to observe
     Mode {
         /// balance or observe
         #[arg(value_parser = ["balance", "observe"])]
         mode: String,
-        /// Why; stands in the brokers' logs
+        /// Reason, for the brokers' logs
         #[arg(long)]
         reason: Option<String>,
     },

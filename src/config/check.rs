@@ -25,7 +25,7 @@ const DEFAULT_INGRESS: &str = "/azure/";
 const DEFAULT_ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
 
 /// The largest file of a token, credentials or certificates, in bytes.
-const LARGEST_FILE: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// One switch as it was written, and where.
 pub(super) struct Sourced {
@@ -65,7 +65,7 @@ pub fn resolve(sources: Sources) -> Resolved {
 }
 
 /// Where the broker of this machine listens: all that is needed to ask it, so that nothing else that is wrong by now, such as
-/// a pools file in the middle of being written, makes a running broker look ill.
+/// a pools file in the middle of being written, makes a running broker look unhealthy.
 ///
 /// # Errors
 /// What is wrong with the address.
@@ -75,7 +75,7 @@ pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
     if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
 }
 
-/// What is needed to talk to running brokers: nothing else that is wrong may stand between an operator and a drain.
+/// What is needed to talk to running brokers: no other fault may keep an operator from a drain.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -234,7 +234,7 @@ impl Resolver {
         self.secret("NATS_TOKEN", token, file)
     }
 
-    /// What operators prove themselves by. Whoever listens on the bus can try words against what it signs, so a short one
+    /// The operators' token. A listener on the bus can try words against what it signs, so a short one
     /// would not stay secret.
     fn admin_token(&mut self) -> Option<Token> {
         let token = self.get("BROKER_ADMIN_TOKEN", |raw| &raw.broker_admin_token);
@@ -251,7 +251,7 @@ impl Resolver {
     fn secret(&mut self, name: &str, secret: Option<Sourced>, file: Option<Sourced>) -> Option<Secret> {
         match (secret, file) {
             (Some(secret), None) => Some(Secret(secret.value)),
-            (None, Some(file)) => match files::read_text(file.value.as_ref(), LARGEST_FILE) {
+            (None, Some(file)) => match files::read_text(file.value.as_ref(), MAX_FILE_BYTES) {
                 Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
                 Ok(_) => {
                     self.fault(&file, "the file is empty; it must hold the token");
@@ -277,7 +277,7 @@ impl Resolver {
         let server = plain.then(|| format!("nats://{host}").parse::<ServerAddr>().ok()).flatten();
         if let (None, Some(written)) = (&server, &written) {
             let problem = "must be a host or host:port, such as gecholog or gecholog:4222; for a URL use NATS_URL";
-            // Somebody may have put a token before an @.
+            // There may be a token before an @.
             if host.contains('@') { self.secret_fault(&written.place, problem) } else { self.fault(written, problem) }
         }
         server
@@ -310,7 +310,7 @@ impl Resolver {
 
     pub(super) fn file(&mut self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<PathBuf> {
         let written = self.get(name, field)?;
-        if let Err(error) = files::read(written.value.as_ref(), LARGEST_FILE) {
+        if let Err(error) = files::read(written.value.as_ref(), MAX_FILE_BYTES) {
             self.fault(&written, error.to_string());
         }
         Some(written.value.into())

@@ -1,8 +1,8 @@
 //! Settings: from what was written (environment and flags) to what cannot be wrong.
 //!
-//! Two stages. [`RawJson`] mirrors what was written and judges nothing; [`resolve`] builds the settings that the other rooms own
+//! Two stages. [`RawSettings`] mirrors what was written and validates nothing; [`resolve`] builds the settings that the other modules own
 //! and reports every fault at once, each with its place and what would be right. A secret is never shown, not even a wrong one.
-//! The pools may stand in a file of their own ([`mod@file`]), which is read again while the broker runs.
+//! The pools may be in a file of their own ([`mod@file`]), which is read again while the broker runs.
 
 mod check;
 pub mod file;
@@ -26,21 +26,17 @@ use types::mode::OperatingMode;
 /// Settings that cannot be wrong.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What shapes decisions.
     pub broker: broker::BrokerSettings,
-    /// The file that says so, if it does; to be read again when it changes.
+    /// The pools file, if there is one; read again when it changes.
     pub pools: Option<file::PoolsFile>,
-    /// Whether our answers change anything.
     pub mode: OperatingMode,
     /// Where the bus is.
     pub nats: nats::Settings,
-    /// Where HTTP listens.
     pub http: http::Settings,
     /// Calls that are tried again elsewhere.
     pub relay: relay::Settings,
-    /// Whom HTTP answers.
+    /// Host names and tokens that HTTP accepts.
     pub access: http::Access,
-    /// What is logged.
     pub telemetry: telemetry::Settings,
 }
 
@@ -49,9 +45,8 @@ pub struct Config {
 pub struct Operator {
     /// Where the bus is.
     pub nats: nats::Settings,
-    /// What operators prove themselves by.
     pub token: Option<Token>,
-    /// The header by which `broker watch --trace` knows a call: `BROKER_TRACE_HEADER`.
+    /// The header that `broker watch --trace` compares: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
 }
 
@@ -75,7 +70,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What became of the sources: a config or its faults, and in either case what is worth a warning.
+/// A config or its faults, and warnings in either case.
 #[derive(Debug)]
 pub struct Resolved {
     /// The config, or everything that is wrong.

@@ -49,7 +49,7 @@ pub(super) fn flag(name: &str) -> String {
     }
 }
 
-/// At so many single-letter edits a name is a misspelling and not another name.
+/// The most single-letter edits at which a name is a misspelling and not another name.
 const MAX_EDIT_DISTANCE: usize = 2;
 
 /// What is to be said of a name that is set and not ours.
@@ -57,7 +57,6 @@ const MAX_EDIT_DISTANCE: usize = 2;
 pub(super) enum Unknown {
     /// A misspelling of ours.
     Fault(Fault),
-    /// Begins like ours.
     Warning(Fault),
 }
 

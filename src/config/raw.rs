@@ -1,7 +1,7 @@
-//! What was written, as it was written: each switch an optional text, from a variable or from a flag.
+//! Settings as written: each an optional text, from a variable or from a flag.
 //!
-//! `envy` reads the variables and stops at its first fault, and panics on text that is no UTF-8; so it is given only texts
-//! and only asked for texts, and everything else is judged later, all at once.
+//! `envy` reads the variables and stops at its first fault, and panics on text that is not UTF-8; so it is given only texts
+//! and only asked for texts, and everything else is validated later, all at once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Fault;
 use super::file::Variables;
 
-/// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes, but for
+/// All settings. The field is the variable's name in lower case; the flag is the same with dashes, but for
 /// `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct RawSettings {
@@ -55,17 +55,17 @@ pub struct RawSettings {
     /// Queue group that the replicas share [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_queue: Option<String>,
-    /// Name of our entry in the gateway's configuration, for counting calls that went by without us [default: broker]
+    /// Name of the broker's processor in the gateway's configuration, for counting calls that were not balanced [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_processor: Option<String>,
     /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx but 501 and 505,
     /// and a 404 that says the target's own deployment or model does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
-    /// How routers are taken out and let back: documented, or resilient [default: documented]
+    /// Preset of the health settings: documented, or resilient [default: documented]
     #[arg(long, global = true, value_name = "PRESET")]
     pub(super) broker_health: Option<String>,
-    /// What becomes of an upstream's own Retry-After: honor (it replaces DISABLED_TIME), or ignore [default: honor]
+    /// How an upstream's Retry-After is used: honor (it replaces DISABLED_TIME), or ignore [default: honor]
     #[arg(long, global = true, value_name = "HONOR|IGNORE")]
     pub(super) broker_retry_after: Option<String>,
     /// balance, or observe: only stamp where a call would have gone [default: balance]
@@ -83,7 +83,7 @@ pub struct RawSettings {
     /// Extra certificate authorities for the relay's targets, a PEM file
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_relay_ca: Option<String>,
-    /// Calls of the relay under way at a time; what comes beyond is told to come later [default: 2048]
+    /// Calls of the relay in progress at a time; further ones get 503 with Retry-After [default: 2048]
     #[arg(long, global = true, value_name = "NUMBER")]
     pub(super) broker_relay_calls: Option<String>,
     /// Largest body of a request to the relay, in MB [default: 20]
@@ -92,10 +92,10 @@ pub struct RawSettings {
     /// Seconds that a client of the relay may take for its body, and leave a part of its answer unread [default: 60]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_patience: Option<String>,
-    /// Seconds that calls of the relay under way may still take when the broker ends [default: 25]
+    /// Seconds that calls of the relay in progress may still take at shutdown [default: 25]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_grace: Option<String>,
-    /// Names by which the API may be asked, besides localhost and addresses, separated by commas
+    /// Host names that the API answers to, besides localhost and IP addresses, separated by commas
     #[arg(long, global = true, value_name = "NAMES")]
     pub(super) broker_http_hosts: Option<String>,
     #[arg(skip)]
@@ -103,18 +103,18 @@ pub struct RawSettings {
     /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_admin_token_file: Option<String>,
-    /// Header by which `watch --trace` knows a call [default: X-Trace-Id]
+    /// Header that `watch --trace` compares [default: X-Trace-Id]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_trace_header: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) broker_log: Option<String>,
-    /// Spelling of log lines: text or json [default: text]
+    /// Format of log lines: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(super) broker_log_format: Option<String>,
 }
 
-/// Everything that was written, and the names of variables that look like ours.
+/// Everything that was written, and the names of all variables.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// From the environment; an empty variable is an unset one.
@@ -125,7 +125,7 @@ pub struct Sources {
     pub(super) names: Vec<String>,
     /// All variables that are texts: what `${NAME}` in the pools file means.
     pub(super) variables: Variables,
-    /// Variables of ours whose value is no text.
+    /// Known variables whose value is not UTF-8 text.
     pub(super) faults: Vec<Fault>,
 }
 
@@ -154,7 +154,7 @@ impl Sources {
         sources.variables = Variables::new(all);
         match envy::from_iter(pairs) {
             Ok(environment) => sources.environment = environment,
-            // Cannot happen to texts that are all optional; if it does, it must not pass in silence.
+            // Cannot happen to texts that are all optional; if it does, it must be reported.
             Err(error) => {
                 let problem = error.to_string();
                 sources.faults.push(Fault { place: "environment".to_owned(), value: None, problem });

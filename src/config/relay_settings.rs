@@ -9,7 +9,7 @@ use super::raw::RawSettings;
 use crate::relay;
 use balancer::broker;
 
-/// Pools that nobody serves, because the relay is off.
+/// Pools that are not served, because the relay is off.
 pub(super) fn idle(relay: &relay::Settings, broker: &broker::BrokerSettings) -> Option<Fault> {
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
     let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
@@ -45,7 +45,7 @@ impl Resolver {
         }
         if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
             room.body = (mb as usize) << 20;
-            // Else the largest would be told for ever that there is no room just now.
+            // Else the largest body would always get 503.
             room.bodies = room.bodies.max(relay::RelayLimits::for_one_body(room.body));
         }
         if let Some(seconds) =
@@ -77,12 +77,12 @@ impl Resolver {
         number
     }
 
-    /// Where the gateway is: beside the bus, unless somebody says otherwise.
+    /// The gateway's URL: by default on the host of the bus.
     fn gateway(&mut self) -> relay::Base {
         if let Some(written) = self.get("BROKER_GATEWAY", |raw| &raw.broker_gateway) {
             match written.value.parse() {
                 Ok(base) => return base,
-                // Somebody may have put a password before an @.
+                // There may be a password before an @.
                 Err(fault) => self.secret_fault(&written.place, fault.to_string()),
             }
         }

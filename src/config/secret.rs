@@ -1,7 +1,7 @@
 //! What of a value that is wrong may be shown in a fault: nothing that may be a secret.
 //!
-//! What stands in a target's headers and query is sent to it and often is its key, whatever type it was given by mistake; so
-//! may be what has a name like one, wherever it stands; and a URL can have a password before its `@`.
+//! The values of a target's headers and query are sent to it and often are its key, whatever their type by mistake; so
+//! may be a value with a name like a key's, anywhere; and a URL can have a password before its `@`.
 
 /// Keys of a target below which nothing is shown.
 pub(super) const SENT: [&str; 3] = ["headers", "query", "remove_headers"];
@@ -46,7 +46,7 @@ pub(super) fn shown(value: String) -> Option<String> {
     (!has_user(&value)).then_some(value)
 }
 
-/// The name of a header or a parameter, if it is one: a whole header that stands in a name's place may carry its value.
+/// The name of a header or a parameter, if it is one: a whole header in place of a name may contain its value.
 pub(super) fn shown_name(name: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b' ');
     if name.len() <= LONGEST_NAME && name.bytes().all(plain) { name } else { "…" }

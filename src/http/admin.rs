@@ -1,4 +1,4 @@
-//! What operators may change: who proves to hold their token tells this replica and, over the bus, all others.
+//! Commands of operators: with their token, they go to this replica and, over the bus, to all others.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
@@ -44,10 +44,9 @@ pub(super) async fn mode(State(sources): State<HttpState>, headers: HeaderMap, b
     order(sources, AdminAction::Mode, headers, body, |_| {}).await
 }
 
-/// Why not.
 type Rejection = (StatusCode, String);
 
-/// A path of a router, as it stands between the slashes of a URL: `%2Fazure%2Fgpt4%2F`.
+/// A router's path, percent-encoded as one segment of a URL: `%2Fazure%2Fgpt4%2F`.
 fn path(text: &str) -> Result<RouterPath, Rejection> {
     RouterPath::parse(text).map_err(|fault| (StatusCode::NOT_FOUND, format!("{text:?} {fault}")))
 }
@@ -80,7 +79,7 @@ async fn order(
     answer(&done)
 }
 
-/// Nobody carried it out: then it is about something that nobody has.
+/// No replica carried it out: it names a router or pool that none has.
 fn answer(done: &[AdminResult]) -> Response {
     let changed = done.iter().filter(|done| done.error.is_none()).count();
     let status = if changed > 0 { StatusCode::OK } else { StatusCode::NOT_FOUND };
@@ -88,7 +87,7 @@ fn answer(done: &[AdminResult]) -> Response {
     document(status, &json!({"changed": changed, "replicas": done, "error": error}))
 }
 
-/// Whether whoever asks holds the operators' token. A wrong one is answered late.
+/// Whether the request has the operators' token. A wrong one is answered late.
 async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(token) = sources.peers.token() else {
         let why = "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";

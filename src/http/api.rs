@@ -25,7 +25,6 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bod
     response
 }
 
-/// A document.
 pub(super) fn document(status: StatusCode, document: &impl Serialize) -> Response {
     match serde_json::to_vec(document) {
         Ok(bytes) => answer(status, "application/json", bytes),
@@ -78,7 +77,7 @@ pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
 fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentCalls) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
-        let (first, part) = sources.handle.journal(|journal| ring(journal).read(next, MAX_COPIED));
+        let (first, part) = sources.handle.recent_calls(|recent| ring(recent).read(next, MAX_COPIED));
         let ended = part.len() < MAX_COPIED;
         next = first + part.len() as u64;
         all.extend(part);

@@ -1,7 +1,7 @@
 //! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
-//! more than [`CHUNK_HEADER`] at a time, so that a flood of calls is sampled and said to be.
+//! more than [`MAX_COPIED`] at a time, so that a flood of calls is sampled and said to be.
 //!
-//! One task reads for all; it writes once, and whoever cannot keep up is dropped. Nobody listens: nothing is read.
+//! One task reads for all and writes once; a listener that cannot keep up is dropped. Without listeners nothing is read.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ use crate::shared_broker::{MAX_COPIED, SharedBroker};
 /// some 4 us and at times 60, where a decision takes 0.1; to be shown a quarter of a second sooner is not worth one late
 /// decision. Looking is one short lock, and at high rates this samples anyway.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// After so many beats without news a listener hears that we are still here.
+/// After this many beats without events a keep-alive comment is sent.
 const KEEPALIVE_POLLS: u32 = 40;
 /// So many beats a listener may lag behind before it is dropped.
 const MAX_LAG: usize = 16;
@@ -101,19 +101,19 @@ impl Feed {
 impl Cursor {
     /// Behind everything that is there.
     fn now(handle: &SharedBroker) -> Self {
-        handle.journal(|journal| Self {
-            decisions: journal.decisions.next(),
-            calls: journal.calls.next(),
-            changes: journal.changes.next(),
+        handle.recent_calls(|recent| Self {
+            decisions: recent.decisions.next(),
+            calls: recent.calls.next(),
+            changes: recent.changes.next(),
         })
     }
 
     /// What is new, as events.
     fn read(&mut self, handle: &SharedBroker) -> String {
         let mut text = String::new();
-        let (decisions, skipped) = fresh(handle, |journal| &journal.decisions, &mut self.decisions);
-        let (calls, skipped_calls) = fresh(handle, |journal| &journal.calls, &mut self.calls);
-        let (changes, _) = fresh(handle, |journal| &journal.changes, &mut self.changes);
+        let (decisions, skipped) = fresh(handle, |recent| &recent.decisions, &mut self.decisions);
+        let (calls, skipped_calls) = fresh(handle, |recent| &recent.calls, &mut self.calls);
+        let (changes, _) = fresh(handle, |recent| &recent.changes, &mut self.changes);
         decisions.iter().for_each(|one| event(&mut text, "decision", one));
         calls.iter().for_each(|one| event(&mut text, "call", one));
         changes.iter().for_each(|one| event(&mut text, "change", one));
@@ -130,7 +130,7 @@ fn fresh<T: Clone>(
     ring: impl Fn(&crate::recent_calls::RecentCalls) -> &Ring<T>,
     seen: &mut u64,
 ) -> (Vec<T>, u64) {
-    let (first, entries) = handle.journal(|journal| ring(journal).newest(*seen, MAX_COPIED));
+    let (first, entries) = handle.recent_calls(|recent| ring(recent).newest(*seen, MAX_COPIED));
     let skipped = first - *seen;
     *seen = first + entries.len() as u64;
     (entries, skipped)
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_lags_behind_is_dropped_and_the_others_hear_on() {
+    fn a_listener_that_lags_is_dropped_and_the_others_go_on() {
         let feed = Feed::default();
         let mut slow = pin!(feed.listen(&json!({})).unwrap());
         let mut quick = pin!(feed.listen(&json!({})).unwrap());

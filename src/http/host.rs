@@ -1,4 +1,4 @@
-//! By which names the API may be asked. A page of somebody else's can make a browser ask us by a name of its own that leads
+//! The host names that the API answers to. A foreign page can make a browser call this one by a name of its own that leads
 //! here (DNS rebinding); what it then sends as `Host` is that name, and we refuse it.
 
 use std::net::{IpAddr, Ipv6Addr};

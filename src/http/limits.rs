@@ -24,7 +24,7 @@ use crate::shared_broker::SharedBroker;
 pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Connections that the system keeps for us until we take them; it may keep fewer (`net.core.somaxconn`).
 pub(super) const BACKLOG: u32 = 1_024;
-/// Beside these, connections that are answered whether the process is alive and ready, and nothing else: so that nobody who
+/// Further connections, for the probes only: so that no client that
 /// takes all the others can make it look dead.
 const SPARE_CONNECTIONS: usize = 8;
 /// Of the others, streams of events.
@@ -35,7 +35,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// For an answer, the body of its request included; a stream has begun by then.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A reader that takes nothing for so long is gone.
+/// A reader that takes nothing for this time is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many bytes of an answer may wait in the system for a reader, on each connection (it takes twice as many). Left to itself
 /// it would take megabytes, and a reader that stopped would be found out only when they are full.
@@ -61,7 +61,7 @@ pub async fn serve(listener: TcpListener, handle: &SharedBroker, routes: Router,
         };
         let (place, kept) = place(&room, &spare).await;
         tokio::spawn(connection(stream, place, if kept { routes.clone() } else { probes.clone() }, kept));
-        // Whoever has come is looked at before the next one can take its place.
+        // A new connection is inspected before the next one can take its place.
         tokio::task::yield_now().await;
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP for probes, metrics and people: is the process alive, is it ready, what does it know. It serves no traffic.
 //!
-//! - `limits`: how many connections, how long, how large. Nobody is waited for.
-//! - `host`: by which names it may be asked, so that no page of somebody else's can.
+//! - `limits`: number, duration and size of connections and requests.
+//! - `host`: the host names it answers to, so that no foreign page can use it.
 //! - `page`: what people see in a browser.
 //! - `api`: documents and metrics. `orders`: what operators may change. `events`: what happens, as it happens.
 //!
@@ -33,15 +33,14 @@ use crate::nats::{ConnectionStatus, Peers};
 use crate::shared_broker::SharedBroker;
 use crate::status::Bus;
 
-/// Where HTTP listens unless told otherwise: this machine only.
+/// Where HTTP listens by default: this machine only.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5381);
 
 /// Whether and where we listen: `BROKER_HTTP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settings {
-    /// Not at all.
     Off,
-    /// At [`DEFAULT_ADDRESS`], if nobody else does.
+    /// At [`DEFAULT_ADDRESS`], if that is free.
     Default,
     /// Here, or the process does not start.
     At(SocketAddr),
@@ -61,7 +60,7 @@ impl Settings {
         }
     }
 
-    /// Opens the port. `None` where HTTP is off, or the default port belongs to somebody else.
+    /// Opens the port. `None` where HTTP is off, or the default port is in use.
     ///
     /// # Errors
     /// An address that was asked for cannot be had.
@@ -105,7 +104,6 @@ pub struct Access {
 /// What the routes answer from.
 #[derive(Debug, Clone)]
 pub struct HttpState {
-    /// The broker.
     pub handle: SharedBroker,
     /// Its connections to the bus.
     pub links: Vec<ConnectionStatus>,
@@ -113,13 +111,11 @@ pub struct HttpState {
     pub bus: Bus,
     /// What happens, as it happens.
     pub feed: Feed,
-    /// All replicas.
     pub peers: Peers,
-    /// Wrong tokens.
     pub guesses: Guesses,
 }
 
-/// The routes: probes and metrics for whoever can reach the port, the API for whoever asks by a name of ours.
+/// The routes: probes and metrics for every client, the API only by an accepted host name.
 pub fn routes(sources: HttpState, access: &Access) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(api::status))

@@ -1,5 +1,5 @@
-//! The page: three files in the binary, no build step, nothing from elsewhere. The browser is told to run and to load nothing
-//! but these, and to let nobody frame them.
+//! The page: three files in the binary, no build step, nothing from elsewhere. A content security policy makes the browser run and load nothing
+//! but these, and lets no other page frame them.
 
 use axum::Router;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};

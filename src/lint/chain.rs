@@ -1,4 +1,4 @@
-//! Whether an answer of the broker reaches the router choice: the processors of the request (GATEWAY.md 1.3 to 1.5).
+//! Whether an answer of the broker reaches the router choice: the processors of the request (docs/gateway-protocol.md 1.3 to 1.5).
 //!
 //! Either one modifier that writes `gl_path` itself, or an annotator that writes the stamp and, in a later row, a modifier
 //! that applies it. In observe mode nothing is applied, so the annotator alone is what it takes.
@@ -7,17 +7,17 @@ use super::{Finding, Linter, either, not};
 use gecholog_protocol::gl_config::{Processor, Rows};
 use types::mode::OperatingMode;
 
-/// Below so many milliseconds a pause of the machine costs an answer.
-const SHORTEST: i64 = 5;
+/// Timeout in milliseconds below which a pause of the machine costs an answer.
+const MIN_TIMEOUT_MS: i64 = 5;
 
-/// Somebody whom the gateway asks, and in which row.
+/// A processor and the index of its row.
 pub(super) type Member<'a> = (usize, &'a Processor);
 
 /// The sync processors on a subject, or why there is none.
 pub(super) enum ProcessorPlacement<'a> {
     Sync(Vec<Member<'a>>),
     OnlyAsync(&'a Processor),
-    Nobody {
+    Missing {
         /// There may be one: a variable is unset here.
         unsure: bool,
     },
@@ -29,7 +29,7 @@ pub(super) fn asked<'a>(rows: &'a Rows, subject: &str) -> ProcessorPlacement<'a>
     match all.first() {
         _ if !sync.is_empty() => ProcessorPlacement::Sync(sync),
         Some((_, one)) => ProcessorPlacement::OnlyAsync(one),
-        None => ProcessorPlacement::Nobody {
+        None => ProcessorPlacement::Missing {
             unsure: rows.unsure || rows.all().any(|(_, one)| one.subject.value().is_none()),
         },
     }
@@ -71,7 +71,7 @@ impl<'a> Linter<'a> {
     /// The sync request processors on a subject; without any, that is said.
     fn find_processor(&mut self, rule: &'static str, subject: &str, effect: &str) -> Option<Vec<Member<'a>>> {
         let rows = &self.config.request;
-        let mend = format!(
+        let fix = format!(
             "add a sync processor with service_bus_topic {subject:?} to request.processors, as in the gl_config.json of the broker"
         );
         match asked(rows, subject) {
@@ -80,9 +80,9 @@ impl<'a> Linter<'a> {
                 let reason = format!("is async: it is asked after the call has been answered, so {effect}");
                 self.find([Finding::error(rule, &one.place, reason, "write \"async\": false")]);
             }
-            ProcessorPlacement::Nobody { unsure } => {
+            ProcessorPlacement::Missing { unsure } => {
                 let reason = format!("no request processor asks on {subject}: {effect}");
-                let finding = Finding::error(rule, &rows.place, reason, mend);
+                let finding = Finding::error(rule, &rows.place, reason, fix);
                 self.find([if unsure { finding.unsure() } else { finding }]);
             }
         }
@@ -103,8 +103,8 @@ impl<'a> Linter<'a> {
     /// The one-row configuration in observe mode: it does no harm, and is of little use.
     fn unseen(&mut self, one: &Processor) {
         let reason = "is a modifier, which never adds a field: in observe mode nothing shows what would be chosen";
-        let mend = "write \"modifier\": false and name \"broker\" in its output_fields_write";
-        self.find([Finding::warning("observe-unseen", &one.place, reason, mend)]);
+        let fix = "write \"modifier\": false and name \"broker\" in its output_fields_write";
+        self.find([Finding::warning("observe-unseen", &one.place, reason, fix)]);
     }
 
     fn one_row(&mut self, one: &Processor) {
@@ -132,8 +132,7 @@ impl<'a> Linter<'a> {
         let Some((other, apply)) = later.or(sync.first()).copied() else { return };
         if other <= row {
             let where_ = if other == row { "in the same row" } else { "in an earlier row" };
-            let reason =
-                format!("stands {where_} as the processor on {}, so it does not see the stamp", self.plan.subject);
+            let reason = format!("is {where_} as the processor on {}, so it does not see the stamp", self.plan.subject);
             let reason = if other == row { reason } else { reason.replacen(" as the ", " than the ", 1) };
             self.find([Finding::error(
                 "apply-row",
@@ -155,65 +154,70 @@ impl<'a> Linter<'a> {
         }
     }
 
-    /// What whoever decides must be told.
+    /// The fields that the deciding processor must see.
     fn inputs(&mut self, one: &Processor) {
         self.input(one, "gl_path", "without it no request is known to be ours");
         if let Some(field) = self.needs.param() {
             self.body(one, &format!("a strategy asks for {field} and finds nothing"));
         }
         if let Some((_, router)) = self.needs.tokens() {
-            self.body(one, &format!("the budget of {router} counts no tokens but those that the log tells of"));
+            self.body(one, &format!("the budget of {router} counts only the tokens that the log reports"));
         }
         if self.needs.patches() && one.modifier == Some(true) && !self.observes() {
             self.body(one, "override_params and model_map have nothing to change");
         }
         if let Some(field) = self.needs.header() {
-            let told = either(one.input.passes("outbound_headers"), one.input.passes("ingress_headers"));
-            self.missing_field(one, told, "ingress_headers", &format!("a strategy asks for {field} and finds nothing"));
+            let visible = either(one.input.passes("outbound_headers"), one.input.passes("ingress_headers"));
+            self.missing_field(
+                one,
+                visible,
+                "ingress_headers",
+                &format!("a strategy asks for {field} and finds nothing"),
+            );
         }
     }
 
     fn body(&mut self, one: &Processor, effect: &str) {
-        let told = either(one.input.passes("outbound_payload"), one.input.passes("ingress_payload"));
-        self.missing_field(one, told, "outbound_payload", effect);
+        let visible = either(one.input.passes("outbound_payload"), one.input.passes("ingress_payload"));
+        self.missing_field(one, visible, "outbound_payload", effect);
     }
 
     fn input(&mut self, one: &Processor, field: &str, effect: &str) {
         self.missing_field(one, one.input.passes(field), field, effect);
     }
 
-    fn missing_field(&mut self, one: &Processor, told: Option<bool>, field: &str, effect: &str) {
-        let reason = format!("is not told {field}: {effect}");
-        let mend = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
-        // Two needs of the same field are one thing to mend.
-        if !self.findings.iter().any(|finding| finding.place == one.place && finding.mend == mend) {
-            self.find(Finding::error("input-field", &one.place, reason, mend).when(not(told)));
+    fn missing_field(&mut self, one: &Processor, visible: Option<bool>, field: &str, effect: &str) {
+        let reason = format!("does not see {field}: {effect}");
+        let fix = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
+        // Two needs of the same field are one thing to fix.
+        if !self.findings.iter().any(|finding| finding.place == one.place && finding.fix == fix) {
+            self.find(Finding::error("input-field", &one.place, reason, fix).when(not(visible)));
         }
     }
 
     fn output(&mut self, one: &Processor, field: &str, effect: &str) {
         let reason = format!("may not write {field}: {effect}");
-        let mend = format!("name \"{field}\" in its output_fields_write");
-        self.find(Finding::error("output-field", &one.place, reason, mend).when(not(one.output.has(field))));
+        let fix = format!("name \"{field}\" in its output_fields_write");
+        self.find(Finding::error("output-field", &one.place, reason, fix).when(not(one.output.has(field))));
     }
 
     fn timing(&mut self, one: &Processor, is_request: bool) {
         let reason =
-            format!("a timeout below {SHORTEST} ms: a short pause of the machine, and the answer comes too late");
+            format!("a timeout below {MIN_TIMEOUT_MS} ms: a short pause of the machine, and the answer comes too late");
         let finding = Finding::warning(
             "timeout-short",
             &one.place,
             reason,
             "write a timeout of 50 (ms); it costs nothing while the broker answers",
         );
-        self.find(finding.when(one.timeout.map(|timeout| timeout < SHORTEST)));
-        let mend = "write \"required\": false: without the broker calls go to the ingress router, and none is lost";
+        self.find(finding.when(one.timeout.map(|timeout| timeout < MIN_TIMEOUT_MS)));
+        let fix = "write \"required\": false: without the broker calls go to the ingress router, and none is lost";
         let finding = if is_request {
             let reason = "is required: every call for which the broker has no router, direct calls too, ends with 500";
-            Finding::error("required", &one.place, reason, mend)
+            Finding::error("required", &one.place, reason, fix)
         } else {
             let reason = "is required: the broker answers nothing here, so every log entry carries an error";
-            Finding::warning("required", &one.place, reason, mend)
+            Finding::warning("required", &one.place, reason, fix)
         };
         self.find(finding.when(one.required));
     }

@@ -1,4 +1,4 @@
-//! Keys and conditions that cannot tell one client from another (GATEWAY.md 2.4, 2.5).
+//! Keys and conditions that cannot tell one client from another (docs/gateway-protocol.md 2.4, 2.5).
 
 use super::{Finding, Linter, not};
 use balancer::strategy::Field;
@@ -20,8 +20,8 @@ impl Linter<'_> {
             let reason = format!(
                 "{header} is in masked_headers: the broker sees the same stars for every client, and all go to one router"
             );
-            let mend = format!("use a header that is not masked, or take {header} out of masked_headers");
-            self.find(Finding::error("masked-field", &place, reason, mend).when(config.masked.has(&header)));
+            let fix = format!("use a header that is not masked, or take {header} out of masked_headers");
+            self.find(Finding::error("masked-field", &place, reason, fix).when(config.masked.has(&header)));
             if field == Field::Session {
                 let reason = format!(
                     "the gateway carries sessions in {} and not in {SESSION}, where the broker looks for them",

@@ -1,4 +1,4 @@
-//! The file as a whole: whether the gateway takes it, and what hangs on variables.
+//! The file as a whole: whether the gateway accepts it, and what depends on variables.
 
 use super::{Finding, Linter};
 
@@ -8,14 +8,14 @@ impl Linter<'_> {
         for (variable, place) in &config.unset {
             let reason =
                 format!("the variable {variable} is unset here; where it is unset for the gateway too, it is empty");
-            let mend = format!("set {variable}, or give a file with its value: --env-file FILE");
-            self.find([Finding::warning("variable-unset", place, reason, mend)]);
+            let fix = format!("set {variable}, or give a file with its value: --env-file FILE");
+            self.find([Finding::warning("variable-unset", place, reason, fix)]);
         }
         for fault in &config.faults {
             self.find([Finding::fault(
                 "file-refused",
                 fault,
-                "the gateway refuses the whole file",
+                "the gateway rejects the whole file",
                 "write what it says",
             )]);
         }

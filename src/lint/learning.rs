@@ -1,4 +1,4 @@
-//! Whether the broker learns how calls end: its response processor and the gateway's log (GATEWAY.md 1.2, 3.4).
+//! Whether the broker learns how calls end: its response processor and the gateway's log (docs/gateway-protocol.md 1.2, 3.4).
 
 use super::chain::{ProcessorPlacement, asked};
 use super::{Finding, Linter, not};
@@ -10,8 +10,8 @@ use types::router::RouterPath;
 type Field = (&'static str, &'static str, bool);
 
 const OUTCOME: [Field; 4] = [
-    ("gl_path", "nobody knows whose answer it is", true),
-    ("inbound_status_code", "nobody knows what the upstream said", true),
+    ("gl_path", "the answer has no router", true),
+    ("inbound_status_code", "the upstream's status is not known", true),
     ("inbound_headers", "an upstream that cannot be reached looks like one that answered", false),
     ("egress_headers", "a message and its log entry cannot find each other", false),
 ];
@@ -26,7 +26,7 @@ const LOG_REQUEST: [Field; 4] = [
 const LOG_RESPONSE: [Field; 6] = [
     ("gl_path", "nothing can be learnt from the log", true),
     ("inbound_status_code", "nothing can be learnt from the log", true),
-    ("egress_status_code", "what the client was told is not known", false),
+    ("egress_status_code", "the status that the client got is not known", false),
     ("inbound_headers", "an upstream that cannot be reached looks like one that answered", false),
     ("inbound_payload", "a deployment that does not exist and the use of tokens are not seen", false),
     ("outbound_inbound_timer", "latency is not known", false),
@@ -35,25 +35,25 @@ const LOG_RESPONSE: [Field; 6] = [
 impl Linter<'_> {
     pub(super) fn learning(&mut self) {
         let config = self.config;
-        let told = self.outcome();
+        let reported = self.outcome();
         self.filter("log-request", &config.log_request, &LOG_REQUEST);
         self.filter("log-response", &config.log_response, &LOG_RESPONSE);
         let subject = self.plan.logger_subject;
         let reason =
             format!("the gateway publishes its log on {}, and the broker listens on {subject}", config.logger_subject);
-        let mend = "write the same subject in service_bus.topic_exact_logger and BROKER_LOGGER_SUBJECT";
-        let finding = Finding::error("log-subject", &config.name, reason, mend);
+        let fix = "write the same subject in service_bus.topic_exact_logger and BROKER_LOGGER_SUBJECT";
+        let finding = Finding::error("log-subject", &config.name, reason, fix);
         self.find(finding.when(not(config.logger_subject.is(subject))));
-        self.unauthorized(told);
+        self.unauthorized(reported);
         self.stamps();
     }
 
-    /// The processor that tells how calls end, at once; whether there is one.
+    /// The processor that reports how calls end before the client has its answer; whether there is one.
     fn outcome(&mut self) -> bool {
         let subject = format!("{}.outcome", self.plan.subject);
         let rows = &self.config.response;
         let late = "failures are learnt from the log only, after some more calls went to the same router";
-        let mend = format!(
+        let fix = format!(
             "add a sync response processor with service_bus_topic {subject:?}, as in the gl_config.json of the broker"
         );
         match asked(rows, &subject) {
@@ -66,9 +66,9 @@ impl Linter<'_> {
                 self.find([Finding::warning("outcome-missing", &one.place, reason, "write \"async\": false")]);
                 self.outcome_fields(one);
             }
-            ProcessorPlacement::Nobody { unsure } => {
-                let reason = format!("no response processor tells on {subject} how calls end: {late}");
-                let finding = Finding::warning("outcome-missing", &rows.place, reason, mend);
+            ProcessorPlacement::Missing { unsure } => {
+                let reason = format!("no response processor reports on {subject} how calls end: {late}");
+                let finding = Finding::warning("outcome-missing", &rows.place, reason, fix);
                 self.find([if unsure { finding.unsure() } else { finding }]);
             }
         }
@@ -77,8 +77,8 @@ impl Linter<'_> {
         {
             let reason =
                 "asks on the subject of the requests without egress_status_code, so its messages look like requests";
-            let mend = "name \"egress_status_code\" in its input_fields_include";
-            let finding = Finding::error("response-unmarked", &one.place, reason, mend);
+            let fix = "name \"egress_status_code\" in its input_fields_include";
+            let finding = Finding::error("response-unmarked", &one.place, reason, fix);
             self.find(finding.when(not(one.input.passes("egress_status_code"))));
         }
         false
@@ -98,23 +98,22 @@ impl Linter<'_> {
         if hidden.is_empty() {
             return;
         }
-        let told: Vec<_> = hidden.iter().map(|(field, lost, _)| format!("{field} ({lost})")).collect();
+        let lost: Vec<_> = hidden.iter().map(|(field, lost, _)| format!("{field} ({lost})")).collect();
         let names: Vec<_> = hidden.iter().map(|(field, _, _)| format!("\"{field}\"")).collect();
-        let reason = format!("hides {}", told.join(", "));
-        let mend = format!(
+        let reason = format!("hides {}", lost.join(", "));
+        let fix = format!(
             "let it pass {}: name them in {list} or leave that empty, and do not exclude them",
             names.join(", ")
         );
-        let mend =
-            if fatal { mend } else { format!("name {} in its {list}, and not in its exclude", names.join(", ")) };
+        let fix = if fatal { fix } else { format!("name {} in its {list}, and not in its exclude", names.join(", ")) };
         let all = fatal && hidden.iter().any(|(_, _, all)| *all);
         let finding =
-            if all { Finding::error(rule, place, reason, mend) } else { Finding::warning(rule, place, reason, mend) };
+            if all { Finding::error(rule, place, reason, fix) } else { Finding::warning(rule, place, reason, fix) };
         let sure = hidden.iter().any(|(field, _, _)| filter.passes(field) == Some(false));
         self.find(finding.when(sure.then_some(true)));
     }
 
-    /// Calls are found again by their stamps, so those must stand in the log.
+    /// Log entries are matched to decisions by their stamps, so the log must show those.
     fn stamps(&mut self) {
         let (config, rule) = (self.config, "stamps-unseen");
         let effect = match (self.needs.learns(), self.needs.tokens()) {
@@ -127,32 +126,32 @@ impl Linter<'_> {
         if let ProcessorPlacement::Sync(sync) = asked(&config.request, self.plan.subject)
             && let Some((_, one)) = sync.first()
         {
-            let reason = format!("is a modifier, which never adds a field: no stamp stands in the log, and {effect}");
-            let mend = "use two rows, as in the gl_config.json of the broker";
-            self.find(Finding::warning(rule, &one.place, reason, mend).when(one.modifier.or(Some(false))));
+            let reason = format!("is a modifier, which never adds a field: the log has no stamp, and {effect}");
+            let fix = "use two rows, as in the gl_config.json of the broker";
+            self.find(Finding::warning(rule, &one.place, reason, fix).when(one.modifier.or(Some(false))));
         }
         let filter = &config.log_request;
         let reason = format!("hides broker, which is the stamp: {effect}");
-        let mend = "let it pass \"broker\"";
-        self.find(Finding::warning(rule, &filter.place, reason, mend).when(not(filter.passes("broker"))));
+        let fix = "let it pass \"broker\"";
+        self.find(Finding::warning(rule, &filter.place, reason, fix).when(not(filter.passes("broker"))));
     }
 
-    /// A 401 is logged only where the gateway is told so; a sync processor hears of an upstream's in any case.
-    fn unauthorized(&mut self, told: bool) {
+    /// A 401 is logged only with `log_unauthorized`; a sync processor sees an upstream's in any case.
+    fn unauthorized(&mut self, reported: bool) {
         let pools = &self.needs.pools;
         let strict = |router: &&RouterPath| self.plan.settings.for_router(router).failures.disables(401);
         let Some(router) = pools.iter().flat_map(|(_, pool)| pool.routers.iter().copied()).find(strict) else { return };
-        let reason = format!("a 401 is to take {router} out (failure_status), but the gateway logs none");
-        let mend = "write \"log_unauthorized\": true";
-        let finding = if told {
+        let reason = format!("a 401 is to disable {router} (failure_status), but the gateway logs none");
+        let fix = "write \"log_unauthorized\": true";
+        let finding = if reported {
             Finding::warning(
                 "log-unauthorized",
                 &self.config.name,
-                format!("{reason}: only the response processor tells of it"),
-                mend,
+                format!("{reason}: only the response processor reports it"),
+                fix,
             )
         } else {
-            Finding::error("log-unauthorized", &self.config.name, format!("{reason}: it never does"), mend)
+            Finding::error("log-unauthorized", &self.config.name, format!("{reason}: it never does"), fix)
         };
         self.find(finding.when(not(self.config.log_unauthorized)));
     }

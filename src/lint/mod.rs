@@ -1,8 +1,8 @@
 //! Whether the gateway's configuration and the pools fit together, found out before they go live.
 //!
-//! Pure: two values in, findings out. Each finding says where, why it is one, and what would mend it; nothing here shows an
-//! expanded value, because the configuration only gives out what was written. What hangs on a variable that is unset here is
-//! neither an error nor fine: it is a finding that nobody can say.
+//! Pure: two values in, findings out. Each finding says where, why, and what would fix it; none shows an
+//! expanded value, because the configuration is read as written. What depends on a variable that is unset here is
+//! neither an error nor correct: its severity is [`Severity::CannotSay`].
 
 mod chain;
 mod fields;
@@ -30,13 +30,13 @@ pub use render_tree::draw;
 pub enum Severity {
     /// It will not work.
     Error,
-    /// It hangs on a variable that is unset here.
+    /// It depends on a variable that is unset here.
     CannotSay,
-    /// It works otherwise than one might think.
+    /// It works, but not as expected.
     Warning,
 }
 
-/// One thing that one should know before it goes live.
+/// One thing to know before it goes live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
@@ -45,10 +45,9 @@ pub struct Finding {
     pub rule: &'static str,
     /// Where: file, line, column and path; or pool and router.
     pub place: String,
-    /// What is so, and what comes of it.
+    /// The cause and its effect.
     pub reason: String,
-    /// What to do.
-    pub mend: String,
+    pub fix: String,
 }
 
 /// What the broker would do.
@@ -70,25 +69,25 @@ impl Finding {
         rule: &'static str,
         place: impl Into<String>,
         reason: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        Self { severity, rule, place: place.into(), reason: reason.into(), mend: mend.into() }
+        Self { severity, rule, place: place.into(), reason: reason.into(), fix: fix.into() }
     }
 
-    fn error(rule: &'static str, place: impl Into<String>, reason: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Severity::Error, rule, place, reason, mend)
+    fn error(rule: &'static str, place: impl Into<String>, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(Severity::Error, rule, place, reason, fix)
     }
 
     fn warning(
         rule: &'static str,
         place: impl Into<String>,
         reason: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        Self::new(Severity::Warning, rule, place, reason, mend)
+        Self::new(Severity::Warning, rule, place, reason, fix)
     }
 
-    /// The finding if it is one; if nobody can say, that.
+    /// The finding where `wrong`; as [`Severity::CannotSay`] where unknown.
     fn when(self, wrong: Option<bool>) -> Option<Self> {
         match wrong {
             Some(false) => None,
@@ -98,18 +97,18 @@ impl Finding {
     }
 
     fn unsure(self) -> Self {
-        let reason = format!("{} (perhaps: that hangs on a variable that is unset here)", self.reason);
+        let reason = format!("{} (perhaps: it depends on a variable that is unset here)", self.reason);
         Self { severity: Severity::CannotSay, reason, ..self }
     }
 
     /// A fault of the gateway's reader.
-    fn fault(rule: &'static str, fault: &Fault, effect: &str, mend: &str) -> Self {
-        let finding = Self::error(rule, &fault.place, format!("{}: {effect}", fault.problem), mend);
+    fn fault(rule: &'static str, fault: &Fault, effect: &str, fix: &str) -> Self {
+        let finding = Self::error(rule, &fault.place, format!("{}: {effect}", fault.problem), fix);
         if fault.sure { finding } else { finding.unsure() }
     }
 }
 
-/// What both say together, and what each needs of the other.
+/// The settings, the gateway's configuration and the findings so far.
 struct Linter<'a> {
     plan: Plan<'a>,
     config: &'a GlConfig,
@@ -123,7 +122,7 @@ impl Linter<'_> {
     }
 }
 
-/// Everything that is worth knowing, the worst first. `strict`: what nobody can say is an error.
+/// All findings, the worst first. `strict`: what is unknown is an error.
 pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
     let mut check = Linter { plan, config, needs: PoolsNeeds::of(plan.settings), findings: Vec::new() };
     check.whole();
@@ -138,7 +137,7 @@ pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
     let mut findings = check.findings;
     for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::CannotSay) {
         let variables = config.unset_at(&finding.place).join(" and ");
-        finding.mend = format!("set {variables}, or give a file with the values: --env-file FILE; then check again");
+        finding.fix = format!("set {variables}, or give a file with the values: --env-file FILE; then check again");
     }
     for finding in findings.iter_mut().filter(|finding| strict && finding.severity == Severity::CannotSay) {
         finding.severity = Severity::Error;

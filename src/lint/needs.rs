@@ -1,4 +1,4 @@
-//! What the pools ask of a request, and so of the gateway's configuration.
+//! What the pools need of a request, and so of the gateway's configuration.
 
 use balancer::broker::{BrokerSettings, PoolSettings};
 use balancer::strategy::{Field, Policy, Target, TargetKind};

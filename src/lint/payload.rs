@@ -1,8 +1,8 @@
-//! What the bus must carry: a message over its maximum never reaches the broker, and the call goes unbalanced.
+//! Payloads on the bus: a message over its maximum never reaches the broker, and the call is not balanced.
 
 use super::{Finding, Linter};
 
-/// What a bus carries unless its server says otherwise, in words.
+/// The default limit of a bus, in words.
 const MAXIMUM: &str = "1 MiB unless the bus's max_payload says otherwise";
 
 impl Linter<'_> {
@@ -13,17 +13,17 @@ impl Linter<'_> {
         let response = config.response.all().map(|one| (one.1, ["inbound_payload", "egress_payload"], None));
         let ours: Vec<_> = request.chain(response).filter(|(one, _, _)| self.is_ours(one)).collect();
         for (one, fields, need) in ours {
-            let told = fields.map(|field| one.input.passes(field) == Some(true));
+            let visible = fields.map(|field| one.input.passes(field) == Some(true));
             let lost = format!(
-                "a call whose message is larger than the bus carries ({MAXIMUM}) passes the broker by; images do that"
+                "a call whose message is larger than the bus carries ({MAXIMUM}) bypasses the broker; images make it that large"
             );
             let [first, second] = fields;
-            let finding = match (told, need) {
+            let finding = match (visible, need) {
                 ([false, false], _) => continue,
                 (_, None) => Finding::warning(
                     "payload-unneeded",
                     &one.place,
-                    format!("is told a payload that the broker does not need: {lost}"),
+                    format!("sees a payload that the broker does not need: {lost}"),
                     format!(
                         "leave {first} and {second} out of its input_fields_include (an empty one means everything)"
                     ),
@@ -31,13 +31,13 @@ impl Linter<'_> {
                 ([true, true], Some(_)) => Finding::warning(
                     "payload-twice",
                     &one.place,
-                    format!("is told the payload twice: {lost}"),
+                    format!("sees the payload twice: {lost}"),
                     format!("leave {second} out of its input_fields_include (an empty one means everything)"),
                 ),
                 (_, Some(need)) => Finding::warning(
                     "payload-size",
                     &one.place,
-                    format!("is told the payload, since {need}: {lost}, and goes to the ingress router as it is"),
+                    format!("sees the payload, since {need}: {lost}, and goes to the ingress router as it is"),
                     "raise max_payload of the bus if calls are larger than that",
                 ),
             };

@@ -2,7 +2,7 @@
 //! the fields that a key or a condition asks for.
 //!
 //! The shares are those with everything serving. They multiply down, as long as nothing but weights decides; below a
-//! condition nobody can know how many calls come, so there they are shares of those that do.
+//! condition the number of calls is unknown, so there they are shares of the calls that reach it.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ pub fn draw(pool: &PoolSettings) -> String {
     out
 }
 
-/// The targets of a branch, which itself gets this share of the calls; below a condition nobody knows.
+/// The targets of a branch, which itself gets this share of the calls; unknown below a condition.
 fn branch(out: &mut String, mode: &Policy, targets: &[Target], share: Option<f64>, indent: &str) {
     let weight = |target: &Target| if gives_nothing(target) { 0.0 } else { target.weight };
     let total: f64 = targets.iter().map(weight).sum();
@@ -41,7 +41,7 @@ fn branch(out: &mut String, mode: &Policy, targets: &[Target], share: Option<f64
         let shown = share.map_or_else(String::new, |share| format!("{:>5.1} %  ", share * 100.0));
         let _ = writeln!(out, "{indent}{} {shown}{note}{}", if last { "└─" } else { "├─" }, label(target));
         if let TargetKind::Branch { mode: inner, targets } = &target.kind {
-            // Where nobody knows how many calls come, the count begins anew.
+            // Where the number of calls is unknown, shares start again at 1.
             let below = share.or(Some(1.0));
             branch(out, inner, targets, below, &format!("{indent}{}", if last { "   " } else { "│  " }));
         }

@@ -64,8 +64,8 @@ pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
         }
         let _ = writeln!(out, "{title} ({})", some.len());
         for finding in some {
-            let Finding { place, rule, reason, mend, .. } = finding;
-            let _ = writeln!(out, "  {place}  [{rule}]\n    {reason}\n    to mend: {mend}");
+            let Finding { place, rule, reason, fix, .. } = finding;
+            let _ = writeln!(out, "  {place}  [{rule}]\n    {reason}\n    to fix: {fix}");
         }
         out.push('\n');
     }

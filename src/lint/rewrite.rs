@@ -1,13 +1,13 @@
-//! What a call does not take from the router it is sent to (GATEWAY.md 1.4, 2.4, 4.4, 4.5): only scheme, host and path are
+//! What a call does not take from the router it is sent to (docs/gateway-protocol.md 1.4, 2.4, 4.4, 4.5): only scheme, host and path are
 //! the target's. Parameters of the query and static headers stay those of the ingress router, and a static header that is
-//! masked is never sent. That surprises everybody once.
+//! masked is never sent.
 
 use super::routers::{Found, find};
 use super::{Finding, Linter};
 use gecholog_protocol::gl_config::{Router, Text};
 use types::router::RouterPath;
 
-/// Going along to an upstream that does not expect them does no harm.
+/// Headers and parameters that do no harm at an upstream that does not expect them.
 const HARMLESS: [&str; 3] = ["content-type", "accept", "api-version"];
 
 impl Linter<'_> {
@@ -50,8 +50,8 @@ impl Linter<'_> {
                 shown(&from_query),
                 shown(&to_query)
             );
-            let mend = "give both routers the same query, or leave it to the client to send it";
-            let finding = Finding::warning("query-kept", place(to, path), reason, mend);
+            let fix = "give both routers the same query, or leave it to the client to send it";
+            let finding = Finding::warning("query-kept", place(to, path), reason, fix);
             self.find(finding.when(sure.then_some(true)));
         }
     }
@@ -86,8 +86,8 @@ impl Linter<'_> {
         if !parts.is_empty() {
             let reason =
                 format!("a call that is sent there keeps the static headers of {ingress}: it {}", parts.join(" and "));
-            let mend = "give both routers the same static headers, or let the client send them";
-            let finding = Finding::warning("headers-kept", place(to, path), reason, mend);
+            let fix = "give both routers the same static headers, or let the client send them";
+            let finding = Finding::warning("headers-kept", place(to, path), reason, fix);
             self.find(finding.when(sure.then_some(true)));
         }
     }
@@ -99,8 +99,8 @@ impl Linter<'_> {
             let reason = format!(
                 "its static header {name} is in masked_headers: the gateway drops it and sends the client's own"
             );
-            let mend = format!("take {name} out of masked_headers, or let clients send it and take it out here");
-            self.find(Finding::warning("masked-static", &router.place, reason, mend).when(masked));
+            let fix = format!("take {name} out of masked_headers, or let clients send it and take it out here");
+            self.find(Finding::warning("masked-static", &router.place, reason, fix).when(masked));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The routers that the pools name, and those of the gateway (GATEWAY.md 4.3, 4.9).
+//! The routers that the pools name, and those of the gateway (docs/gateway-protocol.md 4.3, 4.9).
 
 use super::{Finding, Linter, Severity};
 use gecholog_protocol::gl_config::{GlConfig, Router};
@@ -7,13 +7,13 @@ use types::router::RouterPath;
 /// Below this path the gateway answers by itself.
 const ECHO: &str = "/echo/";
 
-/// What the gateway makes of a path that a pool names.
+/// Whether the gateway has a path that a pool names.
 pub(super) enum Found<'a> {
     Kept(&'a Router),
-    /// Or perhaps: that can hang on a variable that is unset here.
+    /// Perhaps only: it can depend on a variable that is unset here.
     Dropped(&'a Router),
     Missing,
-    /// It can be one whose path hangs on such a variable.
+    /// Perhaps there is one, whose path depends on such a variable.
     Unsure,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
     }
 }
 
-/// Why the gateway drops a router; if nobody can say, why it perhaps does.
+/// Why the gateway drops a router, or may drop it.
 fn dropped(rule: &'static str, router: &Router, effect: &str) -> Vec<Finding> {
     let perhaps = router.is_kept().is_none();
     let faults = router.broken.iter().filter(|fault| fault.sure || perhaps);
@@ -58,9 +58,9 @@ impl Linter<'_> {
     fn ingress(&mut self, ingress: &RouterPath) {
         let place = format!("pool {ingress}");
         let lost = "calls to it are answered by a router with a shorter path or with 404, and never balanced";
-        let mend = format!("add a router with the path {ingress} to the gateway's routers, or name another ingress");
+        let fix = format!("add a router with the path {ingress} to the gateway's routers, or name another ingress");
         let missing =
-            Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), mend);
+            Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), fix);
         match find(self.config, ingress) {
             Found::Kept(_) => {}
             Found::Missing => self.find([missing]),
@@ -83,10 +83,10 @@ impl Linter<'_> {
 
     fn router(&mut self, ingress: &RouterPath, path: &RouterPath) {
         let place = format!("pool {ingress}, router {path}");
-        let lost = format!("the gateway answers what is sent there from {ingress} itself and tells nobody");
+        let lost = format!("the gateway answers what is sent there from {ingress} itself and reports no error");
         let near = self.near(path).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        let mend = format!("add it to the gateway's routers or take it out of the pool{near}");
-        let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), mend);
+        let fix = format!("add it to the gateway's routers or take it out of the pool{near}");
+        let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), fix);
         match find(self.config, path) {
             Found::Kept(_) => {}
             Found::Missing => self.find([missing]),
@@ -120,15 +120,15 @@ impl Linter<'_> {
                     "{} is below the ingress {ingress} and in no pool: the longest path wins, so calls there pass the pool by",
                     router.path
                 );
-                let mend = format!(
+                let fix = format!(
                     "add it to a pool, or leave it if clients are to call it directly; {ingress} gets the rest"
                 );
-                self.findings.push(Finding::warning("ingress-shadowed", &router.place, reason, mend));
+                self.findings.push(Finding::warning("ingress-shadowed", &router.place, reason, fix));
             }
         }
     }
 
-    /// Routers that the gateway drops and no pool names: nobody else would say so.
+    /// Routers that the gateway drops and no pool names: nothing else reports them.
     fn dropped(&mut self, pools: &[(&RouterPath, Vec<&RouterPath>)]) {
         for router in self.config.routers.iter().filter(|router| router.is_kept() == Some(false)) {
             let named = |path: &&RouterPath| router.path.is(path.as_str()) == Some(true);

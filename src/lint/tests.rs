@@ -15,7 +15,7 @@ use types::router::RouterPath;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");
-const UNSET: &str = "(perhaps: that hangs on a variable that is unset here)";
+const UNSET: &str = "(perhaps: it depends on a variable that is unset here)";
 
 type Edits<'e> = &'e [(&'e str, &'e str)];
 
@@ -299,7 +299,7 @@ fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
         assert_eq!(found(&learns, SHIPPED, true), [], "{mode}");
         let one_row = found(&learns, ONE_ROW, true);
         assert_eq!(short(&one_row), [(Warning, "outcome-missing"), (Warning, "stamps-unseen")], "{mode}");
-        assert!(one_row[1].mend.contains("two rows"), "{one_row:?}");
+        assert!(one_row[1].fix.contains("two rows"), "{one_row:?}");
         assert_eq!(short(&found(&learns, &hidden, true)), [(Warning, "log-request"), (Warning, "stamps-unseen")]);
     }
     assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "nobody counts them");
@@ -409,7 +409,7 @@ fn pools_that_cannot_work_with_any_gateway() {
     let text = r#"{"pools": [{"ingress": "/azure/", "targets": [{"router": "/azure/gpt5/"}]}]}"#;
     let findings = found(&pools(text), SHIPPED, false);
     assert_eq!((findings[0].rule, findings[0].severity), ("router-missing", Error));
-    assert!(findings[0].mend.contains("did you mean /azure/gpt4/?"), "{}", findings[0].mend);
+    assert!(findings[0].fix.contains("did you mean /azure/gpt4/?"), "{}", findings[0].fix);
 }
 
 #[test]
@@ -426,7 +426,7 @@ fn what_nobody_can_say_is_an_error_only_where_that_is_asked() {
     for (finding, variable) in
         unsure.iter().zip(["NATS_TOKEN", "AISERVICE_API_BASE", "AISERVICE_API_BASE", "AISERVICE_API_BASE"])
     {
-        assert!(finding.mend.starts_with(&format!("set {variable}, or")), "{finding:#?}");
+        assert!(finding.fix.starts_with(&format!("set {variable}, or")), "{finding:#?}");
     }
     assert!(!report::is_ok(&check(plan(&settings), &nothing_set, true)));
 }

@@ -1,4 +1,4 @@
-//! The replica as a service on the bus (`nats micro`): what it knows, and what operators may tell it. Every replica answers:
+//! The replica as a service on the bus (`nats micro`): its state, and the commands of operators. Every replica answers:
 //! the endpoints' queue group is its own id.
 //!
 //! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
@@ -34,7 +34,6 @@ const STATE: &str = "state";
 /// What the endpoints answer from.
 #[derive(Debug)]
 pub struct Control<'a> {
-    /// The broker.
     pub handle: &'a SharedBroker,
     /// Where the bus is.
     pub settings: &'a Settings,
@@ -69,7 +68,7 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
         endpoints.push(named(word, endpoint).boxed());
     }
     super::sync_with_server(&client).await;
-    // If nobody hears it, the process ends anyway.
+    // The receiver is gone only when the process ends.
     let _ = start.listening.send(());
     let mut asks = stream::select_all(endpoints);
     let mut begun = pin!(start.begun.fuse());
@@ -163,7 +162,7 @@ impl Control<'_> {
         let who = peers::by(message.headers.as_ref());
         let checked = self.check(message);
         if let Err(why) = checked {
-            tracing::warn!(verb = verb.as_str(), who, %why, "an operator's word that is not taken");
+            tracing::warn!(verb = verb.as_str(), who, %why, "rejected command of an operator");
             return Err(refusal(403, &why.to_string()));
         }
         let by = format!("{who} over the bus");

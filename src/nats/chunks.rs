@@ -41,7 +41,7 @@ pub(super) fn split(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<
 /// Puts answers together as their parts come.
 #[derive(Debug)]
 pub(super) struct Reassembler {
-    /// All answers have together at most so many bytes.
+    /// Limit of all answers together, in bytes.
     most: usize,
     /// By replica; what does not go on as it should is kept as broken.
     begun: BTreeMap<String, Option<PartialAnswer>>,
@@ -58,7 +58,7 @@ struct PartialAnswer {
 }
 
 impl Reassembler {
-    /// For answers that have together at most so many bytes.
+    /// For answers of at most this many bytes together.
     pub(super) const fn up_to(most: usize) -> Self {
         Self { most, begun: BTreeMap::new(), bytes: 0 }
     }

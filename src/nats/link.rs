@@ -1,4 +1,4 @@
-//! The state of one connection: told in one line when it changes, asked by whoever wants to know whether we are ready.
+//! The state of one connection: logged in one line when it changes, read by the readiness probe.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::status::Connection;
 use crate::telemetry::Counter;
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
     /// Never connected, or connected and not yet subscribed.
@@ -21,7 +21,6 @@ pub enum LinkState {
     Lost,
     /// The same, and the bus is there but does not take our credentials any more.
     Refused,
-    /// Connected.
     Connected,
     /// Connected and subscribed.
     Ready,
@@ -101,11 +100,11 @@ impl ConnectionStatus {
         }
     }
 
-    /// Takes what the library tells of the connection.
+    /// Handles an event of the NATS library.
     pub(super) fn take(&self, event: &Event) {
         match event {
             Event::Disconnected if *self.state.borrow() == LinkState::Ready => self.set(LinkState::Lost),
-            // The library renews the subscriptions before it tells of the connection.
+            // The library renews the subscriptions before it reports the connection.
             Event::Connected if self.is_lost() => self.set(LinkState::Ready),
             Event::SlowConsumer(_) => {
                 if let Some(total) = self.dropped.count("dropped", self.clock.now()) {

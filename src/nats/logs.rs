@@ -53,7 +53,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
         }
         tokio::time::sleep(BATCH_DELAY).await;
     }
-    // Nobody writes any more; the others go on reading.
+    // The relay has ended; the other tasks go on.
     std::future::pending().await
 }
 
@@ -66,7 +66,7 @@ async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
                     count_bypass(handle, why);
                 }
                 if let Some(field) = report.filtered {
-                    counts.lacking_logs.count(field, handle.now());
+                    counts.incomplete_logs.count(field, handle.now());
                 }
                 let learnt = handle.learn(&report);
                 if let Some(why) = learnt
@@ -84,7 +84,7 @@ async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
     }
 }
 
-/// Only what somebody should mend is worth a line.
+/// Only faults that an operator can fix are logged.
 fn log_ignored(why: IgnoreReason, total: u64) {
     match why {
         IgnoreReason::NotApplied => tracing::warn!(

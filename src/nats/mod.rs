@@ -36,7 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The largest credentials file, in bytes; a usual one has 1 KB.
-const LARGEST_CREDENTIALS: u64 = 1 << 20;
+const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
 /// Text that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -105,12 +105,7 @@ pub enum ConnectError {
     Refused(String),
     /// The credentials file cannot be read.
     #[error("cannot read the credentials file {path}: {source}")]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Credentials { path: PathBuf, source: std::io::Error },
 }
 
 /// Connects, however long it takes. `name` is for people who look at the bus; `capacity` bounds what waits per subscription.
@@ -176,7 +171,7 @@ async fn options(
     }
     if let Some(path) = &settings.credentials {
         let fault = |source| ConnectError::Credentials { path: path.clone(), source };
-        let bytes = files::read_beside(path, LARGEST_CREDENTIALS).await;
+        let bytes = files::read_beside(path, MAX_CREDENTIALS_BYTES).await;
         let bytes = bytes.map_err(|unreadable| fault(std::io::Error::other(unreadable)))?;
         options = options.credentials(&String::from_utf8_lossy(&bytes)).map_err(fault)?;
     }

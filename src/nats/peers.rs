@@ -17,11 +17,11 @@ use crate::admin::{AdminAction, AdminCommand, AdminRequest, AdminResult, Message
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
-/// All answers are in when none came for so long.
+/// All answers are in when none came for this time.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(250);
-/// The first answer may take so long.
+/// Timeout of the first answer.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// Nobody waits longer, whoever goes on talking.
+/// Timeout of all answers together.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// More replicas than anybody runs.
 const MAX_REPLICAS: usize = 1_000;
@@ -31,15 +31,13 @@ const MOST_OF_ORDERS: usize = 4 << 20;
 const MOST_OF_DOCUMENTS: usize = 256 << 20;
 
 /// When it was signed.
-const TIME: &str = "Broker-Time";
+const TIME_HEADER: &str = "Broker-Time";
 /// Never used before.
-const NONCE: &str = "Broker-Nonce";
+const NONCE_HEADER: &str = "Broker-Nonce";
 /// The keyed hash.
-const MAC: &str = "Broker-Mac";
-/// Who answers.
+const MAC_HEADER: &str = "Broker-Mac";
 pub(super) const REPLICA: &str = "Broker-Replica";
-/// Who asks.
-const BY: &str = "Broker-By";
+const SENDER_HEADER: &str = "Broker-By";
 /// Why not, as the protocol of services spells it.
 const ERROR: &str = "Nats-Service-Error";
 
@@ -48,7 +46,7 @@ const ERROR: &str = "Nats-Service-Error";
 pub enum PeerError {
     /// There is no broker on this bus.
     #[error("no broker answers on this bus: does one run, and with the same BROKER_SUBJECT?")]
-    Nobody,
+    NoAnswer,
     /// The bus is away.
     #[error("the connection to the bus is gone")]
     Gone,
@@ -65,7 +63,6 @@ pub fn subject(settings: &Settings, word: &str) -> String {
     format!("{}.ctl.{word}", settings.subject)
 }
 
-/// A nonce.
 pub(super) fn nonce() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
@@ -73,9 +70,9 @@ pub(super) fn nonce() -> String {
 /// A signature as headers.
 pub(super) fn signed(mac: &MessageSignature) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(TIME, mac.at.to_string().as_str());
-    headers.insert(NONCE, mac.nonce.as_str());
-    headers.insert(MAC, mac.mac.as_str());
+    headers.insert(TIME_HEADER, mac.at.to_string().as_str());
+    headers.insert(NONCE_HEADER, mac.nonce.as_str());
+    headers.insert(MAC_HEADER, mac.mac.as_str());
     headers
 }
 
@@ -83,19 +80,19 @@ pub(super) fn signed(mac: &MessageSignature) -> HeaderMap {
 pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<MessageSignature> {
     let headers = headers?;
     let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-    Some(MessageSignature { at: text(TIME)?.parse().ok()?, nonce: text(NONCE)?, mac: text(MAC)? })
+    Some(MessageSignature { at: text(TIME_HEADER)?.parse().ok()?, nonce: text(NONCE_HEADER)?, mac: text(MAC_HEADER)? })
 }
 
 /// Who asks, in a word of their own.
 pub(super) fn by(headers: Option<&HeaderMap>) -> String {
-    let by = headers.and_then(|headers| headers.get(BY)).map(|by| by.as_str());
+    let by = headers.and_then(|headers| headers.get(SENDER_HEADER)).map(|by| by.as_str());
     by.map(clean).unwrap_or_default()
 }
 
 /// Asks all, and collects what they answer.
 ///
 /// # Errors
-/// Nobody answers, or not to the end.
+/// No replica answers, or an answer is incomplete.
 async fn ask(
     client: &Client,
     subject: String,
@@ -121,7 +118,7 @@ async fn ask(
     }
     match gather.broken() {
         Some(replica) if all.len() < MAX_REPLICAS => Err(PeerError::Broken(clean(replica))),
-        _ if all.is_empty() => Err(PeerError::Nobody),
+        _ if all.is_empty() => Err(PeerError::NoAnswer),
         _ => Ok(all),
     }
 }
@@ -142,7 +139,7 @@ pub(super) fn clean(text: &str) -> String {
 /// Gives an order to all replicas; what each of them did.
 ///
 /// # Errors
-/// Nobody answers.
+/// No replica answers.
 pub async fn order(
     client: &Client,
     settings: &Settings,
@@ -157,7 +154,7 @@ pub async fn order(
         Some(token) => signed(&token.sign(&subject, now, nonce(), &body)),
         None => HeaderMap::new(),
     };
-    headers.insert(BY, who);
+    headers.insert(SENDER_HEADER, who);
     let answers = ask(client, subject, headers, body.into(), MOST_OF_ORDERS).await?;
     Ok(answers.iter().map(done).collect())
 }
@@ -185,7 +182,7 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
 /// The documents that all replicas answer with.
 ///
 /// # Errors
-/// Nobody answers, or one of them not with a document: what is shown would else lack it without a word.
+/// No replica answers, or one does not answer with a document, which would be missing silently.
 pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, PeerError> {
     let subject = subject(settings, word);
     let answers = ask(client, subject, HeaderMap::new(), Bytes::new(), MOST_OF_DOCUMENTS).await?;
@@ -220,7 +217,6 @@ impl Peers {
         let _ = self.client.set(client);
     }
 
-    /// The operators' token.
     pub const fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }

@@ -22,11 +22,11 @@ use types::outcome::{CallObservation, Source};
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
-/// At least so many may be on their way. Measured: with 64 in flight, this loses none.
+/// Messages that may be on their way at least. Measured: with 64 in flight, this loses none.
 const IN_FLIGHT: u64 = 64;
-/// No message for so long means that none is on its way.
+/// No message for this time means that none is on its way.
 const DRAIN_QUIET_TIME: Duration = Duration::from_millis(300);
-/// After so long we end, whatever comes.
+/// The drain ends after this time in any case.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(3);
 
 /// What a subject is for.
@@ -165,7 +165,7 @@ impl Answers {
             Subject::Apply => Ok(self.admit(reply::apply(message))),
             Subject::Decide if !message.is_response => Ok(self.admit(self.handle.route(&message.request()?))),
             Subject::Decide | Subject::Outcome => {
-                // Who is told on the subject of the questions has the configuration with one row.
+                // An outcome on the subject of the requests: the gateway has the one-row configuration.
                 let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };
                 if let Some(ignored) = self.handle.learn(&CallObservation { source, ..message.report }) {
                     let total = self.handle.counts().ignored_messages.count(ignored, self.handle.now());

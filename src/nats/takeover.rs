@@ -21,17 +21,17 @@ use types::time::BrokerTime;
 /// The wait for the first answer that counts.
 const FIRST: Duration = Duration::from_secs(1);
 /// The wait for one more, or for its next part.
-const QUIET: Duration = Duration::from_millis(100);
-/// The whole wait.
-const LONGEST: Duration = Duration::from_secs(3);
-/// All answers have together at most so many bytes, and so many more for each router that this replica knows: a router's path,
+const QUIET_TIMEOUT: Duration = Duration::from_millis(100);
+/// Timeout of the whole takeover.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Limit of all answers together in bytes, and what each router that this replica knows adds to it: a router's path,
 /// its standing, and orders with their reasons.
-const MOST: usize = 4 << 20;
+const MAX_ANSWERS_BYTES: usize = 4 << 20;
 const MOST_OF_ROUTER: usize = 2 << 10;
 /// The longest nonce that is signed, in bytes.
 const LONGEST_NONCE: usize = 64;
 
-/// What a state is signed as; its parts each with their number and their replica, so that none can stand for another.
+/// What a state is signed as; its parts each with their number and their replica, so that none can replace another.
 fn signed_as(headers: Option<&HeaderMap>) -> String {
     let header = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
     match header(CHUNK_HEADER) {
@@ -40,7 +40,7 @@ fn signed_as(headers: Option<&HeaderMap>) -> String {
     }
 }
 
-/// Signs the parts of an answer with the nonce of whoever asked.
+/// Signs the parts of an answer with the nonce of the request.
 pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8], now: BrokerTime) {
     let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE);
     let Some(nonce) = nonce else { return };
@@ -67,7 +67,7 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn new(token: Option<&'a Token>, nonce: String, routers: usize) -> Self {
-        let gather = Reassembler::up_to(MOST.saturating_add(routers.saturating_mul(MOST_OF_ROUTER)));
+        let gather = Reassembler::up_to(MAX_ANSWERS_BYTES.saturating_add(routers.saturating_mul(MOST_OF_ROUTER)));
         Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// Takes over what the others know. Nobody there, or nobody in time: then nothing.
+/// Takes over the state of the other replicas; nothing if none answers in time.
 pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBroker, token: Option<&Token>) {
     let (nonce, inbox) = (nonce(), client.new_inbox());
     let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };
@@ -111,7 +111,7 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBrok
             break;
         }
         if answers.take(message) {
-            end = (Instant::now() + QUIET).min(begin + LONGEST);
+            end = (Instant::now() + QUIET_TIMEOUT).min(begin + TAKEOVER_TIMEOUT);
         }
     }
     let Answers { gather, states, unproved, .. } = answers;

@@ -90,7 +90,7 @@ pub struct RelayLimits {
     /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
     pub body: usize,
     /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
-    /// [`Room::for_one_body`].
+    /// [`RelayLimits::for_one_body`].
     pub bodies: usize,
     /// Calls under way; what comes beyond is told to come later: `BROKER_RELAY_CALLS`. Default 2,048.
     pub calls: usize,

@@ -1,4 +1,4 @@
-//! Session ids in the gateway's own form, `<GATEWAY>_<nanoseconds>_<count>_<n>` (GATEWAY.md 2.5).
+//! Session ids in the gateway's own form, `<GATEWAY>_<nanoseconds>_<count>_<n>` (docs/gateway-protocol.md 2.5).
 //!
 //! All attempts of a call are one session. The gateway counts the last number up by one for each transaction, so that we know
 //! a transaction's id before there is one.

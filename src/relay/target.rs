@@ -146,7 +146,7 @@ impl Target<'_> {
         let mut headers = headers::forwarded(onward.headers);
         match self {
             Self::Router { session, .. } => {
-                // The gateway answers 500 when a client asks for compression and an upstream grants it (GATEWAY.md 4.8).
+                // The gateway answers 500 when a client asks for compression and an upstream grants it (docs/gateway-protocol.md 4.8).
                 headers.remove(ACCEPT_ENCODING);
                 headers.insert(headers::SESSION, headers::value(session));
                 headers

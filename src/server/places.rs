@@ -1,6 +1,6 @@
 //! Places for connections. When all are taken, the connection that has kept its server waiting longest for the complete head
 //! of a request, its first or its next, gives its place to the one that has just come: it costs its client a connection that
-//! was idle, and whoever opens thousands of them and says nothing keeps nobody out. A connection whose request is being
+//! was idle, and a client that opens thousands of idle ones keeps no other client out. A connection whose request is being
 //! answered is never taken back.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A connection has at least so long for the head of its request, however many others come: long enough for one that is on
+/// A connection has at least this time for the head of its request, however many others come: long enough for one that is on
 /// its way, and short enough for thousands of connections a second.
 const YOUNG: Duration = Duration::from_millis(20);
 
@@ -62,7 +62,7 @@ enum Standing {
     /// For the head of a request, under this number.
     Waiting(u64),
     Answering,
-    /// Somebody else has the place.
+    /// The place was taken by another connection.
     Evicted,
 }
 
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_a_place_hears_of_one() {
+    async fn a_waiter_is_notified_of_a_free_place() {
         let places = Places::new(1);
         let place = places.take().unwrap();
         assert!(place.answer());

@@ -15,7 +15,6 @@ pub struct Bus {
     pub servers: Vec<String>,
     /// How we prove who we are: `token`, `user`, `credentials`, `none`.
     pub credentials: &'static str,
-    /// Of the requests.
     pub subject: String,
     /// Of the gateway's log.
     pub logger_subject: String,
@@ -23,7 +22,6 @@ pub struct Bus {
     pub queue: String,
 }
 
-/// All of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConfigStatus {
     /// Short hash of what shapes decisions.
@@ -32,7 +30,6 @@ pub struct ConfigStatus {
     pub mode: String,
     /// Where the bus is.
     pub bus: Bus,
-    /// The pools.
     pub pools: Vec<Value>,
     /// What holds for every router that has nothing of its own.
     pub defaults: Value,

@@ -1,6 +1,6 @@
 //! What people and their tools are shown: documents for the API and the command line, and metrics.
 //!
-//! It only reads, from a copy that was taken in small parts. Refuses to show what is secret: there is none in what it is given.
+//! It only reads, from a copy that was made in small parts and has no secrets in it.
 
 mod config;
 mod metrics;
@@ -17,7 +17,6 @@ use types::time::BrokerTime;
 /// One connection to the bus, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Connection {
-    /// Which.
     pub name: &'static str,
     /// Why it is of no use now; absent if it is.
     pub trouble: Option<String>,
@@ -32,7 +31,6 @@ pub struct Connection {
 pub struct Status {
     /// Its id, as in its stamps.
     pub replica: String,
-    /// Of the program.
     pub version: &'static str,
     /// `balance` or `observe`.
     pub mode: String,
@@ -42,7 +40,6 @@ pub struct Status {
     pub started: BrokerTime,
     /// Its connections to the bus.
     pub connections: Vec<Connection>,
-    /// Its broker.
     #[serde(flatten)]
     pub broker: Snapshot,
 }

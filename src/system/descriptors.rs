@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// More are not asked for, even where the hard limit allows them: the kernel grows its table with the highest one in use.
-const MOST: u64 = 1 << 20;
+const MAX_DESCRIPTORS: u64 = 1 << 20;
 /// What connections of clients may not take: the two connections to the bus, the 72 of HTTP, the names that are looked up,
 /// files that are read, and what the runtimes need for themselves.
 const RESERVE: u64 = 160;
@@ -17,12 +17,12 @@ const RESERVE: u64 = 160;
 /// have from now on. Where it cannot be raised the soft limit stays.
 pub fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(MOST).min(MOST);
+    let most = limit.maximum.unwrap_or(MAX_DESCRIPTORS).min(MAX_DESCRIPTORS);
     if limit.current.is_some_and(|current| current < most) {
         // The hard limit stays as it is: a process without privileges could never raise it again.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
     }
-    getrlimit(Resource::Nofile).current.unwrap_or(MOST)
+    getrlimit(Resource::Nofile).current.unwrap_or(MAX_DESCRIPTORS)
 }
 
 /// How many connections clients may have where the process may have `limit` descriptors: half of what is not reserved, because

@@ -1,8 +1,8 @@
 //! Files of settings: only regular ones, only up to a size, and only within a time.
 //!
 //! A pipe in a file's place would be read for ever, and so would a file on a network file system whose server is gone: so each
-//! is read by a thread of its own that nobody waits for longer than [`TIME`]. A thread that hangs cannot be ended; at most
-//! [`HANGING`] of them are left behind.
+//! is read by a thread of its own, awaited for at most 5 s. A thread that hangs cannot be ended; at most
+//! four of them are left behind.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -16,10 +16,10 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
-/// A file must be read within this.
-const TIME: Duration = Duration::from_secs(5);
-/// So many threads may hang in reading files; as long as they do no further file is read.
-const HANGING: usize = 4;
+/// Timeout of reading one file.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Threads that may hang in reading files; while that many do, no further file is read.
+const MAX_HANGING_READS: usize = 4;
 
 static READING: AtomicUsize = AtomicUsize::new(0);
 
@@ -36,10 +36,10 @@ pub enum Unreadable {
     #[error("cannot read the file: it is larger than {}, the most that it may have", size(*.0))]
     TooLarge(u64),
     /// The file system does not answer.
-    #[error("cannot read the file: it was not read within {} s; is its file system there?", TIME.as_secs())]
+    #[error("cannot read the file: it was not read within {} s; is its file system there?", READ_TIMEOUT.as_secs())]
     TooSlow,
     /// So it was before.
-    #[error("cannot read the file: {HANGING} reads before it still hang; is the file system there?")]
+    #[error("cannot read the file: {MAX_HANGING_READS} reads before it still hang; is the file system there?")]
     Hanging,
 }
 
@@ -47,14 +47,14 @@ fn size(bytes: u64) -> String {
     if bytes < 1 << 20 { format!("{} KB", bytes >> 10) } else { format!("{} MB", bytes >> 20) }
 }
 
-/// The bytes of a file of at most `largest` bytes. Takes [`TIME`] at most; for use where nothing else runs on this thread.
+/// The bytes of a file of at most `largest` bytes. Takes 5 s at most; for use where nothing else runs on this thread.
 ///
 /// # Errors
 /// Why it was not read.
 pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadable> {
     let (sender, receiver) = mpsc::sync_channel(1);
     begin(path, largest, move |read| drop(sender.send(read)))?;
-    receiver.recv_timeout(TIME).unwrap_or(Err(Unreadable::TooSlow))
+    receiver.recv_timeout(READ_TIMEOUT).unwrap_or(Err(Unreadable::TooSlow))
 }
 
 /// The same, for use beside other tasks.
@@ -64,7 +64,7 @@ pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadable> {
 pub async fn read_beside(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadable> {
     let (sender, receiver) = oneshot::channel();
     begin(path, largest, move |read| drop(sender.send(read)))?;
-    match tokio::time::timeout(TIME, receiver).await {
+    match tokio::time::timeout(READ_TIMEOUT, receiver).await {
         Ok(Ok(read)) => read,
         Ok(Err(_)) | Err(_) => Err(Unreadable::TooSlow),
     }
@@ -100,8 +100,9 @@ struct Reading;
 
 impl Reading {
     fn begin() -> Result<Self, Unreadable> {
-        let place = READING
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reading| (reading < HANGING).then_some(reading + 1));
+        let place = READING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reading| {
+            (reading < MAX_HANGING_READS).then_some(reading + 1)
+        });
         place.map(|_| Self).map_err(|_| Unreadable::Hanging)
     }
 }
@@ -113,7 +114,7 @@ impl Drop for Reading {
 }
 
 fn read_here(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadable> {
-    // Opening a pipe waits for somebody who writes to it, unless it is asked not to; a regular file is read as ever.
+    // Opening a pipe would wait for a writer; a regular file is read as usual.
     let file = OpenOptions::new().read(true).custom_flags(flags()).open(path)?;
     if let Some(kind) = other_than_regular(&file)? {
         return Err(Unreadable::NotRegular(kind));
@@ -144,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// A path that nobody else has.
+    /// A path that no other test uses.
     fn path(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("broker-files-{}-{name}", std::process::id()))
     }
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_and_nobody_waits_for_it() {
+    fn anything_else_is_an_error_at_once() {
         let pipe = path("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         for (path, kind) in [

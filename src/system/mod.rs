@@ -1,5 +1,5 @@
 //! What the operating system gives this process: descriptors, threads, memory, files. What it does not give is this process's
-//! own lack and nobody else's fault, and what it gives late is not waited for.
+//! own lack and no target's fault, and what it delivers late is not awaited.
 
 pub mod descriptors;
 pub mod files;

@@ -10,7 +10,7 @@ use types::time::BrokerTime;
 
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts of one family of events; the kinds are an enum, so that there are only so many.
+/// Counts of one family of events; the kinds are an enum, so that their number is bounded.
 #[derive(Debug)]
 pub struct Counter<K> {
     counts: Mutex<HashMap<K, (u64, Option<BrokerTime>)>>,
@@ -36,7 +36,7 @@ impl<K: Eq + Hash + Copy + Display> Counter<K> {
         Self { pause, ..self }
     }
 
-    /// The same, later.
+    /// Registers further kinds at zero, where they are known only later.
     pub fn preregister(&self, kinds: impl IntoIterator<Item = K>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for kind in kinds {

@@ -1,5 +1,5 @@
-//! Counts of what is not worth a line each, in one place, for whoever asks: what could not be read, what was ignored, what
-//! had to be done without, how standings changed. The kinds are enums of ours, so there are only so many.
+//! Counters of events that are not logged one by one: what could not be read, what was ignored, what
+//! was incomplete, changes of health states. The kinds are enums, so their number is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,6 @@ pub enum ReloadResult {
 }
 
 impl ReloadResult {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unreadable];
 
     /// As metrics spell it.
@@ -62,7 +61,7 @@ pub struct Counts {
     /// Log entries that taught nothing.
     pub ignored_logs: Counter<IgnoreReason>,
     /// Log entries that lack what learning needs, by the first field that is not there.
-    pub lacking_logs: Counter<&'static str>,
+    pub incomplete_logs: Counter<&'static str>,
     exhausted: Counter<&'static str>,
     /// When it was last said that something was exhausted, whatever it was needed for.
     exhausted_said: Counter<&'static str>,
@@ -84,7 +83,7 @@ impl Default for Counts {
             malformed_logs: Counter::with_kinds(Malformed::ALL),
             unbalanced: Counter::with_kinds(Bypass::ALL),
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
-            lacking_logs: Counter::with_kinds(log_entry::NEEDED),
+            incomplete_logs: Counter::with_kinds(log_entry::NEEDED),
             exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
             exhausted_said: Counter::default(),
             wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
@@ -156,7 +155,7 @@ impl Counts {
     }
 }
 
-/// A cause without its status: so that there are only so many.
+/// A cause without its status, so that the number of labels is bounded.
 const fn word(cause: Cause) -> &'static str {
     match cause {
         Cause::Answered(429) => "rate_limited",

@@ -1,8 +1,7 @@
-//! The log lines that tell of changes, in the users' words: disabled and enabled.
+//! The log lines about changes, in the users' words: disabled and enabled.
 
 use types::transition::{Advisory, BrokerEvent, HealthState, OperatorAction, Transition};
 
-/// Logs a change.
 pub fn log_event(change: &BrokerEvent) {
     match change {
         BrokerEvent::HealthChanged(transition) => log_transition(transition),
@@ -24,7 +23,7 @@ pub fn log_event(change: &BrokerEvent) {
         BrokerEvent::Advisory(notice) => log_notice(notice),
         BrokerEvent::OperatorAction(OperatorAction { router: about, action: what, until, by, reason, .. }) => {
             let until = until.map(|until| until.to_string());
-            tracing::info!(router = %about, what, until, by, reason, "an operator's word");
+            tracing::info!(router = %about, what, until, by, reason, "command of an operator");
         }
     }
 }
@@ -37,7 +36,7 @@ fn log_transition(transition: &Transition) {
             tracing::info!(%router, epoch, "router on probation: one request at a time until one succeeds");
         }
         HealthState::Cooling { until, cause } => {
-            let cause = cause.to_string(); // a text, so that its spaces stand between quotes
+            let cause = cause.to_string(); // a text, so that it is quoted
             tracing::warn!(%router, cause, epoch, seconds = until.since(*at).as_secs_f64(), until = %until, "router disabled");
         }
     }
@@ -57,7 +56,7 @@ fn log_notice(notice: &Advisory) {
         Advisory::KeepsFailing(router, times) => tracing::warn!(
             %router,
             times,
-            "router fails right after each return: mend it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
+            "router fails right after each return: fix it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
         ),
         Advisory::StampsMissing => tracing::warn!(
             "no log entry shows a stamp of ours, so fastest and least_busy do not know which calls are under way: let the processor on our subject write \"broker\" (two rows, output_fields_write), keep request.broker in the log (fields_exclude), and let BROKER_LOGGER_SUBJECT be the gateway's (said once)"

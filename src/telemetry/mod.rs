@@ -19,7 +19,6 @@ use tracing_subscriber::filter::{LevelFilter, ParseError};
 /// The spelling of log lines: `BROKER_LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// For people.
     #[default]
     Text,
     /// One object per line.

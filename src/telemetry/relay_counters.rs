@@ -29,7 +29,7 @@ struct CallLimit {
 }
 
 impl RelayCounters {
-    /// The relay is on; `free` are the places for calls that nobody holds, of `all`.
+    /// The relay is on; `free` of `all` places for calls are not in use.
     pub fn begin(&self, free: Arc<Semaphore>, all: usize) {
         // A process has one relay.
         let _ = self.room.set(CallLimit { free, all });

@@ -29,9 +29,9 @@ fn every_panel_has_a_place_of_its_own_and_a_question() {
         let title = panel["title"].as_str().unwrap();
         assert!(ids.insert(number(&panel["id"])), "{title}: an id twice");
         let [x, y, wide, high] = ["x", "y", "w", "h"].map(|name| number(&panel["gridPos"][name]));
-        assert!(wide > 0 && high > 0 && x + wide <= 24, "{title} stands beside the grid");
+        assert!(wide > 0 && high > 0 && x + wide <= 24, "{title} is outside the grid");
         for cell in (x..x + wide).flat_map(|x| (y..y + high).map(move |y| (x, y))) {
-            assert!(taken.insert(cell), "{title} stands on another one");
+            assert!(taken.insert(cell), "{title} overlaps another one");
         }
         match panel["type"].as_str().unwrap() {
             "row" => continue,
@@ -49,7 +49,7 @@ fn every_panel_has_a_place_of_its_own_and_a_question() {
     assert!(ids.len() > 10);
     let variable = &dashboard["templating"]["list"][0];
     assert_eq!((&variable["name"], &variable["type"]), (&"source".into(), &"datasource".into()));
-    // What the Compose file provisions is what the variable names unless somebody chooses another.
+    // What the Compose file provisions is the default of the variable.
     let provisioned = file("deploy/observability/datasource.yml");
     assert!(provisioned.contains(&format!("uid: {}\n", variable["current"]["value"].as_str().unwrap())));
 }

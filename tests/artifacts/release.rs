@@ -90,7 +90,10 @@ fn a_release_waits_for_its_version_and_its_tests() {
     assert!(job("version").contains("script/tag-is-version \"$GITHUB_REF_NAME\""));
     assert!(job("version").contains("script/changelog-section \"${GITHUB_REF_NAME#v}\""));
     for name in &names[1..] {
-        assert!(job(name).contains("\n    needs: ") || job(name).starts_with("    needs: "), "{name} waits for nobody");
+        assert!(
+            job(name).contains("\n    needs: ") || job(name).starts_with("    needs: "),
+            "{name} waits for no other job"
+        );
     }
     assert!(job("images").contains("needs: [version, test]"), "nothing untested is pushed");
     assert!(job("release").contains("needs: [version, test, binaries, bill-of-materials, image]"));

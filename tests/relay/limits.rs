@@ -262,7 +262,7 @@ async fn targets_and_limits_change_while_the_relay_runs() {
     let world = Harness::on(file, |setup| setup).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
     world.file.put(&pools(&[super::target("a", &b.url()), super::target("b", &a.url())]));
-    world.broker.until(&["pools file taken over"]).await;
+    world.broker.until(&["pools file applied"]).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
     assert_eq!((a.calls(), b.calls()), (1, 1), "the same name, another address");
     b.always(answer(500, &[], "{}"));
@@ -274,7 +274,7 @@ async fn targets_and_limits_change_while_the_relay_runs() {
         &pools(&[super::target("a", &b.url()), super::target("b", &a.url())])
             .replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\""),
     );
-    world.broker.until_nth(&["pools file taken over"], 2).await;
+    world.broker.until_nth(&["pools file applied"], 2).await;
     a.always(answer(500, &[], "{}"));
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (500, Some("1")));

@@ -21,6 +21,8 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
         (ATTEMPTS, &["answered_5xx"], 0.0),
         (GIVEN_UP, &["nobody_left"], 0.0),
         (UNDER_WAY, &[], 0.0),
+        ("gecholog_broker_relay_calls_limit", &[], 2_048.0),
+        // The old name, for one release more.
         ("gecholog_broker_relay_calls_room", &[], 2_048.0),
         ("gecholog_broker_relay_log_entries_dropped_total", &[], 0.0),
     ]);

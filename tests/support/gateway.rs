@@ -1,4 +1,4 @@
-//! A gateway, and the fake LLMs behind it: the stand-in in this process, or with `GECHOLOG_BIN` the real program.
+//! A gateway, and the fake LLMs behind it: the simulated one in this process, or with `GECHOLOG_BIN` the real program.
 
 use std::any::Any;
 use std::io::Write;
@@ -76,7 +76,7 @@ pub(crate) fn overriding_in_one_row(bus: &Bus, url: &str) -> Value {
     seeing(config, &["outbound_payload"])
 }
 
-/// Shows further fields of the request to whoever chooses.
+/// Shows further fields of the request to the first row.
 pub(crate) fn seeing(mut config: Value, fields: &[&str]) -> Value {
     let seen = config["request"]["processors"][0][0]["input_fields_include"].as_array_mut().unwrap();
     seen.extend(fields.iter().map(|field| json!(field)));

@@ -91,7 +91,7 @@ impl Open {
         assert!(read > 0, "the answer ends:\n{}", self.text());
     }
 
-    /// Reads so many bytes, and no more.
+    /// Reads this many bytes, and no more.
     pub(crate) async fn some(&mut self, bytes: usize) {
         let mut part = vec![0; bytes];
         super::soon("a part of the answer", self.stream.read_exact(&mut part)).await.unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Broker, Bus};
 
-/// Routers that stand in a pool only to be taken out, one after the other; see [`sentinel`].
+/// Routers of a pool that serve only to be disabled, one after the other; see [`sentinel`].
 pub(crate) const SENTINEL: &str = "/sentinel/";
 
 /// So many of them, for `BROKER_ROUTERS`.
@@ -115,7 +115,7 @@ pub(crate) async fn sentinel(bus: &Bus, broker: &Broker) {
     broker.until(&["router disabled", &next]).await;
 }
 
-/// The routers of so many decisions, in the order in which they were asked for.
+/// The routers of this many decisions, in the order of the requests.
 pub(crate) async fn chosen(bus: &Bus, decisions: usize) -> Vec<String> {
     let mut routers = Vec::with_capacity(decisions);
     for _ in 0..decisions {

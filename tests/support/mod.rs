@@ -1,4 +1,4 @@
-//! What every test stands on: a bus, brokers, a gateway, and the messages that fly between them.
+//! Shared by all tests: a bus, brokers, a gateway, and their messages.
 //!
 //! All of it is real and ends on drop. Nothing here sleeps where something can be awaited.
 

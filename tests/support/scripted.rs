@@ -1,4 +1,4 @@
-//! An upstream that does what it is told, byte by byte: answers, falls silent, breaks off.
+//! An upstream that follows a script, byte by byte: answers, stalls, truncates.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use super::soon;
 pub(crate) enum Move {
     /// Writes this.
     Send(Vec<u8>),
-    /// Waits until it is told to go on.
+    /// Waits for the signal to go on.
     Await(Arc<Notify>),
     /// Waits until the other side says anything more.
     Hear,
@@ -146,7 +146,7 @@ impl Scripted {
         soon("a call", calls.wait_for(|calls| calls.len() >= times)).await.unwrap();
     }
 
-    /// Waits until so many calls, held or half answered, were given up by the other side.
+    /// Waits until this many calls, held or half answered, were closed by the other side.
     pub(crate) async fn gone(&self, times: usize) {
         let mut gone = self.script.gone.subscribe();
         soon("the end of a call", gone.wait_for(|gone| *gone >= times)).await.unwrap();

@@ -44,7 +44,7 @@ impl Drop for Upstream {
     }
 }
 
-/// One call; whoever hangs up in the middle of it made none.
+/// One call; a client that hangs up in the middle of it made none.
 async fn serve(mut stream: TcpStream, calls: Calls) -> Option<()> {
     let mut bytes = Vec::new();
     let body = loop {

@@ -1,5 +1,5 @@
-//! What the gateway says of processors that did not do their work (`request.error`, GATEWAY.md 1.4): whether one of them was
-//! ours, and so the call went by without us. Only a log tells, and rarely.
+//! What the gateway logs about processors that did not answer (`request.error`, docs/gateway-protocol.md 1.4): whether one of them was
+//! this broker, so that the call was not balanced. Only a log entry says so, and rarely.
 
 use serde::Deserialize;
 
@@ -15,12 +15,11 @@ pub enum Bypass {
     NoResponders,
     /// The message was too large for the bus.
     TooLarge,
-    /// Something else.
+    /// Any other error of the gateway.
     Other,
 }
 
 impl Bypass {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Timeout, Self::NoResponders, Self::TooLarge, Self::Other];
 
     /// As metrics spell it.
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_and_nobody_elses() {
+    fn only_our_own_processors_count() {
         let of = |name: &str, details: &str| format!(r#"[{{"name":"{name}","details":"{details}"}}]"#);
         for (errors, expected) in [
             (of("broker", "context deadline exceeded"), Some(Bypass::Timeout)),

@@ -1,7 +1,7 @@
-//! An entry of the gateway's log (GATEWAY.md 3), written by us for a call that did not pass the gateway, so that whoever
+//! An entry of the gateway's log (docs/gateway-protocol.md 3), written by the relay for a call that did not pass the gateway, so that whatever
 //! reads the log sees it like any other. [`super::log_entry`] reads what this writes.
 //!
-//! It is given no secret: whoever calls masks what must not be seen.
+//! The caller masks secrets before it calls.
 
 use std::fmt::Display;
 
@@ -13,9 +13,9 @@ use super::patch;
 use types::request::Patch;
 use types::time::BrokerTime;
 
-/// The longest payload that an entry holds, in bytes. Each stands in it twice, and both must fit into one message.
+/// The longest payload that an entry holds, in bytes. Each payload occurs twice in an entry, and both must fit into one message.
 pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
-/// What stands for a timer that never started, as the gateway spells it.
+/// A timer that never started, as the gateway writes it.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 /// What the gateway answers where there was no upstream.
 const UNREACHABLE_BODY: &[u8] = br#"{"error":"failure making request"}"#;
@@ -26,13 +26,11 @@ pub type Header = (String, Vec<String>);
 /// What is known of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Entry<'a> {
-    /// The session's id.
     pub session: &'a str,
-    /// The transaction's id.
     pub transaction: &'a str,
     /// The ingress that was called.
     pub ingress: &'a str,
-    /// What stands for the target.
+    /// The router path of the target.
     pub router: &'a str,
     /// The stamp of the decision.
     pub stamp: &'a [u8],
@@ -48,7 +46,6 @@ pub struct Entry<'a> {
     pub outbound_payload: &'a [u8],
     /// What the target's settings change in the body.
     pub patch: Patch,
-    /// The status.
     pub status: u16,
     /// The headers of the answer; none where there was no answer.
     pub answered: &'a [Header],

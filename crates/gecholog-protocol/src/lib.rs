@@ -1,8 +1,8 @@
 //! The gateway's messages: bytes to typed values and back. No I/O, no state, no judgement.
 //!
 //! What arrives is read leniently, because much of it was written by clients and upstreams: a field of another type than
-//! expected reads as absent, and of a name that stands twice the last one counts, as in the gateway. What cannot be read at
-//! all is a value too ([`InvalidJson`]), never a panic.
+//! expected reads as absent, and of a repeated name the last one counts, as in the gateway. What cannot be read at
+//! all is a value too ([`Malformed`]), never a panic.
 
 pub mod bypass;
 pub mod entry;
@@ -39,7 +39,6 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::NotJson, Self::NotAnObject, Self::NoPath];
 
     /// As metrics spell it.

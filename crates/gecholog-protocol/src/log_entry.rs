@@ -1,6 +1,6 @@
-//! One entry of the gateway's log (GATEWAY.md 3), read in one pass that skips what we do not need.
+//! One entry of the gateway's log (docs/gateway-protocol.md 3), read in one pass that skips fields that are not needed.
 //!
-//! Each payload stands in an entry twice and can be a megabyte; nothing of it is copied, and only `error.code` and `usage`
+//! Each payload occurs twice in an entry and can be a megabyte; nothing of it is copied, and only `error.code` and `usage`
 //! of the upstream's answer are looked at; the request's path and `model` where the answer says that one of them does not exist.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use types::time::GatewayTime;
 /// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
 pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code"];
 
-/// Reads an entry: what it tells of a finished request.
+/// Reads an entry: the observation of a finished request.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -53,7 +53,7 @@ struct Sent<'a> {
     patch: Option<RawJson<'a>>,
 }
 
-/// A timer of the gateway, as it stands there.
+/// A timer of the gateway, as written.
 #[derive(Default)]
 struct Timer<'a> {
     start: Option<&'a str>,

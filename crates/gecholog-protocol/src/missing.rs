@@ -2,7 +2,7 @@
 //! target that was called.
 //!
 //! A client that misspells a name must not take every target away from everybody; a target whose own, fixed deployment is gone
-//! must not be called again. The answer is the same in both cases, so it is the request that tells them apart.
+//! must not be called again. The answer is the same in both cases, so the request is needed to distinguish them.
 
 use std::borrow::Cow;
 
@@ -90,7 +90,7 @@ impl Naming<'_> {
 
     fn in_path(&self) -> InPath {
         let Some(path) = self.path else {
-            // Whatever stands before it, the client wrote a name.
+            // Whatever precedes it, the client wrote a name.
             let named = self.subpath.is_some_and(|subpath| name_in(&segments(&decoded(subpath))).is_some());
             return if named { InPath::NamedBy(NamedBy::Client) } else { InPath::Unknown };
         };
@@ -101,7 +101,7 @@ impl Naming<'_> {
         InPath::NamedBy(if name < path.len() - client { NamedBy::Target } else { NamedBy::Client })
     }
 
-    /// A path that names nothing in a known place: whoever wrote its end.
+    /// A path without a name in a known place: its end decides who wrote it.
     fn by_rest_of_path(&self) -> Option<NamedBy> {
         let path = decoded(self.path?);
         Some(if self.segments_of_client(&segments(&path))? == 0 { NamedBy::Target } else { NamedBy::Client })
@@ -208,7 +208,7 @@ mod tests {
                 assert_eq!(by_body, by, "{missing:?} {received} {sent} {patch:?}");
             }
         }
-        // Both are named: a deployment stands in the path, a model in the body.
+        // Both are named: a deployment in the path, a model in the body.
         let path = "/openai/deployments/gpt4/chat";
         assert_eq!(named(Missing::Deployment, path, "chat", a, a, &none), NamedBy::Target);
         assert_eq!(named(Missing::Model, path, "chat", a, a, &none), NamedBy::Client);

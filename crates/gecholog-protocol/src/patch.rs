@@ -1,5 +1,5 @@
 //! What a target changes in a request's JSON body: fields set or removed, a model renamed. Everything else stays byte for
-//! byte: the order of names, the spelling of numbers, fields that nobody knows.
+//! byte: the order of names, the spelling of numbers, unknown fields.
 //!
 //! The patch travels from row 1 to row 2 as `broker_patch`, so that row 2 needs no memory.
 

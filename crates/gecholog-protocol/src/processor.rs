@@ -1,6 +1,6 @@
 //! What a processor of the gateway is sent: a request, a response, or row 2's copy of our own stamp.
 //!
-//! The gateway does not say which of them it is (GATEWAY.md 2.3). A field `egress_status_code` makes it a response,
+//! The gateway does not say which of them it is (docs/gateway-protocol.md 2.3). A field `egress_status_code` makes it a response,
 //! whatever its value; then it is never answered with a route.
 
 use serde_json::Value;
@@ -18,9 +18,9 @@ use types::request::{Found, Request, RequestSize};
 pub struct Message<'a> {
     /// The stamp's router, as row 2 sees it.
     pub stamped_router: Option<&'a str>,
-    /// Whether it tells of a finished request.
+    /// Whether it is about a finished request.
     pub is_response: bool,
-    /// What it tells then.
+    /// The observation, if it is.
     pub report: CallObservation<'a>,
     /// The JSON request, as it would go out.
     pub payload: Option<RawJson<'a>>,

@@ -25,7 +25,6 @@ pub enum Degradation {
 }
 
 impl Degradation {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyIsNoObject];
 
     /// As metrics spell it.
@@ -52,11 +51,11 @@ impl fmt::Display for Degradation {
     }
 }
 
-/// An answer to row 1, but for the body that its target changes: that can be large, and is put in by whoever has the time.
+/// An answer to row 1 without the body that its target changes: that can be large, and is added outside the lock.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RouteReply {
     bytes: Vec<u8>,
-    /// Where the stamp stands in it; empty if there is none.
+    /// The range of the stamp in it; empty if there is none.
     stamp: Range<usize>,
     /// What the target changes in the body, and where that belongs.
     change: Option<(usize, Arc<Patch>)>,

@@ -1,7 +1,7 @@
 //! What the headers of an upstream's answer say about when to come back.
 //!
-//! Its own word comes first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`. Only where none of them stands, the
-//! bucket that is empty tells, and it tells when it will be full again, which nobody needs to wait for: so at most
+//! Explicit headers come first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`. Only where all are absent, the reset of
+//! an empty bucket counts; it is the time until the bucket is full, longer than any call needs to wait: so at most
 //! [`LONGEST_REFILL`]. Dates are measured against the answer's own `Date`, never against a clock of ours. What is negative,
 //! infinite or no time at all is [`RetryAfter::Unparsable`]; nothing here can fail.
 
@@ -94,7 +94,6 @@ impl<'a> Headers<'a> {
         kind.is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"))
     }
 
-    /// What they say.
     pub(super) fn hint(&self) -> Option<RetryAfter> {
         let [millis, ms_millis, seconds] = self.own_word;
         let own = [

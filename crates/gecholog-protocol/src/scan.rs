@@ -2,7 +2,7 @@
 //!
 //! Our own, because no parser at hand skips a megabyte of escapes as fast as the log brings them. It checks no more than it
 //! must to find where a value ends: strings, brackets and their depth; so it neither recurses nor copies, and an odd value
-//! in a field that nobody reads harms nobody. Text is handed out as it stands between its quotes. What has an escape or is
+//! in a field that is not read has no effect. Text is returned as written between its quotes. What has an escape or is
 //! no UTF-8 reads as absent: no path, id or code of the gateway has either.
 
 use memchr::memchr;
@@ -14,7 +14,7 @@ use types::request::{Found, LONGEST_VALUE};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyntaxError;
 
-/// A place in a message at which a value begins. Whoever is shown one may read the value, walk into it, or leave it alone:
+/// A place in a message at which a value begins. The caller may read the value, walk into it, or leave it:
 /// then it is skipped.
 #[derive(Debug, Clone)]
 pub struct Cursor<'a> {
@@ -22,7 +22,7 @@ pub struct Cursor<'a> {
     at: usize,
 }
 
-/// One value, as it stands in the message.
+/// One value, as written in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawJson<'a>(&'a [u8]);
 
@@ -37,7 +37,7 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at) == Some(&b'{')
     }
 
-    /// The value, as it stands there. Goes behind it.
+    /// The value as written. Moves the cursor behind it.
     ///
     /// # Errors
     /// It has no end.
@@ -47,7 +47,7 @@ impl<'a> Cursor<'a> {
         Ok(RawJson(&self.bytes[start..self.at]))
     }
 
-    /// The value's [`Raw::text`]. Goes behind it.
+    /// The value's [`RawJson::text`]. Moves the cursor behind it.
     ///
     /// # Errors
     /// The value has no end.
@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
         if skip_space(self.bytes, self.at) == self.bytes.len() { Ok(()) } else { Err(SyntaxError) }
     }
 
-    /// Shows each field of an object in its order, the name as it stands between its quotes; no field of anything else.
+    /// Visits each field of an object in order, the name as written between its quotes; nothing for other values.
     /// Answers with how many there were and goes behind the value.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl<'a> RawJson<'a> {
         if self.0.len() > LONGEST_VALUE { Some(Found::TooLong) } else { self.value().map(Found::Value) }
     }
 
-    /// A field of an object; the last one, if the name stands twice.
+    /// A field of an object; the last one, if the name is repeated.
     pub fn field(self, name: &str) -> Option<Self> {
         let mut found = None;
         let quoted = serde_json::to_string(name).ok()?;
@@ -190,7 +190,6 @@ impl<'a> RawJson<'a> {
         Cursor { bytes: self.0, at: 0 }
     }
 
-    /// The bytes.
     pub const fn bytes(self) -> &'a [u8] {
         self.0
     }

@@ -1,6 +1,6 @@
 //! The stamp: the small object that a decision leaves in the gateway's own log, by which it is found again.
 //!
-//! At most [`MAX_STAMP_BYTES`] bytes. `why` stands last, so that it is what is cut to fit; `router` never is. In observe mode it says
+//! At most [`MAX_STAMP_BYTES`] bytes. `why` comes last, because only it is cut to fit; `router` never is. In observe mode it says
 //! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
 use std::fmt::{self, Write as _};
@@ -40,7 +40,6 @@ impl ReplicaIdentity {
         Self { mode, ..self.clone() }
     }
 
-    /// The replica's id.
     pub fn replica(&self) -> &str {
         &self.replica
     }
@@ -69,7 +68,6 @@ pub struct Stamp<'a> {
     pub number: u64,
     /// The ingress of the pool.
     pub pool: &'a RouterPath,
-    /// The chosen router.
     pub router: &'a RouterPath,
     /// With which probability it was chosen, 0 to 1; absent where it was neither chance nor certain.
     pub probability: Option<f64>,

@@ -1,4 +1,4 @@
-//! The gateway's transaction ids: `<GATEWAY>_<nanoseconds>_<count>_<n>` (GATEWAY.md 2.5).
+//! The gateway's transaction ids: `<GATEWAY>_<nanoseconds>_<count>_<n>` (docs/gateway-protocol.md 2.5).
 //!
 //! With `n` = 0 the gateway made the whole id when the request came, so it carries the request's beginning. With any other
 //! `n` the client brought the session along, and the number says nothing about this request.
@@ -17,7 +17,7 @@ pub fn in_session(id: &str) -> Option<(&str, u32)> {
     Some((id.strip_suffix(n)?, n.parse().ok()?))
 }
 
-/// When the gateway received the request, if its id tells.
+/// When the gateway received the request, if its id contains it.
 pub fn started(id: &str) -> Option<GatewayTime> {
     let (nanos, n) = parts(id)?;
     if n == "0" { nanos.parse().ok().map(GatewayTime::from_nanos) } else { None }

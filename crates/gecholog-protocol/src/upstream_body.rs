@@ -1,11 +1,11 @@
-//! What the bytes of an upstream's answer say about the upstream, where no log tells it.
+//! What the bytes of an upstream's answer say about the upstream, where no log entry does.
 
 use serde::de::IgnoredAny;
 
 use super::missing::Missing;
 use super::scan::{Cursor, RawJson};
 
-/// How the gateway answers when it could not reach the upstream (GATEWAY.md 4.7).
+/// How the gateway answers when it could not reach the upstream (docs/gateway-protocol.md 4.7).
 const MADE_BY_GATEWAY: &[u8] = br#"{"error":"failure making request"}"#;
 
 /// What the body of an error with this status says that does not exist.

@@ -37,7 +37,7 @@ impl Way {
         }
     }
 
-    /// What stands in the table.
+    /// The text in the table.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Directly => "the relay",

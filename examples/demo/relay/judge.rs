@@ -1,6 +1,6 @@
 //! What the calls of `--relay` show, and whether it is right: pure, from what was seen to a list of faults.
 //!
-//! The calls are made one after the other, so each time that an ill target is let back in costs exactly one attempt, and no
+//! The calls are made one after the other, so each return of a failing target costs exactly one attempt, and no
 //! client may notice any of them.
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub(super) fn is_good(attempt: &Call) -> bool {
 }
 
 impl Run {
-    /// How many calls needed so many attempts.
+    /// How many calls needed this many attempts.
     pub(super) fn by_attempts(&self) -> BTreeMap<usize, usize> {
         let mut calls = BTreeMap::new();
         for answer in self.made.iter().filter_map(|made| made.answer.as_ref().ok()) {
@@ -103,7 +103,7 @@ impl Run {
             match &made.answer {
                 Err(error) => faults.push(format!("the client of call {number} got no answer: {error}")),
                 Ok(answer) if answer.status != 200 => {
-                    faults.push(format!("the client of call {number} was told {}", answer.status));
+                    faults.push(format!("the client of call {number} got {}", answer.status));
                 }
                 Ok(Answer { broken: Some(how), .. }) => {
                     faults.push(format!("the answer to call {number} was not whole: {how}"));
@@ -114,7 +114,7 @@ impl Run {
         faults
     }
 
-    /// The log must tell of each attempt, the last of which is the answer's.
+    /// The log must have each attempt, the last of which is the answer's.
     fn untold(&self) -> Vec<String> {
         let wrong = |made: &&Made| {
             let Ok(answer) = &made.answer else { return false };
@@ -122,8 +122,8 @@ impl Run {
             made.attempts.len() != answer.attempts || last != Some(answer.router.as_str())
         };
         let wrong = self.made.iter().filter(wrong).count();
-        let told = format!("the log does not tell of the attempts that {wrong} answers say they needed");
-        if wrong > 0 { vec![told] } else { Vec::new() }
+        let fault = format!("the log does not have the attempts that {wrong} answers say they needed");
+        if wrong > 0 { vec![fault] } else { Vec::new() }
     }
 
     fn east(&self) -> Vec<String> {
@@ -150,7 +150,7 @@ impl Run {
             faults.push(format!("{WEST} failed {odd} attempts while it was well"));
         }
         if failures == 0 || disabled == 0 {
-            faults.push(format!("nobody found out that {WEST} had died"));
+            faults.push(format!("no attempt found out that {WEST} had died"));
         }
         if failures != disabled {
             faults.push(format!("{WEST} failed {failures} attempts, but was left out {disabled} times: one each"));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_nobody_noticed_is_right() {
+    fn a_run_that_no_client_noticed_is_right() {
         let run = good();
         assert_eq!(run.faults(), [""; 0]);
         assert_eq!(run.by_attempts(), BTreeMap::from([(1, 3), (2, 1), (3, 1)]));
@@ -245,14 +245,14 @@ mod tests {
         }
         type Spoil = fn(&mut Run);
         let spoilt: [(Spoil, &str); 11] = [
-            (|run| answer(run).status = 503, "call 2 was told 503"),
+            (|run| answer(run).status = 503, "call 2 got 503"),
             (|run| answer(run).broken = Some("it has no end".to_owned()), "call 2 was not whole: it has no end"),
             (|run| run.made[1].answer = Err("refused".to_owned()), "call 2 got no answer: refused"),
             (|run| answer(run).attempts = 2, "attempts that 1 answers"),
             (|run| run.made[1].attempts.clear(), "attempts that 1 answers"),
             (|run| run.changes.truncate(4), "did not come back"),
             (|run| drop(run.changes.remove(0)), "/llm/east/ failed 2 attempts, but was left out 1 times"),
-            (|run| drop(run.changes.remove(2)), "nobody found out"),
+            (|run| drop(run.changes.remove(2)), "no attempt found out"),
             (|run| drop(run.made.remove(4)), "did not come back"),
             (|run| drop(run.made.remove(2)), "no call needed three attempts"),
             (|run| run.made[2].scene = Scene::OneFails, "/llm/west/ failed 1 attempts while it was well"),

@@ -1,9 +1,9 @@
-//! The show of `--relay`: three targets behind the relay, one that always fails and one that dies and comes back, and clients
+//! The show of `--relay`: three targets behind the relay, one that always fails and one that breaks and comes back, and clients
 //! who notice nothing of it.
 //!
 //! Calls are made one after the other: directly, as a stream, and through the gateway. What the scenes wait for is what the
 //! broker says, so that the show is the same on any machine; only how long a target is left out is waited for. `client` makes
-//! a call, `judge` says whether all was right. A trace is not told by us: it is what `broker watch --grouped` prints.
+//! a call, `judge` says whether all was right. A trace is the output of `broker watch --grouped`.
 
 mod client;
 mod judge;
@@ -22,11 +22,11 @@ use crate::world::World;
 use client::Way;
 use judge::{EAST, Made, Run, Scene, WEST, is_good};
 
-/// How many calls there are, unless somebody says.
+/// The default number of calls.
 pub(crate) const CALLS: u32 = 150;
 /// The example that runs.
 pub(crate) const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/relay/05-on-one-machine.json");
-/// The variables in it that stand for keys; the fake LLMs take any.
+/// The variables in it for keys; the fake LLMs take any.
 pub(crate) const KEYS: [&str; 3] = ["EAST_API_KEY", "WEST_API_KEY", "NORTH_API_KEY"];
 /// The pool's ingress, and the router of the gateway that leads there.
 pub(crate) const INGRESS: &str = "/llm/";
@@ -41,9 +41,9 @@ pub(crate) struct Show<'a> {
     pace: Interval,
     agent: ureq::Agent,
     run: Run,
-    /// The entries of calls that are not told yet, by what their ids begin with.
+    /// The entries of calls that are not printed yet, by the prefix of their ids.
     entries: BTreeMap<String, Vec<Call>>,
-    /// Changes and remarks that are not told yet.
+    /// Changes and remarks that are not printed yet.
     news: Vec<Event>,
     standings: BTreeMap<String, Standing>,
     calls: u32,
@@ -71,8 +71,9 @@ pub(crate) async fn show(world: &mut World, screen: &mut Screen, calls: u32, rat
     show.scene(Scene::OneFails, third).await?;
     show.until(EAST, &Standing::OnProbation).await?;
     show.screen
-        .title(&format!("{WEST} dies now: it closes connections without an answer, just as {EAST} is tried again."))?;
-    show.world.llms().set("west", Behaviour { close: true, ..Behaviour::default() });
+        .title(&format!("{WEST} breaks now: it answers with half a JSON object, just as {EAST} is tried again."))?;
+    // Not a closed connection: a reused one that closes is tried once more, which the log does not show.
+    show.world.llms().set("west", Behaviour { body: Some("{\"choices\": [".to_owned()), ..Behaviour::default() });
     show.scene(Scene::WestDies, third).await?;
     show.screen.title(&format!("{WEST} is well again. The first call after its time is over will find out."))?;
     show.world.llms().set("west", Behaviour::default());
@@ -98,7 +99,7 @@ impl Show<'_> {
         self.settle().await
     }
 
-    /// Until the broker has told what it made of each failure: its log lines and its answers come over different ways.
+    /// Waits until the broker has logged each failure: its log lines and its answers come over different ways.
     async fn settle(&mut self) -> anyhow::Result<()> {
         let by = Instant::now() + PATIENCE;
         while [EAST, WEST].iter().any(|router| self.run.failures(router) > self.run.disabled(router)) {
@@ -159,7 +160,7 @@ impl Show<'_> {
         }
         let mut attempts = self.entries.remove(begins).unwrap_or_default();
         attempts.sort_by_key(|call| number(&call.transaction));
-        // Nobody else calls; what is left are the gateway's own entries of calls that came through it.
+        // There are no other calls; what is left are the gateway's own entries of calls that came through it.
         self.entries.clear();
         Ok(attempts)
     }
@@ -178,7 +179,7 @@ impl Show<'_> {
         }
     }
 
-    /// Until a target stands so. Nobody calls meanwhile.
+    /// Waits until a target has this state. No call is made meanwhile.
     async fn until(&mut self, router: &str, wanted: &Standing) -> anyhow::Result<()> {
         let by = Instant::now() + self.world.disabled_time() + PATIENCE;
         while self.standings.get(router) != Some(wanted) {
@@ -214,12 +215,12 @@ fn story(attempts: &[Call], broken: Option<&str>) -> String {
     };
     let failed: Vec<_> = attempts.iter().filter(|call| !is_good(call)).map(failed).collect();
     let count = attempts.len();
-    let told = if count == 1 {
+    let text = if count == 1 {
         "1 attempt".to_owned()
     } else {
         format!("{count} attempts: {}, then this one", failed.join(", "))
     };
-    broken.map_or(told.clone(), |broken| format!("{told}; not whole: {broken}"))
+    broken.map_or(text.clone(), |broken| format!("{text}; not whole: {broken}"))
 }
 
 /// What the ids of a session begin with.

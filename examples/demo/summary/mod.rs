@@ -7,7 +7,7 @@
 //! - The draw is random: the even share is within five standard deviations of the binomial distribution, which a right
 //!   broker exceeds once in 1.7 million runs.
 //! - The gateway waits 50 ms for a processor and no longer, and on a machine whose processors are all taken a message can
-//!   be on its way for longer. A call for which the gateway demonstrably waited so long is late: one in ten may be, and a
+//!   be on its way for longer. A call for which the gateway demonstrably waited that long is late: one in ten may be, and a
 //!   failure that the broker heard of late may be followed by one more. A missing answer without such a wait is a fault.
 
 mod scripted;
@@ -27,7 +27,7 @@ use crate::watch::{Call, Change, Event};
 const SIGMAS: f64 = 5.0;
 /// How long the gateway waits for a processor, by `timeout` in gl_config.json, less what a timer may be short.
 const PATIENCE: Duration = Duration::from_millis(48);
-/// One in so many calls may be late.
+/// One in this many calls may be late.
 const ONE_LATE_IN: usize = 10;
 
 /// Everything that was seen in one run.
@@ -257,10 +257,10 @@ impl Run {
         let logged: BTreeMap<_, _> = self.calls.iter().map(|call| (&call.transaction, call.status)).collect();
         let answers: Vec<_> = self.answers.iter().flatten().collect();
         let same = |answer: &&&Answer| logged.get(&answer.transaction) == Some(&Some(answer.status));
-        let told = answers.iter().filter(same).count();
+        let logged = answers.iter().filter(same).count();
         let mut faults = Vec::new();
-        if told != answers.len() {
-            faults.push(format!("{} answers have no log entry with their id and status", answers.len() - told));
+        if logged != answers.len() {
+            faults.push(format!("{} answers have no log entry with their id and status", answers.len() - logged));
         }
         if self.calls.len() > answers.len() {
             let more = self.calls.len() - answers.len();
@@ -274,7 +274,7 @@ impl Run {
         let late = self.calls.iter().filter(|call| call.is_late()).count();
         let in_time: Vec<_> = self.calls.iter().filter(|call| !call.is_late()).collect();
         let may_pass = |call: &Call| {
-            let may = self.pool(call).is_some_and(|pool| pool.may_pass) || self.is_nobody_left(call);
+            let may = self.pool(call).is_some_and(|pool| pool.may_pass) || self.were_all_disabled(call);
             call.router == call.ingress && may
         };
         let undecided = in_time.iter().filter(|call| call.stamped.is_none() && !may_pass(call)).count();
@@ -312,7 +312,7 @@ impl Run {
         }]
     }
 
-    /// Nobody who works is ever disabled.
+    /// No router that works is ever disabled.
     fn wrong_changes(&self) -> Vec<String> {
         let routers = self.changes.iter().map(|change| change.router.as_str());
         let others: BTreeSet<_> = routers.filter(|router| !self.is_ill(router)).collect();

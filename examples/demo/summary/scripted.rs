@@ -18,7 +18,7 @@ use crate::watch::{Call, Change, Standing};
 const SLACK: Duration = Duration::from_millis(50);
 /// How much a cooldown may be off what the upstream asked for; that is in whole seconds.
 const OFF: Duration = Duration::from_millis(500);
-/// So many lengths of cooldowns are told.
+/// Lengths of cooldowns that are listed.
 const TOLD: usize = 8;
 
 /// The script that the run follows.
@@ -43,12 +43,12 @@ struct Seen<'a> {
 }
 
 impl Run {
-    /// From now on these faults happen; the broker was told this.
+    /// From now on these faults happen; these are the broker's settings.
     pub(crate) fn follow(&mut self, faults: Faults, settings: BrokerSettings, zero: Timestamp) {
         self.script = Some(Script { faults, settings, zero });
     }
 
-    /// What the broker was told about a router.
+    /// The broker's settings of a router.
     pub(super) fn settings_of(&self, router: &str) -> RouterSettings {
         let Some(Script { settings, .. }) = &self.script else { return RouterSettings::default() };
         let own = settings.routers.iter().find(|(path, _)| path.as_str() == router);
@@ -273,7 +273,7 @@ impl<'a> Seen<'a> {
         let out = self.failed().filter(|call| self.run.counts(call)).count();
         let so = match (failed, out) {
             (0, _) => "so there was nothing to learn".to_owned(),
-            (_, 0) => "a caller's own fault by its status, so nobody was left out".to_owned(),
+            (_, 0) => "a caller's own fault by its status, so no router was disabled".to_owned(),
             _ => {
                 let inside = |at: Timestamp| (self.from..=self.to + OFF).contains(&at);
                 let out = self.periods.iter().filter(|period| inside(period.from)).count();

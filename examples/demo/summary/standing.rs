@@ -39,8 +39,8 @@ impl Run {
         periods
     }
 
-    /// Whether every router of the pool was out while this call was decided: nobody is left to be named.
-    pub(super) fn is_nobody_left(&self, call: &Call) -> bool {
+    /// Whether every router of the pool was disabled while this call was decided.
+    pub(super) fn were_all_disabled(&self, call: &Call) -> bool {
         let out = |router: &String| {
             let over = |period: &Period| call.began <= period.back.unwrap_or(self.ended);
             self.periods(router).iter().any(|period| period.from <= call.decided && over(period))

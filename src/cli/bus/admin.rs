@@ -15,7 +15,7 @@ use crate::config::Operator;
 use crate::nats::peers;
 use types::router::{PathError, RouterPath};
 
-/// Between two looks at what is in flight.
+/// Interval of the queries for calls in flight.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A router, and why.
@@ -24,7 +24,7 @@ pub struct Target {
     /// The router, such as /azure/gpt4/
     #[arg(value_parser = path)]
     pub router: RouterPath,
-    /// Why; stands in the brokers' logs and in their status
+    /// Reason, for the brokers' logs and status
     #[arg(long)]
     pub reason: Option<String>,
 }
@@ -37,7 +37,7 @@ pub struct Timed {
     /// For how long: 30m, 1h, 90s
     #[arg(long = "for", value_name = "TIME")]
     lasting: Option<String>,
-    /// Wait until no call is under way to it
+    /// Wait until no call to it is in progress
     #[arg(long)]
     wait: bool,
 }
@@ -50,23 +50,23 @@ pub struct Weigh {
     pool: RouterPath,
     #[command(flatten)]
     target: Target,
-    /// What it weighs among its siblings; without it, what the file says
+    /// Its weight among its siblings; without it, the file's
     weight: Option<f64>,
     /// For how long: 30m, 1h, 90s
     #[arg(long = "for", value_name = "TIME")]
     lasting: Option<String>,
 }
 
-/// What is to be done.
+/// The commands that change something.
 #[derive(Debug, Clone)]
 pub enum Orders {
-    /// Leave a router alone.
+    /// Send it no more calls.
     Drain(Timed),
-    /// Do so no longer.
+    /// Send calls again.
     Resume(Target),
-    /// Take it out as a failure would.
+    /// Disable it as a failure would.
     Disable(Timed),
-    /// Let it serve at once.
+    /// Enable it at once.
     Enable(Target),
     /// Another weight.
     Weight(Weigh),
@@ -108,10 +108,10 @@ impl Orders {
         }
     }
 
-    /// Gives the order; what was done, for people.
+    /// Sends the command; returns what was done, as text.
     ///
     /// # Errors
-    /// It is wrong, nobody answers, or nobody carried it out.
+    /// The command is invalid, no replica answers, or none carried it out.
     pub fn run(&self, operator: &Operator) -> anyhow::Result<String> {
         let (verb, asked, wait) = self.ask();
         // What is wrong is said before anybody is asked.
@@ -169,13 +169,14 @@ async fn wait_until_idle(client: &async_nats::Client, operator: &Operator, route
     loop {
         let documents = peers::documents(client, &operator.nats, "status").await?;
         let routers = documents.iter().flat_map(|document| list(&document["routers"]));
-        let told: Vec<_> = routers.filter(|one| one["router"] == router.as_str()).collect();
+        let reported: Vec<_> = routers.filter(|one| one["router"] == router.as_str()).collect();
         // A replica that never sent it a call has nothing under way there.
-        let unknown = told.iter().any(|one| one["in_flight"].is_null() && one["requests"].as_u64().unwrap_or(1) > 0);
+        let unknown =
+            reported.iter().any(|one| one["in_flight"].is_null() && one["requests"].as_u64().unwrap_or(1) > 0);
         if unknown {
             bail!("whether calls are under way cannot be known: no stamp of a broker has come back in the log yet");
         }
-        if told.iter().all(|one| one["in_flight"].as_u64().unwrap_or(0) == 0) {
+        if reported.iter().all(|one| one["in_flight"].as_u64().unwrap_or(0) == 0) {
             return Ok(());
         }
         tokio::time::sleep(POLL_INTERVAL).await;

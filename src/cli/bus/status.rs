@@ -17,7 +17,7 @@ use crate::config::Operator;
 use crate::nats::peers;
 use balancer::broker::HISTOGRAM_STEPS;
 
-/// Between two looks.
+/// Interval of `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -30,7 +30,7 @@ pub struct StatusArgs {
     /// Print the replicas' documents as one JSON array
     #[arg(long)]
     pub json: bool,
-    /// Look again every second, until q (on a terminal) or Ctrl-C
+    /// Repeat every second, until q (on a terminal) or Ctrl-C
     #[arg(long)]
     pub watch: bool,
 }
@@ -39,26 +39,26 @@ impl StatusArgs {
     /// Asks and shows.
     ///
     /// # Errors
-    /// Nobody answers.
+    /// No replica answers.
     pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
             let redraw = self.watch && !self.json && std::io::stdout().is_terminal();
             // Without keys Ctrl-C does what it always does.
             let Some((held, mut keys)) = redraw.then(terminal::enable).flatten() else {
-                return self.tell(&client, operator, redraw, None).await;
+                return self.print(&client, operator, redraw, None).await;
             };
             let mut signals = Signals::listen()?;
             tokio::select! {
-                told = self.tell(&client, operator, redraw, Some(&held)) => told,
+                ended = self.print(&client, operator, redraw, Some(&held)) => ended,
                 () = keys.leave() => Ok(()),
                 () = signals.any() => Ok(()),
             }
         })
     }
 
-    /// Asks and tells, once or again and again.
-    async fn tell(
+    /// Queries and prints, once or repeatedly.
+    async fn print(
         &self,
         client: &Client,
         operator: &Operator,
@@ -103,8 +103,8 @@ fn render(documents: &[Value]) -> String {
         "IN FLIGHT",
         "LAST FAILURE",
     ]);
-    for (router, told) in routers(documents) {
-        table.row(row(&router, &told).iter().map(String::as_str));
+    for (router, reports) in routers(documents) {
+        table.row(row(&router, &reports).iter().map(String::as_str));
     }
     let _ = write!(text, "{table}");
     text
@@ -115,18 +115,18 @@ fn replica(document: &Value) -> String {
     format!("{} (version {}, mode {}, config {})", text("replica"), text("version"), text("mode"), text("config"))
 }
 
-/// The routers of all documents, in the order of the first that names them, each as the replicas tell of it.
+/// The routers of all documents, in the order of the first that names them, each with the reports of the replicas.
 fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
     let mut order = Vec::new();
-    let mut told: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    let mut reports: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for router in documents.iter().flat_map(|document| list(&document["routers"])) {
         let Some(path) = router["router"].as_str() else { continue };
-        if !told.contains_key(path) {
+        if !reports.contains_key(path) {
             order.push(path.to_owned());
         }
-        told.entry(path.to_owned()).or_default().push(router);
+        reports.entry(path.to_owned()).or_default().push(router);
     }
-    order.into_iter().filter_map(|path| told.remove(&path).map(|told| (path, told))).collect()
+    order.into_iter().filter_map(|path| reports.remove(&path).map(|reports| (path, reports))).collect()
 }
 
 fn pool_status(text: &mut String, pool: &Value, documents: &[Value]) {
@@ -180,29 +180,29 @@ fn show_target(text: &mut String, target: &Value, depth: usize) {
     list(&target["targets"]).for_each(|inner| show_target(text, inner, depth + 1));
 }
 
-fn row(router: &str, told: &[&Value]) -> [String; 9] {
-    let sum = |name: &str| told.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
+fn row(router: &str, reports: &[&Value]) -> [String; 9] {
+    let sum = |name: &str| reports.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
     // Every replica hears of every call, so that these are the same everywhere but for who started when.
-    let most = |name: &str| told.iter().filter_map(|one| one[name].as_u64()).max().unwrap_or(0);
-    let longest = told.iter().max_by_key(|one| one["latency"]["count"].as_u64());
+    let most = |name: &str| reports.iter().filter_map(|one| one[name].as_u64()).max().unwrap_or(0);
+    let longest = reports.iter().max_by_key(|one| one["latency"]["count"].as_u64());
     let millis = |name: &str| longest.and_then(|one| one["latency"][name].as_f64()).map_or("-".to_owned(), latency);
-    let in_flight = told.iter().any(|one| one["in_flight"].is_u64());
+    let in_flight = reports.iter().any(|one| one["in_flight"].is_u64());
     [
         clean(router),
-        agreed(told, standing),
-        agreed(told, drained),
+        agreed(reports, standing),
+        agreed(reports, drained),
         sum("requests").to_string(),
         most("failures").to_string(),
         millis("p50_ms"),
         millis("p95_ms"),
         if in_flight { sum("in_flight").to_string() } else { "?".to_owned() },
-        told.iter().map(|one| last_failure(one)).max().unwrap_or_default(),
+        reports.iter().map(|one| last_failure(one)).max().unwrap_or_default(),
     ]
 }
 
-/// What all say; or what the first says who differs, and how many say so.
-fn agreed(told: &[&Value], say: impl Fn(&Value) -> (String, String)) -> String {
-    let said: Vec<_> = told.iter().map(|one| say(one)).collect();
+/// The value of all; or the first that differs, and how many have it.
+fn agreed(reports: &[&Value], say: impl Fn(&Value) -> (String, String)) -> String {
+    let said: Vec<_> = reports.iter().map(|one| say(one)).collect();
     let Some((word, more)) = said.iter().max() else { return String::new() };
     let same = said.iter().filter(|(other, _)| other == word).count();
     let of = if same == said.len() { String::new() } else { format!(" (on {same} of {})", said.len()) };
@@ -241,7 +241,7 @@ fn latency(millis: f64) -> String {
     if millis <= first as f64 { format!("<={first}") } else { format!("{millis:.0}") }
 }
 
-/// Seconds as people say them.
+/// Seconds in a readable form.
 fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).ceil() as u64;
     match whole {

@@ -1,4 +1,4 @@
-//! Columns that line up, as wide as what stands in them.
+//! Columns that line up, as wide as their contents.
 
 /// Rows of cells, the first of them the headings.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The terminal while something is drawn on it again and again: keys come one by one and are not echoed.
 //!
 //! However that ends, the terminal is as it was before: on drop, and when something panics, since a release ends there
-//! without dropping anything. Signals stay signals (Ctrl-C, Ctrl-Z): whoever draws waits for them too. It refuses to touch
+//! without dropping anything. Signals stay signals (Ctrl-C, Ctrl-Z): the drawing loop waits for them too. It does not touch
 //! anything that is no terminal.
 
 use std::fs::File;
@@ -49,7 +49,7 @@ fn enable_on(terminal: File) -> Option<(RawMode, Keys)> {
     let held = RawMode(());
     held.begin();
     let (sender, keys) = unbounded_channel();
-    // A thread of its own, which nobody waits for: a read from a terminal has no end that we could bring about.
+    // A thread of its own that is never joined: a read from a terminal cannot be cancelled.
     let reader = std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
         let mut key = [0];
         while reading.read_exact(&mut key).is_ok() && sender.send(key[0]).is_ok() {}
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal with nobody behind it: whoever types, and what is typed at.
+    /// A pseudo-terminal: its controlling side and the side of the program.
     fn terminal() -> (File, File) {
         let typing = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&typing).unwrap();

@@ -1,5 +1,5 @@
-//! `budget`: what one router may get within a minute. It stands at a router and nowhere else: what a branch may get is not
-//! what each router in it may get, and nobody could say which of them was meant.
+//! `budget`: the limits of one router per minute. It is a key of routers only: what a branch may get is not
+//! what each router in it may get, and it would be ambiguous which is meant.
 
 use super::health::{HealthOverrides, count};
 use super::reader::{Item, Reader};

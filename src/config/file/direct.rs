@@ -1,7 +1,7 @@
 //! Targets with a `url`: called by the relay, without the gateway.
 //!
 //! `${NAME}` in their texts is a variable of the environment as it was at the start; one that is unset is a fault. Values are
-//! never shown, nor is a header that somebody wrote out, which may be a secret all the same.
+//! never shown, nor is a header written out in the file, which may be a secret too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +32,7 @@ impl fmt::Debug for Variables {
     }
 }
 
-/// The direct targets of a file, by the paths that stand for them.
+/// The direct targets of a file, by their router paths.
 #[derive(Debug, Default)]
 pub(super) struct Directs {
     variables: Variables,
@@ -49,12 +49,12 @@ impl Directs {
         self.found.into_iter().map(|(path, (_, direct))| (path, direct)).collect()
     }
 
-    /// Where the target stands that this path stands for.
+    /// The place of the target with this path.
     pub(super) fn place(&self, path: &RouterPath) -> Option<&Location> {
         self.found.get(path).map(|(place, _)| place)
     }
 
-    /// Reads a target; answers with the path that stands for it.
+    /// Reads a target; returns its router path.
     pub(super) fn read(
         &mut self,
         reader: &mut Reader<'_>,
@@ -65,7 +65,7 @@ impl Directs {
         let base = self.text(reader, &url).and_then(|text| match text.parse::<Base>() {
             Ok(base) => Some(base),
             Err(fault) => {
-                // A password may stand in it.
+                // It may contain a password.
                 reader.missing(&url, fault.to_string());
                 None
             }
@@ -190,7 +190,7 @@ impl Directs {
     }
 }
 
-/// The path that stands for a target in logs and headers: the ingress, and the letters and digits of its name, else of its
+/// The path of a target in logs and headers: the ingress, and the letters and digits of its name, else of its
 /// host.
 fn path(reader: &mut Reader<'_>, target: &Item<'_>, ingress: &RouterPath, base: &Base) -> Option<RouterPath> {
     let name = target.get("name");

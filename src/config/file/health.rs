@@ -1,8 +1,8 @@
-//! `health`: it may stand at the file, a pool, a branch or a target, and belongs to the router.
+//! `health`: a key of the file, a pool, a branch or a target; it belongs to the router.
 //!
 //! The nearest wins, each setting for itself; but a preset is a whole set, and nothing that was said above it is left. A
 //! place that says nothing gives nothing: of two leaves with one router, only those count that say something, and if they
-//! do not say the same, nobody could know which of them was meant.
+//! differ, it is ambiguous which of them is meant.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -126,7 +126,7 @@ impl HealthOverrides {
         self.take(reader, item, "cooldown.jitter", jitter, |all, jitter| all.health.cooldown.jitter = jitter);
     }
 
-    /// Reads the setting of this name, if it stands there.
+    /// Reads the setting of this name, if it is present.
     pub(super) fn take<T: Clone + fmt::Debug + 'static>(
         &mut self,
         reader: &mut Reader<'_>,
@@ -155,7 +155,7 @@ impl HealthOverrides {
         self.0.push(LocatedSetting { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
     }
 
-    /// The settings, with these defaults for what nobody said.
+    /// The settings, with these defaults for those that are absent.
     pub(super) fn settings(&self, defaults: &RouterSettings) -> RouterSettings {
         let mut settings = defaults.clone();
         let (presets, others): (Vec<_>, Vec<_>) = self.0.iter().partition(|said| said.name == "preset");
@@ -177,7 +177,7 @@ impl RouterOverrides {
                 Some(said) => {
                     let (name, first) = (now.name, reader.location(&said.place));
                     let problem =
-                        format!("gives {router} another {name} than {first}: a router has one, wherever it stands");
+                        format!("gives {router} another {name} than {first}: a router has one, in all places");
                     reader.push(&now.place, None, problem);
                 }
             }
@@ -283,7 +283,7 @@ pub(super) fn failure_status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option
     }
 }
 
-/// One element of a list, as it stands in a text.
+/// One element of a list, as written in a text.
 fn status(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<String> {
     let text = match item.value {
         Value::NumberLit(number) => number.value,

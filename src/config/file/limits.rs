@@ -13,7 +13,7 @@ pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
 /// The keys of `retry_budget`.
 pub(super) const BUDGET_KEYS: [&str; 2] = ["ratio", "per_second"];
 
-/// What stands there, with the defaults for what does not.
+/// The limits as written, with defaults for those that are absent.
 pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLimits, RetryBudgetSettings) {
     let (mut limits, mut spending) = (RetryLimits::default(), RetryBudgetSettings::default());
     let Some(item) = item else { return (limits, spending) };

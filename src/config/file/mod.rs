@@ -1,7 +1,7 @@
-//! The pools file: JSON, with comments if one likes, to [`balancer::broker::HealthSettings`].
+//! The pools file: JSON, with comments if one likes, to [`balancer::broker::BrokerSettings`].
 //!
-//! Read through a tree with positions and not through serde, which stops at the first fault: every fault is told at once,
-//! with line, column, path, value, and what would be right. [`shape`] says the same format once more as types, for the
+//! Read through a tree with positions and not through serde, which stops at the first fault: all faults are reported at once,
+//! with line, column, path, value, and what would be right. [`schema`] repeats the format as types, for the
 //! JSON Schema that editors read; tests hold the two together.
 
 mod budget;
@@ -26,11 +26,11 @@ pub use direct::Variables;
 use reader::{Item, Reader};
 
 /// The largest file, in bytes.
-pub const LARGEST: u64 = 4 << 20;
+pub const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The most pools and targets of one file; the core counts them with 16 bits.
-pub const MOST_TARGETS: usize = 65_000;
+pub const MAX_TARGETS: usize = 65_000;
 /// How deep lists of targets, and queries, may be nested.
-pub const DEEPEST: usize = 16;
+pub const MAX_DEPTH: usize = 16;
 
 /// What JSON has, comments and a comma too many: what people and editors write into configuration files.
 pub const FORM: ParseOptions = ParseOptions {
@@ -49,13 +49,12 @@ pub const FORM: ParseOptions = ParseOptions {
 /// The file that holds the pools, and what it leaves to the environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolsFile {
-    /// Where it is.
     pub path: PathBuf,
     /// For what it leaves out.
     pub defaults: RouterSettings,
     /// What `${NAME}` means in it.
     pub variables: Variables,
-    /// What it held when it was last looked at: whoever follows it sees what changed since then, however early.
+    /// Its content when it was last read: changes are found by comparison with it, however early they come.
     pub seen: Result<Vec<u8>, Fault>,
 }
 
@@ -74,7 +73,8 @@ impl PoolsFile {
 
     /// Looks again, beside other tasks. True if it holds something else than before.
     pub async fn look(&mut self) -> bool {
-        let now = files::read_beside(&self.path, LARGEST).await.map_err(|fault| whole(&self.path, told(&fault)));
+        let now =
+            files::read_beside(&self.path, MAX_FILE_BYTES).await.map_err(|fault| whole(&self.path, describe(&fault)));
         let changed = now != self.seen;
         self.seen = now;
         changed
@@ -101,15 +101,17 @@ impl PoolsFile {
 /// The bytes of a file, if it is not too large.
 ///
 /// # Errors
-/// It is no regular file, cannot be read in time, or is larger than [`MAX_ERRORS_BYTES`].
+/// It is no regular file, cannot be read in time, or is larger than [`MAX_FILE_BYTES`].
 pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
-    files::read(path, LARGEST).map_err(|fault| whole(path, told(&fault)))
+    files::read(path, MAX_FILE_BYTES).map_err(|fault| whole(path, describe(&fault)))
 }
 
 /// Why a file was not read, for a pools file.
-fn told(fault: &Unreadable) -> String {
+fn describe(fault: &Unreadable) -> String {
     match fault {
-        Unreadable::TooLarge(_) => format!("is larger than {} MB, the most that a pools file may have", LARGEST >> 20),
+        Unreadable::TooLarge(_) => {
+            format!("is larger than {} MB, the most that a pools file may have", MAX_FILE_BYTES >> 20)
+        }
         fault => fault.to_string(),
     }
 }

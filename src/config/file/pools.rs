@@ -1,6 +1,6 @@
 //! Pools and their targets: the tree of a file becomes the tree that the core walks.
 //!
-//! What stands above a target holds below it: `override_params` and `model_map` field by field, `health` setting by setting,
+//! What is set above a target applies below it: `override_params` and `model_map` field by field, `health` setting by setting,
 //! the nearest each time. A target that cannot be read is left out only to go on reading: its fault keeps the file from use.
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::direct::{self, Directs, Variables};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
-use super::{DEEPEST, MOST_TARGETS, budget, limits, strategy};
+use super::{MAX_DEPTH, MAX_TARGETS, budget, limits, strategy};
 use crate::relay::RelayRules;
 use balancer::broker::{BrokerSettings, PoolSettings, RouterSettings, WhenAllDisabled};
 use balancer::strategy::{Policy, Target, TargetKind};
@@ -47,7 +47,7 @@ const LONGEST_NAME: usize = 80;
 #[derive(Debug, Clone, Default)]
 struct Above {
     ingress: Option<RouterPath>,
-    /// How many lists of targets stand around these.
+    /// How many lists of targets are around these.
     depth: usize,
     patch: Arc<Patch>,
     leads: Option<Arc<FailureRule>>,
@@ -58,7 +58,7 @@ struct Above {
 #[derive(Debug, Default)]
 struct Pools {
     ingresses: HashMap<RouterPath, Location>,
-    /// Where each router stands first.
+    /// The first place of each router.
     leaves: HashMap<RouterPath, Location>,
     routers: RouterOverrides,
     directs: Directs,
@@ -151,8 +151,8 @@ impl Pools {
             reader.missing(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
             return None;
         };
-        if above.depth == DEEPEST {
-            reader.missing(&list, format!("is nested deeper than {DEEPEST} levels"));
+        if above.depth == MAX_DEPTH {
+            reader.missing(&list, format!("is nested deeper than {MAX_DEPTH} levels"));
             return None;
         }
         if !reader.list(&list, "targets") {
@@ -199,7 +199,7 @@ impl Pools {
             match said.get(1).and_then(|second| item.get(second)) {
                 Some(second) => {
                     let first = said[0];
-                    let problem = format!("stands beside \"{first}\": a target is either a router, a url or a branch");
+                    let problem = format!("is beside \"{first}\": a target is either a router, a url or a branch");
                     reader.key_fault(&second, problem);
                 }
                 None => reader.missing(
@@ -253,10 +253,10 @@ impl Pools {
     /// Whether there is room for one more; the first without says so.
     fn room(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> bool {
         self.nodes += 1;
-        if self.nodes == MOST_TARGETS + 1 {
-            reader.missing(item, format!("is one more than the {MOST_TARGETS} pools and targets that a file may have"));
+        if self.nodes == MAX_TARGETS + 1 {
+            reader.missing(item, format!("is one more than the {MAX_TARGETS} pools and targets that a file may have"));
         }
-        self.nodes <= MOST_TARGETS
+        self.nodes <= MAX_TARGETS
     }
 }
 

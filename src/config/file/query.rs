@@ -1,26 +1,25 @@
 //! Queries and the fields they ask for, from the file to what [`balancer::strategy::query`] evaluates.
 //!
-//! What could never match is a fault and not a condition that silently sends nobody anywhere: a header compared with a
+//! What could never match is a fault and not a condition without effect: a header compared with a
 //! number, a list without `$in`, an empty query.
 
 use jsonc_parser::ast::Value;
 use regex::{Regex, RegexBuilder};
 
-use super::DEEPEST;
+use super::MAX_DEPTH;
 use super::reader::{Item, Reader, nearest};
 use balancer::strategy::{Field, Query, Test};
 
-/// What stands around queries.
+/// The operators around queries.
 pub(super) const AROUND: [&str; 3] = ["$and", "$or", "$not"];
-/// What stands inside a field.
+/// The operators inside a field.
 pub(super) const INSIDE: [&str; 9] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$regex"];
 
 const LIKE: &str = "{\"params.model\": {\"$eq\": \"gpt-4\"}}";
 const FIELDS: &str = "a field is params.<name>, headers.<Name>, path or session";
-/// A pattern may take so many bytes when compiled: enough for any that a person writes.
-const LARGEST_PATTERN: usize = 1 << 20;
+/// Limit of a compiled pattern in bytes: enough for any that a person writes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
 
-/// A query.
 pub(super) fn read(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Query> {
     query(reader, item, 1)
 }
@@ -42,8 +41,8 @@ pub(super) fn key(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Field> {
 }
 
 fn query(reader: &mut Reader<'_>, item: &Item<'_>, depth: usize) -> Option<Query> {
-    if depth > DEEPEST {
-        reader.fault(item, format!("is nested deeper than {DEEPEST} levels"));
+    if depth > MAX_DEPTH {
+        reader.fault(item, format!("is nested deeper than {MAX_DEPTH} levels"));
         return None;
     }
     if !reader.map(item, LIKE) {
@@ -66,7 +65,7 @@ fn part(reader: &mut Reader<'_>, name: &str, item: &Item<'_>, depth: usize) -> O
         "$or" => queries(reader, item, depth).map(Query::Any),
         "$not" => query(reader, item, depth + 1).map(|query| Query::Not(Box::new(query))),
         _ if name.starts_with('$') => {
-            reader.key_fault(item, no_such_operator(name, &AROUND, &INSIDE, "stands inside a field, such as"));
+            reader.key_fault(item, no_such_operator(name, &AROUND, &INSIDE, "goes inside a field, such as"));
             None
         }
         _ => match field(name) {
@@ -152,7 +151,7 @@ fn test(reader: &mut Reader<'_>, field: &Field, name: &str, item: &Item<'_>) -> 
         "$nin" => operands(reader, field, item).map(Test::Nin),
         "$regex" => pattern(reader, item).map(Test::Regex),
         _ => {
-            reader.key_fault(item, no_such_operator(name, &INSIDE, &AROUND, "stands around a query, such as"));
+            reader.key_fault(item, no_such_operator(name, &INSIDE, &AROUND, "goes around a query, such as"));
             None
         }
     }
@@ -189,7 +188,7 @@ fn operands(reader: &mut Reader<'_>, field: &Field, item: &Item<'_>) -> Option<V
 
 fn pattern(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Regex> {
     let text = reader.text(item)?;
-    match RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build() {
+    match RegexBuilder::new(text).size_limit(MAX_PATTERN_BYTES).build() {
         Ok(regex) => Some(regex),
         Err(error) => {
             // The first lines draw the place, which a value of one line cannot show.

@@ -1,7 +1,7 @@
 //! A JSON document with positions, and the list of everything that is wrong with it.
 //!
 //! An [`Item`] is a value and the way to it, so that a fault can say where it is without anybody having kept track. Reading
-//! goes on after a fault: whoever asks for a number and finds none gets `None`, and the fault is on the list already.
+//! goes on after a fault: a caller that asks for a number and finds none gets `None`, and the fault is recorded.
 
 use std::fmt;
 
@@ -10,20 +10,19 @@ use jsonc_parser::common::Ranged;
 
 use crate::config::{Fault, secret};
 
-/// So many faults are told one by one; nobody reads more, and each costs a walk through its line.
+/// Faults that are listed one by one; each costs a walk through its line.
 const MAX_FAULTS: usize = 100;
 /// So many characters of a value are shown.
 const MAX_VALUE_CHARS: usize = 60;
-/// At so many single-letter edits a word is a misspelling and not another word.
+/// The most single-letter edits at which a word is a misspelling and not another word.
 const MAX_EDIT_DISTANCE: usize = 2;
 
 /// A value in the document, and the way to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'p> {
-    /// The value itself.
     pub(super) value: &'p Value<'p>,
     path: Path<'p>,
-    /// Where its key stands, if it has one.
+    /// The place of its key, if it has one.
     key: Option<usize>,
 }
 
@@ -35,7 +34,7 @@ enum Path<'p> {
     Element(&'p Path<'p>, usize),
 }
 
-/// Where a value stands, told once and kept.
+/// The place of a value, formatted once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Location {
     offset: usize,
@@ -50,11 +49,10 @@ pub(super) struct Reader<'s> {
     /// Where each line begins.
     lines: Vec<usize>,
     found: Vec<(usize, Fault)>,
-    untold: usize,
+    unlisted: usize,
 }
 
 impl<'p> Item<'p> {
-    /// The whole document.
     pub(super) const fn root(value: &'p Value<'p>) -> Self {
         Self { value, path: Path::Root, key: None }
     }
@@ -81,12 +79,11 @@ impl<'p> Item<'p> {
         self.fields().find(|(other, _)| *other == name).map(|(_, item)| item)
     }
 
-    /// Where it stands.
     pub(super) fn place(&self) -> Location {
         Location { offset: self.value.start(), path: self.path.to_string() }
     }
 
-    /// Whether what stands here may be a secret, because of what it is for or what it is called.
+    /// Whether the value may be a secret, because of its purpose or its name.
     fn is_secret(&self) -> bool {
         self.path.is_sent() || self.path.is_called_secret()
     }
@@ -149,24 +146,24 @@ impl<'s> Reader<'s> {
     /// A reader of a text, that found nothing yet; `name` is what the file is called in faults.
     pub(super) fn new(name: &'s str, text: &'s str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { name, text, lines: std::iter::once(0).chain(breaks).collect(), found: Vec::new(), untold: 0 }
+        Self { name, text, lines: std::iter::once(0).chain(breaks).collect(), found: Vec::new(), unlisted: 0 }
     }
 
     /// Everything that was found, in the order of the text.
     pub(super) fn faults(mut self) -> Vec<Fault> {
         self.found.sort_by_key(|(offset, _)| *offset);
         let mut faults: Vec<Fault> = self.found.into_iter().map(|(_, fault)| fault).collect();
-        if self.untold > 0 {
-            let problem = format!("has {} faults more, which are told when these are mended", self.untold);
+        if self.unlisted > 0 {
+            let problem = format!("has {} faults more, which are listed when these are fixed", self.unlisted);
             faults.push(Fault { place: self.name.to_owned(), value: None, problem });
         }
         faults
     }
 
-    /// Where something stands, for a person: `broker.json:12:7 pools[0].targets[1].weight`.
+    /// The place of a value, readable: `broker.json:12:7 pools[0].targets[1].weight`.
     pub(super) fn location(&self, place: &Location) -> String {
         if self.found.len() == MAX_FAULTS {
-            // Nobody will read it, and a long line takes long to count.
+            // It will not be listed, and a long line takes long to count.
             return String::new();
         }
         let line = self.lines.partition_point(|start| *start <= place.offset).saturating_sub(1);
@@ -182,7 +179,7 @@ impl<'s> Reader<'s> {
             _ if item.is_secret() => None,
             // Cut only afterwards: what is cut off may show that the rest is a secret.
             Value::StringLit(text) => secret::shown(text.value.to_string()),
-            // What stands inside may be a secret too.
+            // What is inside may be a secret too.
             Value::Object(_) | Value::Array(_) => {
                 Some(item.value.text(self.text)).filter(|text| !text.contains('"')).map(str::to_owned)
             }
@@ -191,7 +188,7 @@ impl<'s> Reader<'s> {
         self.push(&item.place(), value.map(|value| shorten(&value)), problem.into());
     }
 
-    /// Something is wrong with a key, or the key with the place where it stands.
+    /// Records a fault of a key, or of its place.
     pub(super) fn key_fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         let offset = item.key.unwrap_or_else(|| item.value.start());
         self.push(&Location { offset, ..item.place() }, None, problem.into());
@@ -205,7 +202,7 @@ impl<'s> Reader<'s> {
     /// Something is wrong at a place that was kept.
     pub(super) fn push(&mut self, place: &Location, value: Option<String>, problem: String) {
         if self.found.len() == MAX_FAULTS {
-            self.untold += 1;
+            self.unlisted += 1;
             return;
         }
         let fault = Fault { place: self.location(place), value, problem };
@@ -221,7 +218,6 @@ impl<'s> Reader<'s> {
         self.fault(item, format!("must be {wanted}, and is {}", item.kind()));
     }
 
-    /// A text.
     pub(super) fn text<'p>(&mut self, item: &Item<'p>) -> Option<&'p str> {
         let text = item.value.as_string_lit();
         if text.is_none() {
@@ -337,7 +333,7 @@ impl<'s> Reader<'s> {
         let mut seen = std::collections::HashSet::new();
         for (name, field) in item.fields() {
             if !seen.insert(name) {
-                self.key_fault(&field, "stands here a second time: which of them counts?");
+                self.key_fault(&field, "is here a second time: which of them counts?");
             }
             self.duplicates(&field);
         }
@@ -357,7 +353,7 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     (edits <= MAX_EDIT_DISTANCE && edits < length).then_some(near)
 }
 
-/// What stands here for a key that other gateways' configurations have.
+/// The key of this file for a key of other gateways' configurations.
 fn foreign(name: &str) -> Option<&'static str> {
     match name {
         "provider" | "virtual_key" | "virtualKey" | "api_key" | "apiKey" => {

@@ -8,7 +8,6 @@ use balancer::strategy::{Condition, Policy};
 pub(super) const KEYS: [&str; 5] = ["mode", "key", "conditions", "default", "on_status_codes"];
 /// The keys of a condition.
 pub(super) const CONDITION_KEYS: [&str; 2] = ["query", "then"];
-/// The modes.
 pub(super) const MODES: [&str; 7] =
     ["loadbalance", "round_robin", "fallback", "sticky", "conditional", "fastest", "least_busy"];
 

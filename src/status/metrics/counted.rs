@@ -1,4 +1,4 @@
-//! The metrics of what is counted beside the broker: messages, pools files, and the relay where it is on.
+//! The metrics of what is counted outside the balancer: messages, pools files, and the relay where it is on.
 
 use std::fmt;
 
@@ -9,14 +9,13 @@ use prometheus_client::metrics::MetricType;
 use super::family;
 use crate::telemetry::Counts;
 
-/// Of each kind of one count how many.
+/// How often each kind occurred.
 type Kinds = Vec<(&'static str, u64)>;
 
-/// One scrape's values.
 #[derive(Debug)]
 pub(super) struct Counted {
     unbalanced: Kinds,
-    lacking: Kinds,
+    incomplete_logs: Kinds,
     messages: Vec<(&'static str, &'static str, u64)>,
     reloads: Kinds,
     last_reload_failed: bool,
@@ -25,11 +24,11 @@ pub(super) struct Counted {
     relay: Option<Relay>,
 }
 
-/// The same of the relay.
+/// One scrape's values of the relay.
 #[derive(Debug)]
 struct Relay {
     under_way: usize,
-    room: usize,
+    limit: usize,
     calls: Kinds,
     attempts: Kinds,
     given_up: Kinds,
@@ -39,9 +38,9 @@ struct Relay {
 impl Counted {
     pub(super) fn of(counts: &Counts) -> Self {
         let relayed = &counts.relayed;
-        let relay = relayed.under_way().map(|(under_way, room)| Relay {
+        let relay = relayed.under_way().map(|(under_way, limit)| Relay {
             under_way,
-            room,
+            limit,
             calls: sorted(relayed.calls.all()),
             attempts: sorted(relayed.attempts.all()),
             given_up: sorted(relayed.given_up.all()),
@@ -49,7 +48,7 @@ impl Counted {
         });
         Self {
             unbalanced: sorted(counts.unbalanced.all().map(|(kind, count)| (kind.as_str(), count))),
-            lacking: sorted(counts.lacking_logs.all()),
+            incomplete_logs: sorted(counts.incomplete_logs.all()),
             messages: counts.all(),
             reloads: sorted(counts.reloads().map(|(kind, count)| (kind.word(), count))),
             last_reload_failed: counts.last_reload_failed(),
@@ -69,21 +68,23 @@ fn sorted(kinds: impl Iterator<Item = (&'static str, u64)>) -> Kinds {
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
-        let help = "Calls that went by without us, as the gateway's log tells";
+        let help = "Calls that no broker balanced, as reported by the gateway's log";
         kinds(encoder, "calls_unbalanced", help, "reason", &self.unbalanced)?;
-        let help = "Messages and log entries that were ignored, malformed or lacking";
+        let help = "Messages and log entries that were malformed, ignored or incomplete";
         let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
         for (what, kind, count) in &self.messages {
             messages.counter([("what", *what), ("kind", *kind)], *count)?;
         }
-        let help = "Log entries without what learning needs, by the first field that filters took away";
-        kinds(encoder, "log_entries_lacking", help, "field", &self.lacking)?;
-        kinds(encoder, "reloads", "Pools files that were read again, by what came of it", "result", &self.reloads)?;
-        let help = "1: what the pools file holds is in force";
+        let help = "Log entries without effect, by the first needed field that the gateway's filters remove";
+        kinds(encoder, "log_entries_incomplete", help, "field", &self.incomplete_logs)?;
+        // The name until 0.1: emitted for one release more.
+        let help = "Deprecated: log_entries_incomplete";
+        kinds(encoder, "log_entries_lacking", help, "field", &self.incomplete_logs)?;
+        kinds(encoder, "reloads", "Reloads of the pools file, by result", "result", &self.reloads)?;
+        let help = "1: the content of the pools file applies";
         let good = if self.last_reload_failed { 0.0 } else { 1.0 };
         family(encoder, "last_reload_successful", help, MetricType::Gauge, None)?.gauge([], good)?;
-        let help =
-            "What failed because this process had no descriptors, memory, threads or ports left, by what it was for";
+        let help = "Operations that failed because this process had no descriptors, memory, threads or ports left";
         kinds(encoder, "resources_exhausted", help, "needed_for", &self.exhausted)?;
         let help = "Wrong operators' tokens, by where they were presented";
         kinds(encoder, "wrong_tokens", help, "via", &self.wrong_tokens)?;
@@ -93,19 +94,21 @@ impl Collector for Counted {
 
 impl Relay {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Calls of clients to the relay, by how they ended";
+        let help = "Calls of clients to the relay, by result";
         kinds(encoder, "relay_calls", help, "result", &self.calls)?;
-        let help = "Attempts of the relay, by what came of them";
+        let help = "Attempts of the relay, by result";
         kinds(encoder, "relay_attempts", help, "result", &self.attempts)?;
-        let help = "Calls that the relay did not send once more, by why not";
+        let help = "Calls that the relay did not retry, by reason";
         kinds(encoder, "relay_calls_given_up", help, "reason", &self.given_up)?;
         for (name, help, value) in [
-            ("relay_calls_under_way", "Calls under way in the relay", self.under_way),
-            ("relay_calls_room", "Calls that may be under way in the relay", self.room),
+            ("relay_calls_under_way", "Calls in progress in the relay", self.under_way),
+            ("relay_calls_limit", "Calls that may be in progress in the relay at a time", self.limit),
+            // The name until 0.1: emitted for one release more.
+            ("relay_calls_room", "Deprecated: relay_calls_limit", self.limit),
         ] {
             family(encoder, name, help, MetricType::Gauge, None)?.gauge([], value as f64)?;
         }
-        let help = "Log entries of the relay that the bus did not take in time";
+        let help = "Log entries of the relay that could not be published in time";
         family(encoder, "relay_log_entries_dropped", help, MetricType::Counter, None)?.counter([], self.dropped_entries)
     }
 }

@@ -1,7 +1,6 @@
 //! Metrics in Prometheus' text format, written anew for each scrape from what the broker counts anyway.
 //!
-//! Labels are bounded: pools and routers of the settings, and words of ours. Nothing that a client or an upstream wrote ever
-//! becomes a label.
+//! Labels are bounded: pools and routers of the settings, and fixed words. No text of a client or an upstream becomes a label.
 
 mod counted;
 
@@ -19,9 +18,8 @@ use crate::telemetry::Counts;
 use balancer::broker::{HISTOGRAM_STEPS, PublicState, RouterStatus};
 use types::outcome::Class;
 
-/// What the text is.
+/// The media type of the text.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
-/// What all names begin with.
 const PREFIX: &str = "gecholog_broker";
 
 type Label<'a> = (&'a str, &'a str);
@@ -37,7 +35,6 @@ pub fn metrics(status: Status, counts: &Counts) -> String {
     text
 }
 
-/// One scrape's values.
 #[derive(Debug)]
 struct Scrape {
     status: Status,
@@ -57,7 +54,6 @@ impl Family<'_> {
     }
 }
 
-/// Opens a metric.
 fn family<'s>(
     encoder: &'s mut DescriptorEncoder<'_>,
     name: &'s str,
@@ -87,7 +83,8 @@ impl Scrape {
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Status { replica, version, mode, config, started, connections, .. } = &self.status;
         let labels: [Label<'_>; 4] = [("version", version), ("replica", replica), ("mode", mode), ("config", config)];
-        family(encoder, "build_info", "What runs here", MetricType::Gauge, None)?.gauge(labels, 1.0)?;
+        family(encoder, "build_info", "Version, replica id, mode and hash of the settings", MetricType::Gauge, None)?
+            .gauge(labels, 1.0)?;
         let help = "When this replica was started";
         let mut start = family(encoder, "start_time", help, MetricType::Gauge, Some(&Unit::Seconds))?;
         start.gauge([], started.as_nanos() as f64 / 1e9)?;
@@ -99,7 +96,7 @@ impl Scrape {
         for link in connections {
             made.counter([("connection", link.name)], link.connects)?;
         }
-        let help = "Messages dropped because they came faster than we read";
+        let help = "Messages dropped because they arrived faster than they were read";
         let mut dropped = family(encoder, "bus_dropped_messages", help, MetricType::Counter, None)?;
         for link in connections {
             dropped.counter([("connection", link.name)], link.dropped)?;
@@ -108,7 +105,7 @@ impl Scrape {
     }
 
     fn decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Calls that were given a router, by pool, router and reason";
+        let help = "Calls that got a route, by pool, router and reason";
         let mut given = family(encoder, "decisions", help, MetricType::Counter, None)?;
         for pool in &self.status.broker.pools {
             for (router, reason, count) in &pool.decisions {
@@ -117,7 +114,7 @@ impl Scrape {
                 given.counter(labels, *count)?;
             }
         }
-        let help = "Calls that were given nothing: the gateway goes on as if we were not there";
+        let help = "Calls that got no route: the gateway continues as without a broker";
         let mut passed = family(encoder, "passes", help, MetricType::Counter, None)?;
         for pool in &self.status.broker.pools {
             let ingress = pool.ingress.as_str();
@@ -125,17 +122,17 @@ impl Scrape {
             passed.counter([("pool", ingress), ("reason", "no_matching_target")], pool.no_matching_target)?;
         }
         passed.counter([("pool", ""), ("reason", "not_ours")], self.status.broker.not_ours)?;
-        let help = "1: something in the pool may serve";
+        let help = "1: at least one target of the pool may serve";
         let mut serves = family(encoder, "pool_serves", help, MetricType::Gauge, None)?;
         for pool in &self.status.broker.pools {
             serves.gauge([("pool", pool.ingress.as_str())], if pool.serves { 1.0 } else { 0.0 })?;
         }
-        let help = "Decisions of which nothing was heard within 200 s";
+        let help = "Decisions without a result within 200 s";
         let mut lost = family(encoder, "decisions_without_outcome", help, MetricType::Counter, None)?;
         for (path, router) in self.routers() {
             router.without_outcome.map_or(Ok(()), |count| lost.counter([("router", path)], count))?;
         }
-        let help = "Calls under way, sent by this replica; absent until a stamp has come back";
+        let help = "Calls in progress, sent by this replica; absent until a stamp has come back";
         let mut pending = family(encoder, "pending_calls", help, MetricType::Gauge, None)?;
         for (path, router) in self.routers() {
             router.in_flight.map_or(Ok(()), |open| pending.gauge([("router", path)], f64::from(open)))?;
@@ -144,19 +141,25 @@ impl Scrape {
     }
 
     fn standings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut standing = family(encoder, "router_standing", "1: the router stands so", MetricType::Gauge, None)?;
+        let mut standing = family(
+            encoder,
+            "router_standing",
+            "1 for the current health state of the router",
+            MetricType::Gauge,
+            None,
+        )?;
         for (path, router) in self.routers() {
             for word in PublicState::ALL {
                 let value = if router.state == word { 1.0 } else { 0.0 };
                 standing.gauge([("router", path), ("standing", word.as_str())], value)?;
             }
         }
-        let help = "Until a disabled router may prove itself; 0 if it is not disabled";
+        let help = "Time until a disabled router is on probation; 0 if it is not disabled";
         let mut left = family(encoder, "router_cooldown", help, MetricType::Gauge, Some(&Unit::Seconds))?;
         for (path, router) in self.routers() {
             left.gauge([("router", path)], router.seconds_left.unwrap_or(0.0))?;
         }
-        let help = "Changes of standing, by what it became and by what caused it";
+        let help = "Changes of the health state, by new state and cause";
         let mut changed = family(encoder, "router_transitions", help, MetricType::Counter, None)?;
         let known = |path: &str| self.routers().any(|(known, _)| known == path);
         for (path, to, cause, count) in self.transitions.iter().filter(|(path, ..)| known(path)) {
@@ -166,7 +169,7 @@ impl Scrape {
     }
 
     fn outcomes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Finished calls that counted, by router and class";
+        let help = "Finished calls, each counted once, by router and class";
         let mut outcomes = family(encoder, "outcomes", help, MetricType::Counter, None)?;
         for (path, router) in self.routers() {
             for class in Class::ALL {
@@ -180,12 +183,12 @@ impl Scrape {
                 outcomes.counter([("router", path), ("class", class.as_str())], count)?;
             }
         }
-        let help = "Answers that said when to come back in a way that cannot be read";
+        let help = "Answers whose retry headers cannot be read";
         let mut hints = family(encoder, "unreadable_hints", help, MetricType::Counter, None)?;
         for (path, router) in self.routers() {
             hints.counter([("router", path)], router.unreadable_hints)?;
         }
-        let help = "Completion tokens of the answers that said how many";
+        let help = "Completion tokens reported by upstreams";
         let mut tokens = family(encoder, "completion_tokens", help, MetricType::Counter, None)?;
         for (path, router) in self.routers() {
             tokens.counter([("router", path)], router.tokens)?;
@@ -194,7 +197,7 @@ impl Scrape {
     }
 
     fn latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "How long the upstream took";
+        let help = "Time that the upstream took";
         let mut latency = family(encoder, "upstream_latency", help, MetricType::Histogram, Some(&Unit::Seconds))?;
         for (path, router) in self.routers() {
             let ends = HISTOGRAM_STEPS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::INFINITY]);

@@ -59,7 +59,7 @@ pub struct OperatorCommand {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// No such router.
-    #[error("{0} stands in no pool")]
+    #[error("{0} is in no pool")]
     UnknownRouter(RouterPath),
     /// No such pool.
     #[error("{0} is no ingress of a pool")]
@@ -255,7 +255,7 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut spread = BTreeMap::new();
         for _ in 0..1_000 {
-            let (decision, _) = broker.decide(&"/in/", now, &mut rng);
+            let (decision, _) = crate::broker::tests::decide(broker, &"/in/", now, &mut rng);
             let router = match &decision {
                 Decision::Route(route) => broker.path(route.router()).unwrap().to_string(),
                 Decision::Pass(_) => "nothing".to_owned(),
@@ -373,10 +373,10 @@ mod tests {
         let mut broker = world(&["/a/"]);
         let weigh = |pool, router| Command::SetWeight { pool: path(pool), router: path(router), weight: Some(1.0) };
         for (command, words) in [
-            (Command::Drain(path("/x/")), "/x/ stands in no pool"),
-            (Command::Drain(path("/in/")), "/in/ stands in no pool"),
+            (Command::Drain(path("/x/")), "/x/ is in no pool"),
+            (Command::Drain(path("/in/")), "/in/ is in no pool"),
             (weigh("/x/", "/a/"), "/x/ is no ingress"),
-            (weigh("/in/", "/x/"), "/x/ stands in no pool"),
+            (weigh("/in/", "/x/"), "/x/ is in no pool"),
         ] {
             assert_eq!(broker.check(&command).unwrap_err().to_string().split(" of ").next(), Some(words));
             assert_eq!(say(&mut broker, command, None, START), []);

@@ -1,6 +1,6 @@
 //! The broker's inputs: its state is a fold over these.
 
-use super::{BrokerSettings, ImportedState, OperatorCommand, Pass, Route};
+use super::{BrokerSettings, ImportedState, OperatorCommand, Route};
 use types::outcome::CallObservation;
 
 /// An input; applying it is the only way to change the broker's state.
@@ -8,8 +8,6 @@ use types::outcome::CallObservation;
 pub enum BrokerInput<'a> {
     /// A decision was answered.
     Chosen(&'a Route),
-    /// A request got no router.
-    Passed(&'a Pass),
     /// A finished request was observed.
     Observed(&'a CallObservation<'a>),
     /// The call to the chosen router ended without anyone at fault: the client disconnected.

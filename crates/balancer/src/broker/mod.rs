@@ -1,6 +1,6 @@
 //! The broker: owns the state of all routers and pools, and chooses the router of each request.
 //!
-//! A fold over inputs: [`Broker::apply`] is the only writer ([`Broker::commit`] is a shortcut into it),
+//! A fold over inputs: [`Broker::apply`] is the only writer ([`Broker::commit`] counts a decision at less cost),
 //! [`Broker::choose`] only reads. No clock, I/O or randomness, and nothing can fail: the same inputs at the same
 //! times give the same state, so that it can be simulated, replayed from a recorded log, and kept alike in many
 //! replicas.
@@ -59,7 +59,7 @@ use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
 use routers::{Router, Routers};
 use types::outcome::Outcome;
-use types::request::{Request, RequestNeeds};
+use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState, IgnoreReason, Transition};
@@ -133,20 +133,8 @@ impl Broker {
         broker
     }
 
-    /// Advances the clock, chooses and commits: all that one request needs. Returns the events that came of it.
-    pub fn decide<R: Rng>(
-        &mut self,
-        request: &impl Request,
-        now: BrokerTime,
-        rng: &mut R,
-    ) -> (Decision, Vec<BrokerEvent>) {
-        let (decision, mut changes) = self.select(request, now, rng);
-        self.commit(&decision, now, &mut changes);
-        (decision, changes)
-    }
-
-    /// The first half of [`Broker::decide`]: advances the clock and chooses. Until the choice is committed, the state
-    /// it was made from can still be explained.
+    /// Advances the clock and chooses. Until [`Broker::commit`], the state that the choice was made from can still be
+    /// explained.
     pub fn select<R: Rng>(
         &mut self,
         request: &impl Request,
@@ -167,8 +155,7 @@ impl Broker {
         changes
     }
 
-    /// The second half of [`Broker::decide`]: the decision was answered. Equal to applying that input, without its
-    /// allocation.
+    /// Counts a decision that is answered, without the allocation of [`BrokerInput::Chosen`].
     pub fn commit(&mut self, decision: &Decision, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         match decision {
             Decision::Route(route) => self.count_choice(route, now),
@@ -229,7 +216,7 @@ impl Broker {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_probing())
     }
 
-    /// Takes an event in. The only writer; what is derived from the rest is up to date when it returns.
+    /// Applies an input. The only writer; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut applied = Applied::default();
         self.write(event, now, &mut applied);
@@ -240,7 +227,6 @@ impl Broker {
     fn write(&mut self, event: BrokerInput<'_>, now: BrokerTime, applied: &mut Applied) {
         match event {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
-            BrokerInput::Passed(pass) => self.count_pass(pass),
             BrokerInput::Observed(report) => {
                 self.tick(now, &mut applied.changes);
                 if let Some(number) = report.decision {
@@ -298,47 +284,27 @@ impl Broker {
         self.take_permit_back(route.router(), route.number);
     }
 
-    /// A decision that was to find out about a router said nothing: another one may.
+    /// Releases the probe slot of a decision that ended without evidence about its router.
     fn take_permit_back(&mut self, router: RouterId, decision: u64) {
         self.routers.change_health(usize::from(router.0), |health, _| health.release_probe(decision));
     }
 
-    /// When time alone will change something next.
+    /// When time alone changes something next.
     pub fn next_deadline(&self) -> Option<BrokerTime> {
-        // Each decision asks this, and nearly always in vain: so no chain of options.
+        // Asked at each decision, with nothing due in nearly all cases: so no chain of options.
         let [first, second, third, fourth] =
             [self.next_return, self.dedup.next_deadline(), self.loads_due(), self.in_flight.next_deadline()]
                 .map(|due| due.unwrap_or(BrokerTime::MAX));
         Some(first.min(second).min(third.min(fourth))).filter(|due| *due < BrokerTime::MAX)
     }
 
-    /// One pool.
     pub fn pools(&self) -> &[Pool] {
         &self.pools
     }
 
-    /// One of them.
+    /// `None` if it is not this broker's.
     pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
         self.pools.get(usize::from(pool.0))
-    }
-
-    /// What is to be read of a request for this path before a router is chosen for it.
-    pub fn reading(&self, path: &str) -> Reading {
-        let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(path).copied() else {
-            return Reading::default();
-        };
-        let Some(pool) = self.pool(id) else { return Reading::default() };
-        Reading { asks: pool.tree().asks().cloned(), how_large: pool.has_rate_limits() }
-    }
-
-    /// What the pool of a decision asks of requests.
-    pub fn needs(&self, decision: &Decision) -> Option<RequestNeeds> {
-        let pool = match decision {
-            Decision::Route(route) => route.pool,
-            Decision::Pass(Pass::NoMatchingTarget(pool, _)) => *pool,
-            Decision::Pass(_) => return None,
-        };
-        self.pool(pool).map(Pool::needs)
     }
 
     /// The path of a router.
@@ -377,7 +343,7 @@ impl Broker {
         self.refresh(changes);
     }
 
-    /// Tells of a router's new state.
+    /// Emits a router's new state.
     fn emit_transition(
         &mut self,
         place: usize,
@@ -394,21 +360,21 @@ impl Broker {
         }));
     }
 
-    /// Brings up to date what is derived: the pools' trees from operators' weights, and from health and drains who may serve
-    /// and when time alone changes that. Every way into the state ends here, and where one event changes something and then
-    /// asks, it comes by here in between. Where nothing changed that matters, it costs two comparisons.
+    /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible and
+    /// the next deadline. Each writer calls it last, and before it reads what it changed. Where nothing changed, it costs
+    /// two comparisons.
     fn refresh(&mut self, changes: &mut Vec<BrokerEvent>) {
         if self.operator.take_reweighed() {
             self.configure(&self.settings.clone());
         }
-        // Both are asked, so that neither is left marked.
+        // Both are read, so that neither stays marked.
         if !(self.routers.take_stale() | self.operator.take_stale()) {
             return;
         }
         self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
         for pool in &mut self.pools {
             let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            // To the pool, a router that an operator drained is not there at all.
+            // To the pool, a drained router does not exist.
             let there = |id: &RouterId| self.operator.hold(*id).is_none();
             let health =
                 |id| router(id).filter(|_| there(&id)).map(|router| (router.health(), &router.settings().health));

@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
+use super::{Broker, Decision, Pass, PathRole, Pool};
 use crate::strategy::{Asks, Read};
-use types::request::Request;
+use types::request::{Request, RequestNeeds};
 
-/// What one pool asks of requests, as long as its settings are in force.
+/// What one pool reads of requests under its present settings.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
     pub(super) asks: Option<Arc<Asks>>,
-    /// Whether it matters how large they are.
+    /// Whether the size is needed, for rate limits.
     pub(super) how_large: bool,
 }
 
 impl Reading {
-    /// Reads a request. Takes as long as there is of it.
+    /// Reads a request, in time proportional to its length.
     pub fn read<'a>(&'a self, request: &'a impl Request) -> Read<'a> {
         Read::new(request, self.asks.as_deref(), self.how_large)
     }
 }
 
-/// Whether the same is asked, by the same settings.
+/// Equal where the same settings ask for the same fields.
 impl PartialEq for Reading {
     fn eq(&self, other: &Self) -> bool {
         let same = match (&self.asks, &other.asks) {
@@ -29,5 +30,26 @@ impl PartialEq for Reading {
             _ => false,
         };
         same && self.how_large == other.how_large
+    }
+}
+
+impl Broker {
+    /// What is to be read of a request for this path before a router is chosen for it.
+    pub fn reading(&self, path: &str) -> Reading {
+        let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(path).copied() else {
+            return Reading::default();
+        };
+        let Some(pool) = self.pool(id) else { return Reading::default() };
+        Reading { asks: pool.tree().asks().cloned(), how_large: pool.has_rate_limits() }
+    }
+
+    /// The parts of a request that the pool of a decision needs to see.
+    pub fn needs(&self, decision: &Decision) -> Option<RequestNeeds> {
+        let pool = match decision {
+            Decision::Route(route) => route.pool,
+            Decision::Pass(Pass::NoMatchingTarget(pool, _)) => *pool,
+            Decision::Pass(_) => return None,
+        };
+        self.pool(pool).map(Pool::needs)
     }
 }

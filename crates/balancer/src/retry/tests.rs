@@ -368,7 +368,7 @@ fn a_resend_is_counted_and_takes_no_attempt_from_another_target() {
     assert_eq!(RetryPlan::new(limits, now).resend(&mut budget, now.after(millis(60_000))), None, "its time is over");
     let once = RetryLimits { attempts: 1, ..limits };
     assert_eq!(RetryPlan::new(once, now).resend(&mut budget, now), None, "with one attempt nothing is sent twice");
-    let mut world = fallback(2);
+    let world = fallback(2);
     let (mut plan, mut history) = (RetryPlan::new(limits, now), AttemptHistory::default());
     let mut rng = SmallRng::seed_from_u64(1);
     let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 10 });

@@ -98,7 +98,8 @@ impl World {
 
     fn decide(&mut self) {
         let ingress = format!("/pool/{}/", self.rng.random_range(0..4));
-        let (decision, changes) = self.broker.decide(&ingress.as_str(), self.now, &mut self.rng);
+        let (decision, mut changes) = self.broker.select(&ingress.as_str(), self.now, &mut self.rng);
+        self.broker.commit(&decision, self.now, &mut changes);
         self.note(&changes);
         if let Decision::Route(route) = decision {
             if self.open.len() == 64 {

@@ -37,17 +37,17 @@ impl Text {
         (!self.unset).then_some(&*self.value)
     }
 
-    /// Whether it is this text; absent if nobody can say.
+    /// Whether it is this text; absent if unknown.
     pub fn is(&self, other: &str) -> Option<bool> {
         self.value().map(|value| value == other)
     }
 
-    /// Whether a variable stands in it, set or not.
+    /// Whether it contains a variable, set or not.
     pub fn has_variable(&self) -> bool {
         self.unset || self.value != self.written
     }
 
-    /// What stands behind a mark, in what the gateway reads and in what was written.
+    /// The part behind a mark, in the text that the gateway reads and in the text as written.
     pub(super) fn after_last(&self, mark: char) -> Self {
         let part = |text: &str| text.split_once(mark).map(|(_, part)| part.to_owned());
         match (part(&self.value), part(&self.written)) {
@@ -85,7 +85,7 @@ pub(super) struct Document<'d> {
 }
 
 impl Document<'_> {
-    /// Where something stands, for a person.
+    /// A place in the file, readable: line, column and path.
     fn location(&self, offset: usize, path: &str) -> String {
         let (line, column) = self.expanded.position(offset);
         let gap = if path.is_empty() { "" } else { " " };
@@ -99,7 +99,7 @@ pub(super) struct Node<'d> {
     document: &'d Document<'d>,
     value: Option<&'d Value<'d>>,
     path: String,
-    /// Where it stands, or where it would.
+    /// Its place in the file, also where it is absent.
     offset: usize,
     /// It hangs on a variable that is unset here.
     unset: bool,
@@ -123,7 +123,7 @@ impl<'d> Node<'d> {
         self.document.expanded.is_variable(part)
     }
 
-    /// Where it stands, for a person.
+    /// Its place in the file, readable.
     pub(super) fn location(&self) -> String {
         self.document.location(self.offset, &self.path)
     }
@@ -142,7 +142,7 @@ impl<'d> Node<'d> {
         (!holds).then(|| Fault { place: self.location(), problem: problem.to_owned(), sure: !self.unset })
     }
 
-    /// A fault for which the gateway refuses the whole file, unless `holds`.
+    /// A fault for which the gateway rejects the whole file, unless `holds`.
     pub(super) fn require(&self, holds: bool, problem: &str) {
         self.document.faults.borrow_mut().extend(self.rule(holds, problem));
     }
@@ -179,7 +179,7 @@ impl<'d> Node<'d> {
         Text { value: value.to_owned(), written, unset: self.is_variable(range) }
     }
 
-    /// Absent if nobody can say.
+    /// Absent if unknown.
     pub(super) fn flag(&self) -> Option<bool> {
         match self.value {
             Some(Value::BooleanLit(flag)) => Some(flag.value),
@@ -188,7 +188,7 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// Absent if nobody can say.
+    /// Absent if unknown.
     pub(super) fn integer(&self) -> Option<i64> {
         match self.value {
             Some(Value::NumberLit(number)) => {
@@ -228,7 +228,7 @@ impl<'d> Node<'d> {
     }
 }
 
-/// What of the text decides the value itself: nothing of what stands inside a list or an object.
+/// The part of the text that decides the value itself, without the contents of a list or an object.
 fn own(value: &Value<'_>) -> Range<usize> {
     match value {
         Value::Object(object) => object.range.start..object.range.start,

@@ -1,4 +1,4 @@
-//! Environment variables in the configuration text, replaced as the gateway does it (GATEWAY.md 4.2), and the way back.
+//! Environment variables in the configuration text, replaced as the gateway does it (docs/gateway-protocol.md 4.2), and the way back.
 //!
 //! Purely textual: `$NAME` and `${NAME}` anywhere, the braces optional each for itself, no escape, no default. What was
 //! replaced is remembered, so that everything can be shown as it was written: a value may be a secret. A variable that is
@@ -19,7 +19,7 @@ pub(super) struct Expanded {
 struct Substitution {
     /// Where it stood in the text as written.
     from: Range<usize>,
-    /// Where its value stands.
+    /// The place of its value.
     to: Range<usize>,
     name: String,
     unset: bool,
@@ -52,7 +52,7 @@ impl Expanded {
         expanded
     }
 
-    /// The variables that are unset, each once, with the place where it stands first.
+    /// The variables that are unset, each once, with the first place that uses it.
     pub(super) fn unset(&self) -> Vec<(String, usize)> {
         let mut unset: Vec<(String, usize)> = Vec::new();
         for hole in self.holes.iter().filter(|hole| hole.unset) {

@@ -1,4 +1,4 @@
-//! The gateway's configuration file, read as the gateway reads it (GATEWAY.md 4), to find out beforehand what it will do.
+//! The gateway's configuration file, read as the gateway reads it (docs/gateway-protocol.md 4), to predict what it will do.
 //!
 //! Two things are no reason for the gateway to refuse a file although one might wish so: a router that breaks a rule is
 //! dropped without a word, and some files that pass end it at its start. Both are kept here and judged elsewhere.
@@ -43,7 +43,7 @@ const STRICT: ParseOptions = ParseOptions {
 pub struct GlConfig {
     /// What the file is called.
     pub name: String,
-    /// Variables that are unset here, each with the place where it stands first.
+    /// Variables that are unset here, each with the first place that uses it.
     pub unset: Vec<(String, String)>,
     /// The lines on which they stand, from 1, each with the variable.
     pub unset_lines: Vec<(usize, String)>,
@@ -59,17 +59,17 @@ pub struct GlConfig {
     pub logger_subject: Text,
     /// The header that carries the session.
     pub session_header: Text,
-    /// Headers that nobody on the bus sees.
+    /// Headers whose values are masked on the bus.
     pub masked: Headers,
-    /// Whether calls that end with 401 are logged; absent if nobody can say.
+    /// Whether calls that end with 401 are logged; absent if unknown.
     pub log_unauthorized: Option<bool>,
     /// Who is asked on the way out.
     pub request: Rows,
     /// Who is asked on the way back.
     pub response: Rows,
-    /// What the log tells of requests.
+    /// The fields of requests that the log shows.
     pub log_request: Filter,
-    /// What the log tells of responses.
+    /// The fields of responses that the log shows.
     pub log_response: Filter,
 }
 
@@ -90,14 +90,14 @@ impl GlConfig {
 /// A list of headers' names.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
-    /// Where it stands, or would.
+    /// Its place in the file, also where it is absent.
     pub place: String,
     names: Vec<Text>,
     unsure: bool,
 }
 
 impl Headers {
-    /// Whether it names a header, which the gateway compares by exact spelling; absent if nobody can say.
+    /// Whether it names a header, which the gateway compares by exact spelling; absent if unknown.
     pub fn has(&self, header: &str) -> Option<bool> {
         if self.names.iter().any(|name| name.is(header) == Some(true)) {
             return Some(true);
@@ -151,10 +151,10 @@ pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlC
     let config = file(config, &Node::root(&document, &value));
     let mut faults = document.faults.take();
     // Who asks for a value twice finds its fault twice.
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     faults.retain(|fault| {
-        let new = !told.contains(fault);
-        told.push(fault.clone());
+        let new = !reported.contains(fault);
+        reported.push(fault.clone());
         new
     });
     GlConfig { faults, ..config }
@@ -201,7 +201,6 @@ fn file(config: GlConfig, file: &Node<'_>) -> GlConfig {
     }
 }
 
-/// The logger's subject.
 fn bus(bus: &Node<'_>) -> Text {
     let (host, token) = (bus.field("hostname"), bus.field("token"));
     host.require(rules::is_host_and_port(host.text().raw()), "must be host:port of one server, without a scheme");

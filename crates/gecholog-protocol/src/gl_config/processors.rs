@@ -6,7 +6,7 @@ use super::rules;
 /// The processors of one context, row by row.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
-    /// Where they stand, or would.
+    /// Their place in the file, also where they are absent.
     pub place: String,
     /// The rows, as written.
     pub rows: Vec<Vec<Processor>>,
@@ -21,12 +21,11 @@ impl Rows {
     }
 }
 
-/// Somebody whom the gateway asks. What is absent hangs on a variable that is unset here.
+/// A processor that the gateway asks. Absent fields depend on a variable that is unset here.
 #[derive(Debug, Clone)]
 pub struct Processor {
-    /// Where it stands in the file.
+    /// Its place in the file.
     pub place: String,
-    /// Its name.
     pub name: Text,
     /// On which subject it is asked.
     pub subject: Text,
@@ -38,7 +37,7 @@ pub struct Processor {
     pub required: Option<bool>,
     /// Asked after the client was answered.
     pub is_async: Option<bool>,
-    /// What it is told.
+    /// The fields that it receives.
     pub input: Filter,
     /// What it may write.
     pub output: Fields,
@@ -52,7 +51,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Whether a field is among them; absent if nobody can say.
+    /// Whether a field is among them; absent if unknown.
     pub fn has(&self, field: &str) -> Option<bool> {
         if self.names.iter().any(|name| name.is(field) == Some(true)) {
             return Some(true);
@@ -65,14 +64,14 @@ impl Fields {
 /// Which fields pass: those included (all, if none are named) that are not excluded.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Where it stands, or would.
+    /// Its place in the file, also where it is absent.
     pub place: String,
     include: Fields,
     exclude: Fields,
 }
 
 impl Filter {
-    /// Whether a field passes; absent if nobody can say.
+    /// Whether a field passes; absent if unknown.
     pub fn passes(&self, field: &str) -> Option<bool> {
         let everything = self.include.names.is_empty() && !self.include.unsure;
         let included = if everything { Some(true) } else { self.include.has(field) };

@@ -1,4 +1,4 @@
-//! The `routers` of the configuration. Each stands or falls alone: the gateway silently drops one that breaks a rule.
+//! The `routers` of the configuration. The gateway silently drops a router that breaks a rule and keeps the others.
 
 use super::decode::{Fault, Node, Text};
 use super::rules;
@@ -6,7 +6,7 @@ use super::rules;
 /// One rule of routing, kept or dropped.
 #[derive(Debug, Clone)]
 pub struct Router {
-    /// Where it stands in the file.
+    /// Its place in the file.
     pub place: String,
     /// Its path prefix.
     pub path: Text,
@@ -23,12 +23,12 @@ pub struct Router {
 }
 
 impl Router {
-    /// Whether the gateway keeps it; absent if nobody can say.
+    /// Whether the gateway keeps it; absent if unknown.
     pub fn is_kept(&self) -> Option<bool> {
         if self.broken.iter().any(|fault| fault.sure) { Some(false) } else { self.broken.is_empty().then_some(true) }
     }
 
-    /// The query parameters of its URL and its endpoint, as the gateway joins them: what stands behind the `?` of each.
+    /// The query parameters of its URL and its endpoint, as the gateway joins them: the part behind the `?` of each.
     pub fn query(&self) -> [Text; 2] {
         [self.url.after_last('?'), self.endpoint.after_last('?')]
     }

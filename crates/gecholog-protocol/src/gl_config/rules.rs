@@ -1,4 +1,4 @@
-//! What texts in the configuration may look like (GATEWAY.md 4.6). Plain predicates; places and words are the caller's.
+//! What texts in the configuration may look like (docs/gateway-protocol.md 4.6). Predicates only; places and messages are the caller's.
 
 /// Names of fields and processors.
 pub(super) fn is_name(text: &str) -> bool {

@@ -1,6 +1,6 @@
-//! A call, as an entry of the gateway's log tells of it: the few fields that are shown, as short as a screen has room for.
+//! A call, from an entry of the gateway's log: the few fields that are shown, cut to fit a screen.
 //!
-//! Queries, URLs and bodies are never among them: the gateway does not mask keys that stand in a query. Nothing of the entry
+//! Queries, URLs and bodies are never among them: the gateway does not mask keys in a query. Nothing of the entry
 //! itself is kept, so that calls that wait for others take little room.
 
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl Call {
         .join("  ")
     }
 
-    /// What stands of it in a row of a group: router, status, time, tokens, and why.
+    /// Its columns in a row of a group: router, status, time, tokens, and why.
     pub(super) fn row(&self) -> [String; 5] {
         let broken = self.broken.as_ref().map(|broken| format!("{broken}; ")).unwrap_or_default();
         [
@@ -91,8 +91,8 @@ impl Call {
         ]
     }
 
-    /// Whether an answer like this one ends a call of the relay: it passes these on, whoever else there is. A branch's own
-    /// `on_status_codes` may lead on from them all the same; then the rest is told apart.
+    /// Whether an answer like this one ends a call of the relay: it passes these on whatever other targets there are. A branch's own
+    /// `on_status_codes` may retry them all the same; then the rest is shown separately.
     pub(super) fn ends_its_call(&self) -> bool {
         let leads_on = |status| matches!(status, 401..=404 | 408 | 409 | 429 | 500..);
         self.broken.is_none() && self.status.is_some_and(|status| !leads_on(status))
@@ -117,7 +117,7 @@ pub(super) fn ingress(entry: &Value) -> &Value {
     if original.is_null() { &entry["request"]["gl_path"] } else { original }
 }
 
-/// What the upstream answered, else what the client was told.
+/// The status of the upstream, else that of the client's answer.
 pub(super) fn status(entry: &Value) -> Option<u64> {
     let response = &entry["response"];
     response["inbound_status_code"].as_u64().or(response["egress_status_code"].as_u64())

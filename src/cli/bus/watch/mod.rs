@@ -24,7 +24,7 @@ use types::router::RouterPath;
 /// Which calls.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WatchArgs {
-    /// Only calls that this router served, or that were meant for it
+    /// Only calls that this router served or was chosen for
     #[arg(long, value_name = "PATH", value_parser = path)]
     pub router: Option<RouterPath>,
     /// Only answers with this status: 429, or 5xx
@@ -36,7 +36,7 @@ pub struct WatchArgs {
     /// Only calls of this session, in their order; the attempts of one call together, as with --grouped
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
-    /// Only calls whose header BROKER_TRACE_HEADER (X-Trace-Id) says this
+    /// Only calls whose header BROKER_TRACE_HEADER (X-Trace-Id) has this value
     #[arg(long, value_name = "TEXT")]
     pub trace: Option<String>,
     /// The attempts of one call of the relay together, when it is over
@@ -45,7 +45,7 @@ pub struct WatchArgs {
 }
 
 impl WatchArgs {
-    /// Shows calls until the bus goes away or nobody reads.
+    /// Shows calls until the bus is gone or the output is closed.
     ///
     /// # Errors
     /// The bus does not answer.
@@ -55,7 +55,7 @@ impl WatchArgs {
             let subject = &operator.nats.logger_subject;
             let mut entries = client.subscribe(subject.clone()).await?;
             client.flush().await?;
-            // Not among the calls, which somebody may count. With the standard error gone there is nobody left to tell.
+            // Not among the calls, which a script may count. If the standard error is closed too, the error is lost.
             drop(writeln!(std::io::stderr(), "watching {subject}"));
             let hold = self.grouped || self.session.is_some();
             let (clock, mut sessions) = (Clock::start(), Sessions::new(hold));
@@ -83,7 +83,7 @@ impl WatchArgs {
 
     fn read(&self, entry: &[u8], operator: &Operator, sessions: &mut Sessions, clock: &Clock) -> Vec<Shown> {
         let Ok(entry) = serde_json::from_slice::<Value>(entry) else { return Vec::new() };
-        // Other sessions are no business of ours. What other filters leave out still tells what belongs together.
+        // Calls of other sessions are dropped; calls that other filters hide still show which belong together.
         if self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted) {
             return Vec::new();
         }

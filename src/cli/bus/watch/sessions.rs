@@ -2,13 +2,13 @@
 //! shown comes out.
 //!
 //! The relay makes a session for each call and counts its attempts from 1; a session of the gateway's own begins with 0, and
-//! its calls are calls of a client. So a session whose 1 was seen and never its 0 is one call. (Whoever begins to watch just
-//! between a client's first two calls takes the second for an attempt. That is the price of asking nobody.)
+//! its calls are calls of a client. So a session whose 1 was seen and never its 0 is one call. (A watch that starts
+//! between a client's first two calls takes the second for an attempt: the price of reading the log only.)
 //!
 //! The log does not say that no further attempt will come. There are two ways to live with that:
 //! - **At once** (`hold` is false): every call is shown when it is over; one that follows others of the same call is marked.
 //! - **Held**: the attempts of a call are shown together when one is answered with something that the relay passes on, else
-//!   after [`DRAIN_QUIET_TIME`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
+//!   after [`SESSION_TIMEOUT`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
 //!
 //! It refuses to remember without bound: [`MAX_SESSIONS`] of them, the oldest is given up for a new one, and [`MAX_ATTEMPTS`] of each.
 
@@ -192,7 +192,7 @@ impl std::fmt::Display for Shown {
         };
         let Some((count, last)) = attempts.last() else { return Ok(()) };
         let calls = attempts.iter().map(|(_, call)| call);
-        // An attempt through the gateway tells its router only; which ingress the relay was called by, it does not know.
+        // An attempt through the gateway has its router only, and not the ingress that the relay was called by.
         let ingress =
             calls.clone().map(|call| (&call.ingress, &call.router)).find(|(ingress, router)| ingress != router);
         let ingress = ingress.map_or("the relay", |(ingress, _)| ingress.as_str());
@@ -236,7 +236,7 @@ mod tests {
     }
 
     /// What is shown, shortly: `A1` is a call, `A2'` one that follows others, `[A1 A2]` a group, `+` the rest of one.
-    fn told(shown: &[Shown]) -> String {
+    fn summary(shown: &[Shown]) -> String {
         let name = |call: &Call| call.transaction.replace("_1_1_", "");
         let one = |shown: &Shown| match shown {
             Shown::One(call, None) => name(call),
@@ -255,14 +255,14 @@ mod tests {
             ("a call", &[("A", 1)][..], "A1"),
             ("three attempts", &[("A", 1), ("A", 2), ("A", 3)], "A1 A2' A3'"),
             ("two calls", &[("A", 1), ("B", 1), ("B", 2), ("A", 2)], "A1 B1 B2' A2'"),
-            ("the second is told first", &[("A", 2), ("A", 1), ("A", 3)], "A2 A1' A3'"),
+            ("the second is seen first", &[("A", 2), ("A", 1), ("A", 3)], "A2 A1' A3'"),
             ("a client's session", &[("A", 0), ("A", 1), ("A", 2)], "A0 A1 A2"),
             ("one that was there before", &[("A", 5), ("A", 6)], "A5 A6"),
         ] {
             let mut sessions = Sessions::new(false);
             let shown: Vec<_> =
                 calls.iter().flat_map(|(session, number)| sessions.take(call(session, *number, 503), at(0))).collect();
-            assert_eq!(told(&shown), wanted, "{what}");
+            assert_eq!(summary(&shown), wanted, "{what}");
             assert_eq!((sessions.due(), sessions.rest().len()), (None, 0), "{what}: nothing is held");
         }
     }
@@ -273,19 +273,19 @@ mod tests {
             ("a good call is not held", &[("A", 1, 200)][..], &["A1"][..]),
             ("three attempts", &[("A", 1, 503), ("A", 2, 429), ("A", 3, 200)], &["", "", "[A1 A2 A3]"]),
             ("the client's own fault ends it", &[("A", 1, 503), ("A", 2, 400)], &["", "[A1 A2]"]),
-            ("the last is told before the first", &[("A", 2, 200), ("A", 1, 503)], &["", "[A1 A2]"]),
+            ("the last is seen before the first", &[("A", 2, 200), ("A", 1, 503)], &["", "[A1 A2]"]),
             (
                 "two calls at a time",
                 &[("A", 1, 503), ("B", 1, 503), ("A", 2, 200), ("B", 2, 200)],
                 &["", "", "[A1 A2]", "[B1 B2]"],
             ),
             ("a client's session", &[("A", 0, 503), ("A", 1, 503), ("A", 2, 200)], &["A0", "A1", "A2"]),
-            ("a client's, told out of order", &[("A", 1, 503), ("A", 0, 200), ("A", 2, 503)], &["", "A1 A0", "A2"]),
+            ("a client's, seen out of order", &[("A", 1, 503), ("A", 0, 200), ("A", 2, 503)], &["", "A1 A0", "A2"]),
         ] {
             let mut sessions = Sessions::new(true);
             for ((session, number, status), wanted) in calls.iter().zip(wanted) {
                 let shown = sessions.take(call(session, *number, *status), at(0));
-                assert_eq!(told(&shown), *wanted, "{what}, at {session}{number}");
+                assert_eq!(summary(&shown), *wanted, "{what}, at {session}{number}");
             }
         }
     }
@@ -297,33 +297,33 @@ mod tests {
         sessions.take(call("A", 2, 503), at(20_000));
         sessions.take(call("B", 1, 500), at(20_500));
         assert_eq!(sessions.due(), Some(at(55_000)), "since the last attempt");
-        assert_eq!(told(&sessions.late(at(54_999))), "");
-        assert_eq!(told(&sessions.late(at(55_000))), "[A1 A2]");
-        assert_eq!(told(&sessions.late(at(60_000))), "B1", "an attempt alone is a call like another");
-        assert_eq!(told(&sessions.take(call("A", 3, 200), at(60_000))), "+[A3]");
-        assert_eq!(told(&sessions.take(call("B", 2, 200), at(60_000))), "+[B2]");
+        assert_eq!(summary(&sessions.late(at(54_999))), "");
+        assert_eq!(summary(&sessions.late(at(55_000))), "[A1 A2]");
+        assert_eq!(summary(&sessions.late(at(60_000))), "B1", "an attempt alone is a call like another");
+        assert_eq!(summary(&sessions.take(call("A", 3, 200), at(60_000))), "+[A3]");
+        assert_eq!(summary(&sessions.take(call("B", 2, 200), at(60_000))), "+[B2]");
         assert_eq!(sessions.due(), None);
     }
 
     #[test]
     fn a_session_that_was_there_before_is_held_once_and_shortly() {
         let mut sessions = Sessions::new(true);
-        assert_eq!(told(&sessions.take(call("A", 5, 200), at(0))), "");
+        assert_eq!(summary(&sessions.take(call("A", 5, 200), at(0))), "");
         assert_eq!(sessions.due(), Some(at(1_000)));
-        assert_eq!(told(&sessions.late(at(1_000))), "A5");
-        assert_eq!(told(&sessions.take(call("A", 6, 503), at(2_000))), "A6");
+        assert_eq!(summary(&sessions.late(at(1_000))), "A5");
+        assert_eq!(summary(&sessions.take(call("A", 6, 503), at(2_000))), "A6");
     }
 
     #[test]
     fn no_more_is_remembered_than_there_is_room_for() {
         let mut sessions = Sessions::new(true);
         for number in 0..MAX_SESSIONS {
-            assert_eq!(told(&sessions.take(call(&format!("S{number}"), 1, 503), at(0))), "");
+            assert_eq!(summary(&sessions.take(call(&format!("S{number}"), 1, 503), at(0))), "");
         }
-        assert_eq!(told(&sessions.take(call("A", 1, 503), at(0))), "S01", "the oldest is given up");
+        assert_eq!(summary(&sessions.take(call("A", 1, 503), at(0))), "S01", "the oldest is given up");
         assert_eq!((sessions.known.len(), sessions.order.len()), (MAX_SESSIONS, MAX_SESSIONS));
         for number in 2..MAX_ATTEMPTS as u32 {
-            assert_eq!(told(&sessions.take(call("A", number, 503), at(0))), "");
+            assert_eq!(summary(&sessions.take(call("A", number, 503), at(0))), "");
         }
         let shown = sessions.take(call("A", MAX_ATTEMPTS as u32, 503), at(0));
         assert!(matches!(&shown[..], [Shown::Group(attempts, 0)] if attempts.len() == MAX_ATTEMPTS), "{shown:?}");

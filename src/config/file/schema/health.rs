@@ -5,39 +5,39 @@ use serde::Deserialize;
 
 use super::Word;
 
-/// What takes a router out, and for how long. It belongs to the router: the nearest that is said wins, and two places must
+/// What disables a router, and for how long. It belongs to the router: the nearest setting wins, and two places must
 /// not give one router different settings.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// A whole set of the settings below; it replaces all that was said further out. Without: BROKER_HEALTH, else
+    /// Sets all of the settings below; settings further out no longer apply. Without: BROKER_HEALTH, else
     /// documented.
     pub preset: Option<Preset>,
-    /// Minutes that a failing router is left out; 0 never takes it out. Without: DISABLED_TIME, else 10.
+    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else 10.
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
     /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx but 501 and 505, and a 404
     /// that says that the target's own deployment or model does not exist.
     pub failure_status: Option<Statuses>,
-    /// What becomes of that time when a router fails again and again.
+    /// How that time grows when a router fails repeatedly.
     pub cooldown: Option<Cooldown>,
-    /// How many failures in a row take a router out. Without: 1. A 429 that says when to come back counts by itself.
+    /// How many failures in a row disable a router. Without: 1. A 429 with a Retry-After is enough by itself.
     #[schemars(range(min = 1))]
     pub consecutive: Option<u32>,
-    /// Takes a router out of whose answers too few are good, but never the last one of a pool. False: off, which is the
+    /// Disables a router when too few of its answers are good, but never the last one of a pool. False: off, which is the
     /// default.
     pub ratio: Option<RatioOrOff>,
     /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
     pub retry_after: Option<RetryAfter>,
-    /// How a router proves itself before it serves again.
+    /// How a router on probation is tested.
     pub probe: Option<Probe>,
-    /// Over which time a router that is back comes to its whole share, beginning with a tenth; with its unit. False: at
+    /// Slow start: the time over which a router that returns goes from a tenth of its weight to all of it; with its unit. False: at
     /// once, which is the default.
     pub ramp: Option<SpanOrOff>,
     /// A good answer that took longer counts as a failure; a time with its unit. False: off, which is the default.
     pub slow_is_failure_after: Option<SpanOrOff>,
-    /// True: a request that fails on a second router within a minute, while that one answers others, is taken for at fault
-    /// itself and harms no router. Without: false.
+    /// True: a request that fails on a second router within a minute, while that one answers others, is blamed
+    /// itself and disables no router. Without: false.
     pub poison: Option<bool>,
 }
 
@@ -47,11 +47,11 @@ pub struct Health {
 pub enum Preset {
     /// One failure disables for ten minutes, as the gateway's documents promise.
     Documented,
-    /// Three failures in a row or too few good answers; short times that grow; a gentle return.
+    /// Three failures in a row or too few good answers; short times that grow; slow start.
     Resilient,
 }
 
-/// How long a router is left alone.
+/// How long a router is disabled.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cooldown {
@@ -62,31 +62,31 @@ pub struct Cooldown {
     pub factor: Option<f64>,
     /// The longest that the factor can make it, with its unit. Without: "1h".
     pub max: Option<Word>,
-    /// By up to this part it is longer, the same in every broker. Without: 0.
+    /// It is longer by up to this fraction of itself, the same in every broker. Without: 0.
     #[schemars(range(min = 0, max = 1))]
     pub jitter: Option<f64>,
 }
 
-/// Of whose answers too few are good.
+/// The smallest acceptable share of good answers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RatioOrOff {
     /// Off.
     Off(Off),
-    /// So few.
+    /// The share, the time and the number of answers.
     Ratio(Ratio),
 }
 
-/// Below which share of good answers a router is taken out.
+/// A router with a smaller share of good answers is disabled.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ratio {
     /// The share of good answers. Without: 0.5.
     #[schemars(range(min = 0, max = 1))]
     pub below: Option<f64>,
-    /// Over which time, with its unit. Without: "60s".
+    /// The sliding window, with its unit. Without: "60s".
     pub over: Option<Word>,
-    /// Of how many answers at least. Without: 10.
+    /// The number of answers needed. Without: 10.
     #[schemars(range(min = 1))]
     pub min: Option<u32>,
 }
@@ -106,30 +106,30 @@ pub enum SpanOrOff {
 #[schemars(inline)]
 pub struct Off(#[schemars(extend("const" = false))] pub bool);
 
-/// What becomes of an upstream's own word about when to come back.
+/// How an upstream's Retry-After is used.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryAfter {
     /// False: it is ignored.
     pub honor: Option<bool>,
-    /// The longest that is believed, with its unit. Without: "1h".
+    /// The longest that is accepted, with its unit. Without: "1h".
     pub max: Option<Word>,
-    /// A 429 that says nothing is taken as if it had said this, with its unit; false: it counts as a failure, which is the
+    /// The time assumed for a 429 without one, with its unit; false: it counts as a failure, which is the
     /// default.
     pub assume: Option<SpanOrOff>,
-    /// True: a good answer that says that nothing remains leaves the router out before it fails, but never the last one of
+    /// True: a good answer that says that nothing remains disables the router before it fails, but never the last one of
     /// a pool. Without: false.
     pub preempt: Option<bool>,
 }
 
-/// How a router proves itself before it serves again.
+/// How a router on probation is tested.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     /// How many requests at a time, of each broker. Without: 1.
     #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
-    /// After so long a request of which nothing was heard counts as lost, and the next may go. Without: "120s".
+    /// A probe without a result counts as lost after this time, and the next may be sent. Without: "120s".
     pub timeout: Option<Word>,
 }
 

@@ -50,7 +50,7 @@ fn tidy(schema: &mut Schema) {
     transform_subschemas(&mut tidy, schema);
 }
 
-/// What stands behind each router that clients of the gateway call. Read by `broker --config FILE`.
+/// The pools behind the routers that clients of the gateway call. Read by `broker --config FILE`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolsFile {
@@ -60,13 +60,13 @@ pub struct PoolsFile {
     /// The pools, one per ingress.
     #[schemars(length(min = 1))]
     pub pools: Vec<Pool>,
-    /// For every router that nothing nearer says otherwise.
+    /// For every router without a nearer setting.
     pub health: Option<Health>,
-    /// What one call of the relay may cost, and all of them together.
+    /// Limits of the relay: for one call, and for all together.
     pub relay: Option<relay::Relay>,
 }
 
-/// What stands behind one ingress.
+/// The targets behind one ingress.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
@@ -80,25 +80,25 @@ pub struct Pool {
     pub targets: Vec<Target>,
     /// For the routers of this pool.
     pub health: Option<Health>,
-    /// True: only the relay serves it, and requests of the gateway for this ingress are left alone. A pool with a target that
+    /// True: only the relay serves it, and the gateway's requests for this ingress get zero bytes. A pool with a target that
     /// has a url is always so.
     #[serde(default)]
     pub relay: bool,
-    /// What becomes of a request when every router that it may go to is disabled.
+    /// What happens to a request when every router that it may go to is disabled.
     #[serde(default)]
     pub when_all_disabled: WhenAllDisabled,
 }
 
-/// What becomes of a request when every router that it may go to is disabled.
+/// What happens to a request when every router that it may go to is disabled.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenAllDisabled {
     /// The gateway serves it by the ingress router's own endpoint.
     #[default]
     Pass,
-    /// The router that is back first gets it, one request at a time; others pass.
+    /// The router that returns first gets it, one request at a time; others pass.
     Soonest,
-    /// Any of them gets it, except those whose upstream named a moment to wait for.
+    /// Any of them gets it, except those whose upstream named a time to wait for.
     Any,
 }
 
@@ -113,7 +113,7 @@ pub enum WhenAllDisabled {
     ]
 ))]
 pub struct Target {
-    /// What reasons call it, and conditions point to; no two targets of one branch share it.
+    /// Its name in reasons and conditions; unique in its branch.
     #[schemars(length(min = 1, max = 80))]
     pub name: Option<String>,
     /// The gateway's router that serves it, such as /azure/gpt4/.
@@ -146,7 +146,7 @@ pub struct Target {
     #[serde(default = "one")]
     #[schemars(range(min = 0))]
     pub weight: f64,
-    /// True takes it out until you take it back.
+    /// True: no calls until it is removed.
     #[serde(default)]
     pub drained: bool,
     /// Fields that are set in the JSON request on its way to this target; null removes one. A branch's hold for all below
@@ -157,12 +157,12 @@ pub struct Target {
     pub model_map: Option<BTreeMap<String, Word>>,
     /// For the routers at or below this target.
     pub health: Option<Health>,
-    /// What this router may get: without room for a request it is passed over while another one has room. It belongs to the
+    /// The router's rate limit: when it cannot take a request, it is skipped while another router can. It belongs to the
     /// router, and two targets must not give one router different budgets.
     pub budget: Option<Budget>,
 }
 
-/// What a router may get within a minute. Empty: only what its upstream says is left (x-ratelimit-remaining-*), which
+/// The limits of a router per minute. Empty: only what its upstream reports as remaining (x-ratelimit-remaining-*), which
 /// counts in any case.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -170,7 +170,7 @@ pub struct Budget {
     /// Requests per minute.
     #[schemars(range(min = 1, max = 4294967295_u32))]
     pub rpm: Option<u32>,
-    /// Tokens per minute, of prompts and completions. The processor on our subject must see outbound_payload.
+    /// Tokens per minute, of prompts and completions. The broker's processor must see outbound_payload.
     #[schemars(range(min = 1, max = 4294967295_u32))]
     pub tpm: Option<u32>,
 }
@@ -202,10 +202,10 @@ pub struct Strategy {
     /// For sticky: the field of the request that decides, such as headers.X-User, params.user, or session.
     #[schemars(regex(pattern = r"^(session|params(\.[^.]+)+|headers\.[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"))]
     pub key: Option<String>,
-    /// For conditional: the first whose query the request fulfils counts.
+    /// For conditional: the first whose query the request matches counts.
     #[schemars(length(min = 1))]
     pub conditions: Option<Vec<Condition>>,
-    /// For conditional: the name of the target for requests that fulfil none.
+    /// For conditional: the name of the target for requests that match none.
     pub default: Option<String>,
     /// For the relay: the answers of a target at or below this branch after which a call is sent elsewhere, and no others; the
     /// nearest list wins. Without: 408, 409, 429, 5xx, and 401 to 404 of a target with a key of its own.
@@ -222,30 +222,30 @@ pub enum Mode {
     LoadBalance,
     /// In turn, by weight: exact over one cycle.
     RoundRobin,
-    /// The first that may serve, in the order of the list. Through the gateway the call that fails is answered with its
-    /// error, and the next one goes to the next target; the relay sends the same call on.
+    /// The first that is available, in the order of the list. Through the gateway the call that fails is answered with its
+    /// error, and the next one goes to the next target; the relay retries the same call there.
     Fallback,
-    /// The same key to the same target, by weight, as long as that may serve.
+    /// The same key to the same target, by weight, as long as that is available.
     Sticky,
     /// By conditions on the request.
     Conditional,
-    /// Of two drawn by weight, the one that will have answered first, by what the log told of each.
+    /// Of two drawn by weight, the one with the lower expected time, by the latencies in the log.
     Fastest,
-    /// Of two drawn by weight, the one with fewer calls under way for its weight.
+    /// Of two drawn by weight, the one with fewer calls in progress for its weight.
     LeastBusy,
 }
 
-/// Where requests go that fulfil a query.
+/// The target of requests that match a query.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
-    /// What they must fulfil.
+    /// The query.
     pub query: Query,
     /// The name of a target of this branch.
     pub then: String,
 }
 
-/// Fields and what they must fulfil, all of them: {"params.model": "gpt-4", "headers.x-tier": {"$in": ["gold"]}}.
+/// Fields and their tests, all of which must hold: {"params.model": "gpt-4", "headers.x-tier": {"$in": ["gold"]}}.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend(
     "minProperties" = 1,

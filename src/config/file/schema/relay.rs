@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Word;
 
-/// What one call of the relay may cost, and all of them together.
+/// Limits of the relay: for one call, and for all together.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {
@@ -16,19 +16,19 @@ pub struct Relay {
     pub attempts: Option<u32>,
     /// From a call's arrival to the first byte of its answer, all attempts together. Without: "60s".
     pub timeout: Option<Word>,
-    /// Until there is a connection. Without: "5s".
+    /// Name, TCP and TLS. Without: "5s".
     pub connect: Option<Word>,
-    /// From there to the first byte of an answer. Without: "30s".
+    /// From the connection to the first byte of an answer. Without: "30s".
     pub first_byte: Option<Word>,
     /// Between two parts of an answer. Without: "60s".
     pub idle: Option<Word>,
-    /// The pause before the same target is asked again, drawn between nothing and a bound that doubles.
+    /// The pause before the same target is tried again: random, between 0 and a bound that doubles.
     pub backoff: Option<Backoff>,
-    /// What all calls together may spend on attempts beyond the first.
+    /// The retry budget of all calls together.
     pub retry_budget: Option<RetryBudget>,
 }
 
-/// The pause before the same target is asked again, drawn between nothing and a bound that doubles.
+/// The pause before the same target is tried again: random, between 0 and a bound that doubles.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backoff {
@@ -38,14 +38,14 @@ pub struct Backoff {
     pub cap: Option<Word>,
 }
 
-/// What all calls together may spend on attempts beyond the first.
+/// The retry budget of all calls together.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryBudget {
-    /// So many per call, on average over ten seconds. Without: 0.2.
+    /// Retries per call, on average over ten seconds. Without: 0.2.
     #[schemars(range(min = 0))]
     pub ratio: Option<f64>,
-    /// So many a second besides. Without: 10.
+    /// Retries per second in addition. Without: 10.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub per_second: Option<u32>,
 }

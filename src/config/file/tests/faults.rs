@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{DEEPEST, LARGEST, MOST_TARGETS, content};
+use super::super::{MAX_DEPTH, MAX_FILE_BYTES, MAX_TARGETS, content};
 use super::{faults, read, resolve};
 use balancer::broker::RouterSettings;
 
@@ -261,8 +261,8 @@ fn queries() {
         (query("{\"params.a\": {\"$equals\": 1}}"), "[\"params.a\"].$equals: ", "no such operator; there are $eq, $ne"),
         (query("{\"params.a\": {\"$lge\": 1}}"), "[\"params.a\"].$lge: ", "no such operator; did you mean $"),
         (query("{\"params.a\": {\"$regexp\": \"a\"}}"), ".$regexp: ", "did you mean $regex?"),
-        (query("{\"params.a\": {\"$not\": {\"$eq\": 1}}}"), ".$not: ", "stands around a query, such as {\"$not\""),
-        (query("{\"$eq\": 1}"), "query.$eq: ", "stands inside a field, such as {\"params.model\""),
+        (query("{\"params.a\": {\"$not\": {\"$eq\": 1}}}"), ".$not: ", "goes around a query, such as {\"$not\""),
+        (query("{\"$eq\": 1}"), "query.$eq: ", "goes inside a field, such as {\"params.model\""),
         (query("{\"$nor\": []}"), "query.$nor: ", "no such operator; did you mean $"),
         (query("{\"$and\": {}}"), "query.$and=", "must be a list of queries"),
         (query("{\"$or\": []}"), "query.$or=", "is empty; it must hold queries"),
@@ -284,9 +284,9 @@ fn queries() {
         ),
         (query("{\"path\": {\"$regex\": \"(a{1000}){1000}\"}}"), ".$regex=", "size limit"),
         (query("{\"path\": {\"$regex\": 1}}"), ".$regex=\"1\": ", "must be a text"),
-        (query(&nested_query(DEEPEST)), "$not.$not: ", "is nested deeper than 16 levels"),
+        (query(&nested_query(MAX_DEPTH)), "$not.$not: ", "is nested deeper than 16 levels"),
     ]);
-    resolve(&query(&nested_query(DEEPEST - 1)));
+    resolve(&query(&nested_query(MAX_DEPTH - 1)));
 }
 
 fn nested_query(nots: usize) -> String {
@@ -408,20 +408,20 @@ fn nesting() {
     let nested = |branches: usize| {
         targets(&("{\"targets\": [".repeat(branches) + "{\"router\": \"/a/\"}" + &"]}".repeat(branches)))
     };
-    resolve(&nested(DEEPEST - 1));
-    each(&[(nested(DEEPEST), "targets[0].targets[0].targets: ", "is nested deeper than 16 levels")]);
+    resolve(&nested(MAX_DEPTH - 1));
+    each(&[(nested(MAX_DEPTH), "targets[0].targets[0].targets: ", "is nested deeper than 16 levels")]);
     // Deep where it is the user's own: what is merged may be as deep as a parser reads.
     resolve(&target(&format!("\"override_params\": {{\"a\": {}1{}}}", "[".repeat(500), "]".repeat(500))));
 }
 
 #[test]
 fn sizes() {
-    let many = vec!["{\"router\": \"/a/\"}"; MOST_TARGETS - 1].join(",");
+    let many = vec!["{\"router\": \"/a/\"}"; MAX_TARGETS - 1].join(",");
     resolve(&targets(&many));
     let more = targets(&format!("{many},{{\"router\": \"/a/\"}}"));
     each(&[(more, "pools[0].targets[64999]: ", "is one more than the 65000 pools and targets")]);
     let file = std::env::temp_dir().join(format!("broker-pools-{}", std::process::id()));
-    let large = std::fs::File::create(&file).and_then(|large| large.set_len(LARGEST + 1));
+    let large = std::fs::File::create(&file).and_then(|large| large.set_len(MAX_FILE_BYTES + 1));
     let fault = content(&file).unwrap_err();
     large.and_then(|()| std::fs::remove_file(&file)).unwrap();
     assert!(fault.to_string().contains("is larger than 4 MB"), "{fault}");

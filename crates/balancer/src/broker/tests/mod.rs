@@ -79,6 +79,18 @@ struct World {
     emitted: Vec<BrokerEvent>,
 }
 
+/// Chooses and commits: all that one request needs.
+pub(super) fn decide<R: Rng>(
+    broker: &mut Broker,
+    request: &impl Request,
+    now: BrokerTime,
+    rng: &mut R,
+) -> (Decision, Vec<BrokerEvent>) {
+    let (decision, mut changes) = broker.select(request, now, rng);
+    broker.commit(&decision, now, &mut changes);
+    (decision, changes)
+}
+
 impl World {
     fn new(routers: usize) -> Self {
         Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), emitted: Vec::new() }
@@ -97,7 +109,7 @@ impl World {
     }
 
     fn decide(&mut self, now: BrokerTime) -> Decision {
-        let (decision, changes) = self.broker.decide(&INGRESS, now, &mut self.rng);
+        let (decision, changes) = decide(&mut self.broker, &INGRESS, now, &mut self.rng);
         self.emitted.extend(changes);
         decision
     }
@@ -242,7 +254,7 @@ mod deciding {
     fn only_an_ingress_is_balanced() {
         let mut world = World::new(3);
         for other in ["/azure/r0/", "/azure/r1/", "/azure", "/", "", "/openai/", "\u{fffd}"] {
-            let (decision, _) = world.broker.decide(&other, START, &mut world.rng);
+            let (decision, _) = decide(&mut world.broker, &other, START, &mut world.rng);
             assert_eq!(decision, Decision::Pass(Pass::UnknownIngress), "{other:?}");
         }
         assert!(matches!(world.decide(START), Decision::Route(_)));

@@ -58,7 +58,7 @@ fn world(mode: Policy, limits: &[Option<RateLimit>]) -> World {
 
 impl World {
     fn route(&mut self, request: &impl Request, millis: u64) -> Route {
-        let (decision, _) = self.broker.decide(request, at(millis), &mut self.rng);
+        let (decision, _) = decide(&mut self.broker, request, at(millis), &mut self.rng);
         assert_eq!(invariants::broken(&self.broker), None);
         let Decision::Route(route) = decision else { panic!("nobody") };
         route

@@ -161,7 +161,9 @@ impl Policy for Brokers {
     }
 
     fn choose(&mut self, replica: usize, now: Duration) -> Sent {
-        let (decision, _) = self.replicas[replica].decide(&INGRESS, at(now), &mut self.rng);
+        let broker = &mut self.replicas[replica];
+        let (decision, mut changes) = broker.select(&INGRESS, at(now), &mut self.rng);
+        broker.commit(&decision, at(now), &mut changes);
         self.look(replica, now);
         let Decision::Route(route) = decision else { return Sent::Pass };
         let router = usize::from(route.router().0);

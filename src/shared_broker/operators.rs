@@ -1,0 +1,87 @@
+//! Commands of operators and the state that replicas hand to each other.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use super::{SharedBroker, SharedState};
+use crate::admin::{AdminCommand, AdminResult, Nonces, ReplicaState, Taken};
+use balancer::broker::{Applied, BrokerInput};
+use types::time::BrokerTime;
+use types::transition::BrokerEvent;
+
+impl SharedState {
+    fn execute(&mut self, command: &AdminCommand, now: BrokerTime) -> (AdminResult, Applied) {
+        let replica = self.signature.replica().to_owned();
+        let given = match command {
+            AdminCommand::Mode { mode, .. } => {
+                self.signature = self.signature.with_mode(*mode);
+                self.mode_order = Some((command.clone(), now));
+                let done = Some(format!("mode is {mode}"));
+                return (AdminResult { replica, done, ..AdminResult::default() }, Applied::default());
+            }
+            AdminCommand::Broker(given) => given,
+        };
+        if let Err(why) = self.broker.check(&given.command) {
+            let error = Some(why.to_string());
+            return (AdminResult { replica, error, ..AdminResult::default() }, Applied::default());
+        }
+        let applied = self.broker.apply(BrokerInput::Command(given), now);
+        // The last one: other overrides may have expired at the same time.
+        let done = applied.changes.iter().rev().find_map(|change| match change {
+            BrokerEvent::OperatorAction(done) => Some(format!("{} {}", done.router, done.action)),
+            _ => None,
+        });
+        let router = given.command.router();
+        let pools_left_empty = self.broker.pools_left_empty(router).into_iter().cloned().collect();
+        let in_flight = self.broker.in_flight(router);
+        (AdminResult { replica, done, pools_left_empty, in_flight, error: None }, applied)
+    }
+}
+
+impl SharedBroker {
+    /// Carries out a command of an operator; the result says why it was rejected, if it was.
+    pub fn execute(&self, command: &AdminCommand) -> AdminResult {
+        let now = self.now();
+        let mut done = None;
+        self.change(|state| {
+            let (result, applied) = state.execute(command, now);
+            done = Some(result);
+            applied
+        });
+        if let (AdminCommand::Mode { mode, by, reason }, Some(AdminResult { done: Some(_), .. })) = (command, &done) {
+            tracing::warn!(%mode, by, reason, "command of an operator");
+        }
+        done.unwrap_or_default()
+    }
+
+    /// Takes over the state of other replicas. Overrides of operators are taken only if the state was `proved` to come from a
+    /// replica with the operators' token.
+    pub fn import_state(&self, known: ReplicaState, proved: bool) {
+        let now = self.now();
+        let takeover = known.takeover(now, proved);
+        self.change(|state| state.broker.apply(BrokerInput::Imported(&takeover), now));
+        if !proved {
+            return;
+        }
+        let ordered = known.mode_order.as_ref().and_then(|ordered| ordered.order(now));
+        let (taken, complete_since) = known.taken.moments(now);
+        self.nonces().take_over(taken, complete_since);
+        // A command that this replica got since then is newer.
+        if let Some(ordered) = ordered.filter(|_| self.lock().mode_order.is_none()) {
+            self.execute(&ordered.0);
+            self.lock().mode_order = Some(ordered);
+        }
+    }
+
+    /// The state that a replica that starts takes over from this one.
+    pub fn state(&self) -> ReplicaState {
+        let (snapshot, signature) = (self.snapshot(), self.signature());
+        let ordered = self.lock().mode_order.clone();
+        let taken = Taken::of(&self.nonces(), snapshot.at);
+        ReplicaState::from_snapshot((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
+    }
+
+    /// The signed messages that were accepted.
+    pub fn nonces(&self) -> MutexGuard<'_, Nonces> {
+        self.0.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
