@@ -22,6 +22,7 @@ use crate::config::file::PoolsFile;
 use crate::guesses::Guesses;
 use crate::nats::{ConnectionStatus, Control, LinkState, Peers, Start};
 use crate::relay::Relay;
+use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
 use crate::{http, nats, relay, reload, telemetry};
@@ -80,7 +81,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let token = config.access.token.clone();
     let guesses = Guesses::new(handle.clone());
     let relay = relay::Settings { room, ..config.relay };
-    let relay = RelayTask::start(&relay, &handle, &replica, (token.clone(), guesses.clone()), log)?;
+    let relay = RelayTask::start(&relay, config.tls.clone(), &handle, &replica, (token.clone(), guesses.clone()), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = BackgroundTasks {
@@ -89,6 +90,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         links: vec![decisions.clone(), logs],
         listener,
         access: config.access,
+        tls: config.tls,
         guesses,
         start: Start { listening, begun },
         pools: config.pools,
@@ -170,6 +172,7 @@ impl RelayTask {
     /// Begins, if it is on.
     fn start(
         settings: &relay::Settings,
+        tls: Option<ServerTls>,
         handle: &SharedBroker,
         replica: &str,
         token: (Option<Token>, Guesses),
@@ -188,12 +191,12 @@ impl RelayTask {
         runtime.spawn_blocking(|| {});
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
-        tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, "relay listens");
+        tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, tls = tls.is_some(), "relay listens");
         let (stop, stopped) = watch::channel(false);
         let (over, ended) = oneshot::channel();
         let serving = Arc::clone(&relay);
         runtime.spawn(async move {
-            relay::serve(serving, listener, stopped).await;
+            relay::serve(serving, listener, tls, stopped).await;
             // Whoever waits for it is gone only when the process ends anyway.
             let _ = over.send(());
         });
@@ -214,6 +217,7 @@ struct BackgroundTasks {
     links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
+    tls: Option<ServerTls>,
     guesses: Guesses,
     start: Start,
     pools: Option<PoolsFile>,
@@ -237,14 +241,14 @@ impl BackgroundTasks {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, guesses, start, pools, relay, mut entries } = self;
+        let Self { settings, handle, links, listener, access, tls, guesses, start, pools, relay, mut entries } = self;
         let feed = http::Feed::default();
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let http = async {
             match listener {
                 Some(listener) => {
                     let listener = TcpListener::from_std(listener)?;
-                    tracing::info!(address = %listener.local_addr()?, "HTTP listens");
+                    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "HTTP listens");
                     let sources = http::HttpState {
                         handle: handle.clone(),
                         links: links.clone(),
@@ -255,7 +259,7 @@ impl BackgroundTasks {
                     };
                     let probes = http::probes(sources.clone());
                     let routes = http::routes(sources, &access);
-                    tokio::join!(http::serve(listener, &handle, routes, probes), feed.run(&handle));
+                    tokio::join!(http::serve(listener, tls.clone(), &handle, routes, probes), feed.run(&handle));
                 }
                 None => std::future::pending().await,
             }
@@ -284,7 +288,12 @@ impl BackgroundTasks {
         };
         let following = reload::follow(pools, handle.clone(), relay);
         let endless = async {
-            tokio::join!(handle.run_timers(), following);
+            let certificate = async {
+                if let Some(tls) = tls.clone() {
+                    tls.follow().await;
+                }
+            };
+            tokio::join!(handle.run_timers(), following, certificate);
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let sources = Sources::new(std::env::vars_os(), cli.flags);
     match cli.command {
         Some(Command::Health { ready }) => {
-            return config::http_of(sources).map_or_else(wrong, |http| report(http.ask(), ready));
+            return config::http_of(sources).map_or_else(wrong, |(http, tls)| report(http.ask(), tls, ready));
         }
         Some(Command::Schema) => return print(&config::file::schema::schema()),
         Some(Command::Check(args)) => return check(sources, &args),
@@ -133,9 +133,9 @@ fn print(text: &str) -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
-fn report(address: Option<SocketAddr>, ready: bool) -> ExitCode {
+fn report(address: Option<SocketAddr>, tls: bool, ready: bool) -> ExitCode {
     let asked = match address {
-        Some(address) => cli::ask(address, ready),
+        Some(address) => cli::ask(address, tls, ready),
         None => Err(anyhow::anyhow!("BROKER_HTTP is off: there is nobody to ask")),
     };
     match asked {

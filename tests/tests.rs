@@ -38,3 +38,4 @@ mod slow_clients;
 mod takeover;
 mod through_the_gateway;
 mod tidy;
+mod tls_clients;

@@ -55,24 +55,25 @@ pub fn resolve(sources: Sources) -> Resolved {
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let relay = check.relay(rules);
     warnings.extend(super::relay_settings::idle(&relay, &broker));
+    let tls = check.tls();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, tls, telemetry })
     } else {
         Err(check.faults)
     };
     Resolved { config, warnings }
 }
 
-/// Where the broker of this machine listens: all that is needed to ask it, so that nothing else that is wrong by now, such as
+/// Where the broker of this machine listens, and whether with TLS: all that is needed to ask it, so that nothing else that is wrong by now, such as
 /// a pools file in the middle of being written, makes a running broker look ill.
 ///
 /// # Errors
 /// What is wrong with the address.
-pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
+pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
-    let http = check.http();
-    if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
+    let (http, tls) = (check.http(), check.has_tls());
+    if check.faults.is_empty() { Ok((http, tls)) } else { Err(check.faults) }
 }
 
 /// What is needed to talk to running brokers: nothing else that is wrong may stand between an operator and a drain.

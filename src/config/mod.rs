@@ -10,6 +10,7 @@ mod names;
 mod raw;
 mod relay_settings;
 mod secret;
+mod tls;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
@@ -17,6 +18,7 @@ pub use raw::{RawSettings, Sources};
 use std::fmt;
 
 use crate::admin::Token;
+use crate::server::ServerTls;
 use crate::{http, nats, relay, telemetry};
 use balancer::broker;
 use types::mode::OperatingMode;
@@ -38,6 +40,8 @@ pub struct Config {
     pub relay: relay::Settings,
     /// Whom HTTP answers.
     pub access: http::Access,
+    /// Certificate and key for clients of HTTP and the relay; without them they speak plain HTTP.
+    pub tls: Option<ServerTls>,
     /// What is logged.
     pub telemetry: telemetry::Settings,
 }
