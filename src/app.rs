@@ -192,6 +192,7 @@ impl RelayTask {
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
         tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, tls = tls.is_some(), "relay listens");
+        settings.proxy.log();
         let (stop, stopped) = watch::channel(false);
         let (over, ended) = oneshot::channel();
         let serving = Arc::clone(&relay);

@@ -100,6 +100,12 @@ impl Resolver {
         written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
     }
 
+    /// The variable that is set under one of these names; the first one wins.
+    pub(super) fn variable(&self, names: [&str; 2]) -> Option<Sourced> {
+        let set = |name: &str| self.sources.variables.get(name).map(|value| (name.to_owned(), value.trim().to_owned()));
+        names.into_iter().find_map(set).map(|(place, value)| Sourced { place, value })
+    }
+
     pub(super) fn fault(&mut self, written: &Sourced, problem: impl Into<String>) {
         let value = secret::shown(written.value.clone());
         let fault = Fault { place: written.place.clone(), value, problem: problem.into() };

@@ -24,6 +24,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::proxy::{Proxy, ProxyConnector};
 use super::tracked::TrackedConnection;
 use crate::system::{descriptors, files};
 
@@ -83,7 +84,11 @@ impl ConnectTimeout {
 }
 
 /// Builds the clients.
-pub(super) fn build(authorities: Option<&Path>, patience: ConnectTimeout) -> Result<Clients, ClientError> {
+pub(super) fn build(
+    authorities: Option<&Path>,
+    proxy: Proxy,
+    patience: ConnectTimeout,
+) -> Result<Clients, ClientError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities)?)
@@ -92,7 +97,7 @@ pub(super) fn build(authorities: Option<&Path>, patience: ConnectTimeout) -> Res
     http.set_nodelay(true);
     http.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    let https = https.wrap_connector(TcpConnector { http, timeout: patience.clone() });
+    let https = https.wrap_connector(ProxyConnector { tcp: TcpConnector { http, timeout: patience.clone() }, proxy });
     let connector = Connector { https, patience };
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     // A request of which no byte was written is sent again over another connection (`retry_canceled_requests`, the default).
@@ -125,10 +130,10 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
     if found { Ok(roots) } else { Err(fault("there are none in it".into())) }
 }
 
-/// Connects within a time: name, TCP and TLS together.
+/// Connects within a time: name, TCP, a tunnel through a proxy, and TLS together.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    https: HttpsConnector<TcpConnector>,
+    https: HttpsConnector<ProxyConnector<TcpConnector>>,
     patience: ConnectTimeout,
 }
 

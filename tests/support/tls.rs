@@ -14,7 +14,8 @@ use tokio_rustls::client::TlsStream;
 use super::http::{self, Answer};
 use super::soon;
 
-/// Where the test certificates are: `server.pem` is signed by `ca.pem`, `other.pem` by itself; both are for `localhost`.
+/// Where the test certificates are: `server.pem` is signed by `ca.pem`, `other.pem` by itself; both are for `localhost`, and
+/// `other.pem` is for `llm.test` too.
 pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
 
 #[derive(Clone)]
