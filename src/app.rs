@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::guesses::Guesses;
-use crate::nats::{ConnectionStatus, Control, LinkState, Peers, Start};
+use crate::nats::{ConnectionStatus, Control, Peers, Start};
 use crate::relay::Relay;
 use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
@@ -29,6 +29,8 @@ use crate::{http, nats, relay, reload, telemetry};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
+/// The name of the connection of the decisions on the bus.
+const DECISIONS: &str = "gecholog-broker decisions";
 /// How many requests may wait for us; a request is small, and one that waits behind so many has timed out.
 const MAX_PENDING_REQUESTS: usize = 4_096;
 /// How many log entries may wait for us: more than one turn of the connection can bring of small ones. Large ones are bounded
@@ -115,15 +117,13 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
-        let client = nats::connect(settings, link, "gecholog-broker decisions", MAX_PENDING_REQUESTS).await?;
+        let client = nats::connect(settings, link, DECISIONS, MAX_PENDING_REQUESTS).await?;
         // In vain only if the other connection has trouble, which then has to be told and not waited for.
         let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
         nats::take_over(&client, settings, &handle, token).await;
         // From here on others may ask us; if nobody hears it, the process ends anyway.
         let _ = started.send(());
-        let requests = nats::subscribe(client, settings).await?;
-        link.set(LinkState::Ready);
-        requests.serve(handle, stopped).await;
+        nats::serve_requests(client, settings, (link, DECISIONS, MAX_PENDING_REQUESTS), handle, stopped).await?;
         anyhow::Ok(())
     };
     tokio::pin!(work);
@@ -284,6 +284,7 @@ impl BackgroundTasks {
             tokio::select! {
                 ended = async { tokio::try_join!(learning, control) } => drop(ended?),
                 () = publishing => {}
+                never = nats::follow_cluster(&client, &settings, link) => match never {},
             }
             anyhow::Ok(())
         };

@@ -13,6 +13,7 @@ mod admin_api;
 mod artifacts;
 mod budgets;
 mod cli;
+mod cluster;
 mod corpus;
 mod demo;
 mod documented;
