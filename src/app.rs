@@ -20,14 +20,17 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::guesses::Guesses;
-use crate::nats::{ConnectionStatus, Control, LinkState, Peers, Start};
+use crate::nats::{ConnectionStatus, Control, Peers, Start};
 use crate::relay::Relay;
+use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
 use crate::{http, nats, relay, reload, telemetry};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
+/// The name of the connection of the decisions on the bus.
+const DECISIONS: &str = "gecholog-broker decisions";
 /// Requests that may wait; a request is small, and one behind this many has timed out.
 const MAX_PENDING_REQUESTS: usize = 4_096;
 /// Log entries that may wait: more than one turn of the connection can bring of small ones. Large ones are bounded
@@ -80,7 +83,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let token = config.access.token.clone();
     let guesses = Guesses::new(handle.clone());
     let relay = relay::Settings { room, ..config.relay };
-    let relay = RelayTask::start(&relay, &handle, &replica, (token.clone(), guesses.clone()), log)?;
+    let relay = RelayTask::start(&relay, config.tls.clone(), &handle, &replica, (token.clone(), guesses.clone()), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = BackgroundTasks {
@@ -89,6 +92,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         links: vec![decisions.clone(), logs],
         listener,
         access: config.access,
+        tls: config.tls,
         guesses,
         start: Start { listening, begun },
         pools: config.pools,
@@ -113,15 +117,13 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
-        let client = nats::connect(settings, link, "gecholog-broker decisions", MAX_PENDING_REQUESTS).await?;
+        let client = nats::connect(settings, link, DECISIONS, MAX_PENDING_REQUESTS).await?;
         // Times out only if the other connection has trouble, which that one logs.
         let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
         nats::take_over(&client, settings, &handle, token).await;
         // From here on other replicas may ask for the state. The receiver is gone only when the process ends.
         let _ = started.send(());
-        let requests = nats::subscribe(client, settings).await?;
-        link.set(LinkState::Ready);
-        requests.serve(handle, stopped).await;
+        nats::serve_requests(client, settings, (link, DECISIONS, MAX_PENDING_REQUESTS), handle, stopped).await?;
         anyhow::Ok(())
     };
     tokio::pin!(work);
@@ -170,6 +172,7 @@ impl RelayTask {
     /// Begins, if it is on.
     fn start(
         settings: &relay::Settings,
+        tls: Option<ServerTls>,
         handle: &SharedBroker,
         replica: &str,
         token: (Option<Token>, Guesses),
@@ -188,12 +191,13 @@ impl RelayTask {
         runtime.spawn_blocking(|| {});
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
-        tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, "relay listens");
+        tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, tls = tls.is_some(), "relay listens");
+        settings.proxy.log();
         let (stop, stopped) = watch::channel(false);
         let (over, ended) = oneshot::channel();
         let serving = Arc::clone(&relay);
         runtime.spawn(async move {
-            relay::serve(serving, listener, stopped).await;
+            relay::serve(serving, listener, tls, stopped).await;
             // The receiver is gone only when the process ends.
             let _ = over.send(());
         });
@@ -214,6 +218,7 @@ struct BackgroundTasks {
     links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
+    tls: Option<ServerTls>,
     guesses: Guesses,
     start: Start,
     pools: Option<PoolsFile>,
@@ -237,14 +242,14 @@ impl BackgroundTasks {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, guesses, start, pools, relay, mut entries } = self;
+        let Self { settings, handle, links, listener, access, tls, guesses, start, pools, relay, mut entries } = self;
         let feed = http::Feed::default();
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let http = async {
             match listener {
                 Some(listener) => {
                     let listener = TcpListener::from_std(listener)?;
-                    tracing::info!(address = %listener.local_addr()?, "HTTP listens");
+                    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "HTTP listens");
                     let sources = http::HttpState {
                         handle: handle.clone(),
                         links: links.clone(),
@@ -255,7 +260,7 @@ impl BackgroundTasks {
                     };
                     let probes = http::probes(sources.clone());
                     let routes = http::routes(sources, &access);
-                    tokio::join!(http::serve(listener, &handle, routes, probes), feed.run(&handle));
+                    tokio::join!(http::serve(listener, tls.clone(), &handle, routes, probes), feed.run(&handle));
                 }
                 None => std::future::pending().await,
             }
@@ -279,12 +284,18 @@ impl BackgroundTasks {
             tokio::select! {
                 ended = async { tokio::try_join!(learning, control) } => drop(ended?),
                 () = publishing => {}
+                never = nats::follow_cluster(&client, &settings, link) => match never {},
             }
             anyhow::Ok(())
         };
         let following = reload::follow(pools, handle.clone(), relay);
         let endless = async {
-            tokio::join!(handle.run_timers(), following);
+            let certificate = async {
+                if let Some(tls) = tls.clone() {
+                    tls.follow().await;
+                }
+            };
+            tokio::join!(handle.run_timers(), following, certificate);
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;

@@ -67,7 +67,10 @@ fn start(sources: Sources) -> ExitCode {
 fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run => Ok(start(sources)),
-        Command::Health { ready } => health(config::http_of(sources).map_err(Faults)?.ask(), ready),
+        Command::Health { ready } => {
+            let (http, tls) = config::http_of(sources).map_err(Faults)?;
+            health(http.ask(), tls, ready)
+        }
         Command::Schema => print(&config::file::schema::schema()),
         Command::Completions { shell } => print(&cli::completions(shell)),
         Command::Init(args) => {
@@ -154,9 +157,9 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn health(address: Option<SocketAddr>, ready: bool) -> anyhow::Result<ExitCode> {
+fn health(address: Option<SocketAddr>, tls: bool, ready: bool) -> anyhow::Result<ExitCode> {
     let address = address.context("BROKER_HTTP is off: set it to an address to have the health asked for")?;
-    print(&(cli::ask(address, ready)? + "\n"))
+    print(&(cli::ask(address, tls, ready)? + "\n"))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

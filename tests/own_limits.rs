@@ -99,8 +99,16 @@ async fn a_pipe_in_the_place_of_any_file_is_a_fault_at_the_start() {
     let folder = PoolsFile::none();
     let pipe = folder.folder().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let names =
-        ["BROKER_CONFIG", "BROKER_ADMIN_TOKEN_FILE", "NATS_TOKEN_FILE", "NATS_CREDS", "NATS_CA", "BROKER_RELAY_CA"];
+    let names = [
+        "BROKER_CONFIG",
+        "BROKER_ADMIN_TOKEN_FILE",
+        "NATS_TOKEN_FILE",
+        "NATS_CREDS",
+        "NATS_CA",
+        "BROKER_RELAY_CA",
+        "BROKER_TLS_CERT",
+        "BROKER_TLS_KEY",
+    ];
     let setup = names.iter().fold(Setup::bare(), |setup, name| setup.set(name, &pipe));
     let ended = setup.ended().await;
     assert_eq!(ended.code, Some(2));

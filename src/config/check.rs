@@ -55,24 +55,25 @@ pub fn resolve(sources: Sources) -> Resolved {
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let relay = check.relay(rules);
     warnings.extend(super::relay_settings::idle(&relay, &broker));
+    let tls = check.tls();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, tls, telemetry })
     } else {
         Err(check.faults)
     };
     Resolved { config, warnings }
 }
 
-/// Where the broker of this machine listens: all that is needed to ask it, so that nothing else that is wrong by now, such as
-/// a pools file in the middle of being written, makes a running broker look unhealthy.
+/// Where the broker of this machine listens, and whether with TLS: all that is needed to ask it, so that nothing else that is wrong
+/// by now, such as a pools file in the middle of being written, makes a running broker look unhealthy.
 ///
 /// # Errors
 /// What is wrong with the address.
-pub fn http_of(sources: Sources) -> Result<http::Settings, Vec<Fault>> {
+pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
-    let http = check.http();
-    if check.faults.is_empty() { Ok(http) } else { Err(check.faults) }
+    let (http, tls) = (check.http(), check.has_tls());
+    if check.faults.is_empty() { Ok((http, tls)) } else { Err(check.faults) }
 }
 
 /// What is needed to talk to running brokers: no other fault may keep an operator from a drain.
@@ -97,6 +98,12 @@ impl Resolver {
     pub(super) fn get(&self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<Sourced> {
         let written = |raw: &RawSettings, place: String| field(raw).clone().map(|value| Sourced { place, value });
         written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
+    }
+
+    /// The variable that is set under one of these names; the first one wins.
+    pub(super) fn variable(&self, names: [&str; 2]) -> Option<Sourced> {
+        let set = |name: &str| self.sources.variables.get(name).map(|value| (name.to_owned(), value.trim().to_owned()));
+        names.into_iter().find_map(set).map(|(place, value)| Sourced { place, value })
     }
 
     pub(super) fn fault(&mut self, written: &Sourced, problem: impl Into<String>) {

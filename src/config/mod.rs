@@ -11,6 +11,7 @@ mod raw;
 mod relay_settings;
 mod secret;
 mod shown;
+mod tls;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
@@ -19,6 +20,7 @@ pub use shown::{Setting, settings};
 use std::fmt;
 
 use crate::admin::Token;
+use crate::server::ServerTls;
 use crate::{http, nats, relay, telemetry};
 use balancer::broker;
 use types::mode::OperatingMode;
@@ -37,6 +39,9 @@ pub struct Config {
     pub relay: relay::Settings,
     /// Host names and tokens that HTTP accepts.
     pub access: http::Access,
+    /// Certificate and key for clients of HTTP and the relay; without them they speak plain HTTP.
+    pub tls: Option<ServerTls>,
+    /// What is logged.
     pub telemetry: telemetry::Settings,
 }
 

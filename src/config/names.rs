@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 32] = [
+pub(super) const KNOWN: [&str; 34] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -34,6 +34,8 @@ pub(super) const KNOWN: [&str; 32] = [
     "BROKER_RELAY_PATIENCE",
     "BROKER_RELAY_GRACE",
     "BROKER_HTTP_HOSTS",
+    "BROKER_TLS_CERT",
+    "BROKER_TLS_KEY",
     "BROKER_ADMIN_TOKEN",
     "BROKER_ADMIN_TOKEN_FILE",
     "BROKER_TRACE_HEADER",

@@ -98,6 +98,12 @@ pub struct RawSettings {
     /// Host names that the API answers to, besides localhost and IP addresses, separated by commas
     #[arg(long, global = true, value_name = "NAMES")]
     pub(super) broker_http_hosts: Option<String>,
+    /// Certificate chain with which the relay and the HTTP port serve TLS, a PEM file; needs the key too
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_tls_cert: Option<String>,
+    /// Private key of that certificate, a PEM file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_tls_key: Option<String>,
     #[arg(skip)]
     pub(super) broker_admin_token: Option<String>,
     /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)

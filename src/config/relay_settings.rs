@@ -28,9 +28,11 @@ impl Resolver {
                 address
             }
         });
+        let gateway = self.gateway();
         relay::Settings {
             listen,
-            gateway: self.gateway(),
+            proxy: if listen.is_some() { self.proxy(&gateway) } else { relay::Proxy::default() },
+            gateway,
             authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
             rules,
             room: self.limits(),
@@ -75,6 +77,20 @@ impl Resolver {
             );
         }
         number
+    }
+
+    /// The proxy for targets, from the variables that other programs read too, in either case.
+    fn proxy(&mut self, gateway: &relay::Base) -> relay::Proxy {
+        let [https, http] = [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"]].map(|names| {
+            let written = self.variable(names)?;
+            // It may carry a password.
+            let checked = relay::Proxy::check(&written.value);
+            checked.map_err(|fault| self.secret_fault(&written.place, fault.to_string())).ok()?;
+            Some(written.value)
+        });
+        let no_proxy = self.variable(["NO_PROXY", "no_proxy"]).map(|written| written.value);
+        let [https, http, no_proxy] = [https, http, no_proxy].map(Option::unwrap_or_default);
+        relay::Proxy::new(&https, &http, &no_proxy, gateway)
     }
 
     /// The gateway's URL: by default on the host of the bus.

@@ -243,7 +243,7 @@ fn who_asks_a_running_broker_needs_no_good_file() {
         let variables = [("BROKER_CONFIG", "/does/not/exist.json"), ("BROKER_HTTP", address)];
         http_of(Sources::new(variables.map(|(name, value)| (name.into(), value.into())), RawSettings::default()))
     };
-    assert!(matches!(http("127.0.0.1:9"), Ok(http::Settings::At(_))));
+    assert!(matches!(http("127.0.0.1:9"), Ok((http::Settings::At(_), false))));
     assert!(http("5381").is_err());
 }
 

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
-use crate::server::{Place, Places, Watched};
+use crate::server::{self, Place, Places, ServerTls, Watched};
 use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are taken, the one that has waited longest for a request is closed for a new one.
@@ -29,7 +29,7 @@ pub(super) const BACKLOG: u32 = 1_024;
 const SPARE_CONNECTIONS: usize = 8;
 /// Of the others, streams of events.
 pub(super) const MAX_STREAMS: usize = 16;
-/// For the first line and the headers, and between two requests of one connection.
+/// For a TLS handshake, for the first line and the headers, and between two requests of one connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same on a spare one.
 const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,7 +46,13 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves for ever: `routes`, or on a spare connection `probes`.
-pub async fn serve(listener: TcpListener, handle: &SharedBroker, routes: Router, probes: Router) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    handle: &SharedBroker,
+    routes: Router,
+    probes: Router,
+) {
     let (room, spare) = (Places::new(MAX_CONNECTIONS), Places::new(SPARE_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -60,7 +66,7 @@ pub async fn serve(listener: TcpListener, handle: &SharedBroker, routes: Router,
             }
         };
         let (place, kept) = place(&room, &spare).await;
-        tokio::spawn(connection(stream, place, if kept { routes.clone() } else { probes.clone() }, kept));
+        tokio::spawn(connection(stream, tls.clone(), place, if kept { routes.clone() } else { probes.clone() }, kept));
         // A new connection is inspected before the next one can take its place.
         tokio::task::yield_now().await;
     }
@@ -85,12 +91,17 @@ async fn place(room: &Places, spare: &Places) -> (Arc<Place>, bool) {
 }
 
 /// One connection; one that is not `kept` is for one request.
-async fn connection(stream: TcpStream, place: Arc<Place>, routes: Router, kept: bool) {
+async fn connection(stream: TcpStream, tls: Option<ServerTls>, place: Arc<Place>, routes: Router, kept: bool) {
     // An answer is one write; waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let stream = Watched::new(Box::pin(stream), Arc::clone(&place));
+    let head_timeout = if kept { HEAD_TIMEOUT } else { PROBE_HEAD_TIMEOUT };
+    let stream = match server::handshake(tls.as_ref(), stream, &place, head_timeout).await {
+        Ok(stream) => stream,
+        Err(error) => return tracing::trace!(%error, "a TLS handshake failed"),
+    };
+    let stream = Watched::new(stream, Arc::clone(&place));
     let (heads, routes) = (stream.heads(), TowerToHyperService::new(routes));
     let service = service_fn(move |request| {
         let serving = heads.begin().map(|serving| (serving, routes.call(request)));
@@ -102,7 +113,7 @@ async fn connection(stream: TcpStream, place: Arc<Place>, routes: Router, kept: 
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(if kept { HEAD_TIMEOUT } else { PROBE_HEAD_TIMEOUT })
+        .header_read_timeout(head_timeout)
         .keep_alive(kept)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);

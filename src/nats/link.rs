@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::Event;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::status::Connection;
@@ -33,6 +33,10 @@ pub struct ConnectionStatus {
     state: Arc<watch::Sender<LinkState>>,
     dropped: Arc<Counter<&'static str>>,
     connects: Arc<AtomicU64>,
+    /// The library's connection whose events count: while the process moves to another server there are two.
+    current: Arc<AtomicU64>,
+    newest: Arc<AtomicU64>,
+    lame_duck: Arc<Notify>,
     clock: Clock,
 }
 
@@ -44,6 +48,9 @@ impl ConnectionStatus {
             state: Arc::new(watch::Sender::new(LinkState::Starting)),
             dropped: Arc::default(),
             connects: Arc::default(),
+            current: Arc::default(),
+            newest: Arc::default(),
+            lame_duck: Arc::default(),
             clock,
         }
     }
@@ -100,8 +107,26 @@ impl ConnectionStatus {
         }
     }
 
-    /// Handles an event of the NATS library.
-    pub(super) fn take(&self, event: &Event) {
+    /// A number for a connection that is about to be made. Its events count once it is the current one.
+    pub(super) fn number(&self) -> u64 {
+        self.newest.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// From now on the events of this connection count, and of no other.
+    pub(super) fn make_current(&self, number: u64) {
+        self.current.store(number, Ordering::Relaxed);
+    }
+
+    /// Waits until the server of the connection announces its end (lame-duck mode).
+    pub(super) async fn lame_duck(&self) {
+        self.lame_duck.notified().await;
+    }
+
+    /// Handles an event of the NATS library about the connection with this number.
+    pub(super) fn take(&self, number: u64, event: &Event) {
+        if number != self.current.load(Ordering::Relaxed) {
+            return;
+        }
         match event {
             Event::Disconnected if *self.state.borrow() == LinkState::Ready => self.set(LinkState::Lost),
             // The library renews the subscriptions before it reports the connection.
@@ -123,7 +148,10 @@ impl ConnectionStatus {
             Event::ClientError(error) => {
                 tracing::debug!(connection = self.name, %error, "the connection reports an error")
             }
-            Event::LameDuckMode => tracing::info!(connection = self.name, "the bus is about to stop"),
+            Event::LameDuckMode => {
+                tracing::info!(connection = self.name, "the server of the bus is about to stop");
+                self.lame_duck.notify_one();
+            }
             Event::Connected | Event::Disconnected | Event::Draining | Event::Closed => {}
         }
     }

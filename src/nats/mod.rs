@@ -6,6 +6,7 @@
 
 mod admin;
 mod chunks;
+mod cluster;
 mod link;
 mod logs;
 pub mod peers;
@@ -22,10 +23,10 @@ use crate::status::Bus;
 use crate::system::files;
 
 pub use admin::{Control, Start, control};
+pub use cluster::{follow_cluster, serve_requests};
 pub use link::{ConnectionStatus, LinkState};
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
-pub use requests::{Requests, subscribe};
 pub use takeover::take_over;
 
 /// The longest pause between two tries to connect.
@@ -119,9 +120,10 @@ pub async fn connect(
     capacity: usize,
 ) -> Result<Client, ConnectError> {
     loop {
-        let options = options(settings, link, name, capacity).await?;
+        let (number, options) = options(settings, link, name, capacity).await?;
         match options.connect(settings.servers.clone()).await {
             Ok(client) => {
+                link.make_current(number);
                 link.set(LinkState::Connected);
                 return Ok(client);
             }
@@ -146,20 +148,25 @@ async fn options(
     link: &ConnectionStatus,
     name: &str,
     capacity: usize,
-) -> Result<ConnectOptions, ConnectError> {
-    let events = link.clone();
-    let mut options = ConnectOptions::new()
-        .name(name)
+) -> Result<(u64, ConnectOptions), ConnectError> {
+    let (number, events) = (link.number(), link.clone());
+    let options = basic_options(settings, name).await?;
+    let options = options
         .ping_interval(PING_INTERVAL)
-        .connection_timeout(REQUEST_TIMEOUT)
         .subscription_capacity(capacity)
         .max_reconnects(None)
         // The library asks before the very first try too, and there is nothing to wait for then, nor right after a loss.
         .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { retry_delay() })
         .event_callback(move |event| {
-            events.take(&event);
+            events.take(number, &event);
             std::future::ready(())
         });
+    Ok((number, options))
+}
+
+/// Who we are on the bus, and how long a connection may take.
+async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions, ConnectError> {
+    let mut options = ConnectOptions::new().name(name).connection_timeout(REQUEST_TIMEOUT);
     if let Some(Secret(token)) = &settings.token {
         options = options.token(token.clone());
     }

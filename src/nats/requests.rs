@@ -5,6 +5,8 @@
 //! costs the client the gateway's whole timeout. So there is no task per message, no await between choosing and counting,
 //! and whatever cannot be read is answered with zero bytes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, Message as BusMessage, SubscribeError, Subscriber};
@@ -42,16 +44,28 @@ enum Subject {
 
 /// The subscriptions of this replica.
 #[derive(Debug)]
-pub struct Requests {
+pub(super) struct Requests {
     client: Client,
     subscriptions: Vec<(Subject, Subscriber)>,
+    learns: Learns,
+}
+
+/// Whether outcomes are learnt from, which every subscriber gets: of two connections one does, and both answer.
+#[derive(Debug, Clone)]
+pub(super) struct Learns(Arc<AtomicBool>);
+
+impl Learns {
+    /// Changes it.
+    pub(super) fn set(&self, learns: bool) {
+        self.0.store(learns, Ordering::Relaxed);
+    }
 }
 
 /// Subscribes; after this the bus has seen the subscriptions.
 ///
 /// # Errors
 /// The connection is closed.
-pub async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, SubscribeError> {
+pub(super) async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, SubscribeError> {
     let Settings { subject, queue, .. } = settings;
     let subscriptions = vec![
         (Subject::Decide, client.queue_subscribe(subject.clone(), queue.clone()).await?),
@@ -59,16 +73,21 @@ pub async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, 
         (Subject::Outcome, client.subscribe(format!("{subject}.outcome")).await?),
     ];
     super::sync_with_server(&client).await;
-    Ok(Requests { client, subscriptions })
+    Ok(Requests { client, subscriptions, learns: Learns(Arc::new(AtomicBool::new(true))) })
 }
 
 impl Requests {
+    /// By which learning can be turned off later.
+    pub(super) fn learns(&self) -> Learns {
+        self.learns.clone()
+    }
+
     /// Answers until `stop` says so, then stops taking, answers what it has taken, and ends when the last answer is written.
-    pub async fn serve(self, handle: SharedBroker, stop: watch::Receiver<bool>) {
-        let Self { client, subscriptions } = self;
+    pub(super) async fn serve(self, handle: SharedBroker, stop: watch::Receiver<bool>) {
+        let Self { client, subscriptions, learns } = self;
         let mut tasks = JoinSet::new();
         for (subject, messages) in subscriptions {
-            let answers = Answers { subject, handle: handle.clone(), client: client.clone() };
+            let answers = Answers { subject, handle: handle.clone(), client: client.clone(), learns: learns.clone() };
             tasks.spawn(answers.serve(messages, stop.clone()));
         }
         while tasks.join_next().await.is_some() {}
@@ -83,6 +102,7 @@ struct Answers {
     subject: Subject,
     handle: SharedBroker,
     client: Client,
+    learns: Learns,
 }
 
 impl Answers {
@@ -164,6 +184,7 @@ impl Answers {
         match self.subject {
             Subject::Apply => Ok(self.admit(reply::apply(message))),
             Subject::Decide if !message.is_response => Ok(self.admit(self.handle.route(&message.request()?))),
+            Subject::Outcome if !self.learns.0.load(Ordering::Relaxed) => Ok(Vec::new()),
             Subject::Decide | Subject::Outcome => {
                 // An outcome on the subject of the requests: the gateway has the one-row configuration.
                 let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };

@@ -1,6 +1,7 @@
 //! The HTTP client: connections are kept, redirects are not followed, TLS trusts the system's roots and those we are given.
 
 use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use hyper::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -22,6 +24,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::proxy::{Proxy, ProxyConnector};
 use super::tracked::TrackedConnection;
 use crate::system::{descriptors, files};
 
@@ -81,7 +84,11 @@ impl ConnectTimeout {
 }
 
 /// Builds the clients.
-pub(super) fn build(authorities: Option<&Path>, patience: ConnectTimeout) -> Result<Clients, ClientError> {
+pub(super) fn build(
+    authorities: Option<&Path>,
+    proxy: Proxy,
+    patience: ConnectTimeout,
+) -> Result<Clients, ClientError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authorities)?)
@@ -89,7 +96,8 @@ pub(super) fn build(authorities: Option<&Path>, patience: ConnectTimeout) -> Res
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.enforce_http(false);
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let https = https.wrap_connector(ProxyConnector { tcp: TcpConnector { http, timeout: patience.clone() }, proxy });
     let connector = Connector { https, patience };
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     // A request of which no byte was written is sent again over another connection (`retry_canceled_requests`, the default).
@@ -122,11 +130,39 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
     if found { Ok(roots) } else { Err(fault("there are none in it".into())) }
 }
 
-/// Connects within a time: name, TCP and TLS together.
+/// Connects within a time: name, TCP, a tunnel through a proxy, and TLS together.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    https: HttpsConnector<HttpConnector>,
+    https: HttpsConnector<ProxyConnector<TcpConnector>>,
     patience: ConnectTimeout,
+}
+
+/// Connects to one of the addresses of a name: one after the other, each for an equal part of the time, so that an address
+/// that does not answer leaves time for the next. IPv6 and IPv4 are raced as RFC 8305 describes.
+#[derive(Debug, Clone)]
+struct TcpConnector<R = GaiResolver> {
+    http: HttpConnector<R>,
+    timeout: ConnectTimeout,
+}
+
+impl<R> Service<Uri> for TcpConnector<R>
+where
+    R: Clone,
+    HttpConnector<R>: Service<Uri>,
+{
+    type Response = <HttpConnector<R> as Service<Uri>>::Response;
+    type Error = <HttpConnector<R> as Service<Uri>>::Error;
+    type Future = <HttpConnector<R> as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.http.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let mut http = self.http.clone();
+        http.set_connect_timeout(Some(self.timeout.get()));
+        http.call(uri)
+    }
 }
 
 /// There was no connection in time.
@@ -161,7 +197,8 @@ pub(super) fn is_exhaustion(error: &legacy::Error) -> bool {
 
 /// Whether an error comes of a connection that took too long.
 pub(super) fn is_too_slow(error: &legacy::Error) -> bool {
-    cause::<ConnectTimedOut>(error).is_some()
+    let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    cause::<ConnectTimedOut>(error).is_some() || (error.is_connect() && cause(error).is_some_and(timed_out))
 }
 
 /// Whether an error comes of an answer that is not HTTP, or whose head is too large.
@@ -179,4 +216,88 @@ fn cause<E: Error + 'static>(error: &legacy::Error) -> Option<&E> {
         cause = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use hyper_util::client::legacy::connect::dns::Name;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+    use super::*;
+
+    /// Resolves every name to these addresses.
+    #[derive(Debug, Clone)]
+    struct Fixed(Vec<SocketAddr>);
+
+    impl Service<Name> for Fixed {
+        type Response = std::vec::IntoIter<SocketAddr>;
+        type Error = io::Error;
+        type Future = Ready<io::Result<Self::Response>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            ready(Ok(self.0.clone().into_iter()))
+        }
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    async fn connect(addresses: Vec<SocketAddr>) -> Result<SocketAddr, io::ErrorKind> {
+        let http = HttpConnector::new_with_resolver(Fixed(addresses));
+        let mut connector = TcpConnector { http, timeout: ConnectTimeout::new(TIMEOUT) };
+        let stream = connector.call(Uri::from_static("http://name.test/")).await;
+        let stream = stream.map_err(|error| error.source().unwrap().downcast_ref::<io::Error>().unwrap().kind())?;
+        Ok(stream.inner().peer_addr().unwrap())
+    }
+
+    /// An address that drops every further SYN because its queue of connections is full, as a host that is gone does.
+    async fn black_hole(address: Ipv4Addr, port: u16) -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, port).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+        }
+        (listener, queued)
+    }
+
+    /// The port of a name is the same at all its addresses.
+    async fn hosts() -> (TcpListener, [SocketAddr; 4]) {
+        let alive = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 9), 0)).await.unwrap();
+        let port = alive.local_addr().unwrap().port();
+        let at = |last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
+        (alive, [at(9), at(2), at(3), at(4)])
+    }
+
+    #[tokio::test]
+    async fn each_address_of_a_name_is_tried_within_the_time() {
+        let (_listener, [alive, first, second, refused]) = hosts().await;
+        let port = alive.port();
+        let _holes =
+            (black_hole(Ipv4Addr::new(127, 0, 0, 2), port).await, black_hole(Ipv4Addr::new(127, 0, 0, 3), port).await);
+        let v6_refused = SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), port);
+        for addresses in [
+            vec![alive],
+            vec![first, alive],
+            vec![refused, alive],
+            vec![first, second, alive],
+            vec![first, refused, second, alive],
+            vec![v6_refused, first, alive],
+        ] {
+            let connected = tokio::time::timeout(TIMEOUT, connect(addresses.clone())).await;
+            assert_eq!(connected.unwrap(), Ok(alive), "{addresses:?}");
+        }
+        // It ends by itself, a little after the time at most.
+        let ended = tokio::time::timeout(TIMEOUT * 2, connect(vec![first, second])).await;
+        assert_eq!(ended.unwrap(), Err(io::ErrorKind::TimedOut));
+        assert_eq!(connect(vec![refused]).await, Err(io::ErrorKind::ConnectionRefused));
+    }
 }

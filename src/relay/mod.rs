@@ -18,6 +18,7 @@ mod heads;
 mod held;
 mod local_reply;
 mod metrics;
+mod proxy;
 mod proxy_body;
 mod query;
 mod record;
@@ -41,6 +42,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use client::ClientError;
 pub use direct::{DirectUpstream, HeaderFault};
+pub use proxy::{Proxy, ProxyFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
 
@@ -59,7 +61,7 @@ use types::router::RouterPath;
 pub const GATEWAY_PORT: u16 = 5380;
 
 /// What holds for the whole process.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where it listens: `BROKER_RELAY`. Off by default.
     pub listen: Option<SocketAddr>,
@@ -67,6 +69,8 @@ pub struct Settings {
     pub gateway: Base,
     /// Certificate authorities besides the system's: `BROKER_RELAY_CA`.
     pub authorities: Option<PathBuf>,
+    /// The proxy through which targets with addresses are called: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+    pub proxy: Proxy,
     /// What may change while it runs.
     pub rules: RelayRules,
     /// What the process may hold.
@@ -180,12 +184,12 @@ impl Relay {
         (token, guesses): (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
-        let Settings { gateway, authorities, rules, room, .. } = settings;
+        let Settings { gateway, authorities, proxy, rules, room, .. } = settings;
         let patience = ConnectTimeout::new(rules.limits.connect);
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
             handle,
-            clients: client::build(authorities.as_deref(), patience.clone())?,
+            clients: client::build(authorities.as_deref(), proxy.clone(), patience.clone())?,
             patience,
             gateway: gateway.clone(),
             rules: RwLock::new(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),

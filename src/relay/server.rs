@@ -17,15 +17,15 @@ use tokio_io_timeout::TimeoutStream;
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthWatched};
 use super::{Relay, call, metrics};
-use crate::server::{Evicted, Place, Places, Watched};
+use crate::server::{self, Evicted, Place, Places, ServerTls, Watched};
 
-/// The head of a request must come within this time.
+/// The head of a request must come within this time, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Accepting fails when descriptors run out, which no event announces the end of.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` says so, then lets the calls under way finish within the grace, and cuts the rest.
-pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>, mut stop: watch::Receiver<bool>) {
     let places = Places::new(relay.room.connections);
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
@@ -39,7 +39,9 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, mut stop: watch::Re
             _ = stop.changed() => break,
             place = place(&places) => place,
         };
-        tasks.spawn(serve_connection(Arc::clone(&relay), stream, graceful.watcher(), place));
+        let connection =
+            serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), place);
+        tasks.spawn(connection);
         while tasks.try_join_next().is_some() {}
         // Whoever has come is looked at before the next one can take its place.
         tokio::task::yield_now().await;
@@ -76,7 +78,14 @@ async fn place(places: &Places) -> Arc<Place> {
     }
 }
 
-async fn serve_connection(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher, place: Arc<Place>) {
+async fn serve_connection(
+    relay: Arc<Relay>,
+    stream: TcpStream,
+    tls: Option<ServerTls>,
+    mut stop: watch::Receiver<bool>,
+    watcher: Watcher,
+    place: Arc<Place>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -84,7 +93,15 @@ async fn serve_connection(relay: Arc<Relay>, stream: TcpStream, watcher: Watcher
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(relay.room.patience));
     let watch = LengthLineCounter::default();
-    let stream = LengthWatched::new(Box::pin(stream), watch.clone());
+    let handshake = server::handshake(tls.as_ref(), stream, &place, HEAD_TIMEOUT);
+    let stream = tokio::select! {
+        _ = stop.changed() => return,
+        ended = handshake => match ended {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "a client's TLS handshake failed"),
+        },
+    };
+    let stream = LengthWatched::new(stream, watch.clone());
     let stream = Watched::new(stream, Arc::clone(&place));
     let heads = stream.heads();
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -1,8 +1,10 @@
 //! What the servers of this process share, the relay and HTTP: places for connections, of which one that keeps its server
-//! waiting for a request can be taken back.
+//! waiting for a request can be taken back, and TLS for their clients.
 
 mod places;
 mod serving;
+mod tls;
 
 pub use places::{Place, Places, Wait};
 pub use serving::{Evicted, Heads, Serving, Watched, Whole};
+pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

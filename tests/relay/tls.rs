@@ -10,14 +10,13 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::support::scripted::Scripted;
+use super::super::support::tls::FOLDER;
 use super::{HELLO, Harness, good, pools, target};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
-
-/// An upstream that answers everything well, over TLS; its port.
-async fn upstream() -> u16 {
-    let chain = CertificateDer::pem_file_iter(format!("{FOLDER}/server.pem")).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(format!("{FOLDER}/server.key")).unwrap();
+/// An upstream that answers everything well, over TLS with this certificate; its port.
+pub(super) async fn upstream(name: &str) -> u16 {
+    let chain = CertificateDer::pem_file_iter(format!("{FOLDER}/{name}.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(format!("{FOLDER}/{name}.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
@@ -41,7 +40,7 @@ async fn upstream() -> u16 {
 
 #[tokio::test]
 async fn a_named_authority_is_trusted_and_nobody_elses_word_is() {
-    let (port, backup) = (upstream().await, Scripted::start(good()).await);
+    let (port, backup) = (upstream("server").await, Scripted::start(good()).await);
     let text = |host: &str| pools(&[target("a", &format!("https://{host}:{port}/")), target("b", &backup.url())]);
     let trusting = |setup: super::Setup| setup.set("BROKER_RELAY_CA", format!("{FOLDER}/ca.pem"));
     for host in ["localhost", "127.0.0.1"] {

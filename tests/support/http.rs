@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::PATIENCE;
@@ -43,12 +43,17 @@ pub(crate) async fn send(
     head += &format!("Content-Length: {}\r\n\r\n", body.len());
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await?;
-        stream.write_all(&[head.as_bytes(), body].concat()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        read(&answer).ok_or_else(|| io::Error::other("no answer, or half of one"))
+        exchange(&mut stream, &[head.as_bytes(), body].concat()).await
     };
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Sends these bytes and reads one answer, until the connection is closed.
+pub(crate) async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<Answer> {
+    stream.write_all(bytes).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    read(&answer).ok_or_else(|| io::Error::other("no answer, or half of one"))
 }
 
 fn read(answer: &[u8]) -> Option<Answer> {

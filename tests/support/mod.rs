@@ -10,6 +10,7 @@ pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod pools;
 pub(crate) mod scripted;
+pub(crate) mod tls;
 pub(crate) mod tool;
 pub(crate) mod upstream;
 

@@ -66,6 +66,16 @@ impl NatsServer {
         &self.token
     }
 
+    /// Has the server announce to its clients that it will end (lame-duck mode): it takes no more connections, and closes those
+    /// it has after `lame_duck_grace_period`.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn announce_end(&self) -> io::Result<()> {
+        let sent = Command::new(program()).arg("--signal").arg(format!("ldm={}", self.child.id())).status()?;
+        if sent.success() { Ok(()) } else { Err(io::Error::other(format!("nats-server --signal: {sent}"))) }
+    }
+
     /// Ends the server at once, as a power cut would.
     pub fn kill(&mut self) {
         // It has ended already, or the system ends it; either way there is nothing left to do.

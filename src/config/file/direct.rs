@@ -24,6 +24,11 @@ impl Variables {
     pub fn new(variables: BTreeMap<String, String>) -> Self {
         Self(Arc::new(variables))
     }
+
+    /// The value of a variable that is set.
+    pub(in crate::config) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
 }
 
 impl fmt::Debug for Variables {

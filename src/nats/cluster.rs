@@ -1,0 +1,149 @@
+//! A bus of several servers: those that join later are found, and a server that announces its end (lame-duck mode) is left
+//! before it goes.
+//!
+//! The library learns of other servers only when it connects. So every [`REFRESH_INTERVAL`] a short connection asks one for the
+//! addresses of the cluster, and the library is given those in addition to the ones of the settings.
+
+use std::time::Duration;
+
+use async_nats::{Client, ServerAddr, SubscribeError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::requests::{Learns, Requests, subscribe};
+use super::{ConnectionStatus, LinkState, Settings, basic_options, options, retry_delay};
+use crate::shared_broker::SharedBroker;
+
+/// How often the servers of the cluster are asked for.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Answers requests until `stop` changes, then answers those that are here and ends. When the server of the connection
+/// announces its end, another connection with the same subscriptions is made first; the old one then ends as it does on `stop`.
+///
+/// # Errors
+/// The connection is closed.
+pub async fn serve_requests(
+    client: Client,
+    settings: &Settings,
+    (link, name, capacity): (&ConnectionStatus, &str, usize),
+    handle: SharedBroker,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), SubscribeError> {
+    let mut ending = JoinSet::new();
+    let mut client = client;
+    let mut requests = subscribe(client.clone(), settings).await?;
+    link.set(LinkState::Ready);
+    loop {
+        let (leave, leaving) = watch::channel(false);
+        let learns = requests.learns();
+        let mut serving = Box::pin(requests.serve(handle.clone(), leaving));
+        let moved = tokio::select! {
+            () = &mut serving => return Ok(()),
+            _ = stop.changed() => None,
+            moved = connect_elsewhere((&client, &learns), settings, link, name, capacity) => Some(moved),
+            never = refresh(&client, settings) => match never {},
+        };
+        let _ = leave.send(true);
+        ending.spawn(serving);
+        match moved {
+            Some(next) => (client, requests) = next,
+            None => break,
+        }
+        while ending.try_join_next().is_some() {}
+    }
+    drop(client);
+    while ending.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Waits until the server of this connection announces its end, then subscribes at another one.
+async fn connect_elsewhere(
+    (client, learns): (&Client, &Learns),
+    settings: &Settings,
+    link: &ConnectionStatus,
+    name: &str,
+    capacity: usize,
+) -> (Client, Requests) {
+    link.lame_duck().await;
+    loop {
+        if let Ok((number, options)) = options(settings, link, name, capacity).await
+            && let Ok(client) = options.connect(known(client, settings).await).await
+        {
+            // From the subscription on, every outcome comes over both connections.
+            learns.set(false);
+            if let Ok(requests) = subscribe(client.clone(), settings).await {
+                link.make_current(number);
+                link.set(LinkState::Ready);
+                tracing::info!(connection = name, "moved to another server of the bus");
+                return (client, requests);
+            }
+            learns.set(true);
+        }
+        sleep(retry_delay()).await;
+    }
+}
+
+/// Keeps a connection in a cluster: knows its servers, and moves when the server announces its end. What comes in the
+/// milliseconds of the move is lost: for log entries that costs a lesson each.
+pub async fn follow_cluster(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
+    let moving = async {
+        loop {
+            link.lame_duck().await;
+            // Only if another server can be reached: otherwise the connection is better kept until it ends.
+            while link.reason().is_none() {
+                if let Some(servers) = discover(client, settings).await {
+                    use_servers(client, servers).await;
+                    let _ = client.force_reconnect().await;
+                    break;
+                }
+                sleep(retry_delay()).await;
+            }
+        }
+    };
+    tokio::select! {
+        never = refresh(client, settings) => never,
+        never = moving => never,
+    }
+}
+
+/// Gives the library the servers of the cluster, again and again.
+async fn refresh(client: &Client, settings: &Settings) -> std::convert::Infallible {
+    loop {
+        sleep(REFRESH_INTERVAL).await;
+        if let Some(servers) = discover(client, settings).await {
+            use_servers(client, servers).await;
+        }
+    }
+}
+
+async fn use_servers(client: &Client, servers: Vec<ServerAddr>) {
+    let Ok(pool) = client.server_pool().await else { return };
+    let is_same = pool.len() == servers.len() && pool.iter().all(|server| servers.contains(&server.addr));
+    if !is_same && client.set_server_pool(servers.as_slice()).await.is_ok() {
+        let shown: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
+        tracing::info!("servers of the bus: {}", shown.join(", "));
+    }
+}
+
+/// The servers of the settings, and those that a server that takes connections lists; none if there is no such server.
+async fn discover(client: &Client, settings: &Settings) -> Option<Vec<ServerAddr>> {
+    let options = basic_options(settings, "gecholog-broker servers").await.ok()?;
+    let asked = options.connect(known(client, settings).await).await.ok()?;
+    let listed = asked.server_info().connect_urls;
+    let mut servers = settings.servers.clone();
+    for server in listed.iter().filter_map(|url| url.parse().ok()) {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    Some(servers)
+}
+
+/// All servers that are known now, without user and password.
+async fn known(client: &Client, settings: &Settings) -> Vec<ServerAddr> {
+    let pool = client.server_pool().await.unwrap_or_default();
+    let pool = pool.into_iter().map(|server| server.addr);
+    let others = pool.filter(|server| !settings.servers.contains(server));
+    settings.servers.iter().cloned().chain(others).collect()
+}
