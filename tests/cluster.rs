@@ -9,7 +9,8 @@ use std::time::Duration;
 use gateway_sim::nats_server::NatsServer;
 
 use super::support::bus::connect;
-use super::support::{DECIDE, REQUEST, Setup, TOKEN, soon};
+use super::support::metrics::Scrape;
+use super::support::{DECIDE, DUD, OUTCOME, REQUEST, Setup, TOKEN, outcome, soon};
 
 /// One server of a cluster, and where it reports its connections.
 struct Member {
@@ -79,19 +80,24 @@ async fn a_cluster_is_replaced_server_by_server_and_every_request_is_answered() 
     // The server of the gateway stays, and the broker does not know it.
     let gateway = Member::join(&members, false);
     gateway.joined(3).await;
-    let broker = Setup::at(&members[0].server.host()).ready().await;
+    let broker = Setup::at(&members[0].server.host()).set("DISABLED_TIME", "0").ready().await;
     let client = connect(&gateway.server).await;
     soon("the first answer", async { while client.request(DECIDE, REQUEST.into()).await.is_err() {} }).await;
+    let sent = Arc::<AtomicU64>::default();
     let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
     let mut load = tokio::task::JoinSet::new();
     for worker in 0..16 {
         let (client, stop, answered) = (client.clone(), Arc::clone(&stop), Arc::clone(&answered));
+        let sent = Arc::clone(&sent);
         load.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let answer = client.request(DECIDE, REQUEST.into()).await;
                 let answer = answer.unwrap_or_else(|error| panic!("worker {worker}: {error}"));
                 assert!(!answer.payload.is_empty());
                 answered.fetch_add(1, Ordering::Relaxed);
+                sent.fetch_add(1, Ordering::Relaxed);
+                let answer = client.request(OUTCOME, outcome(DUD, 500)).await;
+                answer.unwrap_or_else(|error| panic!("worker {worker}, an outcome: {error}"));
             }
         });
     }
@@ -119,5 +125,10 @@ async fn a_cluster_is_replaced_server_by_server_and_every_request_is_answered() 
     stop.store(true, Ordering::Relaxed);
     soon("the end of the load", load.join_all()).await;
     assert_eq!(broker.count(&["is lost", "decisions"]), 0, "it moved before the server went:\n{}", broker.text());
+    // Both connections of a move get an outcome, and one learns from it; a few of the milliseconds of a move may be missed.
+    let (sent, counted) = (sent.load(Ordering::Relaxed), Scrape::of(&broker).await);
+    let counted = counted.series("gecholog_broker_outcomes_total", &[DUD, r#"class="failure""#]).unwrap();
+    let share = counted / sent as f64;
+    assert!((0.99..=1.0).contains(&share), "{counted} of {sent} outcomes");
     println!("{} requests answered while three servers were replaced", answered.load(Ordering::Relaxed));
 }

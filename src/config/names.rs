@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 34] = [
+pub(super) const KNOWN: [&str; 37] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -29,6 +29,9 @@ pub(super) const KNOWN: [&str; 34] = [
     "BROKER_RELAY",
     "BROKER_GATEWAY",
     "BROKER_RELAY_CA",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
     "BROKER_RELAY_CALLS",
     "BROKER_RELAY_BODY",
     "BROKER_RELAY_PATIENCE",
