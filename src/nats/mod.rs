@@ -185,9 +185,9 @@ async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions
     Ok(options)
 }
 
-/// Waits until the bus has seen all that was sent before: it answers in order, so what it sends back to ourselves has come
-/// after everything else. (`flush` ends when the bytes are written, before the bus has read them.)
-async fn sync_with_server(client: &Client) {
+/// Waits until the bus has processed all that was sent before: it answers in order, so a message to an inbox of our own comes
+/// after everything else. (`flush` ends when the bytes are written, before the bus has read them.) At most `REQUEST_TIMEOUT`.
+pub async fn sync_with_server(client: &Client) {
     use futures_util::StreamExt;
 
     let inbox = client.new_inbox();

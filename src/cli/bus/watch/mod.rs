@@ -17,6 +17,7 @@ use super::admin::path;
 use super::{connect, run};
 use crate::clock::Clock;
 use crate::config::Operator;
+use crate::nats;
 use call::{Call, ingress, status};
 use sessions::{Sessions, Shown};
 use types::router::RouterPath;
@@ -54,7 +55,7 @@ impl WatchArgs {
             let client = connect(operator).await?;
             let subject = &operator.nats.logger_subject;
             let mut entries = client.subscribe(subject.clone()).await?;
-            client.flush().await?;
+            nats::sync_with_server(&client).await;
             // Not among the calls, which a script may count. If the standard error is closed too, the error is lost.
             drop(writeln!(std::io::stderr(), "watching {subject}"));
             let hold = self.grouped || self.session.is_some();
