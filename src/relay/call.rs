@@ -1,5 +1,6 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -12,12 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
+use super::changed_body;
 use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
 use super::framing;
 use super::local_reply::{LocalReply, is_allowed, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
-use super::request_view::{RequestView, is_encoded};
+use super::request_view::RequestView;
 use super::session::Session;
 use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
@@ -27,8 +29,7 @@ use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
-use gecholog_protocol::scan::{Cursor, RawJson};
-use gecholog_protocol::{patch, retry_headers, upstream_body};
+use gecholog_protocol::{retry_headers, upstream_body};
 use types::outcome::{RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
@@ -169,7 +170,7 @@ impl Call<'_> {
     }
 
     fn next(&mut self) -> NextStep {
-        let asked = RequestView::new(self.ingress, &self.head.headers, &self.body);
+        let asked = RequestView::new(self.ingress, self.head.uri.path(), &self.head.headers, &self.body);
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -209,11 +210,13 @@ impl Call<'_> {
         }
         let time = underway.time();
         // Looked at only where it matters: a body may be long.
+        let (received, sent) = (OnceCell::new(), OnceCell::new());
+        let headers = &self.head.headers;
         let naming = || Naming {
             path: Some(path.as_str()).filter(|_| direct.is_some()),
             subpath: Some(subpath(self.head, self.ingress)),
-            received: self.readable(&self.body),
-            sent: self.readable(&body),
+            received: changed_body::for_naming(headers, &self.body, &received),
+            sent: changed_body::for_naming(headers, &body, &sent),
             patch: Some(&patch),
         };
         let (ended, came) = judge(&target, came, naming, &mut underway);
@@ -282,17 +285,10 @@ impl Call<'_> {
         }
         // Its memory is free before the next copy takes some.
         self.changed = None;
-        let Some(raw) = self.readable(&self.body) else { return Ok(self.body.clone()) };
-        let reserved = self.relay.bodies.reserve(self.body.len() + patch::growth(patch))?;
-        let Some(bytes) = patch::apply(patch, raw) else { return Ok(self.body.clone()) };
-        let body = reserved.hold(bytes)?;
+        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, patch)?;
+        let body = changed.unwrap_or_else(|| self.body.clone());
         self.changed = Some((patch.clone(), body.clone()));
         Ok(body)
-    }
-
-    /// A body as JSON; `None` if it is encoded, or breaks off.
-    fn readable<'b>(&self, body: &'b Bytes) -> Option<RawJson<'b>> {
-        if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
     fn times(&self, by: BrokerTime) -> AttemptTimeouts {

@@ -8,6 +8,7 @@
 mod attempt_guard;
 mod body;
 mod call;
+mod changed_body;
 mod client;
 mod credentials;
 mod direct;

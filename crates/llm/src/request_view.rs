@@ -7,10 +7,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
 use serde_json::Value;
 
-use crate::json::{Cursor, RawJson};
+use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::multipart;
 use crate::protocol::Protocol;
 pub use crate::request_media::Media;
@@ -126,7 +125,7 @@ impl<'a> RequestView<'a> {
         let mut cursor = Cursor::new(body);
         let walked = cursor.fields(|name, value| {
             if fields.len() < MAX_FIELDS {
-                fields.push((spelt_out(name), Field::Json(value.raw()?)));
+                fields.push((unescaped_name(name), Field::Json(value.raw()?)));
             }
             Ok(())
         });
@@ -249,17 +248,6 @@ fn count(list: RawJson<'_>) -> usize {
     let mut count = 0;
     list.for_each(|_| count += 1);
     count
-}
-
-/// A name as it is meant; one that is no text is as it stands, with its odd bytes replaced.
-fn spelt_out(name: &[u8]) -> Cow<'_, str> {
-    if memchr(b'\\', name).is_some() {
-        let quoted = [b"\"", name, b"\""].concat();
-        if let Ok(name) = serde_json::from_slice::<String>(&quoted) {
-            return Cow::Owned(name);
-        }
-    }
-    String::from_utf8_lossy(name)
 }
 
 /// A segment of a path with its `%XX` resolved.
