@@ -207,6 +207,11 @@ impl SharedBroker {
         self.lock().broker.ingress_of(path).cloned()
     }
 
+    /// The models that clients may ask this pool for, if its settings name those of all targets.
+    pub fn models(&self, ingress: &RouterPath) -> Option<Arc<[String]>> {
+        self.lock().broker.models(ingress).cloned()
+    }
+
     /// The next step of a request that may be sent more than once: `plan` judges who is offered, in the same moment in which
     /// the choice is counted, so that no two requests are sent to find out about the same router.
     pub fn next(

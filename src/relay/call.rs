@@ -24,12 +24,13 @@ use super::session::Session;
 use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::{Relay, headers, metrics};
+use super::{Relay, headers, metrics, models};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use gecholog_protocol::{retry_headers, upstream_body};
+use llm::request_view::is_generation;
 use types::outcome::{RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
@@ -94,6 +95,12 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
     let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return LocalReply::NoPool.response() };
     if !stays_below(subpath(head, &ingress)) {
         return LocalReply::OddPath.response();
+    }
+    let lists_models = head.method == Method::GET || head.method == Method::HEAD;
+    if let Some(models) =
+        relay.handle.models(&ingress).filter(|_| lists_models && models::is_list(subpath(head, &ingress)))
+    {
+        return models::list(&models);
     }
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
     let now = relay.handle.now();
@@ -170,7 +177,8 @@ impl Call<'_> {
     }
 
     fn next(&mut self) -> NextStep {
-        let asked = RequestView::new(self.ingress, self.head.uri.path(), &self.head.headers, &self.body);
+        let asked =
+            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body);
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -183,7 +191,9 @@ impl Call<'_> {
         let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
-        let mut underway = AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction);
+        let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
+        let mut underway =
+            AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
         let direct = self.relay.direct(&router);
         let relay = self.relay;
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::sync::Once;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -15,6 +16,9 @@ use super::request_view::{content_type, is_encoded};
 use gecholog_protocol::patch;
 use gecholog_protocol::scan::{Cursor, RawJson};
 use types::request::Patch;
+
+/// The first form that is changed is logged: whoever writes a model_map sees that it holds for forms too.
+static FIRST_FORM: Once = Once::new();
 
 /// The body with what a target changes in it; `None` where nothing can be changed: it is neither an object nor a form, or encoded.
 ///
@@ -42,7 +46,14 @@ fn apply_to_form(memory: &BodyMemory, form_type: &str, body: &Bytes, patch: &Pat
     }
     let reserved = memory.reserve(body.len() + multipart::growth(&changes))?;
     match multipart::rewrite(form_type, body, &changes) {
-        Ok(bytes) => reserved.hold(bytes).map(Some),
+        Ok(bytes) => {
+            FIRST_FORM.call_once(|| {
+                tracing::info!(
+                    "a multipart form is changed by model_map or override_params; later ones are not logged"
+                );
+            });
+            reserved.hold(bytes).map(Some)
+        }
         Err(error) => {
             tracing::debug!("a form goes on unchanged: {error}");
             Ok(None)

@@ -19,6 +19,7 @@ mod heads;
 mod held;
 mod local_reply;
 mod metrics;
+mod models;
 mod proxy_body;
 mod query;
 mod record;

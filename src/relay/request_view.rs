@@ -6,9 +6,9 @@
 //! A body is JSON or a form (`multipart/form-data`), whose fields are texts. One with a `Content-Encoding` is never decoded: it
 //! has no fields, and no target changes anything in it.
 
-use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use llm::request_view::{Field, RequestView as LlmRequest};
+use hyper::{HeaderMap, Method};
+use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
 
 use types::request::{Found, LONGEST_VALUE, Request, RequestSize};
 use types::router::RouterPath;
@@ -20,14 +20,21 @@ pub(super) struct RequestView<'a> {
     headers: &'a HeaderMap,
     content: LlmRequest<'a>,
     bytes: usize,
+    is_generation: bool,
 }
 
 impl<'a> RequestView<'a> {
     /// `path` is that of the request, which can name a model too.
-    pub(super) fn new(ingress: &'a RouterPath, path: &'a str, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+    pub(super) fn new(
+        ingress: &'a RouterPath,
+        (method, path): (&Method, &'a str),
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Self {
         let readable = if is_encoded(headers) { &[] } else { body };
         let content = LlmRequest::read(path, content_type(headers), readable);
-        Self { ingress, headers, content, bytes: body.len() }
+        let is_generation = is_generation(method.as_str(), path);
+        Self { ingress, headers, content, bytes: body.len(), is_generation }
     }
 }
 
@@ -65,6 +72,10 @@ impl Request for RequestView<'_> {
         RequestSize { bytes: self.bytes, max_output_tokens: self.content.max_output_tokens }
     }
 
+    fn is_generation(&self) -> bool {
+        self.is_generation
+    }
+
     fn header(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
@@ -79,7 +90,8 @@ mod tests {
     #[test]
     fn how_large_it_is() {
         let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
-        let request_size = |body: &str| RequestView::new(&ingress, "/llm/", &headers, body.as_bytes()).size();
+        let request_size =
+            |body: &str| RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body.as_bytes()).size();
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
         assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
@@ -104,7 +116,7 @@ mod tests {
             for (name, value) in values {
                 headers.append(name, value);
             }
-            let asked = RequestView::new(&ingress, "/llm/", &headers, body);
+            let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
             assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
             let longest = (!encoded).then_some(7);
             assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: longest }, "{codings:?}");
@@ -117,7 +129,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
         let names = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
-        let asked = RequestView::new(&ingress, "/llm/", &headers, body);
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
         for (path, value) in [
             ("model", Some(Found::Value(json!("b")))),
             ("user.tier", Some(Found::Value(json!(2)))),
@@ -130,7 +142,7 @@ mod tests {
         assert_eq!((asked.header("User-Agent"), asked.header("x")), (vec!["me".to_owned()], Vec::new()));
         for body in ["", "hello", "[1]", "{\"model\": \"a\""] {
             assert_eq!(
-                RequestView::new(&ingress, "/llm/", &headers, body.as_bytes()).param(&names("model")),
+                RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body.as_bytes()).param(&names("model")),
                 None,
                 "{body}"
             );
@@ -141,7 +153,7 @@ mod tests {
     fn what_a_name_means_and_not_how_it_is_spelt() {
         let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
         let body = br#"{"mod\u0065l": "a", "user": {"ti\u0065r": 1, "a\"b": 2}}"#;
-        let asked = RequestView::new(&ingress, "/llm/", &headers, body);
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
         let param = |names: [&str; 2], count: usize| {
             asked.param(&names[..count].iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         };
@@ -166,13 +178,13 @@ mod tests {
         let long = "x".repeat(LONGEST_VALUE + 1);
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
         let name = |name: &str| vec![name.to_owned()];
-        let asked = RequestView::new(&ingress, "/llm/audio/transcriptions", &headers, &body);
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);
         assert_eq!(asked.param(&name("model")), Some(Found::Value(json!("whisper-1"))), "the last one");
         assert_eq!(asked.param(&["model".to_owned(), "x".to_owned()]), None, "a text has no fields");
         assert_eq!(asked.param(&name("prompt")), Some(Found::TooLong));
         assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: Some(7) });
         headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
-        let asked = RequestView::new(&ingress, "/llm/audio/transcriptions", &headers, &body);
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);
         assert_eq!(asked.param(&name("model")), None, "encoded");
     }
 }

@@ -15,6 +15,7 @@ mod log_entries;
 mod metrics;
 mod outage;
 mod protocol;
+mod requests;
 mod reuse;
 mod sdk;
 mod streams;

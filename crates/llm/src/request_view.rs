@@ -243,6 +243,25 @@ impl<'a> RequestView<'a> {
     }
 }
 
+/// Whether a call asks a vendor to make something: an answer, an image, embeddings. Others read, list, count or delete, and may
+/// work where nothing can be made, or the other way round. `path` may have a query.
+pub fn is_generation(method: &str, path: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "models",
+        "files",
+        "count_tokens",
+        "count-tokens",
+        "countTokens",
+        "input_tokens",
+        "tokenize",
+        "detokenize",
+        "cancel",
+    ];
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let last = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+    method == "POST" && !OTHERS.contains(&last)
+}
+
 /// The number of elements.
 fn count(list: RawJson<'_>) -> usize {
     let mut count = 0;

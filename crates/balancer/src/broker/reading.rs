@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::{Broker, PathRole};
 use crate::strategy::{Asks, Read};
 use types::request::Request;
+use types::router::RouterPath;
 
 /// What one pool asks of requests, as long as its settings are in force.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,16 @@ impl Reading {
     /// Reads a request. Takes as long as there is of it.
     pub fn read<'a>(&'a self, request: &'a impl Request) -> Read<'a> {
         Read::new(request, self.asks.as_deref(), self.how_large)
+    }
+}
+
+impl Broker {
+    /// The models that clients may ask the pool at this ingress for, in order, if its settings name those of all targets.
+    pub fn models(&self, ingress: &RouterPath) -> Option<&Arc<[String]>> {
+        let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(ingress).copied() else {
+            return None;
+        };
+        self.pool(id)?.tree().models()
     }
 }
 

@@ -135,6 +135,9 @@ pub struct CallObservation<'a> {
     pub stamp_id: Option<&'a str>,
     /// That decision was a probe.
     pub probe: bool,
+    /// The call asked the upstream to make something ([`Request::is_generation`](crate::request::Request::is_generation)); the
+    /// success of any other call shows nothing.
+    pub is_generation: bool,
     /// The number of this replica's decision; `None` in what a parser returns.
     pub decision: Option<u64>,
     /// The upstream's status (`inbound_status_code`).
@@ -192,6 +195,7 @@ impl CallObservation<'_> {
             stamped_path: None,
             stamp_id: None,
             probe: false,
+            is_generation: true,
             decision: None,
             status: None,
             egress_status: None,
