@@ -36,7 +36,7 @@ pub(super) struct Sourced {
 /// Builds the settings, or lists everything that is wrong.
 pub fn resolve(sources: Sources) -> Resolved {
     let mut check = Resolver { faults: sources.faults.clone(), sources };
-    let mut warnings = Vec::new();
+    let mut warnings = check.sources.notices.clone();
     for name in check.sources.names.clone() {
         match names::judge(&name) {
             Some(Unknown::Fault(fault)) => check.faults.push(fault),
@@ -45,6 +45,7 @@ pub fn resolve(sources: Sources) -> Resolved {
         }
     }
     let (broker, pools, rules) = check.broker();
+    warnings.extend(pools.iter().flat_map(PoolsFile::notices));
     let mode = check.one_of(
         "BROKER_MODE",
         |raw| &raw.broker_mode,

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 32] = [
+pub(super) const KNOWN: [&str; 33] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -31,6 +31,7 @@ pub(super) const KNOWN: [&str; 32] = [
     "BROKER_RELAY_CA",
     "BROKER_RELAY_CALLS",
     "BROKER_RELAY_BODY",
+    "BROKER_CORS",
     "BROKER_RELAY_PATIENCE",
     "BROKER_RELAY_GRACE",
     "BROKER_HTTP_HOSTS",
@@ -49,8 +50,10 @@ pub(super) fn flag(name: &str) -> String {
     }
 }
 
-/// At so many single-letter edits a name is a misspelling and not another name.
+/// At so many single-letter edits a name is a misspelling and not another name; of a short name, after `BROKER_`, at one:
+/// `BROKER_PORT` is not meant for `BROKER_CORS`.
 const MAX_EDIT_DISTANCE: usize = 2;
+const SHORT: usize = 4;
 
 /// What is to be said of a name that is set and not ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,8 +72,12 @@ pub(super) fn judge(name: &str) -> Option<Unknown> {
     let upper = name.to_ascii_uppercase();
     let ours = |known: &&&str| known.starts_with("BROKER_") || **known == "DISABLED_TIME";
     let near = KNOWN.iter().filter(ours).map(|known| (strsim::osa_distance(&upper, known), *known)).min();
+    let limit = |known: &str| {
+        let is_short = known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT);
+        if is_short { 1 } else { MAX_EDIT_DISTANCE }
+    };
     match near {
-        Some((edits, known)) if edits <= MAX_EDIT_DISTANCE => {
+        Some((edits, known)) if edits <= limit(known) => {
             Some(Unknown::Fault(fault(name, format!("no such setting; did you mean {known}?"))))
         }
         _ if upper.starts_with("BROKER_") => {

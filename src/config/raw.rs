@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::Fault;
-use super::file::Variables;
+use super::file::{Variables, line_end_notice, without_line_end};
 
 /// Every switch there is. The field is the variable's name in lower case; the flag is the same with dashes, but for
 /// `--config`.
@@ -86,9 +86,12 @@ pub struct RawSettings {
     /// Calls of the relay under way at a time; what comes beyond is told to come later [default: 2048]
     #[arg(long, global = true, value_name = "NUMBER")]
     pub(super) broker_relay_calls: Option<String>,
-    /// Largest body of a request to the relay, in MB [default: 20]
+    /// Largest body of a request to the relay, in MB [default: 50]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_relay_body: Option<String>,
+    /// Origins whose pages may call the relay (CORS), such as https://chat.example.com, separated by commas, or * [default: none]
+    #[arg(long, global = true, value_name = "ORIGINS")]
+    pub(super) broker_cors: Option<String>,
     /// Seconds that a client of the relay may take for its body, and leave a part of its answer unread [default: 60]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_patience: Option<String>,
@@ -127,6 +130,8 @@ pub struct Sources {
     pub(super) variables: Variables,
     /// Variables of ours whose value is no text.
     pub(super) faults: Vec<Fault>,
+    /// Variables of ours whose value ended with a line end.
+    pub(super) notices: Vec<Fault>,
 }
 
 impl Sources {
@@ -141,8 +146,14 @@ impl Sources {
                 Ok(value) if value.is_empty() => {}
                 Ok(value) => {
                     sources.names.push(name.clone());
-                    all.insert(name.clone(), value.clone());
-                    pairs.push((name, value));
+                    let plain = without_line_end(&value).to_owned();
+                    if plain.len() < value.len() && super::names::KNOWN.contains(&name.as_str()) {
+                        sources.notices.push(line_end_notice(&name));
+                    }
+                    all.insert(name.clone(), value);
+                    if !plain.is_empty() {
+                        pairs.push((name, plain));
+                    }
                 }
                 Err(_) if super::names::KNOWN.contains(&name.as_str()) => {
                     let problem = "its value is not valid UTF-8 text".to_owned();

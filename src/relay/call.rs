@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
 use super::changed_body;
+use super::cors;
 use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
 use super::framing;
 use super::local_reply::{LocalReply, is_allowed, seconds};
@@ -72,13 +73,25 @@ struct AcceptedResponse {
 /// Serves one call.
 pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<ProxyBody> {
     let (head, body) = request.into_parts();
+    let mut response = match &relay.cors {
+        Some(origins) if cors::is_preflight(&head) => origins.preflight(&head.headers),
+        _ => traced(relay, &head, body).await,
+    };
+    if let Some(origins) = &relay.cors {
+        origins.mark(&head.headers, response.headers_mut());
+    }
+    response
+}
+
+/// The answer, with the trace of the call for those who may see it.
+async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBody> {
     if trace::is_guess(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.guesses.wrong("relay").await
     {
         return LocalReply::TooManyGuesses(fault).response();
     }
     let mut attempts = Attempts::default();
-    let mut response = respond(relay, &head, body, &mut attempts).await;
+    let mut response = respond(relay, head, body, &mut attempts).await;
     if let Some(trace) = trace::requested(&head.headers, relay.token.as_ref(), &attempts) {
         response.headers_mut().insert(TRACE, trace);
     }
@@ -88,6 +101,9 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
 async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<ProxyBody> {
     if !is_allowed(&head.method) {
         return LocalReply::Method.response();
+    }
+    if framing::asks_for_upgrade(&head.headers) {
+        return LocalReply::Upgrade.response();
     }
     if !framing::is_request_unambiguous(head) {
         return LocalReply::AmbiguousLength.response();

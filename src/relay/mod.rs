@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod changed_body;
 mod client;
+mod cors;
 mod credentials;
 mod direct;
 mod exchange;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use client::ClientError;
+pub use cors::{AllowedOrigins, OriginFault};
 pub use direct::{DirectUpstream, HeaderFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
@@ -73,6 +75,8 @@ pub struct Settings {
     pub rules: RelayRules,
     /// What the process may hold.
     pub room: RelayLimits,
+    /// Pages of which origins may call it: `BROKER_CORS`. None by default.
+    pub cors: Option<AllowedOrigins>,
 }
 
 /// What the pools file says of the relay; it may change while that runs.
@@ -89,7 +93,7 @@ pub struct RelayRules {
 /// What the process may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelayLimits {
-    /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
+    /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 50 MB: some dozen pictures, or a long recording.
     pub body: usize,
     /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
     /// [`Room::for_one_body`].
@@ -119,7 +123,7 @@ impl RelayLimits {
 impl Default for RelayLimits {
     fn default() -> Self {
         Self {
-            body: 20 << 20,
+            body: 50 << 20,
             bodies: 512 << 20,
             calls: 2_048,
             connections: 4_096,
@@ -145,6 +149,7 @@ pub struct Relay {
     gateway: Base,
     rules: RwLock<RulesInForce>,
     room: RelayLimits,
+    cors: Option<AllowedOrigins>,
     /// Who may read traces.
     token: Option<Token>,
     guesses: Guesses,
@@ -182,7 +187,7 @@ impl Relay {
         (token, guesses): (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
-        let Settings { gateway, authorities, rules, room, .. } = settings;
+        let Settings { gateway, authorities, rules, room, cors, .. } = settings;
         let patience = ConnectTimeout::new(rules.limits.connect);
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
@@ -192,6 +197,7 @@ impl Relay {
             gateway: gateway.clone(),
             rules: RwLock::new(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
+            cors: cors.clone(),
             token,
             guesses,
             budget: Mutex::new(RetryBudget::new(rules.spending)),

@@ -91,14 +91,14 @@ async fn a_compressed_answer_passes_untouched() {
 }
 
 #[tokio::test]
-async fn a_body_of_20_mb_is_taken_and_a_larger_one_refused() {
+async fn a_body_of_50_mb_is_taken_and_a_larger_one_refused() {
     let a = Scripted::start(good()).await;
     let world = Harness::before(&[&a]).await;
-    let most = "x".repeat(20 << 20);
+    let most = "x".repeat(50 << 20);
     assert_eq!(world.send(CHAT, &[], &most).await.status, 200);
     assert_eq!(a.last().body.len(), most.len());
     // The answer comes before the body is sent, so only its announcement is.
-    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (20 << 20) + 1);
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (50 << 20) + 1);
     let mut refused = Open::raw(world.relay, head.as_bytes()).await;
     refused.until("request_too_large").await;
     assert!(refused.text().starts_with("HTTP/1.1 413"));

@@ -144,3 +144,80 @@ async fn s2_where_only_one_on_probation_is_left_it_answers_and_stays_there() {
     assert_eq!(world.call().await.status, 200);
     world.broker.until(&["router enabled"]).await;
 }
+
+#[tokio::test]
+async fn s2_no_upgrade_and_encoded_slashes_within_segments() {
+    let a = Scripted::start(good()).await;
+    let world = Harness::before(&[&a]).await;
+    let came = world.send("/llm/realtime", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], "").await;
+    let error: Value = serde_json::from_slice(&came.body).unwrap();
+    assert_eq!((came.status, &error["error"]["code"], a.calls()), (501, &json!("upgrade_not_supported"), 0));
+    assert_eq!(world.send(CHAT, &[("Upgrade", "h2c")], HI).await.status, 200, "an offer that need not be taken");
+    assert!(!a.last().head.contains("upgrade"), "{}", a.last().head);
+    let path = "model/arn%3Aaws%3Abedrock%3Aprofile%2Fclaude/converse";
+    assert_eq!(world.send(&format!("/llm/{path}"), &[], HI).await.status, 200);
+    assert!(a.last().head.starts_with(&format!("post /v1/{path} http").to_ascii_lowercase()), "{}", a.last().head);
+    for path in ["/llm/a%2f..%2fadmin", "/llm/..%2fadmin", "/llm/a%252fb", "/llm/a%2fb%2f%2e%2e"] {
+        assert_eq!(world.send(path, &[], HI).await.status, 400, "{path}");
+    }
+    assert_eq!(a.calls(), 2);
+}
+
+#[tokio::test]
+async fn s2_pages_of_listed_origins_may_call_the_relay() {
+    let a = Scripted::start(answer(200, &[("Access-Control-Allow-Origin", "*")], super::HELLO)).await;
+    let text = pools(&[target("a", &a.url())]);
+    let world = Harness::with(&text, |setup| setup.set("BROKER_CORS", "https://chat.example.com")).await;
+    let preflight = async |world: &Harness, origin: &str| {
+        let headers = [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "authorization,content-type"),
+        ];
+        http::send(world.relay, "OPTIONS", CHAT, &headers, b"").await.unwrap()
+    };
+    let granted = preflight(&world, "https://chat.example.com").await;
+    assert_eq!((granted.status, a.calls()), (204, 0), "the relay answers");
+    for (name, value) in [
+        ("access-control-allow-origin", "https://chat.example.com"),
+        ("access-control-allow-headers", "authorization,content-type"),
+        ("vary", "origin"),
+    ] {
+        assert_eq!(granted.header(name), Some(value), "{}", granted.head);
+    }
+    assert!(granted.header("access-control-allow-methods").unwrap().contains("post"), "{}", granted.head);
+    assert!(!preflight(&world, "https://evil.example").await.head.contains("access-control"));
+    let called = world.send(CHAT, &[("Origin", "https://chat.example.com")], HI).await;
+    assert_eq!(called.header("access-control-allow-origin"), Some("https://chat.example.com"));
+    assert_eq!(called.head.matches("access-control-allow-origin").count(), 1, "the target has no say");
+    let own = world.send("/elsewhere", &[("Origin", "https://chat.example.com")], HI).await;
+    assert_eq!((own.status, own.header("access-control-allow-origin")), (404, Some("https://chat.example.com")));
+    let foreign = world.send(CHAT, &[("Origin", "https://evil.example")], HI).await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, None));
+    let off = Harness::of(&text).await;
+    let before = a.calls();
+    assert_eq!(preflight(&off, "https://chat.example.com").await.status, 200);
+    assert_eq!(a.calls(), before + 1, "off: passed on like any other call");
+}
+
+#[tokio::test]
+async fn s2_a_key_from_a_file_is_read_again_when_the_file_changes() {
+    let a = Scripted::start(good()).await;
+    let folder = std::env::temp_dir().join(format!("broker-key-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("key");
+    std::fs::write(&path, "sk-first-of-the-file\n").unwrap();
+    let text = pools(&[target("a", &a.url())]).replace("${KEY}", &format!("${{file:{}}}", path.display()));
+    let secrets = |setup: super::Setup| setup.secret("sk-first-of-the-file").secret("sk-second-of-the-file");
+    let world = Harness::with(&text, secrets).await;
+    assert_eq!(world.call().await.status, 200);
+    assert!(a.last().head.contains("authorization: bearer sk-first-of-the-file\r\n"), "{}", a.last().head);
+    std::fs::write(&path, "sk-second-of-the-file").unwrap();
+    world.broker.until(&["pools file taken over"]).await;
+    assert_eq!(world.call().await.status, 200);
+    assert!(a.last().head.contains("authorization: bearer sk-second-of-the-file\r\n"), "{}", a.last().head);
+    std::fs::remove_file(&path).unwrap();
+    world.broker.until(&["needs the secret in", "No such file"]).await;
+    assert_eq!(world.call().await.status, 200, "the old one stays in force");
+    std::fs::remove_dir_all(&folder).unwrap();
+}

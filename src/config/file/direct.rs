@@ -1,36 +1,19 @@
 //! Targets with a `url`: called by the relay, without the gateway.
 //!
-//! `${NAME}` in their texts is a variable of the environment as it was at the start; one that is unset is a fault. Values are
-//! never shown, nor is a header that somebody wrote out, which may be a secret all the same.
+//! `${NAME}` in their texts is a variable of the environment as it was at the start, `${file:/path}` what a file holds; one that
+//! is not there is a fault. Values are never shown, nor is a header that somebody wrote out, which may be a secret all the same.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use super::reader::{Item, Location, Reader};
+use super::variables::Variables;
 use crate::config::secret;
 use crate::relay::{Base, DirectUpstream};
 use types::router::RouterPath;
 
 /// The keys of a target that are only of use beside `url`.
 pub(super) const KEYS: [&str; 5] = ["endpoint", "query", "headers", "remove_headers", "forward_credentials"];
-
-/// The variables of the environment; some of them are secret.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Variables(Arc<BTreeMap<String, String>>);
-
-impl Variables {
-    /// Those that are set.
-    pub fn new(variables: BTreeMap<String, String>) -> Self {
-        Self(Arc::new(variables))
-    }
-}
-
-impl fmt::Debug for Variables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(variables)")
-    }
-}
 
 /// The direct targets of a file, by the paths that stand for them.
 #[derive(Debug, Default)]
@@ -153,11 +136,10 @@ impl Directs {
                 reader.missing(item, "has a ${ without its }");
                 return None;
             };
-            match self.variables.0.get(name) {
-                Some(value) => whole.push_str(value),
-                None => {
-                    let name = secret::shown_name(name);
-                    reader.missing(item, format!("needs the variable {name} in the environment, and it is not set"));
+            match self.variables.value(name) {
+                Ok(value) => whole.push_str(value),
+                Err(problem) => {
+                    reader.missing(item, problem);
                     good = false;
                 }
             }
