@@ -30,6 +30,8 @@ pub struct Config {
     pub pools: Option<file::PoolsFile>,
     /// Whether our answers change anything.
     pub mode: OperatingMode,
+    /// Whether there is a bus: `BROKER_BUS`. Without one only the relay serves calls.
+    pub bus: bool,
     /// Where the bus is.
     pub nats: nats::Settings,
     /// Where HTTP listens.

@@ -6,7 +6,8 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 33] = [
+pub(super) const KNOWN: [&str; 34] = [
+    "BROKER_BUS",
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",

@@ -16,6 +16,9 @@ use super::file::{Variables, line_end_notice, without_line_end};
 /// `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Args)]
 pub struct RawSettings {
+    /// on, or off: the relay alone, without a bus and so without the gateway's requests and log [default: on]
+    #[arg(long, global = true, value_name = "ON|OFF")]
+    pub(super) broker_bus: Option<String>,
     #[arg(skip)]
     pub(super) nats_token: Option<String>,
     /// File that holds the token of the bus (NATS_TOKEN itself is only read from the environment)

@@ -13,6 +13,7 @@ mod gateway;
 mod limits;
 mod log_entries;
 mod metrics;
+mod no_bus;
 mod outage;
 mod protocol;
 mod requests;
