@@ -4,28 +4,25 @@ use std::cell::OnceCell;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
-use super::changed_body;
-use super::cors;
 use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
-use super::framing;
-use super::local_reply::{LocalReply, is_allowed, seconds};
+use super::local_reply::{LocalReply, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
 use super::request_view::RequestView;
 use super::session::Session;
-use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::{Relay, headers, metrics, models};
+use super::{Relay, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
@@ -99,28 +96,13 @@ async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBo
 }
 
 async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<ProxyBody> {
-    if !is_allowed(&head.method) {
-        return LocalReply::Method.response();
-    }
-    if framing::asks_for_upgrade(&head.headers) {
-        return LocalReply::Upgrade.response();
-    }
-    if !framing::is_request_unambiguous(head) {
-        return LocalReply::AmbiguousLength.response();
-    }
-    let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return LocalReply::NoPool.response() };
-    if !stays_below(subpath(head, &ingress)) {
-        return LocalReply::OddPath.response();
-    }
-    let lists_models = head.method == Method::GET || head.method == Method::HEAD;
-    if let Some(models) =
-        relay.handle.models(&ingress).filter(|_| lists_models && models::is_list(subpath(head, &ingress)))
-    {
-        return models::list(&models);
-    }
+    let ingress = match admission::admit(relay, head) {
+        Ok(ingress) => ingress,
+        Err(response) => return *response,
+    };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
     let now = relay.handle.now();
-    let body = match read(relay, body).await {
+    let body = match admission::read(relay, body).await {
         Ok(body) => body,
         Err(own) => return own.response(),
     };
@@ -140,36 +122,6 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         attempts,
     };
     call.run().await.map(|passing| passing.with_permits(place))
-}
-
-/// What follows the ingress in a path.
-fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
-    head.uri.path().get(ingress.as_str().len()..).unwrap_or_default()
-}
-
-/// The whole body: every attempt needs it.
-async fn read(relay: &Relay, mut body: Incoming) -> Result<Bytes, LocalReply> {
-    let most = relay.room.body;
-    if body.size_hint().lower() > most as u64 {
-        return Err(LocalReply::TooLarge(most));
-    }
-    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let by = Instant::now() + relay.room.patience;
-    let mut buffer = relay.bodies.buffer(announced.unwrap_or(most));
-    while !body.is_end_stream() {
-        let frame = match timeout_at(by, body.frame()).await {
-            Err(_) => return Err(LocalReply::TooSlow),
-            Ok(Some(Err(_))) => return Err(LocalReply::Incomplete),
-            Ok(None) => break,
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if buffer.len() + data.len() > most {
-            return Err(LocalReply::TooLarge(most));
-        }
-        buffer.push(&data).map_err(|NoMemory| LocalReply::Busy)?;
-    }
-    Ok(buffer.freeze())
 }
 
 impl Call<'_> {

@@ -5,6 +5,7 @@
 //! every wait. It refuses to reach any address but those of its settings: of a request only the rest of its path, its query,
 //! headers and body go on.
 
+mod admission;
 mod attempt_guard;
 mod body;
 mod call;
