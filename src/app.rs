@@ -89,7 +89,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let beside = BackgroundTasks {
         settings: config.nats.clone(),
         handle: handle.clone(),
-        links: vec![decisions.clone(), logs],
+        // Without a bus there is nothing that could be away; the relay listens before HTTP does.
+        links: if config.bus { vec![decisions.clone(), logs] } else { Vec::new() },
         listener,
         access: config.access,
         tls: config.tls,
@@ -102,21 +103,29 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
-    runtime.block_on(serve(&config.nats, &decisions, handle, (token.as_ref(), heard, started), failure, relay, stop))
+    let bus = config.bus.then_some((&config.nats, &decisions));
+    if bus.is_none() {
+        tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
+    }
+    runtime.block_on(serve(bus, handle, (token.as_ref(), heard, started), failure, relay, stop))
 }
 
-/// Decisions, until the end.
+/// Decisions, until the end. Without a bus there are only those of the relay.
 async fn serve(
-    settings: &nats::Settings,
-    link: &ConnectionStatus,
+    bus: Option<(&nats::Settings, &ConnectionStatus)>,
     handle: SharedBroker,
     (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     relay: Option<RelayTask>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let (stopping, stopped) = watch::channel(false);
+    let (stopping, mut stopped) = watch::channel(false);
     let work = async {
+        let Some((settings, link)) = bus else {
+            // The sender cannot be gone before the end.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            return Ok(());
+        };
         let client = nats::connect(settings, link, DECISIONS, MAX_PENDING_REQUESTS).await?;
         // Times out only if the other connection has trouble, which that one logs.
         let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
@@ -133,7 +142,7 @@ async fn serve(
         () = stop => {}
     }
     tracing::info!("stopping: no new requests, answering those that are here");
-    let was_ready = link.reason().is_none();
+    let was_ready = bus.is_none_or(|(_, link)| link.reason().is_none());
     let _ = stopping.send(true);
     let answering = async {
         if was_ready && tokio::time::timeout(SHUTDOWN_TIMEOUT, work).await.is_err() {
@@ -215,6 +224,7 @@ impl RelayTask {
 struct BackgroundTasks {
     settings: nats::Settings,
     handle: SharedBroker,
+    /// None without a bus.
     links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
@@ -267,7 +277,10 @@ impl BackgroundTasks {
             anyhow::Ok(())
         };
         let learning = async {
-            let Some(link) = links.last() else { return Ok(()) };
+            let Some(link) = links.last() else {
+                nats::learn_without_bus(&settings, &handle, &mut entries).await;
+                return Ok(());
+            };
             let client = nats::connect(&settings, link, "gecholog-broker logs", MAX_PENDING_LOGS).await?;
             peers.connected(client.clone());
             let control = Control {

@@ -36,7 +36,7 @@ pub(super) struct Sourced {
 /// Builds the settings, or lists everything that is wrong.
 pub fn resolve(sources: Sources) -> Resolved {
     let mut check = Resolver { faults: sources.faults.clone(), sources };
-    let mut warnings = Vec::new();
+    let mut warnings = check.sources.notices.clone();
     for name in check.sources.names.clone() {
         match names::judge(&name) {
             Some(Unknown::Fault(fault)) => check.faults.push(fault),
@@ -45,20 +45,27 @@ pub fn resolve(sources: Sources) -> Resolved {
         }
     }
     let (broker, pools, rules) = check.broker();
+    warnings.extend(pools.iter().flat_map(PoolsFile::notices));
     let mode = check.one_of(
         "BROKER_MODE",
         |raw| &raw.broker_mode,
         &[("balance", OperatingMode::Balance), ("observe", OperatingMode::Observe)],
     );
+    let bus = check.bus();
     let nats = check.nats();
     let http = check.http();
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
     let relay = check.relay(rules);
     warnings.extend(super::relay_settings::idle(&relay, &broker));
+    if !bus && relay.listen.is_none() {
+        let problem =
+            "is off, and without a bus only the relay serves calls: set BROKER_RELAY too, such as 0.0.0.0:5390";
+        check.secret_fault("BROKER_BUS", problem);
+    }
     let tls = check.tls();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), nats, http, access, relay, tls, telemetry })
+        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), bus, nats, http, access, relay, tls, telemetry })
     } else {
         Err(check.faults)
     };
@@ -82,6 +89,10 @@ pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
 /// What is wrong with it.
 pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
+    if !check.bus() {
+        let problem = "is off, and this command reaches brokers over the bus: use the page or the API at BROKER_HTTP";
+        check.secret_fault("BROKER_BUS", problem);
+    }
     let (nats, token) = (check.nats(), check.admin_token());
     let trace_header = check.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header);
     let trace_header = trace_header.map_or("X-Trace-Id".to_owned(), |written| written.value.trim().to_owned());
@@ -211,6 +222,11 @@ impl Resolver {
             self.fault(&written, "must be minutes: a number such as 10 or 0.5, not negative; 0 never disables");
         }
         time
+    }
+
+    /// Whether there is a bus.
+    fn bus(&mut self) -> bool {
+        self.one_of("BROKER_BUS", |raw| &raw.broker_bus, &[("on", true), ("off", false)]).unwrap_or(true)
     }
 
     fn nats(&mut self) -> nats::Settings {

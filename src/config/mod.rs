@@ -32,6 +32,8 @@ pub struct Config {
     /// The pools file, if there is one; read again when it changes.
     pub pools: Option<file::PoolsFile>,
     pub mode: OperatingMode,
+    /// Whether there is a bus: `BROKER_BUS`. Without one only the relay serves calls.
+    pub bus: bool,
     /// Where the bus is.
     pub nats: nats::Settings,
     pub http: http::Settings,

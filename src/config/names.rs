@@ -6,7 +6,8 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 37] = [
+pub(super) const KNOWN: [&str; 39] = [
+    "BROKER_BUS",
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -34,6 +35,7 @@ pub(super) const KNOWN: [&str; 37] = [
     "NO_PROXY",
     "BROKER_RELAY_CALLS",
     "BROKER_RELAY_BODY",
+    "BROKER_CORS",
     "BROKER_RELAY_PATIENCE",
     "BROKER_RELAY_GRACE",
     "BROKER_HTTP_HOSTS",
@@ -54,8 +56,10 @@ pub(super) fn flag(name: &str) -> String {
     }
 }
 
-/// The most single-letter edits at which a name is a misspelling and not another name.
+/// The most single-letter edits at which a name is a misspelling and not another name; one for a short name (after `BROKER_`):
+/// `BROKER_PORT` is not meant for `BROKER_CORS`.
 const MAX_EDIT_DISTANCE: usize = 2;
+const SHORT: usize = 4;
 
 /// What is to be said of a name that is set and not ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,8 +77,12 @@ pub(super) fn judge(name: &str) -> Option<Unknown> {
     let upper = name.to_ascii_uppercase();
     let ours = |known: &&&str| known.starts_with("BROKER_") || **known == "DISABLED_TIME";
     let near = KNOWN.iter().filter(ours).map(|known| (strsim::osa_distance(&upper, known), *known)).min();
+    let limit = |known: &str| {
+        let is_short = known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT);
+        if is_short { 1 } else { MAX_EDIT_DISTANCE }
+    };
     match near {
-        Some((edits, known)) if edits <= MAX_EDIT_DISTANCE => {
+        Some((edits, known)) if edits <= limit(known) => {
             Some(Unknown::Fault(fault(name, format!("no such setting; did you mean {known}?"))))
         }
         _ if upper.starts_with("BROKER_") => {

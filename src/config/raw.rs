@@ -10,12 +10,15 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
-use super::file::Variables;
+use super::file::{Variables, line_end_notice, without_line_end};
 
 /// All settings. The field is the variable's name in lower case; the flag is the same with dashes, but for
 /// `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct RawSettings {
+    /// on, or off: the relay alone, without a bus and so without the gateway's requests and log [default: on]
+    #[arg(long, global = true, value_name = "ON|OFF")]
+    pub(super) broker_bus: Option<String>,
     #[arg(skip)]
     pub(super) nats_token: Option<String>,
     /// File that holds the token of the bus (NATS_TOKEN itself is only read from the environment)
@@ -86,9 +89,12 @@ pub struct RawSettings {
     /// Calls of the relay in progress at a time; further ones get 503 with Retry-After [default: 2048]
     #[arg(long, global = true, value_name = "NUMBER")]
     pub(super) broker_relay_calls: Option<String>,
-    /// Largest body of a request to the relay, in MB [default: 20]
+    /// Largest body of a request to the relay, in MB [default: 50]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_relay_body: Option<String>,
+    /// Origins whose pages may call the relay (CORS), such as https://chat.example.com, separated by commas, or * [default: none]
+    #[arg(long, global = true, value_name = "ORIGINS")]
+    pub(super) broker_cors: Option<String>,
     /// Seconds that a client of the relay may take for its body, and leave a part of its answer unread [default: 60]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_patience: Option<String>,
@@ -133,6 +139,8 @@ pub struct Sources {
     pub(super) variables: Variables,
     /// Known variables whose value is not UTF-8 text.
     pub(super) faults: Vec<Fault>,
+    /// Variables of ours whose value ended with a line end.
+    pub(super) notices: Vec<Fault>,
 }
 
 impl Sources {
@@ -147,8 +155,14 @@ impl Sources {
                 Ok(value) if value.is_empty() => {}
                 Ok(value) => {
                     sources.names.push(name.clone());
-                    all.insert(name.clone(), value.clone());
-                    pairs.push((name, value));
+                    let plain = without_line_end(&value).to_owned();
+                    if plain.len() < value.len() && super::names::KNOWN.contains(&name.as_str()) {
+                        sources.notices.push(line_end_notice(&name));
+                    }
+                    all.insert(name.clone(), value);
+                    if !plain.is_empty() {
+                        pairs.push((name, plain));
+                    }
                 }
                 Err(_) if super::names::KNOWN.contains(&name.as_str()) => {
                     let problem = "its value is not valid UTF-8 text".to_owned();

@@ -36,6 +36,18 @@ impl Resolver {
             authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
             rules,
             room: self.limits(),
+            cors: self.cors(),
+        }
+    }
+
+    fn cors(&mut self) -> Option<relay::AllowedOrigins> {
+        let written = self.get("BROKER_CORS", |raw| &raw.broker_cors)?;
+        match written.value.parse() {
+            Ok(origins) => Some(origins),
+            Err(fault) => {
+                self.fault(&written, fault.to_string());
+                None
+            }
         }
     }
 

@@ -58,27 +58,40 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
 }
 
 async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
-    let counts = handle.counts();
     while let Some(entry) = entries.next().await {
-        match log_entry::read(&entry.payload) {
-            Ok(report) => {
-                if let Some(why) = report.processor_errors.and_then(|errors| bypass::read(errors, processor)) {
-                    count_bypass(handle, why);
-                }
-                if let Some(field) = report.filtered {
-                    counts.incomplete_logs.count(field, handle.now());
-                }
-                let learnt = handle.learn(&report);
-                if let Some(why) = learnt
-                    && let Some(total) = counts.ignored_logs.count(why, handle.now())
-                {
-                    log_ignored(why, total);
-                }
+        learn(&entry.payload, handle, processor);
+    }
+}
+
+/// Learns from entries of our own where there is no bus that would bring them back. Never ends.
+pub async fn learn_without_bus(settings: &Settings, handle: &SharedBroker, entries: &mut mpsc::Receiver<Bytes>) {
+    while let Some(entry) = entries.recv().await {
+        learn(&entry, handle, &settings.processor);
+    }
+    // Nobody writes any more.
+    std::future::pending().await
+}
+
+fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
+    let counts = handle.counts();
+    match log_entry::read(entry) {
+        Ok(report) => {
+            if let Some(why) = report.processor_errors.and_then(|errors| bypass::read(errors, processor)) {
+                count_bypass(handle, why);
             }
-            Err(fault) => {
-                if let Some(total) = counts.malformed_logs.count(fault, handle.now()) {
-                    tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
-                }
+            if let Some(field) = report.filtered {
+                counts.incomplete_logs.count(field, handle.now());
+            }
+            let learnt = handle.learn(&report);
+            if let Some(why) = learnt
+                && let Some(total) = counts.ignored_logs.count(why, handle.now())
+            {
+                log_ignored(why, total);
+            }
+        }
+        Err(fault) => {
+            if let Some(total) = counts.malformed_logs.count(fault, handle.now()) {
+                tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
             }
         }
     }

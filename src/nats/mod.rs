@@ -25,7 +25,7 @@ use crate::system::files;
 pub use admin::{Control, Start, control};
 pub use cluster::{follow_cluster, serve_requests};
 pub use link::{ConnectionStatus, LinkState};
-pub use logs::{learn_from_logs, publish_entries};
+pub use logs::{learn_from_logs, learn_without_bus, publish_entries};
 pub use peers::Peers;
 pub use takeover::take_over;
 

@@ -23,6 +23,7 @@ pub(super) struct AttemptGuard {
     route: Route,
     router: RouterPath,
     transaction: String,
+    is_generation: bool,
     began: BrokerTime,
     /// What its log entry is made of, if nobody else writes one.
     record: Option<Box<Record>>,
@@ -59,9 +60,16 @@ impl AttemptEnd {
 }
 
 impl AttemptGuard {
-    pub(super) fn begin(handle: SharedBroker, route: Route, router: RouterPath, transaction: String) -> Self {
+    /// `is_generation`: see [`Request::is_generation`](types::request::Request::is_generation).
+    pub(super) fn begin(
+        handle: SharedBroker,
+        route: Route,
+        router: RouterPath,
+        transaction: String,
+        is_generation: bool,
+    ) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, record: None, neutral: None, told: false }
+        Self { handle, route, router, transaction, is_generation, began, record: None, neutral: None, told: false }
     }
 
     /// Keeps a record from now on.
@@ -119,6 +127,7 @@ impl AttemptGuard {
             stamped_path: router,
             // A disabled one that is tried because there is nothing else finds out too.
             probe: matches!(self.route.kind, RouteKind::Probe | RouteKind::Panic),
+            is_generation: self.is_generation,
             decision: Some(self.route.number),
             status: Some(end.status),
             gateway_generated: end.gateway_generated,

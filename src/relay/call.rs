@@ -1,34 +1,34 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
 use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
-use super::framing;
-use super::local_reply::{LocalReply, is_allowed, seconds};
+use super::local_reply::{LocalReply, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
-use super::request_view::{RequestView, is_encoded};
+use super::request_view::RequestView;
 use super::session::Session;
-use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::{Relay, headers, metrics};
+use super::{Relay, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
-use gecholog_protocol::scan::{Cursor, RawJson};
-use gecholog_protocol::{patch, retry_headers, upstream_body};
+use gecholog_protocol::{retry_headers, upstream_body};
+use llm::request_view::is_generation;
 use types::outcome::{RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
@@ -70,13 +70,25 @@ struct AcceptedResponse {
 /// Serves one call.
 pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<ProxyBody> {
     let (head, body) = request.into_parts();
+    let mut response = match &relay.cors {
+        Some(origins) if cors::is_preflight(&head) => origins.preflight(&head.headers),
+        _ => traced(relay, &head, body).await,
+    };
+    if let Some(origins) = &relay.cors {
+        origins.mark(&head.headers, response.headers_mut());
+    }
+    response
+}
+
+/// The answer, with the trace of the call for those who may see it.
+async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBody> {
     if trace::is_guess(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.guesses.wrong("relay").await
     {
         return LocalReply::TooManyGuesses(fault).response();
     }
     let mut attempts = Attempts::default();
-    let mut response = respond(relay, &head, body, &mut attempts).await;
+    let mut response = respond(relay, head, body, &mut attempts).await;
     if let Some(trace) = trace::requested(&head.headers, relay.token.as_ref(), &attempts) {
         response.headers_mut().insert(TRACE, trace);
     }
@@ -84,19 +96,13 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
 }
 
 async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<ProxyBody> {
-    if !is_allowed(&head.method) {
-        return LocalReply::Method.response();
-    }
-    if !framing::is_request_unambiguous(head) {
-        return LocalReply::AmbiguousLength.response();
-    }
-    let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return LocalReply::NoPool.response() };
-    if !stays_below(subpath(head, &ingress)) {
-        return LocalReply::OddPath.response();
-    }
+    let ingress = match admission::admit(relay, head) {
+        Ok(ingress) => ingress,
+        Err(response) => return *response,
+    };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
     let now = relay.handle.now();
-    let body = match read(relay, body).await {
+    let body = match admission::read(relay, body).await {
         Ok(body) => body,
         Err(own) => return own.response(),
     };
@@ -116,36 +122,6 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         attempts,
     };
     call.run().await.map(|passing| passing.with_permits(place))
-}
-
-/// What follows the ingress in a path.
-fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
-    head.uri.path().get(ingress.as_str().len()..).unwrap_or_default()
-}
-
-/// The whole body: every attempt needs it.
-async fn read(relay: &Relay, mut body: Incoming) -> Result<Bytes, LocalReply> {
-    let most = relay.room.body;
-    if body.size_hint().lower() > most as u64 {
-        return Err(LocalReply::TooLarge(most));
-    }
-    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let by = Instant::now() + relay.room.patience;
-    let mut buffer = relay.bodies.buffer(announced.unwrap_or(most));
-    while !body.is_end_stream() {
-        let frame = match timeout_at(by, body.frame()).await {
-            Err(_) => return Err(LocalReply::TooSlow),
-            Ok(Some(Err(_))) => return Err(LocalReply::Incomplete),
-            Ok(None) => break,
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if buffer.len() + data.len() > most {
-            return Err(LocalReply::TooLarge(most));
-        }
-        buffer.push(&data).map_err(|NoMemory| LocalReply::Busy)?;
-    }
-    Ok(buffer.freeze())
 }
 
 impl Call<'_> {
@@ -169,7 +145,8 @@ impl Call<'_> {
     }
 
     fn next(&mut self) -> NextStep {
-        let asked = RequestView::new(self.ingress, &self.head.headers, &self.body);
+        let asked =
+            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body);
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -182,7 +159,9 @@ impl Call<'_> {
         let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
-        let mut underway = AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction);
+        let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
+        let mut underway =
+            AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
         let direct = self.relay.direct(&router);
         let relay = self.relay;
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
@@ -209,11 +188,13 @@ impl Call<'_> {
         }
         let time = underway.time();
         // Looked at only where it matters: a body may be long.
+        let (received, sent) = (OnceCell::new(), OnceCell::new());
+        let headers = &self.head.headers;
         let naming = || Naming {
             path: Some(path.as_str()).filter(|_| direct.is_some()),
             subpath: Some(subpath(self.head, self.ingress)),
-            received: self.readable(&self.body),
-            sent: self.readable(&body),
+            received: changed_body::for_naming(headers, &self.body, &received),
+            sent: changed_body::for_naming(headers, &body, &sent),
             patch: Some(&patch),
         };
         let (ended, came) = judge(&target, came, naming, &mut underway);
@@ -282,17 +263,10 @@ impl Call<'_> {
         }
         // Its memory is free before the next copy takes some.
         self.changed = None;
-        let Some(raw) = self.readable(&self.body) else { return Ok(self.body.clone()) };
-        let reserved = self.relay.bodies.reserve(self.body.len() + patch::growth(patch))?;
-        let Some(bytes) = patch::apply(patch, raw) else { return Ok(self.body.clone()) };
-        let body = reserved.hold(bytes)?;
+        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, patch)?;
+        let body = changed.unwrap_or_else(|| self.body.clone());
         self.changed = Some((patch.clone(), body.clone()));
         Ok(body)
-    }
-
-    /// A body as JSON; `None` if it is encoded, or breaks off.
-    fn readable<'b>(&self, body: &'b Bytes) -> Option<RawJson<'b>> {
-        if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
     fn times(&self, by: BrokerTime) -> AttemptTimeouts {

@@ -4,7 +4,7 @@
 //! body for the answer to somebody else's request. No length of a target is passed on but the one of an answer to `HEAD`; the
 //! relay writes its own, of the body as it was read.
 
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
@@ -60,6 +60,14 @@ pub(super) fn is_request_unambiguous(head: &request::Parts) -> bool {
         true => lines == 0 && is_chunked(&head.headers),
         false => lines <= 1,
     }
+}
+
+/// Whether a request asks for another protocol. An offer of HTTP/2 is none: some clients make it with every request, and go on
+/// with HTTP/1.1 where nobody takes it.
+pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(UPGRADE).iter();
+    let mut protocols = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    protocols.any(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
 /// Whether such an answer has no body, whatever its headers say (RFC 9112, section 6.3). A server that sends one nevertheless
@@ -135,6 +143,27 @@ mod tests {
             for status in [200, 204, 304, 503] {
                 assert_eq!(check(&head(status, &headers)), expected, "{status} {headers:?}");
             }
+        }
+    }
+
+    #[test]
+    fn s2_what_asks_for_another_protocol() {
+        for (values, asks) in [
+            (&["websocket"][..], true),
+            (&["WebSocket"], true),
+            (&["h2c, websocket"], true),
+            (&["h2c", "TLS/1.0"], true),
+            (&["\u{e4}"], true),
+            (&["h2c"], false),
+            (&["H2C"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(UPGRADE, hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            assert_eq!(asks_for_upgrade(&headers), asks, "{values:?}");
         }
     }
 

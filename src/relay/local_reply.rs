@@ -18,7 +18,7 @@ use types::outcome::TransportFailure;
 const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The same, as the header `Allow` has them.
-const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+pub(super) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Whether a method is passed on.
 pub(super) fn is_allowed(method: &Method) -> bool {
@@ -36,6 +36,8 @@ pub(super) enum LocalReply {
     NoPool,
     /// The method is none of [`METHODS`].
     Method,
+    /// It asks for another protocol, such as WebSocket.
+    Upgrade,
     /// More than one thing says how long the request is.
     AmbiguousLength,
     /// The path could be read as one outside the target's address.
@@ -61,6 +63,7 @@ impl LocalReply {
         match self {
             Self::NoPool => (StatusCode::NOT_FOUND, "no_such_pool"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Upgrade => (StatusCode::NOT_IMPLEMENTED, "upgrade_not_supported"),
             Self::AmbiguousLength => (StatusCode::BAD_REQUEST, "ambiguous_length"),
             Self::OddPath => (StatusCode::BAD_REQUEST, "bad_path"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
@@ -77,13 +80,17 @@ impl LocalReply {
         match self {
             Self::NoPool => "No pool of the broker serves this path.".to_owned(),
             Self::Method => format!("The broker does not pass on this method: use one of {ALLOW}."),
+            Self::Upgrade => {
+                "The broker does not switch to another protocol, such as WebSocket: send the request without Upgrade."
+                    .to_owned()
+            }
             Self::AmbiguousLength => {
                 "The request's length is ambiguous: send either one Content-Length, or Transfer-Encoding: chunked."
                     .to_owned()
             }
             Self::OddPath => {
-                "The path must not have . or .. as a segment, a backslash, a control character, an encoded dot, slash \
-                or backslash (%2e, %2f, %5c), nor anything that is encoded twice (%25..)."
+                "The path must not have . or .. as a segment, also behind an encoded slash (%2f), a backslash, a control \
+                character, an encoded dot or backslash (%2e, %5c), nor anything that is encoded twice (%25..)."
                     .to_owned()
             }
             Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
@@ -112,6 +119,7 @@ impl LocalReply {
         let own = [
             Self::NoPool,
             Self::Method,
+            Self::Upgrade,
             Self::AmbiguousLength,
             Self::OddPath,
             Self::TooLarge(0),
@@ -181,6 +189,7 @@ mod tests {
             (LocalReply::NobodyLeft("a".to_owned(), None), 503, None),
             (LocalReply::NoPool, 404, None),
             (LocalReply::Method, 405, None),
+            (LocalReply::Upgrade, 501, None),
             (LocalReply::TooLarge(20 << 20), 413, None),
         ] {
             let response = own.response();

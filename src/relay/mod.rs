@@ -5,10 +5,13 @@
 //! every wait. It refuses to reach any address but those of its settings: of a request only the rest of its path, its query,
 //! headers and body go on.
 
+mod admission;
 mod attempt_guard;
 mod body;
 mod call;
+mod changed_body;
 mod client;
+mod cors;
 mod credentials;
 mod direct;
 mod exchange;
@@ -18,6 +21,7 @@ mod heads;
 mod held;
 mod local_reply;
 mod metrics;
+mod models;
 mod proxy;
 mod proxy_body;
 mod query;
@@ -41,6 +45,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use client::ClientError;
+pub use cors::{AllowedOrigins, OriginFault};
 pub use direct::{DirectUpstream, HeaderFault};
 pub use proxy::{Proxy, ProxyFault};
 pub use server::serve;
@@ -75,6 +80,8 @@ pub struct Settings {
     pub rules: RelayRules,
     /// What the process may hold.
     pub room: RelayLimits,
+    /// Pages of which origins may call it: `BROKER_CORS`. None by default.
+    pub cors: Option<AllowedOrigins>,
 }
 
 /// What the pools file says of the relay; it may change while that runs.
@@ -91,7 +98,7 @@ pub struct RelayRules {
 /// What the process may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelayLimits {
-    /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 20 MB: a dozen pictures.
+    /// The largest body of a request, in bytes: `BROKER_RELAY_BODY`. Default 50 MB: some dozen pictures, or a long recording.
     pub body: usize,
     /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
     /// [`RelayLimits::for_one_body`].
@@ -121,7 +128,7 @@ impl RelayLimits {
 impl Default for RelayLimits {
     fn default() -> Self {
         Self {
-            body: 20 << 20,
+            body: 50 << 20,
             bodies: 512 << 20,
             calls: 2_048,
             connections: 4_096,
@@ -147,6 +154,7 @@ pub struct Relay {
     gateway: Base,
     rules: RwLock<RulesInForce>,
     room: RelayLimits,
+    cors: Option<AllowedOrigins>,
     /// Who may read traces.
     token: Option<Token>,
     guesses: Guesses,
@@ -184,7 +192,7 @@ impl Relay {
         (token, guesses): (Option<Token>, Guesses),
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
-        let Settings { gateway, authorities, proxy, rules, room, .. } = settings;
+        let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
         let patience = ConnectTimeout::new(rules.limits.connect);
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
@@ -194,6 +202,7 @@ impl Relay {
             gateway: gateway.clone(),
             rules: RwLock::new(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
+            cors: cors.clone(),
             token,
             guesses,
             budget: Mutex::new(RetryBudget::new(rules.spending)),

@@ -1,47 +1,40 @@
 //! A call as the core asks about it: the ingress, the fields of its body, its headers.
 //!
-//! The core asks under its lock, and a body can have 20 MB: so the body is walked once before, and what stands under the lock
-//! is to find a name among its fields.
+//! The core asks under its lock, and a body can have many megabytes: so the body is walked once before, and what stands under
+//! the lock is to find a name among its fields.
 //!
-//! A body with a `Content-Encoding` is never decoded: it has no fields, and no target changes anything in it.
+//! A body is JSON or a form (`multipart/form-data`), whose fields are texts. One with a `Content-Encoding` is never decoded: it
+//! has no fields, and no target changes anything in it.
 
-use hyper::HeaderMap;
-use hyper::header::CONTENT_ENCODING;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::{HeaderMap, Method};
+use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
 
-use gecholog_protocol::processor::max_output_tokens;
-use gecholog_protocol::scan::{Cursor, RawJson};
-use types::request::{Found, Request, RequestSize};
+use types::request::{Found, LONGEST_VALUE, Request, RequestSize};
 use types::router::RouterPath;
-
-/// So many fields of a body are looked at; no API has a tenth of it.
-const MAX_FIELDS: usize = 1_024;
 
 /// A call whose body is here.
 #[derive(Debug)]
 pub(super) struct RequestView<'a> {
     ingress: &'a RouterPath,
     headers: &'a HeaderMap,
-    /// Names as they stand between their quotes.
-    fields: Vec<(&'a [u8], RawJson<'a>)>,
-    request_size: RequestSize,
+    content: LlmRequest<'a>,
+    bytes: usize,
+    is_generation: bool,
 }
 
 impl<'a> RequestView<'a> {
-    pub(super) fn new(ingress: &'a RouterPath, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
-        let mut fields = Vec::new();
+    /// `path` is that of the request, which can name a model too.
+    pub(super) fn new(
+        ingress: &'a RouterPath,
+        (method, path): (&Method, &'a str),
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Self {
         let readable = if is_encoded(headers) { &[] } else { body };
-        let walked = Cursor::new(readable).fields(|name, value| {
-            if fields.len() < MAX_FIELDS {
-                fields.push((name, value.raw()?));
-            }
-            Ok(())
-        });
-        if walked.is_err() {
-            // What breaks off is no JSON, and says nothing.
-            fields.clear();
-        }
-        let longest = fields.iter().filter_map(|(name, value)| max_output_tokens(name, *value)).max();
-        Self { ingress, headers, fields, request_size: RequestSize { bytes: body.len(), max_output_tokens: longest } }
+        let content = LlmRequest::read(path, content_type(headers), readable);
+        let is_generation = is_generation(method.as_str(), path);
+        Self { ingress, headers, content, bytes: body.len(), is_generation }
     }
 }
 
@@ -52,6 +45,10 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     codings.any(|coding| !matches!(coding.trim_ascii(), b"") && !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
+pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
 impl Request for RequestView<'_> {
     fn path(&self) -> &str {
         self.ingress.as_str()
@@ -59,15 +56,24 @@ impl Request for RequestView<'_> {
 
     fn param(&self, names: &[String]) -> Option<Found> {
         let (first, behind) = names.split_first()?;
-        let quoted = serde_json::to_string(first).ok()?;
-        let name = quoted.as_bytes().get(1..quoted.len() - 1)?;
-        // Of a name that stands twice the last one counts, as in the gateway.
-        let (_, found) = self.fields.iter().rfind(|(other, _)| *other == name)?;
-        behind.iter().try_fold(*found, |found, name| found.field(name))?.found()
+        match self.content.field(first)? {
+            Field::Json(value) => {
+                let value = behind.iter().try_fold(value, |value, name| value.field(name))?;
+                let is_too_long = value.bytes().len() > LONGEST_VALUE;
+                if is_too_long { Some(Found::TooLong) } else { value.value().map(Found::Value) }
+            }
+            Field::Text(_) if !behind.is_empty() => None,
+            Field::Text(text) if text.len() > LONGEST_VALUE => Some(Found::TooLong),
+            Field::Text(text) => Some(Found::Value(text.into())),
+        }
     }
 
     fn size(&self) -> RequestSize {
-        self.request_size
+        RequestSize { bytes: self.bytes, max_output_tokens: self.content.max_output_tokens }
+    }
+
+    fn is_generation(&self) -> bool {
+        self.is_generation
     }
 
     fn header(&self, name: &str) -> Vec<String> {
@@ -84,7 +90,8 @@ mod tests {
     #[test]
     fn how_large_it_is() {
         let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
-        let request_size = |body: &str| RequestView::new(&ingress, &headers, body.as_bytes()).size();
+        let request_size =
+            |body: &str| RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body.as_bytes()).size();
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
         assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
@@ -109,7 +116,7 @@ mod tests {
             for (name, value) in values {
                 headers.append(name, value);
             }
-            let asked = RequestView::new(&ingress, &headers, body);
+            let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
             assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
             let longest = (!encoded).then_some(7);
             assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: longest }, "{codings:?}");
@@ -122,7 +129,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
         let names = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
-        let asked = RequestView::new(&ingress, &headers, body);
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
         for (path, value) in [
             ("model", Some(Found::Value(json!("b")))),
             ("user.tier", Some(Found::Value(json!(2)))),
@@ -134,7 +141,50 @@ mod tests {
         }
         assert_eq!((asked.header("User-Agent"), asked.header("x")), (vec!["me".to_owned()], Vec::new()));
         for body in ["", "hello", "[1]", "{\"model\": \"a\""] {
-            assert_eq!(RequestView::new(&ingress, &headers, body.as_bytes()).param(&names("model")), None, "{body}");
+            assert_eq!(
+                RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body.as_bytes()).param(&names("model")),
+                None,
+                "{body}"
+            );
         }
+    }
+
+    #[test]
+    fn what_a_name_means_and_not_how_it_is_spelt() {
+        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        let body = br#"{"mod\u0065l": "a", "user": {"ti\u0065r": 1, "a\"b": 2}}"#;
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
+        let param = |names: [&str; 2], count: usize| {
+            asked.param(&names[..count].iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(param(["model", ""], 1), Some(Found::Value(json!("a"))));
+        assert_eq!(param(["user", "tier"], 2), Some(Found::Value(json!(1))));
+        assert_eq!(param(["user", "a\"b"], 2), Some(Found::Value(json!(2))));
+    }
+
+    const FORM: &str = "multipart/form-data; boundary=B";
+
+    fn form(fields: &[(&str, &str)]) -> Vec<u8> {
+        let part = |(name, value): &(&str, &str)| {
+            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        (fields.iter().map(part).collect::<String>() + "--B--\r\n").into_bytes()
+    }
+
+    #[test]
+    fn s1_10_the_fields_of_a_form() {
+        let ingress = RouterPath::parse("/llm/").unwrap();
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, FORM.parse().unwrap())]);
+        let long = "x".repeat(LONGEST_VALUE + 1);
+        let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
+        let name = |name: &str| vec![name.to_owned()];
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);
+        assert_eq!(asked.param(&name("model")), Some(Found::Value(json!("whisper-1"))), "the last one");
+        assert_eq!(asked.param(&["model".to_owned(), "x".to_owned()]), None, "a text has no fields");
+        assert_eq!(asked.param(&name("prompt")), Some(Found::TooLong));
+        assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: Some(7) });
+        headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);
+        assert_eq!(asked.param(&name("model")), None, "encoded");
     }
 }

@@ -2,7 +2,8 @@
 //! below that address passes.
 //!
 //! Servers decode paths, some of them twice, cut parameters after `;`, and take `\` for `/`; what one of them could read as a
-//! step upwards, or as another number of segments, is refused.
+//! step upwards is refused. An encoded slash is allowed: names have it, such as Bedrock's ARNs, and whoever decodes it stays
+//! below all the same.
 
 use percent_encoding::percent_decode_str;
 
@@ -12,7 +13,7 @@ pub(super) fn stays_below(subpath: &str) -> bool {
     let encoded = |byte: &str| subpath.to_ascii_lowercase().contains(byte);
     is_well_encoded(subpath)
         && !has_escape(&decoded)
-        && !["%2e", "%2f", "%5c"].into_iter().any(encoded)
+        && !["%2e", "%5c"].into_iter().any(encoded)
         && !decoded.contains(|letter: char| letter == '\\' || letter.is_control())
         && !decoded.split('/').any(is_dots)
 }
@@ -59,6 +60,10 @@ mod tests {
         "@evil.example/",
         "a%20b/c%25",
         "a;b=c/d",
+        "a%2Fb",
+        "model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.anthropic.claude/converse",
+        "a%2fb%2Fc",
+        "a%2f",
         "M%C3%BCnchen",
         "a//b",
         "100%25",
@@ -76,7 +81,11 @@ mod tests {
         "%2e./x",
         "a%2eb",
         "a%2f..%2fb",
-        "a%2Fb",
+        "a%2f.",
+        "a%2F..;x%2Fb",
+        "..%2fadmin",
+        ".%2F../admin",
+        "a%2f%2e%2e%2fb",
         "a%5cb",
         "a\\..\\b",
         "a\\b",

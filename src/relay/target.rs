@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hyper::header::ACCEPT_ENCODING;
+use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{HeaderMap, Uri};
 
@@ -151,7 +151,11 @@ impl Target<'_> {
                 headers.insert(headers::SESSION, headers::value(session));
                 headers
             }
-            Self::Direct(direct) => direct.apply_headers(headers),
+            Self::Direct(direct) => {
+                // What is compressed says nothing about errors, events and tokens. The target's own headers may ask otherwise.
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                direct.apply_headers(headers)
+            }
         }
     }
 

@@ -177,6 +177,11 @@ impl SharedBroker {
         self.lock().broker.ingress_of(path).cloned()
     }
 
+    /// The models that clients may ask this pool for, if its settings name those of all targets.
+    pub fn models(&self, ingress: &RouterPath) -> Option<Arc<[String]>> {
+        self.lock().broker.models(ingress).cloned()
+    }
+
     /// The next step of a request that may be sent more than once. `plan` judges the offered target under the same lock in which
     /// the choice is counted, so that no two requests get the same probe slot.
     pub fn next(

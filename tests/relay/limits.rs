@@ -34,7 +34,7 @@ async fn a_target_gets_its_own_key_path_query_and_body_and_nobody_elses() {
     let call = a.last();
     assert!(call.head.starts_with("post /v1/chat/completions?x=2&api-version=7 http/1.1\r\n"), "{}", call.head);
     assert!(!call.head.contains("of-the-client") && !call.head.contains("x-gone"), "{}", call.head);
-    for line in [format!("authorization: bearer {}", super::KEY).as_str(), "x-kept: 1", "accept-encoding: br"] {
+    for line in [format!("authorization: bearer {}", super::KEY).as_str(), "x-kept: 1", "accept-encoding: identity"] {
         assert!(call.head.contains(line), "{line} in {}", call.head);
     }
     let host = a.url().replace("http://", "host: ").replace("/v1/", "\r\n");
@@ -91,14 +91,14 @@ async fn a_compressed_answer_passes_untouched() {
 }
 
 #[tokio::test]
-async fn a_body_of_20_mb_is_taken_and_a_larger_one_refused() {
+async fn a_body_of_50_mb_is_taken_and_a_larger_one_refused() {
     let a = Scripted::start(good()).await;
     let world = Harness::before(&[&a]).await;
-    let most = "x".repeat(20 << 20);
+    let most = "x".repeat(50 << 20);
     assert_eq!(world.send(CHAT, &[], &most).await.status, 200);
     assert_eq!(a.last().body.len(), most.len());
     // The answer comes before the body is sent, so only its announcement is.
-    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (20 << 20) + 1);
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (50 << 20) + 1);
     let mut refused = Open::raw(world.relay, head.as_bytes()).await;
     refused.until("request_too_large").await;
     assert!(refused.text().starts_with("HTTP/1.1 413"));

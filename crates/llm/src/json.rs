@@ -234,12 +234,13 @@ impl<'a> RawJson<'a> {
         parsed.or_else(|_| serde_json::from_str(&String::from_utf8_lossy(self.0))).ok()
     }
 
-    /// A field of an object.
+    /// A field of an object, whether or not its name is written with escapes.
     pub fn field(self, name: &str) -> Option<Self> {
         let mut found = None;
         // Nothing here can break off: the end of the value is known.
         let _ = self.cursor().fields(|other, value| {
-            if other == name.as_bytes() {
+            let is_same = other == name.as_bytes() || (memchr(b'\\', other).is_some() && unescaped_name(other) == name);
+            if is_same {
                 found = Some(value.raw()?);
             }
             Ok(())
@@ -272,6 +273,17 @@ impl<'a> RawJson<'a> {
             Ok(())
         });
     }
+}
+
+/// A name as it is meant, of its bytes between the quotes; one that is no text is as it stands, with its odd bytes replaced.
+pub(crate) fn unescaped_name(name: &[u8]) -> Cow<'_, str> {
+    if memchr(b'\\', name).is_some() {
+        let quoted = [b"\"", name, b"\""].concat();
+        if let Ok(name) = serde_json::from_slice::<String>(&quoted) {
+            return Cow::Owned(name);
+        }
+    }
+    String::from_utf8_lossy(name)
 }
 
 fn skip_space(bytes: &[u8], mut at: usize) -> usize {

@@ -105,8 +105,7 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, Mu
 pub fn rewrite(content_type: &str, body: &[u8], changes: &[(&str, Option<&str>)]) -> Result<Vec<u8>, MultipartError> {
     let boundary = boundary(content_type)?;
     let parts = parts(content_type, body)?;
-    let added: usize = changes.iter().map(|(name, value)| name.len() + value.map_or(0, str::len) + 200).sum();
-    let mut new = Vec::with_capacity(body.len() + added);
+    let mut new = Vec::with_capacity(body.len() + growth(changes));
     let delimiter = format!("--{boundary}");
     let first = parts.first().map_or(0, |part| part.range.start);
     new.extend_from_slice(body.get(..first).unwrap_or_default());
@@ -128,6 +127,12 @@ pub fn rewrite(content_type: &str, body: &[u8], changes: &[(&str, Option<&str>)]
     let end = parts.last().map_or(0, |part| part.range.end);
     new.extend_from_slice(body.get(end..).unwrap_or_default());
     Ok(new)
+}
+
+/// By how many bytes a form grows at most with these changes.
+pub fn growth(changes: &[(&str, Option<&str>)]) -> usize {
+    // A name's odd letters are written in three bytes; the delimiter and the words around the name take fewer than 200.
+    changes.iter().map(|(name, value)| 3 * name.len() + value.map_or(0, str::len) + 200).sum()
 }
 
 /// Where the next line with a delimiter begins, and whether it is the last one.

@@ -7,10 +7,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
 use serde_json::Value;
 
-use crate::json::{Cursor, RawJson};
+use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::multipart;
 use crate::protocol::Protocol;
 pub use crate::request_media::Media;
@@ -126,7 +125,7 @@ impl<'a> RequestView<'a> {
         let mut cursor = Cursor::new(body);
         let walked = cursor.fields(|name, value| {
             if fields.len() < MAX_FIELDS {
-                fields.push((spelt_out(name), Field::Json(value.raw()?)));
+                fields.push((unescaped_name(name), Field::Json(value.raw()?)));
             }
             Ok(())
         });
@@ -244,22 +243,30 @@ impl<'a> RequestView<'a> {
     }
 }
 
+/// Whether a call asks a vendor to make something: an answer, an image, embeddings. Others read, list, count or delete, and may
+/// work where nothing can be made, or the other way round. `path` may have a query.
+pub fn is_generation(method: &str, path: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "models",
+        "files",
+        "count_tokens",
+        "count-tokens",
+        "countTokens",
+        "input_tokens",
+        "tokenize",
+        "detokenize",
+        "cancel",
+    ];
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let last = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+    method == "POST" && !OTHERS.contains(&last)
+}
+
 /// The number of elements.
 fn count(list: RawJson<'_>) -> usize {
     let mut count = 0;
     list.for_each(|_| count += 1);
     count
-}
-
-/// A name as it is meant; one that is no text is as it stands, with its odd bytes replaced.
-fn spelt_out(name: &[u8]) -> Cow<'_, str> {
-    if memchr(b'\\', name).is_some() {
-        let quoted = [b"\"", name, b"\""].concat();
-        if let Ok(name) = serde_json::from_slice::<String>(&quoted) {
-            return Cow::Owned(name);
-        }
-    }
-    String::from_utf8_lossy(name)
 }
 
 /// A segment of a path with its `%XX` resolved.

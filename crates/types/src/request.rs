@@ -49,6 +49,12 @@ pub trait Request {
         RequestSize::default()
     }
 
+    /// Whether it asks the upstream to make something: an answer, an image, embeddings. What becomes of any other call, such as
+    /// one for a list of models, shows nothing about those.
+    fn is_generation(&self) -> bool {
+        true
+    }
+
     /// All values of a header; the name is compared without case.
     fn header(&self, _name: &str) -> Vec<String> {
         Vec::new()

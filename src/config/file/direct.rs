@@ -1,41 +1,19 @@
 //! Targets with a `url`: called by the relay, without the gateway.
 //!
-//! `${NAME}` in their texts is a variable of the environment as it was at the start; one that is unset is a fault. Values are
-//! never shown, nor is a header written out in the file, which may be a secret too.
+//! `${NAME}` in their texts is a variable of the environment as it was at the start, `${file:/path}` the content of a file; a missing
+//! one is a fault. Values are never shown, nor is a header written out in the file, which may be a secret too.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use super::reader::{Item, Location, Reader};
+use super::variables::Variables;
 use crate::config::secret;
 use crate::relay::{Base, DirectUpstream};
 use types::router::RouterPath;
 
 /// The keys of a target that are only of use beside `url`.
 pub(super) const KEYS: [&str; 5] = ["endpoint", "query", "headers", "remove_headers", "forward_credentials"];
-
-/// The variables of the environment; some of them are secret.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Variables(Arc<BTreeMap<String, String>>);
-
-impl Variables {
-    /// Those that are set.
-    pub fn new(variables: BTreeMap<String, String>) -> Self {
-        Self(Arc::new(variables))
-    }
-
-    /// The value of a variable that is set.
-    pub(in crate::config) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-}
-
-impl fmt::Debug for Variables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(variables)")
-    }
-}
 
 /// The direct targets of a file, by their router paths.
 #[derive(Debug, Default)]
@@ -158,11 +136,10 @@ impl Directs {
                 reader.missing(item, "has a ${ without its }");
                 return None;
             };
-            match self.variables.0.get(name) {
-                Some(value) => whole.push_str(value),
-                None => {
-                    let name = secret::shown_name(name);
-                    reader.missing(item, format!("needs the variable {name} in the environment, and it is not set"));
+            match self.variables.value(name) {
+                Ok(value) => whole.push_str(value),
+                Err(problem) => {
+                    reader.missing(item, problem);
                     good = false;
                 }
             }

@@ -13,6 +13,7 @@ mod query;
 mod reader;
 pub mod schema;
 mod strategy;
+mod variables;
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,9 @@ use super::Fault;
 use crate::relay::RelayRules;
 use crate::system::files::{self, Unreadable};
 use balancer::broker::{BrokerSettings, RouterSettings};
-pub use direct::Variables;
 use reader::{Item, Reader};
+pub use variables::Variables;
+pub(super) use variables::{line_end_notice, without_line_end};
 
 /// The largest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -52,7 +54,7 @@ pub struct PoolsFile {
     pub path: PathBuf,
     /// For what it leaves out.
     pub defaults: RouterSettings,
-    /// What `${NAME}` means in it.
+    /// What `${NAME}` and `${file:/path}` mean in it.
     pub variables: Variables,
     /// Its content when it was last read: changes are found by comparison with it, however early they come.
     pub seen: Result<Vec<u8>, Fault>,
@@ -67,17 +69,24 @@ impl PoolsFile {
 
     /// The same, in which these variables mean something.
     #[must_use]
-    pub fn knowing(self, variables: Variables) -> Self {
+    pub fn knowing(self, mut variables: Variables) -> Self {
+        variables.read_files(self.seen.as_deref().unwrap_or_default());
         Self { variables, ..self }
     }
 
-    /// Looks again, beside other tasks. True if it holds something else than before.
+    /// What is odd about the variables that it uses, and does no harm.
+    pub(super) fn notices(&self) -> Vec<Fault> {
+        self.variables.notices(self.seen.as_deref().unwrap_or_default())
+    }
+
+    /// Looks again, beside other tasks. True if it, or a file of a secret that it names, holds something else than before.
     pub async fn look(&mut self) -> bool {
         let now =
             files::read_beside(&self.path, MAX_FILE_BYTES).await.map_err(|fault| whole(&self.path, describe(&fault)));
         let changed = now != self.seen;
         self.seen = now;
-        changed
+        let secrets_changed = self.variables.read_files_beside(self.seen.as_deref().unwrap_or_default()).await;
+        changed || secrets_changed
     }
 
     /// Reads what it held.

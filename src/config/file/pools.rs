@@ -6,9 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::direct::{self, Directs, Variables};
+use super::direct::{self, Directs};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
+use super::variables::Variables;
 use super::{MAX_DEPTH, MAX_TARGETS, budget, limits, strategy};
 use crate::relay::RelayRules;
 use balancer::broker::{BrokerSettings, PoolSettings, RouterSettings, WhenAllDisabled};

@@ -69,12 +69,14 @@ impl AttemptHistory {
         tree: (&Tree, PickContext<'_>),
         request: &impl Request,
         rng: &mut R,
+        usable: impl Fn(RouterId) -> bool,
     ) -> Option<Candidate> {
         let mut cursor = std::mem::take(&mut self.cursor);
-        let next_untried = first(&mut cursor, tree, request, rng, |router| !self.has_tried(router));
+        let wanted = |router| !self.has_tried(router) && usable(router);
+        let next_untried = first(&mut cursor, tree, request, rng, wanted);
+        let next_untried = next_untried.or_else(|| first(&mut CandidateCursor::default(), tree, request, rng, wanted));
         self.cursor = cursor;
         next_untried
-            .or_else(|| first(&mut CandidateCursor::default(), tree, request, rng, |router| !self.has_tried(router)))
     }
 }
 
@@ -106,9 +108,12 @@ impl Broker {
         }
         let known = (pool.tree(), PickContext { loads: self.loads.as_ref(), limits: None });
         let before = pool.has_rate_limits().then(|| history.cursor.clone());
-        if let Some(chosen) = history.next_untried(known, request, rng) {
+        // A call that makes nothing is no probe: its success would show nothing.
+        let usable = |router| request.is_generation() || !self.probes(router);
+        if let Some(chosen) = history.next_untried(known, request, rng, usable) {
             let mut route = self.route(id, chosen);
-            self.apply_rate_limits(pool, &mut route, request, rng, |router| !history.has_tried(router));
+            let wanted = |router| !history.has_tried(router) && usable(router);
+            self.apply_rate_limits(pool, &mut route, request, rng, wanted);
             if let (Some(cursor), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
                 // Routers skipped for their limits are still candidates.
                 history.cursor = cursor;
@@ -122,10 +127,24 @@ impl Broker {
         if let Some(route) = need.clone().filter(|route| route.kind == RouteKind::LastResort) {
             return NextTarget::Untried(route);
         }
-        if let Some(chosen) = first(&mut CandidateCursor::default(), known, request, rng, again) {
+        let usable_again = |router| again(router) && usable(router);
+        if let Some(chosen) = first(&mut CandidateCursor::default(), known, request, rng, usable_again) {
             let mut route = self.route(id, chosen);
-            self.apply_rate_limits(pool, &mut route, request, rng, again);
+            self.apply_rate_limits(pool, &mut route, request, rng, usable_again);
             return NextTarget::Retry(route);
+        }
+        if !request.is_generation() {
+            // On probation, and not as a probe: it is better than no answer.
+            let mut last_resort = |wanted: &dyn Fn(RouterId) -> bool| {
+                let chosen = first(&mut CandidateCursor::default(), known, request, rng, wanted)?;
+                Some(Route { kind: RouteKind::LastResort, ..self.route(id, chosen) })
+            };
+            if let Some(route) = last_resort(&unseen) {
+                return NextTarget::Untried(route);
+            }
+            if let Some(route) = last_resort(&again) {
+                return NextTarget::Retry(route);
+            }
         }
         let need = need.map(NextTarget::Untried);
         let need = need.or_else(|| self.offer_when_none_serves(id, pool, request, rng, &again).map(NextTarget::Retry));

@@ -141,6 +141,7 @@ impl Broker {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let (class, cause) = judge(settings, report, status);
+        let class = if class == Class::Success && !report.is_generation { Class::Neutral } else { class };
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Broker, Decision, Pass, PathRole, Pool};
 use crate::strategy::{Asks, Read};
 use types::request::{Request, RequestNeeds};
+use types::router::RouterPath;
 
 /// What one pool reads of requests under its present settings.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,16 @@ impl Reading {
     /// Reads a request, in time proportional to its length.
     pub fn read<'a>(&'a self, request: &'a impl Request) -> Read<'a> {
         Read::new(request, self.asks.as_deref(), self.how_large)
+    }
+}
+
+impl Broker {
+    /// The models that clients may ask the pool at this ingress for, in order, if its settings name those of all targets.
+    pub fn models(&self, ingress: &RouterPath) -> Option<&Arc<[String]>> {
+        let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(ingress).copied() else {
+            return None;
+        };
+        self.pool(id)?.tree().models()
     }
 }
 

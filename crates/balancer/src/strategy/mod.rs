@@ -10,6 +10,7 @@ mod conditional;
 mod fallback;
 mod fastest;
 mod least_busy;
+mod models;
 mod p2c;
 pub mod query;
 mod reading;

@@ -161,7 +161,7 @@ impl fmt::Display for Field {
 
 impl Test {
     /// Whether one of the values passes; of none, whether that is what is wanted.
-    fn holds(&self, values: &[Value]) -> bool {
+    pub(super) fn holds(&self, values: &[Value]) -> bool {
         let any = |passes: &dyn Fn(&Value) -> bool| values.iter().any(passes);
         let compares =
             |wanted: &Value, is: fn(std::cmp::Ordering) -> bool| any(&|value| compare(value, wanted).is_some_and(is));

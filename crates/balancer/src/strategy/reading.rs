@@ -60,6 +60,7 @@ impl Asks {
 pub struct Read<'a> {
     path: &'a str,
     request_size: RequestSize,
+    is_generation: bool,
     asks: Option<&'a Asks>,
     /// In the order of what is asked.
     params: Vec<Option<Found>>,
@@ -73,6 +74,7 @@ impl<'a> Read<'a> {
         let mut read = Self {
             path: request.path(),
             request_size: if how_large { request.size() } else { RequestSize::default() },
+            is_generation: request.is_generation(),
             asks,
             params: Vec::new(),
             headers: Vec::new(),
@@ -104,6 +106,10 @@ impl Request for Read<'_> {
 
     fn size(&self) -> RequestSize {
         self.request_size
+    }
+
+    fn is_generation(&self) -> bool {
+        self.is_generation
     }
 
     fn header(&self, name: &str) -> Vec<String> {

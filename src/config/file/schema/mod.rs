@@ -120,7 +120,7 @@ pub struct Target {
     #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
     pub router: Option<String>,
     /// The address of a target that the relay calls without the gateway, such as `https://api.openai.com/v1/`. The rest of the
-    /// client's path follows it. ${NAME} is a variable of the environment, here and in the next three.
+    /// client's path follows it. ${NAME} is a variable of the environment, ${file:/path} what a file holds, here and in the next three.
     #[schemars(length(min = 1))]
     pub url: Option<String>,
     /// For a url: the path below it, instead of the rest of the client's.

@@ -18,7 +18,7 @@ pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, EligibleChild, PickReason, conditional, round_robin, sticky};
+use super::{Asks, EligibleChild, PickReason, conditional, models, round_robin, sticky};
 use crate::load::LatencyEwma;
 use types::outcome::FailureRule;
 use types::request::{Patch, Request, RequestNeeds};
@@ -148,6 +148,8 @@ pub struct Tree {
     turns: bool,
     /// It contains a policy that chooses by load.
     learns: bool,
+    /// The models that it serves, if it is known of all targets.
+    models: Option<Arc<[String]>>,
 }
 
 impl Tree {
@@ -155,7 +157,8 @@ impl Tree {
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
-        let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false };
+        let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models: None };
+        tree.models = models::names(root).map(Arc::from);
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -217,6 +220,11 @@ impl Tree {
     /// The same in detail; nothing if it asks for nothing.
     pub fn asks(&self) -> Option<&Arc<Asks>> {
         (!self.asks.is_empty()).then_some(&self.asks)
+    }
+
+    /// The models that clients may ask for, in order, if the settings name those of all targets.
+    pub fn models(&self) -> Option<&Arc<[String]>> {
+        self.models.as_ref()
     }
 
     /// Whether anything in the tree may serve.

@@ -1,0 +1,176 @@
+//! The models that a pool can serve, as far as its settings name them.
+//!
+//! A target serves what the conditions before it name; else the model that it sets, or those that its `model_map` has a name
+//! for. One that passes on whatever it is asked for is not known, and then neither is the pool.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::query::{Field, Query, Test};
+use super::tree::{Policy, Target, TargetKind};
+
+/// The field that names the model.
+const MODEL: &str = "model";
+
+type Names = BTreeSet<String>;
+
+/// The names that clients may ask for; `None` if a target may serve others too, or there is no target.
+pub(super) fn names(root: &Target) -> Option<Vec<String>> {
+    let names = served(root, None)?;
+    (!names.is_empty()).then(|| names.into_iter().collect())
+}
+
+/// What a target serves of the requests that reach it: all, or those for `asked`. A drained one serves nothing.
+fn served(target: &Target, asked: Option<&Names>) -> Option<Names> {
+    if target.drained {
+        return Some(Names::new());
+    }
+    match &target.kind {
+        TargetKind::Router(_) => asked.cloned().or_else(|| own(target)),
+        TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
+            let mut all = Names::new();
+            let by_condition = conditions.iter().map(|condition| (condition.then, named(&condition.query)));
+            for (child, named) in by_condition.chain(default.map(|child| (child, None))) {
+                let both = match (named, asked) {
+                    (Some(named), Some(asked)) => Some(named.intersection(asked).cloned().collect()),
+                    (named, asked) => named.or_else(|| asked.cloned()),
+                };
+                all.extend(served(targets.get(usize::from(child))?, both.as_ref())?);
+            }
+            Some(all)
+        }
+        TargetKind::Branch { targets, .. } => {
+            let all: Option<Vec<Names>> = targets.iter().map(|target| served(target, asked)).collect();
+            Some(all?.into_iter().flatten().collect())
+        }
+    }
+}
+
+/// What a leaf serves whatever it is asked for, by its own settings.
+fn own(leaf: &Target) -> Option<Names> {
+    match leaf.patch.merge.get(MODEL) {
+        Some(Value::String(model)) => Some(Names::from([model.clone()])),
+        Some(_) => None,
+        None => (!leaf.patch.model_map.is_empty()).then(|| leaf.patch.model_map.keys().cloned().collect()),
+    }
+}
+
+/// The models for which a query can hold; `None` if it does not limit them to a list.
+fn named(query: &Query) -> Option<Names> {
+    match query {
+        Query::All(queries) => {
+            let mut lists = queries.iter().filter_map(named);
+            let first = lists.next()?;
+            Some(lists.fold(first, |all, names| all.intersection(&names).cloned().collect()))
+        }
+        Query::Any(queries) => {
+            let lists: Option<Vec<Names>> = queries.iter().map(named).collect();
+            Some(lists?.into_iter().flatten().collect())
+        }
+        Query::Not(_) => None,
+        Query::Field(Field::Param(path), tests) if path.as_slice() == [MODEL] => {
+            let listed = tests.iter().find_map(|test| match test {
+                Test::Eq(value) => Some(std::slice::from_ref(value)),
+                Test::In(values) => Some(values.as_slice()),
+                _ => None,
+            })?;
+            let holds = |value: &&Value| tests.iter().all(|test| test.holds(std::slice::from_ref(*value)));
+            Some(listed.iter().filter(holds).filter_map(Value::as_str).map(str::to_owned).collect())
+        }
+        Query::Field(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::tree::Condition;
+    use super::*;
+    use types::request::Patch;
+    use types::router::RouterPath;
+
+    fn leaf(patch: Patch) -> Target {
+        let router = RouterPath::parse("/azure/a/").unwrap();
+        Target { patch: Arc::new(patch), ..Target::plain(TargetKind::Router(router)) }
+    }
+
+    fn any() -> Target {
+        leaf(Patch::default())
+    }
+
+    fn mapped(names: &[&str]) -> Target {
+        let model_map = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        leaf(Patch { model_map, ..Patch::default() })
+    }
+
+    fn set(model: Value) -> Target {
+        leaf(Patch { merge: [(MODEL.to_owned(), model)].into_iter().collect(), ..Patch::default() })
+    }
+
+    fn branch(mode: Policy, targets: Vec<Target>) -> Target {
+        Target::plain(TargetKind::Branch { mode, targets })
+    }
+
+    fn model(tests: Vec<Test>) -> Query {
+        Query::Field(Field::Param(vec![MODEL.to_owned()]), tests)
+    }
+
+    fn conditional(queries: Vec<Query>, default: Option<u16>, targets: Vec<Target>) -> Target {
+        let conditions = (0..).zip(queries).map(|(then, query)| Condition { query, then }).collect();
+        branch(Policy::Conditional { conditions, default }, targets)
+    }
+
+    #[test]
+    fn s2_what_a_pool_can_serve() {
+        let eq = |name: &str| model(vec![Test::Eq(json!(name))]);
+        let either = |names: &[&str]| model(vec![Test::In(names.iter().map(|name| json!(name)).collect())]);
+        let other = || Query::Field(Field::Header("x-tier".to_owned()), vec![Test::Eq(json!("gold"))]);
+        let drained = Target { drained: true, ..any() };
+        for (number, (root, names)) in [
+            (branch(Policy::Fallback, vec![mapped(&["b", "a"]), set(json!("c"))]), Some(vec!["a", "b", "c"])),
+            (branch(Policy::Fallback, vec![mapped(&["a"]), any()]), None),
+            (branch(Policy::Fallback, vec![mapped(&["a"]), drained]), Some(vec!["a"])),
+            (branch(Policy::Fallback, vec![set(json!(null))]), None),
+            (branch(Policy::Fallback, Vec::new()), None),
+            (conditional(vec![eq("a"), either(&["b", "c"])], None, vec![any(), any()]), Some(vec!["a", "b", "c"])),
+            (conditional(vec![eq("a")], Some(1), vec![any(), any()]), None),
+            (conditional(vec![eq("a")], Some(1), vec![any(), mapped(&["m"])]), Some(vec!["a", "m"])),
+            (conditional(vec![other()], Some(1), vec![mapped(&["a"]), mapped(&["m"])]), Some(vec!["a", "m"])),
+            (conditional(vec![other()], None, vec![any()]), None),
+            (
+                conditional(vec![Query::All(vec![either(&["a", "b"]), other()])], None, vec![any()]),
+                Some(vec!["a", "b"]),
+            ),
+            (conditional(vec![Query::Any(vec![eq("a"), other()])], None, vec![any()]), None),
+            (conditional(vec![Query::Any(vec![eq("a"), eq("b")])], None, vec![any()]), Some(vec!["a", "b"])),
+            (conditional(vec![Query::Not(Box::new(eq("a")))], None, vec![any()]), None),
+            (
+                conditional(
+                    vec![model(vec![Test::In(vec![json!("a"), json!("b"), json!(7)]), Test::Ne(json!("b"))])],
+                    None,
+                    vec![any()],
+                ),
+                Some(vec!["a"]),
+            ),
+            (
+                conditional(
+                    vec![either(&["a", "b"])],
+                    None,
+                    vec![conditional(vec![either(&["b", "c"])], Some(1), vec![any(), any()])],
+                ),
+                Some(vec!["a", "b"]),
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let found = super::names(&root);
+            let found: Option<Vec<_>> = found.as_ref().map(|names| names.iter().map(String::as_str).collect());
+            assert_eq!(found, names, "{number}");
+        }
+    }
+}

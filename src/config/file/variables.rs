@@ -1,0 +1,211 @@
+//! What `${NAME}` and `${file:/path}` mean in the pools file: variables of the environment, and files of secrets.
+//!
+//! Values are never shown. Files are read only for the operator's own pools file, when that is looked at, so that to read its
+//! text needs no I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Fault, secret};
+use crate::system::files::{self, Unreadable};
+
+/// What a name in `${}` begins with if it is the path of a file.
+const FILE: &str = "file:";
+/// The largest file of a secret, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+/// The most files of secrets that one pools file may name.
+const MAX_FILES: usize = 256;
+
+/// The variables of the environment, and what the files hold that a text names; some of it is secret.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Variables {
+    environment: Arc<Environment>,
+    /// By path. Absent where no file may be read.
+    files: Option<BTreeMap<String, Result<String, String>>>,
+}
+
+#[derive(PartialEq, Eq, Default)]
+struct Environment {
+    values: BTreeMap<String, String>,
+    /// Variables whose value ended with a line end.
+    trimmed: BTreeSet<String>,
+}
+
+impl Variables {
+    /// These, and files. A line end at the end of a value is dropped: `echo` and editors add one, and no key has one.
+    pub fn new(variables: BTreeMap<String, String>) -> Self {
+        let mut environment = Environment::default();
+        for (name, value) in variables {
+            let plain = without_line_end(&value);
+            if plain.len() < value.len() {
+                environment.trimmed.insert(name.clone());
+            }
+            environment.values.insert(name, plain.to_owned());
+        }
+        Self { environment: Arc::new(environment), files: Some(BTreeMap::new()) }
+    }
+
+    /// The value of a variable that is set.
+    pub(in crate::config) fn get(&self, name: &str) -> Option<&str> {
+        self.environment.values.get(name).map(String::as_str)
+    }
+
+    /// Reads the files that a pools file names. Takes some seconds at most; for use where nothing else runs on this thread.
+    pub(super) fn read_files(&mut self, text: &[u8]) {
+        let Some(files) = &mut self.files else { return };
+        *files = paths(text)
+            .into_iter()
+            .map(|path| {
+                let read = files::read_text(Path::new(&path), MAX_SECRET_BYTES);
+                (path, read.map_err(|error| error.to_string()).and_then(|text| content(&text)))
+            })
+            .collect();
+    }
+
+    /// The same beside other tasks. True if a file holds something else than before.
+    pub(super) async fn read_files_beside(&mut self, text: &[u8]) -> bool {
+        let Some(before) = &self.files else { return false };
+        let mut files = BTreeMap::new();
+        for path in paths(text) {
+            let read = files::read_beside(Path::new(&path), MAX_SECRET_BYTES).await;
+            let text = read
+                .map_err(|error: Unreadable| error.to_string())
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned()));
+            files.insert(path, text.and_then(|text| content(&text)));
+        }
+        let changed = *before != files;
+        self.files = Some(files);
+        changed
+    }
+
+    /// What a name stands for.
+    ///
+    /// # Errors
+    /// Why it stands for nothing, and what would be right.
+    pub(super) fn value(&self, name: &str) -> Result<&str, String> {
+        let Some(path) = name.strip_prefix(FILE) else {
+            let value = self.environment.values.get(name).map(String::as_str);
+            let name = secret::shown_name(name);
+            return value.ok_or_else(|| format!("needs the variable {name} in the environment, and it is not set"));
+        };
+        let Some(files) = &self.files else {
+            return Err("names a file of a secret, which only the operator's own pools file may do".to_owned());
+        };
+        let shown =
+            if path.len() <= 200 && path.chars().all(|letter| letter.is_ascii_graphic()) { path } else { "…" };
+        if !path.starts_with('/') {
+            return Err(format!(
+                "the path of a secret must be absolute, such as ${{file:/run/secrets/key}}, not {shown}"
+            ));
+        }
+        match files.get(path) {
+            Some(Ok(text)) => Ok(text),
+            Some(Err(error)) => Err(format!("needs the secret in {shown}: {error}")),
+            None => Err(format!(
+                "the file {shown} was not read: write its path without escapes, and at most {MAX_FILES} of them"
+            )),
+        }
+    }
+
+    /// A notice for each variable that a pools file uses and whose line end was dropped.
+    pub(in crate::config) fn notices(&self, text: &[u8]) -> Vec<Fault> {
+        let text = String::from_utf8_lossy(text);
+        let used = self.environment.trimmed.iter().filter(|name| text.contains(&format!("${{{name}}}")));
+        used.map(|name| line_end_notice(name)).collect()
+    }
+}
+
+/// Says that the value of a variable ended with a line end.
+pub(in crate::config) fn line_end_notice(name: &str) -> Fault {
+    let problem = "its value ended with a line end, which is dropped: write the value without one (printf, not echo)";
+    Fault { place: name.to_owned(), value: None, problem: problem.to_owned() }
+}
+
+/// A text without the line ends at its end.
+pub(in crate::config) fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
+/// The secret in a file's text.
+fn content(text: &str) -> Result<String, String> {
+    let plain = without_line_end(text);
+    if plain.trim().is_empty() { Err("the file is empty".to_owned()) } else { Ok(plain.to_owned()) }
+}
+
+/// The paths of files that a text names.
+fn paths(text: &[u8]) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(text);
+    let named = text.split("${file:").skip(1).filter_map(|behind| behind.split_once('}').map(|(path, _)| path));
+    named.filter(|path| path.starts_with('/')).take(MAX_FILES).map(str::to_owned).collect()
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(variables)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(pairs: &[(&str, &str)]) -> Variables {
+        Variables::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn s2_line_ends_at_the_end_are_dropped_and_named_where_they_are_used() {
+        let known = variables(&[("A", "sk-a\n"), ("B", "sk-b\r\n\n"), ("C", "a\nb"), ("D", "sk-d\n")]);
+        for (name, value) in [("A", "sk-a"), ("B", "sk-b"), ("C", "a\nb"), ("D", "sk-d")] {
+            assert_eq!(known.value(name), Ok(value));
+        }
+        let notices = known.notices(b"Bearer ${A}, ${B}, ${C}");
+        let places: Vec<_> = notices.iter().map(|notice| notice.place.as_str()).collect();
+        assert_eq!(places, ["A", "B"], "D is not used");
+        assert!(!format!("{notices:?}{known:?}").contains("sk-"));
+    }
+
+    #[test]
+    fn s2_secrets_from_files() {
+        let folder = std::env::temp_dir().join(format!("broker-secrets-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let [key, empty, absent] = ["key", "empty", "absent"].map(|name| folder.join(name).display().to_string());
+        std::fs::write(&key, "sk-file\n").unwrap();
+        std::fs::write(&empty, "\n").unwrap();
+        let text = format!("${{file:{key}}} ${{file:{empty}}} ${{file:{absent}}} ${{file:relative}} ${{file:/broken");
+        let mut known = variables(&[]);
+        known.read_files(text.as_bytes());
+        let value = |path: &str| known.value(&format!("file:{path}"));
+        assert_eq!(value(&key), Ok("sk-file"));
+        for (path, words) in [
+            (empty.as_str(), "the file is empty"),
+            (&absent, "cannot read the file: No such file"),
+            ("relative", "must be absolute"),
+            ("/broken", "was not read"),
+        ] {
+            let error = value(path).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let mut without = Variables::default();
+        without.read_files(text.as_bytes());
+        assert!(without.value(&format!("file:{key}")).unwrap_err().contains("only the operator's own pools file"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn s2_a_file_that_changes_is_noticed() {
+        let path = std::env::temp_dir().join(format!("broker-secret-{}", std::process::id())).display().to_string();
+        let text = format!("${{file:{path}}}");
+        std::fs::write(&path, "one").unwrap();
+        let mut known = variables(&[]);
+        known.read_files(text.as_bytes());
+        assert!(!known.read_files_beside(text.as_bytes()).await, "nothing has changed");
+        std::fs::write(&path, "two").unwrap();
+        assert!(known.read_files_beside(text.as_bytes()).await);
+        assert_eq!(known.value(&format!("file:{path}")), Ok("two"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(known.read_files_beside(text.as_bytes()).await, "it is gone");
+    }
+}

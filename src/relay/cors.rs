@@ -1,0 +1,151 @@
+//! Cross-origin requests: pages of the origins in the settings may call the relay from a browser. Off by default: a browser on
+//! the network must not spend the targets' keys for any page that it shows.
+//!
+//! The relay answers preflights itself, and no target has a say: their `Access-Control-…` headers stay here.
+
+use std::str::FromStr;
+
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
+};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Response, StatusCode, Uri};
+
+use super::local_reply::ALLOW;
+use super::proxy_body::ProxyBody;
+
+/// What all headers of this matter begin with.
+const PREFIX: &str = "access-control-";
+/// A browser may keep the answer to a preflight for so many seconds.
+const MAX_AGE_SECONDS: u16 = 600;
+
+/// Origins whose pages may call the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// All.
+    Any,
+    /// These: scheme, host and port as browsers write them, in small letters.
+    These(Vec<String>),
+}
+
+/// A text is no list of origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be origins without a path, such as https://chat.example.com, separated by commas, or *")]
+pub struct OriginFault;
+
+impl FromStr for AllowedOrigins {
+    type Err = OriginFault;
+
+    fn from_str(text: &str) -> Result<Self, OriginFault> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        text.split(',').map(|origin| origin_of(origin.trim())).collect::<Result<_, _>>().map(Self::These)
+    }
+}
+
+fn origin_of(text: &str) -> Result<String, OriginFault> {
+    let uri: Uri = text.parse().map_err(|_| OriginFault)?;
+    let scheme = uri.scheme_str().ok_or(OriginFault)?;
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(OriginFault)?;
+    let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
+    if origin == text.to_ascii_lowercase() { Ok(origin) } else { Err(OriginFault) }
+}
+
+/// Whether a request is a browser's question whether another may be sent.
+pub(super) fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+impl AllowedOrigins {
+    /// The answer to a preflight. One of another origin is not granted anything.
+    pub(super) fn preflight(&self, request: &HeaderMap) -> Response<ProxyBody> {
+        let mut response = Response::new(ProxyBody::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if self.granted(request).is_some() {
+            let headers = response.headers_mut();
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(ALLOW));
+            headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.into());
+            if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+                headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+            }
+        }
+        response
+    }
+
+    /// Says in an answer whether the page that asked may read it.
+    pub(super) fn mark(&self, request: &HeaderMap, response: &mut HeaderMap) {
+        let own = [ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_ALLOW_HEADERS];
+        let is_other = |name: &&HeaderName| name.as_str().starts_with(PREFIX) && !own.contains(name);
+        let others: Vec<HeaderName> = response.keys().filter(is_other).cloned().collect();
+        for name in &others {
+            response.remove(name);
+        }
+        if let Self::These(_) = self {
+            response.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(origin) = self.granted(request) {
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        }
+    }
+
+    /// What is granted to the origin of a request.
+    fn granted(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        let origin = request.get(ORIGIN)?;
+        match self {
+            Self::Any => Some(HeaderValue::from_static("*")),
+            Self::These(origins) => {
+                let known = origins.iter().any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()));
+                known.then(|| origin.clone())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s2_lists_of_origins() {
+        assert_eq!(" * ".parse(), Ok(AllowedOrigins::Any));
+        let these = AllowedOrigins::These(vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()]);
+        assert_eq!("https://A.example, http://localhost:3000".parse(), Ok(these));
+        for bad in [
+            "",
+            "a.example",
+            "https://a.example/",
+            "https://a.example/x",
+            "https://u@a.example",
+            "null",
+            "*, https://a",
+            "https://a,",
+        ] {
+            assert_eq!(bad.parse::<AllowedOrigins>(), Err(OriginFault), "{bad}");
+        }
+    }
+
+    #[test]
+    fn s2_only_listed_origins_may_read() {
+        let origins: AllowedOrigins = "https://a.example".parse().unwrap();
+        let marked = |origins: &AllowedOrigins, origin: Option<&str>| {
+            let asked = origin.map(|origin| (ORIGIN, HeaderValue::from_str(origin).unwrap()));
+            let mut response = HeaderMap::new();
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("https://of-the-target"));
+            response.insert("access-control-allow-credentials", HeaderValue::from_static("true"));
+            origins.mark(&asked.into_iter().collect(), &mut response);
+            assert!(!response.contains_key("access-control-allow-credentials"));
+            response.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(marked(&origins, Some("https://a.example")).as_deref(), Some("https://a.example"));
+        for other in [None, Some("https://a.example.evil"), Some("http://a.example"), Some("null"), Some("")] {
+            assert_eq!(marked(&origins, other), None, "{other:?}");
+        }
+        assert_eq!(marked(&AllowedOrigins::Any, Some("null")).as_deref(), Some("*"));
+    }
+}

@@ -1,0 +1,75 @@
+//! `BROKER_BUS=off`: the relay and HTTP without a bus.
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::super::support::scripted::{Scripted, answer};
+use super::super::support::{Broker, PoolsFile, Setup, http};
+use super::{CHAT, HI, KEY, good, pools, target};
+
+fn off(file: &PoolsFile) -> Setup {
+    Setup::bare()
+        .set("BROKER_BUS", "off")
+        .set("BROKER_HTTP", "127.0.0.1:0")
+        .set("BROKER_RELAY", "127.0.0.1:0")
+        .set("BROKER_CONFIG", file.path())
+        .set("KEY", KEY)
+        .secret(KEY)
+}
+
+async fn call(broker: &Broker) -> http::Answer {
+    let headers = [("Content-Type", "application/json")];
+    http::send(broker.relay().await, "POST", CHAT, &headers, HI.as_bytes()).await.unwrap()
+}
+
+async fn status(broker: &Broker) -> Value {
+    serde_json::from_slice(&broker.get("/api/v1/status").await.body).unwrap()
+}
+
+#[tokio::test]
+async fn s2_the_relay_serves_is_ready_learns_and_reloads_without_a_bus() {
+    let bus = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
+    let file = PoolsFile::of(&pools(&[target("a", &a.url()), target("b", &b.url())]));
+    let mut broker = off(&file).set("GECHOLOG_HOST", bus.local_addr().unwrap().to_string()).spawn();
+    let served = call(&broker).await;
+    assert_eq!((served.status, served.header("x-broker-router")), (200, Some("/llm/b/")));
+    let ready = broker.get("/readyz").await;
+    assert_eq!((ready.status, ready.text().as_str()), (200, "ready\n"));
+    broker.until(&["router disabled", "/llm/a/"]).await;
+    assert_eq!(status(&broker).await["connections"], serde_json::json!([]));
+    // An entry of the log teaches the tokens of an answer, and there is no bus that would bring it back.
+    super::super::support::soon("tokens", async {
+        while !broker.get("/metrics").await.text().contains(r#"completion_tokens_total{router="/llm/b/"} 3"#) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    file.put(&pools(&[target("c", &b.url())]));
+    broker.until(&["pools file taken over"]).await;
+    assert_eq!(call(&broker).await.header("x-broker-router"), Some("/llm/c/"));
+    let none = tokio::time::timeout(std::time::Duration::ZERO, bus.accept()).await;
+    assert!(none.is_err(), "nobody connects to a bus");
+    assert_eq!(broker.count(&["bus", "connect"]), 0, "{}", broker.text());
+    broker.signal("TERM");
+    assert!(broker.exit().await.success());
+}
+
+#[tokio::test]
+async fn s2_what_needs_a_bus_says_so() {
+    let file = PoolsFile::of(&pools(&[target("a", "http://127.0.0.1:1/")]));
+    for command in [&["status"][..], &["watch"], &["drain", "/llm/a/"], &["mode", "observe"]] {
+        let ended = off(&file).arguments(command).ended().await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{command:?}: {ended:?}");
+        assert!(ended.err.contains("BROKER_BUS: is off, and this command reaches brokers over the bus"), "{ended:?}");
+    }
+    for (setup, words) in [
+        (off(&file).unset("BROKER_RELAY"), "BROKER_BUS: is off, and without a bus only the relay serves calls"),
+        (off(&file).set("BROKER_RELAY", "off"), "BROKER_BUS: is off, and without a bus only the relay serves calls"),
+        (off(&file).set("BROKER_BUS", "none"), "BROKER_BUS=\"none\": must be on or off"),
+    ] {
+        let ended = setup.ended().await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains(words), "{ended:?}");
+    }
+}

@@ -1,0 +1,223 @@
+//! What a request asks for, whatever its form: forms, lists of models, calls that make nothing.
+
+use serde_json::{Value, json};
+
+use super::super::support::http;
+use super::super::support::scripted::{Scripted, answer};
+use super::{CHAT, HI, Harness, good, pools, target};
+
+const FORM: &str = "multipart/form-data; boundary=B";
+
+fn transcription(model: &str) -> String {
+    format!(
+        "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--B\r\nContent-Disposition: form-data; \
+         name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n--model--\r\n--B--\r\n"
+    )
+}
+
+/// A target with these further settings.
+fn with(name: &str, upstream: &Scripted, settings: &str) -> String {
+    target(name, &upstream.url()).replacen('{', &format!("{{{settings}, "), 1)
+}
+
+#[tokio::test]
+async fn s1_10_forms_are_seen_by_conditions_maps_and_overrides() {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let audio = with(
+        "audio",
+        &a,
+        r#""model_map": {"whisper-1": "large"}, "override_params": {"language": "de", "temperature": 0.5, "user": null}"#,
+    );
+    let targets = [audio, target("chat", &b.url())];
+    let text = pools(&targets).replace(
+        r#""mode": "fallback""#,
+        r#""mode": "conditional", "conditions": [{"query": {"params.model": "whisper-1"}, "then": "audio"}], "default": "chat""#,
+    );
+    let world = Harness::of(&text).await;
+    let path = "/llm/audio/transcriptions";
+    let send = async |body: String| {
+        http::send(world.relay, "POST", path, &[("Content-Type", FORM)], body.as_bytes()).await.unwrap().status
+    };
+    assert_eq!(send(transcription("whisper-1")).await, 200);
+    assert_eq!((a.calls(), b.calls()), (1, 0), "the condition sees the form");
+    let sent = a.last();
+    assert!(sent.head.contains("content-type: multipart/form-data; boundary=b\r\n"), "{}", sent.head);
+    let field = |name: &str, value: &str| format!("name=\"{name}\"\r\n\r\n{value}\r\n");
+    for part in [field("model", "large"), field("language", "de"), field("temperature", "0.5")] {
+        assert!(sent.body.contains(&part), "{part} in {}", sent.body);
+    }
+    assert!(!sent.body.contains("whisper-1") && !sent.body.contains("\"user\""), "{}", sent.body);
+    assert!(sent.body.contains("filename=\"a.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n--model--\r\n--B--"));
+    assert_eq!(send(transcription("other")).await, 200);
+    assert_eq!((b.calls(), b.last().body), (1, transcription("other")), "nothing to change: the same bytes");
+}
+
+#[tokio::test]
+async fn s1_11_targets_are_asked_for_no_compression_unless_they_say_otherwise() {
+    let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
+    let own = r#""headers": {"Accept-Encoding": ["br"], "Authorization": ["Bearer ${KEY}"]}"#;
+    let b_text = format!(r#"{{"name": "b", "url": "{}", {own}}}"#, b.url());
+    let world = Harness::of(&pools(&[target("a", &a.url()), b_text])).await;
+    assert_eq!(world.send(CHAT, &[("Accept-Encoding", "gzip, deflate")], HI).await.status, 200);
+    assert!(a.last().head.contains("\r\naccept-encoding: identity\r\n"), "{}", a.last().head);
+    assert!(b.last().head.contains("\r\naccept-encoding: br\r\n"), "{}", b.last().head);
+    // One that compresses nevertheless is passed on as it is, and judged by its status.
+    b.once(answer(200, &[("Content-Encoding", "gzip")], "\u{1f}not json"));
+    let came = world.call().await;
+    assert_eq!(
+        (came.status, came.header("content-encoding"), came.text().as_str()),
+        (200, Some("gzip"), "\u{1f}not json")
+    );
+}
+
+#[tokio::test]
+async fn s2_a_pool_lists_its_models_where_all_are_known() {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let mapped = with("a", &a, r#""model_map": {"small": "x", "large": "y"}"#);
+    let set = with("b", &b, r#""override_params": {"model": "mine"}"#);
+    let world = Harness::of(&pools(&[mapped.clone(), set])).await;
+    let ask = async |world: &Harness, method: &str, path: &str| {
+        http::send(world.relay, method, path, &[], b"").await.unwrap()
+    };
+    for path in ["/llm/models", "/llm/v1/models/", "/llm/models?limit=20"] {
+        let came = ask(&world, "GET", path).await;
+        let list: Value = serde_json::from_slice(&came.body).unwrap();
+        let names: Value = list["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect();
+        assert_eq!(
+            (came.status, &list["object"], names),
+            (200, &json!("list"), json!(["large", "mine", "small"])),
+            "{path}"
+        );
+        assert!(list["data"][0] == json!({"id": "large", "object": "model", "created": 0, "owned_by": "broker"}));
+    }
+    assert_eq!((a.calls(), b.calls()), (0, 0), "no target is called");
+    for (method, path) in [("GET", "/llm/models/small"), ("POST", "/llm/models"), ("GET", "/llm/v1beta/models")] {
+        let before = a.calls();
+        assert_eq!(ask(&world, method, path).await.status, 200);
+        assert_eq!(a.calls(), before + 1, "{method} {path} is passed on");
+    }
+    world.file.put(&pools(&[mapped, target("b", &b.url())]));
+    world.broker.until(&["pools file taken over"]).await;
+    let before = a.calls();
+    assert_eq!(ask(&world, "GET", "/llm/models").await.text(), super::HELLO);
+    assert_eq!(a.calls(), before + 1, "the second target may serve anything");
+}
+
+/// A target whose completions fail and whose lists work.
+async fn half_well() -> Scripted {
+    Scripted::answering(|call| if call.head.starts_with("get ") { good() } else { answer(500, &[], "{}") }).await
+}
+
+#[tokio::test]
+async fn s2_calls_that_make_nothing_end_no_probation_and_are_no_probe() {
+    let (a, b) = (half_well().await, Scripted::start(good()).await);
+    let text = pools(&[target("a", &a.url()), target("b", &b.url())]);
+    let text = text.replacen('{', r#"{"health": {"disabled_time": 0.005}, "#, 1);
+    let world = Harness::of(&text).await;
+    assert_eq!(world.call().await.status, 200);
+    world.broker.until(&["router on probation"]).await;
+    let failed = a.calls();
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE"] {
+        let came = http::send(world.relay, method, "/llm/models", &[], b"").await;
+        // An answer to HEAD has a length and no body, which this client takes for half of one.
+        assert!(method == "HEAD" || came.unwrap().header("x-broker-router") == Some("/llm/b/"), "{method}");
+    }
+    assert_eq!(a.calls(), failed, "the one on probation is left alone");
+    assert_eq!(world.call().await.status, 200);
+    assert_eq!(a.calls(), failed + 1, "a completion is its probe");
+    assert_eq!(world.broker.count(&["router enabled"]), 0);
+}
+
+#[tokio::test]
+async fn s2_where_only_one_on_probation_is_left_it_answers_and_stays_there() {
+    let a = half_well().await;
+    let text = pools(&[target("a", &a.url())]).replacen('{', r#"{"health": {"disabled_time": 0.005}, "#, 1);
+    let world = Harness::of(&text).await;
+    assert_eq!(world.call().await.status, 500);
+    let line = world.broker.until(&["router on probation"]).await;
+    for _ in 0..3 {
+        let came = http::send(world.relay, "GET", "/llm/models", &[], b"").await.unwrap();
+        assert_eq!((came.status, came.header("x-broker-router")), (200, Some("/llm/a/")), "{line}");
+    }
+    assert_eq!(world.broker.count(&["router enabled"]), 0);
+    a.always(good());
+    assert_eq!(world.call().await.status, 200);
+    world.broker.until(&["router enabled"]).await;
+}
+
+#[tokio::test]
+async fn s2_no_upgrade_and_encoded_slashes_within_segments() {
+    let a = Scripted::start(good()).await;
+    let world = Harness::before(&[&a]).await;
+    let came = world.send("/llm/realtime", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], "").await;
+    let error: Value = serde_json::from_slice(&came.body).unwrap();
+    assert_eq!((came.status, &error["error"]["code"], a.calls()), (501, &json!("upgrade_not_supported"), 0));
+    assert_eq!(world.send(CHAT, &[("Upgrade", "h2c")], HI).await.status, 200, "an offer that need not be taken");
+    assert!(!a.last().head.contains("upgrade"), "{}", a.last().head);
+    let path = "model/arn%3Aaws%3Abedrock%3Aprofile%2Fclaude/converse";
+    assert_eq!(world.send(&format!("/llm/{path}"), &[], HI).await.status, 200);
+    assert!(a.last().head.starts_with(&format!("post /v1/{path} http").to_ascii_lowercase()), "{}", a.last().head);
+    for path in ["/llm/a%2f..%2fadmin", "/llm/..%2fadmin", "/llm/a%252fb", "/llm/a%2fb%2f%2e%2e"] {
+        assert_eq!(world.send(path, &[], HI).await.status, 400, "{path}");
+    }
+    assert_eq!(a.calls(), 2);
+}
+
+#[tokio::test]
+async fn s2_pages_of_listed_origins_may_call_the_relay() {
+    let a = Scripted::start(answer(200, &[("Access-Control-Allow-Origin", "*")], super::HELLO)).await;
+    let text = pools(&[target("a", &a.url())]);
+    let world = Harness::with(&text, |setup| setup.set("BROKER_CORS", "https://chat.example.com")).await;
+    let preflight = async |world: &Harness, origin: &str| {
+        let headers = [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "authorization,content-type"),
+        ];
+        http::send(world.relay, "OPTIONS", CHAT, &headers, b"").await.unwrap()
+    };
+    let granted = preflight(&world, "https://chat.example.com").await;
+    assert_eq!((granted.status, a.calls()), (204, 0), "the relay answers");
+    for (name, value) in [
+        ("access-control-allow-origin", "https://chat.example.com"),
+        ("access-control-allow-headers", "authorization,content-type"),
+        ("vary", "origin"),
+    ] {
+        assert_eq!(granted.header(name), Some(value), "{}", granted.head);
+    }
+    assert!(granted.header("access-control-allow-methods").unwrap().contains("post"), "{}", granted.head);
+    assert!(!preflight(&world, "https://evil.example").await.head.contains("access-control"));
+    let called = world.send(CHAT, &[("Origin", "https://chat.example.com")], HI).await;
+    assert_eq!(called.header("access-control-allow-origin"), Some("https://chat.example.com"));
+    assert_eq!(called.head.matches("access-control-allow-origin").count(), 1, "the target has no say");
+    let own = world.send("/elsewhere", &[("Origin", "https://chat.example.com")], HI).await;
+    assert_eq!((own.status, own.header("access-control-allow-origin")), (404, Some("https://chat.example.com")));
+    let foreign = world.send(CHAT, &[("Origin", "https://evil.example")], HI).await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, None));
+    let off = Harness::of(&text).await;
+    let before = a.calls();
+    assert_eq!(preflight(&off, "https://chat.example.com").await.status, 200);
+    assert_eq!(a.calls(), before + 1, "off: passed on like any other call");
+}
+
+#[tokio::test]
+async fn s2_a_key_from_a_file_is_read_again_when_the_file_changes() {
+    let a = Scripted::start(good()).await;
+    let folder = std::env::temp_dir().join(format!("broker-key-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("key");
+    std::fs::write(&path, "sk-first-of-the-file\n").unwrap();
+    let text = pools(&[target("a", &a.url())]).replace("${KEY}", &format!("${{file:{}}}", path.display()));
+    let secrets = |setup: super::Setup| setup.secret("sk-first-of-the-file").secret("sk-second-of-the-file");
+    let world = Harness::with(&text, secrets).await;
+    assert_eq!(world.call().await.status, 200);
+    assert!(a.last().head.contains("authorization: bearer sk-first-of-the-file\r\n"), "{}", a.last().head);
+    std::fs::write(&path, "sk-second-of-the-file").unwrap();
+    world.broker.until(&["pools file taken over"]).await;
+    assert_eq!(world.call().await.status, 200);
+    assert!(a.last().head.contains("authorization: bearer sk-second-of-the-file\r\n"), "{}", a.last().head);
+    std::fs::remove_file(&path).unwrap();
+    world.broker.until(&["needs the secret in", "No such file"]).await;
+    assert_eq!(world.call().await.status, 200, "the old one stays in force");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
