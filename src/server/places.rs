@@ -54,11 +54,11 @@ pub enum Wait {
 pub struct Place {
     shared: Arc<Shared>,
     evicted: Arc<Notify>,
-    standing: Mutex<Standing>,
+    state: Mutex<PlaceState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum PlaceState {
     /// For the head of a request, under this number.
     Waiting(u64),
     Answering,
@@ -95,7 +95,7 @@ impl Places {
         let evicted = Arc::new(Notify::new());
         let number = state.wait(&evicted, now);
         drop(state);
-        Ok(Arc::new(Place { shared: Arc::clone(&self.0), evicted, standing: Mutex::new(Standing::Waiting(number)) }))
+        Ok(Arc::new(Place { shared: Arc::clone(&self.0), evicted, state: Mutex::new(PlaceState::Waiting(number)) }))
     }
 
     /// Waits until it makes sense to try again; for one task at a time.
@@ -137,19 +137,19 @@ impl State {
 impl Place {
     /// The head of a request is here: from now on the place cannot be taken back. False if it has been already.
     pub(super) fn answer(&self) -> bool {
-        let mut standing = self.standing();
-        if let Standing::Waiting(number) = *standing {
+        let mut state = self.state();
+        if let PlaceState::Waiting(number) = *state {
             let kept = self.shared.lock().waiting.remove(&number).is_some();
-            *standing = if kept { Standing::Answering } else { Standing::Evicted };
+            *state = if kept { PlaceState::Answering } else { PlaceState::Evicted };
         }
-        *standing == Standing::Answering
+        *state == PlaceState::Answering
     }
 
     /// The answer is with the system: the connection waits for its next request.
     pub(super) fn wait(&self) {
-        let mut standing = self.standing();
-        if *standing == Standing::Answering {
-            *standing = Standing::Waiting(self.shared.lock().wait(&self.evicted, Instant::now()));
+        let mut state = self.state();
+        if *state == PlaceState::Answering {
+            *state = PlaceState::Waiting(self.shared.lock().wait(&self.evicted, Instant::now()));
             self.shared.changed.notify_one();
         }
     }
@@ -159,17 +159,17 @@ impl Place {
         self.evicted.notified().await;
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PlaceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let holds = match *self.standing() {
-            Standing::Waiting(number) => self.shared.lock().waiting.remove(&number).is_some(),
-            Standing::Answering => true,
-            Standing::Evicted => false,
+        let holds = match *self.state() {
+            PlaceState::Waiting(number) => self.shared.lock().waiting.remove(&number).is_some(),
+            PlaceState::Answering => true,
+            PlaceState::Evicted => false,
         };
         if holds {
             self.shared.free();

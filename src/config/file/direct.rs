@@ -58,7 +58,7 @@ impl Directs {
         let (base, endpoint, forwards) = (base?, endpoint?, forwards?);
         let path = path(reader, target, ingress, &base);
         let mut direct = DirectUpstream::new(base, endpoint, forwards);
-        self.dress(reader, target, &mut direct)?;
+        self.read_query_and_headers(reader, target, &mut direct)?;
         self.enrol(reader, &url, path?, direct)
     }
 
@@ -71,7 +71,12 @@ impl Directs {
         plain.then_some(text)
     }
 
-    fn dress(&self, reader: &mut Reader<'_>, target: &Item<'_>, direct: &mut DirectUpstream) -> Option<()> {
+    fn read_query_and_headers(
+        &self,
+        reader: &mut Reader<'_>,
+        target: &Item<'_>,
+        direct: &mut DirectUpstream,
+    ) -> Option<()> {
         let mut good = true;
         if let Some(query) = target.get("query")
             && reader.map(&query, "{\"api-version\": \"2024-02-01\"}")
