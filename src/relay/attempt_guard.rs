@@ -12,7 +12,7 @@ use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
-use types::outcome::{CallObservation, NamedBy, RetryAfter, Source, TransportFailure};
+use types::outcome::{CallObservation, NamedBy, PayloadDigest, RetryAfter, Source, TransportFailure};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
@@ -28,6 +28,8 @@ pub(super) struct AttemptGuard {
     record: Option<Box<Record>>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
+    /// What the client's request is recognised by.
+    pub(super) digest: Option<PayloadDigest>,
     told: bool,
 }
 
@@ -61,7 +63,7 @@ impl AttemptEnd {
 impl AttemptGuard {
     pub(super) fn begin(handle: SharedBroker, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, record: None, neutral: None, told: false }
+        Self { handle, route, router, transaction, began, record: None, neutral: None, digest: None, told: false }
     }
 
     /// Keeps a record from now on.
@@ -129,6 +131,7 @@ impl AttemptGuard {
             transport_failure: end.broken,
             sent_at: Some(self.began),
             transaction: Some(&self.transaction),
+            payload_digest: self.digest,
             ..CallObservation::empty(Source::Attempt)
         });
         if let Some(record) = record {

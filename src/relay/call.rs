@@ -1,6 +1,6 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -22,14 +22,14 @@ use super::session::Session;
 use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::{Relay, headers, metrics};
+use super::{Relay, RelayRules, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
-use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
+use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use gecholog_protocol::scan::{Cursor, RawJson};
 use gecholog_protocol::{patch, retry_headers, upstream_body};
-use types::outcome::{RetryAfter, TransportFailure};
+use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -51,7 +51,11 @@ struct Call<'a> {
     changed: Option<(Patch, Bytes)>,
     session: Session,
     came: BrokerTime,
-    limits: RetryLimits,
+    rules: Arc<RelayRules>,
+    /// The client asks for a stream.
+    stream: bool,
+    /// Of the whole body, once an attempt has ended.
+    digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
@@ -100,7 +104,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         Ok(body) => body,
         Err(own) => return own.response(),
     };
-    let limits = relay.rules().limits;
+    let rules = relay.rules();
+    let stream = RequestView::new(&ingress, &head.headers, &body).asks_for_stream(head.uri.path());
     let call = Call {
         relay,
         ingress: &ingress,
@@ -109,8 +114,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         changed: None,
         session: relay.sessions.begin(now),
         came: now,
-        limits,
-        plan: RetryPlan::new(limits, now),
+        stream,
+        digest: OnceLock::new(),
+        plan: RetryPlan::new(rules.limits_of(&ingress), now),
+        rules,
         course: AttemptHistory::default(),
         last: None,
         attempts,
@@ -178,7 +185,7 @@ impl Call<'_> {
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
+        let Dispatch { route, router, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
@@ -196,18 +203,18 @@ impl Call<'_> {
             underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
         }
         let path = request.uri().path().to_owned();
-        let mut came = exchange(&relay.clients.pooled, request, self.times(by)).await;
-        if matches!(came, Err(TransportFailure::Stale))
-            && let Some(by) = self.resend()
-        {
+        let times = self.times(&router);
+        let mut came = exchange(&relay.clients.pooled, request, times).await;
+        if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
-            came = exchange(&relay.clients.unpooled, request, self.times(by)).await;
+            came = exchange(&relay.clients.unpooled, request, times).await;
         }
         let time = underway.time();
+        underway.digest = self.digest();
         // Looked at only where it matters: a body may be long.
         let naming = || Naming {
             path: Some(path.as_str()).filter(|_| direct.is_some()),
@@ -233,9 +240,8 @@ impl Call<'_> {
         None
     }
 
-    /// Counts one more attempt at the same target, if another one may be made. With the moment when the first byte of an answer
-    /// must be here.
-    fn resend(&mut self) -> Option<BrokerTime> {
+    /// Counts one more attempt at the same target, if another one may be made.
+    fn resend(&mut self) -> bool {
         let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.resend(&mut budget, self.relay.handle.now())
     }
@@ -295,10 +301,20 @@ impl Call<'_> {
         if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
-    fn times(&self, by: BrokerTime) -> AttemptTimeouts {
-        let now = self.relay.handle.now();
-        let at = |moment: BrokerTime| Instant::now() + moment.since(now);
-        AttemptTimeouts { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
+    fn times(&self, router: &RouterPath) -> AttemptTimeouts {
+        let times = self.rules.times_of(self.ingress, router);
+        let deadline = self.came.after(times.timeout).min(self.plan.deadline());
+        AttemptTimeouts {
+            connect: times.connect,
+            first_byte: times.first_byte_of(self.stream),
+            idle: times.idle,
+            deadline: Instant::now() + deadline.since(self.relay.handle.now()),
+        }
+    }
+
+    /// What the request is recognised by; an empty one by nothing.
+    fn digest(&self) -> Option<PayloadDigest> {
+        (!self.body.is_empty()).then(|| *self.digest.get_or_init(|| PayloadDigest::from_bytes(&self.body)))
     }
 
     /// Passes an answer on.
@@ -321,7 +337,9 @@ impl Call<'_> {
         let events = exchange::is_event_stream(&head.headers);
         let passing = match rest {
             None => ProxyBody::buffered(held),
-            Some(body) => ProxyBody::streaming(held, body, self.limits.idle, events, underway, end),
+            Some(body) => {
+                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, events, underway, end)
+            }
         };
         Response::from_parts(head, passing)
     }
@@ -387,8 +405,8 @@ fn judge<'n>(
             (ended, Some((answer, end)))
         }
         Err(breakage) => {
-            if breakage == TransportFailure::Exhausted {
-                underway.end_without_blame(TransportFailure::Exhausted.as_str());
+            if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
+                underway.end_without_blame(breakage.as_str());
                 return (AttemptResult::Broken(breakage), None);
             }
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
