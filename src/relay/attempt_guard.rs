@@ -12,7 +12,7 @@ use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
-use types::outcome::{CallObservation, NamedBy, RetryAfter, Source, TransportFailure};
+use types::outcome::{CallObservation, NamedBy, PayloadDigest, RetryAfter, Source, TransportFailure};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
@@ -29,6 +29,8 @@ pub(super) struct AttemptGuard {
     record: Option<Box<Record>>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
+    /// What the client's request is recognised by.
+    pub(super) digest: Option<PayloadDigest>,
     told: bool,
 }
 
@@ -69,7 +71,18 @@ impl AttemptGuard {
         is_generation: bool,
     ) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, is_generation, began, record: None, neutral: None, told: false }
+        Self {
+            handle,
+            route,
+            router,
+            transaction,
+            is_generation,
+            began,
+            record: None,
+            neutral: None,
+            digest: None,
+            told: false,
+        }
     }
 
     /// Keeps a record from now on.
@@ -138,6 +151,7 @@ impl AttemptGuard {
             transport_failure: end.broken,
             sent_at: Some(self.began),
             transaction: Some(&self.transaction),
+            payload_digest: self.digest,
             ..CallObservation::empty(Source::Attempt)
         });
         if let Some(record) = record {

@@ -1,7 +1,7 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
 use std::cell::OnceCell;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,14 +22,14 @@ use super::request_view::RequestView;
 use super::session::Session;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::{Relay, changed_body, cors, headers, metrics};
+use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
-use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
+use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use gecholog_protocol::{retry_headers, upstream_body};
 use llm::request_view::is_generation;
-use types::outcome::{RetryAfter, TransportFailure};
+use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -51,7 +51,11 @@ struct Call<'a> {
     changed: Option<(Patch, Bytes)>,
     session: Session,
     came: BrokerTime,
-    limits: RetryLimits,
+    rules: Arc<RelayRules>,
+    /// The client asks for a stream.
+    stream: bool,
+    /// Of the whole body, once an attempt has ended.
+    digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
@@ -106,7 +110,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         Ok(body) => body,
         Err(own) => return own.response(),
     };
-    let limits = relay.rules().limits;
+    let rules = relay.rules();
+    let stream = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body).asks_for_stream();
     let call = Call {
         relay,
         ingress: &ingress,
@@ -115,8 +120,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         changed: None,
         session: relay.sessions.begin(now),
         came: now,
-        limits,
-        plan: RetryPlan::new(limits, now),
+        stream,
+        digest: OnceLock::new(),
+        plan: RetryPlan::new(rules.limits_of(&ingress), now),
+        rules,
         course: AttemptHistory::default(),
         last: None,
         attempts,
@@ -155,7 +162,7 @@ impl Call<'_> {
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
+        let Dispatch { route, router, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
@@ -175,18 +182,18 @@ impl Call<'_> {
             underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
         }
         let path = request.uri().path().to_owned();
-        let mut came = exchange(&relay.clients.pooled, request, self.times(by)).await;
-        if matches!(came, Err(TransportFailure::Stale))
-            && let Some(by) = self.resend()
-        {
+        let times = self.times(&router);
+        let mut came = exchange(&relay.clients.pooled, request, times).await;
+        if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
-            came = exchange(&relay.clients.unpooled, request, self.times(by)).await;
+            came = exchange(&relay.clients.unpooled, request, times).await;
         }
         let time = underway.time();
+        underway.digest = self.digest();
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
@@ -214,9 +221,8 @@ impl Call<'_> {
         None
     }
 
-    /// Counts one more attempt at the same target, if another one may be made. With the moment when the first byte of an answer
-    /// must be here.
-    fn resend(&mut self) -> Option<BrokerTime> {
+    /// Counts one more attempt at the same target, if another one may be made.
+    fn resend(&mut self) -> bool {
         let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.resend(&mut budget, self.relay.handle.now())
     }
@@ -269,10 +275,20 @@ impl Call<'_> {
         Ok(body)
     }
 
-    fn times(&self, by: BrokerTime) -> AttemptTimeouts {
-        let now = self.relay.handle.now();
-        let at = |moment: BrokerTime| Instant::now() + moment.since(now);
-        AttemptTimeouts { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
+    fn times(&self, router: &RouterPath) -> AttemptTimeouts {
+        let times = self.rules.times_of(self.ingress, router);
+        let deadline = self.came.after(times.timeout).min(self.plan.deadline());
+        AttemptTimeouts {
+            connect: times.connect,
+            first_byte: times.first_byte_of(self.stream),
+            idle: times.idle,
+            deadline: Instant::now() + deadline.since(self.relay.handle.now()),
+        }
+    }
+
+    /// What the request is recognised by; an empty one by nothing.
+    fn digest(&self) -> Option<PayloadDigest> {
+        (!self.body.is_empty()).then(|| *self.digest.get_or_init(|| PayloadDigest::from_bytes(&self.body)))
     }
 
     /// Passes an answer on.
@@ -295,7 +311,9 @@ impl Call<'_> {
         let events = exchange::is_event_stream(&head.headers);
         let passing = match rest {
             None => ProxyBody::buffered(held),
-            Some(body) => ProxyBody::streaming(held, body, self.limits.idle, events, underway, end),
+            Some(body) => {
+                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, events, underway, end)
+            }
         };
         Response::from_parts(head, passing)
     }
@@ -361,8 +379,8 @@ fn judge<'n>(
             (ended, Some((answer, end)))
         }
         Err(breakage) => {
-            if breakage == TransportFailure::Exhausted {
-                underway.end_without_blame(TransportFailure::Exhausted.as_str());
+            if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
+                underway.end_without_blame(breakage.as_str());
                 return (AttemptResult::Broken(breakage), None);
             }
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);

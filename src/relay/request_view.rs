@@ -38,6 +38,13 @@ impl<'a> RequestView<'a> {
     }
 }
 
+impl RequestView<'_> {
+    /// Whether the answer shall be a stream, by the body or by the path.
+    pub(super) const fn asks_for_stream(&self) -> bool {
+        self.content.stream
+    }
+}
+
 /// Whether a body is compressed or the like, so that its bytes are not those of its text.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONTENT_ENCODING).iter();
@@ -95,6 +102,25 @@ mod tests {
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
         assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
+    }
+
+    #[test]
+    fn s1_5_which_requests_ask_for_a_stream() {
+        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        for (path, body, stream) in [
+            ("/llm/chat/completions", r#"{"stream": true}"#, true),
+            ("/llm/chat/completions", r#"{"stream": false, "stream": true}"#, true),
+            ("/llm/chat/completions", r#"{"stream": true, "stream": false}"#, false),
+            ("/llm/chat/completions", r#"{"stream": "true"}"#, false),
+            ("/llm/chat/completions", r#"{"messages": [{"stream": true}]}"#, false),
+            ("/llm/chat/completions", "", false),
+            ("/llm/models/gemini-2.0:streamGenerateContent", "{}", true),
+            ("/llm/models/gemini-2.0:generateContent", "{}", false),
+            ("/llm/model/claude/converse-stream/", "{}", true),
+        ] {
+            let view = RequestView::new(&ingress, (&Method::POST, path), &headers, body.as_bytes());
+            assert_eq!(view.asks_for_stream(), stream, "{path} {body}");
+        }
     }
 
     #[test]

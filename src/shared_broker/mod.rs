@@ -74,8 +74,6 @@ pub enum NextStep {
 pub struct Dispatch {
     pub route: Route,
     pub router: RouterPath,
-    /// Deadline for the first byte of the answer.
-    pub by: BrokerTime,
     /// What the target changes in the request's body.
     pub patch: Arc<Patch>,
     /// The answers after which the request may be sent to another target, where the user lists them.
@@ -201,7 +199,7 @@ impl SharedBroker {
             let next = match plan(target, now, rng) {
                 Step::Pause(pause) => NextStep::Pause(pause),
                 Step::Stop(stop) => NextStep::Stop(stop, explanation),
-                Step::Send { route, by } => match dispatch(broker, signature, route, by) {
+                Step::Send(route) => match dispatch(broker, signature, route) {
                     Some(dispatch) => {
                         let decision = Decision::Route(dispatch.route.clone());
                         recent.record_decision(now, &decision, &dispatch.stamp, broker.ingress(&decision));
@@ -336,11 +334,11 @@ impl SharedBroker {
 }
 
 /// The attempt of a choice; `None` if the choice is not this broker's.
-fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route, by: BrokerTime) -> Option<Box<Dispatch>> {
+fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Option<Box<Dispatch>> {
     let router = broker.path(route.router())?.clone();
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
     let leads = tree.retry_on(route.chosen.leaf).cloned();
     let stamp = stamping::bytes(signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, by, patch, leads, stamp }))
+    Some(Box::new(Dispatch { route, router, patch, leads, stamp }))
 }

@@ -23,6 +23,7 @@ use super::Fault;
 use crate::relay::RelayRules;
 use crate::system::files::{self, Unreadable};
 use balancer::broker::{BrokerSettings, RouterSettings};
+use balancer::health::{HealthSettings, Preset};
 use reader::{Item, Reader};
 pub use variables::Variables;
 pub(super) use variables::{line_end_notice, without_line_end};
@@ -48,12 +49,30 @@ pub const FORM: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
+/// The settings for what a file leaves out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthDefaults {
+    /// Of routers of the gateway.
+    pub routers: RouterSettings,
+    /// Of targets with a url.
+    pub direct: RouterSettings,
+}
+
+impl HealthDefaults {
+    /// These for routers of the gateway, and for targets with a url the same rule of failures with the preset `resilient`.
+    pub fn new(routers: RouterSettings) -> Self {
+        let health = HealthSettings { keep_last: true, ..Preset::Resilient.settings() };
+        let direct = RouterSettings { health, ..routers.clone() };
+        Self { routers, direct }
+    }
+}
+
 /// The file that holds the pools, and what it leaves to the environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolsFile {
     pub path: PathBuf,
     /// For what it leaves out.
-    pub defaults: RouterSettings,
+    pub defaults: HealthDefaults,
     /// What `${NAME}` and `${file:/path}` mean in it.
     pub variables: Variables,
     /// Its content when it was last read: changes are found by comparison with it, however early they come.
@@ -62,7 +81,7 @@ pub struct PoolsFile {
 
 impl PoolsFile {
     /// Looks at a file.
-    pub fn open(path: PathBuf, defaults: RouterSettings) -> Self {
+    pub fn open(path: PathBuf, defaults: HealthDefaults) -> Self {
         let seen = content(&path);
         Self { path, defaults, variables: Variables::default(), seen }
     }
@@ -130,7 +149,8 @@ fn describe(fault: &Unreadable) -> String {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<BrokerSettings, Vec<Fault>> {
-    read_all(path, bytes, defaults, &Variables::default()).map(|(settings, _)| settings)
+    let defaults = HealthDefaults::new(defaults.clone());
+    read_all(path, bytes, &defaults, &Variables::default()).map(|(settings, _)| settings)
 }
 
 /// The same for the relay too, with what `${NAME}` means.
@@ -140,7 +160,7 @@ pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<Brok
 pub fn read_all(
     path: &Path,
     bytes: &[u8],
-    defaults: &RouterSettings,
+    defaults: &HealthDefaults,
     variables: &Variables,
 ) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let text = match std::str::from_utf8(bytes) {

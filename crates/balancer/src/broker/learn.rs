@@ -140,7 +140,10 @@ impl Broker {
     fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let (class, cause) = judge(settings, report, status);
+        let by_relay = || {
+            report.source == Source::Attempt || known.is_some_and(|router| self.settings.relayed.contains(&router.path))
+        };
+        let (class, cause) = judge(settings, report, status, by_relay);
         let class = if class == Class::Success && !report.is_generation { Class::Neutral } else { class };
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
@@ -221,8 +224,11 @@ impl Broker {
             return;
         }
         // The log adds the time, and cannot know better whether this was old news.
-        let outcome = Outcome { latency: None, ..outcome };
+        let at_fault = self.is_at_fault(report, &outcome, now, changes);
+        let class = if at_fault { Class::Neutral } else { outcome.class };
+        let outcome = Outcome { class, latency: None, ..outcome };
         let mut verdict = self.count_outcome(&outcome, now, changes);
+        self.remember_trip(report, outcome.router, verdict);
         if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
             *effect = Effect::Counted;
         }
@@ -242,7 +248,12 @@ impl Broker {
         if met == Match::Twice {
             return Err(IgnoreReason::Twice);
         }
-        let at_fault = self.is_at_fault(report, outcome, now, changes);
+        // The relay has reported the request of its attempt already, by a digest of all of it.
+        let by_relay = matches!(
+            &met,
+            Match::Message(PendingOutcome { outcome: Outcome { evidence: Evidence::Local { .. }, .. }, .. })
+        );
+        let at_fault = !by_relay && self.is_at_fault(report, outcome, now, changes);
         let neutral;
         let outcome = if at_fault {
             neutral = Outcome { class: Class::Neutral, ..*outcome };
@@ -259,7 +270,9 @@ impl Broker {
             }
             Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now, changes),
         };
-        self.remember_trip(report, outcome.router, verdict);
+        if !by_relay {
+            self.remember_trip(report, outcome.router, verdict);
+        }
         self.learn_speed(outcome, now);
         self.learn_usage(report, outcome, now);
         Ok(())
@@ -312,7 +325,11 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
-        let mut effect = self.routers.change_health(place, |health, settings| health.learn(outcome, settings, now))?;
+        let last = self.keeps_last(place, outcome, changes);
+        let mut effect = self.routers.change_health(place, |health, settings| {
+            let settings = if last { &settings.sparing(outcome) } else { settings };
+            health.learn(outcome, settings, now)
+        })?;
         if effect == Effect::Suspected {
             effect = self.eject_suspected(place, outcome, now, changes);
         }
@@ -328,37 +345,26 @@ impl Broker {
         Some(Verdict { effect, epoch })
     }
 
-    fn is_in_service(&self, router: RouterId) -> bool {
+    pub(super) fn is_in_service(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_in_service())
-    }
-
-    /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
-    fn eject_suspected(
-        &mut self,
-        place: usize,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Effect {
-        self.refresh(changes);
-        if self.pools.iter().any(|pool| pool.is_last_serving(outcome.router, |router| self.is_in_service(router))) {
-            return Effect::Counted;
-        }
-        let convicted =
-            self.routers.change_health(place, |health, settings| health.eject_suspected(outcome, settings, now));
-        convicted.unwrap_or(Effect::None)
     }
 }
 
 /// What an answer means: first its status, then what the status hides.
-fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16) -> (Class, Cause) {
+/// `by_relay`: the relay called the target itself, so the gateway's longest call does not apply.
+fn judge(
+    settings: &RouterSettings,
+    report: &CallObservation<'_>,
+    status: u16,
+    by_relay: impl FnOnce() -> bool,
+) -> (Class, Cause) {
     let class = settings.failures.classify(status, report.gateway_generated, report.missing);
     let cause = if report.gateway_generated { Cause::Unreachable(status) } else { Cause::Answered(status) };
     if let Some(breakage) = report.transport_failure {
         return (Class::Failure, Cause::Transport(breakage));
     }
     match report.latency {
-        Some(latency) if latency >= MAX_CALL_DURATION => (Class::Failure, Cause::CutOff),
+        Some(latency) if latency >= MAX_CALL_DURATION && !by_relay() => (Class::Failure, Cause::CutOff),
         Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
             (Class::Failure, Cause::TooSlow)
         }

@@ -6,7 +6,7 @@ use super::probe_slots::ProbeSlots;
 use super::slow_start::SlowStart;
 use super::success_window::SuccessWindow;
 use super::{Effect, Health, HealthSettings, MAX_CALL_DURATION, Trip, TripUndo, cooldown};
-use types::outcome::{Cause, Class, Evidence, Outcome};
+use types::outcome::{Cause, Class, Evidence, Outcome, TransportFailure};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
@@ -105,7 +105,12 @@ impl Health {
         match self.state {
             HealthState::Cooling { until, .. } if self.is_ejected() => self.extend(outcome, hint, settings, until, now),
             HealthState::Probing { .. } => self.trip(outcome, hint, settings, now),
-            _ if !rate_limited && self.consecutive_failures < settings.consecutive => Effect::Counted,
+            _ if !rate_limited
+                && !ejects_alone(outcome, settings)
+                && self.consecutive_failures < settings.consecutive =>
+            {
+                Effect::Counted
+            }
             _ => match hint.map(|hint| cooldown::pause(hint, self.pauses)) {
                 Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
                 hint => self.trip(outcome, hint, settings, now),
@@ -232,17 +237,6 @@ impl Health {
         true
     }
 
-    /// Ends a cooldown that a poisonous request began; the router is probed at once. True if there was one.
-    pub fn probe_immediately(&mut self, epoch: u32) -> bool {
-        let HealthState::Cooling { cause, .. } = self.state else { return false };
-        let its = self.trip_of(epoch).is_some();
-        if its {
-            self.state = HealthState::Probing { cause };
-            self.probe_slots = ProbeSlots::default();
-        }
-        its
-    }
-
     /// The ejection `epoch`, if it is the current one.
     fn trip_of(&self, epoch: u32) -> Option<Trip> {
         self.trip.filter(|_| epoch == self.epoch && self.is_ejected())
@@ -261,4 +255,9 @@ impl Health {
             _ => now < trip.at.after(MAX_CALL_DURATION),
         }
     }
+}
+
+/// Whether one failure of this kind ejects a router, whatever `consecutive` is.
+fn ejects_alone(outcome: &Outcome, settings: &HealthSettings) -> bool {
+    settings.timeout_ejects && outcome.cause == Cause::Transport(TransportFailure::FirstByteTimeout)
 }

@@ -16,12 +16,16 @@ use types::time::BrokerTime;
 
 /// The shortest pause, so that a stopped clock does not cause a busy loop.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
+/// From a call's arrival to the end of its last pause: a client that would wait longer is answered, and may come back itself.
+const MAX_PAUSED: Duration = Duration::from_secs(60);
 
 /// The plan of one request.
 #[derive(Debug, Clone)]
 pub struct RetryPlan {
     limits: RetryLimits,
     deadline: BrokerTime,
+    /// When the last pause must be over.
+    pauses_end: BrokerTime,
     sent: u32,
     /// Resends over a new connection, at most `limits.attempts`: they take no attempt from another target.
     resent: u32,
@@ -36,12 +40,7 @@ pub struct RetryPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Send the request.
-    Send {
-        /// Where.
-        route: Route,
-        /// The deadline of the answer's first byte.
-        by: BrokerTime,
-    },
+    Send(Route),
     /// Wait, then ask again.
     Pause(Duration),
     /// Give up.
@@ -90,8 +89,8 @@ impl fmt::Display for GiveUp {
 impl RetryPlan {
     /// The plan of a request that arrived now.
     pub fn new(limits: RetryLimits, now: BrokerTime) -> Self {
-        let deadline = now.after(limits.whole);
-        Self { limits, deadline, sent: 0, resent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
+        let (deadline, pauses_end) = (now.after(limits.timeout), now.after(limits.timeout.min(MAX_PAUSED)));
+        Self { limits, deadline, pauses_end, sent: 0, resent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
     }
 
     /// Attempts so far.
@@ -99,7 +98,7 @@ impl RetryPlan {
         self.sent + self.resent
     }
 
-    /// The deadline.
+    /// When the call's time is over.
     pub const fn deadline(&self) -> BrokerTime {
         self.deadline
     }
@@ -140,20 +139,12 @@ impl RetryPlan {
 
     /// Sends the request to the same target once more at once, over a new connection, because a reused one was closed before the
     /// target answered: most often the upstream's keep-alive timeout. It is counted and takes from the budget, but leaves the
-    /// other targets their attempts; with a limit of one attempt a request is never sent twice. With the moment when the first
-    /// byte of an answer must be here.
-    pub fn resend(&mut self, budget: &mut RetryBudget, now: BrokerTime) -> Option<BrokerTime> {
+    /// other targets their attempts; with a limit of one attempt a request is never sent twice. True if so.
+    pub fn resend(&mut self, budget: &mut RetryBudget, now: BrokerTime) -> bool {
         let within_limits = self.limits.attempts > 1 && self.resent < self.limits.attempts;
         let may = now < self.deadline && within_limits && budget.withdraw(now);
-        may.then(|| {
-            self.resent += 1;
-            self.answer_by(now)
-        })
-    }
-
-    /// When the first byte of an answer must be here to a request that is sent now.
-    fn answer_by(&self, now: BrokerTime) -> BrokerTime {
-        now.after(self.limits.connect.saturating_add(self.limits.first_byte)).min(self.deadline)
+        self.resent += u32::from(may);
+        may
     }
 
     fn send(&mut self, route: Route, budget: &mut RetryBudget, now: BrokerTime) -> Step {
@@ -164,13 +155,13 @@ impl RetryPlan {
         }
         self.sent += 1;
         self.backed_off = false;
-        Step::Send { route, by: self.answer_by(now) }
+        Step::Send(route)
     }
 
     /// Pauses, unless that would pass the deadline.
     fn pause(&mut self, wait: Duration, otherwise: GiveUp, now: BrokerTime) -> Step {
         let wait = wait.max(MIN_PAUSE);
-        if wait >= self.deadline.since(now) {
+        if wait >= self.pauses_end.since(now) {
             return Step::Stop(otherwise);
         }
         self.pauses += 1;

@@ -5,13 +5,17 @@
 //! callers. Nothing here knows which routers exist; the broker resolves the router of a [`CallObservation`].
 
 mod evidence;
+mod payload;
 mod rule;
+mod transport_failure;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use evidence::{Evidence, Source};
+pub use payload::PayloadDigest;
 pub use rule::{FailureRule, StatusError, StatusRange};
+pub use transport_failure::TransportFailure;
 
 use crate::router::RouterId;
 use crate::time::{BrokerTime, GatewayTime};
@@ -137,6 +141,8 @@ pub struct CallObservation<'a> {
     pub quota: RateLimitHeaders,
     /// The client's payload as the log has it; only in a log.
     pub payload: Option<&'a [u8]>,
+    /// The digest of the client's whole request; only of an attempt of the relay.
+    pub payload_digest: Option<PayloadDigest>,
 }
 
 impl CallObservation<'_> {
@@ -173,6 +179,7 @@ impl CallObservation<'_> {
             total_tokens: None,
             quota: RateLimitHeaders { requests: None, tokens: None },
             payload: None,
+            payload_digest: None,
         }
     }
 }
@@ -184,86 +191,6 @@ pub enum NamedBy {
     Client,
     /// The settings of the target, in its address or by what they change in the body.
     Target,
-}
-
-/// How a call of our own ended without a good answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TransportFailure {
-    /// No connection: refused, name not resolved, or certificate not trusted.
-    Connect,
-    /// No connection within the connect timeout.
-    ConnectTimeout,
-    /// The connection broke before there was an answer.
-    ConnectionClosed,
-    /// A connection that had carried earlier calls was closed before any byte of this answer: most often the upstream's
-    /// keep-alive timeout, which says nothing about its health.
-    Stale,
-    /// The answer is not valid HTTP, or its length is ambiguous.
-    Protocol,
-    /// There was no byte of an answer in time.
-    FirstByteTimeout,
-    /// The answer ended early.
-    Truncated,
-    /// No further byte of the answer within the idle timeout.
-    Stalled,
-    /// The stream carried an error event.
-    ErrorEvent,
-    /// The answer is declared as JSON and does not parse.
-    InvalidJson,
-    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
-    Exhausted,
-}
-
-impl TransportFailure {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Connect,
-        Self::ConnectTimeout,
-        Self::ConnectionClosed,
-        Self::Stale,
-        Self::Protocol,
-        Self::FirstByteTimeout,
-        Self::Truncated,
-        Self::Stalled,
-        Self::ErrorEvent,
-        Self::InvalidJson,
-        Self::Exhausted,
-    ];
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "not_connected",
-            Self::ConnectTimeout => "not_connected_in_time",
-            Self::ConnectionClosed => "no_answer",
-            Self::Stale => "stale_connection",
-            Self::Protocol => "protocol_error",
-            Self::FirstByteTimeout => "no_answer_in_time",
-            Self::Truncated => "truncated",
-            Self::Stalled => "stalled",
-            Self::ErrorEvent => "error_in_stream",
-            Self::InvalidJson => "invalid_json",
-            Self::Exhausted => "broker_exhausted",
-        }
-    }
-}
-
-impl fmt::Display for TransportFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "cannot be connected to",
-            Self::ConnectTimeout => "takes too long to connect to",
-            Self::ConnectionClosed => "closed the connection without an answer",
-            Self::Stale => "closed a reused connection before it answered",
-            Self::Protocol => "sent an answer that is not valid HTTP",
-            Self::FirstByteTimeout => "gave no answer in time",
-            Self::Truncated => "truncated its answer",
-            Self::Stalled => "stalled in its answer",
-            Self::ErrorEvent => "sent an error in its stream",
-            Self::InvalidJson => "sent invalid JSON",
-            Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
-        })
-    }
 }
 
 /// What is left of one rate limit of an upstream.

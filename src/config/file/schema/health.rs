@@ -10,8 +10,8 @@ use super::Word;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// Sets all of the settings below; settings further out no longer apply. Without: BROKER_HEALTH, else
-    /// documented.
+    /// Sets all of the settings below; settings further out no longer apply. Without: BROKER_HEALTH, else documented, and
+    /// resilient for a target with a url.
     pub preset: Option<Preset>,
     /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else 10.
     #[schemars(range(min = 0))]

@@ -1,0 +1,88 @@
+//! How a call that the relay makes itself fails without a good answer.
+
+use std::fmt;
+
+/// How a call of our own ended without a good answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TransportFailure {
+    /// No connection: refused, name not resolved, or certificate not trusted.
+    Connect,
+    /// No connection within the connect timeout.
+    ConnectTimeout,
+    /// The connection broke before there was an answer.
+    ConnectionClosed,
+    /// A connection that had carried earlier calls was closed before any byte of this answer: most often the upstream's
+    /// keep-alive timeout, which says nothing about its health.
+    Stale,
+    /// The answer is not valid HTTP, or its length is ambiguous.
+    Protocol,
+    /// There was no byte of an answer in time.
+    FirstByteTimeout,
+    /// The call's own deadline cut the attempt short before the target's time was over; no router learns from it.
+    DeadlineExceeded,
+    /// The answer ended early.
+    Truncated,
+    /// No further byte of the answer within the idle timeout.
+    Stalled,
+    /// The stream carried an error event.
+    ErrorEvent,
+    /// The answer is declared as JSON and does not parse.
+    InvalidJson,
+    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
+    Exhausted,
+}
+
+impl TransportFailure {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::ConnectionClosed,
+        Self::Stale,
+        Self::Protocol,
+        Self::FirstByteTimeout,
+        Self::DeadlineExceeded,
+        Self::Truncated,
+        Self::Stalled,
+        Self::ErrorEvent,
+        Self::InvalidJson,
+        Self::Exhausted,
+    ];
+
+    /// The label value in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "not_connected",
+            Self::ConnectTimeout => "not_connected_in_time",
+            Self::ConnectionClosed => "no_answer",
+            Self::Stale => "stale_connection",
+            Self::Protocol => "protocol_error",
+            Self::FirstByteTimeout => "no_answer_in_time",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Truncated => "truncated",
+            Self::Stalled => "stalled",
+            Self::ErrorEvent => "error_in_stream",
+            Self::InvalidJson => "invalid_json",
+            Self::Exhausted => "broker_exhausted",
+        }
+    }
+}
+
+impl fmt::Display for TransportFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "cannot be connected to",
+            Self::ConnectTimeout => "takes too long to connect to",
+            Self::ConnectionClosed => "closed the connection without an answer",
+            Self::Stale => "closed a reused connection before it answered",
+            Self::Protocol => "sent an answer that is not valid HTTP",
+            Self::FirstByteTimeout => "gave no answer in time",
+            Self::DeadlineExceeded => "had not answered when the call's time was over",
+            Self::Truncated => "truncated its answer",
+            Self::Stalled => "stalled in its answer",
+            Self::ErrorEvent => "sent an error in its stream",
+            Self::InvalidJson => "sent invalid JSON",
+            Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
+        })
+    }
+}
