@@ -24,6 +24,9 @@ pub struct Setting {
     pub from: String,
 }
 
+/// The variables of proxies, which have no flags.
+const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+
 /// All settings, in the order of the documentation.
 pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
     let (flags, variables, defaults) = (texts(&sources.flags), texts(&sources.environment), defaults());
@@ -32,6 +35,14 @@ pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
         let (value, from) = match (flags.get(name), variables.get(name)) {
             (Some(value), _) => (Some(value.clone()), flag(name)),
             (None, Some(value)) => (Some(value.clone()), "environment".to_owned()),
+            // Read from the environment alone, in either case, as other programs do.
+            (None, None) if PROXIES.contains(&name) => {
+                let value = [name.to_owned(), name.to_ascii_lowercase()]
+                    .iter()
+                    .find_map(|name| sources.variables.get(name).map(str::to_owned));
+                let from = if value.is_some() { "environment" } else { "default" };
+                (value, from.to_owned())
+            }
             (None, None) => match replaced_by(name).filter(|other| is_set(other)) {
                 Some(other) => (None, format!("not used: {other} is set")),
                 None if name == "BROKER_GATEWAY" => (Some(config.relay.gateway.to_string()), "default".to_owned()),
@@ -145,7 +156,7 @@ mod tests {
         let names = serde_json::to_value(RawSettings::default()).unwrap();
         let names: Vec<_> = names.as_object().unwrap().keys().map(|name| name.to_ascii_uppercase()).collect();
         let shown: Vec<_> = shown(&[]).iter().map(|setting| setting.name.to_owned()).collect();
-        assert_eq!(shown.len(), names.len());
+        assert_eq!(shown.len(), names.len() + PROXIES.len());
         assert!(names.iter().all(|name| shown.contains(name)), "{names:?}\n{shown:?}");
     }
 

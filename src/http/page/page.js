@@ -398,7 +398,7 @@ async function send(router, verb) {
       method: "POST", body: JSON.stringify(body),
       headers: { Authorization: `Bearer ${$("token").value}`, "Content-Type": "application/json" },
     });
-    const without = done.replicas.flatMap((one) => one.pools_left_empty || []);
+    const without = done.replicas.flatMap((one) => one.left_without || []);
     const left = without.length ? ` Nothing else in ${[...new Set(without)].join(", ")} may serve.` : "";
     const already = done.replicas.some((one) => (one.done || "").includes("(it was")) ? " It was so already." : "";
     const refused = done.replicas.filter((one) => one.error).map((one) => ` Replica ${one.replica} refused: ${one.error}.`).join("");
