@@ -8,12 +8,14 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
+use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
-use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
+use super::exchange::{AttemptTimeouts, exchange};
 use super::framing;
+use super::hold::{UpstreamResponse, answer_headers};
 use super::local_reply::{LocalReply, is_allowed, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
@@ -26,9 +28,10 @@ use super::{Relay, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
-use gecholog_protocol::missing::Naming;
+use gecholog_protocol::missing::{Missing, Naming};
 use gecholog_protocol::scan::{Cursor, RawJson};
-use gecholog_protocol::{patch, retry_headers, upstream_body};
+use gecholog_protocol::{answer_headers as gateway, patch, upstream_body};
+use llm::{error_class, usage};
 use types::outcome::{RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
@@ -195,8 +198,9 @@ impl Call<'_> {
         if direct.is_some() {
             underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
         }
+        underway.set_key(target.key());
         let path = request.uri().path().to_owned();
-        let mut came = exchange(&relay.clients.pooled, request, self.times(by)).await;
+        let mut came = exchange(&relay.clients.pooled, request, target.key(), self.times(by)).await;
         if matches!(came, Err(TransportFailure::Stale))
             && let Some(by) = self.resend()
         {
@@ -205,9 +209,10 @@ impl Call<'_> {
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
-            came = exchange(&relay.clients.unpooled, request, self.times(by)).await;
+            came = exchange(&relay.clients.unpooled, request, target.key(), self.times(by)).await;
         }
         let time = underway.time();
+        let came = self.keep_preamble(came, &router);
         // Looked at only where it matters: a body may be long.
         let naming = || Naming {
             path: Some(path.as_str()).filter(|_| direct.is_some()),
@@ -218,7 +223,7 @@ impl Call<'_> {
         };
         let (ended, came) = judge(&target, came, naming, &mut underway);
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
-        let lead = retry_decision(ended, target.has_own_key(), leads.as_deref());
+        let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         let (answer, end) = came?;
         self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
@@ -231,6 +236,18 @@ impl Call<'_> {
         }
         self.last = Some((answer, router));
         None
+    }
+
+    /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
+    fn keep_preamble(
+        &mut self,
+        came: Result<UpstreamResponse, TransportFailure>,
+        router: &RouterPath,
+    ) -> Result<UpstreamResponse, TransportFailure> {
+        let answer = came?;
+        let Some(failure) = answer.broken else { return Ok(answer) };
+        self.last.get_or_insert_with(|| (answer, router.clone()));
+        Err(failure)
     }
 
     /// Counts one more attempt at the same target, if another one may be made. With the moment when the first byte of an answer
@@ -298,7 +315,12 @@ impl Call<'_> {
     fn times(&self, by: BrokerTime) -> AttemptTimeouts {
         let now = self.relay.handle.now();
         let at = |moment: BrokerTime| Instant::now() + moment.since(now);
-        AttemptTimeouts { first_byte: at(by), end: at(self.plan.deadline()), idle: self.limits.idle }
+        AttemptTimeouts {
+            first_byte: at(by),
+            end: at(self.plan.deadline()),
+            idle: self.limits.idle,
+            hold: self.limits.hold,
+        }
     }
 
     /// Passes an answer on.
@@ -309,7 +331,7 @@ impl Call<'_> {
         underway: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
-        let UpstreamResponse { mut head, held, rest } = answer;
+        let UpstreamResponse { mut head, held, rest, stream, error_class: _, broken } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
@@ -318,10 +340,10 @@ impl Call<'_> {
         // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
         head.version = Version::HTTP_11;
         self.set_own_headers(&mut head.headers, Some(router));
-        let events = exchange::is_event_stream(&head.headers);
-        let passing = match rest {
-            None => ProxyBody::buffered(held),
-            Some(body) => ProxyBody::streaming(held, body, self.limits.idle, events, underway, end),
+        let passing = match (rest, broken) {
+            (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
+            (None, None) => ProxyBody::buffered(held),
+            (Some(body), None) => ProxyBody::streaming(held, body, self.limits.idle, stream, underway, end),
         };
         Response::from_parts(head, passing)
     }
@@ -382,7 +404,7 @@ fn judge<'n>(
 ) -> (AttemptResult, Option<(UpstreamResponse, AttemptEnd)>) {
     match came {
         Ok(answer) => {
-            let (end, ended) = ending(&answer, target, naming);
+            let (end, ended) = ending(&answer, target, naming, underway.now());
             underway.answered(&answer.head.headers, &answer.held);
             (ended, Some((answer, end)))
         }
@@ -410,16 +432,30 @@ fn ending<'n>(
     answer: &UpstreamResponse,
     target: &Target<'_>,
     naming: impl FnOnce() -> Naming<'n>,
+    now: BrokerTime,
 ) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
-    let fields = answer.head.headers.iter();
-    let said =
-        retry_headers::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
-    let mut end = AttemptEnd { hint: said.hint, html: said.html, ..AttemptEnd::with(status) };
-    if status >= 400 {
-        let body = answer.start();
-        end.missing = upstream_body::missing(status, &body).map(|missing| naming().of(missing));
-        end.gateway_generated = target.is_behind_gateway() && upstream_body::gateway_generated(&body);
-    }
-    (end, AttemptResult::Answered { status, missing: end.missing })
+    let headers = answer_headers(&answer.head.headers);
+    // Only an error, or a short answer, is here to its end.
+    let body = if status >= 400 || answer.rest.is_none() { answer.start() } else { Bytes::new() };
+    let received = Timestamp::from_nanosecond(i128::from(now.as_nanos())).ok();
+    let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
+    let used = match &answer.stream {
+        Some(stream) => stream.usage(),
+        None if headers.is_json() && !headers.is_compressed() => usage::of_answer(&body),
+        None => Ok(None),
+    };
+    let missing = Missing::of_error(status, error_class, &body);
+    let end = AttemptEnd {
+        hint: gateway::retry_after(status, &headers, &body, received),
+        html: headers.is_html(),
+        error_class,
+        // What cannot be believed is unknown.
+        usage: used.ok().flatten(),
+        quota: gateway::rate_limits(&headers, received),
+        missing: missing.map(|missing| naming().of(missing)),
+        gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),
+        ..AttemptEnd::with(status)
+    };
+    (end, AttemptResult::Answered { status, error_class, missing: end.missing })
 }

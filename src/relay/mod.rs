@@ -16,6 +16,7 @@ mod framing;
 mod headers;
 mod heads;
 mod held;
+mod hold;
 mod local_reply;
 mod metrics;
 mod proxy_body;

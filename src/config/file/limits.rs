@@ -7,7 +7,8 @@ use super::reader::{Item, Reader};
 use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits};
 
 /// The keys of `relay`.
-pub(super) const KEYS: [&str; 7] = ["attempts", "timeout", "connect", "first_byte", "idle", "backoff", "retry_budget"];
+pub(super) const KEYS: [&str; 8] =
+    ["attempts", "timeout", "connect", "first_byte", "idle", "hold", "backoff", "retry_budget"];
 /// The keys of `backoff`.
 pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
 /// The keys of `retry_budget`.
@@ -27,6 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
     time(reader, &item, "connect", &mut limits.connect);
     time(reader, &item, "first_byte", &mut limits.first_byte);
     time(reader, &item, "idle", &mut limits.idle);
+    time(reader, &item, "hold", &mut limits.hold);
     if let Some(item) = item.get("backoff") {
         backoff(reader, &item, &mut limits.backoff);
     }

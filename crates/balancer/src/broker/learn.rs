@@ -7,7 +7,10 @@ use super::outcome_dedup::{Key, Match, PendingOutcome};
 use super::{Broker, PathRole, Pool, RouterSettings};
 use crate::health::{Effect, MAX_CALL_DURATION};
 use crate::strategy::hash;
-use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
+use types::outcome::{
+    CallObservation, Cause, Class, ErrorClass, Evidence, FailureRule, JudgedAnswer, Outcome, RetryAfter, Source,
+    TransportFailure,
+};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent, IgnoreReason};
@@ -42,7 +45,7 @@ impl Broker {
             }
             return Err(IgnoreReason::Filtered);
         }
-        let interpreted = self.interpret(report);
+        let interpreted = self.interpret(report, now);
         self.release(report, interpreted.as_ref().ok());
         let outcome = interpreted?;
         match report.source {
@@ -117,7 +120,7 @@ impl Broker {
     }
 
     /// Which router an observation is about and what it says.
-    fn interpret(&self, report: &CallObservation<'_>) -> Result<Outcome, IgnoreReason> {
+    fn interpret(&self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
         if report.processor_generated {
             return Err(IgnoreReason::ProcessorGenerated);
         }
@@ -131,16 +134,16 @@ impl Broker {
             _ => return Err(IgnoreReason::NoStatus),
         };
         match report.served_path.and_then(|path| self.path_roles.get(path)).copied() {
-            Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status)),
-            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status),
+            Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status, now)),
+            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status, now),
             None => Err(IgnoreReason::UnknownRouter),
         }
     }
 
-    fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16) -> Outcome {
+    fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let (class, cause) = judge(settings, report, status);
+        let (class, cause) = judge(settings, report, status, now);
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
@@ -165,9 +168,14 @@ impl Broker {
 
     /// The ingress itself served the call. If a router of a pool was requested, the gateway does not have it; if the
     /// stamp named one that was not requested, row 2 failed.
-    fn interpret_fallback(&self, report: &CallObservation<'_>, status: u16) -> Result<Outcome, IgnoreReason> {
+    fn interpret_fallback(
+        &self,
+        report: &CallObservation<'_>,
+        status: u16,
+        now: BrokerTime,
+    ) -> Result<Outcome, IgnoreReason> {
         if let Some(PathRole::Router(router)) = report.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
-            let outcome = self.outcome(report, router, status);
+            let outcome = self.outcome(report, router, status, now);
             return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
         }
         Err(if report.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
@@ -218,6 +226,9 @@ impl Broker {
                 self.take_permit_back(outcome.router, decision);
             }
             return;
+        }
+        if report.total_tokens.is_some() || outcome.status >= 400 {
+            self.learn_usage(report, &outcome, now);
         }
         // The log adds the time, and cannot know better whether this was old news.
         let outcome = Outcome { latency: None, ..outcome };
@@ -349,12 +360,21 @@ impl Broker {
     }
 }
 
-/// What an answer means: first its status, then what the status hides.
-fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16) -> (Class, Cause) {
-    let class = settings.failures.classify(status, report.gateway_generated, report.missing);
-    let cause = if report.gateway_generated { Cause::Unreachable(status) } else { Cause::Answered(status) };
-    if let Some(breakage) = report.transport_failure {
-        return (Class::Failure, Cause::Transport(breakage));
+/// What an answer means: first its status and error class, then what these hide.
+fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16, now: BrokerTime) -> (Class, Cause) {
+    let failure_class = report.transport_failure.and_then(TransportFailure::error_class);
+    let answer = JudgedAnswer {
+        // A failure has no status of its own; what stands there is what the client was sent.
+        status: if report.transport_failure.is_some() { 200 } else { status },
+        error_class: report.error_class.or(failure_class),
+        gateway_generated: report.gateway_generated,
+        missing: report.missing,
+        key: report.key,
+    };
+    let class = settings.failures.classify(answer);
+    let cause = cause(report, status, class, answer.error_class, now);
+    if report.transport_failure.is_some() {
+        return (of_failure(answer, class), cause);
     }
     match report.latency {
         Some(latency) if latency >= MAX_CALL_DURATION => (Class::Failure, Cause::CutOff),
@@ -364,4 +384,41 @@ fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16) -
         _ if report.html && (200..300).contains(&status) && class == Class::Success => (Class::Neutral, cause),
         _ => (class, cause),
     }
+}
+
+/// The class of a call that failed without a status: what breaks off counts, whatever statuses the settings list; what
+/// carries an error counts as that error would.
+fn of_failure(answer: JudgedAnswer, by_rule: Class) -> Class {
+    let standard = FailureRule::Standard.classify(answer);
+    match (by_rule, standard) {
+        (Class::Success, _) | (Class::Neutral, Class::Failure | Class::Success) => Class::Failure,
+        (Class::Neutral, other) => other,
+        (by_rule, _) => by_rule,
+    }
+}
+
+fn cause(
+    report: &CallObservation<'_>,
+    status: u16,
+    class: Class,
+    error_class: Option<ErrorClass>,
+    now: BrokerTime,
+) -> Cause {
+    if class == Class::Refused {
+        return match error_class {
+            Some(ErrorClass::QuotaExhausted) => Cause::AccountExhausted(announced(report, now)),
+            _ => Cause::KeyRefused,
+        };
+    }
+    match report.transport_failure {
+        Some(failure) => Cause::Transport(failure),
+        None if report.gateway_generated => Cause::Unreachable(status),
+        None => Cause::Answered(status),
+    }
+}
+
+/// The moment from which the upstream says that it will answer again, in whole seconds since 1970.
+fn announced(report: &CallObservation<'_>, now: BrokerTime) -> Option<u32> {
+    let wait = report.retry_after.and_then(RetryAfter::wait)?;
+    u32::try_from(now.after(wait).as_nanos() / 1_000_000_000).ok()
 }

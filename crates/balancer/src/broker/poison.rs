@@ -142,7 +142,7 @@ impl Broker {
         match outcome.class {
             Class::Success => self.suspects.succeeded(payload),
             // No request makes a rate limit by what it says.
-            Class::Neutral | Class::RateLimited => {}
+            Class::Neutral | Class::RateLimited | Class::Refused => {}
             Class::Failure | Class::Overloaded => {
                 let router = self.routers.get(usize::from(outcome.router.0));
                 let well = router.and_then(|router| router.stats.last_good_start);

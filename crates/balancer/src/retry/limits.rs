@@ -18,6 +18,9 @@ pub struct RetryLimits {
     pub first_byte: Duration,
     /// Between two parts of an answer. Default 60 s.
     pub idle: Duration,
+    /// For how long the beginning of an answer without content is held back, so that another target can still answer.
+    /// Default 10 s.
+    pub hold: Duration,
     /// Before the same target is tried again.
     pub backoff: Backoff,
 }
@@ -30,6 +33,7 @@ impl Default for RetryLimits {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(60),
+            hold: Duration::from_secs(10),
             backoff: Backoff::default(),
         }
     }

@@ -22,6 +22,9 @@ pub struct Relay {
     pub first_byte: Option<Word>,
     /// Between two parts of an answer. Without: "60s".
     pub idle: Option<Word>,
+    /// For how long the beginning of an answer without content is held back, so that another target can still answer. Without:
+    /// "10s".
+    pub hold: Option<Word>,
     /// The pause before the same target is asked again, drawn between nothing and a bound that doubles.
     pub backoff: Option<Backoff>,
     /// What all calls together may spend on attempts beyond the first.
