@@ -136,7 +136,8 @@ impl AttemptGuard {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        metrics::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err));
+        let error_class = end.broken.map_or(end.error_class, TransportFailure::error_class);
+        metrics::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err), error_class);
         let record = self.record.take();
         if let (Some(_), Some(breakage)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
@@ -155,7 +156,7 @@ impl AttemptGuard {
             html: end.html,
             latency: Some(self.time()),
             missing: end.missing,
-            error_class: end.error_class,
+            error_class,
             key: self.key,
             total_tokens: end.usage.map(|usage| usage.total()),
             quota: end.quota,

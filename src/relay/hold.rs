@@ -116,6 +116,12 @@ impl UpstreamResponse {
         let mut held = HeldBody::default();
         let read = answer.read(until, times, &mut held).await;
         answer.held.extend(held.into_bytes());
+        // The gateway collects a stream, and makes a text of it and of all that is no JSON.
+        let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
+        if is_text_of_gateway {
+            answer.stream = None;
+            return read.map(|()| answer);
+        }
         match read.and_then(|()| answer.judge(asked)) {
             Ok(()) => Ok(answer),
             Err(failure) if answer.is_broken_preamble(failure) => {
@@ -182,7 +188,7 @@ impl UpstreamResponse {
 
     /// What is held back may show that a good status is none.
     fn judge(&mut self, asked: AskedFor) -> Result<(), TransportFailure> {
-        if self.head.status.as_u16() >= 400 {
+        if !self.head.status.is_success() {
             return Ok(());
         }
         let is_stream = self.stream.is_some();

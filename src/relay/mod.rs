@@ -17,6 +17,7 @@ mod headers;
 mod heads;
 mod held;
 mod hold;
+mod judgement;
 mod local_reply;
 mod metrics;
 mod proxy_body;

@@ -4,13 +4,10 @@
 //! 3.3, 4.7, 5.2); without a router there is nothing to blame.
 
 use super::outcome_dedup::{Key, Match, PendingOutcome};
-use super::{Broker, PathRole, Pool, RouterSettings};
-use crate::health::{Effect, MAX_CALL_DURATION};
+use super::{Broker, PathRole, Pool, judgement};
+use crate::health::Effect;
 use crate::strategy::hash;
-use types::outcome::{
-    CallObservation, Cause, Class, ErrorClass, Evidence, FailureRule, JudgedAnswer, Outcome, RetryAfter, Source,
-    TransportFailure,
-};
+use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent, IgnoreReason};
@@ -143,7 +140,7 @@ impl Broker {
     fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let (class, cause) = judge(settings, report, status, now);
+        let (class, cause) = judgement::judge(settings, report, status, now);
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
@@ -358,67 +355,4 @@ impl Broker {
             self.routers.change_health(place, |health, settings| health.eject_suspected(outcome, settings, now));
         convicted.unwrap_or(Effect::None)
     }
-}
-
-/// What an answer means: first its status and error class, then what these hide.
-fn judge(settings: &RouterSettings, report: &CallObservation<'_>, status: u16, now: BrokerTime) -> (Class, Cause) {
-    let failure_class = report.transport_failure.and_then(TransportFailure::error_class);
-    let answer = JudgedAnswer {
-        // A failure has no status of its own; what stands there is what the client was sent.
-        status: if report.transport_failure.is_some() { 200 } else { status },
-        error_class: report.error_class.or(failure_class),
-        gateway_generated: report.gateway_generated,
-        missing: report.missing,
-        key: report.key,
-    };
-    let class = settings.failures.classify(answer);
-    let cause = cause(report, status, class, answer.error_class, now);
-    if report.transport_failure.is_some() {
-        return (of_failure(answer, class), cause);
-    }
-    match report.latency {
-        Some(latency) if latency >= MAX_CALL_DURATION => (Class::Failure, Cause::CutOff),
-        Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
-            (Class::Failure, Cause::TooSlow)
-        }
-        _ if report.html && (200..300).contains(&status) && class == Class::Success => (Class::Neutral, cause),
-        _ => (class, cause),
-    }
-}
-
-/// The class of a call that failed without a status: what breaks off counts, whatever statuses the settings list; what
-/// carries an error counts as that error would.
-fn of_failure(answer: JudgedAnswer, by_rule: Class) -> Class {
-    let standard = FailureRule::Standard.classify(answer);
-    match (by_rule, standard) {
-        (Class::Success, _) | (Class::Neutral, Class::Failure | Class::Success) => Class::Failure,
-        (Class::Neutral, other) => other,
-        (by_rule, _) => by_rule,
-    }
-}
-
-fn cause(
-    report: &CallObservation<'_>,
-    status: u16,
-    class: Class,
-    error_class: Option<ErrorClass>,
-    now: BrokerTime,
-) -> Cause {
-    if class == Class::Refused {
-        return match error_class {
-            Some(ErrorClass::QuotaExhausted) => Cause::AccountExhausted(announced(report, now)),
-            _ => Cause::KeyRefused,
-        };
-    }
-    match report.transport_failure {
-        Some(failure) => Cause::Transport(failure),
-        None if report.gateway_generated => Cause::Unreachable(status),
-        None => Cause::Answered(status),
-    }
-}
-
-/// The moment from which the upstream says that it will answer again, in whole seconds since 1970.
-fn announced(report: &CallObservation<'_>, now: BrokerTime) -> Option<u32> {
-    let wait = report.retry_after.and_then(RetryAfter::wait)?;
-    u32::try_from(now.after(wait).as_nanos() / 1_000_000_000).ok()
 }

@@ -14,6 +14,7 @@ mod histogram;
 mod in_flight;
 mod input;
 pub mod invariants;
+mod judgement;
 mod learn;
 mod loads;
 mod operator;

@@ -6,12 +6,14 @@
 
 mod error_class;
 mod rule;
+mod transport_failure;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use error_class::{ErrorClass, UnknownErrorClass};
 pub use rule::{FailureRule, JudgedAnswer, StatusError, StatusRange};
+pub use transport_failure::TransportFailure;
 
 use crate::router::RouterId;
 use crate::time::{BrokerTime, GatewayTime};
@@ -237,108 +239,6 @@ pub enum NamedBy {
     Client,
     /// The settings of the target, in its address or by what they change in the request.
     Target,
-}
-
-/// How a call of our own ended without a good answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TransportFailure {
-    /// No connection: refused, name not resolved, or certificate not trusted.
-    Connect,
-    /// No connection within the connect timeout.
-    ConnectTimeout,
-    /// The connection broke before there was an answer.
-    ConnectionClosed,
-    /// A connection that had carried earlier calls was closed before any byte of this answer: most often the upstream's
-    /// keep-alive timeout, which says nothing about its health.
-    Stale,
-    /// The answer is not valid HTTP, or its length is ambiguous.
-    Protocol,
-    /// There was no byte of an answer in time.
-    FirstByteTimeout,
-    /// The answer ended early.
-    Truncated,
-    /// No further byte of the answer within the idle timeout.
-    Stalled,
-    /// The stream carried an error event, of this class.
-    ErrorEvent(ErrorClass),
-    /// The answer has a good status and is an error, of this class.
-    ErrorAnswer(ErrorClass),
-    /// The answer has a good status and nothing in it.
-    EmptyAnswer,
-    /// The answer is declared as JSON and does not parse.
-    InvalidJson,
-    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
-    Exhausted,
-}
-
-impl TransportFailure {
-    /// All of them, of several that differ in their error class one.
-    pub const ALL: [Self; 13] = [
-        Self::Connect,
-        Self::ConnectTimeout,
-        Self::ConnectionClosed,
-        Self::Stale,
-        Self::Protocol,
-        Self::FirstByteTimeout,
-        Self::Truncated,
-        Self::Stalled,
-        Self::ErrorEvent(ErrorClass::ServerError),
-        Self::ErrorAnswer(ErrorClass::ServerError),
-        Self::EmptyAnswer,
-        Self::InvalidJson,
-        Self::Exhausted,
-    ];
-
-    /// What it means, in the vocabulary of all errors; `None` where the upstream has no part in it.
-    pub const fn error_class(self) -> Option<ErrorClass> {
-        Some(match self {
-            Self::Connect | Self::ConnectTimeout => ErrorClass::Unreachable,
-            Self::ConnectionClosed | Self::Protocol | Self::Truncated | Self::InvalidJson => ErrorClass::BrokenAnswer,
-            Self::FirstByteTimeout | Self::Stalled => ErrorClass::TimedOut,
-            Self::ErrorEvent(class) | Self::ErrorAnswer(class) => class,
-            Self::EmptyAnswer => ErrorClass::EmptyAnswer,
-            Self::Stale | Self::Exhausted => return None,
-        })
-    }
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "not_connected",
-            Self::ConnectTimeout => "not_connected_in_time",
-            Self::ConnectionClosed => "no_answer",
-            Self::Stale => "stale_connection",
-            Self::Protocol => "protocol_error",
-            Self::FirstByteTimeout => "no_answer_in_time",
-            Self::Truncated => "truncated",
-            Self::Stalled => "stalled",
-            Self::ErrorEvent(_) => "error_in_stream",
-            Self::ErrorAnswer(_) => "error_in_answer",
-            Self::EmptyAnswer => "empty_answer",
-            Self::InvalidJson => "invalid_json",
-            Self::Exhausted => "broker_exhausted",
-        }
-    }
-}
-
-impl fmt::Display for TransportFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "cannot be connected to",
-            Self::ConnectTimeout => "takes too long to connect to",
-            Self::ConnectionClosed => "closed the connection without an answer",
-            Self::Stale => "closed a reused connection before it answered",
-            Self::Protocol => "sent an answer that is not valid HTTP",
-            Self::FirstByteTimeout => "gave no answer in time",
-            Self::Truncated => "truncated its answer",
-            Self::Stalled => "stalled in its answer",
-            Self::ErrorEvent(_) => "sent an error in its stream",
-            Self::ErrorAnswer(_) => "sent an error with a good status",
-            Self::EmptyAnswer => "sent a good status without an answer",
-            Self::InvalidJson => "sent invalid JSON",
-            Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
-        })
-    }
 }
 
 /// What is left of one rate limit of an upstream.
