@@ -3,8 +3,10 @@
 //! The questions are in the order in which the gateway's contract makes them answerable (docs/gateway-protocol.md
 //! 3.3, 4.7, 5.2); without a router there is nothing to blame.
 
+mod judgement;
+
 use super::outcome_dedup::{Key, Match, PendingOutcome};
-use super::{Broker, PathRole, Pool, judgement};
+use super::{Broker, PathRole, Pool};
 use crate::health::Effect;
 use crate::strategy::hash;
 use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};

@@ -14,7 +14,6 @@ mod histogram;
 mod in_flight;
 mod input;
 pub mod invariants;
-mod judgement;
 mod learn;
 mod loads;
 mod operator;

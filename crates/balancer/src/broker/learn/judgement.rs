@@ -1,6 +1,6 @@
 //! From an observation to the class and the cause of its outcome, for a router with these settings.
 
-use super::RouterSettings;
+use crate::broker::RouterSettings;
 use crate::health::MAX_CALL_DURATION;
 use types::outcome::{
     CallObservation, Cause, Class, ErrorClass, FailureRule, JudgedAnswer, RetryAfter, TransportFailure,
