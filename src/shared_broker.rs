@@ -103,8 +103,6 @@ pub struct Dispatch {
     pub route: Route,
     /// Its router.
     pub router: RouterPath,
-    /// When the first byte of an answer must be here.
-    pub by: BrokerTime,
     /// What changes in the request.
     pub patch: Arc<Patch>,
     /// After which of its answers the request may be sent elsewhere, if the user lists them.
@@ -226,7 +224,7 @@ impl SharedBroker {
             let next = match plan(offer, now, rng) {
                 Step::Pause(pause) => NextStep::Pause(pause),
                 Step::Stop(stop) => NextStep::Stop(stop, words),
-                Step::Send { route, by } => match dispatch(broker, signature, route, by) {
+                Step::Send(route) => match dispatch(broker, signature, route) {
                     Some(dispatch) => {
                         let decision = Decision::Route(dispatch.route.clone());
                         journal.record_decision(now, &decision, &dispatch.stamp, broker.ingress(&decision));
@@ -409,11 +407,11 @@ impl SharedBroker {
 }
 
 /// What an attempt needs to know of a choice. `None` if the choice is not this broker's.
-fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route, by: BrokerTime) -> Option<Box<Dispatch>> {
+fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Option<Box<Dispatch>> {
     let router = broker.path(route.router())?.clone();
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
     let leads = tree.retry_on(route.chosen.leaf).cloned();
     let stamp = stamping::bytes(signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, by, patch, leads, stamp }))
+    Some(Box::new(Dispatch { route, router, patch, leads, stamp }))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::ServerAddr;
 
-use super::file::PoolsFile;
+use super::file::{HealthDefaults, PoolsFile};
 use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
@@ -128,6 +128,7 @@ impl Resolver {
     fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
         let defaults = self.defaults();
         let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
+            let defaults = defaults.routers;
             return match self.pool() {
                 Some((ingress, routers)) => {
                     (broker::BrokerSettings::flat(ingress, routers, defaults), None, relay::RelayRules::default())
@@ -153,7 +154,7 @@ impl Resolver {
     }
 
     /// What holds for routers of which nothing else is said.
-    fn defaults(&mut self) -> RouterSettings {
+    fn defaults(&mut self) -> HealthDefaults {
         let failures = self.get("BROKER_FAILURE_STATUS", |raw| &raw.broker_failure_status);
         let failures = failures.map(|written| match FailureRule::parse(&written.value) {
             Ok(rule) => rule,
@@ -165,11 +166,22 @@ impl Resolver {
         let honor =
             self.one_of("BROKER_RETRY_AFTER", |raw| &raw.broker_retry_after, &[("honor", true), ("ignore", false)]);
         let presets = Preset::ALL.map(|preset| (preset.name(), preset));
-        let preset = self.one_of("BROKER_HEALTH", |raw| &raw.broker_health, &presets).unwrap_or_default();
-        let mut health = preset.settings();
-        health.disabled_time = self.disabled_time().unwrap_or(health.disabled_time);
-        health.retry_after.honor = honor.unwrap_or(health.retry_after.honor);
-        RouterSettings { failures: failures.unwrap_or_default(), health, rate_limit: None }
+        let preset = self.one_of("BROKER_HEALTH", |raw| &raw.broker_health, &presets);
+        let routers = RouterSettings {
+            failures: failures.unwrap_or_default(),
+            health: preset.unwrap_or_default().settings(),
+            rate_limit: None,
+        };
+        let mut defaults = HealthDefaults::new(routers);
+        if preset == Some(Preset::Documented) {
+            defaults.direct = defaults.routers.clone();
+        }
+        let disabled_time = self.disabled_time();
+        for settings in [&mut defaults.routers, &mut defaults.direct] {
+            settings.health.disabled_time = disabled_time.unwrap_or(settings.health.disabled_time);
+            settings.health.retry_after.honor = honor.unwrap_or(settings.health.retry_after.honor);
+        }
+        defaults
     }
 
     fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {

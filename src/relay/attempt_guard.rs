@@ -13,7 +13,9 @@ use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
 use llm::Usage;
-use types::outcome::{CallObservation, ErrorClass, NamedBy, RateLimitHeaders, RetryAfter, Source, TransportFailure};
+use types::outcome::{
+    CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter, Source, TransportFailure,
+};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
@@ -31,6 +33,8 @@ pub(super) struct AttemptGuard {
     key: Option<NamedBy>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
+    /// What the client's request is recognised by.
+    pub(super) digest: Option<PayloadDigest>,
     told: bool,
 }
 
@@ -80,7 +84,18 @@ impl AttemptEnd {
 impl AttemptGuard {
     pub(super) fn begin(handle: SharedBroker, route: Route, router: RouterPath, transaction: String) -> Self {
         let began = handle.now();
-        Self { handle, route, router, transaction, began, record: None, key: None, neutral: None, told: false }
+        Self {
+            handle,
+            route,
+            router,
+            transaction,
+            began,
+            record: None,
+            key: None,
+            neutral: None,
+            digest: None,
+            told: false,
+        }
     }
 
     /// It carries this one's key.
@@ -163,6 +178,7 @@ impl AttemptGuard {
             transport_failure: end.broken,
             sent_at: Some(self.began),
             transaction: Some(&self.transaction),
+            payload_digest: self.digest,
             ..CallObservation::empty(Source::Attempt)
         });
         if let Some(record) = record {

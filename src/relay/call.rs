@@ -1,6 +1,6 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -24,14 +24,14 @@ use super::session::Session;
 use super::subpath::stays_below;
 use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
-use super::{Relay, headers, metrics};
+use super::{Relay, RelayRules, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
-use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryLimits, RetryPlan, retry_decision};
+use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use gecholog_protocol::patch;
 use gecholog_protocol::scan::{Cursor, RawJson};
-use types::outcome::{RetryAfter, TransportFailure};
+use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -53,7 +53,11 @@ struct Call<'a> {
     changed: Option<(Patch, Bytes)>,
     session: Session,
     came: BrokerTime,
-    limits: RetryLimits,
+    rules: Arc<RelayRules>,
+    /// The client asks for a stream.
+    stream: bool,
+    /// Of the whole body, once an attempt has ended.
+    digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
@@ -102,7 +106,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         Ok(body) => body,
         Err(own) => return own.response(),
     };
-    let limits = relay.rules().limits;
+    let rules = relay.rules();
+    let stream = RequestView::new(&ingress, &head.headers, &body).asks_for_stream(head.uri.path());
     let call = Call {
         relay,
         ingress: &ingress,
@@ -111,8 +116,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         changed: None,
         session: relay.sessions.begin(now),
         came: now,
-        limits,
-        plan: RetryPlan::new(limits, now),
+        stream,
+        digest: OnceLock::new(),
+        plan: RetryPlan::new(rules.limits_of(&ingress), now),
+        rules,
         course: AttemptHistory::default(),
         last: None,
         attempts,
@@ -180,7 +187,7 @@ impl Call<'_> {
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, by, patch, leads, stamp } = dispatch;
+        let Dispatch { route, router, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
@@ -199,18 +206,18 @@ impl Call<'_> {
         }
         underway.set_key(target.key());
         let path = request.uri().path().to_owned();
-        let mut came = exchange(&relay.clients.pooled, request, target.key(), self.times(by)).await;
-        if matches!(came, Err(TransportFailure::Stale))
-            && let Some(by) = self.resend()
-        {
+        let times = self.times(&router);
+        let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
+        if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
-            came = exchange(&relay.clients.unpooled, request, target.key(), self.times(by)).await;
+            came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
         }
         let time = underway.time();
+        underway.digest = self.digest();
         let came = self.keep_preamble(came, &router);
         // Looked at only where it matters: a body may be long.
         let naming = || Naming {
@@ -249,9 +256,8 @@ impl Call<'_> {
         Err(failure)
     }
 
-    /// Counts one more attempt at the same target, if another one may be made. With the moment when the first byte of an answer
-    /// must be here.
-    fn resend(&mut self) -> Option<BrokerTime> {
+    /// Counts one more attempt at the same target, if another one may be made.
+    fn resend(&mut self) -> bool {
         let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.resend(&mut budget, self.relay.handle.now())
     }
@@ -311,15 +317,21 @@ impl Call<'_> {
         if is_encoded(&self.head.headers) { None } else { Cursor::new(body).raw().ok() }
     }
 
-    fn times(&self, by: BrokerTime) -> AttemptTimeouts {
-        let now = self.relay.handle.now();
-        let at = |moment: BrokerTime| Instant::now() + moment.since(now);
+    fn times(&self, router: &RouterPath) -> AttemptTimeouts {
+        let times = self.rules.times_of(self.ingress, router);
+        let deadline = self.came.after(times.timeout).min(self.plan.deadline());
         AttemptTimeouts {
-            first_byte: at(by),
-            end: at(self.plan.deadline()),
-            idle: self.limits.idle,
-            hold: self.limits.hold,
+            connect: times.connect,
+            first_byte: times.first_byte_of(self.stream),
+            idle: times.idle,
+            hold: self.rules.limits.hold,
+            deadline: Instant::now() + deadline.since(self.relay.handle.now()),
         }
+    }
+
+    /// What the request is recognised by; an empty one by nothing.
+    fn digest(&self) -> Option<PayloadDigest> {
+        (!self.body.is_empty()).then(|| *self.digest.get_or_init(|| PayloadDigest::from_bytes(&self.body)))
     }
 
     /// Passes an answer on.
@@ -342,7 +354,9 @@ impl Call<'_> {
         let passing = match (rest, broken) {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
-            (Some(body), None) => ProxyBody::streaming(held, body, self.limits.idle, stream, underway, end),
+            (Some(body), None) => {
+                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, underway, end)
+            }
         };
         Response::from_parts(head, passing)
     }

@@ -33,6 +33,25 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The largest file of certificate authorities, in bytes; the system's own, with all there are, has a quarter of a megabyte.
 const LARGEST_AUTHORITIES: u64 = 4 << 20;
 
+/// After this long without a byte the system asks whether the peer is still there, so often, and so many times. With that, a
+/// target that vanished is found out although a whole answer may take minutes.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+/// A connection whose peer does not confirm what was sent for this long is dead.
+#[cfg(target_os = "linux")]
+const UNCONFIRMED_TIMEOUT: Duration = Duration::from_secs(60);
+
+tokio::task_local! {
+    /// The connect limit of the attempt that is being made.
+    static CONNECT_LIMIT: Duration;
+}
+
+/// Makes an attempt, with its own limit on connecting.
+pub(super) async fn connecting_within<F: Future>(limit: Duration, attempt: F) -> F::Output {
+    CONNECT_LIMIT.scope(limit, attempt).await
+}
+
 /// A client.
 pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
 
@@ -75,7 +94,12 @@ impl ConnectTimeout {
         self.0.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// The limit of the attempt that connects, else the last one set.
     fn get(&self) -> Duration {
+        CONNECT_LIMIT.try_with(|limit| *limit).unwrap_or_else(|_| self.default())
+    }
+
+    fn default(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
@@ -88,6 +112,11 @@ pub(super) fn build(authorities: Option<&Path>, patience: ConnectTimeout) -> Res
         .with_no_client_auth();
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
+    http.set_keepalive(Some(KEEPALIVE_AFTER));
+    http.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    http.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    #[cfg(target_os = "linux")]
+    http.set_tcp_user_timeout(Some(UNCONFIRMED_TIMEOUT));
     http.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
     let connector = Connector { https, patience };

@@ -1,5 +1,6 @@
 //! One attempt: a request out, and the beginning of its answer in, until it is known whether that is worth passing on.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +9,8 @@ use hyper::body::Incoming;
 use hyper::http::Extensions;
 use hyper::{Method, Request, Response};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{Connected, capture_connection};
-use tokio::time::{Instant, timeout_at};
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
+use tokio::time::{Instant, sleep_until};
 
 use super::client::{self, Client};
 use super::framing;
@@ -21,14 +22,35 @@ use types::outcome::{NamedBy, TransportFailure};
 /// When what must be here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AttemptTimeouts {
-    /// The first byte.
-    pub(super) first_byte: Instant,
-    /// All that is held back.
-    pub(super) end: Instant,
+    /// Until there is a connection.
+    pub(super) connect: Duration,
+    /// From the request being sent to the first byte of the answer's body, if that is limited.
+    pub(super) first_byte: Option<Duration>,
     /// Between two parts.
     pub(super) idle: Duration,
     /// For how long a stream without content is held back, counted from its head.
     pub(super) hold: Duration,
+    /// When the call's time is over: what is cut short by that says nothing about the target.
+    pub(super) deadline: Instant,
+}
+
+impl AttemptTimeouts {
+    /// When the first byte must be here of an answer to what was sent then, and what it means if it is not.
+    pub(super) fn first_byte_by(&self, sent: Option<Instant>) -> (Instant, TransportFailure) {
+        self.earlier(sent.zip(self.first_byte).map(|(sent, limit)| sent + limit), TransportFailure::FirstByteTimeout)
+    }
+
+    /// When the next part must be here, and what it means if it is not.
+    pub(super) fn next_part_by(&self) -> (Instant, TransportFailure) {
+        self.earlier(Some(Instant::now() + self.idle), TransportFailure::Stalled)
+    }
+
+    fn earlier(&self, by: Option<Instant>, failure: TransportFailure) -> (Instant, TransportFailure) {
+        match by.filter(|by| *by < self.deadline) {
+            Some(by) => (by, failure),
+            None => (self.deadline, TransportFailure::DeadlineExceeded),
+        }
+    }
 }
 
 /// Sends a request, and waits for the beginning of its answer. `key`: whose key it carries.
@@ -43,25 +65,30 @@ pub(super) async fn exchange(
 ) -> Result<UpstreamResponse, TransportFailure> {
     let protocol = Protocol::of_path(request.uri().path());
     let asked = AskedFor { protocol, creates: request.method() == Method::POST, key };
-    let sent = timeout_at(times.first_byte, send(client, request)).await;
-    let (head, body) = sent.map_err(|_| TransportFailure::FirstByteTimeout)??.into_parts();
-    UpstreamResponse::hold(head, body, asked, times).await
+    let (response, sent) = send(client, request, &times).await?;
+    let (head, body) = response.into_parts();
+    UpstreamResponse::hold(head, body, asked, times, sent).await
 }
 
-/// Sends a request until the head of its answer is here.
-async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TransportFailure> {
+/// Sends a request until the head of its answer is here; with the moment when it was sent.
+async fn send(
+    client: &Client,
+    request: Request<Full<Bytes>>,
+    times: &AttemptTimeouts,
+) -> Result<(Response<Incoming>, Option<Instant>), TransportFailure> {
     loop {
         let mut request = request.clone();
         let method = request.method().clone();
-        let connection = capture_connection(&mut request);
-        let sent = client.request(request).await;
+        let mut connection = capture_connection(&mut request);
+        let sending = client::connecting_within(times.connect, client.request(request));
+        let (sent, at) = head(sending, &mut connection, times).await?;
         let connection = connection.connection_metadata();
         match sent {
             Ok(response) => {
                 if let Some(usage) = response.extensions().get::<Usage>() {
                     usage.answered();
                 }
-                return accept(&method, response, connection.as_ref());
+                return accept(&method, response, connection.as_ref()).map(|response| (response, at));
             }
             Err(error) => match failure(&error, connection.as_ref()) {
                 // The pool has one connection less: this ends.
@@ -70,6 +97,41 @@ async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response
             },
         }
     }
+}
+
+/// Waits for the head of an answer. The time to its first byte runs from when the last byte of the request was written to an
+/// open connection, however long connecting and writing took; connecting has its own limit.
+async fn head<T>(
+    sending: impl Future<Output = T>,
+    connection: &mut CaptureConnection,
+    times: &AttemptTimeouts,
+) -> Result<(T, Option<Instant>), TransportFailure> {
+    let mut sending = pin!(sending);
+    let mut connected = None;
+    loop {
+        let sent = connected.map(|connected| last_written(connection).max(connected));
+        let (by, late) = times.first_byte_by(sent);
+        if by <= Instant::now() {
+            return Err(late);
+        }
+        tokio::select! {
+            biased;
+            response = &mut sending => return Ok((response, sent)),
+            () = async { drop(connection.wait_for_connection_metadata().await) }, if connected.is_none() => {
+                connected = Some(Instant::now());
+            }
+            () = sleep_until(by) => {}
+        }
+    }
+}
+
+/// When the connection was last written to; without one, never.
+fn last_written(connection: &CaptureConnection) -> Instant {
+    let mut extras = Extensions::new();
+    if let Some(connection) = connection.connection_metadata().as_ref() {
+        connection.get_extras(&mut extras);
+    }
+    extras.get::<Usage>().map_or_else(Instant::now, Usage::last_written)
 }
 
 /// Refuses an answer whose end is ambiguous. A connection on which something may still come is not used again.
@@ -114,5 +176,52 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Tran
         Progress::Unanswered => Some(TransportFailure::Stale),
         Progress::Begun if client::is_invalid_http(error) => Some(TransportFailure::Protocol),
         Progress::Begun => Some(TransportFailure::ConnectionClosed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn times(first_byte: Option<u32>, deadline: u32) -> AttemptTimeouts {
+        AttemptTimeouts {
+            connect: 5 * SECOND,
+            first_byte: first_byte.map(|seconds| seconds * SECOND),
+            idle: 120 * SECOND,
+            hold: 10 * SECOND,
+            deadline: Instant::now() + deadline * SECOND,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s1_5_each_limit_counts_from_what_its_name_says_and_the_calls_deadline_blames_no_target() {
+        let began = Instant::now();
+        let since = |(by, failure): (Instant, TransportFailure)| (by.duration_since(began).as_secs(), failure);
+        let late = TransportFailure::FirstByteTimeout;
+        let deadline = TransportFailure::DeadlineExceeded;
+        let sent = Some(began + 7 * SECOND);
+        assert_eq!(since(times(Some(30), 600).first_byte_by(sent)), (37, late), "from when it was sent");
+        assert_eq!(since(times(Some(30), 600).first_byte_by(None)), (600, deadline), "nothing was sent yet");
+        assert_eq!(since(times(None, 600).first_byte_by(sent)), (600, deadline), "a whole answer");
+        assert_eq!(since(times(Some(30), 37).first_byte_by(sent)), (37, deadline), "at the same moment");
+        tokio::time::advance(10 * SECOND).await;
+        assert_eq!(since(times(None, 600).next_part_by()), (130, TransportFailure::Stalled));
+        assert_eq!(since(times(None, 100).next_part_by()), (110, deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s1_5_an_attempt_that_never_gets_a_connection_is_not_judged_by_its_first_byte() {
+        let mut request = Request::new(Full::new(Bytes::new()));
+        let mut connection = capture_connection(&mut request);
+        let began = Instant::now();
+        let limits = times(Some(1), 20);
+        let ended = head(pending::<()>(), &mut connection, &limits).await;
+        assert_eq!(ended, Err(TransportFailure::DeadlineExceeded));
+        assert_eq!(began.elapsed(), 20 * SECOND);
+        assert_eq!(head(ready(7), &mut connection, &times(Some(1), 20)).await, Ok((7, None)));
     }
 }

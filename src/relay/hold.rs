@@ -97,11 +97,14 @@ impl UpstreamResponse {
     ///
     /// # Errors
     /// How it came to nothing.
+    ///
+    /// `sent`: when the request was.
     pub(super) async fn hold(
         head: Parts,
         body: Incoming,
         asked: AskedFor,
         times: AttemptTimeouts,
+        sent: Option<Instant>,
     ) -> Result<Self, TransportFailure> {
         let until = HoldUntil::of(&head, &body, asked);
         let is_stream = head.status.as_u16() < 400 && answer_headers(&head.headers).is_event_stream();
@@ -114,7 +117,7 @@ impl UpstreamResponse {
             broken: None,
         };
         let mut held = HeldBody::default();
-        let read = answer.read(until, times, &mut held).await;
+        let read = answer.read(until, times, sent, &mut held).await;
         answer.held.extend(held.into_bytes());
         // The gateway collects a stream, and makes a text of it and of all that is no JSON.
         let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
@@ -134,7 +137,8 @@ impl UpstreamResponse {
 
     /// Whether a failure cut a stream off whose client can be told in the stream itself.
     fn is_broken_preamble(&self, failure: TransportFailure) -> bool {
-        matches!(failure, TransportFailure::Truncated | TransportFailure::Stalled)
+        use TransportFailure::{DeadlineExceeded, Stalled, Truncated};
+        matches!(failure, Truncated | Stalled | DeadlineExceeded)
             && self.stream.as_ref().is_some_and(|stream| stream.has_begun())
     }
 
@@ -143,6 +147,7 @@ impl UpstreamResponse {
         &mut self,
         until: HoldUntil,
         times: AttemptTimeouts,
+        sent: Option<Instant>,
         held: &mut HeldBody,
     ) -> Result<(), TransportFailure> {
         let hold_end = Instant::now() + times.hold;
@@ -150,13 +155,15 @@ impl UpstreamResponse {
         while let Some(rest) = self.rest.as_mut() {
             // Comments that keep a stream alive are no answer yet.
             let has_begun = self.stream.as_ref().map_or(length > 0, |stream| stream.has_begun());
-            let by = if has_begun { times.end.min(Instant::now() + times.idle) } else { times.first_byte };
+            let (by, late) = if has_begun { times.next_part_by() } else { times.first_byte_by(sent) };
             let may_pass = until.ends_in_time() && length > 0;
             let by = if may_pass { by.min(hold_end) } else { by };
             let frame = match timeout_at(by, rest.frame()).await {
-                Err(_) if length == 0 => return Err(TransportFailure::FirstByteTimeout),
                 Err(_) if may_pass && Instant::now() >= hold_end => return Ok(()),
-                Err(_) => return Err(TransportFailure::Stalled),
+                Err(_) if late == TransportFailure::FirstByteTimeout && length > 0 => {
+                    return Err(TransportFailure::Stalled);
+                }
+                Err(_) => return Err(late),
                 Ok(Some(Err(_))) if length == 0 => return Err(TransportFailure::ConnectionClosed),
                 Ok(Some(Err(_))) => return Err(TransportFailure::Truncated),
                 Ok(None) => {

@@ -28,8 +28,8 @@ pub(super) fn judge<'n>(
             (ended, Some((answer, end)))
         }
         Err(breakage) => {
-            if breakage == TransportFailure::Exhausted {
-                underway.end_without_blame(TransportFailure::Exhausted.as_str());
+            if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
+                underway.end_without_blame(breakage.as_str());
                 return (AttemptResult::Broken(breakage), None);
             }
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);

@@ -49,7 +49,7 @@ pub use target::{Base, BaseFault};
 use crate::admin::Token;
 use crate::guesses::Guesses;
 use crate::shared_broker::SharedBroker;
-use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits};
+use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits, TimeLimits};
 use body::BodyMemory;
 use client::{Clients, ConnectTimeout};
 use record::Entries;
@@ -78,12 +78,42 @@ pub struct Settings {
 /// What the pools file says of the relay; it may change while that runs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RelayRules {
-    /// What one call may cost.
+    /// What one call may cost; its time is that of its pool.
     pub limits: RetryLimits,
+    /// The time limits where a pool says nothing else.
+    pub times: TimeLimits,
+    /// The time limits of the targets of each pool, by its ingress.
+    pub pools: BTreeMap<RouterPath, PoolTimes>,
     /// What all calls may spend on attempts beyond the first.
     pub spending: RetryBudgetSettings,
     /// Targets that are called without the gateway, by the paths that stand for them in the pools.
     pub direct: BTreeMap<RouterPath, Arc<DirectUpstream>>,
+}
+
+/// The time limits of one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolTimes {
+    /// Those of the pool itself.
+    pub times: TimeLimits,
+    /// Those of its targets.
+    pub targets: BTreeMap<RouterPath, TimeLimits>,
+}
+
+impl RelayRules {
+    /// The limits of a call to this ingress. It lasts as long as the most patient of its targets.
+    pub(crate) fn limits_of(&self, ingress: &RouterPath) -> RetryLimits {
+        let timeout = match self.pools.get(ingress) {
+            Some(pool) => pool.targets.values().fold(pool.times.timeout, |longest, times| longest.max(times.timeout)),
+            None => self.times.timeout,
+        };
+        RetryLimits { timeout, ..self.limits }
+    }
+
+    /// The time limits of an attempt.
+    pub(crate) fn times_of(&self, ingress: &RouterPath, router: &RouterPath) -> TimeLimits {
+        let Some(pool) = self.pools.get(ingress) else { return self.times };
+        pool.targets.get(router).copied().unwrap_or(pool.times)
+    }
 }
 
 /// What the process may hold.
@@ -183,7 +213,7 @@ impl Relay {
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, rules, room, .. } = settings;
-        let patience = ConnectTimeout::new(rules.limits.connect);
+        let patience = ConnectTimeout::new(rules.times.connect);
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
             handle,
@@ -206,7 +236,7 @@ impl Relay {
     /// Puts other rules in force. Calls under way keep their limits.
     pub fn configure(&self, rules: RelayRules) {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
-        self.patience.set(rules.limits.connect);
+        self.patience.set(rules.times.connect);
         let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
     }

@@ -7,6 +7,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::CONTENT_ENCODING;
+use serde_json::Value;
 
 use gecholog_protocol::processor::max_output_tokens;
 use gecholog_protocol::scan::{Cursor, RawJson};
@@ -42,6 +43,19 @@ impl<'a> RequestView<'a> {
         }
         let longest = fields.iter().filter_map(|(name, value)| max_output_tokens(name, *value)).max();
         Self { ingress, headers, fields, request_size: RequestSize { bytes: body.len(), max_output_tokens: longest } }
+    }
+}
+
+/// The ends of paths by which some vendors ask for a stream.
+const STREAM_METHODS: [&str; 4] =
+    ["streamGenerateContent", "streamRawPredict", "converse-stream", "invoke-with-response-stream"];
+
+impl RequestView<'_> {
+    /// Whether the answer shall be a stream, by the body or by the path.
+    pub(super) fn asks_for_stream(&self, path: &str) -> bool {
+        let by_body = self.param(&["stream".to_owned()]) == Some(Found::Value(Value::Bool(true)));
+        let method = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+        by_body || STREAM_METHODS.contains(&method)
     }
 }
 
@@ -88,6 +102,25 @@ mod tests {
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
         assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
+    }
+
+    #[test]
+    fn s1_5_which_requests_ask_for_a_stream() {
+        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        for (path, body, stream) in [
+            ("/llm/chat/completions", r#"{"stream": true}"#, true),
+            ("/llm/chat/completions", r#"{"stream": false, "stream": true}"#, true),
+            ("/llm/chat/completions", r#"{"stream": true, "stream": false}"#, false),
+            ("/llm/chat/completions", r#"{"stream": "true"}"#, false),
+            ("/llm/chat/completions", r#"{"messages": [{"stream": true}]}"#, false),
+            ("/llm/chat/completions", "", false),
+            ("/llm/models/gemini-2.0:streamGenerateContent", "{}", true),
+            ("/llm/models/gemini-2.0:generateContent", "{}", false),
+            ("/llm/model/claude/converse-stream/", "{}", true),
+        ] {
+            let view = RequestView::new(&ingress, &headers, body.as_bytes());
+            assert_eq!(view.asks_for_stream(path), stream, "{path} {body}");
+        }
     }
 
     #[test]

@@ -6,27 +6,39 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// What a connection has carried. Clones are about the same connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Usage(Arc<Flags>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flags {
+    opened: Instant,
+    /// When bytes were last written, in nanoseconds since it was opened.
+    written: AtomicU64,
     /// The head of an answer has come, and nothing of another request was written since.
     answered: AtomicBool,
     /// The request under way is not the first one.
     reused: AtomicBool,
     /// A byte was read since the request under way began.
     heard: AtomicBool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        let (answered, reused, heard) = Default::default();
+        Self { opened: Instant::now(), written: AtomicU64::default(), answered, reused, heard }
+    }
 }
 
 /// How far a request came on a connection that broke.
@@ -48,7 +60,7 @@ impl Usage {
 
     /// How far the request under way has come.
     pub(super) fn progress(&self) -> Progress {
-        let Flags { answered, reused, heard } = &*self.0;
+        let Flags { answered, reused, heard, .. } = &*self.0;
         match (answered.load(Relaxed), reused.load(Relaxed), heard.load(Relaxed)) {
             (true, ..) => Progress::Unwritten,
             (false, true, false) => Progress::Unanswered,
@@ -56,8 +68,14 @@ impl Usage {
         }
     }
 
+    /// When bytes were last written, or it was opened.
+    pub(super) fn last_written(&self) -> Instant {
+        self.0.opened + Duration::from_nanos(self.0.written.load(Relaxed))
+    }
+
     /// Bytes were written. The first ones after an answer begin another request.
     fn wrote(&self) {
+        self.0.written.store(u64::try_from(self.0.opened.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
         if self.0.answered.load(Relaxed) {
             self.0.answered.store(false, Relaxed);
             self.0.reused.store(true, Relaxed);

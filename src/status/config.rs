@@ -72,6 +72,8 @@ fn router(settings: &RouterSettings) -> Value {
         slow_start: ramp,
         slow,
         poison,
+        timeout_ejects,
+        keep_last,
     } = settings.health;
     let ratio =
         ratio.map(|ratio| json!({"below": ratio.below, "over_seconds": ratio.over.as_secs_f64(), "min": ratio.min}));
@@ -89,6 +91,8 @@ fn router(settings: &RouterSettings) -> Value {
         "ramp_seconds": ramp.as_secs_f64(),
         "slow_seconds": slow.map(|slow| slow.as_secs_f64()),
         "poison": poison,
+        "timeout_ejects": timeout_ejects,
+        "keep_last": keep_last,
         "probe": {"concurrency": probe.concurrency, "timeout_seconds": probe.timeout.as_secs_f64()},
     })
 }

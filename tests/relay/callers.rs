@@ -112,7 +112,8 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
             (Scripted::start(answer(status, &[], error)).await, Scripted::start(answer(status, &[], error)).await);
         let world = Harness::of(&pools(&[at("a", &a, path, settings), at("b", &b, path, settings)])).await;
         let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-        let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path()).set("KEY", KEY).ready().await;
+        let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path());
+        let beside = beside.set("BROKER_HEALTH", "documented").set("KEY", KEY).ready().await;
         let given = world.send(&format!("/llm/{subpath}"), &[], body).await;
         assert_eq!((given.status, given.text().as_str()), (status, error), "{about}");
         let attempts = a.calls() + b.calls();

@@ -38,7 +38,8 @@ async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
 async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
     let world = Harness::before(&[&a, &b]).await;
-    let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path()).set("KEY", KEY).ready().await;
+    let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path());
+    let beside = beside.set("BROKER_HEALTH", "documented").set("KEY", KEY).ready().await;
     assert_eq!(world.call().await.status, 200);
     beside.until(&["router disabled", "/llm/a/", "answered 500"]).await;
     // Once more through the log of the bus: what it has read by now it has learnt.

@@ -1,13 +1,14 @@
 //! The relay: a call that fails at one target is answered by another, inside the same call.
 //!
 //! `answers` has what an answer means; `faults` the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
-//! begun; `outage` a minute of it; `budgets` who has room; `callers` what a client chooses itself; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
+//! begun; `outage` a minute of it; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
 //! on; `reuse` what a kept connection that breaks comes to; `told` what is said about
 //! calls, `measured` what is counted of them; `trace` what operators are told of one.
 
 mod answers;
 mod budgets;
 mod callers;
+mod defaults;
 mod examples;
 mod faults;
 mod gateway;
@@ -40,10 +41,12 @@ fn good() -> Act {
     answer(200, &[], HELLO)
 }
 
-/// A pools file with an ingress `/llm/` and these targets, in this order of preference.
+/// A pools file with an ingress `/llm/` and these targets, in this order of preference. Nothing serves where all are disabled,
+/// and [`Harness`] sets the preset `documented`: one failure disables, so that a test sees at once what counts as one. What a
+/// pool with addresses does by default is in `defaults`.
 fn pools(targets: &[String]) -> String {
     format!(
-        r#"{{"relay": {LIMITS}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [{}]}}]}}"#,
+        r#"{{"relay": {LIMITS}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "when_all_disabled": "pass", "targets": [{}]}}]}}"#,
         targets.join(",")
     )
 }
@@ -74,6 +77,11 @@ impl Harness {
     }
 
     async fn on(file: PoolsFile, set: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::shipped(file, |setup| set(setup.set("BROKER_HEALTH", "documented"))).await
+    }
+
+    /// Without any setting of health.
+    async fn shipped(file: PoolsFile, set: impl FnOnce(Setup) -> Setup) -> Self {
         let bus = Bus::start().await;
         let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
         let broker = set(setup.set("KEY", KEY).secret(KEY)).ready().await;

@@ -83,7 +83,9 @@ impl HealthOverrides {
         health.take(reader, &item, "preset", preset, |all, preset| all.health = preset.settings());
         health.take(reader, &item, "disabled_time", disabled_time, |all, time| all.health.disabled_time = time);
         health.take(reader, &item, "failure_status", failure_status, |all, rule| all.failures = rule);
-        health.take(reader, &item, "consecutive", count, |all, count| all.health.consecutive = count);
+        health.take(reader, &item, "consecutive", count, |all, count| {
+            (all.health.consecutive, all.health.timeout_ejects) = (count, false);
+        });
         health.take(reader, &item, "ratio", ratio, |all, ratio| all.health.ratio = ratio);
         health.take(reader, &item, "ramp", span_or_off, |all, ramp| all.health.slow_start = ramp.unwrap_or_default());
         health.take(reader, &item, "slow_is_failure_after", span_or_off, |all, slow| all.health.slow = slow);
@@ -153,6 +155,22 @@ impl HealthOverrides {
         let (text, place) = (format!("{value:?}"), Rc::new(item.place()));
         self.0.retain(|said| said.name != name);
         self.0.push(LocatedSetting { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
+    }
+
+    /// Adds what another place says of the same target.
+    pub(super) fn extend(&mut self, other: &Self) {
+        let new = other.0.iter().filter(|setting| !self.0.iter().any(|known| known.name == setting.name));
+        let new: Vec<_> = new.cloned().collect();
+        self.0.extend(new);
+    }
+
+    /// The settings of a target with a url: the last one that serves stays, unless a preset says otherwise.
+    pub(super) fn direct_settings(&self, defaults: &RouterSettings) -> RouterSettings {
+        let mut settings = self.settings(defaults);
+        if let Some(preset) = self.0.iter().find(|said| said.name == "preset") {
+            settings.health.keep_last = preset.value == format!("{:?}", Preset::Resilient);
+        }
+        settings
     }
 
     /// The settings, with these defaults for what nobody said.

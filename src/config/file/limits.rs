@@ -1,33 +1,35 @@
-//! `relay`: what one call of the relay may cost, and all of them together.
+//! `relay`: what one call of the relay may cost, and all of them together. The four time limits may stand at a pool, a
+//! branch and a target too: the nearest wins, each for itself.
 
 use std::time::Duration;
 
 use super::health::{count, span};
 use super::reader::{Item, Reader};
-use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits};
+use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
 
 /// The keys of `relay`.
 pub(super) const KEYS: [&str; 8] =
     ["attempts", "timeout", "connect", "first_byte", "idle", "hold", "backoff", "retry_budget"];
+/// The keys of `relay` below the file.
+pub(super) const TIME_KEYS: [&str; 4] = ["connect", "first_byte", "idle", "timeout"];
 /// The keys of `backoff`.
 pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
 /// The keys of `retry_budget`.
 pub(super) const BUDGET_KEYS: [&str; 2] = ["ratio", "per_second"];
 
 /// What stands there, with the defaults for what does not.
-pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLimits, RetryBudgetSettings) {
+pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLimits, TimeLimits, RetryBudgetSettings) {
     let (mut limits, mut spending) = (RetryLimits::default(), RetryBudgetSettings::default());
-    let Some(item) = item else { return (limits, spending) };
+    let mut times = TimeLimits::default();
+    let Some(item) = item else { return (limits, times, spending) };
     if !reader.object(&item, &KEYS, "{\"attempts\": 4, \"timeout\": \"60s\"}") {
-        return (limits, spending);
+        return (limits, times, spending);
     }
     if let Some(attempts) = item.get("attempts").and_then(|item| count(reader, &item)) {
         limits.attempts = attempts;
     }
-    time(reader, &item, "timeout", &mut limits.whole);
-    time(reader, &item, "connect", &mut limits.connect);
-    time(reader, &item, "first_byte", &mut limits.first_byte);
-    time(reader, &item, "idle", &mut limits.idle);
+    read_times(reader, &item, &mut times);
+    limits.timeout = times.timeout;
     time(reader, &item, "hold", &mut limits.hold);
     if let Some(item) = item.get("backoff") {
         backoff(reader, &item, &mut limits.backoff);
@@ -35,7 +37,27 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
     if let Some(item) = item.get("retry_budget") {
         budget(reader, &item, &mut spending);
     }
-    (limits, spending)
+    (limits, times, spending)
+}
+
+/// The time limits below a pool, a branch or a target that may set some of them.
+pub(super) fn times_below(reader: &mut Reader<'_>, item: Option<Item<'_>>, above: TimeLimits) -> TimeLimits {
+    let mut times = above;
+    if let Some(item) = item
+        && reader.object(&item, &TIME_KEYS, "{\"first_byte\": \"30s\", \"timeout\": \"120s\"}")
+    {
+        read_times(reader, &item, &mut times);
+    }
+    times
+}
+
+fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) {
+    time(reader, item, "connect", &mut times.connect);
+    if let Some(time) = item.get("first_byte").and_then(|item| span(reader, &item)) {
+        times.first_byte = Some(time);
+    }
+    time(reader, item, "idle", &mut times.idle);
+    time(reader, item, "timeout", &mut times.timeout);
 }
 
 fn backoff(reader: &mut Reader<'_>, item: &Item<'_>, backoff: &mut Backoff) {

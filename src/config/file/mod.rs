@@ -22,6 +22,7 @@ use super::Fault;
 use crate::relay::RelayRules;
 use crate::system::files::{self, Unreadable};
 use balancer::broker::{BrokerSettings, RouterSettings};
+use balancer::health::{HealthSettings, Preset};
 pub use direct::Variables;
 use reader::{Item, Reader};
 
@@ -46,13 +47,31 @@ pub const FORM: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
+/// The settings for what a file leaves out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthDefaults {
+    /// Of routers of the gateway.
+    pub routers: RouterSettings,
+    /// Of targets with a url.
+    pub direct: RouterSettings,
+}
+
+impl HealthDefaults {
+    /// These for routers of the gateway, and for targets with a url the same rule of failures with the preset `resilient`.
+    pub fn new(routers: RouterSettings) -> Self {
+        let health = HealthSettings { keep_last: true, ..Preset::Resilient.settings() };
+        let direct = RouterSettings { health, ..routers.clone() };
+        Self { routers, direct }
+    }
+}
+
 /// The file that holds the pools, and what it leaves to the environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolsFile {
     /// Where it is.
     pub path: PathBuf,
     /// For what it leaves out.
-    pub defaults: RouterSettings,
+    pub defaults: HealthDefaults,
     /// What `${NAME}` means in it.
     pub variables: Variables,
     /// What it held when it was last looked at: whoever follows it sees what changed since then, however early.
@@ -61,7 +80,7 @@ pub struct PoolsFile {
 
 impl PoolsFile {
     /// Looks at a file.
-    pub fn open(path: PathBuf, defaults: RouterSettings) -> Self {
+    pub fn open(path: PathBuf, defaults: HealthDefaults) -> Self {
         let seen = content(&path);
         Self { path, defaults, variables: Variables::default(), seen }
     }
@@ -119,7 +138,8 @@ fn told(fault: &Unreadable) -> String {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<BrokerSettings, Vec<Fault>> {
-    read_all(path, bytes, defaults, &Variables::default()).map(|(settings, _)| settings)
+    let defaults = HealthDefaults::new(defaults.clone());
+    read_all(path, bytes, &defaults, &Variables::default()).map(|(settings, _)| settings)
 }
 
 /// The same for the relay too, with what `${NAME}` means.
@@ -129,7 +149,7 @@ pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<Brok
 pub fn read_all(
     path: &Path,
     bytes: &[u8],
-    defaults: &RouterSettings,
+    defaults: &HealthDefaults,
     variables: &Variables,
 ) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let text = match std::str::from_utf8(bytes) {

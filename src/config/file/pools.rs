@@ -3,15 +3,18 @@
 //! What stands above a target holds below it: `override_params` and `model_map` field by field, `health` setting by setting,
 //! the nearest each time. A target that cannot be read is left out only to go on reading: its fault keeps the file from use.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+use jsonc_parser::ast::Value;
 
 use super::direct::{self, Directs, Variables};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
-use super::{DEEPEST, MOST_TARGETS, budget, limits, strategy};
-use crate::relay::RelayRules;
-use balancer::broker::{BrokerSettings, PoolSettings, RouterSettings, WhenAllDisabled};
+use super::{DEEPEST, HealthDefaults, MOST_TARGETS, budget, limits, strategy};
+use crate::relay::{PoolTimes, RelayRules};
+use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
+use balancer::retry::TimeLimits;
 use balancer::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
 use types::request::Patch;
@@ -22,7 +25,7 @@ pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
 pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 16] = [
+pub(super) const TARGET_KEYS: [&str; 17] = [
     "name",
     "router",
     "url",
@@ -39,6 +42,7 @@ pub(super) const TARGET_KEYS: [&str; 16] = [
     "model_map",
     "health",
     "budget",
+    "relay",
 ];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
@@ -52,6 +56,9 @@ struct Above {
     patch: Arc<Patch>,
     leads: Option<Arc<FailureRule>>,
     health: HealthOverrides,
+    times: TimeLimits,
+    /// The pool says itself what becomes of a call when all targets are out: it gets none.
+    passes: bool,
 }
 
 /// What was read so far.
@@ -61,6 +68,10 @@ struct Pools {
     /// Where each router stands first.
     leaves: HashMap<RouterPath, Location>,
     routers: RouterOverrides,
+    /// What was said of each target with a url.
+    direct_health: BTreeMap<RouterPath, (HealthOverrides, bool)>,
+    /// The time limits of each pool.
+    times: BTreeMap<RouterPath, PoolTimes>,
     directs: Directs,
     /// Ingresses that only the relay serves.
     relayed: BTreeSet<RouterPath>,
@@ -72,7 +83,7 @@ struct Pools {
 pub(super) fn read(
     reader: &mut Reader<'_>,
     file: &Item<'_>,
-    defaults: &RouterSettings,
+    defaults: &HealthDefaults,
     variables: Variables,
 ) -> (BrokerSettings, RelayRules) {
     if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
@@ -81,15 +92,17 @@ pub(super) fn read(
     if let Some(schema) = file.get("$schema") {
         reader.text(&schema);
     }
-    let defaults = HealthOverrides::default().below(reader, file.get("health")).settings(defaults);
-    let (limits, spending) = limits::read(reader, file.get("relay"));
+    let health = HealthOverrides::default().below(reader, file.get("health"));
+    let direct_defaults = health.direct_settings(&defaults.direct);
+    let defaults = health.settings(&defaults.routers);
+    let (limits, times, spending) = limits::read(reader, file.get("relay"));
     let mut pools = Pools { directs: Directs::new(variables), ..Pools::default() };
     let mut settings = BrokerSettings::default();
     match file.get("pools") {
         None => reader.missing(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
         Some(list) => {
             if reader.list(&list, "pools") {
-                settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool)).collect();
+                settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool, times)).collect();
             }
         }
     }
@@ -105,14 +118,20 @@ pub(super) fn read(
         }
     }
     settings.routers = pools.routers.settings(&defaults);
+    let direct_settings = pools.direct_health.into_iter().map(|(path, (health, passes))| {
+        let mut settings = health.direct_settings(&direct_defaults);
+        settings.health.keep_last &= !passes;
+        (path, settings)
+    });
+    settings.routers.extend(direct_settings);
     settings.defaults = defaults;
     let direct = pools.directs.into_found();
     settings.relayed = pools.relayed.into_iter().chain(direct.keys().cloned()).collect();
-    (settings, RelayRules { limits, spending, direct })
+    (settings, RelayRules { limits, times, pools: pools.times, spending, direct })
 }
 
 impl Pools {
-    fn pool(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PoolSettings> {
+    fn pool(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, times: TimeLimits) -> Option<PoolSettings> {
         if !self.room(reader, item)
             || !reader.object(item, &POOL_KEYS, "{\"ingress\": \"/azure/\", \"targets\": [...]}")
         {
@@ -120,14 +139,28 @@ impl Pools {
         }
         let ingress = self.ingress(reader, item);
         let health = HealthOverrides::default().below(reader, item.get("health"));
-        if item.get("relay").and_then(|flag| reader.flag(&flag)) == Some(true) {
-            self.relayed.extend(ingress.clone());
+        let relay = item.get("relay");
+        let times = match relay.filter(|relay| matches!(relay.value, Value::Object(_))) {
+            Some(limits) => limits::times_below(reader, Some(limits), times),
+            None => {
+                if item.get("relay").and_then(|flag| reader.flag(&flag)) == Some(true) {
+                    self.relayed.extend(ingress.clone());
+                }
+                times
+            }
+        };
+        if let Some(ingress) = &ingress {
+            self.times.insert(ingress.clone(), PoolTimes { times, targets: BTreeMap::new() });
         }
-        let above = Above { ingress: ingress.clone(), health, ..Above::default() };
         let when_all_disabled = when_all_disabled(reader, item);
+        let passes = when_all_disabled == Some(Some(WhenAllDisabled::Pass));
+        let above = Above { ingress: ingress.clone(), health, times, passes, ..Above::default() };
+        let directs = self.direct_health.len();
         let (mode, targets) = self.branch(reader, item, &above)?;
+        let usual =
+            if self.direct_health.len() > directs { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
         let root = Target::plain(TargetKind::Branch { mode, targets });
-        Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled? })
+        Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled?.unwrap_or(usual) })
     }
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
@@ -183,7 +216,8 @@ impl Pools {
         let patch = patch(reader, item, &above.patch);
         let mut health = above.health.below(reader, item.get("health"));
         budget::take(reader, item, &mut health);
-        let above = Above { patch, health, ..above.clone() };
+        let times = limits::times_below(reader, item.get("relay"), above.times);
+        let above = Above { patch, health, times, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         let kind = kind?;
         let is_leaf = matches!(kind, TargetKind::Router(_));
@@ -234,8 +268,11 @@ impl Pools {
         // Without an ingress there is a fault already; any other will do to find those of the target.
         let ingress = above.ingress.clone().or_else(|| RouterPath::parse("/ingress/").ok())?;
         let path = self.directs.read(reader, item, &ingress)?;
+        self.note_times(reader, item, &path, above);
         self.relayed.insert(ingress);
         self.routers.add(reader, &path, &above.health);
+        self.direct_health.entry(path.clone()).or_default().0.extend(&above.health);
+        self.direct_health.entry(path.clone()).and_modify(|(_, passes)| *passes |= above.passes);
         Some(path)
     }
 
@@ -246,8 +283,20 @@ impl Pools {
         } else {
             self.leaves.entry(path.clone()).or_insert_with(|| item.place());
         }
+        self.note_times(reader, item, &path, above);
         self.routers.add(reader, &path, &above.health);
         Some(path)
+    }
+
+    /// The time limits of a target, which it has once in its pool.
+    fn note_times(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, router: &RouterPath, above: &Above) {
+        let Some(pool) = above.ingress.as_ref().and_then(|ingress| self.times.get_mut(ingress)) else { return };
+        let is_known = pool.targets.insert(router.clone(), above.times).is_some_and(|other| other != above.times);
+        if is_known {
+            let problem =
+                format!("gives {router} other time limits than it has in this pool already: it has one set of them");
+            reader.missing(item, problem);
+        }
     }
 
     /// Whether there is room for one more; the first without says so.
@@ -260,13 +309,13 @@ impl Pools {
     }
 }
 
-/// What is said of a pool whose routers are all disabled; nothing if it cannot be read.
-fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<WhenAllDisabled> {
+/// What the file says of a pool whose routers are all disabled, if it says so; nothing if it cannot be read.
+fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<Option<WhenAllDisabled>> {
     let choices =
         [("pass", WhenAllDisabled::Pass), ("soonest", WhenAllDisabled::Soonest), ("any", WhenAllDisabled::Any)];
     match pool.get("when_all_disabled") {
-        Some(item) => reader.one_of(&item, &choices),
-        None => Some(WhenAllDisabled::default()),
+        Some(item) => reader.one_of(&item, &choices).map(Some),
+        None => Some(None),
     }
 }
 

@@ -149,7 +149,14 @@ impl Broker {
 
     fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
         let sent = if self.probes(chosen.router) { RouteKind::Probe } else { RouteKind::Normal };
-        Route { number: self.decisions, pool, kind: sent, chosen, reservation: TokenReservation::default() }
+        Route {
+            number: self.decisions,
+            pool,
+            kind: sent,
+            chosen,
+            reservation: TokenReservation::default(),
+            relayed: true,
+        }
     }
 
     /// Why no target is left, and until when. A request that matches no target, and a router that would answer the

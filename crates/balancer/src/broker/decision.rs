@@ -26,6 +26,8 @@ pub struct Route {
     pub chosen: Candidate,
     /// What the request takes of the router's rate limits.
     pub reservation: TokenReservation,
+    /// It is an attempt of the relay, which reports its end however long it takes.
+    pub relayed: bool,
 }
 
 /// What a request takes of a router's rate limits.

@@ -1,8 +1,11 @@
 //! Calls in flight, by decision number. For status and for draining; it decides nothing.
 //!
-//! Bounded in number and time: a call that is removed without an outcome counts as timed out.
+//! Bounded in number and, for calls that pass the gateway, in time: a call that is removed without an outcome counts as
+//! timed out. An attempt of the relay lasts as long as it takes: the relay always reports its end.
 
 use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
 
 use crate::health::MAX_CALL_DURATION;
 use types::router::RouterId;
@@ -18,6 +21,8 @@ pub(super) struct InFlightCalls {
     calls: VecDeque<Option<(RouterId, BrokerTime)>>,
     /// The number of the oldest.
     first: u64,
+    /// Attempts of the relay, by their numbers.
+    attempts: FxHashMap<u64, RouterId>,
     /// Per router: open calls, and calls that timed out.
     routers: Vec<(u32, u64)>,
     /// A stamp was seen in a log, so outcomes can be paired with decisions.
@@ -34,6 +39,24 @@ impl InFlightCalls {
             self.forget_first();
         }
         self.calls.push_back(Some((router, now)));
+        self.open_one(router);
+    }
+
+    /// The relay began an attempt, and will report its end. Beyond the capacity it is not tracked.
+    pub(super) fn begin_attempt(&mut self, number: u64, router: RouterId) {
+        if self.attempts.len() < CAPACITY && self.attempts.insert(number, router).is_none() {
+            self.open_one(router);
+        }
+        // The numbers of the others stay their places in the queue.
+        if !self.calls.is_empty() {
+            self.calls.push_back(None);
+            if self.calls.len() > CAPACITY {
+                self.forget_first();
+            }
+        }
+    }
+
+    fn open_one(&mut self, router: RouterId) {
         let place = usize::from(router.0);
         if self.routers.len() <= place {
             self.routers.resize(place + 1, (0, 0));
@@ -44,6 +67,10 @@ impl InFlightCalls {
     /// The outcome of a decision is known.
     pub(super) fn end(&mut self, number: u64) {
         self.paired = true;
+        if let Some(router) = self.attempts.remove(&number) {
+            self.close(router, false);
+            return;
+        }
         let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         let call = place.and_then(|place| self.calls.get_mut(place)).and_then(Option::take);
         if let Some((router, _)) = call {
@@ -137,6 +164,25 @@ mod tests {
         assert_eq!((calls.open(B), calls.timed_out(B)), (Some(1), Some(0)));
         calls.end(1);
         assert_eq!((calls.open(B), calls.timed_out(B)), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn s1_5_attempts_of_the_relay_never_expire_and_keep_the_places_of_other_calls() {
+        let mut calls = InFlightCalls::default();
+        calls.begin_attempt(0, A);
+        calls.begin(1, B, START);
+        calls.begin_attempt(2, A);
+        calls.begin(3, B, START.after(Duration::from_secs(1)));
+        calls.end(99);
+        assert_eq!((calls.open(A), calls.open(B)), (Some(2), Some(2)));
+        calls.end(3);
+        assert_eq!((calls.open(A), calls.open(B)), (Some(2), Some(1)), "found behind the attempt");
+        calls.expire(START.after(Duration::from_secs(3_600)));
+        assert_eq!((calls.open(A), calls.timed_out(A)), (Some(2), Some(0)));
+        assert_eq!((calls.open(B), calls.timed_out(B), calls.next_deadline()), (Some(0), Some(1), None));
+        calls.end(0);
+        calls.end(2);
+        assert_eq!((calls.open(A), calls.timed_out(A)), (Some(0), Some(0)));
     }
 
     #[test]

@@ -142,7 +142,10 @@ impl Broker {
     fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let (class, cause) = judgement::judge(settings, report, status, now);
+        let by_relay = || {
+            report.source == Source::Attempt || known.is_some_and(|router| self.settings.relayed.contains(&router.path))
+        };
+        let (class, cause) = judgement::judge(settings, report, status, now, by_relay);
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
@@ -230,8 +233,11 @@ impl Broker {
             self.learn_usage(report, &outcome, now);
         }
         // The log adds the time, and cannot know better whether this was old news.
-        let outcome = Outcome { latency: None, ..outcome };
+        let at_fault = self.is_at_fault(report, &outcome, now, changes);
+        let class = if at_fault { Class::Neutral } else { outcome.class };
+        let outcome = Outcome { class, latency: None, ..outcome };
         let mut verdict = self.count_outcome(&outcome, now, changes);
+        self.remember_trip(report, outcome.router, verdict);
         if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
             *effect = Effect::Counted;
         }
@@ -251,7 +257,12 @@ impl Broker {
         if met == Match::Twice {
             return Err(IgnoreReason::Twice);
         }
-        let at_fault = self.is_at_fault(report, outcome, now, changes);
+        // The relay has reported the request of its attempt already, by a digest of all of it.
+        let by_relay = matches!(
+            &met,
+            Match::Message(PendingOutcome { outcome: Outcome { evidence: Evidence::Local { .. }, .. }, .. })
+        );
+        let at_fault = !by_relay && self.is_at_fault(report, outcome, now, changes);
         let neutral;
         let outcome = if at_fault {
             neutral = Outcome { class: Class::Neutral, ..*outcome };
@@ -268,7 +279,9 @@ impl Broker {
             }
             Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now, changes),
         };
-        self.remember_trip(report, outcome.router, verdict);
+        if !by_relay {
+            self.remember_trip(report, outcome.router, verdict);
+        }
         self.learn_speed(outcome, now);
         self.learn_usage(report, outcome, now);
         Ok(())
@@ -321,7 +334,15 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
-        let mut effect = self.routers.change_health(place, |health, settings| health.learn(outcome, settings, now))?;
+        let last = self.keeps_last(place, outcome, changes);
+        let mut effect = self.routers.change_health(place, |health, settings| {
+            if !last {
+                return health.learn(outcome, settings, now);
+            }
+            // A refusal ejects whatever the settings say; of the last one it is counted as any failure.
+            let class = if outcome.class == Class::Refused { Class::Failure } else { outcome.class };
+            health.learn(&Outcome { class, ..*outcome }, &settings.sparing(outcome), now)
+        })?;
         if effect == Effect::Suspected {
             effect = self.eject_suspected(place, outcome, now, changes);
         }
@@ -337,24 +358,7 @@ impl Broker {
         Some(Verdict { effect, epoch })
     }
 
-    fn is_in_service(&self, router: RouterId) -> bool {
+    pub(super) fn is_in_service(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_in_service())
-    }
-
-    /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
-    fn eject_suspected(
-        &mut self,
-        place: usize,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Effect {
-        self.refresh(changes);
-        if self.pools.iter().any(|pool| pool.is_last_serving(outcome.router, |router| self.is_in_service(router))) {
-            return Effect::Counted;
-        }
-        let convicted =
-            self.routers.change_health(place, |health, settings| health.eject_suspected(outcome, settings, now));
-        convicted.unwrap_or(Effect::None)
     }
 }

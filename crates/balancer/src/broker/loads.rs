@@ -44,7 +44,11 @@ impl Broker {
 
     pub(super) fn begin_call(&mut self, route: &Route, now: BrokerTime) {
         if let Some(loads) = &mut self.loads {
-            loads.begin(route.number, route.router(), now);
+            if route.relayed {
+                loads.begin_attempt(route.number, route.router(), now);
+            } else {
+                loads.begin(route.number, route.router(), now);
+            }
         }
         if let Some(limits) = &mut self.limits {
             limits.take(route.number, route.router(), route.reservation.tokens, now);

@@ -14,6 +14,7 @@ mod histogram;
 mod in_flight;
 mod input;
 pub mod invariants;
+mod last_serving;
 mod learn;
 mod loads;
 mod operator;
@@ -194,8 +195,14 @@ impl Broker {
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        let mut route =
-            Route { number: self.decisions, pool: id, kind: sent, chosen, reservation: TokenReservation::default() };
+        let mut route = Route {
+            number: self.decisions,
+            pool: id,
+            kind: sent,
+            chosen,
+            reservation: TokenReservation::default(),
+            relayed: false,
+        };
         self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
         Decision::Route(route)
     }
@@ -271,7 +278,11 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: BrokerTime) {
         self.decisions = self.decisions.wrapping_add(1);
-        self.in_flight.begin(route.number, route.router(), now);
+        if route.relayed {
+            self.in_flight.begin_attempt(route.number, route.router());
+        } else {
+            self.in_flight.begin(route.number, route.router(), now);
+        }
         let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
         pool.count(route);
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));

@@ -1,68 +1,118 @@
-//! Poisonous requests: requests that fail on every router are at fault themselves.
+//! Requests at fault: what several routers refuse that answer something else well.
 //!
-//! A client that retries a bad prompt must not eject one router after the other. A request is at fault if a second
-//! router fails it that has answered something else since the first router failed it; two dead routers answer
-//! nothing, so a health check that fails on both is not blamed. A request that succeeds anywhere is cleared. Payloads
-//! are not kept: their length and a digest of both ends suffice to recognise a request, at constant cost.
+//! A client that sends a bad prompt must not eject one router after the other. A request is at fault if two routers have
+//! failed it and one of them has answered another request, begun after the first failure. Then the ejections that it
+//! caused are undone, and its further failures count for no router. Dead routers answer nothing, so a health check that
+//! fails on all is not blamed; and two different requests that fail on the same two routers within ten seconds are an
+//! outage, whatever is answered later. A request that succeeds anywhere is cleared. Payloads are not kept: a digest
+//! suffices to recognise a request.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::Broker;
 use super::learn::Verdict;
 use crate::health::Effect;
-use types::outcome::{CallObservation, Class, Outcome};
+use types::outcome::{CallObservation, Class, Evidence, Outcome, PayloadDigest};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
 
 /// How long a failed request is remembered.
 pub(super) const MEMORY: Duration = Duration::from_secs(60);
-/// Requests remembered, about 16 KB; beyond that the oldest leaves early.
+/// Requests remembered, about 64 KB; beyond that the oldest leaves early.
 pub(super) const CAPACITY: usize = 256;
-/// Bytes of each end of a payload that are hashed.
-const END: usize = 4_096;
+/// Routers remembered of one request.
+const MAX_REFUSALS: usize = 16;
+/// Two requests that fail everywhere within this time are an outage.
+const OUTAGE_WINDOW: Duration = Duration::from_secs(10);
 
-/// What a request is recognised by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PayloadDigest {
-    length: usize,
-    digest: u64,
+/// One router's failure of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Refusal {
+    router: RouterId,
+    /// When, by the broker's clock and by the gateway's.
+    at: BrokerTime,
+    stopped: Option<GatewayTime>,
+    /// The epoch of the ejection that it caused.
+    tripped: Option<u32>,
 }
 
-impl PayloadDigest {
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(bytes.get(..END).unwrap_or(bytes));
-        hasher.write(bytes.len().checked_sub(END).and_then(|start| bytes.get(start..)).unwrap_or_default());
-        Self { length: bytes.len(), digest: hasher.finish() }
+/// When a successful call began.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct GoodStart {
+    /// By the gateway's clock.
+    started: Option<GatewayTime>,
+    /// By the broker's, if the relay sent it.
+    sent: Option<BrokerTime>,
+}
+
+impl GoodStart {
+    fn is_after(self, refusal: &Refusal) -> bool {
+        let by_gateway = refusal.stopped.zip(self.started).is_some_and(|(failed, well)| well > failed);
+        by_gateway || self.sent.is_some_and(|well| well >= refusal.at)
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Open,
+    /// The request is at fault.
+    Request,
+    /// It failed in an outage.
+    Outage,
 }
 
 /// A request that has failed.
 #[derive(Debug, Clone, PartialEq)]
 struct Suspect {
     payload: PayloadDigest,
-    /// Where it failed, and when by the broker's clock and by the gateway's.
-    router: RouterId,
-    at: BrokerTime,
-    stopped: Option<GatewayTime>,
-    /// The epoch of the ejection that it caused.
-    tripped: Option<u32>,
-    convicted: bool,
+    /// One per router, the first one first.
+    refusals: SmallVec<[Refusal; 2]>,
+    blame: Blame,
+}
+
+impl Suspect {
+    fn failed_widely(&self) -> bool {
+        self.refusals.len() > 1
+    }
+
+    fn is_refused_by(&self, router: RouterId) -> bool {
+        self.refusals.iter().any(|refusal| refusal.router == router)
+    }
+
+    /// Two routers have failed both requests, within the window.
+    fn shares_outage(&self, other: &Self, now: BrokerTime) -> bool {
+        let is_recent = |refusal: &&Refusal| now.since(refusal.at) <= OUTAGE_WINDOW;
+        let recent = self.refusals.iter().filter(is_recent);
+        recent.filter(|refusal| other.is_refused_by(refusal.router)).count() > 1
+    }
+
+    /// Blames the request if one of its routers has answered another one since it was first refused.
+    fn convict(&mut self, well: impl Fn(RouterId) -> GoodStart) -> bool {
+        let Some(first) = self.refusals.first() else { return false };
+        let is_well = self.refusals.iter().any(|refusal| well(refusal.router).is_after(first));
+        let convicted = self.blame == Blame::Open && self.failed_widely() && is_well;
+        if convicted {
+            self.blame = Blame::Request;
+        }
+        convicted
+    }
 }
 
 /// What is known about a failed request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Finding {
     /// Nothing that would excuse the router.
     Nothing,
+    /// This router has failed it before, and nothing has answered it since.
+    Repeated,
     /// It was found at fault before.
     Known,
-    /// It is at fault, as known from now on. With the router that failed it first, and the epoch of the ejection it
-    /// caused there.
-    Convicted(RouterId, Option<u32>),
+    /// It is at fault, as known from now on. With all who refused it.
+    Convicted(SmallVec<[Refusal; 2]>),
 }
 
 /// The requests that failed recently, oldest first.
@@ -70,51 +120,92 @@ pub(super) enum Finding {
 pub(super) struct Suspects(VecDeque<Suspect>);
 
 impl Suspects {
-    /// A request failed on a router whose last successful call began at `well`.
+    /// A request failed on a router. `well`: when the last successful call of a router began.
     pub(super) fn failed(
         &mut self,
         payload: PayloadDigest,
         outcome: &Outcome,
-        well: Option<GatewayTime>,
+        well: impl Fn(RouterId) -> GoodStart,
         now: BrokerTime,
     ) -> Finding {
-        let Outcome { router, stopped, .. } = *outcome;
+        let refusal = Refusal { router: outcome.router, at: now, stopped: outcome.stopped, tripped: None };
         self.forget(now);
-        let Some(known) = self.0.iter_mut().find(|suspect| suspect.payload == payload) else {
+        let Some(place) = self.0.iter().position(|suspect| suspect.payload == payload) else {
             if self.0.len() == CAPACITY {
                 self.0.pop_front();
             }
-            self.0.push_back(Suspect { payload, router, at: now, stopped, tripped: None, convicted: false });
+            self.0.push_back(Suspect { payload, refusals: SmallVec::from_slice(&[refusal]), blame: Blame::Open });
             return Finding::Nothing;
         };
-        if known.convicted {
-            return Finding::Known;
+        let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
+        match known.blame {
+            Blame::Request => return Finding::Known,
+            Blame::Outage => return Finding::Nothing,
+            Blame::Open if known.is_refused_by(refusal.router) => return Finding::Repeated,
+            Blame::Open if known.refusals.len() < MAX_REFUSALS => known.refusals.push(refusal),
+            Blame::Open => return Finding::Nothing,
         }
-        if known.router == router || known.stopped.zip(well).is_none_or(|(failed, well)| well <= failed) {
+        if self.mark_outage(place, now) {
             return Finding::Nothing;
         }
-        known.convicted = true;
-        Finding::Convicted(known.router, known.tripped)
+        let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
+        if known.convict(well) { Finding::Convicted(known.refusals.clone()) } else { Finding::Nothing }
+    }
+
+    /// Whether this request and another one show an outage; neither is blamed then.
+    fn mark_outage(&mut self, place: usize, now: BrokerTime) -> bool {
+        let Some(known) = self.0.get(place).cloned() else { return false };
+        let mut outage = false;
+        for other in self.0.iter_mut().filter(|other| other.payload != known.payload) {
+            if other.blame != Blame::Request && other.shares_outage(&known, now) {
+                other.blame = Blame::Outage;
+                outage = true;
+            }
+        }
+        if let Some(known) = self.0.get_mut(place).filter(|_| outage) {
+            known.blame = Blame::Outage;
+        }
+        outage
     }
 
     /// That failure ejected its router.
     pub(super) fn tripped(&mut self, payload: PayloadDigest, router: RouterId, epoch: u32) {
-        let of_it = |suspect: &&mut Suspect| suspect.payload == payload && suspect.router == router;
-        if let Some(suspect) = self.0.iter_mut().find(of_it) {
-            suspect.tripped = Some(epoch);
+        let suspect = self.0.iter_mut().find(|suspect| suspect.payload == payload);
+        let refusal = suspect.and_then(|suspect| suspect.refusals.iter_mut().find(|refusal| refusal.router == router));
+        if let Some(refusal) = refusal {
+            refusal.tripped = Some(epoch);
         }
     }
 
-    /// A request succeeded. It is hashed only if a suspect has the same length.
-    pub(super) fn succeeded(&mut self, bytes: &[u8]) {
-        if self.0.iter().any(|suspect| suspect.payload.length == bytes.len()) {
-            let payload = PayloadDigest::from_bytes(bytes);
-            self.0.retain(|suspect| suspect.payload != payload);
+    /// A request succeeded, which clears it. It is hashed only if a suspect has the same length. Returns who refused
+    /// the requests that are at fault, as this success shows.
+    pub(super) fn succeeded(
+        &mut self,
+        length: usize,
+        payload: impl FnOnce() -> Option<PayloadDigest>,
+        outcome: &Outcome,
+    ) -> Vec<SmallVec<[Refusal; 2]>> {
+        if self.0.iter().any(|suspect| suspect.payload.length == length) {
+            let payload = payload();
+            self.0.retain(|suspect| Some(suspect.payload) != payload);
         }
+        let sent = match outcome.evidence {
+            Evidence::Local { sent_at, .. } => Some(sent_at),
+            _ => None,
+        };
+        let start = GoodStart { started: outcome.started, sent };
+        let well = |router| if router == outcome.router { start } else { GoodStart::default() };
+        let convicted = self.0.iter_mut().filter_map(|suspect| suspect.convict(well).then(|| suspect.refusals.clone()));
+        convicted.collect()
     }
 
     fn forget(&mut self, now: BrokerTime) {
-        while self.0.front().is_some_and(|suspect| suspect.at.after(MEMORY) <= now) {
+        while self
+            .0
+            .front()
+            .and_then(|suspect| suspect.refusals.first())
+            .is_some_and(|first| first.at.after(MEMORY) <= now)
+        {
             self.0.pop_front();
         }
     }
@@ -129,8 +220,8 @@ impl Broker {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.settings().health.poison)
     }
 
-    /// Whether a failed request is itself at fault (the `poison` setting). When that is found out, the first router
-    /// it failed on is probed at once.
+    /// Whether a failed request is itself at fault, or says nothing new (the `poison` setting). When the fault is found
+    /// out, the ejections that it caused are undone.
     pub(super) fn is_at_fault(
         &mut self,
         report: &CallObservation<'_>,
@@ -138,43 +229,57 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> bool {
-        let Some(payload) = report.payload.filter(|_| self.detects_poison(outcome.router)) else { return false };
+        let Some(length) = payload_length(report).filter(|_| self.detects_poison(outcome.router)) else {
+            return false;
+        };
+        let digest = || digest(report);
         match outcome.class {
-            Class::Success => self.suspects.succeeded(payload),
+            Class::Success => {
+                for refusals in self.suspects.succeeded(length, digest, outcome) {
+                    self.undo_trips(&refusals, now, changes);
+                }
+                false
+            }
             // No request makes a rate limit by what it says.
-            Class::Neutral | Class::RateLimited | Class::Refused => {}
+            Class::Neutral | Class::RateLimited | Class::Refused => false,
             Class::Failure | Class::Overloaded => {
-                let router = self.routers.get(usize::from(outcome.router.0));
-                let well = router.and_then(|router| router.stats.last_good_start);
-                match self.suspects.failed(PayloadDigest::from_bytes(payload), outcome, well, now) {
-                    Finding::Nothing => {}
-                    Finding::Known => return true,
-                    Finding::Convicted(first, tripped) => {
-                        self.clear_first_router(first, tripped, outcome.router, now, changes);
-                        return true;
+                let Some(payload) = digest() else { return false };
+                let routers = &self.routers;
+                let well = |router: RouterId| {
+                    let stats = routers.get(usize::from(router.0)).map(|router| &router.stats);
+                    let start = |stats: &super::RouterStats| GoodStart {
+                        started: stats.last_good_start,
+                        sent: stats.last_good_sent,
+                    };
+                    stats.map(start).unwrap_or_default()
+                };
+                match self.suspects.failed(payload, outcome, well, now) {
+                    Finding::Nothing => false,
+                    // Only the relay itself sends one request to one target again.
+                    Finding::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
+                    Finding::Known => true,
+                    Finding::Convicted(refusals) => {
+                        self.undo_trips(&refusals, now, changes);
+                        true
                     }
                 }
             }
         }
-        false
     }
 
-    fn clear_first_router(
-        &mut self,
-        first: RouterId,
-        tripped: Option<u32>,
-        second: RouterId,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) {
-        if let (Some(first), Some(second)) = (self.path(first), self.path(second)) {
-            changes.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), second.clone())));
+    /// A request is at fault: its routers are as they were before it ejected them.
+    fn undo_trips(&mut self, refusals: &[Refusal], now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+        if let [first, .., last] = refusals
+            && let (Some(first), Some(last)) = (self.path(first.router), self.path(last.router))
+        {
+            changes.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), last.clone())));
         }
-        let place = usize::from(first.0);
-        let tried =
-            tripped.and_then(|epoch| self.routers.change_health(place, |health, _| health.probe_immediately(epoch)));
-        if tried == Some(true) {
-            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+        for refusal in refusals {
+            let (Some(epoch), place) = (refusal.tripped, usize::from(refusal.router.0)) else { continue };
+            let undo = self.routers.change_health(place, |health, _| health.undo_failure(Effect::Tripped, epoch));
+            if undo == Some(true) {
+                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+            }
         }
     }
 
@@ -197,12 +302,22 @@ impl Broker {
 
     /// Remembers which ejection a request caused, in case it turns out to be at fault.
     pub(super) fn remember_trip(&mut self, report: &CallObservation<'_>, router: RouterId, verdict: Option<Verdict>) {
-        if let (Some(Verdict { effect: Effect::Tripped, epoch }), Some(payload)) = (verdict, report.payload)
+        if let Some(Verdict { effect: Effect::Tripped, epoch }) = verdict
             && self.detects_poison(router)
+            && let Some(payload) = digest(report)
         {
-            self.suspects.tripped(PayloadDigest::from_bytes(payload), router, epoch);
+            self.suspects.tripped(payload, router, epoch);
         }
     }
+}
+
+fn payload_length(report: &CallObservation<'_>) -> Option<usize> {
+    report.payload_digest.map(|digest| digest.length).or(report.payload.map(<[u8]>::len))
+}
+
+/// The relay's own digest, or one at constant cost of a log's payload: this runs under the lock.
+fn digest(report: &CallObservation<'_>) -> Option<PayloadDigest> {
+    report.payload_digest.or_else(|| report.payload.map(PayloadDigest::from_ends))
 }
 
 #[cfg(test)]
@@ -242,65 +357,108 @@ mod tests {
         PayloadDigest::from_bytes(b"{\"prompt\": \"bad\"}")
     }
 
+    fn started(second: u64) -> GoodStart {
+        GoodStart { started: gateway(second), sent: None }
+    }
+
+    fn sent(second: u64) -> GoodStart {
+        GoodStart { started: None, sent: Some(at(second)) }
+    }
+
+    /// What a failure of this payload comes to where every router's last good call began so.
+    fn fail(
+        suspects: &mut Suspects,
+        payload: PayloadDigest,
+        router: RouterId,
+        well: GoodStart,
+        second: u64,
+    ) -> Finding {
+        suspects.failed(payload, &failure(router, second), |_| well, at(second))
+    }
+
+    fn other(number: u8) -> PayloadDigest {
+        PayloadDigest::from_bytes(&[number])
+    }
+
     #[test]
-    fn who_fails_where_others_succeed_is_convicted() {
+    fn s1_6_what_two_fail_of_whom_one_is_well_is_the_requests_fault() {
+        for well in [started(3), sent(3)] {
+            let mut suspects = Suspects::default();
+            assert_eq!(fail(&mut suspects, bad(), A, GoodStart::default(), 0), Finding::Nothing);
+            suspects.tripped(bad(), A, 3);
+            assert_eq!(fail(&mut suspects, bad(), A, well, 2), Finding::Repeated, "the same router again");
+            let Finding::Convicted(refusals) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
+            let trips: Vec<_> = refusals.iter().map(|refusal| (refusal.router, refusal.tripped)).collect();
+            assert_eq!(trips, [(A, Some(3)), (B, None)]);
+            assert_eq!(fail(&mut suspects, bad(), B, GoodStart::default(), 5), Finding::Known);
+        }
+    }
+
+    #[test]
+    fn s1_6_a_later_good_answer_to_another_request_convicts_too() {
         let mut suspects = Suspects::default();
-        assert_eq!(suspects.failed(bad(), &failure(A, 0), None, at(0)), Finding::Nothing);
-        suspects.tripped(bad(), A, 3);
-        assert_eq!(
-            suspects.failed(bad(), &failure(A, 2), gateway(1), at(2)),
-            Finding::Nothing,
-            "the same router again"
-        );
-        assert_eq!(suspects.failed(bad(), &failure(B, 4), gateway(3), at(4)), Finding::Convicted(A, Some(3)));
-        assert_eq!(suspects.failed(bad(), &failure(B, 5), None, at(5)), Finding::Known);
+        for (router, second) in [(A, 0), (B, 1)] {
+            assert_eq!(fail(&mut suspects, bad(), router, GoodStart::default(), second), Finding::Nothing);
+        }
+        let good = |router, second| Outcome { class: Class::Success, ..failure(router, second) };
+        let convicted = |suspects: &mut Suspects, outcome| suspects.succeeded(1, || Some(other(1)), &outcome).len();
+        assert_eq!(convicted(&mut suspects, good(RouterId(7), 2)), 0, "a router that did not refuse it");
+        assert_eq!(convicted(&mut suspects, good(B, 0)), 0, "it began before the first failure");
+        assert_eq!(convicted(&mut suspects, good(B, 2)), 1);
+        assert_eq!(convicted(&mut suspects, good(B, 3)), 0, "once");
+    }
+
+    #[test]
+    fn s1_6_two_different_requests_that_fail_everywhere_within_ten_seconds_are_an_outage() {
+        for (gap, outage) in [(9, true), (12, false)] {
+            let mut suspects = Suspects::default();
+            let dead = GoodStart::default();
+            for (payload, second) in [(bad(), 0), (other(1), gap)] {
+                fail(&mut suspects, payload, A, dead, second);
+                fail(&mut suspects, payload, B, dead, second + 1);
+            }
+            let good = Outcome { class: Class::Success, ..failure(A, 30) };
+            let blamed = suspects.succeeded(1, || Some(other(2)), &good).len();
+            assert_eq!(blamed, if outage { 0 } else { 2 }, "{gap} s apart");
+            let again = fail(&mut suspects, bad(), A, dead, 31);
+            assert_eq!(again, if outage { Finding::Nothing } else { Finding::Known }, "{gap} s apart");
+        }
     }
 
     #[test]
     fn two_dead_routers_convict_nobody() {
-        let mut suspects = Suspects::default();
-        assert_eq!(suspects.failed(bad(), &failure(A, 10), None, at(10)), Finding::Nothing);
-        for well in [None, gateway(9), gateway(10)] {
-            assert_eq!(
-                suspects.failed(bad(), &failure(B, 11), well, at(11)),
-                Finding::Nothing,
-                "answered well at {well:?}"
-            );
+        for well in [GoodStart::default(), started(9), started(10), sent(9)] {
+            let mut suspects = Suspects::default();
+            assert_eq!(fail(&mut suspects, bad(), A, GoodStart::default(), 10), Finding::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), B, well, 11), Finding::Nothing, "answered well at {well:?}");
         }
     }
 
     #[test]
     fn a_success_acquits() {
         let mut suspects = Suspects::default();
-        suspects.failed(bad(), &failure(A, 0), None, at(0));
-        suspects.succeeded(b"{\"prompt\": \"bat\"}");
-        assert_eq!(suspects.len(), 1, "another of the same length");
-        suspects.succeeded(b"{\"prompt\": \"bad\"}");
-        assert_eq!(suspects.failed(bad(), &failure(B, 2), gateway(1), at(2)), Finding::Nothing);
+        fail(&mut suspects, bad(), A, GoodStart::default(), 0);
+        let good = Outcome { class: Class::Success, ..failure(B, 1) };
+        let mut succeed = |bytes: &[u8]| {
+            suspects.succeeded(bytes.len(), || Some(PayloadDigest::from_bytes(bytes)), &good);
+            suspects.len()
+        };
+        assert_eq!(succeed(b"{\"prompt\": \"bat\"}"), 1, "another of the same length");
+        assert_eq!(succeed(b"{\"prompt\": \"bad\"}"), 0);
     }
 
     #[test]
     fn nothing_is_remembered_for_longer_than_a_minute_nor_beyond_the_capacity() {
         let mut suspects = Suspects::default();
-        suspects.failed(bad(), &failure(A, 0), None, at(0));
-        assert_eq!(suspects.failed(bad(), &failure(B, 60), gateway(1), at(60)), Finding::Nothing, "a minute later");
+        fail(&mut suspects, bad(), A, GoodStart::default(), 0);
+        assert_eq!(fail(&mut suspects, bad(), B, started(1), 60), Finding::Nothing, "a minute later");
         for n in 0..1_000_u32 {
-            suspects.failed(PayloadDigest::from_bytes(&n.to_be_bytes()), &failure(A, 61), None, at(61));
+            fail(&mut suspects, PayloadDigest::from_bytes(&n.to_be_bytes()), A, GoodStart::default(), 61);
         }
         assert_eq!(suspects.len(), CAPACITY);
-    }
-
-    #[test]
-    fn payloads_differ_by_length_and_by_either_end() {
-        let long = vec![b'a'; 100_000];
-        let changed = |place: usize| {
-            let mut other = long.clone();
-            other[place] = b'b';
-            PayloadDigest::from_bytes(&other)
-        };
-        assert_eq!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&long.clone()));
-        assert_ne!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&long[1..]));
-        assert_ne!(PayloadDigest::from_bytes(&long), changed(0));
-        assert_ne!(PayloadDigest::from_bytes(&long), changed(99_999));
+        for router in 0..100 {
+            fail(&mut suspects, bad(), RouterId(router), GoodStart::default(), 61);
+        }
+        assert!(suspects.0.iter().all(|suspect| suspect.refusals.len() <= MAX_REFUSALS));
     }
 }

@@ -3,7 +3,7 @@
 use super::Broker;
 use super::histogram::Histogram;
 use super::routers::Router;
-use types::outcome::{Cause, Class, Outcome, RetryAfter};
+use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter};
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
 
@@ -45,6 +45,8 @@ pub struct RouterStats {
     last_success: Option<BrokerTime>,
     /// When the last successful call began, by the gateway's clock.
     pub(super) last_good_start: Option<GatewayTime>,
+    /// When the relay's last successful attempt was sent.
+    pub(super) last_good_sent: Option<BrokerTime>,
     refused_since: Option<BrokerTime>,
 }
 
@@ -71,6 +73,9 @@ impl RouterStats {
         if outcome.class == Class::Success {
             self.last_success = Some(now);
             self.last_good_start = self.last_good_start.max(outcome.started);
+            if let Evidence::Local { sent_at, .. } = outcome.evidence {
+                self.last_good_sent = self.last_good_sent.max(Some(sent_at));
+            }
         }
         if matches!(outcome.status, 401 | 403) {
             self.refusals = self.refusals.saturating_add(1);

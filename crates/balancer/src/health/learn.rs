@@ -6,7 +6,7 @@ use super::probe_slots::ProbeSlots;
 use super::slow_start::SlowStart;
 use super::success_window::SuccessWindow;
 use super::{Effect, Health, HealthSettings, MAX_CALL_DURATION, Trip, TripUndo, cooldown};
-use types::outcome::{Cause, Class, Evidence, Outcome};
+use types::outcome::{Cause, Class, Evidence, Outcome, TransportFailure};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
@@ -101,8 +101,7 @@ impl Health {
         }
         let hint = settings.retry_after.effective_wait(outcome);
         let rate_limited = hint.is_some() && outcome.class == Class::RateLimited;
-        // An account is used up or refused for every call: one such answer is enough.
-        let at_once = rate_limited || outcome.class == Class::Refused;
+        let at_once = rate_limited || ejects_alone(outcome, settings);
         if !rate_limited {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
@@ -238,17 +237,6 @@ impl Health {
         true
     }
 
-    /// Ends a cooldown that a poisonous request began; the router is probed at once. True if there was one.
-    pub fn probe_immediately(&mut self, epoch: u32) -> bool {
-        let HealthState::Cooling { cause, .. } = self.state else { return false };
-        let its = self.trip_of(epoch).is_some();
-        if its {
-            self.state = HealthState::Probing { cause };
-            self.probe_slots = ProbeSlots::default();
-        }
-        its
-    }
-
     /// The ejection `epoch`, if it is the current one.
     fn trip_of(&self, epoch: u32) -> Option<Trip> {
         self.trip.filter(|_| epoch == self.epoch && self.is_ejected())
@@ -267,4 +255,11 @@ impl Health {
             _ => now < trip.at.after(MAX_CALL_DURATION),
         }
     }
+}
+
+/// Whether one failure of this kind ejects a router, whatever `consecutive` is.
+fn ejects_alone(outcome: &Outcome, settings: &HealthSettings) -> bool {
+    // An account is used up or refused for every call: one such answer is enough.
+    outcome.class == Class::Refused
+        || settings.timeout_ejects && outcome.cause == Cause::Transport(TransportFailure::FirstByteTimeout)
 }

@@ -20,12 +20,18 @@ pub struct HealthSettings {
     pub retry_after: RetryAfterSettings,
     /// How it is probed before it serves again.
     pub probe: Probe,
-    /// An answer that took longer counts as a failure.
+    /// The time over which a router that is back comes to its whole share. Zero: at once.
     pub slow_start: Duration,
     /// A call that took longer counts as a failure.
     pub slow: Option<Duration>,
     /// Detect requests that fail on every router, and blame the request.
     pub poison: bool,
+    /// One attempt of the relay without an answer within its limit ejects the router, whatever `consecutive` is: each further
+    /// one would cost a caller that whole time.
+    pub timeout_ejects: bool,
+    /// The last router that serves in a pool is ejected only where its upstream itself names a wait (`Retry-After` and the
+    /// like).
+    pub keep_last: bool,
 }
 
 impl Default for HealthSettings {
@@ -41,11 +47,23 @@ impl Default for HealthSettings {
             slow_start: Duration::ZERO,
             slow: None,
             poison: false,
+            timeout_ejects: false,
+            keep_last: false,
         }
     }
 }
 
 impl HealthSettings {
+    /// The same, but no failure of this kind ejects the router unless the upstream itself names a wait; it is only counted.
+    #[must_use]
+    pub(crate) fn sparing(&self, outcome: &Outcome) -> Self {
+        let retry_after = RetryAfterSettings { assume: None, ..self.retry_after };
+        if retry_after.effective_wait(outcome).is_some() {
+            return *self;
+        }
+        Self { consecutive: u32::MAX, timeout_ejects: false, retry_after, ..*self }
+    }
+
     /// The longest that a router is left alone unless its upstream asks for more: the disabled time or, where cooldowns grow,
     /// the longest of them, with all of the jitter.
     pub fn longest_cooldown(&self) -> Duration {
@@ -92,6 +110,8 @@ impl Preset {
                 slow_start: Duration::from_secs(10),
                 slow: None,
                 poison: true,
+                timeout_ejects: true,
+                keep_last: false,
             },
         }
     }

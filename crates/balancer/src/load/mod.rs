@@ -14,11 +14,12 @@ pub use in_flight::CAPACITY;
 pub use latency_ewma::LatencyEwma;
 
 use in_flight::InFlight;
+use rustc_hash::FxHashMap;
 use types::outcome::Outcome;
 use types::router::RouterId;
 use types::time::BrokerTime;
 
-/// How long a call without a log counts as in flight: as long as the gateway lets a call last
+/// How long a call through the gateway without a log counts as in flight: as long as the gateway lets a call last
 /// (docs/gateway-protocol.md 1.6).
 pub const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
 /// This many decisions, all older than [`LOG_TIMEOUT`] and none of them seen in a log, raise an advisory.
@@ -61,6 +62,8 @@ pub struct Loads {
     now: BrokerTime,
     routers: Vec<Router>,
     in_flight: InFlight<RouterId>,
+    /// Attempts of the relay, by their numbers: they last until the relay reports their end.
+    attempts: FxHashMap<u64, RouterId>,
     stamps: Stamps,
     /// When the medians may be refreshed next.
     next_median_refresh: Option<BrokerTime>,
@@ -72,6 +75,7 @@ impl Default for Loads {
             now: BrokerTime::from_nanos(0),
             routers: Vec::new(),
             in_flight: InFlight::default(),
+            attempts: FxHashMap::default(),
             stamps: Stamps::Unseen(0),
             next_median_refresh: None,
         }
@@ -119,24 +123,38 @@ impl Loads {
     /// A decision was answered.
     pub fn begin(&mut self, number: u64, router: RouterId, now: BrokerTime) {
         self.now = now;
-        let place = usize::from(router.0);
-        if place >= self.routers.len() {
-            self.routers.resize_with(place + 1, Router::default);
-        }
         if let Stamps::Unseen(count) = self.stamps {
             self.stamps = if count + 1 < UNSEEN_STAMPS { Stamps::Unseen(count + 1) } else { Stamps::Awaited(now) };
         }
         let (begun, oldest) = self.in_flight.begin(number, router, now.after(MAX_CALL_DURATION));
-        if let Some(router) = self.routers.get_mut(place) {
-            router.pending = router.pending.saturating_add(u32::from(begun));
+        if begun {
+            self.start(router);
         }
         self.finish(oldest);
+    }
+
+    /// The relay began an attempt, and will report its end however long it takes. Beyond the capacity it is not tracked.
+    pub fn begin_attempt(&mut self, number: u64, router: RouterId, now: BrokerTime) {
+        self.now = now;
+        if self.attempts.len() < CAPACITY && self.attempts.insert(number, router).is_none() {
+            self.start(router);
+        }
+    }
+
+    fn start(&mut self, router: RouterId) {
+        let place = usize::from(router.0);
+        if place >= self.routers.len() {
+            self.routers.resize_with(place + 1, Router::default);
+        }
+        if let Some(router) = self.routers.get_mut(place) {
+            router.pending = router.pending.saturating_add(1);
+        }
     }
 
     /// A log has shown the stamp of this decision: the call is over.
     pub fn end(&mut self, number: u64) {
         self.stamps = Stamps::Settled;
-        let over = self.in_flight.end(number);
+        let over = self.attempts.remove(&number).or_else(|| self.in_flight.end(number));
         self.finish(over);
     }
 
@@ -187,7 +205,7 @@ impl Loads {
     /// Whether each router's count matches its calls, and the number of calls is bounded.
     pub fn is_consistent(&self) -> bool {
         let mut counts = vec![0_u32; self.routers.len()];
-        for router in self.in_flight.active() {
+        for router in self.in_flight.active().chain(self.attempts.values().copied()) {
             if let Some(count) = counts.get_mut(usize::from(router.0)) {
                 *count += 1;
             }
@@ -195,9 +213,10 @@ impl Loads {
         counts.into_iter().eq(self.routers.iter().map(|router| router.pending)) && self.in_flight.len() <= CAPACITY
     }
 
-    /// Whether no call is in flight.
+    /// Whether nothing but attempts of the relay is in flight.
     pub fn is_idle(&self) -> bool {
-        self.routers.iter().all(|router| router.pending == 0)
+        let pending = self.routers.iter().map(|router| router.pending as usize).sum::<usize>();
+        pending == self.attempts.len()
     }
 
     fn finish(&mut self, router: Option<RouterId>) {

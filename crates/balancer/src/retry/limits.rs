@@ -9,15 +9,9 @@ use rand::{Rng, RngExt};
 pub struct RetryLimits {
     /// Attempts over all targets; at least 1. Default 4: two targets twice, or four once.
     pub attempts: u32,
-    /// From arrival to the first byte of the answer, including all attempts and pauses. Default 60 s, a common client
-    /// timeout.
-    pub whole: Duration,
-    /// Connect timeout, TLS included. Default 5 s.
-    pub connect: Duration,
-    /// From the connection to the first byte of the body. Default 30 s: a silent upstream counts as failed.
-    pub first_byte: Duration,
-    /// Between two parts of an answer. Default 60 s.
-    pub idle: Duration,
+    /// From arrival until the answer begins, including all attempts and pauses. Default 600 s, as in the SDKs of OpenAI
+    /// and Anthropic.
+    pub timeout: Duration,
     /// For how long the beginning of an answer without content is held back, so that another target can still answer.
     /// Default 10 s.
     pub hold: Duration,
@@ -29,12 +23,47 @@ impl Default for RetryLimits {
     fn default() -> Self {
         Self {
             attempts: 4,
-            whole: Duration::from_secs(60),
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(30),
-            idle: Duration::from_secs(60),
+            timeout: TimeLimits::default().timeout,
             hold: Duration::from_secs(10),
             backoff: Backoff::default(),
+        }
+    }
+}
+
+/// The time limits of one attempt. Each is counted from what its name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// Until there is a connection: name, TCP and TLS. Default 5 s.
+    pub connect: Duration,
+    /// From the request being sent on an open connection to the first byte of the answer's body. `None`: 120 s for a
+    /// stream, and no limit for a whole answer, which is one first byte after minutes of work that is billed already.
+    pub first_byte: Option<Duration>,
+    /// Between two parts of an answer. Default 120 s.
+    pub idle: Duration,
+    /// From the arrival of the call until its answer begins. Default 600 s. A stream that has begun has no total.
+    pub timeout: Duration,
+}
+
+impl TimeLimits {
+    /// The default of `first_byte` for a stream.
+    const STREAM_FIRST_BYTE: Duration = Duration::from_secs(120);
+
+    /// The limit on the first byte of an answer, if it has one. `stream`: the request asks for a stream.
+    pub const fn first_byte_of(&self, stream: bool) -> Option<Duration> {
+        match self.first_byte {
+            None if stream => Some(Self::STREAM_FIRST_BYTE),
+            limit => limit,
+        }
+    }
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: None,
+            idle: Duration::from_secs(120),
+            timeout: Duration::from_secs(600),
         }
     }
 }

@@ -12,7 +12,7 @@ mod plan;
 
 pub use budget::RetryBudget;
 pub use decision::{AttemptResult, RetryDecision, retry_decision};
-pub use limits::{Backoff, RetryBudgetSettings, RetryLimits};
+pub use limits::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
 pub use plan::{GiveUp, RetryPlan, Step};
 
 #[cfg(test)]

@@ -16,12 +16,16 @@ use types::time::BrokerTime;
 
 /// The shortest pause, so that a stopped clock does not cause a busy loop.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
+/// From a call's arrival to the end of its last pause: a client that would wait longer is answered, and may come back itself.
+const MAX_PAUSED: Duration = Duration::from_secs(60);
 
 /// The plan of one request.
 #[derive(Debug, Clone)]
 pub struct RetryPlan {
     limits: RetryLimits,
     deadline: BrokerTime,
+    /// When the last pause must be over.
+    pauses_end: BrokerTime,
     sent: u32,
     pauses: u32,
     /// The pause before the next attempt is over.
@@ -34,12 +38,7 @@ pub struct RetryPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Send the request.
-    Send {
-        /// Where.
-        route: Route,
-        /// The deadline of the answer's first byte.
-        by: BrokerTime,
-    },
+    Send(Route),
     /// Wait, then ask again.
     Pause(Duration),
     /// Give up.
@@ -88,8 +87,8 @@ impl fmt::Display for GiveUp {
 impl RetryPlan {
     /// The plan of a request that arrived now.
     pub fn new(limits: RetryLimits, now: BrokerTime) -> Self {
-        let deadline = now.after(limits.whole);
-        Self { limits, deadline, sent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
+        let (deadline, pauses_end) = (now.after(limits.timeout), now.after(limits.timeout.min(MAX_PAUSED)));
+        Self { limits, deadline, pauses_end, sent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
     }
 
     /// Attempts so far.
@@ -97,7 +96,7 @@ impl RetryPlan {
         self.sent
     }
 
-    /// The deadline.
+    /// When the call's time is over.
     pub const fn deadline(&self) -> BrokerTime {
         self.deadline
     }
@@ -137,18 +136,11 @@ impl RetryPlan {
     }
 
     /// Sends the request to the same target once more at once, if another attempt may be made: for a connection that was closed
-    /// before the target answered. It counts as an attempt. With the moment when the first byte of an answer must be here.
-    pub fn resend(&mut self, budget: &mut RetryBudget, now: BrokerTime) -> Option<BrokerTime> {
+    /// before the target answered. It counts as an attempt. True if so.
+    pub fn resend(&mut self, budget: &mut RetryBudget, now: BrokerTime) -> bool {
         let may = now < self.deadline && self.sent < self.limits.attempts && budget.withdraw(now);
-        may.then(|| {
-            self.sent += 1;
-            self.answer_by(now)
-        })
-    }
-
-    /// When the first byte of an answer must be here to a request that is sent now.
-    fn answer_by(&self, now: BrokerTime) -> BrokerTime {
-        now.after(self.limits.connect.saturating_add(self.limits.first_byte)).min(self.deadline)
+        self.sent += u32::from(may);
+        may
     }
 
     fn send(&mut self, route: Route, budget: &mut RetryBudget, now: BrokerTime) -> Step {
@@ -159,13 +151,13 @@ impl RetryPlan {
         }
         self.sent += 1;
         self.backed_off = false;
-        Step::Send { route, by: self.answer_by(now) }
+        Step::Send(route)
     }
 
     /// Pauses, unless that would pass the deadline.
     fn pause(&mut self, wait: Duration, otherwise: GiveUp, now: BrokerTime) -> Step {
         let wait = wait.max(MIN_PAUSE);
-        if wait >= self.deadline.since(now) {
+        if wait >= self.pauses_end.since(now) {
             return Step::Stop(otherwise);
         }
         self.pauses += 1;

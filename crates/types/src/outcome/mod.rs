@@ -5,6 +5,7 @@
 //! callers. Nothing here knows which routers exist; the broker resolves the router of a [`CallObservation`].
 
 mod error_class;
+mod payload;
 mod rule;
 mod transport_failure;
 
@@ -12,6 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use error_class::{ErrorClass, UnknownErrorClass};
+pub use payload::PayloadDigest;
 pub use rule::{FailureRule, JudgedAnswer, StatusError, StatusRange};
 pub use transport_failure::TransportFailure;
 
@@ -191,6 +193,8 @@ pub struct CallObservation<'a> {
     pub quota: RateLimitHeaders,
     /// The client's payload as the log has it; only in a log.
     pub payload: Option<&'a [u8]>,
+    /// The digest of the client's whole request; only of an attempt of the relay.
+    pub payload_digest: Option<PayloadDigest>,
 }
 
 impl CallObservation<'_> {
@@ -228,6 +232,7 @@ impl CallObservation<'_> {
             total_tokens: None,
             quota: RateLimitHeaders { requests: None, tokens: None },
             payload: None,
+            payload_digest: None,
         }
     }
 }

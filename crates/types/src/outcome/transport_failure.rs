@@ -20,6 +20,8 @@ pub enum TransportFailure {
     Protocol,
     /// There was no byte of an answer in time.
     FirstByteTimeout,
+    /// The call's own deadline cut the attempt short before the target's time was over; no router learns from it.
+    DeadlineExceeded,
     /// The answer ended early.
     Truncated,
     /// No further byte of the answer within the idle timeout.
@@ -38,13 +40,14 @@ pub enum TransportFailure {
 
 impl TransportFailure {
     /// All of them, of several that differ in their error class one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::ConnectionClosed,
         Self::Stale,
         Self::Protocol,
         Self::FirstByteTimeout,
+        Self::DeadlineExceeded,
         Self::Truncated,
         Self::Stalled,
         Self::ErrorEvent(ErrorClass::ServerError),
@@ -62,7 +65,7 @@ impl TransportFailure {
             Self::FirstByteTimeout | Self::Stalled => ErrorClass::TimedOut,
             Self::ErrorEvent(class) | Self::ErrorAnswer(class) => class,
             Self::EmptyAnswer => ErrorClass::EmptyAnswer,
-            Self::Stale | Self::Exhausted => return None,
+            Self::Stale | Self::DeadlineExceeded | Self::Exhausted => return None,
         })
     }
 
@@ -75,6 +78,7 @@ impl TransportFailure {
             Self::Stale => "stale_connection",
             Self::Protocol => "protocol_error",
             Self::FirstByteTimeout => "no_answer_in_time",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::Truncated => "truncated",
             Self::Stalled => "stalled",
             Self::ErrorEvent(_) => "error_in_stream",
@@ -95,6 +99,7 @@ impl fmt::Display for TransportFailure {
             Self::Stale => "closed a reused connection before it answered",
             Self::Protocol => "sent an answer that is not valid HTTP",
             Self::FirstByteTimeout => "gave no answer in time",
+            Self::DeadlineExceeded => "had not answered when the call's time was over",
             Self::Truncated => "truncated its answer",
             Self::Stalled => "stalled in its answer",
             Self::ErrorEvent(_) => "sent an error in its stream",

@@ -11,7 +11,7 @@ use super::Word;
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// A whole set of the settings below; it replaces all that was said further out. Without: BROKER_HEALTH, else
-    /// documented.
+    /// documented, and resilient for a target with a url.
     pub preset: Option<Preset>,
     /// Minutes that a failing router is left out; 0 never takes it out. Without: DISABLED_TIME, else 10.
     #[schemars(range(min = 0))]

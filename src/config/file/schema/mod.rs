@@ -81,20 +81,18 @@ pub struct Pool {
     /// For the routers of this pool.
     pub health: Option<Health>,
     /// True: only the relay serves it, and requests of the gateway for this ingress are left alone. A pool with a target that
-    /// has a url is always so.
-    #[serde(default)]
-    pub relay: bool,
-    /// What becomes of a request when every router that it may go to is disabled.
-    #[serde(default)]
-    pub when_all_disabled: WhenAllDisabled,
+    /// has a url is always so. An object: time limits of its targets.
+    pub relay: Option<relay::PoolRelay>,
+    /// What becomes of a request when every router that it may go to is disabled. Without: pass; soonest for a pool with a
+    /// target that has a url.
+    pub when_all_disabled: Option<WhenAllDisabled>,
 }
 
 /// What becomes of a request when every router that it may go to is disabled.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenAllDisabled {
-    /// The gateway serves it by the ingress router's own endpoint.
-    #[default]
+    /// The gateway serves it by the ingress router's own endpoint; the relay answers 503.
     Pass,
     /// The router that is back first gets it, one request at a time; others pass.
     Soonest,
@@ -160,6 +158,8 @@ pub struct Target {
     /// What this router may get: without room for a request it is passed over while another one has room. It belongs to the
     /// router, and two targets must not give one router different budgets.
     pub budget: Option<Budget>,
+    /// Time limits of the relay at or below this target.
+    pub relay: Option<relay::TimeLimits>,
 }
 
 /// What a router may get within a minute. Empty: only what its upstream says is left (x-ratelimit-remaining-*), which

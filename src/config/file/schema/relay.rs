@@ -14,13 +14,15 @@ pub struct Relay {
     /// How often a call is sent, all targets together. Without: 4.
     #[schemars(range(min = 1))]
     pub attempts: Option<u32>,
-    /// From a call's arrival to the first byte of its answer, all attempts together. Without: "60s".
+    /// From a call's arrival until its answer begins, all attempts and pauses together; a stream that has begun has no total.
+    /// Without: "600s".
     pub timeout: Option<Word>,
-    /// Until there is a connection. Without: "5s".
+    /// Until there is a connection: name, TCP and TLS. Without: "5s".
     pub connect: Option<Word>,
-    /// From there to the first byte of an answer. Without: "30s".
+    /// From the request being sent on an open connection to the first byte of the answer. Without: "120s" for a stream, and
+    /// no limit for a whole answer.
     pub first_byte: Option<Word>,
-    /// Between two parts of an answer. Without: "60s".
+    /// Between two parts of an answer. Without: "120s".
     pub idle: Option<Word>,
     /// For how long the beginning of an answer without content is held back, so that another target can still answer. Without:
     /// "10s".
@@ -29,6 +31,30 @@ pub struct Relay {
     pub backoff: Option<Backoff>,
     /// What all calls together may spend on attempts beyond the first.
     pub retry_budget: Option<RetryBudget>,
+}
+
+/// Time limits of the relay below this place; the nearest that is set wins, each for itself. Times with their units.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeLimits {
+    /// Until there is a connection.
+    pub connect: Option<Word>,
+    /// From the request being sent on an open connection to the first byte of the answer.
+    pub first_byte: Option<Word>,
+    /// Between two parts of an answer.
+    pub idle: Option<Word>,
+    /// From the arrival of the call until its answer begins.
+    pub timeout: Option<Word>,
+}
+
+/// Whether only the relay serves a pool, or time limits.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PoolRelay {
+    /// Whether only the relay serves it.
+    Only(bool),
+    /// Time limits of its targets.
+    Limits(Box<TimeLimits>),
 }
 
 /// The pause before the same target is asked again, drawn between nothing and a bound that doubles.

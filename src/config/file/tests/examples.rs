@@ -8,7 +8,7 @@ use jsonc_parser::parse_to_ast;
 use serde_json::Value;
 
 use super::super::reader::{Item, Reader};
-use super::super::{FORM, PoolsFile, budget, health, limits, pools, query, schema, strategy};
+use super::super::{FORM, HealthDefaults, PoolsFile, budget, health, limits, pools, query, schema, strategy};
 use balancer::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
@@ -33,7 +33,7 @@ fn every_example_loads_and_routes_and_says_what_it_is() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("// "), "{} begins with what it is", file.display());
-        let settings = PoolsFile::open(file.clone(), RouterSettings::default()).load();
+        let settings = PoolsFile::open(file.clone(), HealthDefaults::new(RouterSettings::default())).load();
         let settings =
             settings.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()));
         let broker = balancer::broker::Broker::new(settings.clone());

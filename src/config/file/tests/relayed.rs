@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{Variables, read_all};
+use super::super::{HealthDefaults, Variables, read_all};
 use crate::config::Fault;
 use crate::relay::RelayRules;
-use balancer::broker::{Broker, BrokerSettings, Decision, Pass, RouterSettings};
+use balancer::broker::{Broker, BrokerSettings, Decision, Pass, RouterSettings, WhenAllDisabled};
+use balancer::health::{HealthSettings, Preset};
+use balancer::retry::TimeLimits;
 use types::router::RouterPath;
 
 const KEY: &str = "sk-very-secret";
@@ -15,7 +17,12 @@ const KEY: &str = "sk-very-secret";
 fn load(text: &str) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let variables = [("KEY", KEY), ("HOST", "api.example.com"), ("ODD", "a\nb")];
     let variables: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    read_all(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default(), &Variables::new(variables))
+    read_all(
+        Path::new("broker.json"),
+        text.as_bytes(),
+        &HealthDefaults::new(RouterSettings::default()),
+        &Variables::new(variables),
+    )
 }
 
 fn targets(targets: &str) -> String {
@@ -74,12 +81,97 @@ fn limits() {
         "backoff": {"base": "10ms", "cap": "1s"}, "retry_budget": {"ratio": 0.5, "per_second": 3}},
         "pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#;
     let rules = load(text).unwrap().1;
-    assert_eq!((rules.limits.attempts, rules.limits.whole), (2, Duration::from_secs(10)));
-    assert_eq!((rules.limits.connect, rules.limits.first_byte), (Duration::from_secs(1), Duration::from_secs(2)));
-    assert_eq!((rules.limits.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
+    assert_eq!((rules.limits.attempts, rules.limits.timeout), (2, Duration::from_secs(10)));
+    assert_eq!((rules.times.connect, rules.times.first_byte), (Duration::from_secs(1), Some(Duration::from_secs(2))));
+    assert_eq!((rules.times.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
     assert_eq!(rules.limits.hold, Duration::from_secs(4));
     assert_eq!((rules.spending.ratio, rules.spending.per_second), (0.5, 3));
-    assert_eq!(load(&targets(r#"{"router": "/a/"}"#)).unwrap().1, RelayRules::default());
+    let defaults = load(&targets(r#"{"router": "/a/"}"#)).unwrap().1;
+    let TimeLimits { connect, first_byte, idle, timeout } = defaults.times;
+    assert_eq!([connect, idle, timeout].map(|time| time.as_secs()), [5, 120, 600]);
+    assert_eq!(first_byte, None);
+    assert_eq!(
+        [true, false].map(|stream| defaults.times.first_byte_of(stream)),
+        [Some(Duration::from_secs(120)), None]
+    );
+}
+
+#[test]
+fn s1_5_each_time_limit_holds_for_the_nearest_place_that_sets_it() {
+    let text = r#"{"relay": {"connect": "1s", "idle": "7s"}, "pools": [
+        {"ingress": "/in/", "relay": {"first_byte": "2s"}, "targets": [
+            {"router": "/a/"},
+            {"url": "https://h/", "relay": {"timeout": "900s", "first_byte": "3s"}},
+            {"relay": {"connect": "4s"}, "targets": [{"router": "/b/"}, {"router": "/c/", "relay": {"idle": "5s"}}]}]},
+        {"ingress": "/other/", "targets": [{"router": "/a/"}]}]}"#;
+    let (settings, rules) = load(text).unwrap();
+    let path = |text: &str| RouterPath::parse(text).unwrap();
+    for (ingress, router, expected) in [
+        ("/in/", "/a/", (1, Some(2), 7, 600)),
+        ("/in/", "/in/h/", (1, Some(3), 7, 900)),
+        ("/in/", "/b/", (4, Some(2), 7, 600)),
+        ("/in/", "/c/", (4, Some(2), 5, 600)),
+        ("/other/", "/a/", (1, None, 7, 600)),
+    ] {
+        let times = rules.times_of(&path(ingress), &path(router));
+        let seconds = |time: Duration| time.as_secs();
+        let found =
+            (seconds(times.connect), times.first_byte.map(seconds), seconds(times.idle), seconds(times.timeout));
+        assert_eq!(found, expected, "{ingress} {router}");
+    }
+    let timeout = |ingress| rules.limits_of(&path(ingress)).timeout.as_secs();
+    assert_eq!((timeout("/in/"), timeout("/other/")), (900, 600), "a call lasts as long as its most patient target");
+    assert!(!settings.relayed.contains(&path("/other/")));
+    for (relay, words) in [
+        (r#""relay": {"attempts": 2}"#, "there are connect, first_byte, idle"),
+        (r#""relay": {"idle": 3}"#, "must be a text"),
+    ] {
+        let told = fault(&targets(&format!("{{\"router\": \"/a/\", {relay}}}")));
+        assert!(told.contains(words), "{told}");
+    }
+    let twice = r#"{"router": "/a/"}, {"targets": [{"router": "/a/", "relay": {"idle": "3s"}}]}"#;
+    assert!(fault(&targets(twice)).contains("other time limits"));
+}
+
+#[test]
+fn s1_8_a_pool_with_addresses_is_resilient_and_keeps_its_last_target_unless_the_file_says_otherwise() {
+    let resilient = HealthDefaults::new(RouterSettings::default()).direct.health;
+    assert!(resilient.keep_last && resilient == HealthSettings { keep_last: true, ..Preset::Resilient.settings() });
+    let documented = Preset::Documented.settings();
+    let five = Duration::from_secs(300);
+    let without = HealthSettings { keep_last: false, ..resilient };
+    let once = HealthSettings { consecutive: 1, timeout_ejects: false, ..resilient };
+    for (file, pool, target, health, when) in [
+        ("", "", "", resilient, WhenAllDisabled::Soonest),
+        ("", r#""when_all_disabled": "pass","#, "", without, WhenAllDisabled::Pass),
+        ("", r#""when_all_disabled": "any","#, "", resilient, WhenAllDisabled::Any),
+        (r#""health": {"preset": "documented"},"#, "", "", documented, WhenAllDisabled::Soonest),
+        ("", r#""health": {"preset": "documented"},"#, "", documented, WhenAllDisabled::Soonest),
+        ("", "", r#", "health": {"preset": "documented"}"#, documented, WhenAllDisabled::Soonest),
+        ("", r#""health": {"preset": "resilient"},"#, "", resilient, WhenAllDisabled::Soonest),
+        ("", r#""health": {"consecutive": 1},"#, "", once, WhenAllDisabled::Soonest),
+        (
+            r#""health": {"disabled_time": 5},"#,
+            "",
+            "",
+            HealthSettings { disabled_time: five, ..resilient },
+            WhenAllDisabled::Soonest,
+        ),
+    ] {
+        let text = format!(
+            r#"{{{file} "pools": [{{"ingress": "/in/", {pool} "targets": [{{"url": "https://h/"{target}}}]}},
+                {{"ingress": "/gateway/", "targets": [{{"router": "/a/"}}]}}]}}"#
+        );
+        let settings = load(&text).unwrap().0;
+        let of = |path: &str| settings.for_router(&RouterPath::parse(path).unwrap()).health;
+        assert_eq!((of("/in/h/"), settings.pools[0].when_all_disabled), (health, when), "{file} {pool} {target}");
+        let documented = if file.contains("disabled_time") {
+            HealthSettings { disabled_time: five, ..documented }
+        } else {
+            documented
+        };
+        assert_eq!((of("/a/"), settings.pools[1].when_all_disabled), (documented, WhenAllDisabled::Pass), "{file}");
+    }
 }
 
 #[test]
@@ -135,7 +227,7 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("// "), "{}", path.display());
-        let loaded = read_all(&path, text.as_bytes(), &RouterSettings::default(), &variables);
+        let loaded = read_all(&path, text.as_bytes(), &HealthDefaults::new(RouterSettings::default()), &variables);
         assert!(loaded.is_ok(), "{loaded:?}");
         let parsed = jsonc_parser::parse_to_ast(&text, &Default::default(), &super::super::FORM).unwrap();
         let value = parsed.value.unwrap();

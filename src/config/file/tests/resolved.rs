@@ -194,6 +194,8 @@ fn every_setting_of_health_arrives() {
         slow_start: seconds(10),
         slow: Some(seconds(20)),
         poison: true,
+        timeout_ejects: false,
+        keep_last: false,
     };
     assert_eq!(settings_of(&settings, "/a/").health, expected);
 }
@@ -210,7 +212,7 @@ fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_ne
     let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
     let (resilient, documented) = (health::Preset::Resilient.settings(), health::Preset::Documented.settings());
     let a = health::HealthSettings { disabled_time: Duration::from_secs(60), slow_start: Duration::ZERO, ..resilient };
-    let b = health::HealthSettings { consecutive: 2, ratio: None, ..a };
+    let b = health::HealthSettings { consecutive: 2, timeout_ejects: false, ratio: None, ..a };
     for (router, health) in [("/a/", a), ("/b/", b), ("/c/", documented)] {
         let expected = RouterSettings { failures: FailureRule::AnyButSuccess, health, rate_limit: None };
         assert_eq!(settings_of(&settings, router), expected, "{router}");

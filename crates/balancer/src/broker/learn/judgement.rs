@@ -8,11 +8,13 @@ use types::outcome::{
 use types::time::BrokerTime;
 
 /// What an answer means: first its status and error class, then what these hide.
+/// `by_relay`: the relay called the target itself, so the gateway's longest call does not apply.
 pub(super) fn judge(
     settings: &RouterSettings,
     report: &CallObservation<'_>,
     status: u16,
     now: BrokerTime,
+    by_relay: impl FnOnce() -> bool,
 ) -> (Class, Cause) {
     let failure_class = report.transport_failure.and_then(TransportFailure::error_class);
     let answer = JudgedAnswer {
@@ -29,7 +31,7 @@ pub(super) fn judge(
         return (of_failure(answer, class), cause);
     }
     match report.latency {
-        Some(latency) if latency >= MAX_CALL_DURATION => (Class::Failure, Cause::CutOff),
+        Some(latency) if latency >= MAX_CALL_DURATION && !by_relay() => (Class::Failure, Cause::CutOff),
         Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
             (Class::Failure, Cause::TooSlow)
         }

@@ -135,6 +135,7 @@ mod classification;
 mod invariants_prop;
 mod loads;
 mod rate_limits;
+mod relay_attempts;
 mod sequences;
 mod takeovers;
 

@@ -1,0 +1,163 @@
+//! Attempts of the relay: how long they may take, which request is at fault, and the last target that serves.
+
+use super::*;
+use crate::health::{HealthSettings, Preset};
+use types::outcome::{PayloadDigest, TransportFailure};
+
+/// Routers whose settings are these, and whose ingress only the relay serves.
+fn relayed(routers: usize, health: HealthSettings) -> World {
+    let mut settings = settings(routers);
+    settings.defaults.health = health;
+    settings.relayed = (0..routers).map(|place| path(&router(place))).collect();
+    World { broker: Broker::new(settings), ..World::new(0) }
+}
+
+fn resilient() -> HealthSettings {
+    HealthSettings { keep_last: true, ..Preset::Resilient.settings() }
+}
+
+/// An attempt that began a second before `at` seconds and ended then with this status.
+fn attempt(world: &mut World, place: usize, status: u16, payload: &str, seconds: u64) {
+    ended(world, place, seconds, |report| CallObservation {
+        status: Some(status),
+        payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
+        ..report
+    });
+}
+
+fn ended(
+    world: &mut World,
+    place: usize,
+    seconds: u64,
+    say: impl FnOnce(CallObservation<'static>) -> CallObservation<'static>,
+) {
+    let served: &'static str = ["/azure/r0/", "/azure/r1/", "/azure/r2/"][place];
+    let report = CallObservation {
+        served_path: Some(served),
+        sent_at: Some(at(seconds * 1_000 - 500)),
+        ..CallObservation::empty(Source::Attempt)
+    };
+    world.learn(&say(report), at(seconds * 1_000));
+}
+
+#[test]
+fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
+    let mut settings = settings(2);
+    settings.relayed = (0..2).map(|place| path(&router(place))).collect();
+    let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
+    settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::LeastBusy, targets });
+    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut rng = SmallRng::seed_from_u64(1);
+    let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
+    let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
+    assert!(route.relayed);
+    world.broker.apply(BrokerInput::Chosen(&route), at(0));
+    let place = usize::from(route.router().0);
+    for seconds in [199, 201, 3_600] {
+        world.tick(at(seconds * 1_000));
+        let pending = world.broker.loads.as_ref().unwrap().pending(route.router());
+        assert_eq!(pending, 1, "after {seconds} s it is still in flight");
+        assert_eq!(world.broker.in_flight.timed_out(route.router()), None);
+        assert_eq!(invariants::broken(&world.broker), None);
+    }
+    let served = router(place);
+    let report = CallObservation {
+        served_path: Some(&served),
+        status: Some(200),
+        decision: Some(route.number),
+        sent_at: Some(at(0)),
+        latency: Some(Duration::from_secs(3_601)),
+        ..CallObservation::empty(Source::Attempt)
+    };
+    world.learn(&report, at(3_601_000));
+    // The same call's log entry, as another replica sees it.
+    let latency = Some(Duration::from_secs(3_601));
+    world.learn(&CallObservation { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
+    assert_eq!(world.out(), Vec::<String>::new());
+    assert_eq!((world.stats(place).failures, world.state(place)), (0, HealthState::Serving));
+}
+
+#[test]
+fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
+    let silent = |report| CallObservation {
+        status: Some(504),
+        transport_failure: Some(TransportFailure::FirstByteTimeout),
+        ..report
+    };
+    let mut world = relayed(2, resilient());
+    ended(&mut world, 0, 1, silent);
+    assert_eq!(world.out(), ["/azure/r0/"]);
+    ended(&mut world, 1, 2, silent);
+    assert_eq!(world.out(), ["/azure/r0/"], "the last one stays");
+    let mut world = relayed(2, resilient());
+    attempt(&mut world, 0, 500, "a", 1);
+    assert_eq!(world.out(), Vec::<String>::new());
+}
+
+#[test]
+fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
+    let mut world = relayed(3, HealthSettings { poison: true, ..HealthSettings::default() });
+    for place in 0..3 {
+        attempt(&mut world, place, 500, "bad", 10 + place as u64);
+    }
+    assert_eq!(world.out().len(), 3);
+    let probe = |world: &mut World, place, payload: &str, status, seconds| {
+        let digest = PayloadDigest::from_bytes(payload.as_bytes());
+        ended(world, place, seconds, |report| CallObservation {
+            status: Some(status),
+            probe: true,
+            payload_digest: Some(digest),
+            ..report
+        });
+    };
+    probe(&mut world, 2, "good", 200, 20);
+    assert_eq!(world.out(), Vec::<String>::new(), "one of them answers something else well");
+    attempt(&mut world, 0, 500, "bad", 21);
+    assert_eq!(world.out(), Vec::<String>::new(), "it is known by now");
+    attempt(&mut world, 0, 500, "other", 22);
+    assert_eq!(world.out(), ["/azure/r0/"], "another request is judged by itself");
+}
+
+#[test]
+fn s1_6_a_request_sent_again_to_one_target_counts_there_once_and_an_outage_counts() {
+    let mut world = relayed(2, HealthSettings { keep_last: false, ..resilient() });
+    for round in 0..5 {
+        attempt(&mut world, 0, 500, "bad", 10 + 2 * round);
+        attempt(&mut world, 1, 500, "bad", 11 + 2 * round);
+    }
+    assert_eq!(world.out(), Vec::<String>::new(), "one request is one piece of evidence");
+    for (round, payload) in ["second", "third", "fourth"].iter().enumerate() {
+        attempt(&mut world, 0, 500, payload, 20 + round as u64);
+        attempt(&mut world, 1, 500, payload, 20 + round as u64);
+    }
+    assert_eq!(world.out().len(), 2, "several requests are an outage");
+}
+
+#[test]
+fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() {
+    let once = HealthSettings { consecutive: 1, ..resilient() };
+    for routers in [1, 2] {
+        let last = routers - 1;
+        for (status, wait, out) in
+            [(500, None, false), (503, None, false), (429, None, false), (503, Some(30), true), (429, Some(30), true)]
+        {
+            let mut world = relayed(routers, once);
+            for place in 0..last {
+                attempt(&mut world, place, 500, "first", 1);
+            }
+            assert_eq!(world.out().len(), last);
+            for seconds in 2..6 {
+                ended(&mut world, last, seconds, |report| CallObservation {
+                    status: Some(status),
+                    retry_after: wait.map(|wait| RetryAfter::Delay(Duration::from_secs(wait))),
+                    ..report
+                });
+            }
+            assert_eq!(world.out().len() == routers, out, "{routers} targets, {status}, {wait:?}");
+        }
+    }
+    // Without the setting, as routers of the gateway have it, the first failure ejects the last one too.
+    let mut world = relayed(1, HealthSettings { keep_last: false, ..once });
+    attempt(&mut world, 0, 500, "first", 1);
+    assert_eq!(world.out().len(), 1);
+}

@@ -1,0 +1,139 @@
+//! Pools with addresses as shipped: what one failure, one bad request and one silent target cost; and the time limits.
+
+use std::time::{Duration, Instant};
+
+use super::super::support::PoolsFile;
+use super::super::support::scripted::{Act, Call, Move, Scripted, answer};
+use super::{CHAT, HELLO, Harness, good, target};
+
+/// A pool of these upstreams in order of preference, with these keys of the file and of the pool.
+async fn before(upstreams: &[&Scripted], file: &str, pool: &str) -> Harness {
+    let targets = ["a", "b", "c"].iter().zip(upstreams).map(|(name, upstream)| target(name, &upstream.url()));
+    let targets = targets.collect::<Vec<_>>().join(",");
+    let text = format!(
+        r#"{{{file} "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, {pool} "targets": [{targets}]}}]}}"#
+    );
+    Harness::shipped(PoolsFile::of(&text), |setup| setup).await
+}
+
+const FAST: &str = r#""relay": {"backoff": {"base": "5ms", "cap": "20ms"}},"#;
+
+fn failing(status: u16) -> Act {
+    answer(status, &[], "{}")
+}
+
+#[tokio::test]
+async fn s1_8_one_failure_of_every_target_disables_none() {
+    for targets in 1..=3 {
+        let mut upstreams = Vec::new();
+        for _ in 0..targets {
+            let upstream = Scripted::start(good()).await;
+            upstream.once(failing(500));
+            upstreams.push(upstream);
+        }
+        let world = before(&upstreams.iter().collect::<Vec<_>>(), FAST, "").await;
+        for _ in 0..4 {
+            assert_eq!(world.call().await.status, 200, "{targets} targets");
+        }
+        assert_eq!(world.disabled(), Vec::<String>::new(), "{targets} targets");
+    }
+}
+
+#[tokio::test]
+async fn s1_8_the_last_target_is_asked_through_an_outage_and_serves_the_moment_that_is_over() {
+    let a = Scripted::start(failing(500)).await;
+    let world = before(&[&a], FAST, "").await;
+    for _ in 0..5 {
+        assert_eq!(world.call().await.status, 500, "its own answer, and none of ours");
+    }
+    assert_eq!(world.disabled(), Vec::<String>::new());
+    a.always(good());
+    assert_eq!(world.call().await.status, 200);
+    // Its own word takes it out.
+    a.always(answer(429, &[("Retry-After", "600")], "{}"));
+    assert_eq!(world.call().await.status, 429);
+    world.broker.until(&["router disabled", "/llm/a/"]).await;
+}
+
+#[tokio::test]
+async fn s1_8_an_explicit_policy_counts() {
+    let a = Scripted::start(failing(500)).await;
+    let file = format!(r#"{FAST} "health": {{"preset": "documented"}},"#);
+    let world = before(&[&a], &file, r#""when_all_disabled": "pass","#).await;
+    world.call().await;
+    world.broker.until(&["router disabled", "/llm/a/"]).await;
+    assert_eq!((world.call().await.status, a.calls()), (503, 1));
+}
+
+#[tokio::test]
+async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {
+    let bad = |call: &Call| {
+        if call.body.contains("bad") { failing(500) } else { good() }
+    };
+    let mut upstreams = Vec::new();
+    for _ in 0..3 {
+        upstreams.push(Scripted::answering(bad).await);
+    }
+    let strict = format!(r#"{FAST} "health": {{"consecutive": 1}},"#);
+    for file in [FAST, &strict] {
+        let world = before(&upstreams.iter().collect::<Vec<_>>(), file, "").await;
+        for _ in 0..3 {
+            assert_eq!(world.send(CHAT, &[], "{\"x\": \"bad\"}").await.status, 500, "{file}");
+        }
+        for _ in 0..3 {
+            assert_eq!(world.call().await.status, 200, "{file}");
+        }
+        let before = upstreams[0].calls();
+        assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"), "{file}: it serves again");
+        assert_eq!(upstreams[0].calls(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn s1_5_an_attempt_that_the_calls_own_time_cuts_short_blames_no_target() {
+    let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(vec![Move::Hold]).await);
+    let file = r#""relay": {"first_byte": "400ms", "timeout": "600ms"},"#;
+    let world = before(&[&a, &b], file, "").await;
+    let answer = world.call().await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("/llm/b/ had not answered when the call's time was over"), "{}", answer.text());
+    world.broker.until(&["router disabled", "/llm/a/"]).await;
+    b.always(good());
+    let answer = world.call().await;
+    assert_eq!((answer.text().as_str(), answer.header("x-broker-router")), (HELLO, Some("/llm/b/")));
+    assert_eq!(world.disabled(), ["/llm/a/"], "it had its whole time, and the other one had not");
+}
+
+#[tokio::test]
+async fn s1_5_the_first_byte_is_limited_for_streams_and_where_the_file_says_so_from_the_sent_request() {
+    for (file, body, limited) in [
+        (r#""relay": {"first_byte": "300ms", "connect": "20s"},"#, "{\"stream\": true}", true),
+        (r#""relay": {"first_byte": "300ms", "connect": "20s"},"#, "{}", true),
+        (r#""relay": {"timeout": "700ms"},"#, "{}", false),
+    ] {
+        let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
+        let world = before(&[&a, &b], file, "").await;
+        let began = Instant::now();
+        let answer = world.send(CHAT, &[], body).await;
+        let expected = if limited { (200, 1) } else { (503, 0) };
+        assert_eq!((answer.status, b.calls()), expected, "{file} {body}");
+        let (least, most) = if limited { (300, 5_000) } else { (700, 5_000) };
+        let took = began.elapsed();
+        assert!((Duration::from_millis(least)..Duration::from_millis(most)).contains(&took), "{file} {body}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn s1_5_a_target_may_have_limits_of_its_own() {
+    let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
+    let text = format!(
+        r#"{{"relay": {{"first_byte": "20s"}}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [
+            {{"name": "a", "url": "{}", "relay": {{"first_byte": "200ms"}}}}, {{"name": "b", "url": "{}"}}]}}]}}"#,
+        a.url(),
+        b.url()
+    );
+    let world = Harness::shipped(PoolsFile::of(&text), |setup| setup).await;
+    let began = Instant::now();
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+    assert!(began.elapsed() < Duration::from_secs(10), "its own limit, and not the file's");
+}
