@@ -271,6 +271,8 @@ fn cause(words: &str) -> Option<Cause> {
         Cause::Unreachable(status),
         Cause::LowSuccessRate(status),
         Cause::QuotaExhausted,
+        Cause::KeyRefused,
+        Cause::AccountExhausted(announced(words)),
         Cause::CutOff,
         Cause::TooSlow,
         Cause::UnknownToGateway,
@@ -278,6 +280,12 @@ fn cause(words: &str) -> Option<Cause> {
     ];
     let broken = TransportFailure::ALL.into_iter().map(Cause::Transport);
     known.into_iter().chain(broken).find(|cause| cause.to_string() == words)
+}
+
+/// The moment at the end of a cause, in seconds since 1970.
+fn announced(words: &str) -> Option<u32> {
+    let moment: jiff::Timestamp = words.rsplit(' ').next()?.parse().ok()?;
+    u32::try_from(moment.as_second()).ok()
 }
 
 #[cfg(test)]
@@ -291,6 +299,9 @@ mod tests {
             Cause::Unreachable(502),
             Cause::LowSuccessRate(500),
             Cause::QuotaExhausted,
+            Cause::KeyRefused,
+            Cause::AccountExhausted(None),
+            Cause::AccountExhausted(Some(1_800_000_000)),
             Cause::CutOff,
             Cause::TooSlow,
             Cause::UnknownToGateway,

@@ -3,7 +3,7 @@
 use super::chain::{ProcessorPlacement, asked};
 use super::{Finding, Linter, not};
 use gecholog_protocol::gl_config::{Filter, Processor};
-use types::outcome::FailureRule;
+use types::outcome::{FailureRule, JudgedAnswer};
 use types::router::RouterPath;
 
 /// A field that learning needs, what is lost without it, and whether that is everything.
@@ -163,6 +163,6 @@ trait Disables {
 
 impl Disables for FailureRule {
     fn disables(&self, status: u16) -> bool {
-        self.classify(status, false, None).is_failure()
+        self.classify(JudgedAnswer::of_status(status)).is_failure()
     }
 }

@@ -12,7 +12,10 @@ use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
-use types::outcome::{CallObservation, NamedBy, PayloadDigest, RetryAfter, Source, TransportFailure};
+use llm::Usage;
+use types::outcome::{
+    CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter, Source, TransportFailure,
+};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
@@ -27,6 +30,8 @@ pub(super) struct AttemptGuard {
     began: BrokerTime,
     /// What its log entry is made of, if nobody else writes one.
     record: Option<Box<Record>>,
+    /// Whose key it carries; behind the gateway that is unknown.
+    key: Option<NamedBy>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
     /// What the client's request is recognised by.
@@ -43,12 +48,28 @@ pub(super) struct AttemptEnd {
     pub(super) missing: Option<NamedBy>,
     pub(super) hint: Option<RetryAfter>,
     pub(super) html: bool,
+    /// What is wrong with the answer.
+    pub(super) error_class: Option<ErrorClass>,
+    /// What the call used, if the upstream said so.
+    pub(super) usage: Option<Usage>,
+    /// What is left of the upstream's rate limits.
+    pub(super) quota: RateLimitHeaders,
 }
 
 impl AttemptEnd {
     /// With this status, and nothing to add.
     pub(super) const fn with(status: u16) -> Self {
-        Self { status, broken: None, gateway_generated: false, missing: None, hint: None, html: false }
+        Self {
+            status,
+            broken: None,
+            gateway_generated: false,
+            missing: None,
+            hint: None,
+            html: false,
+            error_class: None,
+            usage: None,
+            quota: RateLimitHeaders { requests: None, tokens: None },
+        }
     }
 
     /// Without a good answer. What the client would have been told is what gateways say then.
@@ -79,10 +100,16 @@ impl AttemptGuard {
             is_generation,
             began,
             record: None,
+            key: None,
             neutral: None,
             digest: None,
             told: false,
         }
+    }
+
+    /// It carries this one's key.
+    pub(super) fn set_key(&mut self, key: Option<NamedBy>) {
+        self.key = key;
     }
 
     /// Keeps a record from now on.
@@ -118,6 +145,11 @@ impl AttemptGuard {
         self.began = self.handle.now();
     }
 
+    /// The moment.
+    pub(super) fn now(&self) -> BrokerTime {
+        self.handle.now()
+    }
+
     /// How long it has taken so far.
     pub(super) fn time(&self) -> Duration {
         self.handle.now().since(self.began)
@@ -128,7 +160,8 @@ impl AttemptGuard {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        metrics::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err));
+        let error_class = end.broken.map_or(end.error_class, TransportFailure::error_class);
+        metrics::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err), error_class);
         let record = self.record.take();
         if let (Some(_), Some(breakage)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
@@ -148,6 +181,10 @@ impl AttemptGuard {
             html: end.html,
             latency: Some(self.time()),
             missing: end.missing,
+            error_class,
+            key: self.key,
+            total_tokens: end.usage.map(|usage| usage.total()),
+            quota: end.quota,
             transport_failure: end.broken,
             sent_at: Some(self.began),
             transaction: Some(&self.transaction),

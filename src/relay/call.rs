@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
-use super::exchange::{self, AttemptTimeouts, UpstreamResponse, exchange};
+use super::exchange::{AttemptTimeouts, exchange};
+use super::hold::UpstreamResponse;
+use super::judgement::judge;
 use super::local_reply::{LocalReply, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
@@ -27,7 +29,6 @@ use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
-use gecholog_protocol::{retry_headers, upstream_body};
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
@@ -181,19 +182,21 @@ impl Call<'_> {
         if direct.is_some() {
             underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
         }
+        underway.set_key(target.key());
         let path = request.uri().path().to_owned();
         let times = self.times(&router);
-        let mut came = exchange(&relay.clients.pooled, request, times).await;
+        let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
         if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
-            came = exchange(&relay.clients.unpooled, request, times).await;
+            came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
         }
         let time = underway.time();
         underway.digest = self.digest();
+        let came = self.keep_preamble(came, &router);
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
@@ -206,7 +209,7 @@ impl Call<'_> {
         };
         let (ended, came) = judge(&target, came, naming, &mut underway);
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
-        let lead = retry_decision(ended, target.has_own_key(), leads.as_deref());
+        let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         let (answer, end) = came?;
         self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
@@ -219,6 +222,18 @@ impl Call<'_> {
         }
         self.last = Some((answer, router));
         None
+    }
+
+    /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
+    fn keep_preamble(
+        &mut self,
+        came: Result<UpstreamResponse, TransportFailure>,
+        router: &RouterPath,
+    ) -> Result<UpstreamResponse, TransportFailure> {
+        let answer = came?;
+        let Some(failure) = answer.broken else { return Ok(answer) };
+        self.last.get_or_insert_with(|| (answer, router.clone()));
+        Err(failure)
     }
 
     /// Counts one more attempt at the same target, if another one may be made.
@@ -282,6 +297,7 @@ impl Call<'_> {
             connect: times.connect,
             first_byte: times.first_byte_of(self.stream),
             idle: times.idle,
+            hold: self.rules.limits.hold,
             deadline: Instant::now() + deadline.since(self.relay.handle.now()),
         }
     }
@@ -299,7 +315,7 @@ impl Call<'_> {
         underway: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
-        let UpstreamResponse { mut head, held, rest } = answer;
+        let UpstreamResponse { mut head, held, rest, stream, error_class: _, broken } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
@@ -308,11 +324,11 @@ impl Call<'_> {
         // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
         head.version = Version::HTTP_11;
         self.set_own_headers(&mut head.headers, Some(router));
-        let events = exchange::is_event_stream(&head.headers);
-        let passing = match rest {
-            None => ProxyBody::buffered(held),
-            Some(body) => {
-                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, events, underway, end)
+        let passing = match (rest, broken) {
+            (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
+            (None, None) => ProxyBody::buffered(held),
+            (Some(body), None) => {
+                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, underway, end)
             }
         };
         Response::from_parts(head, passing)
@@ -363,55 +379,4 @@ impl Call<'_> {
         headers.insert(ATTEMPTS, self.plan.sent().into());
         headers.insert(SESSION, headers::value(&self.session.id()));
     }
-}
-
-/// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
-fn judge<'n>(
-    target: &Target<'_>,
-    came: Result<UpstreamResponse, TransportFailure>,
-    naming: impl FnOnce() -> Naming<'n>,
-    underway: &mut AttemptGuard,
-) -> (AttemptResult, Option<(UpstreamResponse, AttemptEnd)>) {
-    match came {
-        Ok(answer) => {
-            let (end, ended) = ending(&answer, target, naming);
-            underway.answered(&answer.head.headers, &answer.held);
-            (ended, Some((answer, end)))
-        }
-        Err(breakage) => {
-            if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
-                underway.end_without_blame(breakage.as_str());
-                return (AttemptResult::Broken(breakage), None);
-            }
-            let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
-            // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
-            if unreached && target.is_behind_gateway() {
-                underway.end_without_blame(metrics::GATEWAY_AWAY);
-            } else if breakage == TransportFailure::Stale {
-                underway.end_without_blame(breakage.as_str());
-            } else {
-                underway.finish(AttemptEnd::broken(breakage));
-            }
-            (AttemptResult::Broken(breakage), None)
-        }
-    }
-}
-
-/// What an answer says, to health and to the plan.
-fn ending<'n>(
-    answer: &UpstreamResponse,
-    target: &Target<'_>,
-    naming: impl FnOnce() -> Naming<'n>,
-) -> (AttemptEnd, AttemptResult) {
-    let status = answer.head.status.as_u16();
-    let fields = answer.head.headers.iter();
-    let said =
-        retry_headers::of(fields.filter_map(|(name, value)| Some((name.as_str().as_bytes(), value.to_str().ok()?))));
-    let mut end = AttemptEnd { hint: said.hint, html: said.html, ..AttemptEnd::with(status) };
-    if status >= 400 {
-        let body = answer.start();
-        end.missing = upstream_body::missing(status, &body).map(|missing| naming().of(missing));
-        end.gateway_generated = target.is_behind_gateway() && upstream_body::gateway_generated(&body);
-    }
-    (end, AttemptResult::Answered { status, missing: end.missing })
 }

@@ -1,50 +1,23 @@
 //! One attempt: a request out, and the beginning of its answer in, until it is known whether that is worth passing on.
-//!
-//! How much is held back: of an error all, so that another target may be asked instead; of a short answer that says its
-//! length all, so that one that breaks off was never begun; of a stream the first event; of everything else the first byte.
-//! At most [`MAX_HELD_BYTES`] bytes of any.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::http::Extensions;
-use hyper::http::response::Parts;
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::client::{self, Client};
 use super::framing;
-use super::held::HeldBody;
+use super::hold::{AskedFor, UpstreamResponse};
 use super::tracked::{Progress, Usage};
-use gecholog_protocol::upstream_body::{self, FirstEvent};
-use types::outcome::TransportFailure;
-
-/// So many bytes of an answer are held back at most.
-pub(super) const MAX_HELD_BYTES: usize = 64 << 10;
-
-/// An answer that has begun.
-#[derive(Debug)]
-pub(super) struct UpstreamResponse {
-    pub(super) head: Parts,
-    /// What came of its body.
-    pub(super) held: Vec<Bytes>,
-    /// What is still to come.
-    pub(super) rest: Option<Incoming>,
-}
-
-/// How much of an answer must be here before it is passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HoldUntil {
-    FirstByte,
-    FirstEvent,
-    End,
-}
+use llm::Protocol;
+use types::outcome::{NamedBy, TransportFailure};
 
 /// When what must be here.
 #[derive(Debug, Clone, Copy)]
@@ -55,18 +28,20 @@ pub(super) struct AttemptTimeouts {
     pub(super) first_byte: Option<Duration>,
     /// Between two parts.
     pub(super) idle: Duration,
+    /// For how long a stream without content is held back, counted from its head.
+    pub(super) hold: Duration,
     /// When the call's time is over: what is cut short by that says nothing about the target.
     pub(super) deadline: Instant,
 }
 
 impl AttemptTimeouts {
     /// When the first byte must be here of an answer to what was sent then, and what it means if it is not.
-    fn first_byte_by(&self, sent: Option<Instant>) -> (Instant, TransportFailure) {
+    pub(super) fn first_byte_by(&self, sent: Option<Instant>) -> (Instant, TransportFailure) {
         self.earlier(sent.zip(self.first_byte).map(|(sent, limit)| sent + limit), TransportFailure::FirstByteTimeout)
     }
 
     /// When the next part must be here, and what it means if it is not.
-    fn next_part_by(&self) -> (Instant, TransportFailure) {
+    pub(super) fn next_part_by(&self) -> (Instant, TransportFailure) {
         self.earlier(Some(Instant::now() + self.idle), TransportFailure::Stalled)
     }
 
@@ -78,21 +53,21 @@ impl AttemptTimeouts {
     }
 }
 
-/// Sends a request, and waits for the beginning of its answer.
+/// Sends a request, and waits for the beginning of its answer. `key`: whose key it carries.
 ///
 /// # Errors
 /// How it came to nothing.
 pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
+    key: Option<NamedBy>,
     times: AttemptTimeouts,
 ) -> Result<UpstreamResponse, TransportFailure> {
+    let protocol = Protocol::of_path(request.uri().path());
+    let asked = AskedFor { protocol, creates: request.method() == Method::POST, key };
     let (response, sent) = send(client, request, &times).await?;
     let (head, body) = response.into_parts();
-    let until = until(&head, &body);
-    let mut answer = UpstreamResponse { head, held: Vec::new(), rest: Some(body).filter(|body| !body.is_end_stream()) };
-    answer.begin(until, times, sent).await?;
-    answer.judge(until)
+    UpstreamResponse::hold(head, body, asked, times, sent).await
 }
 
 /// Sends a request until the head of its answer is here; with the moment when it was sent.
@@ -204,121 +179,6 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Tran
     }
 }
 
-fn until(head: &Parts, body: &Incoming) -> HoldUntil {
-    if head.status.as_u16() >= 400 {
-        HoldUntil::End
-    } else if is_event_stream(&head.headers) {
-        HoldUntil::FirstEvent
-    } else if body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64) {
-        HoldUntil::End
-    } else {
-        HoldUntil::FirstByte
-    }
-}
-
-/// Whether a body is a stream of events that we can read.
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    is(headers, b"text/event-stream") && !is_compressed(headers)
-}
-
-fn is(headers: &HeaderMap, kind: &[u8]) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-    let named = value.and_then(|value| value.split(|byte| *byte == b';').next());
-    named.is_some_and(|named| named.trim_ascii().eq_ignore_ascii_case(kind))
-}
-
-/// Whether a body is compressed: it passes as it is, and says nothing to us.
-fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-impl UpstreamResponse {
-    /// Reads on until enough is here.
-    async fn begin(
-        &mut self,
-        until: HoldUntil,
-        times: AttemptTimeouts,
-        sent: Option<Instant>,
-    ) -> Result<(), TransportFailure> {
-        let mut held = HeldBody::default();
-        let begun = self.read(until, times, sent, &mut held).await;
-        self.held.extend(held.into_bytes());
-        begun
-    }
-
-    async fn read(
-        &mut self,
-        until: HoldUntil,
-        times: AttemptTimeouts,
-        sent: Option<Instant>,
-        held: &mut HeldBody,
-    ) -> Result<(), TransportFailure> {
-        let first_byte = times.first_byte_by(sent);
-        let (mut by, mut late) = first_byte;
-        let mut length = 0;
-        let mut event = FirstEvent::default();
-        while let Some(rest) = self.rest.as_mut() {
-            let frame = match timeout_at(by, rest.frame()).await {
-                Err(_) if late == TransportFailure::FirstByteTimeout && length > 0 => {
-                    return Err(TransportFailure::Stalled);
-                }
-                Err(_) => return Err(late),
-                Ok(Some(Err(_))) if length == 0 => return Err(TransportFailure::ConnectionClosed),
-                Ok(Some(Err(_))) => return Err(TransportFailure::Truncated),
-                Ok(None) => {
-                    self.rest = None;
-                    return Ok(());
-                }
-                Ok(Some(Ok(frame))) => frame,
-            };
-            if rest.is_end_stream() {
-                self.rest = None;
-            }
-            if let Ok(data) = frame.into_data() {
-                length += data.len();
-                held.push(data);
-            }
-            let enough = match until {
-                HoldUntil::FirstByte => length > 0,
-                HoldUntil::FirstEvent => event.is_in(held.as_slice()),
-                HoldUntil::End => false,
-            };
-            if enough || length >= MAX_HELD_BYTES {
-                return Ok(());
-            }
-            // Comments that keep a stream alive are no answer yet.
-            (by, late) = if until == HoldUntil::FirstEvent { first_byte } else { times.next_part_by() };
-        }
-        Ok(())
-    }
-
-    /// What is held back may show that a good status is none.
-    fn judge(self, until: HoldUntil) -> Result<Self, TransportFailure> {
-        if self.head.status.as_u16() >= 400 || is_compressed(&self.head.headers) {
-            return Ok(self);
-        }
-        let start = self.start();
-        if until == HoldUntil::FirstEvent
-            && upstream_body::first_event(&start).is_some_and(upstream_body::is_error_event)
-        {
-            return Err(TransportFailure::ErrorEvent);
-        }
-        let is_json = is(&self.head.headers, b"application/json");
-        if is_json && self.rest.is_none() && !start.is_empty() && !upstream_body::is_json(&start) {
-            return Err(TransportFailure::InvalidJson);
-        }
-        Ok(self)
-    }
-
-    /// What is held back, in one piece; almost always it came in one.
-    pub(super) fn start(&self) -> Bytes {
-        match self.held.as_slice() {
-            [one] => one.clone(),
-            many => many.concat().into(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
@@ -332,6 +192,7 @@ mod tests {
             connect: 5 * SECOND,
             first_byte: first_byte.map(|seconds| seconds * SECOND),
             idle: 120 * SECOND,
+            hold: 10 * SECOND,
             deadline: Instant::now() + deadline * SECOND,
         }
     }

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::proxy_body::ProxyBody;
 use crate::guesses::TooMany;
-use types::outcome::TransportFailure;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
 /// has others.
@@ -158,13 +157,6 @@ impl LocalReply {
 /// Whole seconds, never too few.
 pub(super) fn seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-}
-
-/// The last event of a stream that breaks off.
-pub(super) fn broken_event(breakage: TransportFailure) -> Bytes {
-    let message = format!("The answer is not whole: its target {breakage}.");
-    let error = json!({"message": message, "type": "broker_error", "param": null, "code": "stream_broken"});
-    Bytes::from(format!("\n\ndata: {}\n\n", json!({"error": error})))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::local_reply::{LocalReply, ReplyCode};
 use super::proxy_body::ProxyBody;
 use crate::shared_broker::SharedBroker;
 use balancer::retry::GiveUp;
-use types::outcome::TransportFailure;
+use types::outcome::{ErrorClass, TransportFailure};
 
 /// A target's answer was passed on, whatever it says.
 const ANSWERED: &str = "answered";
@@ -31,6 +31,7 @@ pub(super) fn begin(relay: &Relay) {
             .chain(TransportFailure::ALL.map(TransportFailure::as_str))
             .chain([CLIENT_GONE, GATEWAY_AWAY]),
     );
+    counts.errors.preregister(ErrorClass::all().map(ErrorClass::name));
     counts.given_up.preregister(GiveUp::ALL_STR);
 }
 
@@ -63,8 +64,11 @@ pub(super) fn count_local_reply(handle: &SharedBroker, stop: GiveUp) {
     handle.counts().relayed.given_up.count(stop.as_str(), handle.now());
 }
 
-/// An attempt is over: with this status, or without a good answer.
-pub(super) fn attempt(handle: &SharedBroker, came: Result<u16, TransportFailure>) {
+/// An attempt is over: with this status, or without a good answer; and what was wrong with it.
+pub(super) fn attempt(handle: &SharedBroker, came: Result<u16, TransportFailure>, error_class: Option<ErrorClass>) {
+    if let Some(class) = error_class {
+        handle.counts().relayed.errors.count(class.name(), handle.now());
+    }
     handle.counts().relayed.attempts.count(came.map_or_else(TransportFailure::as_str, answered), handle.now());
 }
 

@@ -19,6 +19,8 @@ mod framing;
 mod headers;
 mod heads;
 mod held;
+mod hold;
+mod judgement;
 mod local_reply;
 mod metrics;
 mod models;

@@ -14,9 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::local_reply;
-use gecholog_protocol::upstream_body::hints_at_error;
-use types::outcome::TransportFailure;
+use llm::stream::{StreamEnd, StreamState};
+use types::outcome::{ErrorClass, TransportFailure};
 
 /// The body is not whole: the connection is cut.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -49,8 +48,8 @@ struct Upstream {
     body: Incoming,
     idle: Duration,
     timer: Pin<Box<Sleep>>,
-    events: bool,
-    failed: bool,
+    /// Its events so far, if it is a stream of them that can be read.
+    stream: Option<Box<StreamState>>,
     end: AttemptEnd,
     underway: Option<AttemptGuard>,
 }
@@ -61,17 +60,24 @@ impl ProxyBody {
         Self { held: held.into(), ..Self::default() }
     }
 
-    /// A body that is still to come. `events`: it is a stream of them. `underway` is told how it ends: with `end`, if well.
+    /// A stream that broke off after this.
+    pub(super) fn broken(held: Vec<Bytes>, stream: Option<&StreamState>, failure: TransportFailure) -> Self {
+        let event = stream.map(|stream| broken_event(stream, failure));
+        Self { held: held.into_iter().chain(event).collect(), cut: Some(CutState::Writing), ..Self::default() }
+    }
+
+    /// A body that is still to come. `stream`: its events so far, if it is a stream of them. `underway` is told how it ends:
+    /// with `end`, if well.
     pub(super) fn streaming(
         held: Vec<Bytes>,
         body: Incoming,
         idle: Duration,
-        events: bool,
+        stream: Option<Box<StreamState>>,
         underway: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let rest = Upstream { body, idle, timer, events, failed: false, end, underway };
+        let rest = Upstream { body, idle, timer, stream, end, underway };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
@@ -88,12 +94,12 @@ impl ProxyBody {
         context: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         self.cut = Some(CutState::Writing);
-        let events = self.rest.take().is_some_and(|mut rest| {
-            rest.report(AttemptEnd { broken: Some(breakage), ..rest.end });
-            rest.events
+        let event = self.rest.take().and_then(|mut rest| {
+            rest.report(Some(breakage));
+            rest.stream.as_deref().map(|stream| broken_event(stream, breakage))
         });
-        if events {
-            return Poll::Ready(Some(Ok(Frame::data(local_reply::broken_event(breakage)))));
+        if let Some(event) = event {
+            return Poll::Ready(Some(Ok(Frame::data(event))));
         }
         self.finish_writing(context)
     }
@@ -106,17 +112,38 @@ impl ProxyBody {
     }
 }
 
+/// The last event of a stream that breaks off, in the protocol of its client.
+fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
+    stream.broken_event(&format!("The answer is not whole: its target {failure}."))
+}
+
 impl Upstream {
-    fn report(&mut self, end: AttemptEnd) {
+    fn report(&mut self, broken: Option<TransportFailure>) {
         if let Some(mut underway) = self.underway.take() {
-            underway.finish(end);
+            let usage = self.stream.as_ref().and_then(|stream| stream.usage().ok()?);
+            underway.finish(AttemptEnd { broken, usage, ..self.end });
         }
     }
 
-    /// It has ended well, but for an error that it may have carried.
-    fn finish(&mut self) {
-        let broken = self.failed.then_some(TransportFailure::ErrorEvent);
-        self.report(AttemptEnd { broken, ..self.end });
+    /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
+    fn finish(&mut self) -> Option<TransportFailure> {
+        let end = self.stream.as_mut().map_or(StreamEnd::Complete, |stream| stream.finish());
+        match end {
+            StreamEnd::Complete => self.report(None),
+            StreamEnd::Truncated => return Some(TransportFailure::Truncated),
+            StreamEnd::Failed(class) if class.is_callers_fault() => {
+                self.end.error_class = Some(class);
+                self.report(None);
+            }
+            StreamEnd::Failed(ErrorClass::EmptyAnswer) => return Some(TransportFailure::EmptyAnswer),
+            // No error came, and no content.
+            StreamEnd::Failed(_) if self.stream.as_ref().is_none_or(|stream| stream.error().is_none()) => {
+                return Some(TransportFailure::Truncated);
+            }
+            // The client has read of it already.
+            StreamEnd::Failed(class) => self.report(Some(TransportFailure::ErrorEvent(class))),
+        }
+        None
     }
 
     /// A part of it came.
@@ -124,8 +151,19 @@ impl Upstream {
         if let Some(underway) = &mut self.underway {
             underway.add(part);
         }
-        self.failed |= self.events && hints_at_error(part);
+        if let Some(stream) = &mut self.stream {
+            stream.push(part);
+        }
         self.timer.as_mut().reset(Instant::now() + self.idle);
+    }
+}
+
+impl Drop for Upstream {
+    /// Some clients close the connection at the last event, and some only after the end of the body.
+    fn drop(&mut self) {
+        if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
+            self.report(None);
+        }
     }
 }
 
@@ -149,15 +187,18 @@ impl Body for ProxyBody {
                     // Trailers belong to the hop.
                     let Ok(part) = frame.into_data() else { continue };
                     rest.note(&part);
-                    if rest.body.is_end_stream() {
-                        rest.finish();
+                    // A length that was said is not read beyond.
+                    if rest.stream.is_none() && rest.body.is_end_stream() {
+                        rest.report(None);
                         self.rest = None;
                     }
                     return Poll::Ready(Some(Ok(Frame::data(part))));
                 }
                 Poll::Ready(Some(Err(_))) => return self.cut(TransportFailure::Truncated, context),
                 Poll::Ready(None) => {
-                    rest.finish();
+                    if let Some(failure) = rest.finish() {
+                        return self.cut(failure, context);
+                    }
                     self.rest = None;
                     return Poll::Ready(None);
                 }
@@ -178,6 +219,8 @@ impl Body for ProxyBody {
         match &self.rest {
             None if self.cut.is_none() => SizeHint::with_exact(held),
             None => SizeHint::default(),
+            // An event may be added to a stream that breaks off.
+            Some(rest) if rest.stream.is_some() => SizeHint::default(),
             Some(rest) => match rest.body.size_hint().exact() {
                 Some(more) => SizeHint::with_exact(held + more),
                 None => SizeHint::default(),

@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Uri};
 
 use super::direct::DirectUpstream;
 use super::headers;
+use types::outcome::NamedBy;
 use types::router::RouterPath;
 
 /// The beginning of a URL, which cannot be wrong: `http` or `https`, a host, a path.
@@ -159,11 +160,12 @@ impl Target<'_> {
         }
     }
 
-    /// Whether it is called with a key of its own: then the client's key has no part in a refusal.
-    pub(super) const fn has_own_key(&self) -> bool {
+    /// Whose key it is called with: with one of its own, the client has no part in a refusal. What the gateway adds is unknown.
+    pub(super) const fn key(&self) -> Option<NamedBy> {
         match self {
-            Self::Router { .. } => false,
-            Self::Direct(direct) => direct.has_own_key(),
+            Self::Router { .. } => None,
+            Self::Direct(direct) if direct.has_own_key() => Some(NamedBy::Target),
+            Self::Direct(_) => Some(NamedBy::Client),
         }
     }
 

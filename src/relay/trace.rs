@@ -75,7 +75,12 @@ impl Attempt {
     fn shown(&self) -> Value {
         let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
         match self.ended {
-            Some(AttemptResult::Answered { status, .. }) => shown["status"] = status.into(),
+            Some(AttemptResult::Answered { status, error_class, .. }) => {
+                shown["status"] = status.into();
+                if let Some(class) = error_class {
+                    shown["error_class"] = class.name().into();
+                }
+            }
             Some(AttemptResult::Broken(_)) | None => shown["broken"] = self.summary().into(),
         }
         shown
@@ -161,7 +166,7 @@ mod tests {
     }
 
     const fn answered(status: u16) -> Option<AttemptResult> {
-        Some(AttemptResult::Answered { status, missing: None })
+        Some(AttemptResult::Answered { status, error_class: None, missing: None })
     }
 
     fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {

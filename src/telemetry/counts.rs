@@ -166,6 +166,8 @@ const fn word(cause: Cause) -> &'static str {
         Cause::UnknownToGateway => "unknown_to_gateway",
         Cause::LowSuccessRate(_) => "fails_often",
         Cause::QuotaExhausted => "used_up",
+        Cause::KeyRefused => "key_refused",
+        Cause::AccountExhausted(_) => "quota_exhausted",
         Cause::CutOff => "cut_off",
         Cause::TooSlow => "too_slow",
         Cause::Transport(_) => "broken",

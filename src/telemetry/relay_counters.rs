@@ -14,6 +14,8 @@ pub struct RelayCounters {
     pub calls: Counter<&'static str>,
     /// Attempts by what came of them: `answered_2xx` and the like, how they broke, `client_gone`, or `gateway_unreachable`.
     pub attempts: Counter<&'static str>,
+    /// Attempts that came to no good answer, by their error class.
+    pub errors: Counter<&'static str>,
     /// Calls that were not sent once more, by why not.
     pub given_up: Counter<&'static str>,
     /// Log entries that the bus did not take in time.

@@ -6,7 +6,7 @@ use super::super::support::scripted::{Scripted, answer};
 use super::{CHAT, HI, Harness, pools, target};
 
 /// An answer that does not say what it used, so that what was expected stands.
-const QUIET: &str = r#"{"choices":[]}"#;
+const QUIET: &str = r#"{"choices":[{"message":{"content":"hello"}}]}"#;
 
 async fn quiet() -> Scripted {
     Scripted::start(answer(200, &[], QUIET)).await

@@ -33,7 +33,9 @@ async fn events_come_when_they_are_sent() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
-    for (fault, last, words) in [("cut", None, "truncated"), ("stalled", Some(Move::Hold), "stalled")] {
+    for (fault, last, words) in
+        [("cut", None, "truncated its answer"), ("stalled", Some(Move::Hold), "stalled in its answer")]
+    {
         let mut act = vec![stream(), chunk(ONE)];
         act.extend(last);
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
@@ -55,7 +57,7 @@ async fn a_body_that_breaks_off_is_cut_too() {
     let text = Open::post(world.relay, CHAT, HI).await.closed().await;
     let body = text.split_once("\r\n\r\n").unwrap().1;
     assert!(!body.is_empty() && body.len() <= 100_000 && !text.contains("stream_broken"), "{}", body.len());
-    world.broker.until(&["router disabled", "/llm/a/", "truncated"]).await;
+    world.broker.until(&["router disabled", "/llm/a/", "truncated its answer"]).await;
 }
 
 #[tokio::test]

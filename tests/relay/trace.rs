@@ -25,7 +25,9 @@ fn attempt(trace: &Value, place: usize, router: &str, how: (&str, Value), why: &
     let attempt = &trace[place];
     assert_eq!((&attempt["router"], &attempt[how.0]), (&json!(router), &how.1), "{trace}");
     assert!(attempt["why"].as_str().unwrap().contains(why) && attempt["ms"].is_u64(), "{trace}");
-    assert_eq!(attempt.as_object().unwrap().len(), 4, "{trace}");
+    let has_error = attempt["status"].as_u64().is_some_and(|status| status >= 400);
+    assert_eq!(attempt["error_class"].is_string(), has_error, "{trace}");
+    assert_eq!(attempt.as_object().unwrap().len(), 4 + usize::from(has_error), "{trace}");
 }
 
 #[tokio::test]
@@ -46,8 +48,8 @@ async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
 
 #[tokio::test]
 async fn a_stream_and_a_call_that_is_given_up_and_one_that_nobody_was_asked_about_have_one_too() {
-    let event = "data: {\"choices\":[]}\n\n";
-    let a = Scripted::start(vec![stream(), chunk(event), last_chunk()]).await;
+    let event = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
+    let a = Scripted::start(vec![stream(), chunk(event), chunk("data: [DONE]\n\n"), last_chunk()]).await;
     let world = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
     let request = format!(
         "POST {CHAT} HTTP/1.1\r\nHost: h\r\nX-Broker-Explain: 1\r\nX-Broker-Token: {OPERATORS}\r\nContent-Length: 2\r\n\r\n{{}}"
@@ -92,7 +94,7 @@ async fn without_the_token_a_call_is_served_as_ever_and_told_what_is_missing() {
 
 #[tokio::test]
 async fn what_is_between_a_client_and_the_relay_goes_no_further() {
-    let a = Scripted::start(answer(200, &[("X-Broker-Trace", "theirs"), ("X-Broker-Reason", "theirs")], "{}")).await;
+    let a = Scripted::start(answer(200, &[("X-Broker-Trace", "theirs"), ("X-Broker-Reason", "theirs")], "[]")).await;
     let world = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
     let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
     world.bus.client.flush().await.unwrap();

@@ -4,6 +4,7 @@
 //! expected reads as absent, and of a repeated name the last one counts, as in the gateway. What cannot be read at
 //! all is a value too ([`Malformed`]), never a panic.
 
+pub mod answer_headers;
 pub mod bypass;
 pub mod entry;
 pub mod gl_config;
@@ -12,7 +13,6 @@ pub mod missing;
 pub mod patch;
 pub mod processor;
 pub mod reply;
-pub mod retry_headers;
 pub mod scan;
 pub mod stamp;
 pub mod transaction;

@@ -5,10 +5,13 @@
 
 use std::time::Duration;
 
+use super::answer_headers::{self, Headers};
 use super::missing::{Missing, Naming};
-use super::retry_headers::Headers;
 use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, patch, stamp, transaction};
+use jiff::Timestamp;
+use llm::error_class;
+use llm::headers::AnswerHeaders;
 use types::outcome::{CallObservation, NamedBy, Source};
 use types::time::GatewayTime;
 
@@ -24,7 +27,8 @@ pub fn read(bytes: &[u8]) -> Result<CallObservation<'_>, Malformed> {
         report: CallObservation::empty(Source::Log),
         upstream: Timer::default(),
         has_status: false,
-        error_code: None,
+        headers: AnswerHeaders::default(),
+        payload: &[],
         request: Sent::default(),
     };
     object(bytes, |cursor| parts.read(cursor))?;
@@ -38,8 +42,10 @@ struct Parts<'a> {
     upstream: Timer<'a>,
     /// There is an `inbound_status_code`, be it a readable one or not.
     has_status: bool,
-    /// `error.code` of the upstream's answer.
-    error_code: Option<&'a str>,
+    /// The headers of the upstream's answer.
+    headers: AnswerHeaders<'a>,
+    /// The body of the upstream's answer.
+    payload: &'a [u8],
     request: Sent<'a>,
 }
 
@@ -121,10 +127,15 @@ impl<'a> Parts<'a> {
                 b"egress_status_code" => report.egress_status = value.raw()?.status(),
                 b"inbound_headers" => {
                     let headers = Headers::read(value)?;
-                    (report.gateway_generated, report.html) = (headers.are_none, headers.is_html());
-                    (report.retry_after, report.quota) = (headers.hint(), headers.remaining());
+                    (report.gateway_generated, report.html) = (headers.are_none, headers.fields.is_html());
+                    self.headers = headers.fields;
                 }
-                b"inbound_payload" => self.read_payload(value)?,
+                b"inbound_payload" => {
+                    let payload = value.raw()?;
+                    self.payload = payload.bytes();
+                    // What is no object has no usage.
+                    let _ = self.read_payload(&mut Cursor::new(payload.bytes()));
+                }
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
                 _ => {}
             }
@@ -137,19 +148,18 @@ impl<'a> Parts<'a> {
         let report = &mut self.report;
         let (mut prompt, mut completion, mut total) = (None, None, None);
         payload.fields(|name, part| {
-            if !matches!(name, b"error" | b"usage") {
+            if name != b"usage" {
                 return Ok(());
             }
             part.fields(|field, value| {
-                match (name, field) {
-                    (b"error", b"code") => self.error_code = value.text()?,
-                    (b"usage", b"completion_tokens") => {
+                match field {
+                    b"completion_tokens" => {
                         report.completion_tokens = value.raw()?.number();
                         completion = report.completion_tokens;
                     }
-                    (b"usage", b"prompt_tokens" | b"input_tokens") => prompt = value.raw()?.number(),
-                    (b"usage", b"output_tokens") => completion = value.raw()?.number(),
-                    (b"usage", b"total_tokens") => total = value.raw()?.number(),
+                    b"prompt_tokens" | b"input_tokens" => prompt = value.raw()?.number(),
+                    b"output_tokens" => completion = value.raw()?.number(),
+                    b"total_tokens" => total = value.raw()?.number(),
                     _ => {}
                 }
                 Ok(())
@@ -165,8 +175,14 @@ impl<'a> Parts<'a> {
         let filtered = self.filtered();
         let report = &mut self.report;
         report.filtered = filtered;
-        let missing = report.status.zip(self.error_code).and_then(|(status, code)| Missing::of_error(status, code));
-        report.missing = missing.map(|missing| self.request.who_named(missing));
+        if let Some(status) = report.status.or(report.egress_status) {
+            let received = report.stopped.and_then(|at| Timestamp::from_nanosecond(i128::from(at.as_nanos())).ok());
+            report.quota = answer_headers::rate_limits(&self.headers, received);
+            report.retry_after = answer_headers::retry_after(status, &self.headers, self.payload, received);
+            report.error_class = error_class::classify(status, &self.headers, self.payload);
+            let missing = Missing::of_error(status, report.error_class, self.payload);
+            report.missing = missing.map(|missing| self.request.who_named(missing));
+        }
         report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
         report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
         self.report

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::scan::RawJson;
-use types::outcome::NamedBy;
+use super::scan::{Cursor, RawJson};
+use types::outcome::{ErrorClass, NamedBy};
 use types::request::Patch;
 
 /// Segments of a path that the name of a deployment or model follows: Azure, OpenAI, Gemini, Vertex AI, Bedrock.
@@ -26,11 +26,13 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// What the code of an error with this status says; `None` for all others.
-    pub fn of_error(status: u16, code: &str) -> Option<Self> {
-        match (status, code) {
-            (404, "DeploymentNotFound") => Some(Self::Deployment),
-            (400 | 404, "model_not_found") => Some(Self::Model),
+    /// What an error with this status, class and body says that does not exist.
+    pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
+        let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.text();
+        match status {
+            400 | 404 if class != Some(ErrorClass::NotFound) => None,
+            404 if code() == Some("DeploymentNotFound") => Some(Self::Deployment),
+            400 | 404 => Some(Self::Model),
             _ => None,
         }
     }
@@ -234,13 +236,16 @@ mod tests {
     fn which_errors_say_that_something_is_missing() {
         for (status, code, missing) in [
             (404, "DeploymentNotFound", Some(Missing::Deployment)),
-            (400, "DeploymentNotFound", None),
+            // Azure answers a missing deployment with 404; with another status it is taken for a model.
+            (400, "DeploymentNotFound", Some(Missing::Model)),
             (404, "model_not_found", Some(Missing::Model)),
             (400, "model_not_found", Some(Missing::Model)),
             (403, "model_not_found", None),
             (404, "404", None),
         ] {
-            assert_eq!(Missing::of_error(status, code), missing, "{status} {code}");
+            let body = format!(r#"{{"error": {{"code": "{code}"}}}}"#);
+            let class = llm::error_class::classify(status, &llm::headers::AnswerHeaders::default(), body.as_bytes());
+            assert_eq!(Missing::of_error(status, class, body.as_bytes()), missing, "{status} {code}");
         }
     }
 }

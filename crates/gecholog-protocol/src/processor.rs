@@ -5,10 +5,11 @@
 
 use serde_json::Value;
 
+use super::answer_headers::{self, Headers};
 use super::reply::Degradation;
-use super::retry_headers::Headers;
 use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, stamp, transaction};
+use llm::headers::AnswerHeaders;
 use types::outcome::{CallObservation, Source};
 use types::request::RequestNeeds;
 use types::request::{Found, Request, RequestSize};
@@ -116,8 +117,14 @@ impl<'a> Message<'a> {
             patch: None,
             headers: None,
         };
-        object(bytes, |cursor| cursor.fields(|name, value| message.read_field(name, value)).map(drop))?;
+        let mut answer = AnswerHeaders::default();
+        object(bytes, |cursor| cursor.fields(|name, value| message.read_field(name, value, &mut answer)).map(drop))?;
         let report = &mut message.report;
+        // Its body is never sent with it.
+        report.retry_after = report
+            .status
+            .or(report.egress_status)
+            .and_then(|status| answer_headers::retry_after(status, &answer, &[], None));
         // Without a single header and yet a success: no upstream said that, a processor did.
         report.processor_generated = report.gateway_generated && report.status == Some(200);
         report.started = report.transaction.and_then(transaction::started);
@@ -133,7 +140,12 @@ impl<'a> Message<'a> {
         Ok(RouteRequest { path, payload: self.payload, headers: self.headers })
     }
 
-    fn read_field(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+    fn read_field(
+        &mut self,
+        name: &[u8],
+        value: &mut Cursor<'a>,
+        answer: &mut AnswerHeaders<'a>,
+    ) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         match name {
             b"gl_path" => report.served_path = value.text()?,
@@ -147,8 +159,9 @@ impl<'a> Message<'a> {
             b"inbound_status_code" => report.status = value.raw()?.status(),
             b"inbound_headers" => {
                 let headers = Headers::read(value)?;
-                (report.gateway_generated, report.html) = (headers.are_none, headers.is_html());
-                (report.retry_after, report.headers_missing) = (headers.hint(), false);
+                (report.gateway_generated, report.html) = (headers.are_none, headers.fields.is_html());
+                *answer = headers.fields;
+                report.headers_missing = false;
             }
             b"egress_headers" => report.transaction = session_transaction(value)?,
             b"egress_status_code" => {

@@ -228,15 +228,10 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
         (report.missing, report.completion_tokens)
     };
     assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
-    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (None, None));
+    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (Some(NamedBy::Client), None));
+    assert_eq!(entry(json!({"error": {"code": "404"}})), (None, None));
     assert_eq!(entry(json!({"usage": {"completion_tokens": 15}})), (None, Some(15)));
-    for odd in [
-        json!("DeploymentNotFound"),
-        json!({"error": "DeploymentNotFound"}),
-        json!(null),
-        json!([1]),
-        json!({"usage": 3}),
-    ] {
+    for odd in [json!("DeploymentNotFound"), json!(null), json!([1]), json!({"usage": 3})] {
         assert_eq!(entry(odd), (None, None));
     }
 }

@@ -5,11 +5,12 @@
 //! empty lists and everything that is no JSON pass.
 
 use crate::error_body::MAX_ERROR_BODY_BYTES;
-use crate::error_class::{ErrorClass, classify_error_body};
+use crate::error_class::classify_error_body;
 use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::protocol::Protocol;
 use crate::stream::{StreamEnd, StreamState};
+use types::outcome::ErrorClass;
 
 /// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
 /// requests that ask for something to be made: what is stored (a failed job, an empty file) may say so in its own answer.

@@ -32,6 +32,6 @@ pub mod stream;
 mod stream_events;
 pub mod usage;
 
-pub use error_class::ErrorClass;
 pub use protocol::Protocol;
+pub use types::outcome::{ErrorClass, UnknownErrorClass};
 pub use usage::Usage;

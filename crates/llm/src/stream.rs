@@ -10,12 +10,13 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::error_class::{ErrorClass, classify_error_body};
+use crate::error_class::classify_error_body;
 use crate::json::{RawJson, SyntaxError};
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
 use crate::usage::{BYTES_PER_TOKEN, Counts, InvalidUsage, Usage};
+use types::outcome::ErrorClass;
 
 /// The code of the last event of a stream that breaks off.
 pub const STREAM_BROKEN: &str = "stream_broken";
@@ -48,6 +49,8 @@ pub enum StreamEnd {
 #[derive(Debug)]
 pub struct StreamState {
     parser: Parser,
+    /// It ended in the middle of an event.
+    ended_within_event: bool,
     pub(crate) seen: Seen,
 }
 
@@ -76,7 +79,7 @@ pub(crate) struct Seen {
 impl StreamState {
     /// A stream that answers a request of this protocol; what comes may show another.
     pub fn new(protocol: Protocol) -> Self {
-        Self { parser: Parser::default(), seen: Seen { protocol, ..Seen::default() } }
+        Self { parser: Parser::default(), ended_within_event: false, seen: Seen { protocol, ..Seen::default() } }
     }
 
     /// Takes the next bytes, and returns how far the stream has come.
@@ -88,6 +91,7 @@ impl StreamState {
 
     /// The stream has ended, as far as HTTP can tell.
     pub fn finish(&mut self) -> StreamEnd {
+        self.ended_within_event |= !self.parser.is_between_events();
         let seen = &mut self.seen;
         std::mem::take(&mut self.parser).finish(|event| seen.take(event));
         if let Some(error) = seen.error {
@@ -112,6 +116,11 @@ impl StreamState {
             _ if self.seen.finished => Progress::Ended,
             _ => Progress::Preamble,
         }
+    }
+
+    /// Whether an event came; comments and pings are none.
+    pub const fn has_begun(&self) -> bool {
+        self.seen.events > 0
     }
 
     /// The class of the first error that came, before content or after it.
@@ -148,7 +157,7 @@ impl StreamState {
 
     /// The event that tells the client in its own protocol that the stream broke off; see [`broken_stream_event`].
     pub fn broken_event(&self, message: &str) -> Bytes {
-        let ends_line = !self.parser.is_between_events();
+        let ends_line = self.ended_within_event || !self.parser.is_between_events();
         broken_event(self.seen.protocol, message, self.seen.events, ends_line)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use balancer::broker::RouterSettings;
 use jiff::Timestamp;
-use types::outcome::Class;
+use types::outcome::JudgedAnswer;
 
 use super::{Run, between};
 use crate::watch::{Call, Standing};
@@ -56,9 +56,8 @@ impl Run {
 
     /// Whether this answer is one that may take its router out, by the broker's settings.
     pub(super) fn counts(&self, call: &Call) -> bool {
-        let class = |status| self.settings_of(&call.router).failures.classify(status, false, None);
-        call.status
-            .is_none_or(|status| matches!(class(status), Class::Failure | Class::Overloaded | Class::RateLimited))
+        let failures = &self.settings_of(&call.router).failures;
+        call.status.is_none_or(|status| failures.classify(JudgedAnswer::of_status(status)).is_failure())
     }
 
     /// Whether one failure takes it out.

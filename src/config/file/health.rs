@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
-use super::reader::{Item, Location, Reader};
+use super::reader::{Item, Location, Reader, nearest};
 use balancer::broker::RouterSettings;
 use balancer::health::{Preset, Ratio};
-use types::outcome::FailureRule;
+use types::outcome::{ErrorClass, FailureRule};
 use types::router::RouterPath;
 
 /// The keys of `health`.
@@ -320,7 +320,9 @@ fn rule(reader: &mut Reader<'_>, item: &Item<'_>, text: &str) -> Option<FailureR
         Ok(rule) => Some(rule),
         Err(faults) => {
             for fault in faults {
-                reader.fault(item, fault.to_string());
+                let classes: Vec<_> = ErrorClass::all().map(ErrorClass::name).collect();
+                let near = nearest(&fault.part, &classes).map(|near| format!("; did you mean {near}?"));
+                reader.fault(item, format!("{fault}{}", near.unwrap_or_default()));
             }
             None
         }

@@ -8,7 +8,8 @@ use super::reader::{Item, Reader};
 use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
 
 /// The keys of `relay`.
-pub(super) const KEYS: [&str; 7] = ["attempts", "timeout", "connect", "first_byte", "idle", "backoff", "retry_budget"];
+pub(super) const KEYS: [&str; 8] =
+    ["attempts", "timeout", "connect", "first_byte", "idle", "hold", "backoff", "retry_budget"];
 /// The keys of `relay` below the file.
 pub(super) const TIME_KEYS: [&str; 4] = ["connect", "first_byte", "idle", "timeout"];
 /// The keys of `backoff`.
@@ -29,6 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
     }
     read_times(reader, &item, &mut times);
     limits.timeout = times.timeout;
+    time(reader, &item, "hold", &mut limits.hold);
     if let Some(item) = item.get("backoff") {
         backoff(reader, &item, &mut limits.backoff);
     }

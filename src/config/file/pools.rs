@@ -322,8 +322,9 @@ fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<Option<
 
 /// The answers after which the relay sends a request elsewhere, if a branch lists them.
 fn leads(reader: &mut Reader<'_>, strategy: &Item<'_>) -> Option<Arc<FailureRule>> {
-    let list = strategy.get("on_status_codes")?;
-    health::failure_status(reader, &list).map(Arc::new)
+    let lists = ["retry_on", "on_status_codes"].into_iter().filter_map(|key| strategy.get(key));
+    let rules: Vec<_> = lists.filter_map(|list| health::failure_status(reader, &list)).collect();
+    rules.into_iter().reduce(FailureRule::union).map(Arc::new)
 }
 
 fn router(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RouterPath> {

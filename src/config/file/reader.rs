@@ -359,7 +359,7 @@ fn foreign(name: &str) -> Option<&'static str> {
         "provider" | "virtual_key" | "virtualKey" | "api_key" | "apiKey" => {
             Some("providers and keys are the gateway's: name one of its routers with \"router\"")
         }
-        "on_status_codes" => Some("it belongs into \"strategy\""),
+        "on_status_codes" | "retry_on" => Some("it belongs into \"strategy\""),
         "retry" => Some("a call that failed is answered with its error; the next one goes elsewhere"),
         "sticky" => Some("it is a mode: {\"mode\": \"sticky\", \"key\": \"headers.X-User\"}"),
         _ => None,

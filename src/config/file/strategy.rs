@@ -5,7 +5,7 @@ use super::reader::{Item, Reader, nearest};
 use balancer::strategy::{Condition, Policy};
 
 /// The keys of `strategy`.
-pub(super) const KEYS: [&str; 5] = ["mode", "key", "conditions", "default", "on_status_codes"];
+pub(super) const KEYS: [&str; 6] = ["mode", "key", "conditions", "default", "retry_on", "on_status_codes"];
 /// The keys of a condition.
 pub(super) const CONDITION_KEYS: [&str; 2] = ["query", "then"];
 pub(super) const MODES: [&str; 7] =

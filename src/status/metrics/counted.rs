@@ -31,6 +31,7 @@ struct Relay {
     limit: usize,
     calls: Kinds,
     attempts: Kinds,
+    errors: Kinds,
     given_up: Kinds,
     dropped_entries: u64,
 }
@@ -43,6 +44,7 @@ impl Counted {
             limit,
             calls: sorted(relayed.calls.all()),
             attempts: sorted(relayed.attempts.all()),
+            errors: sorted(relayed.errors.all()),
             given_up: sorted(relayed.given_up.all()),
             dropped_entries: relayed.entries.all().map(|(_, count)| count).sum(),
         });
@@ -98,6 +100,8 @@ impl Relay {
         kinds(encoder, "relay_calls", help, "result", &self.calls)?;
         let help = "Attempts of the relay, by result";
         kinds(encoder, "relay_attempts", help, "result", &self.attempts)?;
+        let help = "Attempts of the relay that came to no good answer, by error class";
+        kinds(encoder, "relay_errors", help, "class", &self.errors)?;
         let help = "Calls that the relay did not retry, by reason";
         kinds(encoder, "relay_calls_given_up", help, "reason", &self.given_up)?;
         for (name, help, value) in [

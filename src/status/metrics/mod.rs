@@ -178,7 +178,10 @@ impl Scrape {
                     Class::Neutral => router.neutral,
                     Class::Overloaded => router.overloaded,
                     Class::RateLimited => router.rate_limited,
-                    Class::Failure => router.failures.saturating_sub(router.overloaded + router.rate_limited),
+                    Class::Refused => router.refused,
+                    Class::Failure => {
+                        router.failures.saturating_sub(router.overloaded + router.rate_limited + router.refused)
+                    }
                 };
                 outcomes.counter([("router", path), ("class", class.as_str())], count)?;
             }

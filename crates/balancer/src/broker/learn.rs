@@ -3,9 +3,11 @@
 //! The questions are in the order in which the gateway's contract makes them answerable (docs/gateway-protocol.md
 //! 3.3, 4.7, 5.2); without a router there is nothing to blame.
 
+mod judgement;
+
 use super::outcome_dedup::{Key, Match, PendingOutcome};
-use super::{Broker, PathRole, Pool, RouterSettings};
-use crate::health::{Effect, MAX_CALL_DURATION};
+use super::{Broker, PathRole, Pool};
+use crate::health::Effect;
 use crate::strategy::hash;
 use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
 use types::router::RouterId;
@@ -42,7 +44,7 @@ impl Broker {
             }
             return Err(IgnoreReason::Filtered);
         }
-        let interpreted = self.interpret(report);
+        let interpreted = self.interpret(report, now);
         self.release(report, interpreted.as_ref().ok());
         let outcome = interpreted?;
         match report.source {
@@ -117,7 +119,7 @@ impl Broker {
     }
 
     /// Which router an observation is about and what it says.
-    fn interpret(&self, report: &CallObservation<'_>) -> Result<Outcome, IgnoreReason> {
+    fn interpret(&self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
         if report.processor_generated {
             return Err(IgnoreReason::ProcessorGenerated);
         }
@@ -131,19 +133,19 @@ impl Broker {
             _ => return Err(IgnoreReason::NoStatus),
         };
         match report.served_path.and_then(|path| self.path_roles.get(path)).copied() {
-            Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status)),
-            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status),
+            Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status, now)),
+            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status, now),
             None => Err(IgnoreReason::UnknownRouter),
         }
     }
 
-    fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16) -> Outcome {
+    fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
         let known = self.routers.get(usize::from(router.0));
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let by_relay = || {
             report.source == Source::Attempt || known.is_some_and(|router| self.settings.relayed.contains(&router.path))
         };
-        let (class, cause) = judge(settings, report, status, by_relay);
+        let (class, cause) = judgement::judge(settings, report, status, now, by_relay);
         let class = if class == Class::Success && !report.is_generation { Class::Neutral } else { class };
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
@@ -169,9 +171,14 @@ impl Broker {
 
     /// The ingress itself served the call. If a router of a pool was requested, the gateway does not have it; if the
     /// stamp named one that was not requested, row 2 failed.
-    fn interpret_fallback(&self, report: &CallObservation<'_>, status: u16) -> Result<Outcome, IgnoreReason> {
+    fn interpret_fallback(
+        &self,
+        report: &CallObservation<'_>,
+        status: u16,
+        now: BrokerTime,
+    ) -> Result<Outcome, IgnoreReason> {
         if let Some(PathRole::Router(router)) = report.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
-            let outcome = self.outcome(report, router, status);
+            let outcome = self.outcome(report, router, status, now);
             return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
         }
         Err(if report.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
@@ -222,6 +229,9 @@ impl Broker {
                 self.take_permit_back(outcome.router, decision);
             }
             return;
+        }
+        if report.total_tokens.is_some() || outcome.status >= 400 {
+            self.learn_usage(report, &outcome, now);
         }
         // The log adds the time, and cannot know better whether this was old news.
         let at_fault = self.is_at_fault(report, &outcome, now, changes);
@@ -327,8 +337,12 @@ impl Broker {
     ) -> Option<Verdict> {
         let last = self.keeps_last(place, outcome, changes);
         let mut effect = self.routers.change_health(place, |health, settings| {
-            let settings = if last { &settings.sparing(outcome) } else { settings };
-            health.learn(outcome, settings, now)
+            if !last {
+                return health.learn(outcome, settings, now);
+            }
+            // A refusal ejects whatever the settings say; of the last one it is counted as any failure.
+            let class = if outcome.class == Class::Refused { Class::Failure } else { outcome.class };
+            health.learn(&Outcome { class, ..*outcome }, &settings.sparing(outcome), now)
         })?;
         if effect == Effect::Suspected {
             effect = self.eject_suspected(place, outcome, now, changes);
@@ -347,28 +361,5 @@ impl Broker {
 
     pub(super) fn is_in_service(&self, router: RouterId) -> bool {
         self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_in_service())
-    }
-}
-
-/// What an answer means: first its status, then what the status hides.
-/// `by_relay`: the relay called the target itself, so the gateway's longest call does not apply.
-fn judge(
-    settings: &RouterSettings,
-    report: &CallObservation<'_>,
-    status: u16,
-    by_relay: impl FnOnce() -> bool,
-) -> (Class, Cause) {
-    let class = settings.failures.classify(status, report.gateway_generated, report.missing);
-    let cause = if report.gateway_generated { Cause::Unreachable(status) } else { Cause::Answered(status) };
-    if let Some(breakage) = report.transport_failure {
-        return (Class::Failure, Cause::Transport(breakage));
-    }
-    match report.latency {
-        Some(latency) if latency >= MAX_CALL_DURATION && !by_relay() => (Class::Failure, Cause::CutOff),
-        Some(latency) if class == Class::Success && settings.health.slow.is_some_and(|slow| latency > slow) => {
-            (Class::Failure, Cause::TooSlow)
-        }
-        _ if report.html && (200..300).contains(&status) && class == Class::Success => (Class::Neutral, cause),
-        _ => (class, cause),
     }
 }

@@ -241,7 +241,7 @@ impl Broker {
                 false
             }
             // No request makes a rate limit by what it says.
-            Class::Neutral | Class::RateLimited => false,
+            Class::Neutral | Class::RateLimited | Class::Refused => false,
             Class::Failure | Class::Overloaded => {
                 let Some(payload) = digest() else { return false };
                 let routers = &self.routers;

@@ -32,6 +32,8 @@ pub struct RouterStats {
     pub overloaded: u64,
     /// Of the failures: 429.
     pub rate_limited: u64,
+    /// Failures of which the upstream refused our key or account.
+    pub refused: u64,
     /// The upstream's latency.
     pub latency: Histogram,
     /// The last failure: when, and its cause.
@@ -58,10 +60,11 @@ impl RouterStats {
         match outcome.class {
             Class::Success => self.successes += 1,
             Class::Neutral => self.neutral += 1,
-            Class::Failure | Class::Overloaded | Class::RateLimited => self.failures += 1,
+            Class::Failure | Class::Overloaded | Class::RateLimited | Class::Refused => self.failures += 1,
         }
         self.overloaded += u64::from(outcome.class == Class::Overloaded);
         self.rate_limited += u64::from(outcome.class == Class::RateLimited);
+        self.refused += u64::from(outcome.class == Class::Refused);
         if outcome.class.is_failure() {
             self.last_failure = Some((now, outcome.cause));
         }

@@ -121,6 +121,8 @@ pub struct RouterStatus {
     pub overloaded: u64,
     /// Of the failures: 429.
     pub rate_limited: u64,
+    /// Failures of which the upstream refused our key or account.
+    pub refused: u64,
     /// Answers with an unparsable retry-after.
     #[serde(skip)]
     pub unreadable_hints: u64,
@@ -236,6 +238,7 @@ impl Broker {
             failures: stats.failures,
             overloaded: stats.overloaded,
             rate_limited: stats.rate_limited,
+            refused: stats.refused,
             unreadable_hints: stats.unreadable_hints,
             tokens: stats.tokens,
             latency: stats.latency.clone(),

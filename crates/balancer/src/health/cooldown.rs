@@ -8,6 +8,8 @@ use super::settings::HealthSettings;
 pub(super) const MIN_COOLDOWN: Duration = Duration::from_secs(1);
 /// The first pause that is doubled.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(10);
+/// A refused key or a used-up quota is asked about at least this often: people change accounts, and tell nobody.
+const MAX_REFUSED: Duration = Duration::from_secs(15 * 60);
 /// More steps make no difference.
 const MAX_BACKOFF_STEPS: u32 = 64;
 
@@ -30,6 +32,11 @@ pub(super) fn longest(settings: &HealthSettings, jitter_seed: u64) -> Duration {
         return longest;
     }
     Duration::try_from_secs_f64(longest.as_secs_f64() * jitter(settings, jitter_seed)).unwrap_or(Duration::MAX)
+}
+
+/// The length of a cooldown after a refused key or a used-up quota: it ends when people act, and not by itself.
+pub(super) fn refused(settings: &HealthSettings, jitter_seed: u64) -> Duration {
+    longest(settings, jitter_seed).min(MAX_REFUSED)
 }
 
 fn without_jitter(settings: &HealthSettings) -> Duration {
@@ -121,6 +128,16 @@ mod tests {
                 assert!(length <= longest, "step {step} of {settings:?}: {length:?}");
             }
             assert_eq!(length(&settings, 64, u64::MAX), longest, "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_account_is_left_alone_for_the_longest_time_and_asked_about_every_15_minutes() {
+        let cooldown = |factor| Cooldown { factor, max: seconds(3_600), jitter: 0.0 };
+        for (disabled, factor, expected) in [(600, 1.0, 600), (5, 2.0, 900), (7_200, 1.0, 900)] {
+            let cooldown = cooldown(factor);
+            let settings = HealthSettings { disabled_time: seconds(disabled), cooldown, ..HealthSettings::default() };
+            assert_eq!(refused(&settings, 0), seconds(expected), "{disabled} s, factor {factor}");
         }
     }
 

@@ -19,7 +19,9 @@ impl Health {
         let effect = match outcome.class {
             Class::Neutral => return self.on_neutral(outcome.evidence),
             Class::Success => self.on_success(outcome, settings, now),
-            Class::Failure | Class::Overloaded | Class::RateLimited => self.on_failure(outcome, settings, now),
+            Class::Failure | Class::Overloaded | Class::RateLimited | Class::Refused => {
+                self.on_failure(outcome, settings, now)
+            }
         };
         let suspected = self.is_in_service() && self.is_suspected(outcome, settings, now);
         if effect == Effect::Counted && suspected { Effect::Suspected } else { effect }
@@ -99,18 +101,14 @@ impl Health {
         }
         let hint = settings.retry_after.effective_wait(outcome);
         let rate_limited = hint.is_some() && outcome.class == Class::RateLimited;
+        let at_once = rate_limited || ejects_alone(outcome, settings);
         if !rate_limited {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
         match self.state {
             HealthState::Cooling { until, .. } if self.is_ejected() => self.extend(outcome, hint, settings, until, now),
             HealthState::Probing { .. } => self.trip(outcome, hint, settings, now),
-            _ if !rate_limited
-                && !ejects_alone(outcome, settings)
-                && self.consecutive_failures < settings.consecutive =>
-            {
-                Effect::Counted
-            }
+            _ if !at_once && self.consecutive_failures < settings.consecutive => Effect::Counted,
             _ => match hint.map(|hint| cooldown::pause(hint, self.pauses)) {
                 Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
                 hint => self.trip(outcome, hint, settings, now),
@@ -131,6 +129,7 @@ impl Health {
         let failed_returns = if self.recovered { 0 } else { self.failed_returns.saturating_add(1) };
         let time = match hint {
             Some(hint) => cooldown::hinted(hint, failed_returns, settings),
+            None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => self.next_cooldown(settings, outcome.jitter_seed),
         };
         self.epoch = self.epoch.wrapping_add(1);
@@ -204,6 +203,7 @@ impl Health {
     ) -> Effect {
         let time = match hint {
             Some(hint) => cooldown::hinted(hint, self.failed_returns, settings),
+            None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => cooldown::length(settings, self.backoff_step.saturating_sub(1), outcome.jitter_seed),
         };
         if let Some(trip) = self.trip.as_mut() {
@@ -259,5 +259,7 @@ impl Health {
 
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.
 fn ejects_alone(outcome: &Outcome, settings: &HealthSettings) -> bool {
-    settings.timeout_ejects && outcome.cause == Cause::Transport(TransportFailure::FirstByteTimeout)
+    // An account is used up or refused for every call: one such answer is enough.
+    outcome.class == Class::Refused
+        || settings.timeout_ejects && outcome.cause == Cause::Transport(TransportFailure::FirstByteTimeout)
 }

@@ -44,7 +44,7 @@ impl LatencyEwma {
                     token: outcome.completion_tokens.map(|tokens| call / (tokens as f64 + BEFORE_FIRST)),
                 })
             }
-            Class::Failure | Class::Overloaded | Class::RateLimited => {
+            Class::Failure | Class::Overloaded | Class::RateLimited | Class::Refused => {
                 let least = took.unwrap_or(0.0).max(FAILURE);
                 let call = before.map_or(least, |before| least.max(before.call * WORSE)).min(SLOWEST);
                 let token = before.and_then(|before| before.token).unwrap_or(0.0) * WORSE;

@@ -4,7 +4,7 @@
 //! another attempt; a 401 for the broker's key to a target is that target's fault only while another target has a
 //! working key.
 
-use types::outcome::{FailureRule, NamedBy, TransportFailure};
+use types::outcome::{ErrorClass, FailureRule, NamedBy, TransportFailure};
 
 /// How an attempt ended before anything was sent to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum AttemptResult {
     Answered {
         /// Its status.
         status: u16,
+        /// What is wrong with it; `None` if nothing is.
+        error_class: Option<ErrorClass>,
         /// Who named the deployment or model of which it says that it does not exist.
         missing: Option<NamedBy>,
     },
@@ -31,14 +33,33 @@ pub enum RetryDecision {
     AnyTarget,
 }
 
-/// Judges the end of an attempt. `own_key`: the target was called with its configured key and not with the client's.
-/// `listed`: exactly these statuses are retried, instead of the defaults.
-pub fn retry_decision(ended: AttemptResult, own_key: bool, listed: Option<&FailureRule>) -> RetryDecision {
-    let (status, missing) = match ended {
-        AttemptResult::Answered { status, missing } => (status, missing),
+/// Judges the end of an attempt. `key`: whose key the target was called with; behind the gateway that is unknown.
+/// `listed`: exactly these answers are sent to each other target once, instead of the defaults.
+pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option<&FailureRule>) -> RetryDecision {
+    let (status, class, missing) = match ended {
+        AttemptResult::Answered { status, error_class, missing } => (status, error_class, missing),
         // Another target may have a connection that is open already; to wait for one would hold what is lacking.
         AttemptResult::Broken(TransportFailure::Exhausted) => return RetryDecision::OtherTarget,
-        AttemptResult::Broken(_) => return RetryDecision::AnyTarget,
+        AttemptResult::Broken(failure) => return broken(failure),
+    };
+    if let Some(rule) = listed {
+        let lists = rule.lists(status, class);
+        return if lists { RetryDecision::OtherTarget } else { RetryDecision::DoNotRetry };
+    }
+    by_default(status, class, missing, key)
+}
+
+/// There is no answer to give; the same target is asked again unless it said that it would refuse.
+fn broken(failure: TransportFailure) -> RetryDecision {
+    match failure.error_class() {
+        Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted | ErrorClass::NotFound) => RetryDecision::OtherTarget,
+        _ => RetryDecision::AnyTarget,
+    }
+}
+
+fn by_default(status: u16, class: Option<ErrorClass>, missing: Option<NamedBy>, key: Option<NamedBy>) -> RetryDecision {
+    use ErrorClass::{
+        ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, Unsupported,
     };
     let missing = match status {
         // Another target may have what the client asked for.
@@ -46,16 +67,28 @@ pub fn retry_decision(ended: AttemptResult, own_key: bool, listed: Option<&Failu
         400 => missing == Some(NamedBy::Target),
         _ => false,
     };
+    let own_key = key == Some(NamedBy::Target);
     // The same target would refuse the same key, path, method or version again.
-    let elsewhere = missing || matches!(status, 401..=404 | 501 | 505);
-    let leads = match listed {
-        Some(rule) => rule.lists(status),
-        None => matches!(status, 408 | 409 | 429 | 500..=599) || (matches!(status, 401..=404) && own_key) || missing,
-    };
-    match (leads, elsewhere) {
-        (false, _) => RetryDecision::DoNotRetry,
-        (true, true) => RetryDecision::OtherTarget,
-        (true, false) => RetryDecision::AnyTarget,
+    if missing || (own_key && matches!(status, 401..=404)) {
+        return RetryDecision::OtherTarget;
+    }
+    if status == 409 {
+        return RetryDecision::AnyTarget;
+    }
+    match class {
+        None => RetryDecision::DoNotRetry,
+        Some(KeyRefused | QuotaExhausted) if own_key => RetryDecision::OtherTarget,
+        Some(QuotaExhausted) if key.is_none() && status == 429 => RetryDecision::AnyTarget,
+        Some(KeyRefused | QuotaExhausted) => RetryDecision::DoNotRetry,
+        Some(Unsupported) if status < 600 => RetryDecision::OtherTarget,
+        // Not this target, but one with higher limits or another filter may take it.
+        Some(ContextTooLong | ContentFiltered | InvalidRequest | NotFound)
+            if matches!(status, 408 | 429 | 500..=599) =>
+        {
+            RetryDecision::OtherTarget
+        }
+        Some(ContextTooLong | ContentFiltered | InvalidRequest | NotFound | Unsupported) => RetryDecision::DoNotRetry,
+        Some(_) => RetryDecision::AnyTarget,
     }
 }
 
@@ -63,13 +96,21 @@ pub fn retry_decision(ended: AttemptResult, own_key: bool, listed: Option<&Failu
 mod tests {
     use super::*;
 
+    fn answered(status: u16, missing: Option<NamedBy>) -> AttemptResult {
+        AttemptResult::Answered { status, error_class: ErrorClass::of_status(status), missing }
+    }
+
+    fn key(own: bool) -> Option<NamedBy> {
+        Some(if own { NamedBy::Target } else { NamedBy::Client })
+    }
+
     fn of(status: u16, own_key: bool) -> RetryDecision {
-        retry_decision(AttemptResult::Answered { status, missing: None }, own_key, None)
+        retry_decision(answered(status, None), key(own_key), None)
     }
 
     #[test]
     fn which_answers_lead_on() {
-        for status in [408, 409, 429, 500, 502, 503, 504, 529, 599] {
+        for status in [408, 409, 424, 425, 429, 498, 500, 502, 503, 504, 529, 599] {
             assert_eq!(of(status, false), RetryDecision::AnyTarget, "{status}");
         }
         for status in [200, 201, 204, 301, 400, 405, 413, 415, 418, 422, 451, 600] {
@@ -88,34 +129,66 @@ mod tests {
             (400, NamedBy::Target, RetryDecision::OtherTarget),
             (400, NamedBy::Client, RetryDecision::DoNotRetry),
         ] {
-            let missing = AttemptResult::Answered { status, missing: Some(by) };
+            let missing = answered(status, Some(by));
             assert_eq!(
-                retry_decision(missing, false, None),
+                retry_decision(missing, key(false), None),
                 expected,
                 "{status}, named by {by:?}: no key makes it exist"
             );
         }
         assert_eq!(
-            retry_decision(AttemptResult::Broken(TransportFailure::FirstByteTimeout), false, None),
+            retry_decision(AttemptResult::Broken(TransportFailure::FirstByteTimeout), key(false), None),
             RetryDecision::AnyTarget
         );
         assert_eq!(
-            retry_decision(AttemptResult::Broken(TransportFailure::Exhausted), false, None),
+            retry_decision(AttemptResult::Broken(TransportFailure::Exhausted), key(false), None),
             RetryDecision::OtherTarget
         );
     }
 
     #[test]
-    fn a_list_replaces_them() {
-        let listed = FailureRule::parse("404,429").ok();
-        let of = |status| {
-            retry_decision(AttemptResult::Answered { status, missing: Some(NamedBy::Client) }, true, listed.as_ref())
-        };
-        assert_eq!((of(404), of(429)), (RetryDecision::OtherTarget, RetryDecision::AnyTarget));
+    fn the_class_of_an_answer_decides_before_its_status() {
+        use ErrorClass::*;
+        use RetryDecision::{AnyTarget, DoNotRetry, OtherTarget};
+        for (status, class, with_own_key, with_the_clients) in [
+            (400, KeyRefused, OtherTarget, DoNotRetry),
+            (400, QuotaExhausted, OtherTarget, DoNotRetry),
+            (429, QuotaExhausted, OtherTarget, DoNotRetry),
+            (400, RateLimited, AnyTarget, AnyTarget),
+            (400, Overloaded, AnyTarget, AnyTarget),
+            (400, ContextTooLong, DoNotRetry, DoNotRetry),
+            (429, ContextTooLong, OtherTarget, OtherTarget),
+            (400, ContentFiltered, DoNotRetry, DoNotRetry),
+            (200, ContentFiltered, DoNotRetry, DoNotRetry),
+            (500, ContentFiltered, OtherTarget, OtherTarget),
+        ] {
+            for (own_key, expected) in [(true, with_own_key), (false, with_the_clients)] {
+                let answer = AttemptResult::Answered { status, error_class: Some(class), missing: None };
+                assert_eq!(
+                    retry_decision(answer, key(own_key), None),
+                    expected,
+                    "{status} {class}, own key: {own_key}"
+                );
+            }
+        }
+        let of_unknown_key = AttemptResult::Answered { status: 429, error_class: Some(QuotaExhausted), missing: None };
+        assert_eq!(retry_decision(of_unknown_key, None, None), AnyTarget);
+        let event = |class| retry_decision(AttemptResult::Broken(TransportFailure::ErrorEvent(class)), key(true), None);
+        assert_eq!((event(QuotaExhausted), event(Overloaded)), (OtherTarget, AnyTarget));
+    }
+
+    #[test]
+    fn a_list_replaces_them_and_leads_to_each_other_target_once() {
+        let listed = FailureRule::parse("404,429,context_too_long").ok();
+        let of = |status| retry_decision(answered(status, Some(NamedBy::Client)), key(true), listed.as_ref());
+        assert_eq!(
+            (of(404), of(429), of(413)),
+            (RetryDecision::OtherTarget, RetryDecision::OtherTarget, RetryDecision::OtherTarget)
+        );
         assert_eq!((of(503), of(401)), (RetryDecision::DoNotRetry, RetryDecision::DoNotRetry));
         let broken = AttemptResult::Broken(TransportFailure::Connect);
         assert_eq!(
-            retry_decision(broken, true, listed.as_ref()),
+            retry_decision(broken, key(true), listed.as_ref()),
             RetryDecision::AnyTarget,
             "there is no answer to give"
         );

@@ -12,13 +12,21 @@ pub struct RetryLimits {
     /// From arrival until the answer begins, including all attempts and pauses. Default 600 s, as in the SDKs of OpenAI
     /// and Anthropic.
     pub timeout: Duration,
+    /// For how long the beginning of an answer without content is held back, so that another target can still answer.
+    /// Default 10 s.
+    pub hold: Duration,
     /// Before the same target is tried again.
     pub backoff: Backoff,
 }
 
 impl Default for RetryLimits {
     fn default() -> Self {
-        Self { attempts: 4, timeout: TimeLimits::default().timeout, backoff: Backoff::default() }
+        Self {
+            attempts: 4,
+            timeout: TimeLimits::default().timeout,
+            hold: Duration::from_secs(10),
+            backoff: Backoff::default(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::broker::{
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
-use types::outcome::{CallObservation, RetryAfter, Source, TransportFailure};
+use types::outcome::{CallObservation, ErrorClass, NamedBy, RetryAfter, Source, TransportFailure};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
@@ -170,9 +170,13 @@ impl World {
         self.broker.apply(BrokerInput::Observed(&report), self.now);
         let ended = match broken {
             Some(breakage) => AttemptResult::Broken(breakage),
-            None => AttemptResult::Answered { status: answer.status, missing: None },
+            None => AttemptResult::Answered {
+                status: answer.status,
+                error_class: ErrorClass::of_status(answer.status),
+                missing: None,
+            },
         };
-        let lead = retry_decision(ended, true, None);
+        let lead = retry_decision(ended, Some(NamedBy::Target), None);
         plan.note_retry_after(route.router(), wait, self.now);
         history.note(route.router(), lead == RetryDecision::AnyTarget);
         lead

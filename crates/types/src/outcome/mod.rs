@@ -4,6 +4,7 @@
 //! failure is. A caller's own bad request is [`Class::Neutral`]: it must never eject a router that serves other
 //! callers. Nothing here knows which routers exist; the broker resolves the router of a [`CallObservation`].
 
+mod error_class;
 mod evidence;
 mod payload;
 mod rule;
@@ -12,9 +13,10 @@ mod transport_failure;
 use std::fmt;
 use std::time::Duration;
 
+pub use error_class::{ErrorClass, UnknownErrorClass};
 pub use evidence::{Evidence, Source};
 pub use payload::PayloadDigest;
-pub use rule::{FailureRule, StatusError, StatusRange};
+pub use rule::{FailureRule, JudgedAnswer, StatusError, StatusRange};
 pub use transport_failure::TransportFailure;
 
 use crate::router::RouterId;
@@ -34,11 +36,14 @@ pub enum Class {
     Overloaded,
     /// The upstream's rate limit for this caller is exhausted (429).
     RateLimited,
+    /// The upstream refuses this side's own key, or its quota is used up: so it stays until the account is changed.
+    Refused,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 5] = [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited];
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited, Self::Refused];
 
     /// The name in metrics and in JSON.
     pub const fn as_str(self) -> &'static str {
@@ -48,12 +53,13 @@ impl Class {
             Self::Failure => "failure",
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
+            Self::Refused => "refused",
         }
     }
 
     /// Whether such an answer can eject its router.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited)
+        matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited | Self::Refused)
     }
 }
 
@@ -115,6 +121,10 @@ pub struct CallObservation<'a> {
     pub retry_after: Option<RetryAfter>,
     /// Who named the deployment or model of which the upstream says that it does not exist.
     pub missing: Option<NamedBy>,
+    /// What is wrong with the answer by its status, headers and body; `None` where the body was not read.
+    pub error_class: Option<ErrorClass>,
+    /// Whose key the upstream was called with; `None` where that is unknown, as in a log.
+    pub key: Option<NamedBy>,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
     /// How a call of the relay failed without a complete answer.
@@ -166,6 +176,8 @@ impl CallObservation<'_> {
             html: false,
             retry_after: None,
             missing: None,
+            error_class: None,
+            key: None,
             filtered: None,
             transport_failure: None,
             sent_at: None,
@@ -184,12 +196,12 @@ impl CallObservation<'_> {
     }
 }
 
-/// Who named the deployment or model that a request asked for.
+/// Who gave a part of a request: the name of the deployment or model that it asks for, or the key that it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NamedBy {
-    /// The client, in the path or the body of its request.
+    /// The client, in the path, the body or the headers of its request.
     Client,
-    /// The settings of the target, in its address or by what they change in the body.
+    /// The settings of the target, in its address or by what they change in the request.
     Target,
 }
 
@@ -222,8 +234,13 @@ pub enum Cause {
     Transport(TransportFailure),
     /// Too few of its answers were good; the last one had this status.
     LowSuccessRate(u16),
-    /// It works, and reported that its quota is exhausted.
+    /// It works, and reported that its rate limit is used up.
     QuotaExhausted,
+    /// It refuses the key that the settings give it.
+    KeyRefused,
+    /// The quota or credit of the account that the settings give it is used up; with the seconds since 1970 of the moment
+    /// that the upstream announced for its end. That moment is shown and not obeyed.
+    AccountExhausted(Option<u32>),
     /// The gateway gave up before the answer was complete.
     CutOff,
     /// It took longer than the `slow` setting allows.
@@ -242,6 +259,12 @@ impl fmt::Display for Cause {
             Self::Transport(breakage) => breakage.fmt(f),
             Self::LowSuccessRate(status) => write!(f, "fails too often (last {status})"),
             Self::QuotaExhausted => f.write_str("its rate limit is used up"),
+            Self::KeyRefused => f.write_str("refuses our key or account"),
+            Self::AccountExhausted(None) => f.write_str("the quota of our account is used up"),
+            Self::AccountExhausted(Some(until)) => {
+                let until = jiff::Timestamp::from_second(i64::from(*until)).unwrap_or_default();
+                write!(f, "the quota of our account is used up, by its own word until {until}")
+            }
             Self::CutOff => f.write_str("took so long that the client was cut off"),
             Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use super::{Class, NamedBy};
+use super::{Class, ErrorClass, NamedBy};
 
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
-    /// 429, 503, 529, 408, every other 5xx but 501 and 505, and a 400 or 404 that says that the deployment or model does not
-    /// exist which the target's own settings name. 501 and 505 are about the method or the HTTP version that the client chose.
+    /// 408, 424, 425, 429, 498, every 5xx but 501 and 505, unless the answer says that the request is at fault; a 400 or 404
+    /// that says that the deployment or model does not exist which the target's own settings name; a refused key or a used-up
+    /// quota that the settings give. 501 and 505 are about the method or the HTTP version that the client chose.
     #[default]
     Standard,
-    /// Exactly these statuses.
-    Listed(Vec<StatusRange>),
+    /// Exactly these statuses and error classes.
+    Listed(Vec<StatusRange>, Vec<ErrorClass>),
     /// Everything but 2xx: the rule of the reference broker.
     AnyButSuccess,
 }
@@ -23,9 +24,10 @@ impl fmt::Display for FailureRule {
         match self {
             Self::Standard => f.write_str("standard"),
             Self::AnyButSuccess => f.write_str("any"),
-            Self::Listed(ranges) => {
-                let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
-                f.write_str(&ranges.join(","))
+            Self::Listed(ranges, classes) => {
+                let ranges = ranges.iter().map(ToString::to_string);
+                let parts: Vec<_> = ranges.chain(classes.iter().map(ToString::to_string)).collect();
+                f.write_str(&parts.join(","))
             }
         }
     }
@@ -46,7 +48,7 @@ pub struct StatusRange {
 
 /// A part of a status list that does not parse; the message begins with the part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{part:?} is no status (429), range (500-599) or class (5xx) from 100 to 999")]
+#[error("{part:?} is no status (429), range (500-599) or class (5xx) from 100 to 999, and no error class (overloaded)")]
 pub struct StatusError {
     /// The part as written.
     pub part: String,
@@ -73,7 +75,8 @@ impl StatusRange {
 }
 
 impl FailureRule {
-    /// Parses `any`, or statuses, ranges and classes separated by commas: `404,408,429,500-599,5xx`.
+    /// Parses `any`, or statuses, ranges, classes of statuses and error classes, separated by commas:
+    /// `404,408,429,500-599,5xx,overloaded`.
     ///
     /// # Errors
     /// Every part that does not parse.
@@ -81,39 +84,109 @@ impl FailureRule {
         if text.trim().eq_ignore_ascii_case("any") {
             return Ok(Self::AnyButSuccess);
         }
-        let mut ranges = Vec::new();
-        let mut faults = Vec::new();
+        let (mut ranges, mut classes, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for part in text.split(',').map(str::trim) {
-            match StatusRange::parse(part) {
-                Some(range) => ranges.push(range),
-                None => faults.push(StatusError { part: part.to_owned() }),
+            match (StatusRange::parse(part), part.parse()) {
+                (Some(range), _) => ranges.push(range),
+                (None, Ok(class)) => classes.push(class),
+                (None, Err(_)) => faults.push(StatusError { part: part.to_owned() }),
             }
         }
-        if faults.is_empty() { Ok(Self::Listed(ranges)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self::Listed(ranges, classes)) } else { Err(faults) }
     }
 
-    /// Whether the rule lists this status, whatever the rest of the answer says.
-    pub fn lists(&self, status: u16) -> bool {
+    /// The rule that lists what either of two lists.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Listed(mut ranges, mut classes), Self::Listed(more_ranges, more_classes)) => {
+                ranges.extend(more_ranges);
+                classes.extend(more_classes);
+                Self::Listed(ranges, classes)
+            }
+            (Self::Standard, other) | (other, Self::Standard) => other,
+            (Self::AnyButSuccess, _) | (_, Self::AnyButSuccess) => Self::AnyButSuccess,
+        }
+    }
+
+    /// Whether an answer is listed by its status or by its error class, where that is known; the default rule lists none.
+    pub fn lists(&self, status: u16, class: Option<ErrorClass>) -> bool {
         match self {
-            Self::Standard => matches!(status, 408 | 429 | 500 | 502..=504 | 506..=599),
-            Self::Listed(ranges) => ranges.iter().any(|range| range.has(status)),
+            Self::Standard => false,
+            Self::Listed(ranges, classes) => {
+                ranges.iter().any(|range| range.has(status)) || class.is_some_and(|class| classes.contains(&class))
+            }
             Self::AnyButSuccess => !(200..300).contains(&status),
         }
     }
 
-    /// The class of an answer with this status.
-    ///
-    /// `gateway_generated`: the upstream was never reached, so no status of it can mean "overloaded".
-    /// `missing`: the body says that a deployment or model does not exist, which was named by this side.
-    pub fn classify(&self, status: u16, gateway_generated: bool, missing: Option<NamedBy>) -> Class {
-        let missing = matches!(status, 400 | 404) && missing == Some(NamedBy::Target);
-        let listed = self.lists(status) || (missing && *self == Self::Standard);
-        match status {
-            429 if listed => Class::RateLimited,
-            503 | 529 if listed && !gateway_generated => Class::Overloaded,
-            _ if listed => Class::Failure,
-            200..=399 => Class::Success,
+    /// What an answer says about its router.
+    pub fn classify(&self, answer: JudgedAnswer) -> Class {
+        let is_failure = match self {
+            Self::Standard => answer.is_standard_failure(),
+            Self::Listed(..) | Self::AnyButSuccess => self.lists(answer.status, answer.error_class()),
+        };
+        match answer.status {
+            _ if is_failure => answer.failure(),
+            200..=399 if answer.error_class().is_none() => Class::Success,
             _ => Class::Neutral,
+        }
+    }
+}
+
+/// What [`FailureRule::classify`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JudgedAnswer {
+    /// The status.
+    pub status: u16,
+    /// The error class by headers and body; `None` where they were not read: then the status decides.
+    pub error_class: Option<ErrorClass>,
+    /// The upstream was never reached, so no status of it can mean "overloaded".
+    pub gateway_generated: bool,
+    /// Who named the deployment or model of which the body says that it does not exist.
+    pub missing: Option<NamedBy>,
+    /// Whose key was sent; `None` where that is unknown.
+    pub key: Option<NamedBy>,
+}
+
+impl JudgedAnswer {
+    /// An answer of which no more than its status is known.
+    pub fn of_status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    fn error_class(self) -> Option<ErrorClass> {
+        self.error_class.or_else(|| ErrorClass::of_status(self.status))
+    }
+
+    fn is_standard_failure(self) -> bool {
+        use ErrorClass::{ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted};
+        if matches!(self.status, 400 | 404) && self.missing == Some(NamedBy::Target) {
+            return true;
+        }
+        match self.error_class() {
+            None | Some(ContextTooLong | ContentFiltered | InvalidRequest | NotFound | ErrorClass::Unsupported) => {
+                false
+            }
+            Some(KeyRefused) => self.key == Some(NamedBy::Target),
+            // A log does not show whose account it is: a 429 is a rate limit until its router's own settings are known.
+            Some(QuotaExhausted) => match self.key {
+                None => ErrorClass::of_status(self.status) == Some(ErrorClass::RateLimited),
+                Some(by) => by == NamedBy::Target,
+            },
+            Some(_) => true,
+        }
+    }
+
+    /// The kind of an answer that is known to be a failure.
+    fn failure(self) -> Class {
+        match (self.error_class(), self.status) {
+            (Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted), _) if self.key == Some(NamedBy::Target) => {
+                Class::Refused
+            }
+            (Some(ErrorClass::RateLimited), _) | (_, 429) => Class::RateLimited,
+            (Some(ErrorClass::Overloaded), _) | (_, 503 | 529) if !self.gateway_generated => Class::Overloaded,
+            _ => Class::Failure,
         }
     }
 }
@@ -121,6 +194,64 @@ impl FailureRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn missing(status: u16, by: NamedBy) -> JudgedAnswer {
+        JudgedAnswer { missing: Some(by), ..JudgedAnswer::of_status(status) }
+    }
+
+    #[test]
+    fn the_class_of_an_answer_decides_and_whose_key_was_sent() {
+        use ErrorClass::*;
+        let (ours, theirs) = (Some(NamedBy::Target), Some(NamedBy::Client));
+        for (status, class, key, expected) in [
+            (400, KeyRefused, ours, Class::Refused),
+            (400, KeyRefused, theirs, Class::Neutral),
+            (401, KeyRefused, None, Class::Neutral),
+            (400, QuotaExhausted, ours, Class::Refused),
+            (429, QuotaExhausted, ours, Class::Refused),
+            (429, QuotaExhausted, theirs, Class::Neutral),
+            (429, QuotaExhausted, None, Class::RateLimited),
+            (402, QuotaExhausted, None, Class::Neutral),
+            (400, RateLimited, None, Class::RateLimited),
+            (500, Overloaded, None, Class::Overloaded),
+            (429, ContextTooLong, ours, Class::Neutral),
+            (500, ContentFiltered, ours, Class::Neutral),
+            (404, NotFound, ours, Class::Neutral),
+            (200, ServerError, ours, Class::Failure),
+            (200, RateLimited, ours, Class::RateLimited),
+            (200, KeyRefused, theirs, Class::Neutral),
+            (200, ContentFiltered, ours, Class::Neutral),
+            (200, EmptyAnswer, None, Class::Failure),
+            (501, Unsupported, ours, Class::Neutral),
+        ] {
+            let answer = JudgedAnswer { error_class: Some(class), key, ..JudgedAnswer::of_status(status) };
+            assert_eq!(FailureRule::Standard.classify(answer), expected, "{status} {class} {key:?}");
+        }
+        for status in [424, 425, 498] {
+            assert_eq!(FailureRule::Standard.classify(JudgedAnswer::of_status(status)), Class::Failure, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_name_error_classes() {
+        let rule = FailureRule::parse("context_too_long, 418,overloaded").unwrap_or_default();
+        let of =
+            |status, class| rule.classify(JudgedAnswer { error_class: Some(class), ..JudgedAnswer::of_status(status) });
+        assert_eq!(of(400, ErrorClass::ContextTooLong), Class::Failure);
+        assert_eq!(
+            (of(400, ErrorClass::InvalidRequest), of(500, ErrorClass::ServerError)),
+            (Class::Neutral, Class::Neutral)
+        );
+        assert_eq!(
+            (of(418, ErrorClass::InvalidRequest), of(529, ErrorClass::Overloaded)),
+            (Class::Failure, Class::Overloaded)
+        );
+        assert_eq!(rule.to_string(), "418,context_too_long,overloaded");
+        let both = FailureRule::parse("418,context_too_long").unwrap().union(FailureRule::parse("overloaded").unwrap());
+        assert_eq!(both, rule);
+        assert_eq!(FailureRule::parse(&rule.to_string()), Ok(rule.clone()));
+        assert_eq!(rule.union(FailureRule::AnyButSuccess), FailureRule::AnyButSuccess);
+    }
 
     #[test]
     fn the_standard_rule() {
@@ -155,14 +286,18 @@ mod tests {
             (100, Class::Neutral),
             (600, Class::Neutral),
         ] {
-            assert_eq!(rule.classify(status, false, None), class, "{status}");
+            assert_eq!(rule.classify(JudgedAnswer::of_status(status)), class, "{status}");
         }
         for status in [400, 404] {
-            assert_eq!(rule.classify(status, false, Some(NamedBy::Target)), Class::Failure, "the target's own is gone");
-            assert_eq!(rule.classify(status, false, Some(NamedBy::Client)), Class::Neutral, "the client misspelt it");
+            assert_eq!(rule.classify(missing(status, NamedBy::Target)), Class::Failure, "the target's own is gone");
+            assert_eq!(rule.classify(missing(status, NamedBy::Client)), Class::Neutral, "the client misspelt it");
         }
-        assert_eq!(rule.classify(401, false, Some(NamedBy::Target)), Class::Neutral);
-        assert_eq!(rule.classify(503, true, None), Class::Failure, "a gateway's 503 is a name that does not resolve");
+        assert_eq!(rule.classify(missing(401, NamedBy::Target)), Class::Neutral);
+        assert_eq!(
+            rule.classify(JudgedAnswer { gateway_generated: true, ..JudgedAnswer::of_status(503) }),
+            Class::Failure,
+            "a gateway's 503 is a name that does not resolve"
+        );
     }
 
     #[test]
@@ -178,9 +313,12 @@ mod tests {
             (200, Class::Success),
             (400, Class::Neutral),
         ] {
-            assert_eq!(rule.classify(status, false, None), class, "{status}");
+            assert_eq!(rule.classify(JudgedAnswer::of_status(status)), class, "{status}");
         }
-        assert_eq!(FailureRule::parse("5xx").unwrap_or_default().classify(503, false, None), Class::Overloaded);
+        assert_eq!(
+            FailureRule::parse("5xx").unwrap_or_default().classify(JudgedAnswer::of_status(503)),
+            Class::Overloaded
+        );
     }
 
     #[test]
@@ -194,7 +332,7 @@ mod tests {
             (429, Class::RateLimited),
             (503, Class::Overloaded),
         ] {
-            assert_eq!(rule.classify(status, false, None), class, "{status}");
+            assert_eq!(rule.classify(JudgedAnswer::of_status(status)), class, "{status}");
         }
     }
 

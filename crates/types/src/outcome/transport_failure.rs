@@ -1,6 +1,8 @@
-//! How a call that the relay makes itself fails without a good answer.
+//! How a call of the relay came to nothing, and what that means.
 
 use std::fmt;
+
+use super::ErrorClass;
 
 /// How a call of our own ended without a good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,8 +26,12 @@ pub enum TransportFailure {
     Truncated,
     /// No further byte of the answer within the idle timeout.
     Stalled,
-    /// The stream carried an error event.
-    ErrorEvent,
+    /// The stream carried an error event, of this class.
+    ErrorEvent(ErrorClass),
+    /// The answer has a good status and is an error, of this class.
+    ErrorAnswer(ErrorClass),
+    /// The answer has a good status and nothing in it.
+    EmptyAnswer,
     /// The answer is declared as JSON and does not parse.
     InvalidJson,
     /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
@@ -33,8 +39,8 @@ pub enum TransportFailure {
 }
 
 impl TransportFailure {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
+    /// All of them, of several that differ in their error class one.
+    pub const ALL: [Self; 14] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::ConnectionClosed,
@@ -44,10 +50,24 @@ impl TransportFailure {
         Self::DeadlineExceeded,
         Self::Truncated,
         Self::Stalled,
-        Self::ErrorEvent,
+        Self::ErrorEvent(ErrorClass::ServerError),
+        Self::ErrorAnswer(ErrorClass::ServerError),
+        Self::EmptyAnswer,
         Self::InvalidJson,
         Self::Exhausted,
     ];
+
+    /// What it means, in the vocabulary of all errors; `None` where the upstream has no part in it.
+    pub const fn error_class(self) -> Option<ErrorClass> {
+        Some(match self {
+            Self::Connect | Self::ConnectTimeout => ErrorClass::Unreachable,
+            Self::ConnectionClosed | Self::Protocol | Self::Truncated | Self::InvalidJson => ErrorClass::BrokenAnswer,
+            Self::FirstByteTimeout | Self::Stalled => ErrorClass::TimedOut,
+            Self::ErrorEvent(class) | Self::ErrorAnswer(class) => class,
+            Self::EmptyAnswer => ErrorClass::EmptyAnswer,
+            Self::Stale | Self::DeadlineExceeded | Self::Exhausted => return None,
+        })
+    }
 
     /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -61,7 +81,9 @@ impl TransportFailure {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Truncated => "truncated",
             Self::Stalled => "stalled",
-            Self::ErrorEvent => "error_in_stream",
+            Self::ErrorEvent(_) => "error_in_stream",
+            Self::ErrorAnswer(_) => "error_in_answer",
+            Self::EmptyAnswer => "empty_answer",
             Self::InvalidJson => "invalid_json",
             Self::Exhausted => "broker_exhausted",
         }
@@ -80,7 +102,9 @@ impl fmt::Display for TransportFailure {
             Self::DeadlineExceeded => "had not answered when the call's time was over",
             Self::Truncated => "truncated its answer",
             Self::Stalled => "stalled in its answer",
-            Self::ErrorEvent => "sent an error in its stream",
+            Self::ErrorEvent(_) => "sent an error in its stream",
+            Self::ErrorAnswer(_) => "sent an error with a good status",
+            Self::EmptyAnswer => "sent a good status without an answer",
             Self::InvalidJson => "sent invalid JSON",
             Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })

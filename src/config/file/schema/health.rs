@@ -16,8 +16,9 @@ pub struct Health {
     /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else 10.
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
-    /// The answers that count as failures. Without: BROKER_FAILURE_STATUS, else 408, 429, 5xx but 501 and 505, and a 404
-    /// that says that the target's own deployment or model does not exist.
+    /// The answers that count as failures, by their status or error class. Without: BROKER_FAILURE_STATUS, else 408, 424, 425,
+    /// 429, 498, 5xx but 501 and 505, a refused key or a used-up quota that the target's settings give, and a 404 that says
+    /// that the target's own deployment or model does not exist.
     pub failure_status: Option<Statuses>,
     /// How that time grows when a router fails repeatedly.
     pub cooldown: Option<Cooldown>,
@@ -133,7 +134,7 @@ pub struct Probe {
     pub timeout: Option<Word>,
 }
 
-/// Statuses, ranges (500-599) and classes (5xx).
+/// Statuses, ranges (500-599), classes of them (5xx) and error classes (overloaded).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Statuses {
@@ -143,12 +144,12 @@ pub enum Statuses {
     List(#[schemars(length(min = 1))] Vec<Status>),
 }
 
-/// A status, a range or a class.
+/// A status, a range, a class of statuses or an error class.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Status {
     /// A status.
     Code(#[schemars(range(min = 100, max = 999))] u16),
-    /// A status, a range or a class.
+    /// A status, a range, a class of statuses or an error class.
     Text(String),
 }

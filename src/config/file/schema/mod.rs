@@ -207,8 +207,10 @@ pub struct Strategy {
     pub conditions: Option<Vec<Condition>>,
     /// For conditional: the name of the target for requests that match none.
     pub default: Option<String>,
-    /// For the relay: the answers of a target at or below this branch after which a call is sent elsewhere, and no others; the
-    /// nearest list wins. Without: 408, 409, 429, 5xx, and 401 to 404 of a target with a key of its own.
+    /// For the relay: the answers of a target at or below this branch after which a call is sent to each other target once, and
+    /// no others, by their status or error class; the nearest list wins. Without: the table in docs/relay.md.
+    pub retry_on: Option<health::Statuses>,
+    /// The same, by the name that other gateways use; what either of the two lists counts.
     pub on_status_codes: Option<health::Statuses>,
 }
 

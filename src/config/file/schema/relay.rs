@@ -24,6 +24,9 @@ pub struct Relay {
     pub first_byte: Option<Word>,
     /// Between two parts of an answer. Without: "120s".
     pub idle: Option<Word>,
+    /// For how long the beginning of an answer without content is held back, so that another target can still answer. Without:
+    /// "10s".
+    pub hold: Option<Word>,
     /// The pause before the same target is tried again: random, between 0 and a bound that doubles.
     pub backoff: Option<Backoff>,
     /// The retry budget of all calls together.

@@ -77,13 +77,14 @@ fn one_target_may_stand_twice_and_two_may_not_share_a_name() {
 
 #[test]
 fn limits() {
-    let text = r#"{"relay": {"attempts": 2, "timeout": "10s", "connect": "1s", "first_byte": "2s", "idle": "3s",
+    let text = r#"{"relay": {"attempts": 2, "timeout": "10s", "connect": "1s", "first_byte": "2s", "idle": "3s", "hold": "4s",
         "backoff": {"base": "10ms", "cap": "1s"}, "retry_budget": {"ratio": 0.5, "per_second": 3}},
         "pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#;
     let rules = load(text).unwrap().1;
     assert_eq!((rules.limits.attempts, rules.limits.timeout), (2, Duration::from_secs(10)));
     assert_eq!((rules.times.connect, rules.times.first_byte), (Duration::from_secs(1), Some(Duration::from_secs(2))));
     assert_eq!((rules.times.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
+    assert_eq!(rules.limits.hold, Duration::from_secs(4));
     assert_eq!((rules.spending.ratio, rules.spending.per_second), (0.5, 3));
     let defaults = load(&targets(r#"{"router": "/a/"}"#)).unwrap().1;
     let TimeLimits { connect, first_byte, idle, timeout } = defaults.times;

@@ -77,6 +77,39 @@ impl World {
     }
 }
 
+/// An answer that refuses our key, or says that our quota is used up.
+mod a_refused_account {
+    use super::*;
+    use crate::health::{Cooldown, Preset};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn takes_it_out_at_once_for_the_longest_time_whatever_date_is_announced() {
+        let cooldown = Cooldown { jitter: 0.0, ..Preset::Resilient.settings().cooldown };
+        let mut world =
+            World { settings: HealthSettings { cooldown, ..Preset::Resilient.settings() }, ..World::default() };
+        assert_eq!(world.hinted(Class::Refused, DAY, 0), Effect::Tripped);
+        assert_eq!(world.until(), Some(120_000));
+    }
+
+    #[test]
+    fn is_asked_about_at_least_every_15_minutes_and_only_a_success_ends_it() {
+        let settings = HealthSettings { disabled_time: Duration::from_secs(7_200), ..HealthSettings::default() };
+        let mut world = World { settings, ..World::default() };
+        let mut now = 0;
+        for decision in 0..4 {
+            world.answer(Class::Refused, now);
+            now += 900_000;
+            assert_eq!(world.until(), Some(now), "probe {decision}");
+            world.tick(now);
+            assert!(world.is_probing(), "probe {decision}");
+        }
+        assert_eq!(world.answer(Class::Success, now), Effect::Returned);
+        assert!(world.is_in_service());
+    }
+}
+
 fn probing() -> World {
     let mut world = World::default();
     world.answer(Class::Failure, 0);

@@ -1,0 +1,115 @@
+//! The headers of an upstream's answer as the gateway writes them, and what they and the body say in the words of outcomes.
+
+use jiff::Timestamp;
+use llm::headers::AnswerHeaders;
+use llm::retry_after;
+use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
+
+use super::scan::{Cursor, RawJson, SyntaxError};
+
+/// The headers of an answer in a message or a log entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Headers<'a> {
+    /// There is not a single one: no upstream made this answer.
+    pub(super) are_none: bool,
+    /// Those that matter.
+    pub(super) fields: AnswerHeaders<'a>,
+}
+
+impl<'a> Headers<'a> {
+    /// Reads an object of names to lists of values; of each the first counts.
+    pub(super) fn read(headers: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
+        let mut fields = AnswerHeaders::default();
+        let is_object = headers.is_object();
+        let count = headers.fields(|name, values| {
+            if AnswerHeaders::wants(name)
+                && let Some(value) = values.first()?.and_then(RawJson::text)
+            {
+                fields.add(name, value);
+            }
+            Ok(())
+        })?;
+        Ok(Self { are_none: is_object && count == 0, fields })
+    }
+}
+
+/// When an answer asks to be called again. `body`: that of an error; of a good answer nothing but the end of an empty bucket
+/// counts. `received`: when it came, needed where it has no `Date`.
+pub fn retry_after(
+    status: u16,
+    headers: &AnswerHeaders<'_>,
+    body: &[u8],
+    received: Option<Timestamp>,
+) -> Option<RetryAfter> {
+    let is_empty = || {
+        let left = rate_limits(headers, received);
+        [left.requests, left.tokens].into_iter().flatten().any(|left| left.amount == 0)
+    };
+    if status < 400 && !is_empty() {
+        return None;
+    }
+    let body = if status < 400 { &[] } else { body };
+    Some(match retry_after::retry_after(headers, body, received)? {
+        retry_after::RetryAfter::Stated(wait) => RetryAfter::Delay(wait),
+        retry_after::RetryAfter::Refill(wait) => RetryAfter::QuotaReset(wait),
+        retry_after::RetryAfter::Unreadable => RetryAfter::Unparsable,
+    })
+}
+
+/// What the headers of an answer say is left of its rate limits.
+pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimitHeaders {
+    let limits = retry_after::rate_limits(headers, received);
+    let left = |left: retry_after::RateLimitHeaders| QuotaRemaining { amount: left.amount, reset: left.reset };
+    RateLimitHeaders { requests: limits.requests.map(left), tokens: limits.tokens.map(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn of(status: u16, headers: &[(&str, &str)], body: &str) -> Option<RetryAfter> {
+        let headers = AnswerHeaders::read(headers.iter().map(|(name, value)| (name.as_bytes(), *value)));
+        let received = "2026-11-28T12:00:00Z".parse().ok();
+        retry_after(status, &headers, body.as_bytes(), received)
+    }
+
+    #[test]
+    fn line_7_when_to_come_back() {
+        let after = |seconds| Some(RetryAfter::Delay(Duration::from_secs(seconds)));
+        let gemini = r#"[{"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2s"}]}}]"#;
+        let openai = r#"{"error": {"message": "Rate limit reached. Please try again in 6m0s."}}"#;
+        for (status, headers, body, expected) in [
+            (429, vec![("Retry-After", "2")], "", after(2)),
+            (429, vec![("Retry-After", "Sat, 28 Nov 2026 12:00:30 GMT")], "", after(30)),
+            (429, vec![("Retry-After", "Saturday, 28-Nov-26 12:00:30 GMT")], "", after(30)),
+            (429, vec![("Retry-After", "Sat Nov 28 12:00:30 2026")], "", after(30)),
+            (429, vec![("X-Ratelimit-Reset", "1795867230")], "", after(30)),
+            (429, vec![("X-Ratelimit-Reset", "1795867230000")], "", after(30)),
+            (429, vec![], gemini, after(2)),
+            (429, vec![], openai, after(360)),
+            (429, vec![("Retry-After", "soon")], "", Some(RetryAfter::Unparsable)),
+            (429, vec![], "", None),
+            (200, vec![("Retry-After", "2")], gemini, None),
+            (200, vec![("x-ratelimit-reset-tokens", "6s")], "", None),
+            (
+                200,
+                vec![("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6s")],
+                "",
+                Some(RetryAfter::QuotaReset(Duration::from_secs(6))),
+            ),
+        ] {
+            assert_eq!(of(status, &headers, body), expected, "{status} {headers:?} {body}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_gateway_are_lists_of_which_the_first_counts() {
+        let bytes = br#"{"Content-Type": ["text/html", "b"], "Retry-After": ["7"], "Server": ["x"], "Date": 7}"#;
+        let read = Headers::read(&mut Cursor::new(bytes)).unwrap();
+        assert!(read.fields.is_html() && !read.are_none);
+        assert_eq!(retry_after(503, &read.fields, b"", None), Some(RetryAfter::Delay(Duration::from_secs(7))));
+        assert!(Headers::read(&mut Cursor::new(b"{}")).unwrap().are_none);
+    }
+}

@@ -1,0 +1,256 @@
+//! How much of an answer is held back before it is passed on, and what that shows: as long as nothing has gone to the client,
+//! another target can still answer.
+//!
+//! Of an error all is held back; of a short answer that says its length, and of JSON, all; of a stream of events its preamble,
+//! up to the first event with content; of everything else the first byte. At most [`MAX_HELD_BYTES`] of any, and of streams and
+//! of JSON without a length for no longer than the setting `hold`: then what came is passed on, which is no failure.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body, Incoming};
+use hyper::http::response::Parts;
+use llm::headers::AnswerHeaders;
+use llm::stream::{Progress, StreamEnd, StreamState};
+use llm::{ErrorClass, Protocol, answer};
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, timeout_at};
+
+use super::exchange::AttemptTimeouts;
+use super::held::HeldBody;
+use types::outcome::{NamedBy, TransportFailure};
+
+/// So many bytes of an answer are held back at most.
+pub(super) const MAX_HELD_BYTES: usize = 64 << 10;
+
+/// What a request asks for, as far as it matters for judging its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedFor {
+    /// The protocol of its path.
+    pub(super) protocol: Protocol,
+    /// It asks for something to be made. What is only fetched may say of itself that it failed.
+    pub(super) creates: bool,
+    /// Whose key it carries; behind the gateway that is unknown.
+    pub(super) key: Option<NamedBy>,
+}
+
+/// An answer that has begun.
+#[derive(Debug)]
+pub(super) struct UpstreamResponse {
+    pub(super) head: Parts,
+    /// What came of its body.
+    pub(super) held: Vec<Bytes>,
+    /// What is still to come.
+    pub(super) rest: Option<Incoming>,
+    /// Its events so far, if it is a stream of them that can be read.
+    pub(super) stream: Option<Box<StreamState>>,
+    /// What is wrong with it although its status is good, where that is the caller's fault.
+    pub(super) error_class: Option<ErrorClass>,
+    /// How it broke off, with a preamble and no content.
+    pub(super) broken: Option<TransportFailure>,
+}
+
+/// How much of an answer must be here before it is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HoldUntil {
+    FirstByte,
+    /// The first event with content, or the time `hold`.
+    Content,
+    /// The end, or the time `hold`.
+    EndOrTime,
+    End,
+}
+
+impl HoldUntil {
+    fn of(head: &Parts, body: &Incoming, asked: AskedFor) -> Self {
+        let headers = answer_headers(&head.headers);
+        let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
+        // Gemini's stream without events is an array that grows.
+        let is_whole = headers.is_json() && !headers.is_compressed() && asked.protocol != Protocol::Gemini;
+        if head.status.as_u16() >= 400 {
+            Self::End
+        } else if headers.is_event_stream() {
+            if asked.creates { Self::Content } else { Self::FirstByte }
+        } else if is_short {
+            Self::End
+        } else if is_whole && asked.creates && body.size_hint().exact().is_none() {
+            Self::EndOrTime
+        } else {
+            Self::FirstByte
+        }
+    }
+
+    const fn ends_in_time(self) -> bool {
+        matches!(self, Self::Content | Self::EndOrTime)
+    }
+}
+
+/// The headers of an answer that matter.
+pub(super) fn answer_headers(headers: &HeaderMap) -> AnswerHeaders<'_> {
+    let named = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value));
+    let wanted = named.filter(|(name, _)| AnswerHeaders::wants(name));
+    AnswerHeaders::read(wanted.filter_map(|(name, value)| Some((name, value.to_str().ok()?))))
+}
+
+impl UpstreamResponse {
+    /// Holds an answer back until it is worth passing on.
+    ///
+    /// # Errors
+    /// How it came to nothing.
+    ///
+    /// `sent`: when the request was.
+    pub(super) async fn hold(
+        head: Parts,
+        body: Incoming,
+        asked: AskedFor,
+        times: AttemptTimeouts,
+        sent: Option<Instant>,
+    ) -> Result<Self, TransportFailure> {
+        let until = HoldUntil::of(&head, &body, asked);
+        let is_stream = head.status.as_u16() < 400 && answer_headers(&head.headers).is_event_stream();
+        let mut answer = Self {
+            head,
+            held: Vec::new(),
+            rest: Some(body).filter(|body| !body.is_end_stream()),
+            stream: is_stream.then(|| Box::new(StreamState::new(asked.protocol))),
+            error_class: None,
+            broken: None,
+        };
+        let mut held = HeldBody::default();
+        let read = answer.read(until, times, sent, &mut held).await;
+        answer.held.extend(held.into_bytes());
+        // The gateway collects a stream, and makes a text of it and of all that is no JSON.
+        let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
+        if is_text_of_gateway {
+            answer.stream = None;
+            return read.map(|()| answer);
+        }
+        match read.and_then(|()| answer.judge(asked)) {
+            Ok(()) => Ok(answer),
+            Err(failure) if answer.is_broken_preamble(failure) => {
+                (answer.rest, answer.broken) = (None, Some(failure));
+                Ok(answer)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether a failure cut a stream off whose client can be told in the stream itself.
+    fn is_broken_preamble(&self, failure: TransportFailure) -> bool {
+        use TransportFailure::{DeadlineExceeded, Stalled, Truncated};
+        matches!(failure, Truncated | Stalled | DeadlineExceeded)
+            && self.stream.as_ref().is_some_and(|stream| stream.has_begun())
+    }
+
+    /// Reads on until enough is here.
+    async fn read(
+        &mut self,
+        until: HoldUntil,
+        times: AttemptTimeouts,
+        sent: Option<Instant>,
+        held: &mut HeldBody,
+    ) -> Result<(), TransportFailure> {
+        let hold_end = Instant::now() + times.hold;
+        let mut length = 0;
+        while let Some(rest) = self.rest.as_mut() {
+            // Comments that keep a stream alive are no answer yet.
+            let has_begun = self.stream.as_ref().map_or(length > 0, |stream| stream.has_begun());
+            let (by, late) = if has_begun { times.next_part_by() } else { times.first_byte_by(sent) };
+            let may_pass = until.ends_in_time() && length > 0;
+            let by = if may_pass { by.min(hold_end) } else { by };
+            let frame = match timeout_at(by, rest.frame()).await {
+                Err(_) if may_pass && Instant::now() >= hold_end => return Ok(()),
+                Err(_) if late == TransportFailure::FirstByteTimeout && length > 0 => {
+                    return Err(TransportFailure::Stalled);
+                }
+                Err(_) => return Err(late),
+                Ok(Some(Err(_))) if length == 0 => return Err(TransportFailure::ConnectionClosed),
+                Ok(Some(Err(_))) => return Err(TransportFailure::Truncated),
+                Ok(None) => {
+                    self.rest = None;
+                    return Ok(());
+                }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            if rest.is_end_stream() {
+                self.rest = None;
+            }
+            let mut progress = Progress::Preamble;
+            if let Ok(data) = frame.into_data() {
+                length += data.len();
+                progress = self.stream.as_mut().map_or(progress, |stream| stream.push(&data));
+                held.push(data);
+            }
+            let enough = match until {
+                HoldUntil::FirstByte => length > 0,
+                HoldUntil::Content => progress != Progress::Preamble,
+                HoldUntil::EndOrTime | HoldUntil::End => false,
+            };
+            if enough || length >= MAX_HELD_BYTES {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is held back may show that a good status is none.
+    fn judge(&mut self, asked: AskedFor) -> Result<(), TransportFailure> {
+        if !self.head.status.is_success() {
+            return Ok(());
+        }
+        let is_stream = self.stream.is_some();
+        let class = match &mut self.stream {
+            Some(_) if !asked.creates => None,
+            Some(stream) => stream_error(stream, self.rest.is_none()),
+            None if self.rest.is_some() => None,
+            None => self.whole_error(asked),
+        };
+        let Some(class) = class else { return Ok(()) };
+        let of_account = matches!(class, ErrorClass::KeyRefused | ErrorClass::QuotaExhausted);
+        if class.is_callers_fault() || (of_account && asked.key == Some(NamedBy::Client)) {
+            self.error_class = Some(class);
+            return Ok(());
+        }
+        let is_json = answer_headers(&self.head.headers).is_json();
+        Err(match class {
+            ErrorClass::EmptyAnswer => TransportFailure::EmptyAnswer,
+            ErrorClass::BrokenAnswer if is_stream => TransportFailure::Truncated,
+            ErrorClass::BrokenAnswer if is_json => TransportFailure::InvalidJson,
+            class if is_stream => TransportFailure::ErrorEvent(class),
+            class => TransportFailure::ErrorAnswer(class),
+        })
+    }
+
+    /// What is wrong with an answer that is here to its end and is no stream.
+    fn whole_error(&self, asked: AskedFor) -> Option<ErrorClass> {
+        let headers = answer_headers(&self.head.headers);
+        let body = self.start();
+        if asked.creates {
+            return answer::judge(asked.protocol, self.head.status.as_u16(), &headers, &body);
+        }
+        let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty();
+        let is_broken = is_readable && serde_json::from_slice::<IgnoredAny>(&body).is_err();
+        is_broken.then_some(ErrorClass::BrokenAnswer)
+    }
+
+    /// What is held back, in one piece; almost always it came in one.
+    pub(super) fn start(&self) -> Bytes {
+        match self.held.as_slice() {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+}
+
+/// What is wrong with a stream as far as it came.
+fn stream_error(stream: &mut StreamState, is_at_end: bool) -> Option<ErrorClass> {
+    match stream.progress() {
+        Progress::Failed(class) => Some(class),
+        Progress::Preamble | Progress::Content | Progress::Ended if is_at_end => match stream.finish() {
+            StreamEnd::Complete => None,
+            StreamEnd::Truncated => Some(ErrorClass::BrokenAnswer),
+            StreamEnd::Failed(class) => Some(class),
+        },
+        Progress::Preamble | Progress::Content | Progress::Ended => None,
+    }
+}

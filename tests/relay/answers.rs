@@ -1,0 +1,219 @@
+//! What an answer means: each test has the number of the line that it is about in the list of situations from public reports.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::super::support::http::Open;
+use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
+use super::{CHAT, HELLO, HI, Harness, LIMITS, good, pools, target};
+
+const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+/// A whole stream of these events.
+fn events(events: &[&str]) -> Act {
+    let parts = events.iter().map(|event| chunk(event));
+    [stream()].into_iter().chain(parts).chain([last_chunk()]).collect()
+}
+
+/// The call is answered by the backup, and whether the primary is out afterwards.
+async fn backup_answers(what: &str, primary: Act, disables: bool) {
+    let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
+    let world = Harness::before(&[&a, &b]).await;
+    let answer = world.call().await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{what}");
+    assert_eq!((a.calls(), b.calls()), (1, 1), "{what}");
+    world.call().await;
+    let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
+    assert_eq!(world.disabled(), expected, "{what}\n{}", world.broker.text());
+    assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{what}");
+}
+
+const REFUSALS: [(u16, &str); 6] = [
+    (401, r#"{"error": {"message": "m", "code": "invalid_api_key"}}"#),
+    (400, r#"[{"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}]"#),
+    (
+        400,
+        r#"{"error": {"code": 400, "message": "User location is not supported for the API use.", "status": "FAILED_PRECONDITION"}}"#,
+    ),
+    (
+        400,
+        r#"{"type": "error", "error": {"type": "invalid_request_error", "message": "Your credit balance is too low to access the Anthropic API."}}"#,
+    ),
+    (400, r#"{"error": {"message": "m", "code": "billing_hard_limit_reached"}}"#),
+    (
+        429,
+        r#"{"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}}"#,
+    ),
+];
+
+#[tokio::test]
+async fn line_1_a_refused_key_or_a_used_up_quota_of_ours_leads_on_and_takes_the_target_out() {
+    for (status, body) in REFUSALS {
+        backup_answers(body, answer(status, &[], body), true).await;
+    }
+}
+
+#[tokio::test]
+async fn line_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
+    for (status, body) in REFUSALS {
+        let (a, b) = (Scripted::start(answer(status, &[], body)).await, Scripted::start(good()).await);
+        let forwards = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
+        let world = Harness::of(&pools(&[forwards, target("b", &b.url())])).await;
+        let answer = world.call().await;
+        assert_eq!((answer.status, answer.text().as_str()), (status, body));
+        assert_eq!((b.calls(), world.disabled()), (0, Vec::new()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn line_1_server_faults_below_500_are_failures() {
+    for status in [424, 425, 498] {
+        backup_answers(&status.to_string(), answer(status, &[], r#"{"error": {"message": "x"}}"#), true).await;
+    }
+}
+
+#[tokio::test]
+async fn line_1_a_listed_status_or_class_goes_to_each_other_target_once() {
+    let long = r#"{"error": {"message": "m", "code": "context_length_exceeded"}}"#;
+    for (status, body) in [(418, "{}"), (400, long)] {
+        let (a, b) =
+            (Scripted::start(answer(status, &[], body)).await, Scripted::start(answer(status, &[], body)).await);
+        let text = format!(
+            r#"{{"relay": {LIMITS}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback",
+                "retry_on": ["context_too_long"], "on_status_codes": [418]}}, "targets": [{}, {}]}}]}}"#,
+            target("a", &a.url()),
+            target("b", &b.url())
+        );
+        let world = Harness::of(&text).await;
+        assert_eq!(world.call().await.status, status);
+        assert_eq!((a.calls(), b.calls()), (1, 1), "{status}");
+        a.once(answer(500, &[], "{}"));
+        assert_eq!(world.call().await.status, 500, "what is not listed is passed on");
+        assert_eq!((a.calls(), b.calls()), (2, 1));
+    }
+}
+
+#[tokio::test]
+async fn line_2_what_a_text_says_is_no_protocol() {
+    let says = |text: &str| {
+        let content = serde_json::Value::from(text);
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{content}}}}}]}}\n\n")
+    };
+    let (one, two) = (says("event: error, then\nevent: error\n\ndata: {\"error\""), says("data: {\"error\": {}}"));
+    let a = Scripted::start(events(&[one.as_str(), two.as_str(), DONE])).await;
+    let world = Harness::before(&[&a]).await;
+    for call in 1..=3 {
+        let answer = world.call().await;
+        let text = answer.text();
+        assert_eq!(answer.status, 200);
+        assert!(
+            [one.as_str(), two.as_str(), DONE].iter().all(|event| text.contains(*event))
+                && !text.contains("stream_broken"),
+            "{text}"
+        );
+        assert_eq!((a.calls(), world.disabled()), (call, Vec::new()));
+    }
+}
+
+const PREAMBLES: [(&str, &str); 4] = [
+    (
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n",
+        "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n",
+    ),
+    (
+        "data: {\"choices\":[],\"prompt_filter_results\":[{\"prompt_index\":0}]}\n\n",
+        "data:{\"error\":{\"message\":\"m\",\"code\":\"rate_limit_exceeded\"}}\r\n\r\n",
+    ),
+    (
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[]}}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+    ),
+    (
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"status\":\"in_progress\"}}\n\n",
+        "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"m\"}}}\n\n",
+    ),
+];
+
+#[tokio::test]
+async fn line_3_an_error_before_any_content_leads_on() {
+    for (preamble, error) in PREAMBLES {
+        backup_answers(error, events(&[preamble, error]), true).await;
+    }
+}
+
+#[tokio::test]
+async fn line_3_after_the_time_to_hold_a_preamble_is_passed_on() {
+    let go = Arc::new(Notify::new());
+    let preamble = PREAMBLES[0].0;
+    let act = vec![stream(), chunk(preamble), Move::Await(Arc::clone(&go)), chunk(CONTENT), chunk(DONE), last_chunk()];
+    let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
+    let limits = LIMITS.replacen('{', r#"{"hold": "50ms", "#, 1);
+    let text = pools(&[target("a", &a.url()), target("b", &b.url())]).replace(LIMITS, &limits);
+    let world = Harness::of(&text).await;
+    let mut answer = Open::post(world.relay, CHAT, HI).await;
+    answer.until("assistant").await;
+    go.notify_one();
+    answer.until("\r\n0\r\n\r\n").await;
+    assert_eq!((b.calls(), world.disabled()), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn line_3_a_stream_that_breaks_ends_in_its_clients_protocol() {
+    let text = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"one\"}}\n\n";
+    for parts in [vec![PREAMBLES[2].0], vec![PREAMBLES[2].0, text]] {
+        let mut act = vec![stream()];
+        act.extend(parts.iter().map(|part| chunk(part)));
+        let a = Scripted::start(act).await;
+        let world = Harness::before(&[&a]).await;
+        let came = Open::post(world.relay, "/llm/v1/messages", HI).await.closed().await;
+        let last = came.rsplit("event: ").next().unwrap();
+        assert!(last.starts_with("error\ndata: {") && last.contains(r#""type":"error""#), "{came}");
+        assert!(!came.contains("\r\n0\r\n"), "the connection is cut: {came}");
+    }
+}
+
+#[tokio::test]
+async fn line_4_a_good_status_without_an_answer_is_none() {
+    let slow = |last: &str| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        vec![Move::Send(head.into()), chunk("\n"), chunk("\n"), chunk(last), last_chunk()]
+    };
+    for (what, primary) in [
+        ("an error", answer(200, &[], r#"{"error": {"message": "Provider returned error", "code": 502}}"#)),
+        ("no byte", answer(200, &[], "")),
+        ("no choices", answer(200, &[], r#"{"object": "chat.completion", "choices": []}"#)),
+        ("white space, then an error", slow(r#"{"error": {"message": "x", "code": 502}}"#)),
+        ("a stream without an event", events(&[])),
+        ("a stream of comments", events(&[": wait\n\n"])),
+        ("a stream that is only done", events(&[DONE])),
+    ] {
+        backup_answers(what, primary, true).await;
+    }
+    let (a, b) = (Scripted::start(slow(HELLO)).await, Scripted::start(good()).await);
+    let world = Harness::before(&[&a, &b]).await;
+    assert_eq!(world.call().await.text().trim(), HELLO);
+    assert_eq!((a.calls(), b.calls(), world.disabled()), (1, 0, Vec::new()), "white space, then an answer");
+}
+
+#[tokio::test]
+async fn line_7_when_to_come_back_stands_in_the_body_too() {
+    let body = r#"[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "30s"}]}}]"#;
+    let a = Scripted::start(answer(429, &[], body)).await;
+    let world = Harness::before(&[&a]).await;
+    let answer = world.call().await;
+    assert_eq!((answer.status, a.calls()), (429, 1));
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((29..=30).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn line_10_streams_count_towards_the_tokens_per_minute() {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":40000,\"completion_tokens\":10000,\"total_tokens\":50000}}\n\n";
+    let (a, b) = (Scripted::start(events(&[CONTENT, usage, DONE])).await, Scripted::start(good()).await);
+    let limited = target("a", &a.url()).replacen('{', r#"{"budget": {"tpm": 1000}, "#, 1);
+    let world = Harness::of(&pools(&[limited, target("b", &b.url())])).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+}
