@@ -160,6 +160,17 @@ async fn line_3_after_the_time_to_hold_a_preamble_is_passed_on() {
 }
 
 #[tokio::test]
+async fn line_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_blames_no_target() {
+    let a = Scripted::start(vec![stream(), chunk(PREAMBLES[0].0), Move::Hold]).await;
+    let text = pools(&[target("a", &a.url())]).replace(LIMITS, r#"{"timeout": "400ms"}"#);
+    let world = Harness::of(&text).await;
+    let came = Open::post(world.relay, CHAT, HI).await.closed().await;
+    assert!(came.contains("assistant") && came.contains("had not answered when the call's time was over"), "{came}");
+    assert!(came.contains("stream_broken") && !came.contains("\r\n0\r\n"), "{came}");
+    assert_eq!((a.calls(), world.disabled()), (1, Vec::new()));
+}
+
+#[tokio::test]
 async fn line_3_a_stream_that_breaks_ends_in_its_clients_protocol() {
     let text = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"one\"}}\n\n";
     for parts in [vec![PREAMBLES[2].0], vec![PREAMBLES[2].0, text]] {
