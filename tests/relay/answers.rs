@@ -26,6 +26,10 @@ async fn backup_answers(what: &str, primary: Act, disables: bool) {
     assert_eq!((a.calls(), b.calls()), (1, 1), "{what}");
     world.call().await;
     let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
+    if disables {
+        // What it prints comes a moment after what it does.
+        world.broker.until(&["router disabled", "/llm/a/"]).await;
+    }
     assert_eq!(world.disabled(), expected, "{what}\n{}", world.broker.text());
     assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{what}");
 }
