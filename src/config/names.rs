@@ -7,13 +7,13 @@ use super::Fault;
 
 /// Every variable that we read.
 pub(super) const KNOWN: [&str; 39] = [
-    "BROKER_BUS",
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
     "NATS_URL",
     "NATS_CREDS",
     "NATS_CA",
+    "BROKER_BUS",
     "DISABLED_TIME",
     "BROKER_CONFIG",
     "BROKER_INGRESS",

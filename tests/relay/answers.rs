@@ -26,6 +26,10 @@ async fn backup_answers(what: &str, primary: Act, disables: bool) {
     assert_eq!((a.calls(), b.calls()), (1, 1), "{what}");
     world.call().await;
     let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
+    if disables {
+        // What it prints comes a moment after what it does.
+        world.broker.until(&["router disabled", "/llm/a/"]).await;
+    }
     assert_eq!(world.disabled(), expected, "{what}\n{}", world.broker.text());
     assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{what}");
 }
@@ -157,6 +161,17 @@ async fn line_3_after_the_time_to_hold_a_preamble_is_passed_on() {
     go.notify_one();
     answer.until("\r\n0\r\n\r\n").await;
     assert_eq!((b.calls(), world.disabled()), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn line_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_blames_no_target() {
+    let a = Scripted::start(vec![stream(), chunk(PREAMBLES[0].0), Move::Hold]).await;
+    let text = pools(&[target("a", &a.url())]).replace(LIMITS, r#"{"timeout": "400ms"}"#);
+    let world = Harness::of(&text).await;
+    let came = Open::post(world.relay, CHAT, HI).await.closed().await;
+    assert!(came.contains("assistant") && came.contains("had not answered when the call's time was over"), "{came}");
+    assert!(came.contains("stream_broken") && !came.contains("\r\n0\r\n"), "{came}");
+    assert_eq!((a.calls(), world.disabled()), (1, Vec::new()));
 }
 
 #[tokio::test]

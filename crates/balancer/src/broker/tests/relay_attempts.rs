@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::health::{HealthSettings, Preset};
-use types::outcome::{PayloadDigest, TransportFailure};
+use types::outcome::{NamedBy, PayloadDigest, TransportFailure};
 
 /// Routers whose settings are these, and whose ingress only the relay serves.
 fn relayed(routers: usize, health: HealthSettings) -> World {
@@ -155,6 +155,16 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
             }
             assert_eq!(world.out().len() == routers, out, "{routers} targets, {status}, {wait:?}");
         }
+    }
+    // A refused key takes a target out at once, but not the last one: its clients are told why.
+    let mut world = relayed(2, resilient());
+    for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
+        ended(&mut world, place, seconds, |report| CallObservation {
+            status: Some(401),
+            key: Some(NamedBy::Target),
+            ..report
+        });
+        assert_eq!(world.out(), ["/azure/r0/"]);
     }
     // Without the setting, as routers of the gateway have it, the first failure ejects the last one too.
     let mut world = relayed(1, HealthSettings { keep_last: false, ..once });
