@@ -253,29 +253,16 @@ impl BackgroundTasks {
 
     async fn serve(self) -> anyhow::Result<()> {
         let Self { settings, handle, links, listener, access, tls, guesses, start, pools, relay, mut entries } = self;
-        let feed = http::Feed::default();
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
-        let http = async {
-            match listener {
-                Some(listener) => {
-                    let listener = TcpListener::from_std(listener)?;
-                    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "HTTP listens");
-                    let sources = http::HttpState {
-                        handle: handle.clone(),
-                        links: links.clone(),
-                        bus: settings.show(),
-                        feed: feed.clone(),
-                        peers: peers.clone(),
-                        guesses: guesses.clone(),
-                    };
-                    let probes = http::probes(sources.clone());
-                    let routes = http::routes(sources, &access);
-                    tokio::join!(http::serve(listener, tls.clone(), &handle, routes, probes), feed.run(&handle));
-                }
-                None => std::future::pending().await,
-            }
-            anyhow::Ok(())
+        let state = http::HttpState {
+            handle: handle.clone(),
+            links: links.clone(),
+            bus: settings.show(),
+            feed: http::Feed::default(),
+            peers: peers.clone(),
+            guesses: guesses.clone(),
         };
+        let http = serve_http(listener, tls.clone(), state, &access);
         let learning = async {
             let Some(link) = links.last() else {
                 nats::learn_without_bus(&settings, &handle, &mut entries).await;
@@ -314,6 +301,23 @@ impl BackgroundTasks {
         tokio::try_join!(http, learning, endless)?;
         Ok(())
     }
+}
+
+/// Serves the page, the API and the probes; without a listener it only never ends.
+async fn serve_http(
+    listener: Option<std::net::TcpListener>,
+    tls: Option<ServerTls>,
+    state: http::HttpState,
+    access: &http::Access,
+) -> anyhow::Result<()> {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let listener = TcpListener::from_std(listener)?;
+    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "HTTP listens");
+    let (handle, feed) = (state.handle.clone(), state.feed.clone());
+    let probes = http::probes(state.clone());
+    let routes = http::routes(state, access);
+    tokio::join!(http::serve(listener, tls, &handle, routes, probes), feed.run(&handle));
+    Ok(())
 }
 
 /// An id that no other replica has.
