@@ -280,6 +280,8 @@ fn relayed(variables: &mut Vec<(OsString, OsString)>, args: &Args, llm: SocketAd
         ("BROKER_CONFIG", relay::FILE.to_owned()),
         ("BROKER_RELAY", format!("127.0.0.1:{}", args.relay_port)),
         ("LLM_URL", format!("http://{llm}")),
+        // So that each failure that is shown takes its target out, for one and the same time.
+        ("BROKER_HEALTH", "documented".to_owned()),
     ];
     for (name, value) in ours.into_iter().chain(keys) {
         variables.retain(|(other, _)| other != name);

@@ -92,7 +92,7 @@ pub struct RawSettings {
     /// Largest body of a request to the relay, in MB [default: 50]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_relay_body: Option<String>,
-    /// Origins whose pages may call the relay (CORS), such as https://chat.example.com, separated by commas, or *; none without
+    /// Origins whose pages may call the relay (CORS), such as `https://chat.example.com`, separated by commas, or *; none without
     #[arg(long, global = true, value_name = "ORIGINS")]
     pub(super) broker_cors: Option<String>,
     /// Seconds that a client of the relay may take for its body, and leave a part of its answer unread [default: 60]
