@@ -354,8 +354,8 @@ mod tests {
             ("f.json:13:7 routers[\"/azure/gpt4/\"][5]: lacks \"fault\"", "one of outage, errors"),
             ("f.json:14:7 routers[\"/azure/gpt4/\"][6]: must be an object", "and is 7"),
             ("f.json:16:5 routers[\"/azure/gpt35turbo/\"]: must be a list", "and is []"),
-            ("f.json:17:5 routers[\"/azure/gpt4/\"]: leads to the same fake LLM", "put all its faults there"),
             ("f.json:17:5 routers[\"/azure/gpt4/\"]: is here a second time", "leave one"),
+            ("f.json:17:5 routers[\"/azure/gpt4/\"]: leads to the same fake LLM", "put all its faults there"),
         ];
         assert_eq!(faults.len(), expected.len(), "{faults:#?}");
         for ((begin, end), fault) in expected.iter().zip(&faults) {

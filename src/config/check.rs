@@ -10,7 +10,6 @@ use super::file::{HealthDefaults, PoolsFile};
 use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
-use crate::admin::{self, Token};
 use crate::nats::Secret;
 use crate::system::files;
 use crate::telemetry::Format;
@@ -25,7 +24,7 @@ const DEFAULT_INGRESS: &str = "/azure/";
 const DEFAULT_ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
 
 /// The largest file of a token, credentials or certificates, in bytes.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// One switch as it was written, and where.
 pub(super) struct Sourced {
@@ -261,48 +260,6 @@ impl Resolver {
             settings.token = Some(token);
         }
         settings
-    }
-
-    fn token(&mut self) -> Option<Secret> {
-        let token = self.get("NATS_TOKEN", |raw| &raw.nats_token);
-        let file = self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file);
-        self.secret("NATS_TOKEN", token, file)
-    }
-
-    /// The operators' token. A listener on the bus can try words against what it signs, so a short one
-    /// would not stay secret.
-    fn admin_token(&mut self) -> Option<Token> {
-        let token = self.get("BROKER_ADMIN_TOKEN", |raw| &raw.broker_admin_token);
-        let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
-        let place = token.as_ref().or(file.as_ref()).map(|written| written.place.clone())?;
-        let Secret(token) = self.secret("BROKER_ADMIN_TOKEN", token, file)?;
-        if let Some(weakness) = admin::weakness(&token) {
-            self.secret_fault(&place, weakness.to_string());
-        }
-        Some(Token::new(&token))
-    }
-
-    /// A secret, from a variable or from a file.
-    fn secret(&mut self, name: &str, secret: Option<Sourced>, file: Option<Sourced>) -> Option<Secret> {
-        match (secret, file) {
-            (Some(secret), None) => Some(Secret(secret.value)),
-            (None, Some(file)) => match files::read_text(file.value.as_ref(), MAX_FILE_BYTES) {
-                Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
-                Ok(_) => {
-                    self.fault(&file, "the file is empty; it must hold the token");
-                    None
-                }
-                Err(error) => {
-                    self.fault(&file, error.to_string());
-                    None
-                }
-            },
-            (Some(_), Some(file)) => {
-                self.fault(&file, format!("{name} is set too: give one of them"));
-                None
-            }
-            (None, None) => None,
-        }
     }
 
     fn host(&mut self) -> Option<ServerAddr> {

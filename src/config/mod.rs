@@ -12,6 +12,7 @@ mod relay_settings;
 mod secret;
 mod shown;
 mod tls;
+mod tokens;
 
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};

@@ -10,6 +10,7 @@ use super::{CHAT, HI, KEY, good, pools, target};
 fn off(file: &PoolsFile) -> Setup {
     Setup::bare()
         .set("BROKER_BUS", "off")
+        .set("BROKER_HEALTH", "documented")
         .set("BROKER_HTTP", "127.0.0.1:0")
         .set("BROKER_RELAY", "127.0.0.1:0")
         .set("BROKER_CONFIG", file.path())
@@ -46,7 +47,7 @@ async fn s2_the_relay_serves_is_ready_learns_and_reloads_without_a_bus() {
     })
     .await;
     file.put(&pools(&[target("c", &b.url())]));
-    broker.until(&["pools file taken over"]).await;
+    broker.until(&["pools file applied"]).await;
     assert_eq!(call(&broker).await.header("x-broker-router"), Some("/llm/c/"));
     let none = tokio::time::timeout(std::time::Duration::ZERO, bus.accept()).await;
     assert!(none.is_err(), "nobody connects to a bus");

@@ -97,7 +97,7 @@ async fn s2_a_pool_lists_its_models_where_all_are_known() {
         assert_eq!(a.calls(), before + 1, "{method} {path} is passed on");
     }
     world.file.put(&pools(&[mapped, target("b", &b.url())]));
-    world.broker.until(&["pools file taken over"]).await;
+    world.broker.until(&["pools file applied"]).await;
     let before = a.calls();
     assert_eq!(ask(&world, "GET", "/llm/models").await.text(), super::HELLO);
     assert_eq!(a.calls(), before + 1, "the second target may serve anything");
@@ -213,7 +213,7 @@ async fn s2_a_key_from_a_file_is_read_again_when_the_file_changes() {
     assert_eq!(world.call().await.status, 200);
     assert!(a.last().head.contains("authorization: bearer sk-first-of-the-file\r\n"), "{}", a.last().head);
     std::fs::write(&path, "sk-second-of-the-file").unwrap();
-    world.broker.until(&["pools file taken over"]).await;
+    world.broker.until(&["pools file applied"]).await;
     assert_eq!(world.call().await.status, 200);
     assert!(a.last().head.contains("authorization: bearer sk-second-of-the-file\r\n"), "{}", a.last().head);
     std::fs::remove_file(&path).unwrap();
