@@ -6,5 +6,5 @@ mod serving;
 mod tls;
 
 pub use places::{Place, Places, Wait};
-pub use serving::{Evicted, Heads, Serving, Watched, Whole};
+pub use serving::{Evicted, Heads, ServedBody, Serving, Watched};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

@@ -32,7 +32,7 @@ pub struct Serving(Arc<AtomicBool>);
 
 /// The body of an answer, as long as it is written.
 #[derive(Debug)]
-pub struct Whole<B> {
+pub struct ServedBody<B> {
     body: B,
     _serving: Serving,
 }
@@ -69,8 +69,8 @@ impl Heads {
 
 impl Serving {
     /// The body of the answer.
-    pub fn whole<B>(self, body: B) -> Whole<B> {
-        Whole { body, _serving: self }
+    pub fn whole<B>(self, body: B) -> ServedBody<B> {
+        ServedBody { body, _serving: self }
     }
 }
 
@@ -80,7 +80,7 @@ impl Drop for Serving {
     }
 }
 
-impl<B: Body + Unpin> Body for Whole<B> {
+impl<B: Body + Unpin> Body for ServedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
