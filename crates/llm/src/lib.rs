@@ -10,6 +10,7 @@
 //! | [`answer`] | whether a whole answer with a good status is an answer |
 //! | [`sse`] | server-sent events, as the standard has them |
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
+//! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
 //! | [`json`] | finds the few fields that all of these read |
 //!
@@ -30,6 +31,7 @@ pub mod retry_after;
 pub mod sse;
 pub mod stream;
 mod stream_events;
+pub mod translate;
 pub mod usage;
 
 pub use protocol::Protocol;
