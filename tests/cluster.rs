@@ -1,7 +1,8 @@
 //! A bus of several servers that are replaced one after the other: the broker finds those that join later, and leaves those
 //! that announce their end before they go.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,29 +18,61 @@ struct Member {
     server: NatsServer,
     monitor: SocketAddr,
     route: u16,
+    /// Where the server writes which ports it has.
+    ports: PathBuf,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// What the server writes of its ports, as addresses.
+#[derive(serde::Deserialize)]
+struct Ports {
+    monitoring: Vec<String>,
+    cluster: Vec<String>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.ports);
+    }
 }
 
 impl Member {
     /// Joins the cluster of these. `listed`: the others tell clients of it.
-    fn join(members: &[Self], listed: bool) -> Self {
-        let (route, monitor) = (free_port(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+    async fn join(members: &[Self], listed: bool) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let ports = std::env::temp_dir().join(format!("cluster-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&ports).unwrap();
         let routes: Vec<_> = members.iter().map(|member| format!("\"nats://127.0.0.1:{}\"", member.route)).collect();
+        // The server takes free ports and writes them to a file: a port chosen here could be taken before the server has it.
         let settings = format!(
-            "server_name: s{route}\nhttp: \"{monitor}\"\nlame_duck_duration: \"30s\"\nlame_duck_grace_period: \"20s\"\n\
-             cluster {{ name: c, listen: \"127.0.0.1:{route}\", no_advertise: {}, routes: [{}] }}",
+            "server_name: s{number}\nhttp: \"127.0.0.1:-1\"\nports_file_dir: {:?}\n\
+             lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"20s\"\n\
+             cluster {{ name: c, listen: \"127.0.0.1:-1\", no_advertise: {}, routes: [{}] }}",
+            ports,
             !listed,
             routes.join(", ")
         );
-        Self { server: NatsServer::start(0, TOKEN, &settings).unwrap(), monitor, route }
+        let server = NatsServer::start(0, TOKEN, &settings).unwrap();
+        let had: Ports = soon("the file of the ports", async {
+            loop {
+                let files = std::fs::read_dir(&ports).unwrap();
+                let text = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).next();
+                // A file that is half written is no JSON yet.
+                if let Some(ports) = text.and_then(|text| serde_json::from_str(&text).ok()) {
+                    return ports;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        let address = |urls: &[String]| urls[0].split_once("://").unwrap().1.parse::<SocketAddr>().unwrap();
+        Self { server, monitor: address(&had.monitoring), route: address(&had.cluster).port(), ports }
     }
 
-    async fn get(&self, path: &str) -> String {
+    /// What the server reports; `None` if it has ended.
+    async fn get(&self, path: &str) -> Option<String> {
         let url = format!("http://{}{path}", self.monitor);
-        let get = move || ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+        let get = move || ureq::get(&url).call().ok()?.body_mut().read_to_string().ok();
         tokio::task::spawn_blocking(get).await.unwrap()
     }
 
@@ -53,17 +86,17 @@ impl Member {
                     routes.iter().map(|one| one["remote_name"].to_string()).collect();
                 names.len() >= others
             };
-            while !is_joined(self.get("/routez").await) {
+            while !is_joined(self.get("/routez").await.unwrap()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
     }
 
-    /// Waits until the broker has no connection here.
+    /// Waits until the broker has no connection here. A server that announced its end ends when its last client has gone.
     async fn left(&self) {
         soon("the broker to leave", async {
-            while self.get("/connz").await.contains("gecholog-broker") {
+            while self.get("/connz").await.is_some_and(|clients| clients.contains("gecholog-broker")) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
@@ -75,10 +108,10 @@ impl Member {
 async fn a_cluster_is_replaced_server_by_server_and_every_request_is_answered() {
     let mut members = Vec::new();
     for _ in 0..3 {
-        members.push(Member::join(&members, true));
+        members.push(Member::join(&members, true).await);
     }
     // The server of the gateway stays, and the broker does not know it.
-    let gateway = Member::join(&members, false);
+    let gateway = Member::join(&members, false).await;
     gateway.joined(3).await;
     let broker = Setup::at(&members[0].server.host()).set("DISABLED_TIME", "0").ready().await;
     let client = connect(&gateway.server).await;
@@ -110,10 +143,12 @@ async fn a_cluster_is_replaced_server_by_server_and_every_request_is_answered() 
             broker.until(&["moved to another server of the bus"]).await;
         }
         drop(oldest);
-        members.push(Member::join(&members, true));
+        members.push(Member::join(&members, true).await);
         let newest = members.last().unwrap();
         // Both connections hear of the server that has joined, at an address that is in no setting.
-        broker.until_nth(&["servers of the bus", &newest.server.host()], 2).await;
+        for connection in ["decisions", "logs"] {
+            broker.until(&["servers of the bus", connection, &newest.server.host()]).await;
+        }
         let before = answered.load(Ordering::Relaxed);
         soon("some load", async {
             while answered.load(Ordering::Relaxed) < before + 200 {

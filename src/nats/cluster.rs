@@ -42,7 +42,7 @@ pub async fn serve_requests(
             () = &mut serving => return Ok(()),
             _ = stop.changed() => None,
             moved = connect_elsewhere((&client, &learns), settings, link, name, capacity) => Some(moved),
-            never = refresh(&client, settings) => match never {},
+            never = refresh(&client, settings, link) => match never {},
         };
         let _ = leave.send(true);
         ending.spawn(serving);
@@ -75,7 +75,7 @@ async fn connect_elsewhere(
             if let Ok(requests) = subscribe(client.clone(), settings).await {
                 link.make_current(number);
                 link.set(LinkState::Ready);
-                tracing::info!(connection = name, "moved to another server of the bus");
+                tracing::info!(connection = link.name(), "moved to another server of the bus");
                 return (client, requests);
             }
             learns.set(true);
@@ -93,7 +93,7 @@ pub async fn follow_cluster(client: &Client, settings: &Settings, link: &Connect
             // Only if another server can be reached: otherwise the connection is better kept until it ends.
             while link.reason().is_none() {
                 if let Some(servers) = discover(client, settings).await {
-                    use_servers(client, servers).await;
+                    use_servers(client, &servers).await;
                     let _ = client.force_reconnect().await;
                     break;
                 }
@@ -102,28 +102,39 @@ pub async fn follow_cluster(client: &Client, settings: &Settings, link: &Connect
         }
     };
     tokio::select! {
-        never = refresh(client, settings) => never,
+        never = refresh(client, settings, link) => never,
         never = moving => never,
     }
 }
 
-/// Gives the library the servers of the cluster, again and again.
-async fn refresh(client: &Client, settings: &Settings) -> std::convert::Infallible {
+/// Gives the library the servers of the cluster, again and again, and says which they are when they change.
+async fn refresh(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
+    let mut last = settings.servers.clone();
     loop {
         sleep(REFRESH_INTERVAL).await;
-        if let Some(servers) = discover(client, settings).await {
-            use_servers(client, servers).await;
+        let Some(servers) = discover(client, settings).await else { continue };
+        use_servers(client, &servers).await;
+        // Compared with what was said, not with what the library knows: that may have heard of a server by itself.
+        if !is_same_set(&last, &servers) {
+            let shown: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
+            tracing::info!(connection = link.name(), "servers of the bus: {}", shown.join(", "));
+            last = servers;
         }
     }
 }
 
-async fn use_servers(client: &Client, servers: Vec<ServerAddr>) {
+async fn use_servers(client: &Client, servers: &[ServerAddr]) {
     let Ok(pool) = client.server_pool().await else { return };
-    let is_same = pool.len() == servers.len() && pool.iter().all(|server| servers.contains(&server.addr));
-    if !is_same && client.set_server_pool(servers.as_slice()).await.is_ok() {
-        let shown: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
-        tracing::info!("servers of the bus: {}", shown.join(", "));
+    let pool: Vec<_> = pool.into_iter().map(|server| server.addr).collect();
+    if !is_same_set(&pool, servers)
+        && let Err(error) = client.set_server_pool(servers).await
+    {
+        tracing::debug!(%error, "the servers of the bus could not be changed");
     }
+}
+
+fn is_same_set(some: &[ServerAddr], others: &[ServerAddr]) -> bool {
+    some.len() == others.len() && some.iter().all(|server| others.contains(server))
 }
 
 /// The servers of the settings, and those that a server that takes connections lists; none if there is no such server.

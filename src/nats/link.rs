@@ -55,6 +55,11 @@ impl ConnectionStatus {
         }
     }
 
+    /// Its name in log lines.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Why this connection is of no use now; `None` if it is.
     pub fn reason(&self) -> Option<String> {
         match &*self.state.borrow() {
