@@ -16,6 +16,7 @@ use super::client::{self, Client};
 use super::framing;
 use super::hold::{AskedFor, UpstreamResponse};
 use super::tracked::{Progress, Usage};
+use super::upstream_body::UpstreamBody;
 use llm::Protocol;
 use types::outcome::{NamedBy, TransportFailure};
 
@@ -67,7 +68,7 @@ pub(super) async fn exchange(
     let asked = AskedFor { protocol, creates: request.method() == Method::POST, key };
     let (response, sent) = send(client, request, &times).await?;
     let (head, body) = response.into_parts();
-    UpstreamResponse::hold(head, body, asked, times, sent).await
+    UpstreamResponse::hold(head, UpstreamBody::unchanged(body), asked, times, sent).await
 }
 
 /// Sends a request until the head of its answer is here; with the moment when it was sent.

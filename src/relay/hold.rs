@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::http::response::Parts;
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamEnd, StreamState};
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::exchange::AttemptTimeouts;
 use super::held::HeldBody;
+use super::upstream_body::UpstreamBody;
 use types::outcome::{NamedBy, TransportFailure};
 
 /// So many bytes of an answer are held back at most.
@@ -41,7 +42,7 @@ pub(super) struct UpstreamResponse {
     /// What came of its body.
     pub(super) held: Vec<Bytes>,
     /// What is still to come.
-    pub(super) rest: Option<Incoming>,
+    pub(super) rest: Option<UpstreamBody>,
     /// Its events so far, if it is a stream of them that can be read.
     pub(super) stream: Option<Box<StreamState>>,
     /// What is wrong with it although its status is good, where that is the caller's fault.
@@ -62,7 +63,7 @@ enum HoldUntil {
 }
 
 impl HoldUntil {
-    fn of(head: &Parts, body: &Incoming, asked: AskedFor) -> Self {
+    fn of(head: &Parts, body: &UpstreamBody, asked: AskedFor) -> Self {
         let headers = answer_headers(&head.headers);
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // Gemini's stream without events is an array that grows.
@@ -101,7 +102,7 @@ impl UpstreamResponse {
     /// `sent`: when the request was.
     pub(super) async fn hold(
         head: Parts,
-        body: Incoming,
+        body: UpstreamBody,
         asked: AskedFor,
         times: AttemptTimeouts,
         sent: Option<Instant>,
@@ -151,10 +152,10 @@ impl UpstreamResponse {
         held: &mut HeldBody,
     ) -> Result<(), TransportFailure> {
         let hold_end = Instant::now() + times.hold;
-        let mut length = 0;
+        let (mut length, mut has_come) = (0, false);
         while let Some(rest) = self.rest.as_mut() {
             // Comments that keep a stream alive are no answer yet.
-            let has_begun = self.stream.as_ref().map_or(length > 0, |stream| stream.has_begun());
+            let has_begun = self.stream.as_ref().map_or(has_come, |stream| stream.has_begun());
             let (by, late) = if has_begun { times.next_part_by() } else { times.first_byte_by(sent) };
             let may_pass = until.ends_in_time() && length > 0;
             let by = if may_pass { by.min(hold_end) } else { by };
@@ -177,6 +178,8 @@ impl UpstreamResponse {
             }
             let mut progress = Progress::Preamble;
             if let Ok(data) = frame.into_data() {
+                // What is translated may give nothing to pass on yet.
+                has_come = true;
                 length += data.len();
                 progress = self.stream.as_mut().map_or(progress, |stream| stream.push(&data));
                 held.push(data);

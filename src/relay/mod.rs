@@ -35,6 +35,7 @@ mod subpath;
 mod target;
 mod trace;
 mod tracked;
+mod upstream_body;
 
 use std::collections::BTreeMap;
 use std::fmt;

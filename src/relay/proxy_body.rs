@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
+use super::upstream_body::UpstreamBody;
 use llm::stream::{StreamEnd, StreamState};
 use types::outcome::{ErrorClass, TransportFailure};
 
@@ -45,7 +46,7 @@ enum CutState {
 /// What is still to come, and what becomes of it.
 #[derive(Debug)]
 struct Upstream {
-    body: Incoming,
+    body: UpstreamBody,
     idle: Duration,
     timer: Pin<Box<Sleep>>,
     /// Its events so far, if it is a stream of them that can be read.
@@ -70,7 +71,7 @@ impl ProxyBody {
     /// with `end`, if well.
     pub(super) fn streaming(
         held: Vec<Bytes>,
-        body: Incoming,
+        body: UpstreamBody,
         idle: Duration,
         stream: Option<Box<StreamState>>,
         underway: Option<AttemptGuard>,

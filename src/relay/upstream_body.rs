@@ -1,0 +1,187 @@
+//! The body of a target's answer in the protocol of the client: as it comes, or translated part by part.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use llm::translate::{BrokenAnswer, StreamTranslator};
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct UpstreamBody<B = Incoming> {
+    body: B,
+    translation: Option<Translation>,
+}
+
+/// A translation under way.
+#[derive(Debug)]
+struct Translation {
+    translator: Box<dyn StreamTranslator>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// More is to come.
+    Open,
+    /// What is appended last is on its way; then this error follows.
+    Broken(BrokenAnswer),
+    Ended,
+}
+
+/// How a body comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpstreamError<E> {
+    /// The connection broke.
+    #[error(transparent)]
+    Connection(E),
+    /// What came breaks the protocol of the vendor.
+    #[error(transparent)]
+    Broken(BrokenAnswer),
+}
+
+impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
+    /// A body that passes as it is.
+    pub(super) const fn unchanged(body: B) -> Self {
+        Self { body, translation: None }
+    }
+
+    /// A body that passes through this.
+    pub(super) fn translated(body: B, translator: Box<dyn StreamTranslator>) -> Self {
+        Self { body, translation: Some(Translation { translator, state: State::Open }) }
+    }
+}
+
+impl Translation {
+    /// A part of the body came, or its end (`None`). Often nothing can be said yet: then the part is empty, which tells readers
+    /// that the answer goes on.
+    fn take(&mut self, part: Option<&[u8]>) -> Result<Bytes, BrokenAnswer> {
+        let mut out = Vec::new();
+        let taken = match part {
+            Some(part) => self.translator.push(part, &mut out),
+            None => {
+                self.state = State::Ended;
+                self.translator.finish(&mut out)
+            }
+        };
+        match taken {
+            Err(broken) if out.is_empty() => {
+                self.state = State::Ended;
+                Err(broken)
+            }
+            Err(broken) => {
+                self.state = State::Broken(broken);
+                Ok(out.into())
+            }
+            Ok(()) => Ok(out.into()),
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
+    type Data = Bytes;
+    type Error = UpstreamError<B::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Self { body, translation } = &mut *self;
+        let Some(translation) = translation else {
+            return Pin::new(body).poll_frame(context).map_err(UpstreamError::Connection);
+        };
+        match translation.state {
+            State::Open => {}
+            State::Ended => return Poll::Ready(None),
+            State::Broken(broken) => {
+                translation.state = State::Ended;
+                return Poll::Ready(Some(Err(UpstreamError::Broken(broken))));
+            }
+        }
+        let taken = loop {
+            match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(part) => break translation.take(Some(&part)),
+                    // Trailers belong to the hop.
+                    Err(_) => continue,
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(UpstreamError::Connection(error)))),
+                None => break translation.take(None),
+            }
+        };
+        Poll::Ready(Some(taken.map(Frame::data).map_err(UpstreamError::Broken)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.translation.as_ref().map_or_else(|| self.body.is_end_stream(), |it| it.state == State::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.translation.is_some() { SizeHint::default() } else { self.body.size_hint() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Doubles each byte, says `end` at the end, and breaks at an `x`.
+    #[derive(Debug)]
+    struct Doubled;
+
+    impl StreamTranslator for Doubled {
+        fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+            for byte in bytes {
+                match byte {
+                    b'x' => return Err(BrokenAnswer("an x")),
+                    b' ' => {}
+                    byte => out.extend([byte; 2]),
+                }
+            }
+            Ok(())
+        }
+
+        fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+            out.extend(b"end");
+            Ok(())
+        }
+    }
+
+    struct Parts(VecDeque<&'static str>);
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|part| Ok(Frame::data(Bytes::from(part)))))
+        }
+    }
+
+    async fn read(parts: &[&'static str]) -> Vec<String> {
+        let parts = Parts(parts.iter().copied().collect());
+        let mut body = UpstreamBody::translated(parts, Box::new(Doubled));
+        let mut seen = Vec::new();
+        while let Some(frame) = body.frame().await {
+            seen.push(match frame {
+                Ok(frame) => String::from_utf8(frame.into_data().unwrap().into()).unwrap(),
+                Err(error) => error.to_string(),
+            });
+        }
+        assert!(body.is_end_stream());
+        seen
+    }
+
+    #[tokio::test]
+    async fn parts_are_translated_as_they_come_and_what_came_before_a_break_is_passed_on() {
+        assert_eq!(read(&["ab", " ", "c"]).await, ["aabb", "", "cc", "end"]);
+        assert_eq!(read(&["axb", "c"]).await, ["aa", "the answer is broken: an x"]);
+        assert_eq!(read(&["x"]).await, ["the answer is broken: an x"]);
+    }
+}
