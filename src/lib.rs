@@ -13,6 +13,7 @@ pub mod guesses;
 pub mod http;
 pub mod lint;
 pub mod nats;
+pub mod provider_auth;
 pub mod recent_calls;
 pub mod relay;
 pub mod reload;

@@ -21,6 +21,7 @@ mod heads;
 mod held;
 mod hold;
 mod judgement;
+mod key_client;
 mod local_reply;
 mod metrics;
 mod models;

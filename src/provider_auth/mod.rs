@@ -1,0 +1,194 @@
+//! The keys of ours that expire: fetched when they are first needed, renewed before their end, one fetch at a time.
+//!
+//! A call waits for a key only while there is none. Where none can be had, the call goes on to the next target, and for
+//! [`RETRY_AFTER`] nobody asks again.
+
+mod aws;
+mod fetch;
+mod google;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use aws::{AwsSource, AwsSourceFault};
+pub use fetch::{Fetch, FetchError, FetchedBody, MAX_BODY_BYTES};
+pub use google::{AccountFault, ServiceAccount};
+
+/// A key is renewed so long before its end. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// After a fetch that failed nobody fetches for so long.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What a request is signed with, or carries.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Key {
+    /// Carried as `Authorization: Bearer`.
+    Bearer(String),
+    /// Signed with.
+    Aws(AwsKey),
+}
+
+/// A key of AWS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AwsKey {
+    /// Its id, which is no secret.
+    pub id: String,
+    /// The secret.
+    pub secret: String,
+    /// What temporary keys have besides.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(key)")
+    }
+}
+
+impl fmt::Debug for AwsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(key)")
+    }
+}
+
+/// A key with its end.
+#[derive(Debug, Clone)]
+pub struct ExpiringKey {
+    key: Arc<Key>,
+    expires: Timestamp,
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A service account of Google.
+    Google(ServiceAccount),
+    /// One of the places where AWS has temporary keys.
+    Aws(AwsSource),
+}
+
+/// A key that expires.
+pub struct KeySource {
+    source: Source,
+    cached: Mutex<Cached>,
+    /// Held by the one that fetches.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Cached {
+    key: Option<ExpiringKey>,
+    /// No fetch before this.
+    not_before: Option<Timestamp>,
+}
+
+/// What a look at the cached key shows.
+#[derive(Debug)]
+enum Look {
+    Valid(Arc<Key>),
+    /// Good for now, and to be renewed.
+    Ending(Arc<Key>),
+    Absent,
+    /// The last fetch failed a moment ago.
+    Failed,
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeySource").field(&self.source).finish()
+    }
+}
+
+/// Two are the same if their keys come from the same place.
+impl PartialEq for KeySource {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for KeySource {}
+
+impl KeySource {
+    /// Nothing is fetched yet.
+    pub fn new(source: Source) -> Self {
+        Self { source, cached: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    }
+
+    /// The key of this moment; `None` if there is none to be had. `now` is read anew after a wait.
+    pub async fn key<F: Fetch>(self: &Arc<Self>, fetch: &F, now: impl Fn() -> Timestamp) -> Option<Arc<Key>> {
+        match self.look(now()) {
+            Look::Valid(key) => return Some(key),
+            Look::Failed => return None,
+            Look::Ending(key) => {
+                let (source, fetch, time) = (Arc::clone(self), fetch.clone(), now());
+                if self.fetching.try_lock().is_ok() {
+                    tokio::spawn(async move {
+                        if let Ok(_one) = source.fetching.try_lock() {
+                            source.renew(&fetch, time).await;
+                        }
+                    });
+                }
+                return Some(key);
+            }
+            Look::Absent => {}
+        }
+        let _one = self.fetching.lock().await;
+        // Somebody else may have fetched meanwhile.
+        match self.look(now()) {
+            Look::Valid(key) | Look::Ending(key) => Some(key),
+            Look::Failed => None,
+            Look::Absent => self.renew(fetch, now()).await,
+        }
+    }
+
+    fn look(&self, now: Timestamp) -> Look {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = cached.not_before.is_some_and(|moment| now < moment);
+        match &cached.key {
+            Some(ExpiringKey { key, expires }) if now < *expires => {
+                let ends = now.checked_add(RENEW_BEFORE).is_ok_and(|soon| soon >= *expires);
+                if ends && !waits { Look::Ending(Arc::clone(key)) } else { Look::Valid(Arc::clone(key)) }
+            }
+            _ if waits => Look::Failed,
+            _ => Look::Absent,
+        }
+    }
+
+    async fn renew<F: Fetch>(&self, fetch: &F, now: Timestamp) -> Option<Arc<Key>> {
+        let fetched = match &self.source {
+            Source::Google(account) => account.fetch(fetch, now).await,
+            Source::Aws(source) => source.fetch(fetch, now).await,
+        };
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        match fetched {
+            Ok(fetched) => {
+                let key = Arc::clone(&fetched.key);
+                *cached = Cached { key: Some(fetched), not_before: None };
+                Some(key)
+            }
+            Err(error) => {
+                cached.not_before = now.checked_add(RETRY_AFTER).ok();
+                tracing::warn!(
+                    "no key for calls to a provider from {}: {error}; its targets are passed over",
+                    self.source
+                );
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Google(account) => fmt::Display::fmt(account, f),
+            Self::Aws(source) => fmt::Display::fmt(source, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
