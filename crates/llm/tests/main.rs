@@ -5,6 +5,7 @@
 mod answers;
 mod botocore;
 mod errors;
+mod golden;
 mod requests;
 mod signatures;
 mod streams;
