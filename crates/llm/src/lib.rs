@@ -9,9 +9,11 @@
 //! | [`retry_after`] | when to come back, and what is left of the rate limits |
 //! | [`answer`] | whether a whole answer with a good status is an answer |
 //! | [`sse`] | server-sent events, as the standard has them |
+//! | [`event_stream`] | the frames of AWS's event streams |
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
+//! | [`sigv4`] | the signature of a request to AWS |
 //! | [`json`] | finds the few fields that all of these read |
 //!
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
@@ -21,6 +23,7 @@ pub mod answer;
 mod error_body;
 pub mod error_class;
 mod error_words;
+pub mod event_stream;
 pub mod headers;
 pub mod json;
 pub mod multipart;
@@ -28,6 +31,7 @@ mod protocol;
 mod request_media;
 pub mod request_view;
 pub mod retry_after;
+pub mod sigv4;
 pub mod sse;
 pub mod stream;
 mod stream_events;

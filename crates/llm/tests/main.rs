@@ -3,8 +3,11 @@
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
 mod answers;
+mod botocore;
 mod errors;
+mod golden;
 mod requests;
+mod signatures;
 mod streams;
 mod usages;
 mod waits;

@@ -1,0 +1,371 @@
+//! AWS's event streams (`application/vnd.amazon.eventstream`): a parser to which bytes are pushed.
+//!
+//! A frame is a prelude of 12 bytes (its length, the length of its headers, a CRC-32 of these two), headers, a payload, and a
+//! CRC-32 of all before. Numbers are big-endian. The output does not depend on how the bytes were cut; a frame that lies within
+//! one push is handed out without a copy. After an error nothing more is read: the place where the next frame begins is lost.
+//!
+//! Source: "Event stream encoding" in the Amazon Transcribe developer guide, and `botocore.eventstream`.
+
+/// A longer frame is refused as soon as its prelude is there, before its bytes are kept. AWS's own limit is 16 MB of payload
+/// beside its headers.
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
+/// Longer headers are refused; AWS's own limit.
+pub const MAX_HEADER_BYTES: usize = 128 << 10;
+
+const PRELUDE: usize = 12;
+const CHECKSUM: usize = 4;
+
+/// Why a stream cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Its length is more than [`MAX_FRAME_BYTES`], or its headers are longer than [`MAX_HEADER_BYTES`].
+    #[error("a frame of the event stream is longer than 16 MB, or its headers than 128 KB")]
+    TooLarge,
+    /// Its lengths contradict each other.
+    #[error("a frame of the event stream has lengths that contradict each other")]
+    Lengths,
+    /// The bytes of the prelude or of the frame are not those that were sent.
+    #[error("a frame of the event stream has a wrong checksum")]
+    Checksum,
+    /// Its headers have no known form.
+    #[error("a frame of the event stream has malformed headers")]
+    Headers,
+    /// The stream ended within it.
+    #[error("the event stream ended within a frame")]
+    Truncated,
+}
+
+/// The value of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderValue<'a> {
+    /// Types 0 and 1.
+    Bool(bool),
+    /// Type 2.
+    Byte(i8),
+    /// Type 3.
+    Short(i16),
+    /// Type 4.
+    Integer(i32),
+    /// Type 5.
+    Long(i64),
+    /// Type 6.
+    Bytes(&'a [u8]),
+    /// Type 7.
+    Text(&'a str),
+    /// Type 8: milliseconds since 1970.
+    Timestamp(i64),
+    /// Type 9.
+    Uuid([u8; 16]),
+}
+
+/// One frame whose checksums are right and whose headers can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    headers: &'a [u8],
+    /// What the frame carries.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame that these bytes are; they have the length that their prelude says.
+    fn read(bytes: &'a [u8], headers: usize) -> Result<Self, FrameError> {
+        let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(FrameError::Lengths)?;
+        if crc32fast::hash(checked) != u32::from_be_bytes(*checksum) {
+            return Err(FrameError::Checksum);
+        }
+        let (headers, payload) =
+            checked.get(PRELUDE..).and_then(|rest| rest.split_at_checked(headers)).ok_or(FrameError::Lengths)?;
+        let mut rest = headers;
+        while !rest.is_empty() {
+            take_header(&mut rest).ok_or(FrameError::Headers)?;
+        }
+        Ok(Self { headers, payload })
+    }
+
+    /// The headers in their order.
+    pub fn headers(self) -> impl Iterator<Item = (&'a str, HeaderValue<'a>)> {
+        let mut rest = self.headers;
+        std::iter::from_fn(move || take_header(&mut rest))
+    }
+
+    /// The text of a header; `None` where there is none, or one of another type.
+    pub fn text(self, name: &str) -> Option<&'a str> {
+        self.headers().find_map(|(other, value)| match value {
+            HeaderValue::Text(text) if other == name => Some(text),
+            _ => None,
+        })
+    }
+}
+
+/// Takes the header at the beginning; `None` where there is none or it is malformed.
+fn take_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, HeaderValue<'a>)> {
+    let [length] = take_array(rest)?;
+    let name = std::str::from_utf8(take(rest, usize::from(length))?).ok()?;
+    let [kind] = take_array(rest)?;
+    let value = match kind {
+        0 => HeaderValue::Bool(true),
+        1 => HeaderValue::Bool(false),
+        2 => HeaderValue::Byte(i8::from_be_bytes(take_array(rest)?)),
+        3 => HeaderValue::Short(i16::from_be_bytes(take_array(rest)?)),
+        4 => HeaderValue::Integer(i32::from_be_bytes(take_array(rest)?)),
+        5 => HeaderValue::Long(i64::from_be_bytes(take_array(rest)?)),
+        6 => HeaderValue::Bytes(take_long(rest)?),
+        7 => HeaderValue::Text(std::str::from_utf8(take_long(rest)?).ok()?),
+        8 => HeaderValue::Timestamp(i64::from_be_bytes(take_array(rest)?)),
+        9 => HeaderValue::Uuid(take_array(rest)?),
+        _ => return None,
+    };
+    Some((name, value))
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(taken)
+}
+
+fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, behind) = rest.split_first_chunk::<N>()?;
+    *rest = behind;
+    Some(*taken)
+}
+
+/// Takes bytes behind their length of two bytes.
+fn take_long<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u16::from_be_bytes(take_array(rest)?);
+    take(rest, usize::from(length))
+}
+
+/// What a prelude says, its checksum right.
+#[derive(Debug, Clone, Copy)]
+struct Prelude {
+    frame: usize,
+    headers: usize,
+}
+
+impl Prelude {
+    /// `None` as long as the bytes of a prelude are not all there.
+    fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
+        let Some(prelude) = bytes.first_chunk::<PRELUDE>() else { return Ok(None) };
+        let [a, b, c, d, e, f, g, h, checksum @ ..] = *prelude;
+        // A length is only believed when the checksum says that it was sent.
+        if crc32fast::hash(&[a, b, c, d, e, f, g, h]) != u32::from_be_bytes(checksum) {
+            return Err(FrameError::Checksum);
+        }
+        let size = |bytes| usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX);
+        let (frame, headers) = (size([a, b, c, d]), size([e, f, g, h]));
+        if frame > MAX_FRAME_BYTES || headers > MAX_HEADER_BYTES {
+            return Err(FrameError::TooLarge);
+        }
+        if frame < PRELUDE + headers + CHECKSUM {
+            return Err(FrameError::Lengths);
+        }
+        Ok(Some(Self { frame, headers }))
+    }
+}
+
+/// A parser of one stream. It keeps at most one frame.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// The beginning of a frame whose end has not come.
+    partial: Vec<u8>,
+    error: Option<FrameError>,
+}
+
+impl Parser {
+    /// Takes the next bytes, and calls `visit` with each frame that they complete.
+    ///
+    /// # Errors
+    /// The bytes are no event stream; frames before have been visited. Each later push fails as well.
+    pub fn push(&mut self, bytes: &[u8], mut visit: impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let pushed = self.take(bytes, &mut visit);
+        if let Err(error) = pushed {
+            self.error = Some(error);
+            self.partial = Vec::new();
+        }
+        pushed
+    }
+
+    fn take(&mut self, mut bytes: &[u8], visit: &mut impl FnMut(Frame<'_>)) -> Result<(), FrameError> {
+        while !bytes.is_empty() {
+            if self.partial.is_empty() {
+                match Prelude::read(bytes)? {
+                    Some(prelude) if prelude.frame <= bytes.len() => {
+                        let (frame, rest) = bytes.split_at(prelude.frame);
+                        visit(Frame::read(frame, prelude.headers)?);
+                        bytes = rest;
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
+            // First what the prelude lacks, then what the frame lacks: never a byte of the next one.
+            let wanted = Prelude::read(&self.partial)?.map_or(PRELUDE, |prelude| prelude.frame);
+            let (more, rest) = bytes.split_at(bytes.len().min(wanted - self.partial.len()));
+            self.partial.extend_from_slice(more);
+            bytes = rest;
+            if let Some(prelude) = Prelude::read(&self.partial)?
+                && prelude.frame == self.partial.len()
+            {
+                visit(Frame::read(&self.partial, prelude.headers)?);
+                self.partial.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream has ended.
+    ///
+    /// # Errors
+    /// It ended within a frame, or had failed before.
+    pub fn finish(self) -> Result<(), FrameError> {
+        match self.error {
+            Some(error) => Err(error),
+            None if self.partial.is_empty() => Ok(()),
+            None => Err(FrameError::Truncated),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type OwnedFrame = (Vec<(String, String)>, Vec<u8>);
+
+    /// A frame as AWS writes it.
+    pub(crate) fn frame(headers: &[(&str, HeaderValue<'_>)], payload: &[u8]) -> Vec<u8> {
+        let mut written = Vec::new();
+        for (name, value) in headers {
+            written.push(name.len() as u8);
+            written.extend(name.as_bytes());
+            match value {
+                HeaderValue::Bool(value) => written.push(u8::from(!*value)),
+                HeaderValue::Byte(value) => written.extend([2, *value as u8]),
+                HeaderValue::Short(value) => written.extend([&[3][..], &value.to_be_bytes()].concat()),
+                HeaderValue::Integer(value) => written.extend([&[4][..], &value.to_be_bytes()].concat()),
+                HeaderValue::Long(value) => written.extend([&[5][..], &value.to_be_bytes()].concat()),
+                HeaderValue::Bytes(value) => {
+                    written.extend([&[6][..], &(value.len() as u16).to_be_bytes(), value].concat());
+                }
+                HeaderValue::Text(value) => {
+                    written.extend([&[7][..], &(value.len() as u16).to_be_bytes(), value.as_bytes()].concat());
+                }
+                HeaderValue::Timestamp(value) => written.extend([&[8][..], &value.to_be_bytes()].concat()),
+                HeaderValue::Uuid(value) => written.extend([&[9][..], value].concat()),
+            }
+        }
+        let length = (PRELUDE + written.len() + payload.len() + CHECKSUM) as u32;
+        let mut frame = [length.to_be_bytes(), (written.len() as u32).to_be_bytes()].concat();
+        frame.extend(crc32fast::hash(&frame).to_be_bytes());
+        frame.extend(written);
+        frame.extend(payload);
+        frame.extend(crc32fast::hash(&frame).to_be_bytes());
+        frame
+    }
+
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<OwnedFrame>, Result<(), FrameError>) {
+        let (mut parser, mut frames) = (Parser::default(), Vec::new());
+        let mut result = Ok(());
+        for piece in pieces {
+            result = parser.push(piece, |frame| {
+                let headers = frame.headers().map(|(name, value)| (name.to_owned(), format!("{value:?}"))).collect();
+                frames.push((headers, frame.payload.to_vec()));
+            });
+        }
+        (frames, result.and(parser.finish()))
+    }
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let value = prop_oneof![
+            any::<bool>().prop_map(HeaderValue::Bool),
+            any::<i8>().prop_map(HeaderValue::Byte),
+            any::<i16>().prop_map(HeaderValue::Short),
+            any::<i32>().prop_map(HeaderValue::Integer),
+            any::<i64>().prop_map(HeaderValue::Long),
+            Just(HeaderValue::Bytes(b"\0\xff")),
+            Just(HeaderValue::Text("größer")),
+            any::<i64>().prop_map(HeaderValue::Timestamp),
+            any::<[u8; 16]>().prop_map(HeaderValue::Uuid),
+        ];
+        let header = (prop_oneof![Just(""), Just(":event-type"), Just("x")], value);
+        let one = (prop::collection::vec(header, 0..5), prop::collection::vec(any::<u8>(), 0..60));
+        prop::collection::vec(one.prop_map(|(headers, payload)| frame(&headers, &payload)), 0..5)
+            .prop_map(|all| all.concat())
+    }
+
+    /// `payload_one_str_header` of the vectors that AWS's SDKs are tested with.
+    #[test]
+    fn the_frame_of_awss_test_vectors_is_read() {
+        let bytes = b"\x00\x00\x00\x3d\x00\x00\x00\x20\x07\xfd\x83\x96\x0ccontent-type\x07\x00\x10application/json{'foo':'bar'}\x8d\x9c\x08\xb1";
+        let (frames, result) = read([&bytes[..]]);
+        assert_eq!(result, Ok(()));
+        let headers = vec![("content-type".to_owned(), "Text(\"application/json\")".to_owned())];
+        assert_eq!(frames, [(headers, b"{'foo':'bar'}".to_vec())]);
+    }
+
+    #[test]
+    fn a_length_over_16_mb_is_refused_before_anything_is_kept() {
+        for (frame, headers) in [(MAX_FRAME_BYTES as u32 + 1, 0), (u32::MAX, 0), (1 << 20, MAX_HEADER_BYTES as u32 + 1)]
+        {
+            let mut prelude = [frame.to_be_bytes(), headers.to_be_bytes()].concat();
+            prelude.extend(crc32fast::hash(&prelude).to_be_bytes());
+            let mut parser = Parser::default();
+            for (at, byte) in prelude.iter().enumerate() {
+                let expected = if at + 1 == prelude.len() { Err(FrameError::TooLarge) } else { Ok(()) };
+                assert_eq!(parser.push(&[*byte], |_| panic!("no frame")), expected);
+            }
+            assert_eq!(parser.partial.capacity(), 0);
+            assert_eq!(parser.push(&[0; 100], |_| panic!("no frame")), Err(FrameError::TooLarge));
+        }
+    }
+
+    #[test]
+    fn lengths_that_contradict_each_other_and_unknown_headers_are_refused() {
+        let mut prelude = [20_u32.to_be_bytes(), 5_u32.to_be_bytes()].concat();
+        prelude.extend(crc32fast::hash(&prelude).to_be_bytes());
+        assert_eq!(read([&prelude[..]]).1, Err(FrameError::Lengths));
+        let mut unknown = frame(&[("a", HeaderValue::Bool(true))], b"");
+        unknown[PRELUDE + 2] = 10;
+        let end = unknown.len() - CHECKSUM;
+        let checksum = crc32fast::hash(&unknown[..end]);
+        unknown[end..].copy_from_slice(&checksum.to_be_bytes());
+        assert_eq!(read([&unknown[..]]).1, Err(FrameError::Headers));
+    }
+
+    proptest! {
+        #[test]
+        fn the_output_does_not_depend_on_the_cutting(stream in stream(), cuts in prop::collection::vec(0_usize..400, 0..30)) {
+            let whole = read([&stream[..]]);
+            prop_assert_eq!(whole.1, Ok(()));
+            prop_assert_eq!(&whole, &read(stream.chunks(1)));
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).chain([0, stream.len()]).collect();
+            cuts.sort_unstable();
+            prop_assert_eq!(&whole, &read(cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]])));
+        }
+
+        #[test]
+        fn a_stream_that_is_cut_or_changed_is_an_error(stream in stream(), at: prop::sample::Index, change in 1_u8..) {
+            prop_assume!(!stream.is_empty());
+            let at = at.index(stream.len());
+            let (whole, _) = read([&stream[..]]);
+            let (frames, result) = read([&stream[..at]]);
+            prop_assert!(whole.starts_with(&frames));
+            prop_assert!(result == Err(FrameError::Truncated) || frames.len() < whole.len() || at == stream.len());
+            let mut changed = stream.clone();
+            changed[at] ^= change;
+            let (frames, result) = read([&changed[..]]);
+            prop_assert!(result.is_err(), "a changed byte is seen");
+            prop_assert!(whole.starts_with(&frames));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, size in 1_usize..9) {
+            prop_assert_eq!(read([&bytes[..]]), read(bytes.chunks(size)));
+        }
+    }
+}

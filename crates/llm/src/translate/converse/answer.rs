@@ -1,0 +1,204 @@
+//! A whole answer of `converse` as a chat completion.
+
+use super::{AnswerContext, AnswerIdentity, text};
+use crate::json::RawJson;
+use crate::translate::BrokenAnswer;
+
+/// Translates a whole answer with a good status.
+///
+/// # Errors
+/// It is no answer of Converse's, or one that says of itself that it is malformed.
+pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>) -> Result<Vec<u8>, BrokenAnswer> {
+    let body = std::str::from_utf8(body).ok().and_then(|text| RawJson::parse(text.as_bytes()).ok());
+    let Some(body) = body.filter(|body| body.is_object()) else { return Err(BrokenAnswer("it is no JSON object")) };
+    let message = body.field("output").and_then(|output| output.field("message"));
+    let content = message.and_then(|message| message.field("content")).filter(|content| content.is_array());
+    let Some(content) = content else { return Err(BrokenAnswer("it has no message")) };
+    let mut blocks = Blocks::default();
+    content.for_each(|block| blocks.take(block, context));
+    let reason = body.field("stopReason").and_then(RawJson::text).unwrap_or_default();
+    let finish = finish_reason(&reason, blocks.has_calls())?;
+    let mut out = Vec::with_capacity(body.bytes().len() + 256);
+    begin(&mut out, "chat.completion", context, identity);
+    out.extend_from_slice(b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"");
+    blocks.write(&mut out);
+    out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":\"");
+    out.extend_from_slice(finish.as_bytes());
+    out.extend_from_slice(b"\"}]");
+    if let Some(usage) = body.field("usage").and_then(TokenUsage::read) {
+        out.extend_from_slice(b",\"usage\":");
+        usage.write(&mut out);
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+/// Appends what chat completions and their chunks begin with.
+pub(super) fn begin(out: &mut Vec<u8>, object: &str, context: &AnswerContext, identity: AnswerIdentity<'_>) {
+    out.extend_from_slice(b"{\"id\":");
+    text::write(out, identity.id);
+    out.extend_from_slice(format!(",\"object\":\"{object}\",\"created\":{},\"model\":", identity.created).as_bytes());
+    text::write(out, &context.model);
+}
+
+/// Why an answer ended, in OpenAI's words.
+pub(super) fn finish_reason(reason: &str, has_calls: bool) -> Result<&'static str, BrokenAnswer> {
+    Ok(match reason {
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "content_filtered" | "guardrail_intervened" => "content_filter",
+        "malformed_model_output" | "malformed_tool_use" => return Err(BrokenAnswer("the model's output is malformed")),
+        // Some models call a tool and say `end_turn`; and trap 13: no `tool_calls` without a call.
+        _ if has_calls => "tool_calls",
+        _ => "stop",
+    })
+}
+
+/// What the blocks of an answer hold, in the forms in which it is written.
+#[derive(Debug, Default)]
+struct Blocks {
+    /// The inside of a JSON string; `None` without any text.
+    text: Option<Vec<u8>>,
+    /// The same for reasoning.
+    reasoning: Option<Vec<u8>>,
+    /// What a client must send back with the reasoning, in the form that LiteLLM's clients know.
+    thinking: Vec<u8>,
+    calls: Vec<u8>,
+    calls_count: usize,
+}
+
+impl Blocks {
+    const fn has_calls(&self) -> bool {
+        self.calls_count > 0
+    }
+
+    fn take(&mut self, block: RawJson<'_>, context: &AnswerContext) {
+        let add = |place: &mut Option<Vec<u8>>, text: RawJson<'_>| {
+            place.get_or_insert_default().extend_from_slice(text.quoted().unwrap_or_default());
+        };
+        block.for_each_field(|name, value| match name {
+            b"text" => add(&mut self.text, value),
+            b"citationsContent" => {
+                if let Some(content) = value.field("content") {
+                    content.for_each(|part| {
+                        if let Some(text) = part.field("text") {
+                            add(&mut self.text, text);
+                        }
+                    });
+                }
+            }
+            b"reasoningContent" => self.reasoning(value, add),
+            b"toolUse" => self.tool_call(value, context),
+            _ => {}
+        });
+    }
+
+    fn reasoning(&mut self, reasoning: RawJson<'_>, add: impl Fn(&mut Option<Vec<u8>>, RawJson<'_>)) {
+        if let Some(redacted) = reasoning.field("redactedContent") {
+            text::comma(&mut self.thinking);
+            write_redacted(&mut self.thinking, redacted);
+        }
+        let Some(reasoning) = reasoning.field("reasoningText") else { return };
+        let text = reasoning.field("text");
+        if let Some(text) = text {
+            add(&mut self.reasoning, text);
+        }
+        if let Some(signature) = reasoning.field("signature") {
+            text::comma(&mut self.thinking);
+            write_thinking(&mut self.thinking, text.map_or(b"\"\"", RawJson::bytes), signature);
+        }
+    }
+
+    fn tool_call(&mut self, call: RawJson<'_>, context: &AnswerContext) {
+        // A tool that the vendor runs itself is no call of the client's.
+        if call.field("type").is_some_and(|kind| kind.is_text("server_tool_use")) {
+            return;
+        }
+        let word = |name| call.field(name).and_then(RawJson::text).unwrap_or_default();
+        text::comma(&mut self.calls);
+        self.calls.extend_from_slice(b"{\"id\":");
+        text::write(&mut self.calls, &word("toolUseId"));
+        self.calls.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
+        text::write(&mut self.calls, context.tool_name(&word("name")));
+        self.calls.extend_from_slice(b",\"arguments\":");
+        let input = call.field("input").map_or(&b"{}"[..], RawJson::bytes);
+        text::write(&mut self.calls, &String::from_utf8_lossy(input));
+        self.calls.extend_from_slice(b"}}");
+        self.calls_count += 1;
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"content\":");
+        write_inside(out, self.text.as_deref());
+        out.extend_from_slice(b",\"refusal\":null");
+        if self.reasoning.is_some() {
+            out.extend_from_slice(b",\"reasoning_content\":");
+            write_inside(out, self.reasoning.as_deref());
+        }
+        for (name, list) in [("thinking_blocks", &self.thinking), ("tool_calls", &self.calls)] {
+            if !list.is_empty() {
+                out.extend_from_slice(format!(",\"{name}\":[").as_bytes());
+                out.extend_from_slice(list);
+                out.push(b']');
+            }
+        }
+    }
+}
+
+fn write_inside(out: &mut Vec<u8>, inside: Option<&[u8]>) {
+    match inside {
+        Some(inside) => {
+            out.push(b'"');
+            out.extend_from_slice(inside);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+pub(super) fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<'_>) {
+    out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
+    out.extend_from_slice(text);
+    out.extend_from_slice(b",\"signature\":");
+    out.extend_from_slice(signature.bytes());
+    out.push(b'}');
+}
+
+pub(super) fn write_redacted(out: &mut Vec<u8>, data: RawJson<'_>) {
+    out.extend_from_slice(b"{\"type\":\"redacted_thinking\",\"data\":");
+    out.extend_from_slice(data.bytes());
+    out.push(b'}');
+}
+
+/// The tokens of an answer. Trap 6: Converse counts what comes from a cache or goes into one apart from the input, OpenAI as a
+/// part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TokenUsage {
+    input: u64,
+    output: u64,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+}
+
+impl TokenUsage {
+    /// `None` where a number is missing or cannot be believed: unknown is better than wrong.
+    pub(super) fn read(usage: RawJson<'_>) -> Option<Self> {
+        let number =
+            |name| usage.field(name).and_then(RawJson::unsigned).filter(|count| *count <= crate::usage::MAX_TOKENS);
+        let (cache_read, cache_write) = (number("cacheReadInputTokens"), number("cacheWriteInputTokens"));
+        Some(Self { input: number("inputTokens")?, output: number("outputTokens")?, cache_read, cache_write })
+    }
+
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        let input = self.input + self.cache_read.unwrap_or(0) + self.cache_write.unwrap_or(0);
+        let (output, total) = (self.output, input + self.output);
+        let numbers = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}");
+        out.extend_from_slice(numbers.as_bytes());
+        let details = [("cached_tokens", self.cache_read), ("cache_write_tokens", self.cache_write)];
+        let details: Vec<_> =
+            details.iter().filter_map(|(name, count)| Some(format!("\"{name}\":{}", (*count)?))).collect();
+        if !details.is_empty() {
+            out.extend_from_slice(format!(",\"prompt_tokens_details\":{{{}}}", details.join(",")).as_bytes());
+        }
+        out.push(b'}');
+    }
+}

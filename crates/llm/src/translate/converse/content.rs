@@ -1,0 +1,157 @@
+//! One part of a message's content as a block of Converse.
+
+use std::borrow::Cow;
+
+use super::text;
+use crate::json::RawJson;
+
+/// What becomes of a part.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Written,
+    /// It says nothing, and Converse refuses blank texts.
+    Blank,
+    /// There is no block for it.
+    Unsupported,
+    /// It is not what OpenAI's API takes.
+    Invalid(&'static str),
+}
+
+/// In what the block stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    System,
+    User,
+    Assistant,
+    ToolResult,
+}
+
+/// Appends the block of one part. `names` are those of the documents so far, which must differ.
+pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: Place, names: &mut Vec<String>) -> Outcome {
+    let Some(kind) = part.field("type").and_then(RawJson::text) else { return Outcome::Invalid("has no `type`") };
+    let has_media = matches!(place, Place::User | Place::ToolResult);
+    match kind.as_ref() {
+        "text" => part.field("text").map_or(Outcome::Invalid("has no `text`"), |text| write_text(out, text)),
+        "refusal" if place == Place::Assistant => {
+            part.field("refusal").map_or(Outcome::Invalid("has no `refusal`"), |text| write_text(out, text))
+        }
+        "image_url" if has_media => write_image(out, part),
+        "file" if has_media => write_document(out, part, names),
+        "input_audio" if place == Place::User => write_audio(out, part),
+        _ => Outcome::Unsupported,
+    }
+}
+
+/// Appends a block of text as it stands.
+pub(super) fn write_text(out: &mut Vec<u8>, value: RawJson<'_>) -> Outcome {
+    if value.quoted().is_none() {
+        return Outcome::Invalid("must be a string");
+    }
+    if text::is_blank(value) {
+        return Outcome::Blank;
+    }
+    text::comma(out);
+    out.extend_from_slice(b"{\"text\":");
+    out.extend_from_slice(value.bytes());
+    out.push(b'}');
+    Outcome::Written
+}
+
+/// Only what comes within the request: we fetch nothing, and Converse takes no addresses.
+fn write_image(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
+    let image = part.field("image_url");
+    // Old clients write the address itself.
+    let url = image.and_then(|image| if image.is_object() { image.field("url") } else { Some(image) });
+    let Some(url) = url.and_then(RawJson::text) else { return Outcome::Invalid("has no `image_url.url`") };
+    let Some(data) = DataUrl::parse(&url) else { return Outcome::Unsupported };
+    let format = match data.media_type.as_str() {
+        "image/png" => "png",
+        "image/jpeg" | "image/jpg" => "jpeg",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        _ => return Outcome::Unsupported,
+    };
+    write_bytes(out, "image", format, None, data.base64);
+    Outcome::Written
+}
+
+fn write_audio(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
+    let field = |name| part.field("input_audio")?.field(name)?.text();
+    let (Some(data), Some(format)) = (field("data"), field("format")) else {
+        return Outcome::Invalid("has no `input_audio.data` or `input_audio.format`");
+    };
+    if !matches!(format.as_ref(), "wav" | "mp3") {
+        return Outcome::Unsupported;
+    }
+    write_bytes(out, "audio", &format, None, &data);
+    Outcome::Written
+}
+
+fn write_document(out: &mut Vec<u8>, part: RawJson<'_>, names: &mut Vec<String>) -> Outcome {
+    let field = |name| part.field("file")?.field(name)?.text();
+    let file_name = field("filename").unwrap_or(Cow::Borrowed("document"));
+    // A `file_id` names a file at OpenAI.
+    let Some(data) = field("file_data") else { return Outcome::Unsupported };
+    let Some(data) = DataUrl::parse(&data) else { return Outcome::Unsupported };
+    let (stem, extension) = file_name.rsplit_once('.').unwrap_or((&file_name, ""));
+    let by_type = match data.media_type.as_str() {
+        "application/pdf" => Some("pdf"),
+        "text/csv" => Some("csv"),
+        "application/msword" => Some("doc"),
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => Some("docx"),
+        "application/vnd.ms-excel" => Some("xls"),
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => Some("xlsx"),
+        "text/html" => Some("html"),
+        "text/plain" => Some("txt"),
+        "text/markdown" => Some("md"),
+        _ => None,
+    };
+    let known = ["pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"];
+    let by_name = || known.into_iter().find(|known| known.eq_ignore_ascii_case(extension));
+    let Some(format) = by_type.or_else(by_name) else { return Outcome::Unsupported };
+    let name = document_name(stem, names);
+    write_bytes(out, "document", format, Some(&name), data.base64);
+    names.push(name);
+    Outcome::Written
+}
+
+/// A document's name as Converse takes it: letters, digits, single spaces, hyphens and brackets, 200 at most, and different from
+/// the names before. (Source: `DocumentBlock` in the API reference; that they must differ is assumed.)
+fn document_name(stem: &str, names: &[String]) -> String {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || "-()[]".contains(letter);
+    let letters: String = stem.chars().map(|letter| if good(letter) { letter } else { ' ' }).take(180).collect();
+    let words = letters.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    let name = if words.is_empty() { "document".to_owned() } else { words };
+    let numbered = (2..).map(|number| format!("{name} {number}"));
+    std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name)).unwrap_or_default()
+}
+
+fn write_bytes(out: &mut Vec<u8>, kind: &str, format: &str, name: Option<&str>, base64: &str) {
+    text::comma(out);
+    out.extend_from_slice(format!("{{\"{kind}\":{{\"format\":\"{format}\",").as_bytes());
+    if let Some(name) = name {
+        out.extend_from_slice(b"\"name\":");
+        text::write(out, name);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"source\":{\"bytes\":");
+    text::write(out, base64);
+    out.extend_from_slice(b"}}}");
+}
+
+/// `data:image/png;base64,…`.
+struct DataUrl<'a> {
+    media_type: String,
+    base64: &'a str,
+}
+
+impl<'a> DataUrl<'a> {
+    fn parse(url: &'a str) -> Option<Self> {
+        let (scheme, rest) = url.split_at_checked(5)?;
+        let (head, base64) = rest.split_once(',')?;
+        let (head, encoding) = head.rsplit_once(';')?;
+        let is_base64 = scheme.eq_ignore_ascii_case("data:") && encoding.trim().eq_ignore_ascii_case("base64");
+        let media_type = head.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        (is_base64 && !base64.is_empty()).then_some(Self { media_type, base64 })
+    }
+}

@@ -1,0 +1,297 @@
+//! The messages of a request as turns of Converse.
+//!
+//! Converse wants turns of user and assistant that alternate, and the results of all tool calls of a turn together in the next
+//! one, so neighbours of one role become one turn, and tool messages become blocks of the user's turn that follows.
+
+use serde::de::IgnoredAny;
+
+use super::content::{self, Outcome, Place};
+use super::request::Drops;
+use super::text;
+use crate::json::RawJson;
+use crate::translate::TranslateError;
+
+/// What the messages became.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    /// The blocks of `system`, without their brackets.
+    pub(super) system: Vec<u8>,
+    /// The turns, without their brackets.
+    pub(super) turns: Vec<u8>,
+    /// The names of the tools that were called, each once, as the client knows them.
+    pub(super) called: Vec<String>,
+    role: Option<&'static str>,
+    /// The ids of the last turn's calls that have no result yet, as the client wrote them.
+    open_calls: Vec<String>,
+    /// The ids of all its calls, and the blocks of their results.
+    results: Vec<(String, Vec<u8>)>,
+    document_names: Vec<String>,
+}
+
+fn invalid(param: String, message: impl Into<String>) -> TranslateError {
+    TranslateError::Invalid { param, message: message.into() }
+}
+
+impl Conversation {
+    pub(super) fn read(messages: RawJson<'_>, drops: &mut Drops) -> Result<Self, TranslateError> {
+        if !messages.is_array() {
+            return Err(invalid("messages".to_owned(), "must be an array of messages"));
+        }
+        let mut read = Self::default();
+        let (mut at, mut result) = (0, Ok(()));
+        messages.for_each(|message| {
+            if result.is_ok() {
+                result = read.message(at, message, drops);
+            }
+            at += 1;
+        });
+        result?;
+        read.end_results(|| "messages".to_owned())?;
+        if read.role.is_some() {
+            read.turns.extend_from_slice(b"]}");
+        } else {
+            return Err(invalid("messages".to_owned(), "must have a message with content beside the system's"));
+        }
+        Ok(read)
+    }
+
+    fn message(&mut self, at: usize, message: RawJson<'_>, drops: &mut Drops) -> Result<(), TranslateError> {
+        let path = || format!("messages[{at}]");
+        let Some(role) = message.field("role").and_then(RawJson::text) else {
+            return Err(invalid(path(), "must be an object with a `role`"));
+        };
+        if message.field("name").is_some_and(|name| !name.is_null()) && role != "tool" {
+            drops.push(format!("{}.name", path()));
+        }
+        let content = message.field("content").filter(|content| !content.is_null());
+        match role.as_ref() {
+            "system" | "developer" => {
+                let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
+                let names = &mut self.document_names;
+                write_content(&mut self.system, content, Place::System, names, drops, || format!("{}.content", path()))
+            }
+            "user" => {
+                self.end_results(path)?;
+                let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
+                self.blocks("user", content, Place::User, drops, || format!("{}.content", path()))
+            }
+            "assistant" => {
+                self.end_results(path)?;
+                self.assistant(message, content, drops, &path)
+            }
+            "tool" => self.tool_result(message, content, drops, &path),
+            _ => Err(invalid(format!("{}.role", path()), "must be system, developer, user, assistant or tool")),
+        }
+    }
+
+    /// The place of the next block of a role: in the turn that is open, or in a new one.
+    fn turn(&mut self, role: &'static str) -> &mut Vec<u8> {
+        if self.role != Some(role) {
+            if self.role.is_some() {
+                self.turns.extend_from_slice(b"]},");
+            }
+            self.turns.extend_from_slice(b"{\"role\":\"");
+            self.turns.extend_from_slice(role.as_bytes());
+            self.turns.extend_from_slice(b"\",\"content\":[");
+            self.role = Some(role);
+        }
+        &mut self.turns
+    }
+
+    /// Appends content; a turn is begun only if any of it is written.
+    fn blocks(
+        &mut self,
+        role: &'static str,
+        content: RawJson<'_>,
+        place: Place,
+        drops: &mut Drops,
+        path: impl Fn() -> String,
+    ) -> Result<(), TranslateError> {
+        let mut blocks = Vec::new();
+        write_content(&mut blocks, content, place, &mut self.document_names, drops, path)?;
+        if !blocks.is_empty() {
+            let turn = self.turn(role);
+            text::comma(turn);
+            turn.extend_from_slice(&blocks);
+        }
+        Ok(())
+    }
+
+    fn assistant(
+        &mut self,
+        message: RawJson<'_>,
+        content: Option<RawJson<'_>>,
+        drops: &mut Drops,
+        path: &impl Fn() -> String,
+    ) -> Result<(), TranslateError> {
+        self.reasoning(message, drops, path);
+        if let Some(content) = content {
+            self.blocks("assistant", content, Place::Assistant, drops, || format!("{}.content", path()))?;
+        }
+        for unsupported in ["audio", "function_call"] {
+            if message.field(unsupported).is_some_and(|field| !field.is_null()) {
+                drops.push(format!("{}.{unsupported}", path()));
+            }
+        }
+        let Some(calls) = message.field("tool_calls").filter(|calls| !calls.is_null()) else { return Ok(()) };
+        let (mut at, mut result) = (0, Ok(()));
+        calls.for_each(|call| {
+            if result.is_ok() {
+                result = self.tool_call(call, drops, &|| format!("{}.tool_calls[{at}]", path()));
+            }
+            at += 1;
+        });
+        result
+    }
+
+    /// Reasoning goes back only with what proves that the vendor wrote it. (Trap 15: `text` must stand there, if only empty.)
+    fn reasoning(&mut self, message: RawJson<'_>, drops: &mut Drops, path: &impl Fn() -> String) {
+        let mut blocks = Vec::new();
+        if let Some(thinking) = message.field("thinking_blocks") {
+            thinking.for_each(|block| {
+                let signature =
+                    block.field("signature").filter(|signature| signature.quoted().is_some_and(|s| !s.is_empty()));
+                if let Some(signature) = signature {
+                    let text = block.field("thinking").filter(|text| text.quoted().is_some());
+                    text::comma(&mut blocks);
+                    blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
+                    blocks.extend_from_slice(text.map_or(b"\"\"", RawJson::bytes));
+                    blocks.extend_from_slice(b",\"signature\":");
+                    blocks.extend_from_slice(signature.bytes());
+                    blocks.extend_from_slice(b"}}}");
+                } else if let Some(data) = block.field("data").filter(|data| data.quoted().is_some()) {
+                    text::comma(&mut blocks);
+                    blocks.extend_from_slice(b"{\"reasoningContent\":{\"redactedContent\":");
+                    blocks.extend_from_slice(data.bytes());
+                    blocks.extend_from_slice(b"}}");
+                }
+            });
+        }
+        if !blocks.is_empty() {
+            let turn = self.turn("assistant");
+            text::comma(turn);
+            turn.extend_from_slice(&blocks);
+        } else if message.field("reasoning_content").is_some_and(|reasoning| !reasoning.is_blank()) {
+            drops.push(format!("{}.reasoning_content", path()));
+        }
+    }
+
+    fn tool_call(
+        &mut self,
+        call: RawJson<'_>,
+        drops: &mut Drops,
+        path: &impl Fn() -> String,
+    ) -> Result<(), TranslateError> {
+        let function = call.field("function");
+        let Some(name) = function.and_then(|function| function.field("name")).and_then(RawJson::text) else {
+            if call.field("custom").is_some() {
+                drops.push(path());
+                return Ok(());
+            }
+            return Err(invalid(path(), "must be a function's call, with `function.name`"));
+        };
+        let Some(id) = call.field("id").and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`")) };
+        // Trap 2: two calls of one id are refused.
+        if self.open_calls.iter().any(|open| *open == id) {
+            drops.push(path());
+            return Ok(());
+        }
+        if call.field("extra_content").is_some() {
+            drops.push(format!("{}.extra_content", path()));
+        }
+        let arguments = function.and_then(|function| function.field("arguments")).and_then(RawJson::text);
+        let arguments = arguments.as_deref().unwrap_or_default().trim();
+        let is_object = arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();
+        if !is_object && !arguments.is_empty() {
+            // A model wrote them, and the conversation must be able to go on.
+            drops.push(format!("{}.function.arguments", path()));
+        }
+        let turn = self.turn("assistant");
+        text::comma(turn);
+        turn.extend_from_slice(b"{\"toolUse\":{\"toolUseId\":");
+        text::write(turn, &text::tool_id(&id));
+        turn.extend_from_slice(b",\"name\":");
+        text::write(turn, &text::tool_name(&name));
+        turn.extend_from_slice(b",\"input\":");
+        turn.extend_from_slice(if is_object { arguments.as_bytes() } else { b"{}" });
+        turn.extend_from_slice(b"}}");
+        if !self.called.iter().any(|called| *called == name) {
+            self.called.push(name.into_owned());
+        }
+        self.open_calls.push(id.clone().into_owned());
+        self.results.push((id.into_owned(), Vec::new()));
+        Ok(())
+    }
+
+    /// Traps 1 and 3: all results of a turn stand together in the next one, and each call has one.
+    fn tool_result(
+        &mut self,
+        message: RawJson<'_>,
+        content: Option<RawJson<'_>>,
+        drops: &mut Drops,
+        path: &impl Fn() -> String,
+    ) -> Result<(), TranslateError> {
+        let id = message.field("tool_call_id").and_then(RawJson::text);
+        let Some(id) = id else { return Err(invalid(path(), "has no `tool_call_id`")) };
+        let Some((_, blocks)) = self.results.iter_mut().find(|(call, _)| *call == id) else {
+            let message = "no call of the assistant's message before has this id";
+            return Err(invalid(format!("{}.tool_call_id", path()), message));
+        };
+        self.open_calls.retain(|open| *open != id);
+        let Some(content) = content else { return Ok(()) };
+        write_content(blocks, content, Place::ToolResult, &mut self.document_names, drops, || {
+            format!("{}.content", path())
+        })
+    }
+
+    /// The tool messages are over: writes their results into the user's turn.
+    fn end_results(&mut self, path: impl Fn() -> String) -> Result<(), TranslateError> {
+        if let Some(open) = self.open_calls.first() {
+            let message = format!("the tool call {open:?} before has no tool message with its result");
+            return Err(invalid(path(), message));
+        }
+        for (id, blocks) in std::mem::take(&mut self.results) {
+            let turn = self.turn("user");
+            text::comma(turn);
+            turn.extend_from_slice(b"{\"toolResult\":{\"toolUseId\":");
+            text::write(turn, &text::tool_id(&id));
+            // Assumed: a result without content is an empty list.
+            turn.extend_from_slice(b",\"content\":[");
+            turn.extend_from_slice(&blocks);
+            turn.extend_from_slice(b"]}}");
+        }
+        Ok(())
+    }
+}
+
+/// Appends the blocks of a content, which is a text or a list of parts.
+fn write_content(
+    out: &mut Vec<u8>,
+    content: RawJson<'_>,
+    place: Place,
+    names: &mut Vec<String>,
+    drops: &mut Drops,
+    path: impl Fn() -> String,
+) -> Result<(), TranslateError> {
+    if !content.is_array() {
+        return match content::write_text(out, content) {
+            Outcome::Invalid(_) => Err(invalid(path(), "must be a string or an array of parts")),
+            _ => Ok(()),
+        };
+    }
+    let (mut at, mut result) = (0, Ok(()));
+    content.for_each(|part| {
+        let path = || format!("{}[{at}]", path());
+        match content::write_part(out, part, place, names) {
+            Outcome::Written if part.field("cache_control").is_some() => {
+                drops.push(format!("{}.cache_control", path()))
+            }
+            Outcome::Written | Outcome::Blank => {}
+            Outcome::Unsupported => drops.push(path()),
+            Outcome::Invalid(message) if result.is_ok() => result = Err(invalid(path(), message)),
+            Outcome::Invalid(_) => {}
+        }
+        at += 1;
+    });
+    result
+}

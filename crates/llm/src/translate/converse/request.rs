@@ -1,0 +1,381 @@
+//! A request: from OpenAI's chat completions to the body of `converse` and `converse-stream`.
+
+use std::borrow::Cow;
+
+use super::AnswerContext;
+use super::messages::Conversation;
+use super::text;
+use super::tools::{ToolConfig, ToolFields};
+use crate::json::{RawJson, unescaped_name};
+use crate::translate::{Dropped, TranslateError, TranslatedRequest, Unsupported};
+
+/// What cannot be taken, each with the place in the request that it belongs to.
+#[derive(Debug, Default)]
+pub(super) struct Drops {
+    /// The number of the field of the request that is being read.
+    at: usize,
+    list: Vec<(usize, Dropped)>,
+}
+
+impl Drops {
+    pub(super) fn push(&mut self, path: String) {
+        self.list.push((self.at, Dropped(path)));
+    }
+
+    /// In the order of the request.
+    fn into_list(mut self) -> Vec<Dropped> {
+        self.list.sort_by_key(|(at, _)| *at);
+        self.list.into_iter().map(|(_, dropped)| dropped).collect()
+    }
+}
+
+/// Fields of Converse itself, which pass as they are. Those that OpenAI's fields become (`inferenceConfig`, `toolConfig`,
+/// `outputConfig`, `serviceTier`) are not among them.
+const OWN: &[&str] = &[
+    "additionalModelResponseFieldPaths",
+    "guardrailConfig",
+    "performanceConfig",
+    "promptVariables",
+    "requestMetadata",
+];
+
+/// Fields of OpenAI's that Converse has nothing for, unless they ask for what happens anyway.
+const UNSUPPORTED: &[&str] = &[
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "metadata",
+    "modalities",
+    "moderation",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "safety_identifier",
+    "seed",
+    "store",
+    "top_logprobs",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
+
+/// The fields of a request that are translated, each with its number.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    model: Option<RawJson<'a>>,
+    messages: Option<(usize, RawJson<'a>)>,
+    tools: Option<(usize, RawJson<'a>)>,
+    tool_choice: Option<(usize, RawJson<'a>)>,
+    max_tokens: Option<RawJson<'a>>,
+    max_completion_tokens: Option<RawJson<'a>>,
+    temperature: Option<(usize, RawJson<'a>)>,
+    top_p: Option<RawJson<'a>>,
+    stop: Option<RawJson<'a>>,
+    response_format: Option<(usize, RawJson<'a>)>,
+    service_tier: Option<(usize, RawJson<'a>)>,
+    stream: bool,
+    include_usage: bool,
+    /// Fields of Converse.
+    own: Vec<(&'static str, RawJson<'a>)>,
+    /// `additionalModelRequestFields`.
+    additional: Option<RawJson<'a>>,
+    /// What we do not know.
+    unknown: Vec<(Cow<'a, str>, RawJson<'a>)>,
+}
+
+fn invalid(param: &str, message: &str) -> TranslateError {
+    TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }
+}
+
+/// Translates a request. The model's id goes into the address (see [`crate::provider`]), not into the body.
+///
+/// A `temperature` above 1, which Converse does not take, becomes 1 and counts as dropped.
+///
+/// # Errors
+/// It is no request of OpenAI's, or asks for what Converse cannot do and `unsupported` says to refuse that.
+pub fn request(body: &[u8], unsupported: Unsupported) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+    let text = std::str::from_utf8(body).ok().and_then(|_| RawJson::parse(body).ok()).filter(|body| body.is_object());
+    let Some(whole) = text else { return Err(invalid("body", "must be a JSON object")) };
+    let mut drops = Drops::default();
+    let fields = Fields::read(whole, unsupported, &mut drops)?;
+    let (body, renamed) = fields.write(&mut drops)?;
+    let dropped = drops.into_list();
+    if unsupported == Unsupported::Refuse && !dropped.is_empty() {
+        return Err(TranslateError::Unsupported(dropped));
+    }
+    let model = fields.model.and_then(RawJson::text).unwrap_or_default().into_owned();
+    let answer = AnswerContext { model, stream: fields.stream, include_usage: fields.include_usage, renamed };
+    Ok(TranslatedRequest { body, dropped, answer })
+}
+
+impl<'a> Fields<'a> {
+    fn read(whole: RawJson<'a>, unsupported: Unsupported, drops: &mut Drops) -> Result<Self, TranslateError> {
+        let mut read = Self::default();
+        let mut error = None;
+        whole.for_each_field(|name, value| {
+            drops.at += 1;
+            if !value.is_null()
+                && let Err(wrong) = read.field(unescaped_name(name), value, unsupported, drops)
+            {
+                error.get_or_insert(wrong);
+            }
+        });
+        error.map_or(Ok(read), Err)
+    }
+
+    fn field(
+        &mut self,
+        name: Cow<'a, str>,
+        value: RawJson<'a>,
+        unsupported: Unsupported,
+        drops: &mut Drops,
+    ) -> Result<(), TranslateError> {
+        let here = (drops.at, value);
+        match name.as_ref() {
+            "model" => self.model = Some(value),
+            "messages" => self.messages = Some(here),
+            "tools" => self.tools = Some(here),
+            "tool_choice" => self.tool_choice = Some(here),
+            "max_tokens" => self.max_tokens = Some(value),
+            "max_completion_tokens" => self.max_completion_tokens = Some(value),
+            "temperature" => self.temperature = Some(here),
+            "top_p" => self.top_p = Some(value),
+            "stop" => self.stop = Some(value),
+            "response_format" => self.response_format = Some(here),
+            "service_tier" => self.service_tier = Some(here),
+            "stream" => self.stream = value.is_true(),
+            "stream_options" => {
+                self.include_usage = value.field("include_usage").is_some_and(RawJson::is_true);
+            }
+            "n" if value.unsigned() != Some(1) => {
+                return Err(invalid("n", "must be 1: this model gives one answer to a request"));
+            }
+            "n" => {}
+            // Only `false` asks for what Converse cannot do.
+            "parallel_tool_calls" if value.is_true() => {}
+            "parallel_tool_calls" => drops.push(name.into_owned()),
+            "additionalModelRequestFields" => self.additional = Some(value),
+            known => {
+                if let Some(own) = OWN.iter().find(|own| **own == known) {
+                    self.own.retain(|(other, _)| other != own);
+                    self.own.push((own, value));
+                } else if UNSUPPORTED.contains(&known) {
+                    if !is_default(known, value) {
+                        drops.push(name.into_owned());
+                    }
+                } else if unsupported == Unsupported::Pass {
+                    self.unknown.push((name, value));
+                } else {
+                    drops.push(name.into_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The body, and the names of tools that had to be changed. Tools come first and what changes from call to call last, so
+    /// that as much as possible of the body's beginning stays the same (trap 19).
+    fn write(&self, drops: &mut Drops) -> Result<(Vec<u8>, Vec<(String, String)>), TranslateError> {
+        let Some((at, messages)) = self.messages else { return Err(invalid("messages", "is missing")) };
+        drops.at = at;
+        let conversation = Conversation::read(messages, drops)?;
+        drops.at = self.tools.or(self.tool_choice).map_or(at, |(at, _)| at);
+        let tool_fields = ToolFields {
+            tools: self.tools.map(|(_, tools)| tools),
+            choice: self.tool_choice.map(|(_, choice)| choice),
+        };
+        let tools = ToolConfig::read(tool_fields, &conversation, drops)?;
+        let mut out = Vec::with_capacity(conversation.turns.len() + conversation.system.len() + tools.json.len() + 256);
+        out.push(b'{');
+        if !tools.json.is_empty() {
+            key(&mut out, "toolConfig");
+            out.extend_from_slice(&tools.json);
+        }
+        if !conversation.system.is_empty() {
+            key(&mut out, "system");
+            list(&mut out, &conversation.system);
+        }
+        key(&mut out, "messages");
+        list(&mut out, &conversation.turns);
+        let inference = self.inference(drops)?;
+        if !inference.is_empty() {
+            key(&mut out, "inferenceConfig");
+            out.push(b'{');
+            out.extend_from_slice(&inference);
+            out.push(b'}');
+        }
+        self.output_config(&mut out, drops)?;
+        self.service_tier(&mut out, drops);
+        for (name, value) in &self.own {
+            key(&mut out, name);
+            out.extend_from_slice(value.bytes());
+        }
+        self.additional(&mut out)?;
+        out.push(b'}');
+        Ok((out, tools.renamed))
+    }
+
+    /// The inside of `inferenceConfig`.
+    fn inference(&self, drops: &mut Drops) -> Result<Vec<u8>, TranslateError> {
+        let mut out = Vec::new();
+        let named = [("max_completion_tokens", self.max_completion_tokens), ("max_tokens", self.max_tokens)];
+        if let Some((name, Some(tokens))) = named.into_iter().find(|(_, value)| value.is_some()) {
+            if tokens.unsigned().is_none_or(|tokens| tokens == 0) {
+                return Err(invalid(name, "must be a whole number above 0"));
+            }
+            key(&mut out, "maxTokens");
+            out.extend_from_slice(tokens.bytes());
+        }
+        if let Some((at, temperature)) = self.temperature {
+            let value = number("temperature", temperature, 2.0)?;
+            key(&mut out, "temperature");
+            if value > 1.0 {
+                drops.at = at;
+                drops.push("temperature".to_owned());
+                out.push(b'1');
+            } else {
+                out.extend_from_slice(temperature.bytes());
+            }
+        }
+        if let Some(top_p) = self.top_p {
+            number("top_p", top_p, 1.0)?;
+            key(&mut out, "topP");
+            out.extend_from_slice(top_p.bytes());
+        }
+        let mut stops = Vec::new();
+        if let Some(stop) = self.stop {
+            let mut add = |text: RawJson<'_>| {
+                if text.quoted().is_some_and(|inside| !inside.is_empty()) {
+                    text::comma(&mut stops);
+                    stops.extend_from_slice(text.bytes());
+                }
+                text.quoted().is_some()
+            };
+            let mut all_texts = true;
+            if stop.is_array() {
+                stop.for_each(|one| all_texts &= add(one));
+            } else {
+                all_texts = add(stop);
+            }
+            if !all_texts {
+                return Err(invalid("stop", "must be a string or an array of strings"));
+            }
+        }
+        if !stops.is_empty() {
+            key(&mut out, "stopSequences");
+            list(&mut out, &stops);
+        }
+        Ok(out)
+    }
+
+    /// A schema becomes `outputConfig`; JSON without a schema has no counterpart.
+    fn output_config(&self, out: &mut Vec<u8>, drops: &mut Drops) -> Result<(), TranslateError> {
+        let Some((at, format)) = self.response_format else { return Ok(()) };
+        let kind = format.field("type").and_then(RawJson::text);
+        match kind.as_deref() {
+            Some("text") => Ok(()),
+            Some("json_schema") => {
+                let schema = format.field("json_schema");
+                let part = |name| schema.and_then(|schema| schema.field(name)).filter(|part| !part.is_null());
+                let Some(raw) = part("schema").filter(|raw| raw.is_object()) else {
+                    return Err(invalid(
+                        "response_format.json_schema.schema",
+                        "must be a JSON schema, which is an object",
+                    ));
+                };
+                key(out, "outputConfig");
+                out.extend_from_slice(
+                    b"{\"textFormat\":{\"type\":\"json_schema\",\"structure\":{\"jsonSchema\":{\"schema\":",
+                );
+                text::write(out, &String::from_utf8_lossy(raw.bytes()));
+                for name in ["name", "description"] {
+                    if let Some(text) = part(name).filter(|text| text.quoted().is_some()) {
+                        key(out, name);
+                        out.extend_from_slice(text.bytes());
+                    }
+                }
+                out.extend_from_slice(b"}}}}");
+                Ok(())
+            }
+            Some("json_object") => {
+                drops.at = at;
+                drops.push("response_format".to_owned());
+                Ok(())
+            }
+            _ => Err(invalid("response_format.type", "must be \"text\", \"json_object\" or \"json_schema\"")),
+        }
+    }
+
+    fn service_tier(&self, out: &mut Vec<u8>, drops: &mut Drops) {
+        let Some((at, tier)) = self.service_tier else { return };
+        if ["default", "flex", "priority"].iter().any(|known| tier.is_text(known)) {
+            key(out, "serviceTier");
+            out.extend_from_slice(b"{\"type\":");
+            out.extend_from_slice(tier.bytes());
+            out.push(b'}');
+        } else if !tier.is_text("auto") {
+            drops.at = at;
+            drops.push("service_tier".to_owned());
+        }
+    }
+
+    /// The place of fields that belong to a model, not to Converse.
+    fn additional(&self, out: &mut Vec<u8>) -> Result<(), TranslateError> {
+        if self.additional.is_some_and(|additional| !additional.is_object()) {
+            return Err(invalid("additionalModelRequestFields", "must be an object"));
+        }
+        if self.unknown.is_empty() && self.additional.is_none() {
+            return Ok(());
+        }
+        key(out, "additionalModelRequestFields");
+        out.push(b'{');
+        if let Some(additional) = self.additional {
+            additional.for_each_field(|name, value| {
+                key(out, &unescaped_name(name));
+                out.extend_from_slice(value.bytes());
+            });
+        }
+        for (name, value) in &self.unknown {
+            key(out, name);
+            out.extend_from_slice(value.bytes());
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+/// Whether a field asks for what happens without it.
+fn is_default(name: &str, value: RawJson<'_>) -> bool {
+    match name {
+        "frequency_penalty" | "presence_penalty" => {
+            std::str::from_utf8(value.bytes()).ok().and_then(|text| text.parse::<f64>().ok()) == Some(0.0)
+        }
+        "modalities" => value.bytes().iter().filter(|byte| !byte.is_ascii_whitespace()).eq(b"[\"text\"]"),
+        "top_logprobs" => value.unsigned() == Some(0),
+        _ => value.is_blank(),
+    }
+}
+
+/// A number from 0 to `most`.
+fn number(name: &str, value: RawJson<'_>, most: f64) -> Result<f64, TranslateError> {
+    let number = serde_json::from_slice::<f64>(value.bytes()).ok().filter(|number| (0.0..=most).contains(number));
+    number.ok_or_else(|| invalid(name, &format!("must be a number from 0 to {most}")))
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    text::comma(out);
+    text::write(out, name);
+    out.push(b':');
+}
+
+fn list(out: &mut Vec<u8>, inside: &[u8]) {
+    out.push(b'[');
+    out.extend_from_slice(inside);
+    out.push(b']');
+}

@@ -1,0 +1,301 @@
+//! The frames of `converse-stream` as the chunks of a chat completion.
+
+use super::answer::{self, TokenUsage};
+use super::error::write_error;
+use super::{AnswerContext, AnswerIdentity, text};
+use crate::event_stream::{Frame, Parser};
+use crate::json::RawJson;
+use crate::translate::{BrokenAnswer, StreamTranslator};
+use crate::usage::{self, Usage};
+
+/// A streamed answer. It keeps at most one frame.
+#[derive(Debug)]
+pub struct ConverseStream {
+    parser: Parser,
+    state: State,
+}
+
+#[derive(Debug)]
+struct State {
+    context: AnswerContext,
+    /// What each chunk begins with, up to its choices.
+    begin: Vec<u8>,
+    role_sent: bool,
+    /// The number of tool calls so far.
+    calls: usize,
+    block: Block,
+    usage: Option<(TokenUsage, Option<Usage>)>,
+    progress: Progress,
+}
+
+/// The block that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// None, or one that is no call of the client's.
+    Other,
+    /// A tool call, with or without arguments so far.
+    Call { has_arguments: bool },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Running,
+    /// The reason of the end has been written; the usage may follow.
+    Finished,
+    /// `[DONE]` has been written.
+    Done,
+    /// The vendor reported an error.
+    Failed,
+}
+
+impl ConverseStream {
+    /// The answer to a request of this context.
+    pub fn new(context: AnswerContext, identity: AnswerIdentity<'_>) -> Self {
+        let mut begin = b"data: ".to_vec();
+        answer::begin(&mut begin, "chat.completion.chunk", &context, identity);
+        let state = State {
+            context,
+            begin,
+            role_sent: false,
+            calls: 0,
+            block: Block::Other,
+            usage: None,
+            progress: Progress::Running,
+        };
+        Self { parser: Parser::default(), state }
+    }
+
+    /// The tokens of the call, once they came: whether or not the client asked for them.
+    pub fn usage(&self) -> Option<Usage> {
+        self.state.usage.and_then(|(_, usage)| usage)
+    }
+}
+
+impl StreamTranslator for ConverseStream {
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let (state, mut result) = (&mut self.state, Ok(()));
+        let read = self.parser.push(bytes, |frame| {
+            if result.is_ok() {
+                result = state.take(frame, out);
+            }
+        });
+        result.and(read.map_err(|_| BrokenAnswer("its frames cannot be read")))
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let read = std::mem::take(&mut self.parser).finish();
+        match (self.state.progress, read) {
+            (Progress::Failed | Progress::Done, _) => Ok(()),
+            (_, Err(_)) => Err(BrokenAnswer("it ended within a frame")),
+            (Progress::Running, Ok(())) => Err(BrokenAnswer("it ended before its end")),
+            (Progress::Finished, Ok(())) => {
+                self.state.done(out);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        if matches!(self.progress, Progress::Done | Progress::Failed) {
+            return Ok(());
+        }
+        let payload = std::str::from_utf8(frame.payload).ok().map(str::as_bytes);
+        let event = match frame.text(":message-type") {
+            Some("event") => frame.text(":event-type").unwrap_or_default(),
+            Some("exception") => {
+                let message = payload.and_then(|payload| RawJson::parse(payload).ok()?.field("message")?.text());
+                self.fail(frame.text(":exception-type"), message.as_deref(), out);
+                return Ok(());
+            }
+            _ => {
+                self.fail(frame.text(":error-code"), frame.text(":error-message"), out);
+                return Ok(());
+            }
+        };
+        // Trap 22: what cannot be read is no reason to go on as if nothing had been said.
+        let payload = payload.and_then(|payload| RawJson::parse(payload).ok()).filter(|payload| payload.is_object());
+        let Some(payload) = payload else { return Err(BrokenAnswer("an event in it is no JSON object")) };
+        match event {
+            "contentBlockStart" => self.start(payload, out),
+            "contentBlockDelta" => self.delta(payload, out),
+            "contentBlockStop" => {
+                if self.block == (Block::Call { has_arguments: false }) {
+                    self.arguments(b"{}", out);
+                }
+                self.block = Block::Other;
+                Ok(())
+            }
+            "messageStop" => self.stop(payload, out),
+            "metadata" => {
+                self.metadata(payload, out);
+                Ok(())
+            }
+            // `messageStart` says nothing that the first chunk does not say; others may come to be.
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let call = payload.field("start").and_then(|start| start.field("toolUse"));
+        let is_ours = |call: &RawJson<'_>| call.field("type").is_none_or(|kind| !kind.is_text("server_tool_use"));
+        let Some(call) = call.filter(is_ours) else {
+            self.block = Block::Other;
+            return Ok(());
+        };
+        let id = call.field("toolUseId").ok_or(BrokenAnswer("a tool call in it has no id"))?;
+        let id = text::one_line(id)?;
+        let name = call.field("name").and_then(RawJson::text).ok_or(BrokenAnswer("a tool call in it has no name"))?;
+        self.begin_delta(out);
+        out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.calls).as_bytes());
+        out.extend_from_slice(id);
+        out.extend_from_slice(b"\",\"type\":\"function\",\"function\":{\"name\":");
+        text::write(out, self.context.tool_name(&name));
+        out.extend_from_slice(b",\"arguments\":\"\"}}]");
+        end_delta(out);
+        self.calls += 1;
+        self.block = Block::Call { has_arguments: false };
+        Ok(())
+    }
+
+    fn delta(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let Some(delta) = payload.field("delta") else { return Err(BrokenAnswer("a delta in it is empty")) };
+        let mut result = Ok(());
+        delta.for_each_field(|name, value| {
+            let written = match name {
+                b"text" => self.text("content", value, out),
+                b"toolUse" => self.input(value, out),
+                b"reasoningContent" => self.reasoning(value, out),
+                _ => Ok(()),
+            };
+            if result.is_ok() {
+                result = written;
+            }
+        });
+        result
+    }
+
+    fn text(&mut self, field: &str, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let inside = text::one_line(value)?;
+        if inside.is_empty() {
+            return Ok(());
+        }
+        self.begin_delta(out);
+        out.push(b'"');
+        out.extend_from_slice(field.as_bytes());
+        out.extend_from_slice(b"\":\"");
+        out.extend_from_slice(inside);
+        out.push(b'"');
+        end_delta(out);
+        Ok(())
+    }
+
+    fn input(&mut self, call: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let Block::Call { .. } = self.block else { return Ok(()) };
+        let inside = call.field("input").map_or(Ok(&b""[..]), text::one_line)?;
+        if !inside.is_empty() {
+            self.arguments(inside, out);
+            self.block = Block::Call { has_arguments: true };
+        }
+        Ok(())
+    }
+
+    fn arguments(&mut self, inside: &[u8], out: &mut Vec<u8>) {
+        self.begin_delta(out);
+        let index = self.calls.saturating_sub(1);
+        out.extend_from_slice(
+            format!("\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":\"").as_bytes(),
+        );
+        out.extend_from_slice(inside);
+        out.extend_from_slice(b"\"}}]");
+        end_delta(out);
+    }
+
+    fn reasoning(&mut self, reasoning: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        if let Some(value) = reasoning.field("text") {
+            self.text("reasoning_content", value, out)?;
+        }
+        let (signature, redacted) = (reasoning.field("signature"), reasoning.field("redactedContent"));
+        for value in [signature, redacted].into_iter().flatten() {
+            text::one_line(value)?;
+            self.begin_delta(out);
+            out.extend_from_slice(b"\"thinking_blocks\":[");
+            if signature == Some(value) {
+                // The text went out before.
+                answer::write_thinking(out, b"\"\"", value);
+            } else {
+                answer::write_redacted(out, value);
+            }
+            out.push(b']');
+            end_delta(out);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        if self.block != Block::Other {
+            return Err(BrokenAnswer("it ended within a tool call"));
+        }
+        if self.progress != Progress::Running {
+            return Err(BrokenAnswer("it ended twice"));
+        }
+        let reason = payload.field("stopReason").and_then(RawJson::text).unwrap_or_default();
+        let reason = answer::finish_reason(&reason, self.calls > 0)?;
+        self.begin_delta(out);
+        // The comma behind a role that had no content before.
+        if out.last() == Some(&b',') {
+            out.pop();
+        }
+        out.extend_from_slice(format!("}},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}]}}\n\n").as_bytes());
+        self.progress = Progress::Finished;
+        if self.usage.is_some() {
+            self.done(out);
+        }
+        Ok(())
+    }
+
+    fn metadata(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) {
+        let Some(usage) = payload.field("usage") else { return };
+        if let Some(tokens) = TokenUsage::read(usage) {
+            self.usage = Some((tokens, usage::of_object(usage.bytes()).ok().flatten()));
+        }
+        if self.progress == Progress::Finished {
+            self.done(out);
+        }
+    }
+
+    /// Appends the usage, if the client wants it, and the end.
+    fn done(&mut self, out: &mut Vec<u8>) {
+        if let Some((usage, _)) = self.usage.filter(|_| self.context.include_usage) {
+            out.extend_from_slice(&self.begin);
+            out.extend_from_slice(b",\"choices\":[],\"usage\":");
+            usage.write(out);
+            out.extend_from_slice(b"}\n\n");
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.progress = Progress::Done;
+    }
+
+    fn fail(&mut self, exception: Option<&str>, message: Option<&str>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"data: ");
+        let message = message.unwrap_or("the model's vendor reported an error that says nothing");
+        write_error(out, exception.unwrap_or_default(), None, message);
+        out.extend_from_slice(b"\n\n");
+        self.progress = Progress::Failed;
+    }
+
+    /// Appends a chunk up to the inside of its delta; the first one has the role.
+    fn begin_delta(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.begin);
+        out.extend_from_slice(b",\"choices\":[{\"index\":0,\"delta\":{");
+        if !self.role_sent {
+            out.extend_from_slice(b"\"role\":\"assistant\",");
+            self.role_sent = true;
+        }
+    }
+}
+
+fn end_delta(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":null}]}\n\n");
+}

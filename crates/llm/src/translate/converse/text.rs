@@ -1,0 +1,102 @@
+//! JSON texts as they are written and compared here.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+use crate::json::RawJson;
+use crate::translate::BrokenAnswer;
+
+/// Appends a text with its quotes and escapes.
+pub(super) fn write(out: &mut Vec<u8>, text: &str) {
+    // Writing into memory cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Appends a comma unless this is the first of its list.
+pub(super) fn comma(out: &mut Vec<u8>) {
+    if !matches!(out.last(), None | Some(b'[' | b'{' | b':')) {
+        out.push(b',');
+    }
+}
+
+/// Whether a JSON string has nothing but white space: Converse refuses such texts.
+pub(super) fn is_blank(text: RawJson<'_>) -> bool {
+    let mut rest = text.quoted().unwrap_or_default();
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b' ', rest @ ..] | [b'\\', b'n' | b'r' | b't', rest @ ..] => rest,
+            // White space of other kinds, and what may be such.
+            [b'\\', b'u', ..] | [0x80..=0xFF, ..] => return text.text().is_none_or(|text| text.trim().is_empty()),
+            _ => return false,
+        };
+    }
+}
+
+/// The inside of a JSON string of an answer, for a copy into a line of a server-sent event.
+pub(super) fn one_line(text: RawJson<'_>) -> Result<&[u8], BrokenAnswer> {
+    let inside = text.quoted().ok_or(BrokenAnswer("a text in it is none"))?;
+    if memchr2(b'\n', b'\r', inside).is_some() {
+        return Err(BrokenAnswer("a text in it has a line end that is not escaped"));
+    }
+    Ok(inside)
+}
+
+const LONGEST: usize = 64;
+
+/// A tool's name as Converse takes it: `[a-zA-Z0-9_-]{1,64}`. Another name gets a part of its hash, so that no two become one.
+pub(super) fn tool_name(name: &str) -> Cow<'_, str> {
+    safe(name, |letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+}
+
+/// The id of a tool call as Converse takes it: `[a-zA-Z0-9_.:-]{1,64}`.
+pub(super) fn tool_id(id: &str) -> Cow<'_, str> {
+    safe(id, |letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | ':' | '-'))
+}
+
+fn safe(text: &str, good: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().all(&good) && (1..=LONGEST).contains(&text.len()) {
+        return Cow::Borrowed(text);
+    }
+    let mut hash = crate::sigv4::sha256_hex(text.as_bytes());
+    hash.truncate(16);
+    let begin: String = text.chars().map(|letter| if good(letter) { letter } else { '_' }).take(40).collect();
+    Cow::Owned(format!("{begin}_{hash}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_texts() {
+        for (text, blank) in [
+            (r#""""#, true),
+            (r#"" \n\t\r ""#, true),
+            (r#"" \u0020\u00a0""#, true),
+            ("\"\u{a0}\u{2003}\"", true),
+            (r#""\\n""#, false),
+            (r#"" a""#, false),
+            (r#""ä""#, false),
+            (r#""\u0041""#, false),
+        ] {
+            assert_eq!(is_blank(RawJson::parse(text.as_bytes()).unwrap()), blank, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_converse_refuses_are_changed_and_stay_different() {
+        assert_eq!(tool_name("get_weather-2"), "get_weather-2");
+        assert_eq!(tool_id("call.1:x"), "call.1:x");
+        let long = "x".repeat(65);
+        let names = ["", "a.b", "a b", "ä", &long, "a/b"].map(|name| tool_name(name).into_owned());
+        for (at, name) in names.iter().enumerate() {
+            assert!(
+                (1..=64).contains(&name.len())
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+            );
+            assert!(!names[..at].contains(name));
+        }
+    }
+}

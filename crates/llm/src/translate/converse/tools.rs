@@ -1,0 +1,193 @@
+//! The tools of a request as Converse's `toolConfig`.
+
+use super::messages::Conversation;
+use super::request::Drops;
+use super::text;
+use crate::json::RawJson;
+use crate::translate::TranslateError;
+
+/// What a request says about tools.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct ToolFields<'a> {
+    pub(super) tools: Option<RawJson<'a>>,
+    pub(super) choice: Option<RawJson<'a>>,
+}
+
+/// The `toolConfig`, and the names that had to be changed.
+#[derive(Debug, Default)]
+pub(super) struct ToolConfig {
+    /// Empty where there is none.
+    pub(super) json: Vec<u8>,
+    pub(super) renamed: Vec<(String, String)>,
+}
+
+/// What the client wants the model to do.
+enum Choice {
+    Auto,
+    None,
+    Any,
+    Tool(String),
+    /// What Converse has no word for, such as a list of allowed tools.
+    Unsupported,
+}
+
+impl ToolConfig {
+    /// Trap 4: where the history has blocks of tools there must be a `toolConfig` that is not empty, even if the request has no
+    /// tools or wants none.
+    pub(super) fn read(
+        fields: ToolFields<'_>,
+        conversation: &Conversation,
+        drops: &mut Drops,
+    ) -> Result<Self, TranslateError> {
+        let mut config = Self::default();
+        let mut list = Vec::new();
+        if let Some(tools) = fields.tools {
+            config.write_tools(&mut list, tools, drops)?;
+        }
+        let has_tools = !list.is_empty();
+        for name in &conversation.called {
+            config.rename(name);
+            if !has_tools {
+                write_tool(&mut list, name, None, None, None);
+            }
+        }
+        let choice = Choice::read(fields.choice)?;
+        // Converse has no `none`: without a history the tools are left out, which is the same.
+        let withheld = matches!(choice, Choice::None) && conversation.called.is_empty();
+        if list.is_empty() || withheld {
+            if matches!(choice, Choice::Any | Choice::Tool(_) | Choice::Unsupported) {
+                drops.push("tool_choice".to_owned());
+            }
+            return Ok(config);
+        }
+        config.json.extend_from_slice(b"{\"tools\":[");
+        config.json.extend_from_slice(&list);
+        config.json.push(b']');
+        match choice {
+            // What happens without it, and not every model takes the word.
+            Choice::Auto => {}
+            Choice::Any if has_tools => config.json.extend_from_slice(b",\"toolChoice\":{\"any\":{}}"),
+            Choice::Tool(name) if has_tools => {
+                config.json.extend_from_slice(b",\"toolChoice\":{\"tool\":{\"name\":");
+                text::write(&mut config.json, &text::tool_name(&name));
+                config.json.extend_from_slice(b"}}");
+            }
+            Choice::None if !has_tools => {}
+            _ => drops.push("tool_choice".to_owned()),
+        }
+        config.json.push(b'}');
+        Ok(config)
+    }
+
+    fn rename(&mut self, name: &str) {
+        let sent = text::tool_name(name);
+        if sent != name && !self.renamed.iter().any(|(_, known)| known == name) {
+            self.renamed.push((sent.into_owned(), name.to_owned()));
+        }
+    }
+
+    fn write_tools(&mut self, list: &mut Vec<u8>, tools: RawJson<'_>, drops: &mut Drops) -> Result<(), TranslateError> {
+        if !tools.is_array() {
+            return Err(TranslateError::Invalid { param: "tools".to_owned(), message: "must be an array".to_owned() });
+        }
+        let (mut at, mut result) = (0, Ok(()));
+        tools.for_each(|tool| {
+            let path = format!("tools[{at}]");
+            at += 1;
+            let kind = tool.field("type").and_then(RawJson::text);
+            let Some(function) = tool.field("function").filter(|_| kind.as_deref() == Some("function")) else {
+                drops.push(path);
+                return;
+            };
+            let name = function.field("name").and_then(RawJson::text).filter(|name| !name.is_empty());
+            let Some(name) = name else {
+                let message = "must be the function's name".to_owned();
+                result = Err(TranslateError::Invalid { param: format!("{path}.function.name"), message });
+                return;
+            };
+            let parameters = function.field("parameters").filter(|parameters| !parameters.is_null());
+            if parameters.is_some_and(|parameters| !parameters.is_object()) {
+                let message = "must be a JSON schema, which is an object".to_owned();
+                result = Err(TranslateError::Invalid { param: format!("{path}.function.parameters"), message });
+                return;
+            }
+            self.rename(&name);
+            let strict = function.field("strict").filter(|strict| strict.is_true());
+            write_tool(list, &name, function.field("description"), parameters, strict);
+        });
+        result
+    }
+}
+
+fn write_tool(
+    list: &mut Vec<u8>,
+    name: &str,
+    description: Option<RawJson<'_>>,
+    parameters: Option<RawJson<'_>>,
+    strict: Option<RawJson<'_>>,
+) {
+    text::comma(list);
+    list.extend_from_slice(b"{\"toolSpec\":{\"name\":");
+    text::write(list, &text::tool_name(name));
+    if let Some(description) = description.filter(|text| text.quoted().is_some() && !text::is_blank(*text)) {
+        list.extend_from_slice(b",\"description\":");
+        list.extend_from_slice(description.bytes());
+    }
+    list.extend_from_slice(b",\"inputSchema\":{\"json\":");
+    write_schema(list, parameters);
+    list.push(b'}');
+    if strict.is_some() {
+        list.extend_from_slice(b",\"strict\":true");
+    }
+    list.extend_from_slice(b"}}");
+}
+
+/// A schema in the order of its keys, without those that name it (trap 12), and with the type that Converse asks for.
+fn write_schema(out: &mut Vec<u8>, schema: Option<RawJson<'_>>) {
+    let Some(schema) = schema.filter(|schema| !schema.is_blank()) else {
+        out.extend_from_slice(b"{\"type\":\"object\",\"properties\":{}}");
+        return;
+    };
+    let names_itself = schema.field("$schema").is_some() || schema.field("$id").is_some();
+    if !names_itself && schema.field("type").is_some() {
+        out.extend_from_slice(schema.bytes());
+        return;
+    }
+    out.push(b'{');
+    if schema.field("type").is_none() {
+        out.extend_from_slice(b"\"type\":\"object\"");
+    }
+    schema.for_each_field(|name, value| {
+        if name != b"$schema" && name != b"$id" {
+            text::comma(out);
+            out.push(b'"');
+            out.extend_from_slice(name);
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(value.bytes());
+        }
+    });
+    out.push(b'}');
+}
+
+impl Choice {
+    fn read(choice: Option<RawJson<'_>>) -> Result<Self, TranslateError> {
+        let Some(choice) = choice else { return Ok(Self::Auto) };
+        let refuse = || {
+            let message = "must be \"auto\", \"none\", \"required\" or an object that names a function".to_owned();
+            Err(TranslateError::Invalid { param: "tool_choice".to_owned(), message })
+        };
+        if let Some(word) = choice.text() {
+            return match word.as_ref() {
+                "auto" => Ok(Self::Auto),
+                "none" => Ok(Self::None),
+                "required" | "any" => Ok(Self::Any),
+                _ => refuse(),
+            };
+        }
+        if !choice.is_object() {
+            return refuse();
+        }
+        let name = choice.field("function").and_then(|function| function.field("name")).and_then(RawJson::text);
+        Ok(name.map_or(Self::Unsupported, |name| Self::Tool(name.into_owned())))
+    }
+}
