@@ -6,5 +6,6 @@ mod answers;
 mod errors;
 mod requests;
 mod streams;
+mod translate_anthropic;
 mod usages;
 mod waits;

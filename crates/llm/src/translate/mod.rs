@@ -3,6 +3,9 @@
 //! A translation is pure: bytes in, bytes out. The parts that need no change are copied as they stand, so the order of keys in
 //! messages, schemas and arguments is kept, and with it the vendors' prompt caches.
 
+pub mod anthropic;
+pub mod json_progress;
+
 use std::fmt;
 
 /// A request in the vendor's protocol, and what has to be known to read the answer to it.
