@@ -9,5 +9,6 @@ mod golden;
 mod requests;
 mod signatures;
 mod streams;
+mod translate_anthropic;
 mod usages;
 mod waits;

@@ -3,7 +3,9 @@
 //! A translation is pure: bytes in, bytes out. The parts that need no change are copied as they stand, so the order of keys in
 //! messages, schemas and arguments is kept, and with it the vendors' prompt caches.
 
+pub mod anthropic;
 pub mod converse;
+pub mod json_progress;
 
 use std::fmt;
 

@@ -1,0 +1,319 @@
+//! The parts of a message's content as blocks.
+
+use std::fmt;
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::request::{Draft, invalid};
+use super::write;
+use crate::json::RawJson;
+use crate::translate::TranslateError;
+
+/// A part of a content.
+pub(super) enum Part<'a> {
+    /// A text, which is a JSON string, and the part around it where it has one.
+    Text(RawJson<'a>, Option<RawJson<'a>>),
+    /// Anything else.
+    Other(RawJson<'a>),
+}
+
+/// Where a part stands, written out only where it is needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path {
+    message: usize,
+    part: Option<usize>,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "messages[{}].content", self.message)?;
+        self.part.map_or(Ok(()), |part| write!(f, "[{part}]"))
+    }
+}
+
+/// Whose content it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Block {
+    User,
+    Assistant,
+}
+
+/// Calls `visit` with each part of a content: a text, or an array of parts.
+pub(super) fn parts<'a>(
+    content: RawJson<'a>,
+    message: usize,
+    mut visit: impl FnMut(Part<'a>, Path) -> Result<(), TranslateError>,
+) -> Result<(), TranslateError> {
+    if content.quoted().is_some() {
+        return visit(Part::Text(content, None), Path { message, part: None });
+    }
+    if !content.is_array() {
+        return Err(invalid(&format!("messages[{message}].content"), "it is neither a text nor an array"));
+    }
+    let (mut index, mut result) = (0, Ok(()));
+    content.for_each(|part| {
+        let path = Path { message, part: Some(index) };
+        index += 1;
+        if result.is_ok() {
+            result = one_part(part, path, &mut visit);
+        }
+    });
+    result
+}
+
+fn one_part<'a>(
+    part: RawJson<'a>,
+    path: Path,
+    visit: &mut impl FnMut(Part<'a>, Path) -> Result<(), TranslateError>,
+) -> Result<(), TranslateError> {
+    if part.quoted().is_some() {
+        return visit(Part::Text(part, None), path);
+    }
+    let kind = part.field("type").and_then(RawJson::text);
+    let name = match kind.as_deref() {
+        Some("text") => "text",
+        Some("refusal") => "refusal",
+        Some(_) => return visit(Part::Other(part), path),
+        None => return Err(invalid(&format!("{path}.type"), "it is missing or no text")),
+    };
+    match part.field(name).filter(|text| text.quoted().is_some()) {
+        Some(text) => visit(Part::Text(text, Some(part)), path),
+        None => Err(invalid(&format!("{path}.{name}"), "it is missing or no text")),
+    }
+}
+
+/// Writes a text, unless it is blank: the vendor refuses blank texts. Returns where its JSON string is.
+pub(super) fn text(
+    draft: &mut Draft<'_, '_>,
+    out: &mut Vec<u8>,
+    text: RawJson<'_>,
+    part: Option<RawJson<'_>>,
+    path: Path,
+    citations: bool,
+) -> Result<Option<Range<usize>>, TranslateError> {
+    // The body has been checked; only this escape can still be half a character.
+    if memmem::find(text.bytes(), b"\\u").is_some() && text.text().is_none() {
+        return Err(invalid(&path.to_string(), "the text has an escape that is no character"));
+    }
+    if write::is_blank_string(text) {
+        return Ok(None);
+    }
+    write::comma(out);
+    out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
+    let start = out.len();
+    out.extend_from_slice(text.bytes());
+    let written = start..out.len();
+    if let Some(part) = part {
+        part.for_each_field(|name, value| match name {
+            b"type" | b"text" | b"refusal" => {}
+            _ if value.is_blank() => {}
+            b"cache_control" if value.is_object() => write::raw(out, "cache_control", value),
+            b"citations" if citations && draft.passes() => write::raw(out, "citations", value),
+            name => draft.leave_out("messages", format!("{path}.{}", String::from_utf8_lossy(name))),
+        });
+    }
+    out.push(b'}');
+    Ok(Some(written))
+}
+
+/// Writes a block of the assistant's thinking as the vendor gave it, and returns whether it is one. Without its signature it
+/// cannot be given back.
+pub(super) fn thinking(out: &mut Vec<u8>, block: RawJson<'_>) -> bool {
+    let field = |name| block.field(name).filter(|value| value.quoted().is_some());
+    let is = |kind| block.field("type").is_some_and(|name| name.is_text(kind));
+    // A stream has the signature alone in its last piece; clients that put the pieces together have both.
+    let thinking = block.field("thinking").filter(|value| value.quoted().is_some());
+    if let (true, Some(signature)) = (is("thinking"), field("signature").filter(|signature| !signature.is_blank())) {
+        write::comma(out);
+        out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
+        out.extend_from_slice(thinking.map_or(b"\"\"", RawJson::bytes));
+        write::raw(out, "signature", signature);
+        out.push(b'}');
+        return true;
+    }
+    if let (true, Some(data)) = (is("redacted_thinking"), field("data")) {
+        write::comma(out);
+        out.extend_from_slice(b"{\"type\":\"redacted_thinking\"");
+        write::raw(out, "data", data);
+        out.push(b'}');
+        return true;
+    }
+    false
+}
+
+/// Writes a part that is no text, or notes that it is left out.
+pub(super) fn block(
+    draft: &mut Draft<'_, '_>,
+    out: &mut Vec<u8>,
+    part: RawJson<'_>,
+    path: Path,
+    whose: Block,
+) -> Result<(), TranslateError> {
+    let kind = part.field("type").and_then(RawJson::text).unwrap_or_default();
+    match (&*kind, whose) {
+        ("image_url", Block::User) => image(draft, out, part, path),
+        ("file", Block::User) => file(draft, out, part, path),
+        ("image_url" | "file", Block::Assistant) => {
+            Err(invalid(&path.to_string(), "the assistant's content is text and nothing else"))
+        }
+        // The vendor's own blocks.
+        ("document", Block::Assistant) if !draft.options.rules().assistant_documents => {
+            leave_out(draft, path);
+            Ok(())
+        }
+        (kind, _) if draft.passes() && kind != "input_audio" => {
+            write::comma(out);
+            out.extend_from_slice(part.bytes());
+            Ok(())
+        }
+        _ => {
+            leave_out(draft, path);
+            Ok(())
+        }
+    }
+}
+
+fn leave_out(draft: &mut Draft<'_, '_>, path: Path) {
+    draft.leave_out("messages", path.to_string());
+}
+
+fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: Path) -> Result<(), TranslateError> {
+    let given = part.field("image_url");
+    // Some clients send the address without the object around it.
+    let url = given.and_then(|given| given.field("url").or(Some(given))).and_then(RawJson::text);
+    let param = || format!("{path}.image_url.url");
+    let Some(url) = url else { return Err(invalid(&param(), "it is missing or no text")) };
+    let source = match data_url(&url) {
+        Some(Ok(("image/jpg", data))) => Source::Bytes("image/jpeg", data),
+        Some(Ok((kind @ ("image/jpeg" | "image/png" | "image/gif" | "image/webp"), data))) => Source::Bytes(kind, data),
+        Some(Ok(_)) => {
+            return Err(invalid(&param(), "it is none of the types image/jpeg, image/png, image/gif, image/webp"));
+        }
+        Some(Err(message)) => return Err(invalid(&param(), message)),
+        None if is_address(&url) => Source::Address(&url),
+        None => return Err(invalid(&param(), "it is neither a data URL nor an address with http or https")),
+    };
+    if matches!(source, Source::Address(_)) && !draft.options.envelope.takes_addresses() {
+        leave_out(draft, path);
+        return Ok(());
+    }
+    write::comma(out);
+    out.extend_from_slice(b"{\"type\":\"image\"");
+    source.write(out);
+    end_media(draft, out, part, path, given, "image_url", &["url"]);
+    Ok(())
+}
+
+fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: Path) -> Result<(), TranslateError> {
+    let given = part.field("file");
+    let field = |name| given.and_then(|given| given.field(name)).and_then(RawJson::text);
+    let (data, title) = (field("file_data"), field("filename"));
+    let param = || format!("{path}.file.file_data");
+    let Some(data) = data else {
+        // An id of OpenAI's store of files.
+        if field("file_id").is_some() {
+            leave_out(draft, path);
+            return Ok(());
+        }
+        return Err(invalid(&param(), "it is missing or no text"));
+    };
+    let source = match data_url(&data) {
+        Some(Ok(("application/pdf", data))) => Source::Bytes("application/pdf", data),
+        // Anything but PDF would have to be decoded to text.
+        Some(Ok(_)) => {
+            leave_out(draft, path);
+            return Ok(());
+        }
+        Some(Err(message)) => return Err(invalid(&param(), message)),
+        // The beginning of a PDF in base64.
+        None if data.starts_with("JVBERi0") => Source::Bytes("application/pdf", &data),
+        None if is_address(&data) && draft.options.envelope.takes_addresses() => Source::Address(&data),
+        None => {
+            leave_out(draft, path);
+            return Ok(());
+        }
+    };
+    write::comma(out);
+    out.extend_from_slice(b"{\"type\":\"document\"");
+    source.write(out);
+    if let Some(title) = title.filter(|title| !title.trim().is_empty()) {
+        write::text(out, "title", &title);
+    }
+    end_media(draft, out, part, path, given, "file", &["file_data", "filename"]);
+    Ok(())
+}
+
+/// Writes what a part has beside its source, and notes what is left out.
+fn end_media(
+    draft: &mut Draft<'_, '_>,
+    out: &mut Vec<u8>,
+    part: RawJson<'_>,
+    path: Path,
+    inner: Option<RawJson<'_>>,
+    name: &str,
+    known: &[&str],
+) {
+    if let Some(inner) = inner {
+        inner.for_each_field(|field, value| {
+            let field = String::from_utf8_lossy(field);
+            let asks_for_nothing = value.is_blank() || (field == "detail" && value.is_text("auto"));
+            if !asks_for_nothing && !known.contains(&&*field) {
+                draft.leave_out("messages", format!("{path}.{name}.{field}"));
+            }
+        });
+    }
+    if let Some(mark) = part.field("cache_control").filter(|mark| mark.is_object()) {
+        write::raw(out, "cache_control", mark);
+    }
+    out.push(b'}');
+}
+
+/// Where the bytes of an image or a document are.
+enum Source<'a> {
+    /// The type and the bytes in base64.
+    Bytes(&'a str, &'a str),
+    /// The vendor fetches it; we do not.
+    Address(&'a str),
+}
+
+impl Source<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        write::name(out, "source");
+        out.push(b'{');
+        match self {
+            Self::Bytes(kind, data) => {
+                write::text(out, "type", "base64");
+                write::text(out, "media_type", kind);
+                write::text(out, "data", data);
+            }
+            Self::Address(url) => {
+                write::text(out, "type", "url");
+                write::text(out, "url", url);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+fn is_address(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https"))
+}
+
+/// The type and the base64 of a data URL; `None` of what is none.
+fn data_url(url: &str) -> Option<Result<(&str, &str), &'static str>> {
+    let is_data = url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
+    let rest = url.get(5..).filter(|_| is_data)?;
+    let Some((head, data)) = rest.split_once(',') else { return Some(Err("the data URL has no comma")) };
+    let mut words = head.split(';');
+    let kind = words.next().unwrap_or_default();
+    if !words.any(|word| word.trim().eq_ignore_ascii_case("base64")) {
+        return Some(Err("the data URL is not in base64"));
+    }
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    if data.is_empty() || !data.bytes().all(is_base64) {
+        return Some(Err("the data URL has no data, or other letters than base64"));
+    }
+    Some(Ok((kind, data)))
+}

@@ -1,0 +1,330 @@
+//! The messages: system and developer texts apart, the rest as turns of the user and the assistant.
+//!
+//! Neighbouring messages of one side become one turn. Within a user's turn the results of tools come first, one for each call,
+//! and everything else after them: the vendor refuses a turn of calls that the next turn does not answer in whole.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+use super::calls::{Call, Message};
+use super::content::{self, Block, Part};
+use super::names::Ids;
+use super::request::{Draft, invalid};
+use super::write;
+use crate::json::RawJson;
+use crate::translate::TranslateError;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    User,
+    Assistant,
+}
+
+/// The conversation in the vendor's form.
+#[derive(Debug, Default)]
+pub(super) struct Conversation<'a> {
+    /// The blocks of the system prompt, with commas between them.
+    pub(super) system: Vec<u8>,
+    /// The turns, with commas between them.
+    pub(super) turns: Vec<u8>,
+    /// The names of the tools that were called, each once.
+    pub(super) called: BTreeSet<String>,
+    /// The last turn of the assistant called tools and does not begin with its thinking.
+    pub(super) calls_without_thinking: bool,
+    side: Option<Side>,
+    /// The side of the last turn in `turns`.
+    written: Option<Side>,
+    /// The blocks of the current turn, results aside.
+    pub(super) blocks: Vec<u8>,
+    /// Where the JSON string of the assistant's last text is in `blocks`.
+    last_text: Option<std::ops::Range<usize>>,
+    results: Vec<ToolResult>,
+    /// The calls of the assistant's last turn, by the client's ids.
+    pub(super) calls: HashMap<Cow<'a, str>, Call<'a>>,
+    /// Where they were made, for messages about them.
+    pub(super) calling: usize,
+    has_thinking: bool,
+    pub(super) ids: Ids,
+}
+
+#[derive(Debug)]
+struct ToolResult {
+    id: String,
+    blocks: Vec<u8>,
+    mark: Option<Vec<u8>>,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn read(draft: &mut Draft<'a, '_>) -> Result<Self, TranslateError> {
+        let list = draft.fields.get("messages").filter(|list| list.is_array());
+        let list = list.ok_or_else(|| invalid("messages", "it is missing or no array"))?;
+        let mut conversation = Self { turns: Vec::with_capacity(list.bytes().len() + 128), ..Self::default() };
+        let mut result = Ok(());
+        let mut index = 0;
+        list.for_each(|message| {
+            if result.is_ok() {
+                result = conversation.message(draft, message, index);
+            }
+            index += 1;
+        });
+        result?;
+        conversation.finish()?;
+        Ok(conversation)
+    }
+
+    fn message(&mut self, draft: &mut Draft<'a, '_>, json: RawJson<'a>, index: usize) -> Result<(), TranslateError> {
+        let message = Message::read(json);
+        let role = message.role.and_then(RawJson::text);
+        match role.as_deref() {
+            Some("system" | "developer") => self.system(draft, &message, index)?,
+            Some("user") => {
+                self.begin(Side::User)?;
+                self.user(draft, &message, index)?;
+            }
+            Some("assistant") => {
+                self.begin(Side::Assistant)?;
+                self.assistant(draft, &message, index)?;
+            }
+            Some("tool") => {
+                self.begin(Side::User)?;
+                self.tool_result(draft, &message, index)?;
+            }
+            _ => {
+                let message = "it is none of `system`, `developer`, `user`, `assistant` and `tool`";
+                return Err(invalid(&format!("messages[{index}].role"), message));
+            }
+        }
+        let is_tool = role.as_deref() == Some("tool");
+        for other in &message.others {
+            // What the assistant thought is in its thinking blocks too; a tool's name is in its call.
+            let is_said = match &**other {
+                "reasoning_content" | "reasoning" | "reasoning_details" => message.thinking_blocks.is_some(),
+                "name" => is_tool,
+                _ => false,
+            };
+            if !is_said {
+                draft.leave_out("messages", format!("messages[{index}].{other}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Texts for the system prompt, wherever they stand.
+    fn system(&mut self, draft: &mut Draft<'a, '_>, message: &Message<'a>, index: usize) -> Result<(), TranslateError> {
+        let content = message.content.ok_or_else(|| missing_content(index))?;
+        let system = &mut self.system;
+        content::parts(content, index, |part, path| match part {
+            Part::Text(text, fields) => content::text(draft, system, text, fields, path, false).map(|_| ()),
+            Part::Other(_) => Err(invalid(&path.to_string(), "the system prompt is text and nothing else")),
+        })?;
+        mark_last(system, message.mark);
+        Ok(())
+    }
+
+    fn user(&mut self, draft: &mut Draft<'a, '_>, message: &Message<'a>, index: usize) -> Result<(), TranslateError> {
+        let content = message.content.ok_or_else(|| missing_content(index))?;
+        let blocks = &mut self.blocks;
+        let before = blocks.len();
+        let citations = draft.options.rules().user_citations;
+        content::parts(content, index, |part, path| match part {
+            Part::Text(text, fields) => content::text(draft, blocks, text, fields, path, citations).map(|_| ()),
+            Part::Other(part) => content::block(draft, blocks, part, path, Block::User),
+        })?;
+        if self.blocks.len() > before {
+            mark_last(&mut self.blocks, message.mark);
+        }
+        Ok(())
+    }
+
+    fn assistant(
+        &mut self,
+        draft: &mut Draft<'a, '_>,
+        message: &Message<'a>,
+        index: usize,
+    ) -> Result<(), TranslateError> {
+        let before = self.blocks.len();
+        if let Some(list) = message.thinking_blocks {
+            list.for_each(|block| self.has_thinking |= content::thinking(&mut self.blocks, block));
+        }
+        // Blocks with calls of Anthropic's own form come after the texts, as the calls of OpenAI's do.
+        let mut native_calls = Vec::new();
+        if let Some(content) = message.content.or(message.refusal) {
+            let (blocks, last_text) = (&mut self.blocks, &mut self.last_text);
+            let has_thinking = &mut self.has_thinking;
+            content::parts(content, index, |part, path| match part {
+                Part::Text(text, fields) => {
+                    if let Some(written) = content::text(draft, blocks, text, fields, path, false)? {
+                        *last_text = Some(written);
+                    }
+                    Ok(())
+                }
+                Part::Other(part) if part.field("type").is_some_and(|kind| kind.is_text("tool_use")) => {
+                    native_calls.push((part, path.to_string()));
+                    Ok(())
+                }
+                Part::Other(part) if content::thinking(blocks, part) => {
+                    *has_thinking = true;
+                    Ok(())
+                }
+                Part::Other(part) => content::block(draft, blocks, part, path, Block::Assistant),
+            })?;
+        }
+        if self.calls.is_empty() {
+            self.calling = index;
+        }
+        self.openai_calls(draft, message, index)?;
+        for (block, path) in native_calls {
+            let [id, name, input] = ["id", "name", "input"].map(|name| block.field(name));
+            let input = input.map_or(Cow::Borrowed(&b"{}"[..]), |input| Cow::Borrowed(input.bytes()));
+            self.call(draft, id, name, None, &path, |_| Ok(input))?;
+        }
+        if self.blocks.len() > before {
+            mark_last(&mut self.blocks, message.mark);
+        }
+        Ok(())
+    }
+
+    fn tool_result(
+        &mut self,
+        draft: &mut Draft<'a, '_>,
+        message: &Message<'a>,
+        index: usize,
+    ) -> Result<(), TranslateError> {
+        let id = message.tool_call_id.and_then(RawJson::text);
+        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else {
+            let message = "the assistant's turn before it has no tool call with this id";
+            return Err(invalid(&format!("messages[{index}].tool_call_id"), message));
+        };
+        let position = *call.result.get_or_insert(self.results.len());
+        if position == self.results.len() {
+            self.results.push(ToolResult { id: call.id.clone(), blocks: Vec::new(), mark: None });
+        }
+        let (Some(result), Some(content)) = (self.results.get_mut(position), message.content) else { return Ok(()) };
+        content::parts(content, index, |part, path| match part {
+            Part::Text(text, fields) => content::text(draft, &mut result.blocks, text, fields, path, false).map(|_| ()),
+            Part::Other(part) => content::block(draft, &mut result.blocks, part, path, Block::User),
+        })?;
+        result.mark = message.mark.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
+        Ok(())
+    }
+
+    /// The next message is of this side.
+    fn begin(&mut self, side: Side) -> Result<(), TranslateError> {
+        if self.side == Some(side) {
+            return Ok(());
+        }
+        self.end_turn()?;
+        self.side = Some(side);
+        Ok(())
+    }
+
+    fn end_turn(&mut self) -> Result<(), TranslateError> {
+        match self.side {
+            Some(Side::User) => self.end_user_turn()?,
+            Some(Side::Assistant) => {
+                self.calls_without_thinking = !self.calls.is_empty() && !self.has_thinking;
+                self.has_thinking = false;
+                let blocks = std::mem::take(&mut self.blocks);
+                self.write_turn(Side::Assistant, &blocks);
+            }
+            None => {}
+        }
+        self.blocks.clear();
+        self.last_text = None;
+        Ok(())
+    }
+
+    fn end_user_turn(&mut self) -> Result<(), TranslateError> {
+        self.all_calls_are_answered()?;
+        self.calls.clear();
+        let mut blocks = Vec::with_capacity(self.blocks.len() + 64);
+        for result in self.results.drain(..) {
+            write::comma(&mut blocks);
+            blocks.extend_from_slice(b"{\"type\":\"tool_result\"");
+            write::text(&mut blocks, "tool_use_id", &result.id);
+            if !result.blocks.is_empty() {
+                write::name(&mut blocks, "content");
+                blocks.push(b'[');
+                blocks.extend_from_slice(&result.blocks);
+                blocks.push(b']');
+            }
+            if let Some(mark) = result.mark {
+                write::name(&mut blocks, "cache_control");
+                blocks.extend_from_slice(&mark);
+            }
+            blocks.push(b'}');
+        }
+        if !self.blocks.is_empty() {
+            write::comma(&mut blocks);
+            blocks.append(&mut self.blocks);
+        }
+        self.write_turn(Side::User, &blocks);
+        Ok(())
+    }
+
+    /// Writes a turn, unless it has no blocks; behind one of the same side it is more of that one.
+    fn write_turn(&mut self, side: Side, blocks: &[u8]) {
+        if blocks.is_empty() {
+            return;
+        }
+        let turns = &mut self.turns;
+        if self.written == Some(side) {
+            turns.truncate(turns.len().saturating_sub(2));
+            write::comma(turns);
+        } else {
+            write::comma(turns);
+            turns.extend_from_slice(match side {
+                Side::User => b"{\"role\":\"user\",\"content\":[",
+                Side::Assistant => b"{\"role\":\"assistant\",\"content\":[",
+            });
+        }
+        turns.extend_from_slice(blocks);
+        turns.extend_from_slice(b"]}");
+        self.written = Some(side);
+    }
+
+    fn finish(&mut self) -> Result<(), TranslateError> {
+        if self.side == Some(Side::Assistant) {
+            self.all_calls_are_answered()?;
+            self.trim_prefill();
+        }
+        self.end_turn()?;
+        if self.turns.is_empty() {
+            if self.system.is_empty() {
+                return Err(invalid("messages", "no message has content"));
+            }
+            // The vendor demands a turn of the user's. assumed: what was meant as an instruction is one there too.
+            let system = std::mem::take(&mut self.system);
+            self.write_turn(Side::User, &system);
+        }
+        Ok(())
+    }
+
+    /// An answer that the assistant shall continue must not end with white space (the vendor answers 400).
+    fn trim_prefill(&mut self) {
+        // Only if nothing follows the text, neither a block nor a mark: the brace that ends its block is the last byte.
+        let Some(range) = self.last_text.take().filter(|range| range.end + 1 == self.blocks.len()) else { return };
+        let string = self.blocks.get(range.clone()).and_then(|bytes| RawJson::parse(bytes).ok());
+        let Some(text) = string.and_then(RawJson::text).map(Cow::into_owned) else { return };
+        let trimmed = text.trim_end();
+        if trimmed.len() < text.len() {
+            let mut string = Vec::new();
+            write::string(&mut string, trimmed);
+            self.blocks.splice(range, string);
+        }
+    }
+}
+
+fn missing_content(index: usize) -> TranslateError {
+    invalid(&format!("messages[{index}].content"), "it is missing")
+}
+
+/// Puts a message's `cache_control` at the end of its last block.
+fn mark_last(blocks: &mut Vec<u8>, mark: Option<RawJson<'_>>) {
+    let Some(mark) = mark.filter(|mark| mark.is_object()) else { return };
+    if blocks.last() == Some(&b'}') {
+        blocks.pop();
+        write::raw(blocks, "cache_control", mark);
+        blocks.push(b'}');
+    }
+}

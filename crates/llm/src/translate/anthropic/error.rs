@@ -1,0 +1,55 @@
+//! Errors in OpenAI's form.
+
+use super::write;
+use crate::error_body::ErrorBody;
+
+/// The vendor's types of errors, the status that each comes with, and OpenAI's type. The vendor's own word becomes the code.
+/// Source: platform.claude.com/docs/en/api/errors.
+const TYPES: [(&str, u16, &str); 11] = [
+    ("invalid_request_error", 400, "invalid_request_error"),
+    ("authentication_error", 401, "authentication_error"),
+    ("billing_error", 402, "insufficient_quota"),
+    ("permission_error", 403, "permission_error"),
+    ("not_found_error", 404, "not_found_error"),
+    ("conflict_error", 409, "conflict_error"),
+    ("request_too_large", 413, "invalid_request_error"),
+    ("rate_limit_error", 429, "rate_limit_error"),
+    ("api_error", 500, "server_error"),
+    ("timeout_error", 504, "server_error"),
+    ("overloaded_error", 529, "server_error"),
+];
+
+/// What is told by the error's details: a limit on spending, which no waiting of a minute lifts.
+const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
+
+/// Translates the body of an error answer. Its status stays.
+pub fn error(status: u16, body: &[u8]) -> Vec<u8> {
+    let read = ErrorBody::read(body);
+    let mut out = Vec::with_capacity(body.len().min(4096) + 128);
+    write_error(&mut out, &read, Some(status));
+    out
+}
+
+/// Writes `{"error": …}`. Without a status, as in a stream, what the body says decides alone.
+pub(super) fn write_error(out: &mut Vec<u8>, read: &ErrorBody<'_>, status: Option<u16>) {
+    let known = read.words().find_map(|word| TYPES.iter().find(|(name, ..)| *name == word));
+    let by_status = || TYPES.iter().find(|(_, code, _)| Some(*code) == status);
+    let (kind, class) = match known.or_else(by_status) {
+        Some((name, _, class)) => (*name, *class),
+        None if status.is_some_and(|status| status < 500) => ("invalid_request_error", "invalid_request_error"),
+        None => ("api_error", "server_error"),
+    };
+    let code = read.words().next().unwrap_or(kind);
+    let class = if SPEND_LIMITS.contains(&code) { "insufficient_quota" } else { class };
+    out.extend_from_slice(b"{\"error\":{");
+    match (read.message.as_deref().filter(|message| !message.trim().is_empty()), status) {
+        (Some(message), _) => write::text(out, "message", message),
+        (None, Some(status)) => write::text(out, "message", &format!("the model answered with status {status}")),
+        (None, None) => write::text(out, "message", "the model reported an error"),
+    }
+    write::text(out, "type", class);
+    write::name(out, "param");
+    out.extend_from_slice(b"null");
+    write::text(out, "code", code);
+    out.extend_from_slice(b"}}");
+}

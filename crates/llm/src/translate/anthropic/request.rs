@@ -1,0 +1,255 @@
+//! The request as a whole: reads the fields of OpenAI's, writes those of Anthropic's.
+
+use std::borrow::Cow;
+
+use super::conversation::Conversation;
+use super::names::Names;
+use super::settings::Settings;
+use super::tools::Tools;
+use super::{AnswerContext, Envelope, Options, write};
+use crate::json::{RawJson, unescaped_name};
+use crate::request_view::MAX_FIELDS;
+use crate::translate::{Dropped, TranslateError, TranslatedRequest, Unsupported};
+
+/// Translates a chat completion request.
+///
+/// # Errors
+/// It is not what OpenAI takes, asks for several answers, or asks for what the vendor cannot take where that is to be refused.
+pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+    let (fields, names) = (Fields::read(body)?, Names::default());
+    let mut draft = Draft { fields, options, names, dropped: Vec::new(), last_position: ("", usize::MAX) };
+    draft.refuse_several_answers()?;
+    let stream = draft.fields.is_true("stream");
+    let include_usage =
+        draft.fields.get("stream_options").and_then(|asked| asked.field("include_usage")).is_some_and(RawJson::is_true);
+    let tools = Tools::read(&mut draft)?;
+    let conversation = Conversation::read(&mut draft)?;
+    let tools = tools.for_conversation(&conversation);
+    let settings = Settings::read(&mut draft, &conversation, &tools)?;
+
+    let mut out = Vec::with_capacity(body.len() + body.len() / 8 + 256);
+    out.push(b'{');
+    draft.write_envelope(&mut out, stream);
+    settings.write_limit(&mut out);
+    tools.write(&mut out);
+    if !conversation.system.is_empty() {
+        write::name(&mut out, "system");
+        out.push(b'[');
+        out.extend_from_slice(&conversation.system);
+        out.push(b']');
+    }
+    write::name(&mut out, "messages");
+    out.push(b'[');
+    out.extend_from_slice(&conversation.turns);
+    out.push(b']');
+    settings.write(&mut out);
+    draft.write_others(&mut out);
+    out.push(b'}');
+
+    let dropped = draft.dropped()?;
+    let (model, renamed_tools) = (options.model.to_owned(), draft.names.renamed());
+    Ok(TranslatedRequest { body: out, dropped, answer: AnswerContext { model, stream, include_usage, renamed_tools } })
+}
+
+/// A request on its way.
+pub(super) struct Draft<'a, 'o> {
+    pub(super) fields: Fields<'a>,
+    pub(super) options: &'o Options<'o>,
+    pub(super) names: Names,
+    /// What was left out, each with the position in the request of the field at the top.
+    dropped: Vec<(usize, Dropped)>,
+    /// The last field that was looked for among those at the top, and its position.
+    last_position: (&'static str, usize),
+}
+
+impl Draft<'_, '_> {
+    /// Notes that something is left out. `top` is the field at the top that it belongs to.
+    pub(super) fn leave_out(&mut self, top: &'static str, path: impl Into<String>) {
+        if self.last_position.0 != top {
+            self.last_position = (top, self.fields.position(top));
+        }
+        self.dropped.push((self.last_position.1, Dropped(path.into())));
+    }
+
+    /// Whether unknown things are passed as they are.
+    pub(super) fn passes(&self) -> bool {
+        self.options.unsupported == Unsupported::Pass
+    }
+
+    fn refuse_several_answers(&self) -> Result<(), TranslateError> {
+        match self.fields.get("n") {
+            None => Ok(()),
+            Some(n) if n.unsigned() == Some(1) => Ok(()),
+            Some(_) => Err(invalid("n", "the model gives one answer for each request; leave `n` out or set it to 1")),
+        }
+    }
+
+    fn write_envelope(&self, out: &mut Vec<u8>, stream: bool) {
+        match self.options.envelope.version_in_body() {
+            Some(version) => write::text(out, "anthropic_version", version),
+            None => write::text(out, "model", self.options.model),
+        }
+        if stream && self.options.envelope != Envelope::Bedrock {
+            write::name(out, "stream");
+            out.extend_from_slice(b"true");
+        }
+    }
+
+    /// The fields that no other part reads: passed, or left out and noted.
+    fn write_others(&mut self, out: &mut Vec<u8>) {
+        let others = std::mem::take(&mut self.fields.list);
+        for (position, (name, value)) in others.iter().enumerate() {
+            if is_translated(name) || asks_for_nothing(name, *value) {
+                continue;
+            }
+            if self.passes() && !is_openai(name) && !is_ours(name) {
+                write::comma(out);
+                write::string(out, name);
+                out.push(b':');
+                out.extend_from_slice(value.bytes());
+            } else {
+                self.dropped.push((position, Dropped(name.clone().into_owned())));
+            }
+        }
+        self.fields.list = others;
+    }
+
+    /// What was left out, in the order of the request; refused where the settings say so.
+    fn dropped(&mut self) -> Result<Vec<Dropped>, TranslateError> {
+        self.dropped.sort_by_key(|(position, _)| *position);
+        let dropped: Vec<_> = self.dropped.drain(..).map(|(_, dropped)| dropped).collect();
+        if self.options.unsupported == Unsupported::Refuse && !dropped.is_empty() {
+            return Err(TranslateError::Unsupported(dropped));
+        }
+        Ok(dropped)
+    }
+}
+
+/// The fields at the top of a request, in their order; of one that stands twice the last one.
+pub(super) struct Fields<'a> {
+    list: Vec<(Cow<'a, str>, RawJson<'a>)>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, TranslateError> {
+        let whole = write::checked(body).filter(|body| body.is_object());
+        let whole = whole.ok_or_else(|| invalid("body", "it is no JSON object"))?;
+        let mut list: Vec<(Cow<'a, str>, RawJson<'a>)> = Vec::with_capacity(16);
+        let mut are_too_many = false;
+        whole.for_each_field(|name, value| {
+            let name = match std::str::from_utf8(name) {
+                Ok(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+                _ => unescaped_name(name),
+            };
+            if let Some((_, known)) = list.iter_mut().find(|(other, _)| *other == name) {
+                *known = value;
+            } else if list.len() < MAX_FIELDS {
+                list.push((name, value));
+            } else {
+                are_too_many = true;
+            }
+        });
+        if are_too_many {
+            return Err(invalid("body", &format!("it has more than {MAX_FIELDS} fields")));
+        }
+        Ok(Self { list })
+    }
+
+    /// A field that is there and not null.
+    pub(super) fn get(&self, name: &str) -> Option<RawJson<'a>> {
+        self.list.iter().find(|(other, _)| other == name).map(|(_, value)| *value).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(RawJson::is_true)
+    }
+
+    fn position(&self, name: &str) -> usize {
+        self.list.iter().position(|(other, _)| other == name).unwrap_or(usize::MAX)
+    }
+}
+
+/// A mistake of the client's.
+pub(super) fn invalid(param: &str, message: &str) -> TranslateError {
+    TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }
+}
+
+/// The fields that the other parts read.
+fn is_translated(name: &str) -> bool {
+    matches!(
+        name,
+        "model"
+            | "messages"
+            | "tools"
+            | "tool_choice"
+            | "parallel_tool_calls"
+            | "n"
+            | "stream"
+            | "stream_options"
+            | "stop"
+            | "temperature"
+            | "top_p"
+            | "top_k"
+            | "max_tokens"
+            | "max_completion_tokens"
+            | "response_format"
+            | "user"
+            | "safety_identifier"
+            | "reasoning_effort"
+            | "thinking"
+            | "cache_control"
+    )
+}
+
+/// OpenAI's fields that have no counterpart. Source: `CompletionCreateParams` of the SDK `openai` 3.54.0.
+fn is_openai(name: &str) -> bool {
+    matches!(
+        name,
+        "audio"
+            | "frequency_penalty"
+            | "function_call"
+            | "functions"
+            | "logit_bias"
+            | "logprobs"
+            | "metadata"
+            | "modalities"
+            | "moderation"
+            | "prediction"
+            | "presence_penalty"
+            | "prompt_cache_key"
+            | "prompt_cache_options"
+            | "prompt_cache_retention"
+            | "seed"
+            | "service_tier"
+            | "store"
+            | "top_logprobs"
+            | "verbosity"
+            | "web_search_options"
+    )
+}
+
+/// Fields that this translation writes itself and no client may add a second time.
+fn is_ours(name: &str) -> bool {
+    matches!(name, "system" | "stop_sequences" | "output_config" | "anthropic_version" | "metadata")
+}
+
+/// Whether a field asks for what happens anyway.
+fn asks_for_nothing(name: &str, value: RawJson<'_>) -> bool {
+    if value.is_blank() {
+        return true;
+    }
+    match name {
+        "frequency_penalty" | "presence_penalty" => matches!(value.bytes(), b"0" | b"0.0" | b"-0" | b"-0.0"),
+        "top_logprobs" => value.unsigned() == Some(0),
+        "service_tier" => value.is_text("auto") || value.is_text("default"),
+        "modalities" => value.first().is_some_and(|first| first.is_text("text")) && count(value) == 1,
+        _ => false,
+    }
+}
+
+/// The number of elements.
+fn count(list: RawJson<'_>) -> usize {
+    let mut count = 0;
+    list.for_each(|_| count += 1);
+    count
+}

@@ -1,0 +1,230 @@
+//! Tools, and which of them the model may or must call.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::conversation::Conversation;
+use super::request::{Draft, invalid};
+use super::schema::{self, Use};
+use super::write;
+use crate::json::RawJson;
+use crate::translate::TranslateError;
+
+/// Which tools the model may or must call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Choice {
+    Auto,
+    /// At least one of them.
+    Any,
+    None,
+    /// This one, by the vendor's name.
+    Tool(String),
+}
+
+/// The tools of a request.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    /// The definitions, with commas between them.
+    definitions: Vec<u8>,
+    choice: Option<Choice>,
+    one_at_a_time: bool,
+}
+
+impl Tools {
+    pub(super) fn read(draft: &mut Draft<'_, '_>) -> Result<Self, TranslateError> {
+        let asked = draft.fields.get("tool_choice");
+        let allowed = asked.and_then(allowed_names);
+        let mut tools = Self { one_at_a_time: is_false(draft.fields.get("parallel_tool_calls")), ..Self::default() };
+        let mut offered = HashSet::new();
+        if let Some(list) = draft.fields.get("tools") {
+            if !list.is_array() {
+                return Err(invalid("tools", "it is no array"));
+            }
+            list.for_each(|tool| {
+                if let Some(name) = function_name(tool) {
+                    draft.names.reserve(&name);
+                }
+            });
+            let mut result = Ok(());
+            let mut index = 0;
+            list.for_each(|tool| {
+                if result.is_ok() {
+                    result = tools.add(draft, tool, index, allowed.as_ref(), &mut offered);
+                }
+                index += 1;
+            });
+            result?;
+        }
+        if let Some(asked) = asked {
+            tools.choice = tools.read_choice(draft, asked, &offered)?;
+        }
+        Ok(tools)
+    }
+
+    fn add(
+        &mut self,
+        draft: &mut Draft<'_, '_>,
+        tool: RawJson<'_>,
+        index: usize,
+        allowed: Option<&HashSet<String>>,
+        offered: &mut HashSet<String>,
+    ) -> Result<(), TranslateError> {
+        let out = &mut self.definitions;
+        let Some(function) = tool.field("function").filter(|function| function.is_object()) else {
+            let kind = tool.field("type").and_then(RawJson::text);
+            match kind.as_deref() {
+                None | Some("function") => {
+                    return Err(invalid(&format!("tools[{index}].function"), "it is missing or no object"));
+                }
+                // The vendor's own tools, such as web_search_20250305.
+                Some(kind) if draft.passes() && kind != "custom" => {
+                    write::comma(out);
+                    out.extend_from_slice(tool.bytes());
+                }
+                Some(_) => draft.leave_out("tools", format!("tools[{index}]")),
+            }
+            return Ok(());
+        };
+        let name = function_name(tool).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| invalid(&format!("tools[{index}].function.name"), "it is missing or no text"))?;
+        if !offered.insert(name.clone().into_owned()) {
+            let message = "another tool has this name; each must have its own";
+            return Err(invalid(&format!("tools[{index}].function.name"), message));
+        }
+        if allowed.is_some_and(|allowed| !allowed.contains(&*name)) {
+            return Ok(());
+        }
+        write::comma(out);
+        out.push(b'{');
+        write::text(out, "name", draft.names.vendor(&name));
+        let is_said = |text: &RawJson<'_>| text.quoted().is_some() && !write::is_blank_string(*text);
+        if let Some(description) = function.field("description").filter(is_said) {
+            write::raw(out, "description", description);
+        }
+        write::name(out, "input_schema");
+        match function.field("parameters").filter(|schema| !schema.is_null()) {
+            None => out.extend_from_slice(b"{\"type\":\"object\"}"),
+            Some(parameters) if parameters.is_object() => schema::write(out, parameters, Use::Tool),
+            Some(_) => return Err(invalid(&format!("tools[{index}].function.parameters"), "it is no object")),
+        }
+        if function.field("strict").is_some_and(RawJson::is_true) {
+            if draft.options.schemas {
+                write::name(out, "strict");
+                out.extend_from_slice(b"true");
+            } else {
+                draft.leave_out("tools", format!("tools[{index}].function.strict"));
+            }
+        }
+        let mark = tool.field("cache_control").or_else(|| function.field("cache_control"));
+        if let Some(mark) = mark.filter(|mark| mark.is_object()) {
+            write::raw(out, "cache_control", mark);
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn read_choice(
+        &self,
+        draft: &mut Draft<'_, '_>,
+        asked: RawJson<'_>,
+        offered: &HashSet<String>,
+    ) -> Result<Option<Choice>, TranslateError> {
+        let mode = asked.field("allowed_tools").and_then(|allowed| allowed.field("mode")).unwrap_or(asked);
+        let choice = match mode.text().as_deref() {
+            Some("auto") => Choice::Auto,
+            Some("none") => Choice::None,
+            Some("required") => Choice::Any,
+            Some(_) => return Err(invalid("tool_choice", "it is none of `auto`, `none`, `required` and an object")),
+            None => {
+                let Some(name) = function_name(asked) else {
+                    if asked.field("type").is_some_and(|kind| kind.is_text("custom")) {
+                        draft.leave_out("tool_choice", "tool_choice");
+                        return Ok(None);
+                    }
+                    return Err(invalid(
+                        "tool_choice",
+                        "it is none of `auto`, `none`, `required` and an object with a function",
+                    ));
+                };
+                if !offered.contains(&*name) {
+                    return Err(invalid("tool_choice.function.name", "no tool of `tools` has this name"));
+                }
+                Choice::Tool(draft.names.vendor(&name).to_owned())
+            }
+        };
+        if self.definitions.is_empty() && choice == Choice::Any {
+            return Err(invalid("tool_choice", "a call is required and there is no tool that may be called"));
+        }
+        Ok(Some(choice))
+    }
+
+    /// Declares the tools that the conversation has used where the request declares none: the vendor refuses calls and results
+    /// without `tools`. They may not be called. (The counterpart of trap 4; assumed from LiteLLM, which adds a tool of its own.)
+    pub(super) fn for_conversation(mut self, conversation: &Conversation<'_>) -> Self {
+        if self.definitions.is_empty() && !conversation.called.is_empty() {
+            for name in &conversation.called {
+                write::comma(&mut self.definitions);
+                self.definitions.push(b'{');
+                write::text(&mut self.definitions, "name", name);
+                self.definitions.extend_from_slice(b",\"input_schema\":{\"type\":\"object\"}}");
+            }
+            self.choice = Some(Choice::None);
+        }
+        self
+    }
+
+    /// Whether the model must call a tool, which it cannot while it thinks.
+    pub(super) fn forces_a_call(&self) -> bool {
+        matches!(self.choice, Some(Choice::Any | Choice::Tool(_)))
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        if self.definitions.is_empty() {
+            return;
+        }
+        write::name(out, "tools");
+        out.push(b'[');
+        out.extend_from_slice(&self.definitions);
+        out.push(b']');
+        let choice = match &self.choice {
+            None if self.one_at_a_time => &Choice::Auto,
+            None => return,
+            Some(choice) => choice,
+        };
+        write::name(out, "tool_choice");
+        out.push(b'{');
+        let kind = match choice {
+            Choice::Auto => "auto",
+            Choice::Any => "any",
+            Choice::None => "none",
+            Choice::Tool(_) => "tool",
+        };
+        write::text(out, "type", kind);
+        if let Choice::Tool(name) = choice {
+            write::text(out, "name", name);
+        }
+        if self.one_at_a_time && *choice != Choice::None {
+            write::name(out, "disable_parallel_tool_use");
+            out.extend_from_slice(b"true");
+        }
+        out.push(b'}');
+    }
+}
+
+fn is_false(value: Option<RawJson<'_>>) -> bool {
+    value.is_some_and(|value| value.bytes() == b"false")
+}
+
+/// The name in `{"type": "function", "function": {"name": …}}`.
+fn function_name(tool: RawJson<'_>) -> Option<Cow<'_, str>> {
+    tool.field("function")?.field("name")?.text()
+}
+
+/// The names of `{"type": "allowed_tools", "allowed_tools": {"mode": …, "tools": […]}}`.
+fn allowed_names(choice: RawJson<'_>) -> Option<HashSet<String>> {
+    let mut names = HashSet::new();
+    choice.field("allowed_tools")?.field("tools")?.for_each(|tool| {
+        names.extend(function_name(tool).map(Cow::into_owned));
+    });
+    Some(names)
+}
