@@ -36,6 +36,11 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at).copied()
     }
 
+    /// Where it stands, counted from the first byte that is no byte order mark.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
     /// Returns the value and moves behind it.
     ///
     /// # Errors

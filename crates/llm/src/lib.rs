@@ -11,6 +11,7 @@
 //! | [`sse`] | server-sent events, as the standard has them |
 //! | [`event_stream`] | the frames of AWS's event streams |
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
+//! | [`provider`] | the table of providers: addresses, keys, fields, protocols |
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
 //! | [`sigv4`] | the signature of a request to AWS |
@@ -28,6 +29,7 @@ pub mod headers;
 pub mod json;
 pub mod multipart;
 mod protocol;
+pub mod provider;
 mod request_media;
 pub mod request_view;
 pub mod retry_after;

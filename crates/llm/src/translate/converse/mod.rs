@@ -43,5 +43,5 @@ pub struct AnswerIdentity<'a> {
     /// Its id, such as `chatcmpl-` and the vendor's `x-amzn-requestid`.
     pub id: &'a str,
     /// Seconds since 1970.
-    pub created: i64,
+    pub created: u64,
 }

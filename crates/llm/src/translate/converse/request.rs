@@ -89,6 +89,9 @@ struct Fields<'a> {
     unknown: Vec<(Cow<'a, str>, RawJson<'a>)>,
 }
 
+/// Names of tools as they are sent, and as the client knows them.
+type Renamed = Vec<(String, String)>;
+
 fn invalid(param: &str, message: &str) -> TranslateError {
     TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }
 }
@@ -181,7 +184,7 @@ impl<'a> Fields<'a> {
 
     /// The body, and the names of tools that had to be changed. Tools come first and what changes from call to call last, so
     /// that as much as possible of the body's beginning stays the same (trap 19).
-    fn write(&self, drops: &mut Drops) -> Result<(Vec<u8>, Vec<(String, String)>), TranslateError> {
+    fn write(&self, drops: &mut Drops) -> Result<(Vec<u8>, Renamed), TranslateError> {
         let Some((at, messages)) = self.messages else { return Err(invalid("messages", "is missing")) };
         drops.at = at;
         let conversation = Conversation::read(messages, drops)?;

@@ -1,0 +1,141 @@
+//! The fields of a request that a provider takes: others are removed, and nothing else changes.
+
+use std::borrow::Cow;
+
+use crate::json::{Cursor, unescaped_name};
+use crate::translate::{Dropped, TranslateError, Unsupported};
+
+/// Which fields of a request pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldRules {
+    which: Which,
+    /// A field that has another name there, unless that one stands in the request as well.
+    renamed: Option<(&'static str, &'static str)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    Only(&'static [&'static str]),
+    Except(&'static [&'static str]),
+}
+
+impl FieldRules {
+    /// All fields pass.
+    pub const ALL: Self = Self { which: Which::All, renamed: None };
+
+    /// Only these pass.
+    pub const fn only(names: &'static [&'static str]) -> Self {
+        Self { which: Which::Only(names), renamed: None }
+    }
+
+    /// All but these pass.
+    pub const fn except(names: &'static [&'static str]) -> Self {
+        Self { which: Which::Except(names), renamed: None }
+    }
+
+    /// The first name becomes the second.
+    pub const fn renaming(self, from: &'static str, to: &'static str) -> Self {
+        Self { which: self.which, renamed: Some((from, to)) }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        match self.which {
+            Which::All => true,
+            Which::Only(names) => names.contains(&name),
+            Which::Except(names) => !names.contains(&name),
+        }
+    }
+}
+
+/// A field of the body: where it begins behind the bracket or comma before, and where the next one is.
+struct Span<'a> {
+    name: Cow<'a, str>,
+    begin: usize,
+    end: usize,
+    is_null: bool,
+}
+
+/// Removes the fields of the request itself, not of what is in it, that the rules do not let pass; all other bytes and their
+/// order stay. A body that is no JSON object passes as it is: what to say of it is up to the vendor.
+///
+/// # Errors
+/// Fields would be removed, and `unsupported` says to refuse that.
+pub fn filter<'a>(
+    body: &'a [u8],
+    rules: &FieldRules,
+    unsupported: Unsupported,
+) -> Result<(Cow<'a, [u8]>, Vec<Dropped>), TranslateError> {
+    let untouched = || Ok((Cow::Borrowed(body), Vec::new()));
+    if *rules == FieldRules::ALL || unsupported == Unsupported::Pass {
+        return untouched();
+    }
+    let Some(spans) = spans(body) else { return untouched() };
+    let renamed = rules.renamed.filter(|(_, to)| !spans.iter().any(|span| span.name == *to));
+    let new_name = |span: &Span<'_>| renamed.filter(|(from, _)| span.name == *from).map(|(_, to)| to);
+    if spans.iter().all(|span| rules.allows(&span.name) && new_name(span).is_none()) {
+        return untouched();
+    }
+    let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return untouched() };
+    let mut out = body.get(..first.begin).unwrap_or_default().to_vec();
+    let mut dropped = Vec::new();
+    let mut is_first = true;
+    for span in &spans {
+        let name = new_name(span);
+        if name.is_none() && !rules.allows(&span.name) {
+            // Nothing was asked for.
+            if !span.is_null {
+                dropped.push(Dropped(span.name.clone().into_owned()));
+            }
+            continue;
+        }
+        if !is_first {
+            out.push(b',');
+        }
+        is_first = false;
+        let text = body.get(span.begin..span.end).unwrap_or_default();
+        match name {
+            Some(name) => write_renamed(&mut out, text, name),
+            None => out.extend_from_slice(text),
+        }
+    }
+    out.extend_from_slice(body.get(last.end..).unwrap_or_default());
+    if unsupported == Unsupported::Refuse && !dropped.is_empty() {
+        return Err(TranslateError::Unsupported(dropped));
+    }
+    Ok((Cow::Owned(out), dropped))
+}
+
+/// Appends a field under another name.
+fn write_renamed(out: &mut Vec<u8>, field: &[u8], name: &str) {
+    let begin = field.iter().position(|byte| *byte == b'"').unwrap_or(0);
+    // A field's name is a value like any other.
+    let mut cursor = Cursor::new(field.get(begin..).unwrap_or_default());
+    let length = cursor.raw().map_or(0, |name| name.bytes().len());
+    out.extend_from_slice(field.get(..begin).unwrap_or_default());
+    out.extend_from_slice(format!("\"{name}\"").as_bytes());
+    out.extend_from_slice(field.get(begin + length..).unwrap_or_default());
+}
+
+/// The fields of a body that is one object and nothing else.
+fn spans(body: &[u8]) -> Option<Vec<Span<'_>>> {
+    let mut cursor = Cursor::new(body);
+    if cursor.peek() != Some(b'{') {
+        return None;
+    }
+    // A byte order mark is no part of the cursor's bytes.
+    let mark = body.len() - body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).len();
+    let mut begin = mark + cursor.position() + 1;
+    let mut spans: Vec<Span<'_>> = Vec::new();
+    let read = cursor.fields(|name, value| {
+        let is_null = value.raw()?.is_null();
+        let end = mark + value.position();
+        // White space behind a value is a part of its field.
+        let rest = body.get(end..).unwrap_or_default();
+        let end = end + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        spans.push(Span { name: unescaped_name(name), begin, end, is_null });
+        begin = end + 1;
+        Ok(())
+    });
+    (read.is_ok() && cursor.is_at_end()).then_some(spans)
+}

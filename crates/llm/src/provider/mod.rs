@@ -1,0 +1,144 @@
+//! The providers of models: one table from which addresses, keys, headers, fields and protocols follow.
+//!
+//! A target names its provider, and [`endpoint::endpoint`] says where a request goes and in which protocol. Secrets are no part
+//! of it: [`KeyHeader`] says how a key is sent. What the vendors' documents say has its source beside it in [`table`]; none of
+//! it was tried against the vendors themselves.
+
+pub mod endpoint;
+pub mod error;
+pub mod fields;
+mod path;
+mod table;
+
+pub use endpoint::{BodyModel, Endpoint, EndpointError, Settings, endpoint};
+pub use path::Operation;
+
+/// Who answers for a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// OpenAI.
+    OpenAi,
+    /// Azure OpenAI, in both of its forms: `/openai/v1/`, and deployments with an `api-version`.
+    Azure,
+    /// Anthropic.
+    Anthropic,
+    /// Google's Gemini API, through its OpenAI-shaped endpoint.
+    Gemini,
+    /// Google's Vertex AI: Gemini through its OpenAI-shaped endpoint, Claude through `rawPredict`.
+    Vertex,
+    /// Amazon Bedrock.
+    Bedrock,
+    /// Ollama.
+    Ollama,
+    /// Anything that speaks OpenAI's protocol at an address of its own: vLLM, Groq, Mistral, DeepSeek, OpenRouter …
+    OpenAiCompatible,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::OpenAi,
+        Self::Azure,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Vertex,
+        Self::Bedrock,
+        Self::Ollama,
+        Self::OpenAiCompatible,
+    ];
+
+    /// The name in the pools file.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The provider of a name in the pools file.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.name() == name)
+    }
+
+    /// How a key of this provider's is sent.
+    pub const fn key_header(self) -> KeyHeader {
+        self.row().key
+    }
+
+    /// The settings without which there is no address, beside those that are there.
+    pub fn missing_settings(self, settings: &Settings<'_>) -> Vec<&'static str> {
+        if settings.base.is_some() && !self.row().placeholders_in_paths {
+            return Vec::new();
+        }
+        let needed = self.row().needs.iter();
+        needed.filter(|setting| settings.get(setting).is_none()).map(|setting| setting.name()).collect()
+    }
+}
+
+/// How a key is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyHeader {
+    /// `Authorization: Bearer …`.
+    Bearer,
+    /// The key alone in a header of this name.
+    Plain(&'static str),
+    /// Anthropic: `x-api-key`, and tokens that begin with `sk-ant-oat` as a bearer (source: agentgateway's provider).
+    Anthropic,
+    /// A Bedrock API key as a bearer, or else a signature ([`crate::sigv4`]).
+    BearerOrSignature,
+}
+
+impl KeyHeader {
+    /// The header's name in lower case and its value.
+    pub fn header(self, key: &str) -> (&'static str, String) {
+        let bearer = || ("authorization", format!("Bearer {key}"));
+        match self {
+            Self::Bearer | Self::BearerOrSignature => bearer(),
+            Self::Anthropic if key.starts_with("sk-ant-oat") => bearer(),
+            Self::Anthropic => ("x-api-key", key.to_owned()),
+            Self::Plain(name) => (name, key.to_owned()),
+        }
+    }
+}
+
+/// The protocol of a model, by its name or by the target's `api`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's Messages.
+    Messages,
+    /// Bedrock's Converse.
+    Converse,
+}
+
+impl Api {
+    /// The protocol of a name in the pools file.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "openai" => Some(Self::OpenAi),
+            "messages" => Some(Self::Messages),
+            "converse" => Some(Self::Converse),
+            _ => None,
+        }
+    }
+}
+
+/// What a target speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetProtocol {
+    /// OpenAI's, so that the client's bytes pass.
+    OpenAi,
+    /// Anthropic's Messages.
+    Messages(MessagesEnvelope),
+    /// Bedrock's Converse, its streams in AWS's frames.
+    Converse,
+}
+
+/// What stands around a Messages request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessagesEnvelope {
+    /// The model and `stream` in the body, the version in a header.
+    Api,
+    /// Bedrock's InvokeModel: the version in the body, the model and the stream in the path; streams in AWS's frames.
+    Bedrock,
+    /// Vertex' rawPredict: the version and `stream` in the body, the model in the path.
+    Vertex,
+}
