@@ -12,6 +12,7 @@
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
+//! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
 //!
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
@@ -24,6 +25,7 @@ mod error_words;
 pub mod headers;
 pub mod json;
 pub mod multipart;
+pub mod prices;
 mod protocol;
 mod request_media;
 pub mod request_view;
@@ -34,6 +36,7 @@ mod stream_events;
 pub mod translate;
 pub mod usage;
 
+pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;
 pub use types::outcome::{ErrorClass, UnknownErrorClass};
 pub use usage::Usage;
