@@ -1,5 +1,7 @@
 //! Prices of models: the shipped table, tables of users, and what calls cost by them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 use std::sync::LazyLock;
 
 use llm::prices::{
