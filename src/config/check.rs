@@ -11,6 +11,7 @@ use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
 use crate::nats::Secret;
+use crate::prices::PricesFile;
 use crate::system::files;
 use crate::telemetry::Format;
 use crate::{http, nats, relay, telemetry};
@@ -45,6 +46,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     }
     let (broker, pools, rules) = check.broker();
     warnings.extend(pools.iter().flat_map(PoolsFile::notices));
+    let prices = check.prices();
     let mode = check.one_of(
         "BROKER_MODE",
         |raw| &raw.broker_mode,
@@ -64,7 +66,19 @@ pub fn resolve(sources: Sources) -> Resolved {
     let tls = check.tls();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), bus, nats, http, access, relay, tls, telemetry })
+        Ok(Config {
+            broker,
+            pools,
+            prices,
+            mode: mode.unwrap_or_default(),
+            bus,
+            nats,
+            http,
+            access,
+            relay,
+            tls,
+            telemetry,
+        })
     } else {
         Err(check.faults)
     };
@@ -168,6 +182,17 @@ impl Resolver {
             Default::default()
         });
         (settings, Some(file), rules)
+    }
+
+    fn prices(&mut self) -> Option<PricesFile> {
+        let written = self.get("BROKER_PRICES", |raw| &raw.broker_prices)?;
+        match PricesFile::open(written.value.into()) {
+            Ok(file) => Some(file),
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
     }
 
     /// What holds for routers of which nothing else is said.

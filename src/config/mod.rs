@@ -21,6 +21,7 @@ pub use shown::{Setting, settings};
 use std::fmt;
 
 use crate::admin::Token;
+use crate::prices::PricesFile;
 use crate::server::ServerTls;
 use crate::{http, nats, relay, telemetry};
 use balancer::broker;
@@ -32,6 +33,8 @@ pub struct Config {
     pub broker: broker::BrokerSettings,
     /// The pools file, if there is one; read again when it changes.
     pub pools: Option<file::PoolsFile>,
+    /// The user's prices, if there are any; read again when they change.
+    pub prices: Option<PricesFile>,
     pub mode: OperatingMode,
     /// Whether there is a bus: `BROKER_BUS`. Without one only the relay serves calls.
     pub bus: bool,

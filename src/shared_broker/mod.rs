@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{AdminCommand, Nonces};
 use crate::clock::Clock;
+use crate::prices::LivePrices;
 use crate::recent_calls::RecentCalls;
 use crate::stamping;
 use crate::telemetry::Counts;
@@ -45,6 +46,7 @@ struct Inner {
     on_event: fn(&BrokerEvent),
     deadline_moved: Notify,
     counts: Counts,
+    prices: LivePrices,
     started: BrokerTime,
     nonces: Mutex<Nonces>,
 }
@@ -101,6 +103,7 @@ impl SharedBroker {
             on_event,
             deadline_moved: Notify::new(),
             counts: Counts::default(),
+            prices: LivePrices::default(),
             started,
             nonces: Mutex::new(Nonces::since(started)),
         }))
@@ -118,6 +121,11 @@ impl SharedBroker {
     /// Counters of what is not part of the balancer's state.
     pub fn counts(&self) -> &Counts {
         &self.0.counts
+    }
+
+    /// The prices in force.
+    pub fn prices(&self) -> &LivePrices {
+        &self.0.prices
     }
 
     /// The replica's id, the hash of its settings and its mode.

@@ -15,6 +15,8 @@
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
 //! | [`sigv4`] | the signature of a request to AWS |
+//! | [`stream_usage`] | how a stream is made to say its usage, and how a client that did not ask does not see it |
+//! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
 //!
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
@@ -28,6 +30,7 @@ pub mod event_stream;
 pub mod headers;
 pub mod json;
 pub mod multipart;
+pub mod prices;
 mod protocol;
 pub mod provider;
 mod request_media;
@@ -37,9 +40,11 @@ pub mod sigv4;
 pub mod sse;
 pub mod stream;
 mod stream_events;
+pub mod stream_usage;
 pub mod translate;
 pub mod usage;
 
+pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;
 pub use types::outcome::{ErrorClass, UnknownErrorClass};
 pub use usage::Usage;
