@@ -6,6 +6,7 @@ mod answers;
 mod botocore;
 mod errors;
 mod golden;
+mod prepared;
 mod prices;
 mod requests;
 mod signatures;

@@ -106,6 +106,47 @@ pub fn filter<'a>(
     Ok((Cow::Owned(out), dropped))
 }
 
+/// Changes fields of the request itself: each gets a value, in JSON, or goes (`None`). All other bytes and their order stay; a
+/// field that was not there comes last. A body that is no JSON object passes as it is.
+pub fn set<'a>(body: &'a [u8], changes: &[(&str, Option<&str>)]) -> Cow<'a, [u8]> {
+    let Some(spans) = spans(body) else { return Cow::Borrowed(body) };
+    let change = |name: &str| changes.iter().find(|(changed, _)| *changed == name);
+    let is_there = |name: &str| spans.iter().any(|span| span.name == name);
+    if changes.iter().all(|(name, value)| value.is_none() && !is_there(name)) {
+        return Cow::Borrowed(body);
+    }
+    let mut out = Vec::with_capacity(body.len() + 64);
+    out.extend_from_slice(spans.first().map_or(b"{", |first| body.get(..first.begin).unwrap_or_default()));
+    let mut parts = 0;
+    let mut separate = |out: &mut Vec<u8>| {
+        if parts > 0 {
+            out.push(b',');
+        }
+        parts += 1;
+    };
+    for span in &spans {
+        match change(&span.name) {
+            Some((_, None)) => {}
+            Some((name, Some(value))) => {
+                separate(&mut out);
+                out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+            }
+            None => {
+                separate(&mut out);
+                out.extend_from_slice(body.get(span.begin..span.end).unwrap_or_default());
+            }
+        }
+    }
+    for (name, value) in changes.iter().filter(|(name, _)| !is_there(name)) {
+        if let Some(value) = value {
+            separate(&mut out);
+            out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+        }
+    }
+    out.extend_from_slice(spans.last().map_or(b"}", |last| body.get(last.end..).unwrap_or_default()));
+    Cow::Owned(out)
+}
+
 /// Appends a field under another name.
 fn write_renamed(out: &mut Vec<u8>, field: &[u8], name: &str) {
     let begin = field.iter().position(|byte| *byte == b'"').unwrap_or(0);

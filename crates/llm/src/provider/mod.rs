@@ -4,14 +4,18 @@
 //! of it: [`KeyHeader`] says how a key is sent. What the vendors' documents say has its source beside it in [`table`]; none of
 //! it was tried against the vendors themselves.
 
+mod answer_form;
 pub mod endpoint;
 pub mod error;
 pub mod fields;
 mod path;
+mod prepare;
 mod table;
 
+pub use answer_form::{AnswerForm, AnswerId};
 pub use endpoint::{BodyModel, Endpoint, EndpointError, Settings, endpoint};
 pub use path::Operation;
+pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 
 /// Who answers for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,170 @@
+//! A client's request as a provider takes it: the address, the headers, the body, and what is to become of the answer.
+
+use std::borrow::Cow;
+
+use super::answer_form::AnswerForm;
+use super::endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint};
+use super::fields;
+use super::path::Operation;
+use super::{MessagesEnvelope, Provider, TargetProtocol};
+use crate::json::RawJson;
+use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
+use crate::translate::{Dropped, TranslateError, Unsupported, converse};
+
+/// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
+const DEFAULT_MAX_TOKENS: u64 = 4096;
+
+/// A target's model, as far as a request to it depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ModelFacts {
+    /// The most tokens that it gives.
+    pub max_output: Option<u64>,
+    /// It takes `temperature`, `top_p` and `top_k`.
+    pub sampling: Option<bool>,
+    /// It takes schemas for its answers.
+    pub schemas: Option<bool>,
+    /// It can think before it answers.
+    pub reasoning: Option<bool>,
+}
+
+/// A target.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetModel<'a> {
+    /// Whose it is.
+    pub provider: Provider,
+    /// What the pools file says of it.
+    pub settings: Settings<'a>,
+    /// What becomes of what it cannot take.
+    pub unsupported: Unsupported,
+    /// Its model, as far as it is known.
+    pub facts: ModelFacts,
+}
+
+/// What a client sent.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientRequest<'a> {
+    /// What it asks for.
+    pub operation: Operation,
+    /// Its path behind that of the pool.
+    pub path: &'a str,
+    /// Its body, with the target's own changes, the model's name among them.
+    pub body: &'a [u8],
+    /// Its `anthropic-version`, which goes before ours where it speaks Anthropic's protocol itself.
+    pub anthropic_version: Option<&'a str>,
+}
+
+/// A request as it goes out, without the key.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// The body; borrowed if it is the client's, byte for byte.
+    pub body: Cow<'a, [u8]>,
+    /// What the target cannot take and was left out.
+    pub dropped: Vec<Dropped>,
+    /// What becomes of the answer.
+    pub answer: AnswerForm,
+}
+
+/// Why a request does not go to a target. None is the target's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The target does not have what is asked for, or its settings make no address.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The request cannot be translated.
+    #[error(transparent)]
+    Translate(#[from] TranslateError),
+}
+
+/// Makes of a client's request one that the target takes.
+///
+/// # Errors
+/// It does not go to this target.
+pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Result<Prepared<'a>, PrepareError> {
+    let body = RawJson::parse(request.body).ok();
+    let model = body.and_then(|body| body.field("model")?.text()).unwrap_or_default();
+    let stream = body.and_then(|body| body.field("stream")).is_some_and(RawJson::is_true);
+    let call = Call { operation: request.operation, model: &model, stream, path: request.path };
+    let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
+    let made = match (request.operation, endpoint.protocol) {
+        (Operation::Chat, TargetProtocol::Messages(envelope)) => {
+            chat_as_messages(target, request.body, &model, envelope)?
+        }
+        (Operation::Chat, TargetProtocol::Converse) => {
+            let made = converse::request(request.body, target.unsupported)?;
+            (Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer))
+        }
+        (_, TargetProtocol::Messages(envelope)) => {
+            if let Some(version) = request.anthropic_version {
+                for (_, value) in endpoint.headers.iter_mut().filter(|(name, _)| *name == "anthropic-version") {
+                    version.clone_into(value);
+                }
+            }
+            messages(request.body, &model, envelope, &endpoint.model, stream)
+        }
+        (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
+            let (body, dropped) = fields::filter(request.body, &endpoint.fields, target.unsupported)?;
+            (with_model(body, &model, &endpoint.model), dropped, AnswerForm::OpenAi)
+        }
+    };
+    let (body, dropped, answer) = made;
+    Ok(Prepared { endpoint, body, dropped, answer })
+}
+
+type Made<'a> = (Cow<'a, [u8]>, Vec<Dropped>, AnswerForm);
+
+fn chat_as_messages<'a>(
+    target: &TargetModel<'_>,
+    body: &[u8],
+    model: &str,
+    envelope: MessagesEnvelope,
+) -> Result<Made<'a>, TranslateError> {
+    let ModelFacts { max_output, sampling, schemas, reasoning } = target.facts;
+    let options = Options {
+        api_version: target.settings.api_version.and_then(ApiVersion::parse).unwrap_or_default(),
+        envelope: match envelope {
+            MessagesEnvelope::Api => Envelope::Api,
+            MessagesEnvelope::Bedrock => Envelope::Bedrock,
+            MessagesEnvelope::Vertex => Envelope::Vertex,
+        },
+        model,
+        default_max_tokens: max_output.unwrap_or(DEFAULT_MAX_TOKENS),
+        sampling: sampling.unwrap_or(true),
+        schemas: schemas.unwrap_or(true),
+        thinking: if reasoning == Some(false) { Thinking::None } else { Thinking::of_model(model) },
+        unsupported: target.unsupported,
+    };
+    let made = anthropic::request(body, &options)?;
+    let is_framed = envelope == MessagesEnvelope::Bedrock;
+    Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Anthropic { context: made.answer, is_framed }))
+}
+
+/// Anthropic's protocol on both sides: only what stands around the request changes.
+fn messages<'a>(body: &'a [u8], asked: &str, envelope: MessagesEnvelope, model: &BodyModel, stream: bool) -> Made<'a> {
+    let (body, is_framed) = match envelope {
+        MessagesEnvelope::Api => (with_model(Cow::Borrowed(body), asked, model), false),
+        MessagesEnvelope::Vertex => {
+            (fields::set(body, &[("model", None), ("anthropic_version", Some("\"vertex-2023-10-16\""))]), false)
+        }
+        MessagesEnvelope::Bedrock => {
+            let version = Some("\"bedrock-2023-05-31\"");
+            (fields::set(body, &[("model", None), ("stream", None), ("anthropic_version", version)]), stream)
+        }
+    };
+    (body, Vec::new(), if is_framed { AnswerForm::FramedMessages } else { AnswerForm::Messages })
+}
+
+/// The body with the name that the target's model has there.
+fn with_model<'a>(body: Cow<'a, [u8]>, asked: &str, model: &BodyModel) -> Cow<'a, [u8]> {
+    match model {
+        BodyModel::Is(model) if model != asked && !asked.is_empty() => {
+            let name = serde_json::Value::from(model.as_str()).to_string();
+            match body {
+                Cow::Borrowed(body) => fields::set(body, &[("model", Some(&name))]),
+                Cow::Owned(body) => Cow::Owned(fields::set(&body, &[("model", Some(&name))]).into_owned()),
+            }
+        }
+        BodyModel::Is(_) | BodyModel::Absent => body,
+    }
+}

@@ -1,0 +1,244 @@
+//! Requests as they go to each provider, and what becomes of the answers.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use llm::provider::{
+    AnswerForm, AnswerId, ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings,
+    TargetModel, prepare,
+};
+use llm::translate::{StreamTranslator, TranslateError, Unsupported};
+use serde_json::Value;
+
+fn target(provider: Provider, settings: Settings<'static>) -> TargetModel<'static> {
+    TargetModel { provider, settings, unsupported: Unsupported::Drop, facts: ModelFacts::default() }
+}
+
+fn aws() -> Settings<'static> {
+    Settings { region: Some("eu-central-1"), ..Settings::default() }
+}
+
+fn google() -> Settings<'static> {
+    Settings { project: Some("p"), location: Some("europe-west1"), ..Settings::default() }
+}
+
+fn sent<'a>(target: &TargetModel<'_>, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
+    let operation = Operation::of_path(path);
+    prepare(target, &ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None })
+}
+
+fn text(body: &[u8]) -> &str {
+    std::str::from_utf8(body).unwrap()
+}
+
+const CHAT: &str = r#"{"model": "MODEL", "messages": [{"role":"user","content":"hi"}], "stream": true, "seed": 1}"#;
+
+#[test]
+fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
+    let body = CHAT.replace("MODEL", "gpt-4o");
+    for (provider, settings) in [
+        (Provider::OpenAi, Settings::default()),
+        (Provider::Azure, Settings { resource: Some("r"), ..Settings::default() }),
+        (Provider::OpenAiCompatible, Settings { base: Some("https://h/v1"), ..Settings::default() }),
+    ] {
+        let prepared = sent(&target(provider, settings), "chat/completions", &body).unwrap();
+        assert_eq!(text(&prepared.body), body, "{provider:?}");
+        assert_eq!((prepared.answer, prepared.dropped.len()), (AnswerForm::OpenAi, 0));
+    }
+    let body = CHAT.replace("MODEL", "claude-opus-4-6");
+    let prepared = sent(&target(Provider::Anthropic, Settings::default()), "v1/messages", &body).unwrap();
+    assert_eq!((text(&prepared.body), prepared.answer), (body.as_str(), AnswerForm::Messages));
+    assert_eq!(prepared.endpoint.url, "https://api.anthropic.com/v1/messages");
+}
+
+#[test]
+fn each_provider_gets_its_own_address_and_form() {
+    for (provider, settings, model, url, form) in [
+        (
+            Provider::Anthropic,
+            Settings::default(),
+            "claude-opus-4-6",
+            "https://api.anthropic.com/v1/messages",
+            "Anthropic",
+        ),
+        (
+            Provider::Bedrock,
+            aws(),
+            "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "https://bedrock-runtime.eu-central-1.amazonaws.com/model/eu.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke-with-response-stream",
+            "Anthropic",
+        ),
+        (
+            Provider::Bedrock,
+            aws(),
+            "meta.llama3-70b-instruct-v1:0",
+            "https://bedrock-runtime.eu-central-1.amazonaws.com/model/meta.llama3-70b-instruct-v1%3A0/converse-stream",
+            "Converse",
+        ),
+        (
+            Provider::Vertex,
+            google(),
+            "claude-sonnet-4-5@20250929",
+            "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/publishers/anthropic/models/claude-sonnet-4-5@20250929:streamRawPredict",
+            "Anthropic",
+        ),
+        (
+            Provider::Vertex,
+            google(),
+            "gemini-2.5-pro",
+            "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/endpoints/openapi/chat/completions",
+            "OpenAi",
+        ),
+        (
+            Provider::Gemini,
+            Settings::default(),
+            "gemini-2.5-pro",
+            "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+            "OpenAi",
+        ),
+        (Provider::Ollama, Settings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
+    ] {
+        let body = CHAT.replace("MODEL", model);
+        let prepared = sent(&target(provider, settings), "v1/chat/completions", &body).unwrap();
+        assert_eq!(prepared.endpoint.url, url);
+        assert!(format!("{:?}", prepared.answer).starts_with(form), "{model}: {:?}", prepared.answer);
+        let made: Value = serde_json::from_slice(&prepared.body).unwrap();
+        if form == "Anthropic" {
+            assert!(made["max_tokens"].is_u64(), "{made}");
+            assert_eq!(prepared.dropped[0].0, "seed");
+        }
+        if (provider, form) == (Provider::Vertex, "OpenAi") {
+            assert_eq!(made["model"], "google/gemini-2.5-pro");
+        }
+    }
+}
+
+#[test]
+fn the_protocol_stays_and_only_its_envelope_changes() {
+    let body = r#"{"model":"anthropic.claude-opus-4-6-v1:0","max_tokens":9,"stream":true,"messages":[]}"#;
+    let prepared = sent(&target(Provider::Bedrock, aws()), "v1/messages", body).unwrap();
+    assert_eq!(text(&prepared.body), r#"{"max_tokens":9,"messages":[],"anthropic_version":"bedrock-2023-05-31"}"#);
+    assert_eq!(prepared.answer, AnswerForm::FramedMessages);
+    let body = r#"{"model":"claude-opus-4-6","max_tokens":9,"stream":true,"messages":[]}"#;
+    let prepared = sent(&target(Provider::Vertex, google()), "v1/messages", body).unwrap();
+    assert_eq!(
+        text(&prepared.body),
+        r#"{"max_tokens":9,"stream":true,"messages":[],"anthropic_version":"vertex-2023-10-16"}"#
+    );
+    let (anthropic, request) = (
+        target(Provider::Anthropic, Settings::default()),
+        ClientRequest {
+            operation: Operation::Messages,
+            path: "v1/messages",
+            body: body.as_bytes(),
+            anthropic_version: Some("2026-10-21"),
+        },
+    );
+    let headers = prepare(&anthropic, &request).unwrap().endpoint.headers;
+    assert!(headers.contains(&("anthropic-version", "2026-10-21".to_owned())), "the client's own: {headers:?}");
+}
+
+#[test]
+fn what_a_target_does_not_have_is_said_and_is_no_fault_of_its() {
+    let anthropic = target(Provider::Anthropic, Settings::default());
+    let embeddings = sent(&anthropic, "v1/embeddings", r#"{"model":"m","input":"a"}"#);
+    assert!(matches!(embeddings, Err(PrepareError::Endpoint(_))), "{embeddings:?}");
+    let refusing = TargetModel { unsupported: Unsupported::Refuse, ..anthropic };
+    let refused = sent(&refusing, "v1/chat/completions", CHAT);
+    assert!(matches!(refused, Err(PrepareError::Translate(TranslateError::Unsupported(_)))), "{refused:?}");
+    let invalid = sent(&anthropic, "v1/chat/completions", r#"{"model":"m","messages":7}"#);
+    assert!(matches!(invalid, Err(PrepareError::Translate(TranslateError::Invalid { .. }))), "{invalid:?}");
+}
+
+/// A frame as AWS writes it.
+fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+    let mut head = Vec::new();
+    for (name, value) in headers {
+        head.push(u8::try_from(name.len()).unwrap());
+        head.extend(name.as_bytes());
+        head.push(7);
+        head.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+        head.extend(value.as_bytes());
+    }
+    let total = u32::try_from(16 + head.len() + payload.len()).unwrap();
+    let mut frame = [total.to_be_bytes(), u32::try_from(head.len()).unwrap().to_be_bytes()].concat();
+    frame.extend(crc32fast::hash(&frame).to_be_bytes());
+    frame.extend(head);
+    frame.extend(payload);
+    frame.extend(crc32fast::hash(&frame).to_be_bytes());
+    frame
+}
+
+fn chunk(event: &str) -> Vec<u8> {
+    let payload = format!(r#"{{"bytes":"{}"}}"#, STANDARD.encode(event));
+    frame(&[(":message-type", "event"), (":event-type", "chunk")], payload.as_bytes())
+}
+
+fn translated(mut translator: Box<dyn StreamTranslator>, bytes: &[u8], size: usize) -> String {
+    let mut out = Vec::new();
+    for part in bytes.chunks(size) {
+        translator.push(part, &mut out).unwrap();
+    }
+    translator.finish(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+const EVENTS: [&str; 6] = [
+    r#"{"type":"message_start","message":{"id":"msg_1","model":"claude","usage":{"input_tokens":3,"output_tokens":1}}}"#,
+    r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}"#,
+    r#"{"type":"content_block_stop","index":0}"#,
+    r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#,
+    r#"{"type":"message_stop"}"#,
+];
+
+#[test]
+fn streams_in_frames_are_the_same_as_streams_of_events() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let framed: Vec<u8> = EVENTS.iter().flat_map(|event| chunk(event)).collect();
+    let events: String = EVENTS
+        .iter()
+        .map(|event| {
+            let kind: Value = serde_json::from_str(event).unwrap();
+            format!("event: {}\ndata: {event}\n\n", kind["type"].as_str().unwrap())
+        })
+        .collect();
+    let messages = || AnswerForm::FramedMessages.stream(&id).unwrap();
+    let chat = |is_framed| AnswerForm::Anthropic { context: Default::default(), is_framed }.stream(&id).unwrap();
+    for size in [1, 7, 64, 10_000] {
+        assert_eq!(translated(messages(), &framed, size), events);
+        assert_eq!(translated(chat(true), &framed, size), translated(chat(false), events.as_bytes(), size));
+    }
+    assert!(translated(chat(true), &framed, 64).contains("Hello"));
+}
+
+#[test]
+fn an_exception_within_a_stream_is_an_error_in_the_clients_protocol() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let exception = frame(
+        &[(":message-type", "exception"), (":exception-type", "throttlingException")],
+        br#"{"message":"Too many tokens"}"#,
+    );
+    let bytes = [chunk(EVENTS[0]), exception].concat();
+    let events = translated(AnswerForm::FramedMessages.stream(&id).unwrap(), &bytes, 5);
+    assert!(events.contains("event: error\ndata: {") && events.contains("rate_limit_error"), "{events}");
+    let form = AnswerForm::Anthropic { context: Default::default(), is_framed: true };
+    let chunks = translated(form.stream(&id).unwrap(), &bytes, 5);
+    assert!(chunks.contains(r#"data: {"error":{"#) && chunks.contains("Too many tokens"), "{chunks}");
+}
+
+#[test]
+fn whole_answers_and_errors_come_in_the_clients_form() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let form = AnswerForm::Anthropic { context: Default::default(), is_framed: false };
+    let answer = br#"{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":1}}"#;
+    let whole: Value = serde_json::from_str(&translated(form.whole(&id).unwrap(), answer, 9)).unwrap();
+    assert_eq!(whole["choices"][0]["message"]["content"], "hi");
+    assert!(form.whole(&id).unwrap().finish(&mut Vec::new()).is_err(), "cut off");
+    assert!(AnswerForm::OpenAi.whole(&id).is_none() && AnswerForm::OpenAi.stream(&id).is_none());
+    let wrapped = br#"[{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}]"#;
+    let unwrapped = AnswerForm::OpenAi.error(429, None, wrapped).unwrap();
+    assert!(text(&unwrapped).starts_with("{\"error\""));
+    let bedrock = AnswerForm::Anthropic { context: Default::default(), is_framed: true };
+    let error = bedrock.error(429, Some("ThrottlingException"), br#"{"message":"slow down"}"#).unwrap();
+    assert!(text(&error).contains("rate_limit_error"), "{}", text(&error));
+}
