@@ -3,6 +3,7 @@
 //! A translation is pure: bytes in, bytes out. The parts that need no change are copied as they stand, so the order of keys in
 //! messages, schemas and arguments is kept, and with it the vendors' prompt caches.
 
+pub mod bedrock_invoke;
 pub mod converse;
 
 use std::fmt;
