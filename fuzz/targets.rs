@@ -8,6 +8,8 @@ use balancer::broker::{Broker, BrokerInput, BrokerSettings, RouterSettings, inva
 use gecholog_broker::stamping;
 use gecholog_protocol::stamp::MAX_STAMP_BYTES;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry, reply};
+use llm::translate::converse::{self, AnswerContext, AnswerIdentity, ConverseStream};
+use llm::translate::{StreamTranslator, Unsupported};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::mode::OperatingMode;
@@ -68,4 +70,35 @@ pub fn log_entry(data: &[u8]) {
         let is_object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(data).is_ok();
         assert!(!is_object, "a proper object was refused");
     }
+}
+
+const ANSWER: AnswerIdentity<'_> = AnswerIdentity { id: "chatcmpl-1", created: 1 };
+
+/// Frames of AWS's event streams, and Converse's chunks made of them: the output does not depend on how the bytes were cut.
+pub fn event_stream(data: &[u8]) {
+    let translate = |size: usize| {
+        let mut stream = ConverseStream::new(AnswerContext::default(), ANSWER);
+        let mut out = Vec::new();
+        let pushed = data.chunks(size).try_for_each(|piece| stream.push(piece, &mut out));
+        let finished = pushed.and_then(|()| stream.finish(&mut out));
+        (out, finished)
+    };
+    let whole = translate(data.len().max(1));
+    assert_eq!(whole, translate(1));
+    assert_eq!(whole, translate(5));
+}
+
+/// Requests to be translated for Converse, and its answers: what is made of JSON is JSON.
+pub fn converse(data: &[u8]) {
+    let is_json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+    let given = is_json(data);
+    for mode in [Unsupported::Drop, Unsupported::Refuse, Unsupported::Pass] {
+        if let Ok(translated) = converse::request(data, mode) {
+            assert!(!given || is_json(&translated.body), "{}", String::from_utf8_lossy(&translated.body));
+        }
+    }
+    if let Ok(answer) = converse::answer(data, &AnswerContext::default(), ANSWER) {
+        assert!(!given || is_json(&answer), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert!(is_json(&converse::error(500, None, data)));
 }

@@ -28,3 +28,13 @@ fn row_2_messages() {
 fn log_entries() {
     run("log_entry", targets::log_entry);
 }
+
+#[test]
+fn frames_of_event_streams() {
+    run("event_stream", targets::event_stream);
+}
+
+#[test]
+fn requests_and_answers_of_converse() {
+    run("converse", targets::converse);
+}

@@ -5,7 +5,9 @@
 mod answers;
 mod botocore;
 mod errors;
+mod figures;
 mod golden;
+mod invoke_streams;
 mod prepared;
 mod prices;
 mod requests;

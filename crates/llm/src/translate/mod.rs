@@ -4,6 +4,7 @@
 //! messages, schemas and arguments is kept, and with it the vendors' prompt caches.
 
 pub mod anthropic;
+pub mod bedrock_invoke;
 pub mod converse;
 pub mod json_progress;
 
