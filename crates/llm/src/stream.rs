@@ -10,6 +10,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::affinity;
 use crate::error_class::classify_error_body;
 use crate::json::{RawJson, SyntaxError};
 use crate::protocol::Protocol;
@@ -74,6 +75,8 @@ pub(crate) struct Seen {
     /// Content came before the error.
     error_came_late: bool,
     pub(crate) counts: Counts,
+    /// The ids of what the stream makes, not taken yet.
+    ids: Vec<String>,
 }
 
 impl StreamState {
@@ -136,6 +139,11 @@ impl StreamState {
     /// The protocol: the one of the request until an event shows another.
     pub const fn protocol(&self) -> Protocol {
         self.seen.protocol
+    }
+
+    /// The ids of what the stream makes (a response, a thread, a run), each once; see [`crate::affinity`].
+    pub fn take_ids(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen.ids)
     }
 
     /// What the vendor says that the call has used, as of the last event; `Ok(None)` if it has not said.
@@ -204,6 +212,15 @@ impl Seen {
             Err(SyntaxError) if events::is_ping(event.name) => self.events -= 1,
             // Plain text, or a form that is unknown.
             Err(SyntaxError) => self.content(data.len()),
+        }
+    }
+
+    /// An event shows an object that the target keeps from now on.
+    pub(crate) fn makes(&mut self, object: &[u8]) {
+        for id in affinity::ids_of_answer(object) {
+            if self.ids.len() < affinity::MAX_IDS && !self.ids.iter().any(|known| *known == id) {
+                self.ids.push(id.into_owned());
+            }
         }
     }
 

@@ -159,8 +159,12 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
 /// OpenAI's Responses API.
 fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     match kind {
-        b"response.created"
-        | b"response.in_progress"
+        b"response.created" => {
+            if let Some(response) = fields.response {
+                seen.makes(response.bytes());
+            }
+        }
+        b"response.in_progress"
         | b"response.queued"
         | b"response.content_part.added"
         | b"response.reasoning_summary_part.added" => {}
@@ -257,6 +261,8 @@ fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, has_usa
             seen.fail(field("last_error").map_or(ErrorClass::ServerError, classify_error));
         } else if name.ends_with(b".delta") {
             seen.content(data.len());
+        } else if matches!(name, b"thread.created" | b"thread.run.created") {
+            seen.makes(data);
         } else if name.starts_with(b"thread.run.") {
             let ends: [&[u8]; 4] = [b".completed", b".incomplete", b".cancelled", b".requires_action"];
             seen.finished |= ends.iter().any(|end| name.ends_with(end));
