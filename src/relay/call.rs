@@ -29,6 +29,7 @@ use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
+use llm::affinity::is_kept;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
@@ -55,6 +56,10 @@ struct Call<'a> {
     rules: Arc<RelayRules>,
     /// The client asks for a stream.
     stream: bool,
+    /// The target that made what the request names.
+    preferred: Option<RouterPath>,
+    /// Answers show what their targets keep.
+    teaches: bool,
     /// Of the whole body, once an attempt has ended.
     digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
@@ -112,7 +117,13 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         Err(own) => return own.response(),
     };
     let rules = relay.rules();
-    let stream = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body).asks_for_stream();
+    let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
+    let (stream, has_affinity) = (view.asks_for_stream(), rules.has_affinity(&ingress));
+    let path = subpath(head, &ingress);
+    let preferred = (has_affinity && !relay.affinity.is_empty())
+        .then(|| relay.affinity.maker(&ingress, view.ids(path, &body)))
+        .flatten();
+    let teaches = has_affinity && is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
     let call = Call {
         relay,
         ingress: &ingress,
@@ -122,6 +133,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         session: relay.sessions.begin(now),
         came: now,
         stream,
+        preferred,
+        teaches,
         digest: OnceLock::new(),
         plan: RetryPlan::new(rules.limits_of(&ingress), now),
         rules,
@@ -154,7 +167,8 @@ impl Call<'_> {
 
     fn next(&mut self) -> NextStep {
         let asked =
-            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body);
+            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
+                .preferring(self.preferred.as_ref());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -211,13 +225,16 @@ impl Call<'_> {
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
-        let (answer, end) = came?;
+        let (mut answer, end) = came?;
         self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             underway.finish(end);
         }
         if lead == RetryDecision::DoNotRetry {
+            if self.teaches && answer.head.status.is_success() {
+                underway.teach(self.relay.affinity.clone(), self.ingress.clone(), &mut answer);
+            }
             return Some(AcceptedResponse { answer, underway, end });
         }
         self.last = Some((answer, router));
@@ -297,7 +314,7 @@ impl Call<'_> {
             connect: times.connect,
             first_byte: times.first_byte_of(self.stream),
             idle: times.idle,
-            hold: self.rules.limits.hold,
+            hold: times.hold,
             deadline: Instant::now() + deadline.since(self.relay.handle.now()),
         }
     }

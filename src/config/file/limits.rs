@@ -1,4 +1,4 @@
-//! `relay`: what one call of the relay may cost, and all of them together. The four time limits may stand at a pool, a
+//! `relay`: what one call of the relay may cost, and all of them together. The time limits may stand at a pool, a
 //! branch and a target too: the nearest wins, each for itself.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
 pub(super) const KEYS: [&str; 8] =
     ["attempts", "timeout", "connect", "first_byte", "idle", "hold", "backoff", "retry_budget"];
 /// The keys of `relay` below the file.
-pub(super) const TIME_KEYS: [&str; 4] = ["connect", "first_byte", "idle", "timeout"];
+pub(super) const TIME_KEYS: [&str; 5] = ["connect", "first_byte", "idle", "timeout", "hold"];
 /// The keys of `backoff`.
 pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
 /// The keys of `retry_budget`.
@@ -30,7 +30,6 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
     }
     read_times(reader, &item, &mut times);
     limits.timeout = times.timeout;
-    time(reader, &item, "hold", &mut limits.hold);
     if let Some(item) = item.get("backoff") {
         backoff(reader, &item, &mut limits.backoff);
     }
@@ -58,6 +57,7 @@ fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) 
     }
     time(reader, item, "idle", &mut times.idle);
     time(reader, item, "timeout", &mut times.timeout);
+    time(reader, item, "hold", &mut times.hold);
 }
 
 fn backoff(reader: &mut Reader<'_>, item: &Item<'_>, backoff: &mut Backoff) {

@@ -24,7 +24,8 @@ use types::router::RouterPath;
 /// The keys of the file.
 pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
+pub(super) const POOL_KEYS: [&str; 7] =
+    ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay", "affinity"];
 /// The keys of a target.
 pub(super) const TARGET_KEYS: [&str; 17] = [
     "name",
@@ -151,17 +152,31 @@ impl Pools {
             }
         };
         if let Some(ingress) = &ingress {
-            self.times.insert(ingress.clone(), PoolTimes { times, targets: BTreeMap::new() });
+            self.times.insert(ingress.clone(), PoolTimes { times, ..PoolTimes::default() });
         }
         let when_all_disabled = when_all_disabled(reader, item);
         let passes = when_all_disabled == Some(Some(WhenAllDisabled::Pass));
         let above = Above { ingress: ingress.clone(), health, times, passes, ..Above::default() };
         let directs = self.direct_health.len();
         let (mode, targets) = self.branch(reader, item, &above)?;
-        let usual =
-            if self.direct_health.len() > directs { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
+        let has_addresses = self.direct_health.len() > directs;
+        self.affinity(reader, item, ingress.as_ref(), has_addresses);
+        let usual = if has_addresses { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
         let root = Target::plain(TargetKind::Branch { mode, targets });
         Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled?.unwrap_or(usual) })
+    }
+
+    /// Whether what names something that a target made goes there: by default where a target has an address.
+    fn affinity(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, ingress: Option<&RouterPath>, usual: bool) {
+        let Some(pool) = ingress.and_then(|ingress| self.times.get_mut(ingress)) else { return };
+        let written = item.get("affinity");
+        pool.affinity = written.as_ref().map_or(Some(usual), |flag| reader.flag(flag)).unwrap_or(usual);
+        if let Some(flag) =
+            written.filter(|_| pool.affinity && !ingress.is_some_and(|path| self.relayed.contains(path)))
+        {
+            let needs = "needs \"relay\": true or a target with a \"url\": only the relay sees what answers make";
+            reader.key_fault(&flag, needs.to_owned());
+        }
     }
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
