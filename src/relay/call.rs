@@ -15,8 +15,8 @@ use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
 use super::exchange::{AttemptTimeouts, exchange};
-use super::hold::UpstreamResponse;
-use super::judgement::judge;
+use super::hold::{FailedAttempt, UpstreamResponse};
+use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
@@ -60,6 +60,8 @@ struct Call<'a> {
     preferred: Option<RouterPath>,
     /// Answers show what their targets keep.
     teaches: bool,
+    /// Resends that left no log entry, and take no number.
+    unlogged: u32,
     /// Of the whole body, once an attempt has ended.
     digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
@@ -135,6 +137,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         stream,
         preferred,
         teaches,
+        unlogged: 0,
         digest: OnceLock::new(),
         plan: RetryPlan::new(rules.limits_of(&ingress), now),
         rules,
@@ -180,13 +183,13 @@ impl Call<'_> {
         let Dispatch { route, router, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
-        let transaction = self.session.transaction(self.plan.sent());
+        let transaction = self.session.transaction(self.number());
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
         let mut underway =
             AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
         let direct = self.relay.direct(&router);
         let relay = self.relay;
-        let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
+        let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
             self.attempts.note(Attempt { router, ended: None, time: underway.time(), stamp });
@@ -200,11 +203,13 @@ impl Call<'_> {
         let path = request.uri().path().to_owned();
         let times = self.times(&router);
         let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
-        if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
+        if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
-            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
-            let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
+            // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
+            self.unlogged += u32::from(direct.is_some());
+            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.number()));
+            let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
             let request = self.request(&target, body.clone())?;
             came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
         }
@@ -221,12 +226,12 @@ impl Call<'_> {
             sent: changed_body::for_naming(headers, &body, &sent),
             patch: Some(&patch),
         };
-        let (ended, came) = judge(&target, came, naming, &mut underway);
+        let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut underway);
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
-        let (mut answer, end) = came?;
-        self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
+        self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
+        let (mut answer, end) = answer?;
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             underway.finish(end);
@@ -244,13 +249,18 @@ impl Call<'_> {
     /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
     fn keep_preamble(
         &mut self,
-        came: Result<UpstreamResponse, TransportFailure>,
+        came: Result<UpstreamResponse, FailedAttempt>,
         router: &RouterPath,
-    ) -> Result<UpstreamResponse, TransportFailure> {
+    ) -> Result<UpstreamResponse, FailedAttempt> {
         let answer = came?;
         let Some(failure) = answer.broken else { return Ok(answer) };
         self.last.get_or_insert_with(|| (answer, router.clone()));
-        Err(failure)
+        Err(failure.into())
+    }
+
+    /// The number of the attempt in its session.
+    fn number(&self) -> u32 {
+        self.plan.sent().saturating_sub(self.unlogged)
     }
 
     /// Counts one more attempt at the same target, if another one may be made.

@@ -90,7 +90,7 @@ impl Request for RequestView<'_> {
             }
             Field::Text(_) if !behind.is_empty() => None,
             Field::Text(text) if text.len() > LONGEST_VALUE => Some(Found::TooLong),
-            Field::Text(text) => Some(Found::Value(text.into())),
+            Field::Text(text) => Some(Found::Text(text.to_owned())),
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
         let name = |name: &str| vec![name.to_owned()];
         let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);
-        assert_eq!(asked.param(&name("model")), Some(Found::Value(json!("whisper-1"))), "the last one");
+        assert_eq!(asked.param(&name("model")), Some(Found::Text("whisper-1".to_owned())), "the last one");
         assert_eq!(asked.param(&["model".to_owned(), "x".to_owned()]), None, "a text has no fields");
         assert_eq!(asked.param(&name("prompt")), Some(Found::TooLong));
         assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: Some(7) });

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::support::http;
 use super::super::support::scripted::{Act, Call, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{Broker, Bus, LOGGER, PoolsFile, Setup, soon};
-use super::{HELLO, Harness, KEY, pools, target};
+use super::{CHAT, HELLO, HI, Harness, KEY, pools, target};
 
 /// What an upstream of this name makes.
 fn makes(name: &'static str) -> impl Fn(&Call) -> Act + Send + 'static {
@@ -50,10 +50,11 @@ async fn served_by(world: &Harness, method: &str, path: &str, body: &str) -> Str
     answer.header("x-broker-router").unwrap().to_owned()
 }
 
-/// Calls this where only `b` answers: one failure of `a` disables nothing by default.
+/// Calls this where only `b` answers: by default five failures in a row disable, so a good answer follows each.
 async fn make_at_b(world: &Harness, a: &Scripted, path: &str, body: &str) {
     a.once(answer(500, &[], "{}"));
     assert_eq!(served_by(world, "POST", path, body).await, "/llm/b/");
+    assert_eq!(served_by(world, "POST", CHAT, HI).await, "/llm/a/");
 }
 
 #[tokio::test]

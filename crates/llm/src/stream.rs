@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::affinity;
+use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
 use crate::json::{RawJson, SyntaxError};
 use crate::protocol::Protocol;
@@ -72,6 +73,8 @@ pub(crate) struct Seen {
     /// The protocol's last event came (`[DONE]` and its kin).
     done: bool,
     error: Option<ErrorClass>,
+    /// What the error says, at most [`MAX_ERROR_BODY_BYTES`].
+    error_body: Vec<u8>,
     /// Content came before the error.
     error_came_late: bool,
     pub(crate) counts: Counts,
@@ -129,6 +132,11 @@ impl StreamState {
     /// The class of the first error that came, before content or after it.
     pub const fn error(&self) -> Option<ErrorClass> {
         self.seen.error
+    }
+
+    /// What the first error says, as the body of an error answer would; empty without one.
+    pub fn error_body(&self) -> &[u8] {
+        &self.seen.error_body
     }
 
     /// Whether the protocol's end came: a reason for it, or the last event. What follows are usage and trailers.
@@ -189,7 +197,7 @@ impl Seen {
     fn event(&mut self, event: Event<'_>) {
         let data = event.data.trim_ascii();
         if event.name == b"error" {
-            return self.fail(classify_error_body(data));
+            return self.fail(classify_error_body(data), data);
         }
         if data == b"[DONE]" {
             return self.done();
@@ -236,10 +244,11 @@ impl Seen {
         self.content_bytes += bytes as u64;
     }
 
-    /// An error came.
-    pub(crate) fn fail(&mut self, class: ErrorClass) {
+    /// An error came that says this.
+    pub(crate) fn fail(&mut self, class: ErrorClass, body: &[u8]) {
         if self.error.is_none() {
             self.error = Some(class);
+            self.error_body = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body).to_vec();
             self.error_came_late = self.content;
         }
     }
@@ -248,7 +257,7 @@ impl Seen {
     pub(crate) fn done(&mut self) {
         self.done = true;
         if !self.content && !self.finished {
-            self.fail(ErrorClass::EmptyAnswer);
+            self.fail(ErrorClass::EmptyAnswer, b"");
         }
     }
 }

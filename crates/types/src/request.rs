@@ -18,6 +18,9 @@ pub const LONGEST_VALUE: usize = 4 << 10;
 pub enum Found {
     /// This.
     Value(Value),
+    /// A field of a form, which is text whatever it means: conditions compare it with texts as it stands, and with everything
+    /// else by its meaning in JSON (`0.5`, `true`).
+    Text(String),
     /// Something longer than [`LONGEST_VALUE`].
     TooLong,
 }

@@ -50,6 +50,18 @@ pub(super) fn times_below(reader: &mut Reader<'_>, item: Option<Item<'_>>, above
     times
 }
 
+/// Whether what names something that a target made goes there: by default where a target has an address. Only the relay sees
+/// what answers make.
+pub(super) fn affinity(reader: &mut Reader<'_>, pool: &Item<'_>, has_addresses: bool, is_relayed: bool) -> bool {
+    let Some(flag) = pool.get("affinity") else { return has_addresses };
+    let is_on = reader.flag(&flag) == Some(true);
+    if is_on && !is_relayed {
+        let needs = "needs \"relay\": true or a target with a \"url\": only the relay sees what answers make";
+        reader.key_fault(&flag, needs);
+    }
+    is_on
+}
+
 fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) {
     time(reader, item, "connect", &mut times.connect);
     if let Some(time) = item.get("first_byte").and_then(|item| span(reader, &item)) {

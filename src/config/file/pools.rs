@@ -160,23 +160,12 @@ impl Pools {
         let directs = self.direct_health.len();
         let (mode, targets) = self.branch(reader, item, &above)?;
         let has_addresses = self.direct_health.len() > directs;
-        self.affinity(reader, item, ingress.as_ref(), has_addresses);
+        if let Some((path, pool)) = ingress.as_ref().and_then(|path| Some((path, self.times.get_mut(path)?))) {
+            pool.affinity = limits::affinity(reader, item, has_addresses, self.relayed.contains(path));
+        }
         let usual = if has_addresses { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
         let root = Target::plain(TargetKind::Branch { mode, targets });
         Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled?.unwrap_or(usual) })
-    }
-
-    /// Whether what names something that a target made goes there: by default where a target has an address.
-    fn affinity(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, ingress: Option<&RouterPath>, usual: bool) {
-        let Some(pool) = ingress.and_then(|ingress| self.times.get_mut(ingress)) else { return };
-        let written = item.get("affinity");
-        pool.affinity = written.as_ref().map_or(Some(usual), |flag| reader.flag(flag)).unwrap_or(usual);
-        if let Some(flag) =
-            written.filter(|_| pool.affinity && !ingress.is_some_and(|path| self.relayed.contains(path)))
-        {
-            let needs = "needs \"relay\": true or a target with a \"url\": only the relay sees what answers make";
-            reader.key_fault(&flag, needs.to_owned());
-        }
     }
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
