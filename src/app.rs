@@ -300,15 +300,18 @@ impl BackgroundTasks {
             let control =
                 async { nats::control(client.clone(), control, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
+            let replica = handle.signature().replica().to_owned();
+            let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
             let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
             tokio::select! {
+                ended = sharing => match ended.map_err(anyhow::Error::from_boxed)? {},
                 ended = async { tokio::try_join!(learning, control) } => drop(ended?),
                 () = publishing => {}
                 never = nats::follow_cluster(&client, &settings, link) => match never {},
             }
             anyhow::Ok(())
         };
-        let following = reload::follow(pools, handle.clone(), relay);
+        let following = reload::follow(pools, handle.clone(), relay.clone());
         prices::load_shipped();
         if let Some(old) = prices::staleness(&handle.prices().book(), prices::day(handle.now())) {
             tracing::warn!("{old}");

@@ -123,7 +123,7 @@ const COMMANDS: [&[&str]; 13] = [
 ];
 
 #[tokio::test]
-async fn the_help_of_a_command_is_about_that_command() {
+async fn s3_the_help_of_a_command_is_about_that_command() {
     let whole = Setup::bare().arguments(&["help"]).ended().await;
     assert_eq!((whole.code, whole.err.as_str()), (Some(0), ""));
     assert!(whole.out.contains("--disabled-time") && whole.out.contains("drain"), "{}", whole.out);
@@ -143,7 +143,7 @@ async fn the_help_of_a_command_is_about_that_command() {
 }
 
 #[tokio::test]
-async fn where_no_broker_starts_none_cannot_start() {
+async fn s3_where_no_broker_starts_none_cannot_start() {
     for arguments in COMMANDS {
         let setup =
             Setup::bare().set("BROKER_ADMIN_TOKEN", "short").set("BROKER_HTTP", "nowhere").set("DISABLED_TIME", "x");
@@ -160,7 +160,7 @@ async fn where_no_broker_starts_none_cannot_start() {
 }
 
 #[tokio::test]
-async fn arguments_that_cannot_be_used_have_one_exit_code() {
+async fn s3_arguments_that_cannot_be_used_have_one_exit_code() {
     for (arguments, words) in [
         (&["drian", DUD][..], "drain"),
         (&["status", "--wtach"], "--watch"),
@@ -192,7 +192,7 @@ async fn arguments_that_cannot_be_used_have_one_exit_code() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_ingress_is_not_explained() {
+async fn s3_a_path_that_is_no_ingress_is_not_explained() {
     for path in ["/nothing/", DUD, "azure", "/azure", "/"] {
         let ended = Setup::bare().arguments(&["explain", "--path", path]).ended().await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{path}: {ended:?}");
@@ -203,7 +203,7 @@ async fn a_path_that_is_no_ingress_is_not_explained() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_says_so_and_weights_of_operators_are_shown() {
+async fn s3_what_changes_nothing_says_so_and_weights_of_operators_are_shown() {
     let bus = Bus::start().await;
     let _brokers = [admin(&bus).ready().await, admin(&bus).ready().await];
     let done = command(&bus, &["resume", GPT4]).await;
@@ -229,7 +229,7 @@ async fn what_changes_nothing_says_so_and_weights_of_operators_are_shown() {
 }
 
 #[tokio::test]
-async fn a_router_on_probation_has_no_share_and_the_others_have_all_of_it() {
+async fn s3_a_router_on_probation_has_no_share_and_the_others_have_all_of_it() {
     let bus = Bus::start().await;
     let broker = admin(&bus).set("DISABLED_TIME", "0.001").ready().await;
     bus.log(Log::of(DUD, 500)).await;
@@ -241,7 +241,7 @@ async fn a_router_on_probation_has_no_share_and_the_others_have_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_ends_a_command_quietly() {
+async fn s3_a_reader_that_goes_away_ends_a_command_quietly() {
     let bus = Bus::start().await;
     let broker = admin(&bus).ready().await;
     let http = broker.http().await.to_string();
@@ -307,7 +307,7 @@ async fn a_broker_whose_log_has_no_reader_keeps_serving_quietly() {
 }
 
 #[tokio::test]
-async fn config_prints_what_is_in_force_and_no_secret() {
+async fn s3_config_prints_what_is_in_force_and_no_secret() {
     let setup =
         Setup::bare().set("NATS_URL", "nats://me:pa55w0rd@one:4222,tls://s3cr3t-token@two:4222").secret("pa55w0rd");
     let setup =

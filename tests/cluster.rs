@@ -105,7 +105,7 @@ impl Member {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_is_replaced_server_by_server_and_every_request_is_answered() {
+async fn s2_a_cluster_is_replaced_server_by_server_and_every_request_is_answered() {
     let mut members = Vec::new();
     for _ in 0..3 {
         members.push(Member::join(&members, true).await);

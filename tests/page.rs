@@ -80,7 +80,7 @@ async fn inject(bus: &Bus) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_watches_a_router_go_and_return_and_drains_another() {
+async fn s3_a_person_watches_a_router_go_and_return_and_drains_another() {
     if python().is_some_and(|python| python.as_os_str() == LATER) {
         println!("skipped: it runs by itself afterwards");
         return;

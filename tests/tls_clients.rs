@@ -61,7 +61,7 @@ fn client() -> TlsClient {
 }
 
 #[tokio::test]
-async fn relay_page_and_health_command_over_tls() {
+async fn s2_relay_page_and_health_command_over_tls() {
     let server = Server::start().await;
     for (address, path) in server.ports() {
         for client in [client(), TlsClient::offering(&[])] {
@@ -85,7 +85,7 @@ async fn relay_page_and_health_command_over_tls() {
 }
 
 #[tokio::test]
-async fn new_connections_get_a_new_certificate_and_bad_files_change_nothing() {
+async fn s2_new_connections_get_a_new_certificate_and_bad_files_change_nothing() {
     let server = Server::start().await;
     let seen = async |address| {
         let stream = client().connect(address).await.unwrap();
@@ -109,7 +109,7 @@ async fn new_connections_get_a_new_certificate_and_bad_files_change_nothing() {
 }
 
 #[tokio::test]
-async fn handshakes_that_hang_keep_nobody_out_and_delay_no_end() {
+async fn s2_handshakes_that_hang_keep_nobody_out_and_delay_no_end() {
     let mut server = Server::start().await;
     // The beginning of a ClientHello, and nothing at all.
     for bytes in [b"\x16\x03\x01\x02\x00\x01\x00".as_slice(), b""] {
@@ -131,7 +131,7 @@ async fn handshakes_that_hang_keep_nobody_out_and_delay_no_end() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_files_is_said_at_the_start() {
+async fn s2_what_is_wrong_with_the_files_is_said_at_the_start() {
     let at = |file: &str| format!("{FOLDER}/{file}");
     for (certificate, key, words) in [
         (Some(at("server.pem")), None, vec!["BROKER_TLS_CERT", "needs BROKER_TLS_KEY too"]),

@@ -5,6 +5,7 @@
 //! which for a log costs one lesson and for a request one unbalanced call, and both are counted.
 
 mod admin;
+mod affinity;
 mod chunks;
 mod cluster;
 mod link;
@@ -23,6 +24,7 @@ use crate::status::Bus;
 use crate::system::files;
 
 pub use admin::{Control, Start, control};
+pub use affinity::share_affinity;
 pub use cluster::{follow_cluster, serve_requests};
 pub use link::{ConnectionStatus, LinkState};
 pub use logs::{learn_from_logs, learn_without_bus, publish_entries};

@@ -8,11 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 
+use super::affinity::Affinity;
+use super::hold::UpstreamResponse;
 use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use balancer::broker::{Route, RouteKind};
 use llm::Usage;
+use llm::affinity::ids_of_answer;
+use llm::stream::StreamState;
 use types::outcome::{
     CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter, Source, TransportFailure,
 };
@@ -37,6 +41,8 @@ pub(super) struct AttemptGuard {
     /// What the client's request is recognised by.
     pub(super) digest: Option<PayloadDigest>,
     told: bool,
+    /// Where it is to be noted what its answer shows to be made.
+    maker: Option<(Affinity, RouterPath)>,
 }
 
 /// How an attempt ended.
@@ -104,6 +110,7 @@ impl AttemptGuard {
             neutral: None,
             digest: None,
             told: false,
+            maker: None,
         }
     }
 
@@ -130,6 +137,24 @@ impl AttemptGuard {
     pub(super) fn add(&mut self, part: &[u8]) {
         if let Some(answer) = self.record.as_mut().and_then(|record| record.answer.as_mut()) {
             answer.add(part);
+        }
+    }
+
+    /// Notes the ids that its answer shows to be kept by its target below this ingress, now and as more of a stream comes.
+    pub(super) fn teach(&mut self, affinity: Affinity, ingress: RouterPath, answer: &mut UpstreamResponse) {
+        match &mut answer.stream {
+            Some(stream) => {
+                self.maker = Some((affinity, ingress));
+                self.note_ids(stream);
+            }
+            None => affinity.learn(&ingress, ids_of_answer(&answer.start()), &self.router),
+        }
+    }
+
+    /// Notes the ids that a stream has shown since.
+    pub(super) fn note_ids(&self, stream: &mut StreamState) {
+        if let Some((affinity, ingress)) = &self.maker {
+            affinity.learn(ingress, stream.take_ids(), &self.router);
         }
     }
 

@@ -15,8 +15,8 @@ use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
 use super::exchange::{AttemptTimeouts, exchange};
-use super::hold::UpstreamResponse;
-use super::judgement::judge;
+use super::hold::{FailedAttempt, UpstreamResponse};
+use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
@@ -29,6 +29,7 @@ use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
+use llm::affinity::is_kept;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
@@ -55,6 +56,12 @@ struct Call<'a> {
     rules: Arc<RelayRules>,
     /// The client asks for a stream.
     stream: bool,
+    /// The target that made what the request names.
+    preferred: Option<RouterPath>,
+    /// Answers show what their targets keep.
+    teaches: bool,
+    /// Resends that left no log entry, and take no number.
+    unlogged: u32,
     /// Of the whole body, once an attempt has ended.
     digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
@@ -112,7 +119,13 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         Err(own) => return own.response(),
     };
     let rules = relay.rules();
-    let stream = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body).asks_for_stream();
+    let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
+    let (stream, has_affinity) = (view.asks_for_stream(), rules.has_affinity(&ingress));
+    let path = subpath(head, &ingress);
+    let preferred = (has_affinity && !relay.affinity.is_empty())
+        .then(|| relay.affinity.maker(&ingress, view.ids(path, &body)))
+        .flatten();
+    let teaches = has_affinity && is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
     let call = Call {
         relay,
         ingress: &ingress,
@@ -122,6 +135,9 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         session: relay.sessions.begin(now),
         came: now,
         stream,
+        preferred,
+        teaches,
+        unlogged: 0,
         digest: OnceLock::new(),
         plan: RetryPlan::new(rules.limits_of(&ingress), now),
         rules,
@@ -154,7 +170,8 @@ impl Call<'_> {
 
     fn next(&mut self) -> NextStep {
         let asked =
-            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body);
+            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
+                .preferring(self.preferred.as_ref());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -166,13 +183,13 @@ impl Call<'_> {
         let Dispatch { route, router, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
-        let transaction = self.session.transaction(self.plan.sent());
+        let transaction = self.session.transaction(self.number());
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
         let mut underway =
             AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
         let direct = self.relay.direct(&router);
         let relay = self.relay;
-        let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
+        let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
             self.attempts.note(Attempt { router, ended: None, time: underway.time(), stamp });
@@ -186,11 +203,13 @@ impl Call<'_> {
         let path = request.uri().path().to_owned();
         let times = self.times(&router);
         let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
-        if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
+        if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
-            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
-            let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
+            // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
+            self.unlogged += u32::from(direct.is_some());
+            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.number()));
+            let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
             let request = self.request(&target, body.clone())?;
             came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
         }
@@ -207,17 +226,20 @@ impl Call<'_> {
             sent: changed_body::for_naming(headers, &body, &sent),
             patch: Some(&patch),
         };
-        let (ended, came) = judge(&target, came, naming, &mut underway);
+        let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut underway);
         self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
-        let (answer, end) = came?;
-        self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
+        self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
+        let (mut answer, end) = answer?;
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             underway.finish(end);
         }
         if lead == RetryDecision::DoNotRetry {
+            if self.teaches && answer.head.status.is_success() {
+                underway.teach(self.relay.affinity.clone(), self.ingress.clone(), &mut answer);
+            }
             return Some(AcceptedResponse { answer, underway, end });
         }
         self.last = Some((answer, router));
@@ -227,13 +249,18 @@ impl Call<'_> {
     /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
     fn keep_preamble(
         &mut self,
-        came: Result<UpstreamResponse, TransportFailure>,
+        came: Result<UpstreamResponse, FailedAttempt>,
         router: &RouterPath,
-    ) -> Result<UpstreamResponse, TransportFailure> {
+    ) -> Result<UpstreamResponse, FailedAttempt> {
         let answer = came?;
         let Some(failure) = answer.broken else { return Ok(answer) };
         self.last.get_or_insert_with(|| (answer, router.clone()));
-        Err(failure)
+        Err(failure.into())
+    }
+
+    /// The number of the attempt in its session.
+    fn number(&self) -> u32 {
+        self.plan.sent().saturating_sub(self.unlogged)
     }
 
     /// Counts one more attempt at the same target, if another one may be made.
@@ -297,7 +324,7 @@ impl Call<'_> {
             connect: times.connect,
             first_byte: times.first_byte_of(self.stream),
             idle: times.idle,
-            hold: self.rules.limits.hold,
+            hold: times.hold,
             deadline: Instant::now() + deadline.since(self.relay.handle.now()),
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{self, Client};
 use super::framing;
-use super::hold::{AskedFor, UpstreamResponse};
+use super::hold::{AskedFor, FailedAttempt, UpstreamResponse};
 use super::tracked::{Progress, Usage};
 use super::upstream_body::UpstreamBody;
 use llm::Protocol;
@@ -63,7 +63,7 @@ pub(super) async fn exchange(
     request: Request<Full<Bytes>>,
     key: Option<NamedBy>,
     times: AttemptTimeouts,
-) -> Result<UpstreamResponse, TransportFailure> {
+) -> Result<UpstreamResponse, FailedAttempt> {
     let protocol = Protocol::of_path(request.uri().path());
     let asked = AskedFor { protocol, creates: request.method() == Method::POST, key };
     let (response, sent) = send(client, request, &times).await?;

@@ -35,6 +35,20 @@ pub(super) struct AskedFor {
     pub(super) key: Option<NamedBy>,
 }
 
+/// An attempt that came to nothing.
+#[derive(Debug)]
+pub(super) struct FailedAttempt {
+    pub(super) failure: TransportFailure,
+    /// The headers of an answer with a good status that carries an error, and what that says; nothing otherwise.
+    pub(super) error: Option<Box<(HeaderMap, Bytes)>>,
+}
+
+impl From<TransportFailure> for FailedAttempt {
+    fn from(failure: TransportFailure) -> Self {
+        Self { failure, error: None }
+    }
+}
+
 /// An answer that has begun.
 #[derive(Debug)]
 pub(super) struct UpstreamResponse {
@@ -106,7 +120,7 @@ impl UpstreamResponse {
         asked: AskedFor,
         times: AttemptTimeouts,
         sent: Option<Instant>,
-    ) -> Result<Self, TransportFailure> {
+    ) -> Result<Self, FailedAttempt> {
         let until = HoldUntil::of(&head, &body, asked);
         let is_stream = head.status.as_u16() < 400 && answer_headers(&head.headers).is_event_stream();
         let mut answer = Self {
@@ -124,7 +138,7 @@ impl UpstreamResponse {
         let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
         if is_text_of_gateway {
             answer.stream = None;
-            return read.map(|()| answer);
+            return Ok(read.map(|()| answer)?);
         }
         match read.and_then(|()| answer.judge(asked)) {
             Ok(()) => Ok(answer),
@@ -132,8 +146,19 @@ impl UpstreamResponse {
                 (answer.rest, answer.broken) = (None, Some(failure));
                 Ok(answer)
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(FailedAttempt { failure, error: answer.into_error(failure) }),
         }
+    }
+
+    /// The error that a failed answer carries.
+    fn into_error(self, failure: TransportFailure) -> Option<Box<(HeaderMap, Bytes)>> {
+        use TransportFailure::{ErrorAnswer, ErrorEvent};
+        let said = match (&self.stream, failure) {
+            (Some(stream), ErrorEvent(_)) => Bytes::copy_from_slice(stream.error_body()),
+            (None, ErrorAnswer(_)) => self.start(),
+            _ => return None,
+        };
+        Some(Box::new((self.head.headers, said)))
     }
 
     /// Whether a failure cut a stream off whose client can be told in the stream itself.

@@ -4,34 +4,52 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::hold::{UpstreamResponse, answer_headers};
+use super::hold::{FailedAttempt, UpstreamResponse, answer_headers};
 use super::metrics;
 use super::target::Target;
 use balancer::retry::AttemptResult;
 use gecholog_protocol::missing::{Missing, Naming};
 use gecholog_protocol::{answer_headers as gateway, upstream_body};
 use llm::{error_class, usage};
-use types::outcome::TransportFailure;
+use types::outcome::{RetryAfter, TransportFailure};
 use types::time::BrokerTime;
+
+/// The status of an error that came with a good one: what it says of a wait counts as in any error.
+const AN_ERROR: u16 = 500;
+
+/// What an attempt came to.
+pub(super) struct Judgement {
+    /// In the words of the plan.
+    pub(super) result: AttemptResult,
+    /// When the target asks to be called again.
+    pub(super) retry_after: Option<RetryAfter>,
+    /// The answer, if one began, and how it ends if it goes on so.
+    pub(super) answer: Option<(UpstreamResponse, AttemptEnd)>,
+}
 
 /// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
 pub(super) fn judge<'n>(
     target: &Target<'_>,
-    came: Result<UpstreamResponse, TransportFailure>,
+    came: Result<UpstreamResponse, FailedAttempt>,
     naming: impl FnOnce() -> Naming<'n>,
     underway: &mut AttemptGuard,
-) -> (AttemptResult, Option<(UpstreamResponse, AttemptEnd)>) {
+) -> Judgement {
     match came {
         Ok(answer) => {
-            let (end, ended) = ending(&answer, target, naming, underway.now());
+            let (end, result) = ending(&answer, target, naming, underway.now());
             underway.answered(&answer.head.headers, &answer.held);
-            (ended, Some((answer, end)))
+            Judgement { result, retry_after: end.hint, answer: Some((answer, end)) }
         }
-        Err(breakage) => {
+        Err(FailedAttempt { failure: breakage, error }) => {
+            let result = AttemptResult::Broken(breakage);
             if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
                 underway.end_without_blame(breakage.as_str());
-                return (AttemptResult::Broken(breakage), None);
+                return Judgement { result, retry_after: None, answer: None };
             }
+            let retry_after = error.and_then(|error| {
+                let (headers, said) = *error;
+                gateway::retry_after(AN_ERROR, &answer_headers(&headers), &said, received(underway.now()))
+            });
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
@@ -39,11 +57,15 @@ pub(super) fn judge<'n>(
             } else if breakage == TransportFailure::Stale {
                 underway.end_without_blame(breakage.as_str());
             } else {
-                underway.finish(AttemptEnd::broken(breakage));
+                underway.finish(AttemptEnd { hint: retry_after, ..AttemptEnd::broken(breakage) });
             }
-            (AttemptResult::Broken(breakage), None)
+            Judgement { result, retry_after, answer: None }
         }
     }
+}
+
+fn received(now: BrokerTime) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(i128::from(now.as_nanos())).ok()
 }
 
 /// What an answer says, to health and to the plan.
@@ -57,7 +79,7 @@ fn ending<'n>(
     let headers = answer_headers(&answer.head.headers);
     // Only an error, or a short answer, is here to its end.
     let body = if status >= 400 || answer.rest.is_none() { answer.start() } else { Bytes::new() };
-    let received = Timestamp::from_nanosecond(i128::from(now.as_nanos())).ok();
+    let received = received(now);
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
     let used = match &answer.stream {
         Some(stream) => stream.usage(),

@@ -6,6 +6,7 @@
 //! headers and body go on.
 
 mod admission;
+mod affinity;
 mod attempt_guard;
 mod body;
 mod call;
@@ -48,6 +49,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
+pub use affinity::Affinity;
 pub use client::ClientError;
 pub use cors::{AllowedOrigins, OriginFault};
 pub use direct::{DirectUpstream, HeaderFault};
@@ -106,13 +108,15 @@ pub struct RelayRules {
     pub prices: BTreeMap<RouterPath, Arc<Prices>>,
 }
 
-/// The time limits of one pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What holds for one pool: time limits, and affinity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PoolTimes {
     /// Those of the pool itself.
     pub times: TimeLimits,
     /// Those of its targets.
     pub targets: BTreeMap<RouterPath, TimeLimits>,
+    /// What names something that a target made goes there.
+    pub affinity: bool,
 }
 
 impl RelayRules {
@@ -123,6 +127,11 @@ impl RelayRules {
             None => self.times.timeout,
         };
         RetryLimits { timeout, ..self.limits }
+    }
+
+    /// Whether what names something that a target of this pool made goes there.
+    pub(crate) fn has_affinity(&self, ingress: &RouterPath) -> bool {
+        self.pools.get(ingress).is_some_and(|pool| pool.affinity)
     }
 
     /// The time limits of an attempt.
@@ -200,6 +209,7 @@ pub struct Relay {
     calls: Arc<Semaphore>,
     bodies: BodyMemory,
     entries: Entries,
+    affinity: Affinity,
 }
 
 /// The rules in force, and those before: between two looks of a call they can change, and a target that it was just told to
@@ -246,6 +256,7 @@ impl Relay {
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),
             bodies: BodyMemory::new(room.bodies),
+            affinity: Affinity::default(),
         };
         metrics::begin(&relay);
         Ok(relay)
@@ -261,6 +272,18 @@ impl Relay {
 
     fn rules(&self) -> Arc<RelayRules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).now)
+    }
+
+    /// Where things were made.
+    pub const fn affinity(&self) -> &Affinity {
+        &self.affinity
+    }
+
+    /// The same path if it is a target of some pool.
+    pub fn known_target(&self, target: &RouterPath) -> Option<RouterPath> {
+        let rules = self.rules();
+        let found = rules.pools.values().find_map(|pool| pool.targets.get_key_value(target));
+        found.map(|(target, _)| target.clone())
     }
 
     /// The target that a path of the pools stands for, if it is not a router of the gateway.

@@ -25,6 +25,8 @@ pub struct Proxy(Option<Arc<Rules>>);
 #[derive(Debug)]
 struct Rules {
     matcher: Matcher,
+    /// Hosts that are connected to directly at this port only.
+    direct_ports: Vec<(u16, Matcher)>,
     no_proxy: String,
     /// The host of the gateway.
     gateway: String,
@@ -39,13 +41,19 @@ pub struct ProxyFault;
 
 impl Proxy {
     /// These proxies for targets with `https` and `http` addresses; empty: none. `no_proxy` lists hosts, domains with their
-    /// subdomains, addresses and networks that are connected to directly, separated by commas; `*` is all.
+    /// subdomains, addresses and networks that are connected to directly, separated by commas, each with a port behind a colon or
+    /// at all ports; `*` is all.
     pub fn new(https: &str, http: &str, no_proxy: &str, gateway: &Base) -> Self {
         if https.is_empty() && http.is_empty() {
             return Self::default();
         }
-        let matcher = Matcher::builder().https(https).http(http).no(no_proxy).build();
-        Self(Some(Arc::new(Rules { matcher, no_proxy: no_proxy.to_owned(), gateway: gateway.host().to_owned() })))
+        let entries = || no_proxy.split(',').map(str::trim);
+        let all_ports: Vec<_> = entries().filter(|entry| with_own_port(entry).is_none()).collect();
+        let matcher = Matcher::builder().https(https).http(http).no(all_ports.join(",")).build();
+        let at = |host: &str| Matcher::builder().all("http://any.invalid").no(host).build();
+        let direct_ports = entries().filter_map(with_own_port).map(|(host, port)| (port, at(host))).collect();
+        let (no_proxy, gateway) = (no_proxy.to_owned(), gateway.host().to_owned());
+        Self(Some(Arc::new(Rules { matcher, direct_ports, no_proxy, gateway })))
     }
 
     /// Checks the address of a proxy.
@@ -63,7 +71,11 @@ impl Proxy {
     fn intercept(&self, target: &Uri) -> Option<Intercept> {
         let rules = self.0.as_ref()?;
         let host = target.host()?;
-        let direct = is_this_machine(host) || host.eq_ignore_ascii_case(&rules.gateway);
+        let port = target.port_u16().unwrap_or_else(|| default_port(target));
+        let mut at_port = rules.direct_ports.iter().filter(|(direct, _)| *direct == port);
+        let direct = is_this_machine(host)
+            || host.eq_ignore_ascii_case(&rules.gateway)
+            || at_port.any(|(_, matcher)| matcher.intercept(target).is_none());
         if direct { None } else { rules.matcher.intercept(target) }
     }
 
@@ -85,6 +97,18 @@ impl Proxy {
             "targets with addresses are called through a proxy"
         );
     }
+}
+
+/// The host and the port of an entry of `NO_PROXY` that has one; an IPv6 address then stands in brackets.
+fn with_own_port(entry: &str) -> Option<(&str, u16)> {
+    let (host, port) = entry.rsplit_once(':')?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.or_else(|| Some(host).filter(|host| !host.contains(':')))?;
+    Some((host, port.parse().ok()?))
+}
+
+fn default_port(target: &Uri) -> u16 {
+    if target.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 }
 }
 
 /// Whether a host of a URL is this machine itself.
@@ -142,7 +166,7 @@ where
 /// The same address with its port written out: a tunnel would take 443 for every scheme.
 fn with_port(target: Uri) -> Uri {
     let (None, Some(host)) = (target.port(), target.host()) else { return target };
-    let port = if target.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+    let port = default_port(&target);
     let authority = format!("{host}:{port}").parse().ok();
     let mut parts = target.clone().into_parts();
     parts.authority = authority;
@@ -190,6 +214,34 @@ mod tests {
         assert_eq!(proxy_of(&Proxy::new("http://secure:3128", "", "*", &gateway), "https://h/"), None);
         assert_eq!(proxy_of(&Proxy::default(), "https://h/"), None);
         assert!(!format!("{proxy:?}").contains("u:p"), "{proxy:?}");
+    }
+
+    #[test]
+    fn s2_no_proxy_may_name_a_port() {
+        let gateway = "http://gecholog:5380".parse().unwrap();
+        let no =
+            "internal.example:8443, 10.0.0.7:80,[2001:db8::1]:9000,2001:db8::2, .corp.example:443,all.example,odd:port";
+        let proxy = Proxy::new("http://secure:3128", "http://plain:8080", no, &gateway);
+        for (target, is_direct) in [
+            ("https://internal.example:8443/", true),
+            ("https://a.internal.example:8443/", true),
+            ("https://internal.example/", false),
+            ("https://notinternal.example:8443/", false),
+            ("http://10.0.0.7/", true),
+            ("https://10.0.0.7/", false),
+            ("http://10.0.0.8/", false),
+            ("https://[2001:db8::1]:9000/", true),
+            ("https://[2001:db8::1]/", false),
+            ("https://[2001:db8::2]:77/", true),
+            ("https://a.corp.example/", true),
+            ("http://a.corp.example/", false),
+            ("https://all.example:1234/", true),
+        ] {
+            assert_eq!(proxy_of(&proxy, target).is_none(), is_direct, "{target}");
+        }
+        let all = Proxy::new("http://secure:3128", "", "*:8443", &gateway);
+        let found = ["https://h:8443/", "https://h/"].map(|target| proxy_of(&all, target).is_none());
+        assert_eq!(found, [true, false]);
     }
 
     #[test]

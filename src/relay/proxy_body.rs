@@ -154,6 +154,9 @@ impl Upstream {
         }
         if let Some(stream) = &mut self.stream {
             stream.push(part);
+            if let Some(underway) = &self.underway {
+                underway.note_ids(stream);
+            }
         }
         self.timer.as_mut().reset(Instant::now() + self.idle);
     }

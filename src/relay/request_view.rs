@@ -6,8 +6,11 @@
 //! A body is JSON or a form (`multipart/form-data`), whose fields are texts. One with a `Content-Encoding` is never decoded: it
 //! has no fields, and no target changes anything in it.
 
+use std::borrow::Cow;
+
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method};
+use llm::affinity;
 use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
 
 use types::request::{Found, LONGEST_VALUE, Request, RequestSize};
@@ -21,6 +24,7 @@ pub(super) struct RequestView<'a> {
     content: LlmRequest<'a>,
     bytes: usize,
     is_generation: bool,
+    preferred: Option<&'a RouterPath>,
 }
 
 impl<'a> RequestView<'a> {
@@ -34,14 +38,29 @@ impl<'a> RequestView<'a> {
         let readable = if is_encoded(headers) { &[] } else { body };
         let content = LlmRequest::read(path, content_type(headers), readable);
         let is_generation = is_generation(method.as_str(), path);
-        Self { ingress, headers, content, bytes: body.len(), is_generation }
+        Self { ingress, headers, content, bytes: body.len(), is_generation, preferred: None }
+    }
+
+    /// The same, which goes to this target if it may serve.
+    pub(super) fn preferring(self, preferred: Option<&'a RouterPath>) -> Self {
+        Self { preferred, ..self }
     }
 }
 
-impl RequestView<'_> {
+impl<'a> RequestView<'a> {
     /// Whether the answer shall be a stream, by the body or by the path.
     pub(super) const fn asks_for_stream(&self) -> bool {
         self.content.stream
+    }
+
+    /// The ids of what targets keep that the request names. `path` is what follows the ingress.
+    pub(super) fn ids(&self, path: &'a str, body: &'a [u8]) -> Vec<Cow<'a, str>> {
+        affinity::ids_of_request(path, &self.content, body)
+    }
+
+    /// Whether the answer is not to be kept by its target: `"store": false`.
+    pub(super) fn is_not_stored(&self) -> bool {
+        matches!(self.content.field("store"), Some(Field::Json(value)) if value.bytes() == b"false")
     }
 }
 
@@ -71,7 +90,7 @@ impl Request for RequestView<'_> {
             }
             Field::Text(_) if !behind.is_empty() => None,
             Field::Text(text) if text.len() > LONGEST_VALUE => Some(Found::TooLong),
-            Field::Text(text) => Some(Found::Value(text.into())),
+            Field::Text(text) => Some(Found::Text(text.to_owned())),
         }
     }
 
@@ -81,6 +100,10 @@ impl Request for RequestView<'_> {
 
     fn is_generation(&self) -> bool {
         self.is_generation
+    }
+
+    fn preferred(&self) -> Option<&RouterPath> {
+        self.preferred
     }
 
     fn header(&self, name: &str) -> Vec<String> {
@@ -205,7 +228,7 @@ mod tests {
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
         let name = |name: &str| vec![name.to_owned()];
         let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);
-        assert_eq!(asked.param(&name("model")), Some(Found::Value(json!("whisper-1"))), "the last one");
+        assert_eq!(asked.param(&name("model")), Some(Found::Text("whisper-1".to_owned())), "the last one");
         assert_eq!(asked.param(&["model".to_owned(), "x".to_owned()]), None, "a text has no fields");
         assert_eq!(asked.param(&name("prompt")), Some(Found::TooLong));
         assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: Some(7) });

@@ -91,7 +91,7 @@ fn compose_takes_its_file_with_the_profile_and_without() {
 }
 
 #[test]
-fn compose_needs_nothing_of_the_shell_once_the_example_is_filled_in() {
+fn s3_compose_needs_nothing_of_the_shell_once_the_example_is_filled_in() {
     let Some(tool) = compose() else { return };
     let path = std::env::temp_dir().join(format!("compose-{}.env", std::process::id()));
     std::fs::write(&path, filled()).unwrap();
@@ -114,7 +114,7 @@ fn compose_needs_nothing_of_the_shell_once_the_example_is_filled_in() {
 }
 
 #[test]
-fn compose_passes_on_every_setting_and_every_variable_of_the_examples() {
+fn s3_compose_passes_on_every_setting_and_every_variable_of_the_examples() {
     let compose = file("docker-compose.yml");
     let passes = |name: &str| compose.contains(&format!("{name}: \"${{{name}:-}}\""));
     // Where the bus is, and what holds a secret in a file of this machine, Compose says itself.
@@ -140,13 +140,13 @@ fn compose_passes_on_every_setting_and_every_variable_of_the_examples() {
 }
 
 #[test]
-fn an_image_that_is_started_by_hand_lets_its_page_be_published() {
+fn s3_an_image_that_is_started_by_hand_lets_its_page_be_published() {
     let image = file("Dockerfile");
     assert!(image.contains("\nENV BROKER_HTTP=0.0.0.0:5381\n") && image.contains("\nEXPOSE 5381"), "{image}");
 }
 
 #[test]
-fn what_the_compose_file_mounts_is_there() {
+fn s3_what_the_compose_file_mounts_is_there() {
     let compose = file("docker-compose.yml");
     let mounts = compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next());
     let mounted: Vec<_> = mounts.collect();

@@ -53,14 +53,14 @@ const REFUSALS: [(u16, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn line_1_a_refused_key_or_a_used_up_quota_of_ours_leads_on_and_takes_the_target_out() {
+async fn s1_1_a_refused_key_or_a_used_up_quota_of_ours_leads_on_and_takes_the_target_out() {
     for (status, body) in REFUSALS {
         backup_answers(body, answer(status, &[], body), true).await;
     }
 }
 
 #[tokio::test]
-async fn line_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
+async fn s1_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
     for (status, body) in REFUSALS {
         let (a, b) = (Scripted::start(answer(status, &[], body)).await, Scripted::start(good()).await);
         let forwards = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
@@ -72,14 +72,14 @@ async fn line_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
 }
 
 #[tokio::test]
-async fn line_1_server_faults_below_500_are_failures() {
+async fn s1_1_server_faults_below_500_are_failures() {
     for status in [424, 425, 498] {
         backup_answers(&status.to_string(), answer(status, &[], r#"{"error": {"message": "x"}}"#), true).await;
     }
 }
 
 #[tokio::test]
-async fn line_1_a_listed_status_or_class_goes_to_each_other_target_once() {
+async fn s1_1_a_listed_status_or_class_goes_to_each_other_target_once() {
     let long = r#"{"error": {"message": "m", "code": "context_length_exceeded"}}"#;
     for (status, body) in [(418, "{}"), (400, long)] {
         let (a, b) =
@@ -100,7 +100,7 @@ async fn line_1_a_listed_status_or_class_goes_to_each_other_target_once() {
 }
 
 #[tokio::test]
-async fn line_2_what_a_text_says_is_no_protocol() {
+async fn s1_2_what_a_text_says_is_no_protocol() {
     let says = |text: &str| {
         let content = serde_json::Value::from(text);
         format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{content}}}}}]}}\n\n")
@@ -141,14 +141,14 @@ const PREAMBLES: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn line_3_an_error_before_any_content_leads_on() {
+async fn s1_3_an_error_before_any_content_leads_on() {
     for (preamble, error) in PREAMBLES {
         backup_answers(error, events(&[preamble, error]), true).await;
     }
 }
 
 #[tokio::test]
-async fn line_3_after_the_time_to_hold_a_preamble_is_passed_on() {
+async fn s1_3_after_the_time_to_hold_a_preamble_is_passed_on() {
     let go = Arc::new(Notify::new());
     let preamble = PREAMBLES[0].0;
     let act = vec![stream(), chunk(preamble), Move::Await(Arc::clone(&go)), chunk(CONTENT), chunk(DONE), last_chunk()];
@@ -164,7 +164,7 @@ async fn line_3_after_the_time_to_hold_a_preamble_is_passed_on() {
 }
 
 #[tokio::test]
-async fn line_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_blames_no_target() {
+async fn s1_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_blames_no_target() {
     let a = Scripted::start(vec![stream(), chunk(PREAMBLES[0].0), Move::Hold]).await;
     let text = pools(&[target("a", &a.url())]).replace(LIMITS, r#"{"timeout": "400ms"}"#);
     let world = Harness::of(&text).await;
@@ -175,7 +175,7 @@ async fn line_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_b
 }
 
 #[tokio::test]
-async fn line_3_a_stream_that_breaks_ends_in_its_clients_protocol() {
+async fn s1_3_a_stream_that_breaks_ends_in_its_clients_protocol() {
     let text = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"one\"}}\n\n";
     for parts in [vec![PREAMBLES[2].0], vec![PREAMBLES[2].0, text]] {
         let mut act = vec![stream()];
@@ -190,7 +190,7 @@ async fn line_3_a_stream_that_breaks_ends_in_its_clients_protocol() {
 }
 
 #[tokio::test]
-async fn line_4_a_good_status_without_an_answer_is_none() {
+async fn s1_4_a_good_status_without_an_answer_is_none() {
     let slow = |last: &str| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
         vec![Move::Send(head.into()), chunk("\n"), chunk("\n"), chunk(last), last_chunk()]
@@ -213,7 +213,7 @@ async fn line_4_a_good_status_without_an_answer_is_none() {
 }
 
 #[tokio::test]
-async fn line_7_when_to_come_back_stands_in_the_body_too() {
+async fn s1_7_when_to_come_back_stands_in_the_body_too() {
     let body = r#"[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "30s"}]}}]"#;
     let a = Scripted::start(answer(429, &[], body)).await;
     let world = Harness::before(&[&a]).await;
@@ -224,7 +224,7 @@ async fn line_7_when_to_come_back_stands_in_the_body_too() {
 }
 
 #[tokio::test]
-async fn line_10_streams_count_towards_the_tokens_per_minute() {
+async fn s1_10_streams_count_towards_the_tokens_per_minute() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":40000,\"completion_tokens\":10000,\"total_tokens\":50000}}\n\n";
     let (a, b) = (Scripted::start(events(&[CONTENT, usage, DONE])).await, Scripted::start(good()).await);
     let limited = target("a", &a.url()).replacen('{', r#"{"budget": {"tpm": 1000}, "#, 1);

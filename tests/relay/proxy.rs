@@ -68,7 +68,7 @@ async fn harness(url: &str, backup: &Scripted, variables: &[(&str, &str)]) -> Ha
 }
 
 #[tokio::test]
-async fn calls_of_https_targets_go_through_a_tunnel_and_calls_of_this_machine_do_not() {
+async fn s2_calls_of_https_targets_go_through_a_tunnel_and_calls_of_this_machine_do_not() {
     let (secure, backup) = (upstream("other").await, Scripted::start(good()).await);
     for name in ["HTTPS_PROXY", "https_proxy"] {
         let proxy = ForwardProxy::start(Some(secure)).await;
@@ -90,7 +90,7 @@ async fn calls_of_https_targets_go_through_a_tunnel_and_calls_of_this_machine_do
 }
 
 #[tokio::test]
-async fn plain_targets_hosts_without_a_proxy_and_a_proxy_that_refuses() {
+async fn s2_plain_targets_hosts_without_a_proxy_and_a_proxy_that_refuses() {
     let (plain, backup) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let port = plain.url().parse::<hyper::Uri>().unwrap().port_u16().unwrap();
     for (url, variable, others, upstream, served, tunnels) in [
@@ -111,7 +111,7 @@ async fn plain_targets_hosts_without_a_proxy_and_a_proxy_that_refuses() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_be_used_is_a_fault_where_the_relay_is_on() {
+async fn s2_a_proxy_that_cannot_be_used_is_a_fault_where_the_relay_is_on() {
     let proxies = Setup::bare().secret(PASSWORD).set("https_proxy", format!("socks5://user:{PASSWORD}@proxy:1080"));
     let ended = proxies.clone().set("HTTP_PROXY", "no url").set("BROKER_RELAY", "127.0.0.1:0").ended().await;
     assert_eq!(ended.code, Some(2), "{ended:?}");

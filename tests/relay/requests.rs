@@ -53,6 +53,24 @@ async fn s1_10_forms_are_seen_by_conditions_maps_and_overrides() {
 }
 
 #[tokio::test]
+async fn s1_10_a_number_in_a_form_meets_a_condition_on_numbers() {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let text = pools(&[target("warm", &a.url()), target("cold", &b.url())]).replace(
+        r#""mode": "fallback""#,
+        r#""mode": "conditional", "conditions": [{"query": {"params.temperature": {"$gte": 0.5}, "params.stream": true}, "then": "warm"}], "default": "cold""#,
+    );
+    let world = Harness::of(&text).await;
+    let field =
+        |name: &str, value: &str| format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    for (temperature, calls) in [("0.7", (1, 0)), ("0.2", (1, 1)), ("warm", (1, 2)), ("1", (2, 2))] {
+        let body = field("temperature", temperature) + &field("stream", "true") + "--B--\r\n";
+        let path = "/llm/audio/transcriptions";
+        let came = http::send(world.relay, "POST", path, &[("Content-Type", FORM)], body.as_bytes()).await.unwrap();
+        assert_eq!((came.status, (a.calls(), b.calls())), (200, calls), "{temperature}");
+    }
+}
+
+#[tokio::test]
 async fn s1_11_targets_are_asked_for_no_compression_unless_they_say_otherwise() {
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
     let own = r#""headers": {"Accept-Encoding": ["br"], "Authorization": ["Bearer ${KEY}"]}"#;

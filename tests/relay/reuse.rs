@@ -1,8 +1,11 @@
 //! A kept connection to a target that breaks: what is sent again, how it is counted, and whom it is held against.
 
+use futures_util::StreamExt;
+
 use super::super::support::http;
 use super::super::support::metrics::Scrape;
-use super::super::support::scripted::{Act, Move, Scripted, kept_answer};
+use super::super::support::scripted::{Act, Move, Scripted, answer, kept_answer};
+use super::super::support::{LOGGER, soon};
 use super::{CHAT, HELLO, HI, Harness, good, pools, target};
 
 const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
@@ -41,6 +44,23 @@ async fn one_that_closes_before_any_answer_is_an_attempt_that_is_nobodys_fault()
         (ATTEMPTS, &["\"no_answer\""], 0.0),
         (ATTEMPTS, &["client_gone"], 0.0),
     ]);
+}
+
+#[tokio::test]
+async fn one_that_is_sent_again_leaves_no_gap_in_the_numbers_of_the_log() {
+    let (a, b, world) = with_kept_connection(vec![]).await;
+    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
+    world.bus.client.flush().await.unwrap();
+    a.once(answer(500, &[], "{}"));
+    let came = world.call().await;
+    assert_eq!((came.header("x-broker-router"), came.header("x-broker-attempts")), (Some("/llm/b/"), Some("3")));
+    assert_eq!(b.calls(), 1);
+    for number in ["_1", "_2"] {
+        let entry = soon("an entry", entries.next()).await.unwrap();
+        let entry: serde_json::Value = serde_json::from_slice(&entry.payload).unwrap();
+        let transaction = entry["transaction_id"].as_str().unwrap_or_default().to_owned();
+        assert!(transaction.ends_with(number), "{transaction:?} in {entry}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use super::super::support::http::Open;
-use super::super::support::scripted::{Move, Scripted, chunk, last_chunk, stream};
+use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{LOGGER, soon};
 use super::{CHAT, HI, Harness, good};
 
@@ -69,6 +69,25 @@ async fn an_error_in_the_middle_of_a_stream_is_passed_on_and_its_target_is_to_bl
     answer.until("\r\n0\r\n\r\n").await;
     assert!(answer.text().contains("out of luck"));
     world.broker.until(&["router disabled", "/llm/a/", "sent an error in its stream"]).await;
+}
+
+#[tokio::test]
+async fn s1_7_an_error_before_the_content_of_a_stream_says_when_to_come_back() {
+    let stated = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"Please try again in 77s\"}}\n\n";
+    let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Please try again in 1m17s.\"}}}\n\n";
+    let chat = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\ndata: {\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"message\":\"no\",\"details\":[{\"retryDelay\":\"77s\"}]}}\n\n";
+    let whole = answer(200, &[("Retry-After", "77")], r#"{"error": {"code": "rate_limit_exceeded", "message": "no"}}"#);
+    let streamed = |event: &str| vec![stream(), chunk(event), last_chunk()];
+    for act in [streamed(stated), streamed(failed), streamed(chat), whole] {
+        let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
+        let world = Harness::before(&[&a, &b]).await;
+        assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+        world.broker.until(&["router disabled", "/llm/a/"]).await;
+        let status: serde_json::Value = serde_json::from_slice(&world.broker.get("/api/v1/status").await.body).unwrap();
+        let router = status["routers"].as_array().unwrap().iter().find(|router| router["router"] == "/llm/a/").unwrap();
+        let left = router["seconds_left"].as_f64().unwrap_or_default();
+        assert!((60.0..100.0).contains(&left), "{router}");
+    }
 }
 
 #[tokio::test]

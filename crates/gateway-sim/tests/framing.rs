@@ -35,7 +35,7 @@ fn packed(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_closing_upstream_does_not_close_the_clients_connection() {
+async fn s4_a_closing_upstream_does_not_close_the_clients_connection() {
     for value in ["close", "Close", "keep-alive, close"] {
         let harness = answering(http::answer(200, &[("Connection", value)], b"{}")).await;
         let mut client = Connection::open(harness.addr()).await;
@@ -66,7 +66,7 @@ async fn the_framing_of_a_chunked_answer_is_no_header() {
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_headers_pass_both_ways() {
+async fn s4_more_than_a_hundred_headers_pass_both_ways() {
     for count in [101, 3_000] {
         let names: Vec<String> = (0..count).map(|number| format!("X-Number-{number}")).collect();
         let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
@@ -81,7 +81,7 @@ async fn more_than_a_hundred_headers_pass_both_ways() {
 }
 
 #[tokio::test]
-async fn long_uris_are_taken_and_sent_on() {
+async fn s4_long_uris_are_taken_and_sent_on() {
     let harness = harness(Upstream::start(|_: &Exchange| http::json(200, "{}")).await).await;
     let mut client = Connection::open(harness.addr()).await;
     for (nth, length) in [10, 65_000, 65_534, 65_535, 70_000, 900_000, 10].into_iter().enumerate() {
@@ -127,7 +127,7 @@ async fn a_head_of_several_mebibytes_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_sending_side_is_answered() {
+async fn s4_a_client_that_closes_its_sending_side_is_answered() {
     let harness = harness(Upstream::start(|_: &Exchange| http::json(200, "{}")).await).await;
     let mut client = Connection::open(harness.addr()).await;
     let answer = client.exchange_half_closed(&azure().bytes()).await.expect("an answer");
@@ -164,7 +164,7 @@ async fn requests_that_are_no_http_are_400_and_leave_no_trace() {
 }
 
 #[tokio::test]
-async fn gzip_without_a_body_is_left_alone() {
+async fn s4_gzip_without_a_body_is_left_alone() {
     let gzip = ("Content-Encoding", "gzip");
     let not_modified = b"HTTP/1.1 304 Not Modified\r\nContent-Encoding: gzip\r\n\r\n".to_vec();
     for (answer, status, body) in [
@@ -227,7 +227,7 @@ fn with_credentials() -> Call {
 }
 
 #[tokio::test]
-async fn credentials_do_not_follow_a_redirect_to_another_host() {
+async fn s4_credentials_do_not_follow_a_redirect_to_another_host() {
     let other = Upstream::start(|_: &Exchange| http::json(200, "{}")).await;
     for status in [301, 302, 303, 307, 308] {
         let location = format!("http://localhost:{}/there", other.addr.port());

@@ -79,7 +79,7 @@ async fn removal_needs_the_canonical_spelling_and_is_only_reported_for_masked_na
 }
 
 #[tokio::test]
-async fn a_masked_header_that_comes_twice_is_sent_twice_and_shown_once() {
+async fn s4_a_masked_header_that_comes_twice_is_sent_twice_and_shown_once() {
     let answer = http::answer(200, &[("Authorization", "up-1"), ("Authorization", "up-2")], b"{}");
     let upstream = Upstream::start(move |_: &Exchange| answer.clone()).await;
     let harness = Harness::start(upstream, &|config: &mut Value| {
@@ -101,7 +101,7 @@ async fn a_masked_header_that_comes_twice_is_sent_twice_and_shown_once() {
 }
 
 #[tokio::test]
-async fn async_processors_see_the_outbound_headers_before_they_are_merged() {
+async fn s4_async_processors_see_the_outbound_headers_before_they_are_merged() {
     let upstream = Upstream::start(|_: &Exchange| http::json(200, "{}")).await;
     let harness = Harness::start(upstream, &|config: &mut Value| {
         let change = processor("change", "t.change", true, false, &["gl_path"], &["outbound_headers"]);
@@ -127,7 +127,7 @@ async fn async_processors_see_the_outbound_headers_before_they_are_merged() {
 }
 
 #[tokio::test]
-async fn invalid_utf8_in_a_reply_is_sent_byte_for_byte() {
+async fn s4_invalid_utf8_in_a_reply_is_sent_byte_for_byte() {
     let upstream = Upstream::start(|_: &Exchange| http::json(200, "{}")).await;
     let harness = Harness::start(upstream, &|config: &mut Value| {
         let fields = ["outbound_payload", "gl_path"];
@@ -151,7 +151,7 @@ async fn invalid_utf8_in_a_reply_is_sent_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn ingress_headers_must_be_exactly_as_required() {
+async fn s4_ingress_headers_must_be_exactly_as_required() {
     let harness = changed_by(&[], json!({}), |config| {
         config["routers"][1]["ingress"]["headers"] =
             json!({"X-Any": ["regex:.+"], "X-Literal": ["regex:a.*"], "X-Two": ["1", "2"]});

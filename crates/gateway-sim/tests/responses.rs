@@ -41,7 +41,7 @@ async fn a_status_from_100_to_999_goes_to_the_client_and_into_the_log() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_no_integer_is_500_with_the_body_there_is() {
+async fn s4_a_status_that_is_no_integer_is_500_with_the_body_there_is() {
     for reply in [r#"{"egress_status_code":"503"}"#, r#"{"egress_status_code":503.0}"#, r#"{"egress_status_code":[]}"#]
     {
         let harness = replying(reply).await;
@@ -163,7 +163,7 @@ async fn a_304_loses_its_content_type_and_a_204_keeps_it() {
 }
 
 #[tokio::test]
-async fn masked_headers_that_a_processor_drops_are_discarded_by_name_and_still_sent() {
+async fn s4_masked_headers_that_a_processor_drops_are_discarded_by_name_and_still_sent() {
     let harness = replying(r#"{"egress_headers":{"X-New":["1"]}}"#).await;
     assert_eq!(call(&harness).await.unwrap().header("Authorization"), ["upstream-secret"]);
     let log = harness.log(0).await;

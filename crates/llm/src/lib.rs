@@ -7,6 +7,7 @@
 //! | [`headers`] | the headers of an answer that matter, read once |
 //! | [`error_class`] | what an error answer means, from status, headers and body |
 //! | [`retry_after`] | when to come back, and what is left of the rate limits |
+//! | [`affinity`] | the ids of what targets keep: in requests, and in answers |
 //! | [`answer`] | whether a whole answer with a good status is an answer |
 //! | [`sse`] | server-sent events, as the standard has them |
 //! | [`event_stream`] | the frames of AWS's event streams |
@@ -22,6 +23,7 @@
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
 //! many that speak OpenAI's protocol. Nothing here trusts its input: any bytes may come, and none panic.
 
+pub mod affinity;
 pub mod answer;
 mod error_body;
 pub mod error_class;

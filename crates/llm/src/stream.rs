@@ -10,6 +10,8 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::affinity;
+use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
 use crate::json::{RawJson, SyntaxError};
 use crate::protocol::Protocol;
@@ -71,9 +73,13 @@ pub(crate) struct Seen {
     /// The protocol's last event came (`[DONE]` and its kin).
     done: bool,
     error: Option<ErrorClass>,
+    /// What the error says, at most [`MAX_ERROR_BODY_BYTES`].
+    error_body: Vec<u8>,
     /// Content came before the error.
     error_came_late: bool,
     pub(crate) counts: Counts,
+    /// The ids of what the stream makes, not taken yet.
+    ids: Vec<String>,
 }
 
 impl StreamState {
@@ -128,6 +134,11 @@ impl StreamState {
         self.seen.error
     }
 
+    /// What the first error says, as the body of an error answer would; empty without one.
+    pub fn error_body(&self) -> &[u8] {
+        &self.seen.error_body
+    }
+
     /// Whether the protocol's end came: a reason for it, or the last event. What follows are usage and trailers.
     pub const fn has_ended(&self) -> bool {
         self.seen.finished || self.seen.done
@@ -136,6 +147,11 @@ impl StreamState {
     /// The protocol: the one of the request until an event shows another.
     pub const fn protocol(&self) -> Protocol {
         self.seen.protocol
+    }
+
+    /// The ids of what the stream makes (a response, a thread, a run), each once; see [`crate::affinity`].
+    pub fn take_ids(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen.ids)
     }
 
     /// What the vendor says that the call has used, as of the last event; `Ok(None)` if it has not said.
@@ -181,7 +197,7 @@ impl Seen {
     fn event(&mut self, event: Event<'_>) {
         let data = event.data.trim_ascii();
         if event.name == b"error" {
-            return self.fail(classify_error_body(data));
+            return self.fail(classify_error_body(data), data);
         }
         if data == b"[DONE]" {
             return self.done();
@@ -207,6 +223,15 @@ impl Seen {
         }
     }
 
+    /// An event shows an object that the target keeps from now on.
+    pub(crate) fn makes(&mut self, object: &[u8]) {
+        for id in affinity::ids_of_answer(object) {
+            if self.ids.len() < affinity::MAX_IDS && !self.ids.iter().any(|known| *known == id) {
+                self.ids.push(id.into_owned());
+            }
+        }
+    }
+
     /// An event of this protocol came.
     pub(crate) fn speaks(&mut self, protocol: Protocol) {
         self.protocol = protocol;
@@ -219,10 +244,11 @@ impl Seen {
         self.content_bytes += bytes as u64;
     }
 
-    /// An error came.
-    pub(crate) fn fail(&mut self, class: ErrorClass) {
+    /// An error came that says this.
+    pub(crate) fn fail(&mut self, class: ErrorClass, body: &[u8]) {
         if self.error.is_none() {
             self.error = Some(class);
+            self.error_body = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body).to_vec();
             self.error_came_late = self.content;
         }
     }
@@ -231,7 +257,7 @@ impl Seen {
     pub(crate) fn done(&mut self) {
         self.done = true;
         if !self.content && !self.finished {
-            self.fail(ErrorClass::EmptyAnswer);
+            self.fail(ErrorClass::EmptyAnswer, b"");
         }
     }
 }

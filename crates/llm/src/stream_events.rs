@@ -113,9 +113,9 @@ impl<'a> Chunk<'a> {
             seen.content(self.content_bytes);
         }
         if let Some(error) = self.error {
-            seen.fail(classify_error(error));
+            seen.fail(classify_error(error), error.bytes());
         } else if self.failed {
-            seen.fail(ErrorClass::ServerError);
+            seen.fail(ErrorClass::ServerError, b"");
         }
         seen.finished |= self.finished && !self.failed;
     }
@@ -134,7 +134,7 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
     let fields = Fields::read(data)?;
     let kind = fields.kind.and_then(RawJson::quoted).unwrap_or_default();
     if kind == b"error" || fields.error.is_some_and(|error| !error.is_blank()) {
-        seen.fail(classify_error_body(data));
+        seen.fail(classify_error_body(data), data);
         return Ok(());
     }
     let held = || fields.usage_holder?.field("usage").filter(|usage| !usage.is_null());
@@ -159,8 +159,12 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
 /// OpenAI's Responses API.
 fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     match kind {
-        b"response.created"
-        | b"response.in_progress"
+        b"response.created" => {
+            if let Some(response) = fields.response {
+                seen.makes(response.bytes());
+            }
+        }
+        b"response.in_progress"
         | b"response.queued"
         | b"response.content_part.added"
         | b"response.reasoning_summary_part.added" => {}
@@ -170,7 +174,7 @@ fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
             let begins_empty = kind.is_none_or(|kind| kind.is_text("message") || kind.is_text("reasoning"));
             seen.content |= !begins_empty;
         }
-        b"response.failed" => seen.fail(classify_error_body(data)),
+        b"response.failed" => seen.fail(classify_error_body(data), data),
         b"response.incomplete" | b"response.cancelled" => {
             seen.finished = true;
             seen.done();
@@ -254,9 +258,13 @@ fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, has_usa
     let field = |name| RawJson::parse(data).ok()?.field(name);
     if name.starts_with(b"thread.") {
         if name.ends_with(b".failed") {
-            seen.fail(field("last_error").map_or(ErrorClass::ServerError, classify_error));
+            let error = field("last_error");
+            let said = error.map_or(&b""[..], RawJson::bytes);
+            seen.fail(error.map_or(ErrorClass::ServerError, classify_error), said);
         } else if name.ends_with(b".delta") {
             seen.content(data.len());
+        } else if matches!(name, b"thread.created" | b"thread.run.created") {
+            seen.makes(data);
         } else if name.starts_with(b"thread.run.") {
             let ends: [&[u8]; 4] = [b".completed", b".incomplete", b".cancelled", b".requires_action"];
             seen.finished |= ends.iter().any(|end| name.ends_with(end));

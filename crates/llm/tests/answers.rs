@@ -22,7 +22,7 @@ fn chat(message: Value, reason: Value) -> Value {
 }
 
 #[test]
-fn answers_that_are_none() {
+fn s1_4_answers_that_are_none() {
     for (protocol, body, class) in [
         (OpenAiChat, json!({"error": {"message": "Provider returned error", "code": 502}}), ServerError),
         (OpenAiChat, json!({"error": {"message": "x", "code": 502}, "user_id": "u"}), ServerError),
@@ -79,7 +79,7 @@ fn answers_that_are_none() {
 }
 
 #[test]
-fn answers_that_are_fine() {
+fn s1_4_answers_that_are_fine() {
     let empty = json!({"role": "assistant", "content": ""});
     for (protocol, body) in [
         (OpenAiChat, chat(json!({"role": "assistant", "content": "hi"}), json!("stop"))),
@@ -148,7 +148,7 @@ fn answers_that_are_fine() {
 }
 
 #[test]
-fn bodies_that_are_empty_cut_or_of_another_kind() {
+fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
     let json = "application/json";
     for (protocol, kind, body, class) in [
         (OpenAiChat, json, "", Some(EmptyAnswer)),
@@ -187,13 +187,13 @@ fn bodies_that_are_empty_cut_or_of_another_kind() {
 
 proptest! {
     #[test]
-    fn any_bytes_can_be_judged(bytes: Vec<u8>, kind in 0_usize..3, protocol in 0_usize..5) {
+    fn s1_4_any_bytes_can_be_judged(bytes: Vec<u8>, kind in 0_usize..3, protocol in 0_usize..5) {
         let kind = ["application/json", "text/event-stream", "image/png"][kind];
         typed([OpenAiChat, OpenAiResponses, Anthropic, Gemini, Generic][protocol], kind, &bytes);
     }
 
     #[test]
-    fn an_answer_with_text_is_fine_whatever_the_text_is(text in "\\PC{1,40}") {
+    fn s1_4_an_answer_with_text_is_fine_whatever_the_text_is(text in "\\PC{1,40}") {
         prop_assert_eq!(json_of(OpenAiChat, &chat(json!({"role": "assistant", "content": text}), json!("stop"))), None);
         prop_assert_eq!(json_of(Anthropic, &json!({"type": "message", "content": [{"type": "text", "text": text}]})), None);
     }

@@ -23,7 +23,7 @@ fn openai(kind: &str, code: &str, message: &str) -> Value {
 }
 
 #[test]
-fn openai_errors() {
+fn s1_1_openai_errors() {
     let invalid = "invalid_request_error";
     check(
         "OpenAI",
@@ -87,7 +87,7 @@ fn openai_errors() {
 }
 
 #[test]
-fn azure_errors() {
+fn s1_1_azure_errors() {
     check(
         "Azure",
         &[
@@ -129,7 +129,7 @@ fn azure_errors() {
 }
 
 #[test]
-fn anthropic_errors() {
+fn s1_1_anthropic_errors() {
     let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"});
     let spent = json!({"type": "error", "error": {"type": "rate_limit_error", "message": "x", "details": {"error_code": "enforced_spend_limit_reached"}}});
     check(
@@ -182,7 +182,7 @@ fn anthropic_errors() {
 }
 
 #[test]
-fn gemini_errors() {
+fn s1_1_gemini_errors() {
     let error = |code: u16, status: &str, message: &str, details: Value| json!({"error": {"code": code, "message": message, "status": status, "details": details}});
     let reason = |reason: &str| json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}]);
     check(
@@ -293,7 +293,7 @@ fn gemini_errors() {
 }
 
 #[test]
-fn bedrock_errors() {
+fn s1_1_bedrock_errors() {
     let typed = |status: u16, kind: &str, message: &str| {
         let body = json!({"message": message}).to_string();
         classify(status, &AnswerHeaders::read([(&b"x-amzn-ErrorType"[..], kind)]), body.as_bytes())
@@ -328,7 +328,7 @@ fn bedrock_errors() {
 }
 
 #[test]
-fn errors_of_many_others() {
+fn s1_1_errors_of_many_others() {
     check(
         "others",
         &[
@@ -424,7 +424,7 @@ fn errors_of_many_others() {
 }
 
 #[test]
-fn unknown_bodies_are_judged_by_their_status() {
+fn s1_1_unknown_bodies_are_judged_by_their_status() {
     for (status, expected) in [
         (200, None),
         (302, None),
@@ -468,7 +468,7 @@ fn unknown_bodies_are_judged_by_their_status() {
 }
 
 #[test]
-fn an_answer_that_is_quoted_as_text_is_read() {
+fn s1_1_an_answer_that_is_quoted_as_text_is_read() {
     let inner = json!({"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
     let spent = json!({"error": {"code": "insufficient_quota", "message": "x"}});
     let long = json!({"message": format!("This endpoint's maximum context length is 5. {}", "x".repeat(5_000))});
@@ -504,7 +504,7 @@ fn an_answer_that_is_quoted_as_text_is_read() {
 }
 
 #[test]
-fn a_firewalls_page_is_not_a_refused_key() {
+fn s1_1_a_firewalls_page_is_not_a_refused_key() {
     let html = AnswerHeaders::read([(&b"content-type"[..], "text/html; charset=UTF-8")]);
     assert_eq!(classify(403, &html, b"<html>Attention Required!"), Some(InvalidRequest));
     assert_eq!(classify(401, &html, b"<html>"), Some(KeyRefused));
@@ -512,7 +512,7 @@ fn a_firewalls_page_is_not_a_refused_key() {
 }
 
 #[test]
-fn what_a_caller_wrote_decides_nothing_against_a_target() {
+fn s1_1_what_a_caller_wrote_decides_nothing_against_a_target() {
     let sentences = [
         "Your credit balance is too low",
         "API key not valid",
@@ -538,7 +538,7 @@ fn what_a_caller_wrote_decides_nothing_against_a_target() {
 }
 
 #[test]
-fn an_error_inside_an_event_and_one_that_is_cut_are_read() {
+fn s1_1_an_error_inside_an_event_and_one_that_is_cut_are_read() {
     let error = r#"{"error":{"code":"insufficient_quota","message":"x"}}"#;
     for body in [
         format!("data: {error}\n\n"),
@@ -555,7 +555,7 @@ fn an_error_inside_an_event_and_one_that_is_cut_are_read() {
 }
 
 #[test]
-fn names_are_stable_and_read_back() {
+fn s1_1_names_are_stable_and_read_back() {
     let names: Vec<_> = ErrorClass::all().map(ErrorClass::name).collect();
     assert_eq!(
         names,
@@ -588,13 +588,13 @@ fn names_are_stable_and_read_back() {
 
 proptest! {
     #[test]
-    fn any_bytes_have_a_class(status in 0_u16..1200, bytes: Vec<u8>) {
+    fn s1_1_any_bytes_have_a_class(status in 0_u16..1200, bytes: Vec<u8>) {
         let class = classify(status, &AnswerHeaders::default(), &bytes);
         prop_assert_eq!(class.is_some(), status >= 400);
     }
 
     #[test]
-    fn a_cut_error_is_no_panic(cut in 0_usize..200) {
+    fn s1_1_a_cut_error_is_no_panic(cut in 0_usize..200) {
         let body = r#"[{"error":{"code":400,"message":"é API key \u00e9 not valid","status":"X","details":[{"reason":"API_KEY_INVALID"}]}}]"#;
         classify(400, &AnswerHeaders::default(), &body.as_bytes()[..cut.min(body.len())]);
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 
+mod affinity;
 mod answers;
 mod botocore;
 mod errors;

@@ -1,5 +1,9 @@
 //! Streams as vendors send them, whole and cut, good and bad.
 
+use std::time::Duration;
+
+use llm::headers::AnswerHeaders;
+use llm::retry_after::{RetryAfter, retry_after};
 use llm::stream::{Progress, StreamEnd, StreamState, broken_stream_event};
 use llm::{ErrorClass, Protocol, Usage};
 use proptest::prelude::*;
@@ -51,7 +55,7 @@ fn good_streams() {
 }
 
 #[test]
-fn an_error_after_any_part_of_the_preamble_and_after_content() {
+fn s1_3_an_error_after_any_part_of_the_preamble_and_after_content() {
     for (error, class) in [
         (
             "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n",
@@ -123,7 +127,7 @@ fn an_error_after_any_part_of_the_preamble_and_after_content() {
 }
 
 #[test]
-fn text_is_not_protocol() {
+fn s1_2_text_is_not_protocol() {
     let texts = [
         "event: error",
         "event: error\ndata: {\"error\": {}}",
@@ -208,7 +212,7 @@ fn what_content_is() {
 }
 
 #[test]
-fn streams_that_end_without_content() {
+fn s1_3_streams_that_end_without_content() {
     use ErrorClass::{BrokenAnswer, EmptyAnswer};
     let role = r#"data: {"choices":[{"delta":{"role":"assistant"}}]}"#;
     for (stream, end) in [
@@ -235,7 +239,7 @@ fn streams_that_end_without_content() {
 }
 
 #[test]
-fn streams_that_are_cut_are_truncated_and_estimated() {
+fn s1_3_streams_that_are_cut_are_truncated_and_estimated() {
     for (stream, protocol, preamble, usage) in good() {
         let all = events(stream);
         for came in preamble + 1..all.len() {
@@ -275,7 +279,7 @@ fn an_event_of_many_megabytes_is_content_and_costs_bounded_memory() {
 }
 
 #[test]
-fn the_last_event_of_a_stream_that_broke() {
+fn s1_3_the_last_event_of_a_stream_that_broke() {
     let message = "The answer is not whole: \"x\"\nbroke off";
     for protocol in
         [Protocol::OpenAiChat, Protocol::OpenAiResponses, Protocol::Anthropic, Protocol::Gemini, Protocol::Generic]
@@ -328,22 +332,40 @@ fn seen<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
 
 proptest! {
     #[test]
-    fn what_is_seen_does_not_depend_on_the_cutting(which in 0_usize..6, size in 1_usize..90, end in 0_usize..3, keep in 0.0..1.0_f64) {
+    fn s1_2_what_is_seen_does_not_depend_on_the_cutting(which in 0_usize..6, size in 1_usize..90, end in 0_usize..3, keep in 0.0..1.0_f64) {
         let stream = good()[which].0.replace('\n', ["\n", "\r\n", "\r"][end]);
         let stream = &stream.as_bytes()[..(stream.len() as f64 * keep) as usize];
         prop_assert_eq!(seen(std::iter::once(stream)), seen(stream.chunks(size)));
     }
 
     #[test]
-    fn any_bytes_are_a_stream(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..50) {
+    fn s1_2_any_bytes_are_a_stream(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..50) {
         prop_assert_eq!(seen(std::iter::once(&bytes[..])), seen(bytes.chunks(size)));
     }
 
     #[test]
-    fn any_text_in_any_delta_is_content(text in "\\PC{1,60}") {
+    fn s1_2_any_text_in_any_delta_is_content(text in "\\PC{1,60}") {
         let json = Value::from(text).to_string();
         let mut state = StreamState::new(Protocol::Generic);
         state.push(format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{json}}}}}]}}\n\n").as_bytes());
         prop_assert_eq!((state.progress(), state.error(), state.has_ended()), (Progress::Content, None, false));
+    }
+}
+
+#[test]
+fn s1_7_what_an_error_in_a_stream_says_is_kept_as_the_body_of_an_error_is() {
+    let error = r#"{"error":{"code":429,"message":"try again in 7s"}}"#;
+    let choice = r#"{"message":"try again in 7s","code":429}"#;
+    for (events, said) in [
+        (format!("event: error\ndata: {error}\n\n"), error),
+        (format!("data: {error}\n\ndata: {{\"error\":\"another\"}}\n\n"), error),
+        (format!("data: {{\"choices\":[{{\"error\":{choice}}}]}}\n\n"), choice),
+        ("data: {\"choices\":[{\"delta\":{\"content\":\"error: try again in 7s\"}}]}\n\n".to_owned(), ""),
+    ] {
+        let mut stream = StreamState::new(Protocol::OpenAiChat);
+        stream.push(events.as_bytes());
+        assert_eq!(std::str::from_utf8(stream.error_body()), Ok(said), "{events}");
+        let wait = retry_after(&AnswerHeaders::default(), stream.error_body(), None).and_then(RetryAfter::wait);
+        assert_eq!(wait, (!said.is_empty()).then_some(Duration::from_secs(7)), "{events}");
     }
 }

@@ -33,7 +33,7 @@ fn refill(millis: u64) -> Option<RetryAfter> {
 }
 
 #[test]
-fn retry_after_headers() {
+fn s1_7_retry_after_headers() {
     let digits = "9".repeat(10_000);
     let longest = Some(RetryAfter::Stated(MAX_RETRY_AFTER));
     for (name, value, expected) in [
@@ -62,7 +62,7 @@ fn retry_after_headers() {
 }
 
 #[test]
-fn the_three_forms_of_a_date() {
+fn s1_7_the_three_forms_of_a_date() {
     for (value, expected) in [
         ("Sun, 06 Nov 1994 08:50:07 GMT", stated(30_000)),
         ("Sunday, 06-Nov-94 08:50:07 GMT", stated(30_000)),
@@ -89,7 +89,7 @@ fn the_three_forms_of_a_date() {
 }
 
 #[test]
-fn resets_of_empty_buckets() {
+fn s1_7_resets_of_empty_buckets() {
     for (reset, expected) in [
         ("6m0s", refill(60_000)),
         ("12ms", refill(12)),
@@ -128,7 +128,7 @@ fn resets_of_empty_buckets() {
 }
 
 #[test]
-fn moments_since_1970() {
+fn s1_7_moments_since_1970() {
     let now = Timestamp::from_second(1_764_000_000).ok();
     for (value, expected) in [
         ("1764000030", stated(30_000)),
@@ -147,7 +147,7 @@ fn moments_since_1970() {
 }
 
 #[test]
-fn what_bodies_say() {
+fn s1_7_what_bodies_say() {
     let said = |message: &str| json!({"error": {"message": message, "code": "rate_limit_exceeded"}});
     let gemini = |delay: &str| json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "x", "details": [{"@type": "type.googleapis.com/google.rpc.QuotaFailure"}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]}});
     for (body, expected) in [
@@ -190,7 +190,7 @@ fn what_bodies_say() {
 }
 
 #[test]
-fn the_most_trusted_word_that_can_be_read_counts() {
+fn s1_7_the_most_trusted_word_that_can_be_read_counts() {
     let bucket = [("X-Ratelimit-Remaining-Tokens", "0"), ("X-Ratelimit-Reset-Tokens", "30s")];
     let body = json!({"error": {"message": "Please try again in 4s."}}).to_string();
     let with =
@@ -204,7 +204,7 @@ fn the_most_trusted_word_that_can_be_read_counts() {
 }
 
 #[test]
-fn what_is_left_is_the_least_of_what_is_known() {
+fn s1_7_what_is_left_is_the_least_of_what_is_known() {
     let left = |list: &[(&str, &str)]| {
         let limits = rate_limits(&headers(list), None);
         [limits.requests, limits.tokens].map(|left| left.map(|left| (left.amount, left.reset.as_millis())))
@@ -235,14 +235,14 @@ fn what_is_left_is_the_least_of_what_is_known() {
 
 proptest! {
     #[test]
-    fn a_written_span_is_read(minutes in 0_u64..90, seconds in 0_u64..60, millis in 0_u64..1000) {
+    fn s1_7_a_written_span_is_read(minutes in 0_u64..90, seconds in 0_u64..60, millis in 0_u64..1000) {
         let text = format!("{minutes}m{seconds}s{millis}ms");
         let wait = Duration::from_millis(minutes * 60_000 + seconds * 1000 + millis);
         prop_assert_eq!(of_headers(&[("retry-after", &text)]), Some(RetryAfter::Stated(wait)));
     }
 
     #[test]
-    fn no_text_panics_and_none_is_longer_than_the_longest(value in "\\PC{0,70}|[0-9.smhd :,-]{0,20}|[A-Za-z, -]{0,9}[0-9: -]{0,20}", name in 0_usize..5) {
+    fn s1_7_no_text_panics_and_none_is_longer_than_the_longest(value in "\\PC{0,70}|[0-9.smhd :,-]{0,20}|[A-Za-z, -]{0,9}[0-9: -]{0,20}", name in 0_usize..5) {
         let name = ["retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-reset-tokens", "date"][name];
         let body = json!({"error": {"message": format!("try again in {value}"), "retry_after": value}}).to_string();
         for body in [body.as_bytes(), b""] {
@@ -252,7 +252,7 @@ proptest! {
     }
 
     #[test]
-    fn any_body_can_be_asked(bytes: Vec<u8>) {
+    fn s1_7_any_body_can_be_asked(bytes: Vec<u8>) {
         retry_after(&AnswerHeaders::default(), &bytes, None);
     }
 }

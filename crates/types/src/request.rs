@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::router::RouterPath;
+
 /// The longest value of a request that a condition or a key looks at, in bytes as it stands in the request. Names of models and
 /// users, tenants and signed tokens fit; what is longer is not read, so that no request can make a choice expensive.
 pub const LONGEST_VALUE: usize = 4 << 10;
@@ -16,6 +18,9 @@ pub const LONGEST_VALUE: usize = 4 << 10;
 pub enum Found {
     /// This.
     Value(Value),
+    /// A field of a form, which is text whatever it means: conditions compare it with texts as it stands, and with everything
+    /// else by its meaning in JSON (`0.5`, `true`).
+    Text(String),
     /// Something longer than [`LONGEST_VALUE`].
     TooLong,
 }
@@ -53,6 +58,12 @@ pub trait Request {
     /// one for a list of models, shows nothing about those.
     fn is_generation(&self) -> bool {
         true
+    }
+
+    /// The target that made what the request names (a response, a thread, a file). It gets the request if it may serve it;
+    /// otherwise the policies choose as usual.
+    fn preferred(&self) -> Option<&RouterPath> {
+        None
     }
 
     /// All values of a header; the name is compared without case.

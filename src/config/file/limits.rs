@@ -1,4 +1,4 @@
-//! `relay`: what one call of the relay may cost, and all of them together. The four time limits may stand at a pool, a
+//! `relay`: what one call of the relay may cost, and all of them together. The time limits may stand at a pool, a
 //! branch and a target too: the nearest wins, each for itself.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
 pub(super) const KEYS: [&str; 8] =
     ["attempts", "timeout", "connect", "first_byte", "idle", "hold", "backoff", "retry_budget"];
 /// The keys of `relay` below the file.
-pub(super) const TIME_KEYS: [&str; 4] = ["connect", "first_byte", "idle", "timeout"];
+pub(super) const TIME_KEYS: [&str; 5] = ["connect", "first_byte", "idle", "timeout", "hold"];
 /// The keys of `backoff`.
 pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
 /// The keys of `retry_budget`.
@@ -30,7 +30,6 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
     }
     read_times(reader, &item, &mut times);
     limits.timeout = times.timeout;
-    time(reader, &item, "hold", &mut limits.hold);
     if let Some(item) = item.get("backoff") {
         backoff(reader, &item, &mut limits.backoff);
     }
@@ -51,6 +50,18 @@ pub(super) fn times_below(reader: &mut Reader<'_>, item: Option<Item<'_>>, above
     times
 }
 
+/// Whether what names something that a target made goes there: by default where a target has an address. Only the relay sees
+/// what answers make.
+pub(super) fn affinity(reader: &mut Reader<'_>, pool: &Item<'_>, has_addresses: bool, is_relayed: bool) -> bool {
+    let Some(flag) = pool.get("affinity") else { return has_addresses };
+    let is_on = reader.flag(&flag) == Some(true);
+    if is_on && !is_relayed {
+        let needs = "needs \"relay\": true or a target with a \"url\": only the relay sees what answers make";
+        reader.key_fault(&flag, needs);
+    }
+    is_on
+}
+
 fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) {
     time(reader, item, "connect", &mut times.connect);
     if let Some(time) = item.get("first_byte").and_then(|item| span(reader, &item)) {
@@ -58,6 +69,7 @@ fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) 
     }
     time(reader, item, "idle", &mut times.idle);
     time(reader, item, "timeout", &mut times.timeout);
+    time(reader, item, "hold", &mut times.hold);
 }
 
 fn backoff(reader: &mut Reader<'_>, item: &Item<'_>, backoff: &mut Backoff) {

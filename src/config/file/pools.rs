@@ -24,7 +24,8 @@ use types::router::RouterPath;
 /// The keys of the file.
 pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
+pub(super) const POOL_KEYS: [&str; 7] =
+    ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay", "affinity"];
 /// The keys of a target.
 pub(super) const TARGET_KEYS: [&str; 18] = [
     "name",
@@ -153,15 +154,18 @@ impl Pools {
             }
         };
         if let Some(ingress) = &ingress {
-            self.times.insert(ingress.clone(), PoolTimes { times, targets: BTreeMap::new() });
+            self.times.insert(ingress.clone(), PoolTimes { times, ..PoolTimes::default() });
         }
         let when_all_disabled = when_all_disabled(reader, item);
         let passes = when_all_disabled == Some(Some(WhenAllDisabled::Pass));
         let above = Above { ingress: ingress.clone(), health, times, passes, ..Above::default() };
         let directs = self.direct_health.len();
         let (mode, targets) = self.branch(reader, item, &above)?;
-        let usual =
-            if self.direct_health.len() > directs { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
+        let has_addresses = self.direct_health.len() > directs;
+        if let Some((path, pool)) = ingress.as_ref().and_then(|path| Some((path, self.times.get_mut(path)?))) {
+            pool.affinity = limits::affinity(reader, item, has_addresses, self.relayed.contains(path));
+        }
+        let usual = if has_addresses { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
         let root = Target::plain(TargetKind::Branch { mode, targets });
         Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled?.unwrap_or(usual) })
     }

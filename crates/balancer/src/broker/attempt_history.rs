@@ -5,10 +5,10 @@
 //! decided in `retry`.
 
 use rand::Rng;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation};
-use crate::strategy::{Candidate, CandidateCursor, Ineligible, PickContext, PickReason, Tree};
+use crate::strategy::{Candidate, CandidateCursor, Ineligible, NodeId, PickContext, PickReason, Tree};
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -97,8 +97,47 @@ impl Broker {
         above.max_by_key(|ingress| ingress.as_str().len())
     }
 
-    /// The next target after these attempts. Reads only; advance the clock first.
+    /// The next target after these attempts: the one that made what the request names, if it may serve, then the order of the
+    /// policies. Reads only; advance the clock first.
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
+        let preferred = request.preferred().and_then(|path| self.path_roles.get(path));
+        let Some(PathRole::Router(preferred)) = preferred.copied() else {
+            return self.next_in_order(request, history, rng);
+        };
+        let mut next = match self.preferred_target(preferred, request, history, rng) {
+            Some(route) => NextTarget::Untried(route),
+            None => self.next_in_order(request, history, rng),
+        };
+        if let NextTarget::Untried(route) | NextTarget::Retry(route) = &mut next
+            && route.router() != preferred
+        {
+            route.instead_of = Some(preferred);
+        }
+        next
+    }
+
+    /// The target that made what the request names, if it was not tried and may serve; within its rate limits.
+    fn preferred_target<R: Rng>(
+        &self,
+        preferred: RouterId,
+        request: &impl Request,
+        history: &AttemptHistory,
+        rng: &mut R,
+    ) -> Option<Route> {
+        let (PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(request.path()).copied()? else {
+            return None;
+        };
+        let pool = self.pool(id)?;
+        let wanted = |router| !history.has_tried(router) && (request.is_generation() || !self.probes(router));
+        let leaf = pool.tree().preferred_leaf(preferred, request).filter(|_| wanted(preferred))?;
+        let why = smallvec![(NodeId::ROOT, PickReason::Affinity)];
+        let mut route = self.route(id, Candidate { router: preferred, leaf, p: None, why });
+        self.apply_rate_limits(pool, &mut route, request, rng, wanted);
+        Some(route)
+    }
+
+    /// The next target in the order of the policies.
+    fn next_in_order<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(request.path()).copied() else {
             return NextTarget::None { why: Pass::UnknownIngress, until: None };
         };
@@ -175,6 +214,7 @@ impl Broker {
             chosen,
             reservation: TokenReservation::default(),
             relayed: true,
+            instead_of: None,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Route {
     pub reservation: TokenReservation,
     /// It is an attempt of the relay, which reports its end however long it takes.
     pub relayed: bool,
+    /// The target that made what the request names, where another one had to be chosen.
+    pub instead_of: Option<RouterId>,
 }
 
 /// What a request takes of a router's rate limits.

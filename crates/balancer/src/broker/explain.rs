@@ -104,6 +104,9 @@ impl fmt::Display for RouteReason<'_> {
         if route.kind != RouteKind::Normal || route.reservation.limit != LimitVerdict::Within {
             write!(f, "{}", broker.caveat(route))?;
         }
+        if let Some(maker) = route.instead_of.and_then(|router| broker.path(router)) {
+            write!(f, "; affinity with {maker} not possible")?;
+        }
         Ok(())
     }
 }

@@ -189,6 +189,7 @@ impl Broker {
             chosen,
             reservation: TokenReservation::default(),
             relayed: false,
+            instead_of: None,
         };
         self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
         Decision::Route(route)

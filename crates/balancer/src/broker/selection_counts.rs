@@ -17,6 +17,8 @@ pub enum SelectionReason {
     TwoChoices,
     /// By the hash of the request's key.
     Sticky,
+    /// It made what the request names.
+    Affinity,
     /// Drawn, because the request has no key.
     NoKey,
     /// A condition matched.
@@ -33,12 +35,13 @@ pub enum SelectionReason {
 
 impl SelectionReason {
     /// Every reason; the index is its discriminant.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Random,
         Self::Turn,
         Self::First,
         Self::TwoChoices,
         Self::Sticky,
+        Self::Affinity,
         Self::NoKey,
         Self::Condition,
         Self::Default,
@@ -55,6 +58,7 @@ impl SelectionReason {
             Self::First => "first",
             Self::TwoChoices => "two_choices",
             Self::Sticky => "sticky",
+            Self::Affinity => "affinity",
             Self::NoKey => "no_key",
             Self::Condition => "condition",
             Self::Default => "default",
@@ -76,6 +80,7 @@ impl SelectionReason {
                 PickReason::First => Self::First,
                 PickReason::TwoChoices => Self::TwoChoices,
                 PickReason::Sticky => Self::Sticky,
+                PickReason::Affinity => Self::Affinity,
                 PickReason::NoKey(_) => Self::NoKey,
                 PickReason::Matched(..) => Self::Condition,
                 PickReason::Default(_) | PickReason::NoMatch(_) => Self::Default,

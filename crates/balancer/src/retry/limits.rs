@@ -12,21 +12,13 @@ pub struct RetryLimits {
     /// From arrival until the answer begins, including all attempts and pauses. Default 600 s, as in the SDKs of OpenAI
     /// and Anthropic.
     pub timeout: Duration,
-    /// For how long the beginning of an answer without content is held back, so that another target can still answer.
-    /// Default 10 s.
-    pub hold: Duration,
     /// Before the same target is tried again.
     pub backoff: Backoff,
 }
 
 impl Default for RetryLimits {
     fn default() -> Self {
-        Self {
-            attempts: 4,
-            timeout: TimeLimits::default().timeout,
-            hold: Duration::from_secs(10),
-            backoff: Backoff::default(),
-        }
+        Self { attempts: 4, timeout: TimeLimits::default().timeout, backoff: Backoff::default() }
     }
 }
 
@@ -42,6 +34,9 @@ pub struct TimeLimits {
     pub idle: Duration,
     /// From the arrival of the call until its answer begins. Default 600 s. A stream that has begun has no total.
     pub timeout: Duration,
+    /// For how long the beginning of an answer without content is held back, so that another target can still answer.
+    /// Default 10 s.
+    pub hold: Duration,
 }
 
 impl TimeLimits {
@@ -64,6 +59,7 @@ impl Default for TimeLimits {
             first_byte: None,
             idle: Duration::from_secs(120),
             timeout: Duration::from_secs(600),
+            hold: Duration::from_secs(10),
         }
     }
 }

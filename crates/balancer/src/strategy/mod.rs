@@ -84,6 +84,8 @@ pub enum PickReason {
     First,
     /// By the hash of the request's key.
     Sticky,
+    /// It made what the request names.
+    Affinity,
     /// Drawn by weight, because the request has no key, or one that is too long.
     NoKey(Length),
     /// The condition of this number holds.

@@ -127,6 +127,7 @@ impl Field {
             Self::Param(names) => match request.param(names) {
                 None => Some(Vec::new()),
                 Some(Found::Value(value)) => Some(vec![value]),
+                Some(Found::Text(text)) => Some(meanings(text)),
                 Some(Found::TooLong) => None,
             },
             Self::Header(name) => Some(short(request.header(name))?.into_iter().map(Value::from).collect()),
@@ -137,6 +138,13 @@ impl Field {
             }
         }
     }
+}
+
+/// What a field of a form may mean: its text, and the number or truth value that it spells. A value of another type than a
+/// test's never matches, so at most one of them counts, and what is refused (`$ne`, `$nin`) is refused in either form.
+fn meanings(text: String) -> Vec<Value> {
+    let meant = serde_json::from_str(text.trim()).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+    std::iter::once(Value::from(text)).chain(meant).collect()
 }
 
 fn short(values: Vec<String>) -> Option<Vec<String>> {
@@ -243,6 +251,43 @@ mod tests {
                 (number, text, missing),
                 "{test:?}"
             );
+        }
+    }
+
+    #[test]
+    fn s1_10_fields_of_forms_match_by_their_text_and_by_its_meaning() {
+        struct Form(&'static str);
+        impl Request for Form {
+            fn path(&self) -> &str {
+                "/azure/"
+            }
+
+            fn param(&self, _names: &[String]) -> Option<Found> {
+                Some(Found::Text(self.0.to_owned()))
+            }
+        }
+        for (text, test, holds) in [
+            ("0.5", Test::Eq(json!(0.5)), true),
+            (" 0.50\r\n", Test::Eq(json!(0.5)), true),
+            ("0.5", Test::Eq(json!("0.5")), true),
+            ("0.5", Test::Ne(json!(0.5)), false),
+            ("0.5", Test::Ne(json!("0.5")), false),
+            ("0.5", Test::Lt(json!(1)), true),
+            ("10", Test::Gt(json!(9)), true),
+            ("10", Test::Gt(json!("9")), false),
+            ("10", Test::In(vec![json!(1), json!(10)]), true),
+            ("10", Test::Nin(vec![json!(10)]), false),
+            ("true", Test::Eq(json!(true)), true),
+            ("true", Test::Eq(json!("true")), true),
+            ("false", Test::Eq(json!(true)), false),
+            ("True", Test::Eq(json!(true)), false),
+            ("null", Test::Eq(json!(null)), false),
+            ("[1]", Test::Eq(json!([1])), false),
+            ("007", Test::Eq(json!(7)), false),
+            ("10", Test::Regex(Regex::new("^1.$").unwrap()), true),
+        ] {
+            let query = Query::Field(Field::Param(vec!["n".to_owned()]), vec![test.clone()]);
+            assert_eq!(query.holds(&Form(text)), holds, "{text} {test:?}");
         }
     }
 

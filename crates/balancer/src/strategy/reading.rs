@@ -7,6 +7,7 @@ use super::query::{SESSION, are_short};
 use super::tree::{Condition, Policy};
 use super::{Field, conditional};
 use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize, Verdict};
+use types::router::RouterPath;
 
 /// What the strategies of one pool ask of requests.
 #[derive(Debug, Default)]
@@ -61,6 +62,7 @@ pub struct Read<'a> {
     path: &'a str,
     request_size: RequestSize,
     is_generation: bool,
+    preferred: Option<&'a RouterPath>,
     asks: Option<&'a Asks>,
     /// In the order of what is asked.
     params: Vec<Option<Found>>,
@@ -75,6 +77,7 @@ impl<'a> Read<'a> {
             path: request.path(),
             request_size: if how_large { request.size() } else { RequestSize::default() },
             is_generation: request.is_generation(),
+            preferred: request.preferred(),
             asks,
             params: Vec::new(),
             headers: Vec::new(),
@@ -110,6 +113,10 @@ impl Request for Read<'_> {
 
     fn is_generation(&self) -> bool {
         self.is_generation
+    }
+
+    fn preferred(&self) -> Option<&RouterPath> {
+        self.preferred
     }
 
     fn header(&self, name: &str) -> Vec<String> {

@@ -87,6 +87,9 @@ pub struct Pool {
     /// What becomes of a request when every router that it may go to is disabled. Without: pass; soonest for a pool with a
     /// target that has a url.
     pub when_all_disabled: Option<WhenAllDisabled>,
+    /// Whether a request that names a response, thread, file or batch goes to the target that made it, if that may serve.
+    /// Without: true for a pool with a target that has a url. Only in pools that the relay serves.
+    pub affinity: Option<bool>,
 }
 
 /// What becomes of a request when every router that it may go to is disabled.

@@ -45,6 +45,8 @@ pub struct TimeLimits {
     pub idle: Option<Word>,
     /// From the arrival of the call until its answer begins.
     pub timeout: Option<Word>,
+    /// For how long the beginning of an answer without content is held back.
+    pub hold: Option<Word>,
 }
 
 /// Whether only the relay serves a pool, or time limits.

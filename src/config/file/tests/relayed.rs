@@ -84,11 +84,11 @@ fn limits() {
     assert_eq!((rules.limits.attempts, rules.limits.timeout), (2, Duration::from_secs(10)));
     assert_eq!((rules.times.connect, rules.times.first_byte), (Duration::from_secs(1), Some(Duration::from_secs(2))));
     assert_eq!((rules.times.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
-    assert_eq!(rules.limits.hold, Duration::from_secs(4));
+    assert_eq!(rules.times.hold, Duration::from_secs(4));
     assert_eq!((rules.spending.ratio, rules.spending.per_second), (0.5, 3));
     let defaults = load(&targets(r#"{"router": "/a/"}"#)).unwrap().1;
-    let TimeLimits { connect, first_byte, idle, timeout } = defaults.times;
-    assert_eq!([connect, idle, timeout].map(|time| time.as_secs()), [5, 120, 600]);
+    let TimeLimits { connect, first_byte, idle, timeout, hold } = defaults.times;
+    assert_eq!([connect, idle, timeout, hold].map(|time| time.as_secs()), [5, 120, 600, 10]);
     assert_eq!(first_byte, None);
     assert_eq!(
         [true, false].map(|stream| defaults.times.first_byte_of(stream)),
@@ -99,24 +99,25 @@ fn limits() {
 #[test]
 fn s1_5_each_time_limit_holds_for_the_nearest_place_that_sets_it() {
     let text = r#"{"relay": {"connect": "1s", "idle": "7s"}, "pools": [
-        {"ingress": "/in/", "relay": {"first_byte": "2s"}, "targets": [
+        {"ingress": "/in/", "relay": {"first_byte": "2s", "hold": "6s"}, "targets": [
             {"router": "/a/"},
-            {"url": "https://h/", "relay": {"timeout": "900s", "first_byte": "3s"}},
+            {"url": "https://h/", "relay": {"timeout": "900s", "first_byte": "3s", "hold": "8s"}},
             {"relay": {"connect": "4s"}, "targets": [{"router": "/b/"}, {"router": "/c/", "relay": {"idle": "5s"}}]}]},
         {"ingress": "/other/", "targets": [{"router": "/a/"}]}]}"#;
     let (settings, rules) = load(text).unwrap();
     let path = |text: &str| RouterPath::parse(text).unwrap();
     for (ingress, router, expected) in [
-        ("/in/", "/a/", (1, Some(2), 7, 600)),
-        ("/in/", "/in/h/", (1, Some(3), 7, 900)),
-        ("/in/", "/b/", (4, Some(2), 7, 600)),
-        ("/in/", "/c/", (4, Some(2), 5, 600)),
-        ("/other/", "/a/", (1, None, 7, 600)),
+        ("/in/", "/a/", (1, Some(2), 7, 600, 6)),
+        ("/in/", "/in/h/", (1, Some(3), 7, 900, 8)),
+        ("/in/", "/b/", (4, Some(2), 7, 600, 6)),
+        ("/in/", "/c/", (4, Some(2), 5, 600, 6)),
+        ("/other/", "/a/", (1, None, 7, 600, 10)),
     ] {
         let times = rules.times_of(&path(ingress), &path(router));
         let seconds = |time: Duration| time.as_secs();
-        let found =
-            (seconds(times.connect), times.first_byte.map(seconds), seconds(times.idle), seconds(times.timeout));
+        let first_byte = times.first_byte.map(seconds);
+        let [connect, idle, timeout, hold] = [times.connect, times.idle, times.timeout, times.hold].map(seconds);
+        let found = (connect, first_byte, idle, timeout, hold);
         assert_eq!(found, expected, "{ingress} {router}");
     }
     let timeout = |ingress| rules.limits_of(&path(ingress)).timeout.as_secs();
@@ -238,4 +239,25 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         examples += 1;
     }
     assert_eq!(examples, 5);
+}
+
+#[test]
+fn s1_9_affinity_is_on_for_pools_with_addresses_and_can_be_set() {
+    let of = |pool: &str| {
+        let text = format!(r#"{{"pools": [{{"ingress": "/in/", {pool}}}]}}"#);
+        load(&text).unwrap().1.has_affinity(&RouterPath::parse("/in/").unwrap())
+    };
+    let (direct, router) =
+        (r#""targets": [{"router": "/a/"}, {"url": "https://h/"}]"#, r#""targets": [{"router": "/a/"}]"#);
+    assert!(of(direct) && !of(&format!(r#""affinity": false, {direct}"#)));
+    assert!(!of(router) && !of(&format!(r#""relay": true, {router}"#)));
+    assert!(of(&format!(r#""relay": true, "affinity": true, {router}"#)));
+    assert!(!of(&format!(r#""affinity": false, {router}"#)));
+    for (pool, words) in [
+        (r#""affinity": true"#, "only the relay sees what answers make"),
+        (r#""affinity": "yes""#, "must be true or false"),
+    ] {
+        let told = fault(&format!(r#"{{"pools": [{{"ingress": "/in/", {pool}, {router}}}]}}"#));
+        assert!(told.contains(words), "{told}");
+    }
 }

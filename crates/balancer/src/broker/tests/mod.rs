@@ -142,6 +142,7 @@ impl World {
     }
 }
 
+mod affinity;
 mod all_disabled;
 mod classification;
 mod invariants_prop;

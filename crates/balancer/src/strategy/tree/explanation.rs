@@ -62,6 +62,7 @@ impl Explanation<'_> {
             (PickReason::TwoChoices, Policy::Fastest) => write!(f, "the faster of two, {serving} of {of} serve"),
             (PickReason::TwoChoices, _) => write!(f, "the less busy of two, {serving} of {of} serve"),
             (PickReason::First, _) => write!(f, "first in order, {serving} of {of} serve"),
+            (PickReason::Affinity, _) => f.write_str("affinity"),
             (PickReason::Sticky, Policy::Sticky(field)) => write!(f, "sticky by {field}"),
             (PickReason::NoKey(Length::Fits), Policy::Sticky(field)) => {
                 write!(f, "no {field}: random, {serving} of {of} serve")

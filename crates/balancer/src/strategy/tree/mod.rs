@@ -3,6 +3,7 @@
 //! The nodes are in one list, parents before children, so that all derived values are refreshed in one pass from the
 //! end. That happens when a router's health changes (rare), so that a decision (frequent) only reads.
 
+mod affinity;
 mod explanation;
 mod load_view;
 mod rr_state;

@@ -1,0 +1,35 @@
+//! Where in a tree a router stands that a request prefers.
+
+use super::{NodeId, NodeKind, Policy, Tree};
+use crate::strategy::conditional;
+use types::request::Request;
+use types::router::RouterId;
+
+impl Tree {
+    /// A leaf of this router that may serve this request, conditions of the branches above it included. A call that makes
+    /// nothing is exempt from those: it fetches or deletes what is there, and has no fields that a condition could look at.
+    pub fn preferred_leaf(&self, router: RouterId, request: &impl Request) -> Option<NodeId> {
+        (0_u16..).zip(&self.nodes).find_map(|(id, node)| {
+            let leaf = NodeId(id);
+            let is_eligible = node.router() == Some(router)
+                && self.ineligibility(leaf).is_none()
+                && (!request.is_generation() || self.is_matched(leaf, request));
+            is_eligible.then_some(leaf)
+        })
+    }
+
+    /// Whether the conditions above a leaf lead to it.
+    fn is_matched(&self, leaf: NodeId, request: &impl Request) -> bool {
+        let mut at = self.node(leaf);
+        while let Some((above, place)) = at.and_then(|node| node.parent) {
+            at = self.node(above);
+            let Some(NodeKind::Branch(branch)) = at.map(|node| &node.kind) else { continue };
+            if let Policy::Conditional { conditions, default } = &branch.mode
+                && conditional::match_condition(conditions, *default, request).0 != Some(place)
+            {
+                return false;
+            }
+        }
+        true
+    }
+}

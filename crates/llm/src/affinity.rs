@@ -1,0 +1,140 @@
+//! The ids of what a target keeps: which of them a request names, and which an answer shows to be there.
+//!
+//! A response, a thread, a file or a batch is known only to the account and region that made it: a request that names one has
+//! to go there again. Sources: OpenAI's API reference (responses, conversations, assistants, files, batches, uploads, vector
+//! stores, fine-tuning, videos, containers) and Anthropic's (files, message batches), whose objects carry their id at the top
+//! as `id`.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+use crate::json::{Cursor, RawJson};
+use crate::request_view::{Field, RequestView};
+
+/// The longest id that is looked at, in bytes. Those of the vendors have some 60, with routing information some 250.
+pub const MAX_ID_BYTES: usize = 512;
+/// How many ids of one request, or of one answer, are looked at.
+pub const MAX_IDS: usize = 64;
+/// How many fields of a body are looked at whose name ends like that of an id: a long chat has one for each call of a tool.
+const MAX_FIELDS: usize = 1_024;
+/// How many bytes of the value of such a field are looked at: a list of [`MAX_IDS`] usual ids.
+const MAX_VALUE_BYTES: usize = 8 << 10;
+
+/// The segments of paths behind which an id stands, and below which things are made.
+const COLLECTIONS: [&str; 12] = [
+    "responses",
+    "conversations",
+    "threads",
+    "assistants",
+    "files",
+    "batches",
+    "uploads",
+    "vector_stores",
+    "jobs",
+    "videos",
+    "containers",
+    "evals",
+];
+
+/// The fields at the top of an answer that hold an id.
+const ANSWER_FIELDS: [&str; 8] = [
+    "id",
+    "thread_id",
+    "assistant_id",
+    "input_file_id",
+    "output_file_id",
+    "error_file_id",
+    "vector_store_id",
+    "result_file_id",
+];
+/// The fields at the top of an answer that hold an object with an id.
+const ANSWER_OBJECTS: [&str; 2] = ["conversation", "file"];
+
+/// Whether a path leads to things that targets keep. It may have a query.
+pub fn is_kept(path: &str) -> bool {
+    segments(path).any(|segment| COLLECTIONS.contains(&segment))
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['?', '#']).next().unwrap_or_default().split('/')
+}
+
+/// The ids that a request names, the most telling first: those in its path, the response that it continues, then those in its
+/// JSON body at any depth (`conversation`, `thread_id`, `file_ids`, …). `path` and `body` are those that `view` was read from.
+pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8]) -> Vec<Cow<'a, str>> {
+    let mut ids = Vec::new();
+    let mut before = "";
+    for segment in segments(path) {
+        if COLLECTIONS.contains(&before) {
+            add(&mut ids, segment.split(':').next().unwrap_or_default().into());
+        }
+        before = segment;
+    }
+    if let Some(id) = &view.previous_response_id {
+        add(&mut ids, id.clone());
+    }
+    let json = |name| match view.field(name) {
+        Some(Field::Json(value)) => Some(value),
+        _ => None,
+    };
+    if let Some(conversation) = json("conversation") {
+        add_value(&mut ids, conversation.field("id").unwrap_or(conversation));
+    }
+    add_fields(&mut ids, body);
+    for name in ["training_file", "validation_file"] {
+        json(name).into_iter().for_each(|value| add_value(&mut ids, value));
+    }
+    ids
+}
+
+/// The ids that a whole answer shows to be kept where it comes from, or the beginning of one: that of the object itself, and
+/// those that it refers to at its top. A list shows none: it may be one of many pages, and of things of others.
+pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
+    let mut ids = Vec::new();
+    let mut is_list = false;
+    // Where it breaks off, the fields before have been read.
+    let _ = Cursor::new(body).fields(|name, value| {
+        let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
+        if name == "object" {
+            is_list |= value.raw()?.is_text("list");
+        } else if ANSWER_FIELDS.contains(&name) {
+            add_value(&mut ids, value.raw()?);
+        } else if ANSWER_OBJECTS.contains(&name) {
+            value.raw()?.field("id").into_iter().for_each(|value| add_value(&mut ids, value));
+        }
+        Ok(())
+    });
+    if is_list { Vec::new() } else { ids }
+}
+
+/// Adds the values of all fields whose name ends in `_id` or `_ids`. Within a text a quote has a backslash before it, so what a
+/// text says is never taken for a field.
+fn add_fields<'a>(ids: &mut Vec<Cow<'a, str>>, body: &'a [u8]) {
+    for at in memmem::find_iter(body, "_id").take(MAX_FIELDS) {
+        let behind = body.get(at + 3..).unwrap_or_default();
+        let behind = behind.strip_prefix(b"s").unwrap_or(behind);
+        let Some(behind) = behind.strip_prefix(b"\"") else { continue };
+        let Some(value) = behind.trim_ascii_start().strip_prefix(b":") else { continue };
+        let value = value.get(..MAX_VALUE_BYTES).unwrap_or(value);
+        if let Ok(value) = Cursor::new(value).raw() {
+            add_value(ids, value);
+        }
+    }
+}
+
+/// Adds a text, or the texts of a list.
+fn add_value<'a>(ids: &mut Vec<Cow<'a, str>>, value: RawJson<'a>) {
+    if value.is_array() {
+        value.for_each(|element| element.text().into_iter().for_each(|id| add(ids, id)));
+    } else if let Some(id) = value.text() {
+        add(ids, id);
+    }
+}
+
+fn add<'a>(ids: &mut Vec<Cow<'a, str>>, id: Cow<'a, str>) {
+    let is_id = !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_id && ids.len() < MAX_IDS && !ids.contains(&id) {
+        ids.push(id);
+    }
+}

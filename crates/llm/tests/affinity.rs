@@ -1,0 +1,135 @@
+//! Which ids a request names, and which an answer shows.
+
+use llm::Protocol;
+use llm::affinity::{MAX_ID_BYTES, MAX_IDS, ids_of_answer, ids_of_request, is_kept};
+use llm::request_view::RequestView;
+use llm::stream::StreamState;
+use proptest::prelude::*;
+
+fn named(path: &str, body: &str) -> Vec<String> {
+    let view = RequestView::read(path, Some("application/json"), body.as_bytes());
+    ids_of_request(path, &view, body.as_bytes()).into_iter().map(String::from).collect()
+}
+
+#[test]
+fn s1_9_the_ids_that_a_request_names() {
+    for (path, body, ids) in [
+        ("v1/responses", r#"{"model": "m", "previous_response_id": "resp_1", "input": "hi"}"#, &["resp_1"][..]),
+        ("v1/responses", r#"{"previous_response\u005fid": "resp_1"}"#, &["resp_1"]),
+        ("v1/responses", r#"{"previous_response_id": null}"#, &[]),
+        ("v1/responses", r#"{"conversation": "conv_1"}"#, &["conv_1"]),
+        ("v1/responses", r#"{"conversation": {"id": "conv_1"}}"#, &["conv_1"]),
+        ("v1/responses/resp_1", "", &["resp_1"]),
+        ("responses/resp_1/cancel?x=1", "", &["resp_1"]),
+        ("openai/v1/responses/resp_1/input_items", "", &["resp_1"]),
+        ("v1/threads/thread_1/runs/run_1", "", &["thread_1"]),
+        ("v1/threads/thread_1/runs", r#"{"assistant_id": "asst_1"}"#, &["thread_1", "asst_1"]),
+        ("v1/threads/runs", r#"{"assistant_id": "asst_1"}"#, &["runs", "asst_1"]),
+        ("v1/files/file-1/content", "", &["file-1"]),
+        ("v1/batches", r#"{"input_file_id" : "file-1", "endpoint": "/v1/chat/completions"}"#, &["file-1"]),
+        ("v1/batches/batch_1/cancel", "", &["batch_1"]),
+        ("v1/messages/batches/msgbatch_1/results", "", &["msgbatch_1"]),
+        (
+            "v1/vector_stores/vs_1/file_batches",
+            r#"{"file_ids": ["file-1", "file-2", 3]}"#,
+            &["vs_1", "file-1", "file-2"],
+        ),
+        ("v1/fine_tuning/jobs", r#"{"training_file": "file-1"}"#, &["file-1"]),
+        (
+            "v1/responses",
+            r#"{"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-9"}]}]}"#,
+            &["file-9"],
+        ),
+        // A text is a text, and so is a value that is spelt like a name.
+        ("v1/responses", r#"{"input": "say \"file_id\": \"file-9\""}"#, &[]),
+        ("v1/responses", r#"{"type": "file_id", "x": "file-9"}"#, &[]),
+        ("v1/responses", r#"{"file_id": 7, "thread_id": {"a": 1}, "run_id": "two words", "x_id": ""}"#, &[]),
+        ("v1/chat/completions", r#"{"messages": [{"role": "tool", "tool_call_id": "call_1"}]}"#, &["call_1"]),
+        ("v1/chat/completions", "file_id\": \"", &[]),
+        ("", "", &[]),
+    ] {
+        assert_eq!(named(path, body), ids, "{path} {body}");
+    }
+    let long = "x".repeat(MAX_ID_BYTES + 1);
+    assert!(named(&format!("v1/files/{long}"), "").is_empty());
+    let many: Vec<_> = (0..100).map(|number| format!("\"f{number}\"")).collect();
+    assert_eq!(named("v1/x", &format!("{{\"file_ids\": [{}]}}", many.join(","))).len(), MAX_IDS);
+}
+
+#[test]
+fn s1_9_the_ids_that_an_answer_shows() {
+    for (body, ids) in [
+        (
+            r#"{"id": "resp_1", "object": "response", "output": [{"id": "msg_1"}], "previous_response_id": "resp_0"}"#,
+            &["resp_1"][..],
+        ),
+        (
+            r#"{"id": "run_1", "object": "thread.run", "thread_id": "thread_1", "assistant_id": "asst_1"}"#,
+            &["run_1", "thread_1", "asst_1"],
+        ),
+        (r#"{"id": "batch_1", "output_file_id": "file-2", "error_file_id": null}"#, &["batch_1", "file-2"]),
+        (r#"{"id": "upload_1", "file": {"id": "file-1"}}"#, &["upload_1", "file-1"]),
+        (r#"{"id": "resp_1", "conversation": {"id": "conv_1"}}"#, &["resp_1", "conv_1"]),
+        (r#"{"object": "list", "data": [{"id": "file-1"}], "first_id": "file-1"}"#, &[]),
+        (r#"{"id": "x", "object": "list"}"#, &[]),
+        (r#"{"data": [{"id": "file-1"}], "has_more": false}"#, &[]),
+        // The beginning of a long one.
+        (r#"{"id": "resp_1", "object": "response", "output": [{"te"#, &["resp_1"]),
+        (r#"{"id": "resp_"#, &[]),
+        (r#"{"id": 7}"#, &[]),
+        ("[1]", &[]),
+        ("", &[]),
+    ] {
+        assert_eq!(ids_of_answer(body.as_bytes()), ids, "{body}");
+    }
+}
+
+#[test]
+fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
+    let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"conversation\":{\"id\":\"conv_1\"}}}\n\n";
+    let thread = "event: thread.created\ndata: {\"id\":\"thread_1\",\"object\":\"thread\"}\n\n";
+    let run =
+        "event: thread.run.created\ndata: {\"id\":\"run_1\",\"object\":\"thread.run\",\"thread_id\":\"thread_1\"}\n\n";
+    let chat = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"resp_1\"}}]}\n\n";
+    for (events, ids) in [
+        (created.to_owned(), &["resp_1", "conv_1"][..]),
+        (created.repeat(2), &["resp_1", "conv_1"]),
+        (format!("{thread}{run}"), &["thread_1", "run_1"]),
+        (chat.to_owned(), &[]),
+    ] {
+        let mut stream = StreamState::new(Protocol::Generic);
+        stream.push(events.as_bytes());
+        assert_eq!(stream.take_ids(), ids, "{events}");
+        assert!(stream.take_ids().is_empty(), "once");
+    }
+}
+
+#[test]
+fn s1_9_the_paths_below_which_things_are_kept() {
+    for path in ["v1/responses", "openai/responses?api-version=1", "v1/threads/t/messages", "files", "v1/batches/b"] {
+        assert!(is_kept(path), "{path}");
+    }
+    for path in ["v1/chat/completions", "v1/messages", "v1/embeddings", "v1/models", "", "x?a=/files/"] {
+        assert!(!is_kept(path), "{path}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn s1_9_any_bytes_may_come(body in prop::collection::vec(any::<u8>(), 0..300), cut in 0..200_usize) {
+        let _ = ids_of_answer(&body);
+        let view = RequestView::read("v1/files/x", None, &body);
+        prop_assert!(!ids_of_request("v1/files/x", &view, &body).is_empty());
+        let text = r#"{"id": "a", "thread_id": ["b", {"x_id": "c"}], "file_ids": [["d"]], "conversation": {"id": "e"}}"#;
+        let cut = text.get(..cut).unwrap_or(text);
+        let _ = (ids_of_answer(cut.as_bytes()), named("v1/responses", cut));
+    }
+}
+
+#[test]
+fn s1_9_a_body_made_to_be_slow_is_not() {
+    let body = "{\"_id\":[".repeat(1 << 20);
+    let begin = std::time::Instant::now();
+    assert!(named("v1/responses", &body).is_empty());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20));
+}

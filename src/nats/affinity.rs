@@ -1,0 +1,83 @@
+//! What replicas tell each other of where things were made (see [`crate::relay::Affinity`]): what is learnt, in batches; and all
+//! that is known, to one that starts. Unsigned: a forged message at worst prefers a target that may serve anyway.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, sleep};
+
+use super::{Settings, peers};
+use crate::relay::{Affinity, Relay};
+
+/// So long after something was learnt, more is gathered.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
+/// All that is known is told at most once in this time: asking must not cost more than answering.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shares until the connection ends. `replica`: this one, whose own messages come back.
+///
+/// # Errors
+/// The connection is closed.
+pub async fn share_affinity(
+    client: Client,
+    settings: &Settings,
+    replica: &str,
+    relay: Option<&Relay>,
+) -> Result<Infallible, async_nats::Error> {
+    let Some(relay) = relay else { return std::future::pending().await };
+    let subject = peers::subject(settings, "affinity");
+    let inbox = client.new_inbox();
+    let shared = client.subscribe(subject.clone()).await?;
+    let told = client.subscribe(inbox.clone()).await?;
+    let mut headers = HeaderMap::new();
+    headers.insert(peers::REPLICA, replica);
+    client.publish_with_reply_and_headers(subject.clone(), inbox, headers.clone(), Bytes::new()).await?;
+    let affinity = relay.affinity();
+    let publishing = async {
+        loop {
+            let message = affinity.next_message().await;
+            client.publish_with_headers(subject.clone(), headers.clone(), message.into()).await?;
+            sleep(BATCH_DELAY).await;
+        }
+    };
+    let reading = async {
+        let mut messages = pin!(stream::select(shared, told));
+        let mut may_tell = Instant::now();
+        while let Some(message) = messages.next().await {
+            if is_own(&message, replica) {
+                continue;
+            }
+            affinity.take(&message.payload, |target| relay.known_target(target));
+            let Some(asker) = message.reply.filter(|_| message.payload.is_empty() && may_tell <= Instant::now()) else {
+                continue;
+            };
+            may_tell = Instant::now() + TELL_INTERVAL;
+            tell(&client, asker, &headers, affinity).await?;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = publishing => ended,
+        ended = reading => ended,
+    }
+}
+
+fn is_own(message: &Message, replica: &str) -> bool {
+    message.headers.as_ref().and_then(|headers| headers.get(peers::REPLICA)).is_some_and(|by| by.as_str() == replica)
+}
+
+async fn tell(
+    client: &Client,
+    asker: async_nats::Subject,
+    headers: &HeaderMap,
+    affinity: &Affinity,
+) -> Result<(), async_nats::Error> {
+    for message in affinity.messages() {
+        client.publish_with_headers(asker.clone(), headers.clone(), message.into()).await?;
+    }
+    Ok(())
+}
