@@ -62,9 +62,22 @@ pub fn resolve(sources: Sources) -> Resolved {
         check.secret_fault("BROKER_BUS", problem);
     }
     let tls = check.tls();
+    let calls = check.calls();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
-        Ok(Config { broker, pools, mode: mode.unwrap_or_default(), bus, nats, http, access, relay, tls, telemetry })
+        Ok(Config {
+            broker,
+            pools,
+            mode: mode.unwrap_or_default(),
+            bus,
+            nats,
+            http,
+            calls,
+            access,
+            relay,
+            tls,
+            telemetry,
+        })
     } else {
         Err(check.faults)
     };
@@ -82,6 +95,21 @@ pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
     if check.faults.is_empty() { Ok((http, tls)) } else { Err(check.faults) }
 }
 
+/// Where the broker of this machine answers over HTTP and whether with TLS, if there is no bus to reach it over.
+///
+/// # Errors
+/// What is wrong with the settings of bus and HTTP.
+pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
+    let mut check = Resolver { sources, faults: Vec::new() };
+    let bus = check.bus();
+    let address = if bus { None } else { check.http().ask() };
+    if !bus && address.is_none() && check.faults.is_empty() {
+        check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be asked");
+    }
+    let found = address.map(|address| (address, check.has_tls()));
+    if check.faults.is_empty() { Ok(found) } else { Err(check.faults) }
+}
+
 /// What is needed to talk to running brokers: no other fault may keep an operator from a drain.
 ///
 /// # Errors
@@ -93,8 +121,7 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
         check.secret_fault("BROKER_BUS", problem);
     }
     let (nats, token) = (check.nats(), check.admin_token());
-    let trace_header = check.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header);
-    let trace_header = trace_header.map_or("X-Trace-Id".to_owned(), |written| written.value.trim().to_owned());
+    let trace_header = check.trace_header();
     if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
 }
 

@@ -11,6 +11,7 @@ use hyper::HeaderMap;
 use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
+use crate::telemetry::Counts;
 use balancer::broker::{Route, RouteKind};
 use llm::Usage;
 use types::outcome::{
@@ -150,6 +151,11 @@ impl AttemptGuard {
         self.handle.now()
     }
 
+    /// The counters of the process.
+    pub(super) fn counts(&self) -> &Counts {
+        self.handle.counts()
+    }
+
     /// How long it has taken so far.
     pub(super) fn time(&self) -> Duration {
         self.handle.now().since(self.began)
@@ -183,7 +189,8 @@ impl AttemptGuard {
             missing: end.missing,
             error_class,
             key: self.key,
-            total_tokens: end.usage.map(|usage| usage.total()),
+            // What is estimated here was estimated when the call was sent.
+            total_tokens: end.usage.filter(|usage| !usage.estimated).map(|usage| usage.total()),
             quota: end.quota,
             transport_failure: end.broken,
             sent_at: Some(self.began),
@@ -197,6 +204,8 @@ impl AttemptGuard {
                 transaction: &self.transaction,
                 status: end.status,
                 broken: end.broken,
+                error_class,
+                usage: end.usage,
                 sent: self.began,
                 over: self.handle.now(),
             });

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::credentials::is_credential;
+use crate::calls::{CallClass, TraceIds, cost};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
-use types::outcome::TransportFailure;
+use llm::{Usage, model};
+use types::outcome::{ErrorClass, TransportFailure};
 use types::request::Patch;
 use types::time::BrokerTime;
 
@@ -59,6 +62,7 @@ pub(super) struct Record {
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
     pub(super) patch: Arc<Patch>,
+    pub(super) traces: TraceIds,
     pub(super) came: BrokerTime,
     /// What is known of the answer so far.
     pub(super) answer: Option<RecordedAnswer>,
@@ -94,6 +98,8 @@ pub(super) struct RecordEnd<'a> {
     pub(super) transaction: &'a str,
     pub(super) status: u16,
     pub(super) broken: Option<TransportFailure>,
+    pub(super) error_class: Option<ErrorClass>,
+    pub(super) usage: Option<Usage>,
     pub(super) sent: BrokerTime,
     pub(super) over: BrokerTime,
 }
@@ -112,6 +118,7 @@ impl Record {
             }
             Some(answer) => Some(answer.body.as_slice()),
         };
+        let call = call_object(&ending, self.traces, answer.as_ref().map(|answer| answer.body.as_slice()));
         let error = ending.broken.map(|broken| broken.to_string());
         let entry = entry::write(&Entry {
             session: &self.session,
@@ -119,6 +126,7 @@ impl Record {
             ingress: &self.ingress,
             router: ending.router,
             stamp: &self.stamp,
+            call: &call,
             rest: &self.rest,
             url: &self.url,
             asked: &self.asked,
@@ -133,6 +141,24 @@ impl Record {
         });
         self.entries.send(entry, ending.over);
     }
+}
+
+/// What the entry says of the outcome, beside the stamp: class, tokens, cost, trace ids.
+fn call_object(ending: &RecordEnd<'_>, traces: TraceIds, answer: Option<&[u8]>) -> Vec<u8> {
+    let class = match ending.broken {
+        Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
+        None => ending.error_class.into(),
+    };
+    let models = answer.and_then(model::of_answer);
+    let cost = ending.usage.and_then(|usage| cost::of(ending.router, models.as_deref().into_iter(), &usage));
+    let mut object = json!({"class": class, "trace_ids": traces.into_vec()});
+    if let Some(usage) = ending.usage {
+        object["usage"] = json!(usage);
+    }
+    if let Some(cost) = cost {
+        object["cost"] = json!(cost);
+    }
+    object.to_string().into_bytes()
 }
 
 /// Headers as the gateway's log spells them: `Content-Type`, each with its values.

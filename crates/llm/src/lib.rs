@@ -12,6 +12,7 @@
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
+//! | [`model`] | the model that an answer names |
 //! | [`json`] | finds the few fields that all of these read |
 //!
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
@@ -23,6 +24,7 @@ pub mod error_class;
 mod error_words;
 pub mod headers;
 pub mod json;
+pub mod model;
 pub mod multipart;
 mod protocol;
 mod request_media;
