@@ -21,11 +21,12 @@ use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::guesses::Guesses;
 use crate::nats::{ConnectionStatus, Control, Peers, Start};
+use crate::prices::PricesFile;
 use crate::relay::Relay;
 use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
-use crate::{http, nats, relay, reload, telemetry};
+use crate::{http, nats, prices, relay, reload, telemetry};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
@@ -75,6 +76,10 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     // What else is to hear of finished calls, such as an exporter of traces, is listed here.
     handle.calls().begin(&config.calls, Vec::new()).context("cannot start a thread")?;
     handle.know_models();
+    handle.prices().set_targets(config.relay.rules.prices.clone());
+    if let Some(file) = &config.prices {
+        handle.prices().set_table(file.table.clone());
+    }
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -100,6 +105,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         guesses,
         start: Start { listening, begun },
         pools: config.pools,
+        prices: config.prices,
         relay: relay.as_ref().map(|relaying| Arc::clone(&relaying.relay)),
         entries,
     };
@@ -237,6 +243,7 @@ struct BackgroundTasks {
     guesses: Guesses,
     start: Start,
     pools: Option<PoolsFile>,
+    prices: Option<PricesFile>,
     relay: Option<Arc<Relay>>,
     /// The relay's entries for the gateway's log.
     entries: mpsc::Receiver<Bytes>,
@@ -257,7 +264,20 @@ impl BackgroundTasks {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, tls, guesses, start, pools, relay, mut entries } = self;
+        let Self {
+            settings,
+            handle,
+            links,
+            listener,
+            access,
+            tls,
+            guesses,
+            start,
+            pools,
+            prices: file,
+            relay,
+            mut entries,
+        } = self;
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let state = http::HttpState {
             handle: handle.clone(),
@@ -294,13 +314,22 @@ impl BackgroundTasks {
             anyhow::Ok(())
         };
         let following = reload::follow(pools, handle.clone(), relay);
+        prices::load_shipped();
+        if let Some(old) = prices::staleness(&handle.prices().book(), prices::day(handle.now())) {
+            tracing::warn!("{old}");
+        }
         let endless = async {
             let certificate = async {
                 if let Some(tls) = tls.clone() {
                     tls.follow().await;
                 }
             };
-            tokio::join!(handle.run_timers(), following, certificate);
+            let own_prices = async {
+                if let Some(file) = file {
+                    file.follow(handle.prices().clone()).await;
+                }
+            };
+            tokio::join!(handle.run_timers(), following, certificate, own_prices);
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;

@@ -14,6 +14,7 @@ pub mod guesses;
 pub mod http;
 pub mod lint;
 pub mod nats;
+pub mod prices;
 pub mod recent_calls;
 pub mod relay;
 pub mod reload;

@@ -91,6 +91,7 @@ fn watch(
 fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
     let came = match file.load_all() {
         Ok((settings, rules)) => {
+            handle.prices().set_targets(rules.prices.clone());
             // First the targets' addresses, then the pools that use them.
             if let Some(relay) = relay {
                 relay.configure(rules);

@@ -1,14 +1,16 @@
 //! The record of a call that passed only through the gateway, from the gateway's log.
 
+use super::cost::Priced;
 use super::record::short;
 use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
+use crate::prices::PriceBook;
 use gecholog_protocol::logged_call::LoggedCall;
 use types::outcome::{CallObservation, ErrorClass};
 use types::time::{BrokerTime, GatewayTime};
 
 /// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
 /// `configured` is the configured header of trace ids.
-pub fn record(logged: &LoggedCall<'_>, configured: &str, now: BrokerTime) -> Option<CallRecord> {
+pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
     let CallObservation { session, transaction, ingress, served_path, started, stopped, .. } = logged.observation;
     let stamp = logged.stamp();
     if logged.relay_call().is_some() || stamp.replica.as_deref().is_some_and(|replica| is_session_of(session, replica))
@@ -53,7 +55,9 @@ pub fn record(logged: &LoggedCall<'_>, configured: &str, now: BrokerTime) -> Opt
         ..CallRecord::default()
     };
     if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
-        record.cost = cost::of(router, record.models(), usage);
+        let url = logged.url();
+        let priced = Priced { router, host: url.as_deref().and_then(cost::host_of) };
+        record.cost = cost::of(book, priced, record.models(), usage);
     }
     Some(record)
 }
@@ -92,7 +96,7 @@ mod tests {
 
     fn of(entry: &Value) -> Option<CallRecord> {
         let bytes = serde_json::to_vec(entry).unwrap();
-        record(&log_entry::read_call(&bytes).unwrap(), "x-trace-id", BrokerTime::from_nanos(7))
+        record(&log_entry::read_call(&bytes).unwrap(), "x-trace-id", &PriceBook::default(), BrokerTime::from_nanos(7))
     }
 
     fn entry() -> Value {
@@ -127,6 +131,8 @@ mod tests {
         assert_eq!((record.status, record.class, record.ms), (Some(200), CallClass::Success, Some(1_500)));
         let usage = record.usage.unwrap();
         assert_eq!((usage.input_uncached, usage.cache_read, usage.output, usage.estimated), (8, 4, 5, false));
+        let cost = record.cost.clone();
+        assert!(cost.is_some_and(|cost| cost.nano_usd > 0 && cost.price.ends_with("/gpt-4-0613")), "{record:?}");
         let [attempt] = &record.attempts[..] else { panic!("{record:?}") };
         assert_eq!((attempt.decision.as_deref(), attempt.p, attempt.ms), (Some("r-1"), Some(0.5), Some(1_000)));
         let json = serde_json::to_string(&record).unwrap();

@@ -128,8 +128,9 @@ pub fn tokens(usage: &Usage) -> String {
 
 fn cost(record: &CallRecord) -> String {
     let Some(cost) = &record.cost else { return "unknown: no price for this model and usage".to_owned() };
-    let date = cost.priced.as_ref().map(|date| format!(" of {date}")).unwrap_or_default();
-    format!("{} by the price of {}{date}", dollars(cost.nano_usd), cost.price)
+    let table = [&cost.table, &cost.priced].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let table = if table.is_empty() { table } else { format!(" ({table})") };
+    format!("{} by the price of {}{table}", dollars(cost.nano_usd), cost.price)
 }
 
 #[cfg(test)]
@@ -175,7 +176,12 @@ mod tests {
             ms: Some(652),
             attempts: vec![failed, answered],
             usage: Some(Usage { input_uncached: 8, cache_read: 4, output: 5, reasoning: 2, ..Usage::default() }),
-            cost: Some(Cost { nano_usd: 125_000, price: "gpt-4o".to_owned(), priced: Some("2026-11-20".to_owned()) }),
+            cost: Some(Cost {
+                nano_usd: 125_000,
+                price: "openai/gpt-4o".to_owned(),
+                table: Some("shipped".to_owned()),
+                priced: Some("2026-11-20".to_owned()),
+            }),
             ..CallRecord::default()
         };
         assert_eq!(
@@ -189,7 +195,7 @@ mod tests {
                chosen: no stamp says why, with probability 0.5 (decision r-1)
   answered     200 by /llm/b/, success, 652 ms in all
   tokens       12 in (4 from the vendor's cache, 0 written to it), 5 out (2 reasoning)
-  cost         $0.000125 by the price of gpt-4o of 2026-11-20
+  cost         $0.000125 by the price of openai/gpt-4o (shipped, 2026-11-20)
   cache        none
 "
         );

@@ -80,7 +80,7 @@ mod tests {
             model: Some(model.to_owned()),
             served_model: served.map(str::to_owned),
             usage: Some(Usage { input_uncached: 10, cache_read: 1, output: 5, reasoning: 2, ..Usage::default() }),
-            cost: cost.map(|nano_usd| Cost { nano_usd, price: "row".to_owned(), priced: None }),
+            cost: cost.map(|nano_usd| Cost { nano_usd, price: "row".to_owned(), ..Cost::default() }),
             ..CallRecord::default()
         }
     }

@@ -1,9 +1,28 @@
-//! The settings of finished calls: their memory, their file, the header that names a trace.
+//! The settings of finished calls: their memory, their file, the header that names a trace; and where one is asked for.
+
+use std::net::SocketAddr;
 
 use hyper::header::HeaderName;
 
+use super::Fault;
 use super::check::Resolver;
+use super::raw::Sources;
 use crate::calls::{self, file};
+
+/// Where the broker of this machine answers over HTTP and whether with TLS, if there is no bus to reach it over.
+///
+/// # Errors
+/// What is wrong with the settings of bus and HTTP.
+pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
+    let mut check = Resolver { sources, faults: Vec::new() };
+    let bus = check.bus();
+    let address = if bus { None } else { check.http().ask() };
+    if !bus && address.is_none() && check.faults.is_empty() {
+        check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be asked");
+    }
+    let found = address.map(|address| (address, check.has_tls()));
+    if check.faults.is_empty() { Ok(found) } else { Err(check.faults) }
+}
 
 impl Resolver {
     pub(super) fn calls(&mut self) -> calls::Settings {

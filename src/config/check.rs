@@ -11,6 +11,7 @@ use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
 use crate::nats::Secret;
+use crate::prices::PricesFile;
 use crate::system::files;
 use crate::telemetry::Format;
 use crate::{http, nats, relay, telemetry};
@@ -45,6 +46,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     }
     let (broker, pools, rules) = check.broker();
     warnings.extend(pools.iter().flat_map(PoolsFile::notices));
+    let prices = check.prices();
     let mode = check.one_of(
         "BROKER_MODE",
         |raw| &raw.broker_mode,
@@ -68,6 +70,7 @@ pub fn resolve(sources: Sources) -> Resolved {
         Ok(Config {
             broker,
             pools,
+            prices,
             mode: mode.unwrap_or_default(),
             bus,
             nats,
@@ -95,21 +98,6 @@ pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
     if check.faults.is_empty() { Ok((http, tls)) } else { Err(check.faults) }
 }
 
-/// Where the broker of this machine answers over HTTP and whether with TLS, if there is no bus to reach it over.
-///
-/// # Errors
-/// What is wrong with the settings of bus and HTTP.
-pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
-    let mut check = Resolver { sources, faults: Vec::new() };
-    let bus = check.bus();
-    let address = if bus { None } else { check.http().ask() };
-    if !bus && address.is_none() && check.faults.is_empty() {
-        check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be asked");
-    }
-    let found = address.map(|address| (address, check.has_tls()));
-    if check.faults.is_empty() { Ok(found) } else { Err(check.faults) }
-}
-
 /// What is needed to talk to running brokers: no other fault may keep an operator from a drain.
 ///
 /// # Errors
@@ -126,8 +114,8 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
 }
 
 pub(super) struct Resolver {
-    sources: Sources,
-    faults: Vec<Fault>,
+    pub(super) sources: Sources,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Resolver {
@@ -197,6 +185,17 @@ impl Resolver {
         (settings, Some(file), rules)
     }
 
+    fn prices(&mut self) -> Option<PricesFile> {
+        let written = self.get("BROKER_PRICES", |raw| &raw.broker_prices)?;
+        match PricesFile::open(written.value.into()) {
+            Ok(file) => Some(file),
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
+    }
+
     /// What holds for routers of which nothing else is said.
     fn defaults(&mut self) -> HealthDefaults {
         let failures = self.get("BROKER_FAILURE_STATUS", |raw| &raw.broker_failure_status);
@@ -263,7 +262,7 @@ impl Resolver {
     }
 
     /// Whether there is a bus.
-    fn bus(&mut self) -> bool {
+    pub(super) fn bus(&mut self) -> bool {
         self.one_of("BROKER_BUS", |raw| &raw.broker_bus, &[("on", true), ("off", false)]).unwrap_or(true)
     }
 
@@ -349,7 +348,7 @@ impl Resolver {
         written.value
     }
 
-    fn http(&mut self) -> http::Settings {
+    pub(super) fn http(&mut self) -> http::Settings {
         let Some(written) = self.get("BROKER_HTTP", |raw| &raw.broker_http) else { return http::Settings::Default };
         match written.value.trim() {
             "off" => http::Settings::Off,

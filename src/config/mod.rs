@@ -15,13 +15,15 @@ mod shown;
 mod tls;
 mod tokens;
 
-pub use check::{http_of, http_without_bus, operator_of, resolve};
+pub use calls_settings::http_without_bus;
+pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};
 
 use std::fmt;
 
 use crate::admin::Token;
+use crate::prices::PricesFile;
 use crate::server::ServerTls;
 use crate::{calls, http, nats, relay, telemetry};
 use balancer::broker;
@@ -33,6 +35,8 @@ pub struct Config {
     pub broker: broker::BrokerSettings,
     /// The pools file, if there is one; read again when it changes.
     pub pools: Option<file::PoolsFile>,
+    /// The user's prices, if there are any; read again when they change.
+    pub prices: Option<PricesFile>,
     pub mode: OperatingMode,
     /// Whether there is a bus: `BROKER_BUS`. Without one only the relay serves calls.
     pub bus: bool,

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 42] = [
+pub(super) const KNOWN: [&str; 43] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -16,6 +16,7 @@ pub(super) const KNOWN: [&str; 42] = [
     "BROKER_BUS",
     "DISABLED_TIME",
     "BROKER_CONFIG",
+    "BROKER_PRICES",
     "BROKER_INGRESS",
     "BROKER_ROUTERS",
     "BROKER_SUBJECT",

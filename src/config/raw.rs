@@ -43,6 +43,9 @@ pub struct RawSettings {
     /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool from the two below]
     #[arg(long = "config", global = true, value_name = "FILE")]
     pub(super) broker_config: Option<String>,
+    /// File with prices of models over those that are shipped, in our own form or LiteLLM's; read again when it changes
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_prices: Option<String>,
     /// Router that clients call and that is balanced [default: /azure/]
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) broker_ingress: Option<String>,

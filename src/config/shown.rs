@@ -127,9 +127,22 @@ mod tests {
     #[test]
     fn a_default_that_is_shown_is_the_one_in_force() {
         // A server is shown with its port, whether that was written or not.
-        let essence = |Config { broker, pools, mode, nats, http, relay, access, telemetry, tls, bus }: Config| {
+        let essence = |Config {
+                           broker,
+                           pools,
+                           prices,
+                           mode,
+                           nats,
+                           http,
+                           relay,
+                           access,
+                           telemetry,
+                           tls,
+                           bus,
+                           calls,
+                       }: Config| {
             let text = format!(
-                "{broker:?} {pools:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus}",
+                "{broker:?} {pools:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus} {calls:?}",
                 nats.show(),
                 nats.processor
             );

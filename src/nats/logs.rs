@@ -123,7 +123,7 @@ fn is_a_call(report: &CallObservation<'_>, ignored: Option<IgnoreReason>, handle
 /// down, and where no stamp says which that was, each of them does.
 fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     let calls = handle.calls();
-    if let Some(record) = from_log::record(logged, calls.trace_header(), handle.now()) {
+    if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
         let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
         calls.finished(record, counts);
     }

@@ -220,7 +220,7 @@ impl Call<'_> {
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         let (answer, mut end) = came?;
-        self.running.answered(&answer, &mut end, &patch);
+        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(|direct| direct.base().host()));
         self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
@@ -276,6 +276,7 @@ impl Call<'_> {
             asked: logged_headers(request.headers()),
             ingress_payload: self.body.clone(),
             outbound_payload: body,
+            models: self.running.models(&patch),
             patch,
             traces: self.running.traces(),
             came: self.came,

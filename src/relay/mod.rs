@@ -60,6 +60,7 @@ use crate::shared_broker::SharedBroker;
 use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits, TimeLimits};
 use body::BodyMemory;
 use client::{Clients, ConnectTimeout};
+use llm::prices::Prices;
 use record::Entries;
 use session::Sessions;
 use target::Target;
@@ -100,6 +101,8 @@ pub struct RelayRules {
     pub spending: RetryBudgetSettings,
     /// Targets that are called without the gateway, by the paths that stand for them in the pools.
     pub direct: BTreeMap<RouterPath, Arc<DirectUpstream>>,
+    /// What the tokens of targets cost, where the file says so; of calls through the gateway too.
+    pub prices: BTreeMap<RouterPath, Arc<Prices>>,
 }
 
 /// The time limits of one pool.

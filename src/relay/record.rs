@@ -11,7 +11,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::credentials::is_credential;
-use crate::calls::{CallClass, TraceIds, cost};
+use crate::calls::cost::{self, Cost, Priced};
+use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
 use llm::{Usage, model};
@@ -63,6 +64,8 @@ pub(super) struct Record {
     pub(super) outbound_payload: Bytes,
     pub(super) patch: Arc<Patch>,
     pub(super) traces: TraceIds,
+    /// The model that was sent and the one that was asked for.
+    pub(super) models: Vec<String>,
     pub(super) came: BrokerTime,
     /// What is known of the answer so far.
     pub(super) answer: Option<RecordedAnswer>,
@@ -118,7 +121,13 @@ impl Record {
             }
             Some(answer) => Some(answer.body.as_slice()),
         };
-        let call = call_object(&ending, self.traces, answer.as_ref().map(|answer| answer.body.as_slice()));
+        let body = answer.as_ref().map(|answer| answer.body.as_slice());
+        let priced = Priced { router: ending.router, host: cost::host_of(&self.url) };
+        let served = body.and_then(model::of_answer);
+        let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
+        let book = self.entries.handle.prices().book();
+        let cost = ending.usage.and_then(|usage| cost::of(&book, priced, models, &usage));
+        let call = call_object(&ending, self.traces, cost);
         let error = ending.broken.map(|broken| broken.to_string());
         let entry = entry::write(&Entry {
             session: &self.session,
@@ -144,13 +153,11 @@ impl Record {
 }
 
 /// What the entry says of the outcome, beside the stamp: class, tokens, cost, trace ids.
-fn call_object(ending: &RecordEnd<'_>, traces: TraceIds, answer: Option<&[u8]>) -> Vec<u8> {
+fn call_object(ending: &RecordEnd<'_>, traces: TraceIds, cost: Option<Cost>) -> Vec<u8> {
     let class = match ending.broken {
         Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
         None => ending.error_class.into(),
     };
-    let models = answer.and_then(model::of_answer);
-    let cost = ending.usage.and_then(|usage| cost::of(ending.router, models.as_deref().into_iter(), &usage));
     let mut object = json!({"class": class, "trace_ids": traces.into_vec()});
     if let Some(usage) = ending.usage {
         object["usage"] = json!(usage);

@@ -10,7 +10,8 @@ use super::attempt_guard::AttemptEnd;
 use super::headers;
 use super::hold::UpstreamResponse;
 use super::trace::{Attempt, Attempts};
-use crate::calls::{CallClass, CallRecord, TraceIds, Via, cost, short};
+use crate::calls::cost::{self, Priced};
+use crate::calls::{CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
 use crate::shared_broker::SharedBroker;
 use balancer::retry::AttemptResult;
 use llm::stream::StreamState;
@@ -39,6 +40,8 @@ struct Begun {
     came: BrokerTime,
     traces: TraceIds,
     request_bytes: u64,
+    /// Where the last answer came from, if not through the gateway.
+    host: Option<String>,
     /// The attempt that is under way.
     sent: Option<Sent>,
 }
@@ -89,12 +92,18 @@ impl RunningCall {
             ..CallRecord::default()
         };
         let request_bytes = request_bytes as u64;
-        self.begun = Some(Box::new(Begun { record, came, traces, request_bytes, sent: None }));
+        self.begun = Some(Box::new(Begun { record, came, traces, request_bytes, host: None, sent: None }));
     }
 
     /// Its trace ids, for the log entries of its attempts.
     pub(super) fn traces(&self) -> TraceIds {
         self.begun.as_ref().map(|begun| begun.traces.clone()).unwrap_or_default()
+    }
+
+    /// The models by which a target's price is found: the one that it is sent with these changes, and the one asked for.
+    pub(super) fn models(&self, patch: &Patch) -> Vec<String> {
+        let asked = self.begun.as_ref().and_then(|begun| begun.record.model.clone());
+        sent_model(patch, asked.as_deref()).into_iter().chain(asked).collect()
     }
 
     /// An attempt is sent.
@@ -114,13 +123,21 @@ impl RunningCall {
     }
 
     /// What an answer says besides, whose request had these changes; if it comes to the client, it stands in the record.
-    pub(super) fn answered(&mut self, answer: &UpstreamResponse, end: &mut AttemptEnd, patch: &Patch) {
+    /// `host`: where it came from, if not through the gateway.
+    pub(super) fn answered(
+        &mut self,
+        answer: &UpstreamResponse,
+        end: &mut AttemptEnd,
+        patch: &Patch,
+        host: Option<&str>,
+    ) {
         let Some(begun) = &mut self.begun else { return };
         if end.usage.is_none() && end.status < 400 {
             let streamed = answer.stream.as_deref().filter(|_| answer.rest.is_none());
             end.usage = streamed.and_then(|stream| stream_usage(stream, begun.request_bytes));
         }
         begun.record.usage = end.usage;
+        begun.host = host.map(str::to_owned);
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
         begun.record.served_model = model::of_answer(&answer.start()).map(|model| short(&model));
     }
@@ -154,7 +171,7 @@ impl RunningCall {
     fn record(&mut self, end: Option<StreamedEnd>) {
         let Some(begun) = self.begun.take() else { return };
         let now = self.handle.now();
-        let Begun { mut record, came, traces, sent, .. } = *begun;
+        let Begun { mut record, came, traces, sent, host, .. } = *begun;
         if let Some(sent) = sent {
             self.attempts.note(Attempt {
                 router: sent.router,
@@ -188,7 +205,8 @@ impl RunningCall {
             record.usage = None;
         }
         if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
-            record.cost = cost::of(router, record.models(), usage);
+            let priced = Priced { router, host: host.as_deref() };
+            record.cost = cost::of(&self.handle.prices().book(), priced, record.models(), usage);
         }
         self.handle.calls().finished(record, true);
     }
@@ -202,7 +220,7 @@ impl Drop for RunningCall {
 
 impl StreamedEnd {
     /// Adds the end to what was known of the attempt when its answer began.
-    fn put(self, attempt: &mut crate::calls::CallAttempt) {
+    fn put(self, attempt: &mut CallAttempt) {
         if let Some(time) = self.time {
             attempt.ms = Some(millis(time));
         }
@@ -220,8 +238,8 @@ impl StreamedEnd {
 
 impl Attempts {
     /// The attempts as the record has them, and how many were left out before them. Several tries of one decision are one.
-    fn recorded(&self, is_gone: bool) -> (Vec<crate::calls::CallAttempt>, u32) {
-        let mut recorded: Vec<crate::calls::CallAttempt> = Vec::new();
+    fn recorded(&self, is_gone: bool) -> (Vec<CallAttempt>, u32) {
+        let mut recorded: Vec<CallAttempt> = Vec::new();
         let mut before: Option<&Attempt> = None;
         for attempt in self.kept() {
             let is_again = before.is_some_and(|before| before.stamp == attempt.stamp && before.is_stale());
@@ -250,7 +268,7 @@ impl Attempt {
         self.ended == Some(AttemptResult::Broken(TransportFailure::Stale))
     }
 
-    fn recorded(&self, tries: u32) -> crate::calls::CallAttempt {
+    fn recorded(&self, tries: u32) -> CallAttempt {
         let stamp: gecholog_protocol::logged_call::LoggedStamp =
             serde_json::from_slice(&self.stamp).unwrap_or_default();
         let (status, class, failure) = match self.ended {
@@ -262,7 +280,7 @@ impl Attempt {
             ),
             None => (None, CallClass::Broker, None),
         };
-        crate::calls::CallAttempt {
+        CallAttempt {
             router: self.router.to_string(),
             decision: stamp.id,
             p: stamp.p,

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::admin::{AdminCommand, Nonces};
 use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::prices::LivePrices;
 use crate::recent_calls::RecentCalls;
 use crate::stamping;
 use crate::telemetry::Counts;
@@ -48,6 +49,7 @@ struct Inner {
     counts: Counts,
     calls: Calls,
     replica: String,
+    prices: LivePrices,
     started: BrokerTime,
     nonces: Mutex<Nonces>,
 }
@@ -107,6 +109,7 @@ impl SharedBroker {
             counts: Counts::default(),
             calls: Calls::default(),
             replica,
+            prices: LivePrices::default(),
             started,
             nonces: Mutex::new(Nonces::since(started)),
         }))
@@ -140,6 +143,11 @@ impl SharedBroker {
     /// The finished calls.
     pub fn calls(&self) -> &Calls {
         &self.0.calls
+    }
+
+    /// The prices in force.
+    pub fn prices(&self) -> &LivePrices {
+        &self.0.prices
     }
 
     /// The replica's id, the hash of its settings and its mode.

@@ -171,8 +171,8 @@ impl<'a> Parts<'a> {
         }
         report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
         report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
-        let Sent { subpath, received, sent, .. } = self.request;
-        let details = Details { subpath, received, sent, ..self.details };
+        let Sent { url, subpath, received, sent, .. } = self.request;
+        let details = Details { url, subpath, received, sent, ..self.details };
         let usage = details.usage();
         if let Ok(Some(usage)) = usage {
             report.completion_tokens = Some(usage.output).filter(|output| *output > 0);

@@ -32,6 +32,8 @@ pub(super) struct Details<'a> {
     pub(super) call: Option<RawJson<'a>>,
     /// `request.ingress_headers`
     pub(super) headers: Option<RawJson<'a>>,
+    /// `request.url`
+    pub(super) url: Option<RawJson<'a>>,
     /// `request.ingress_subpath`
     pub(super) subpath: Option<RawJson<'a>>,
     /// `request.ingress_payload` and `request.outbound_payload`
@@ -74,6 +76,11 @@ impl LoggedCall<'_> {
     /// What the relay wrote of its call, as JSON.
     pub fn relay_call(&self) -> Option<&[u8]> {
         self.details.call.map(RawJson::bytes)
+    }
+
+    /// The URL that the call went to. It may hold secrets.
+    pub fn url(&self) -> Option<Cow<'_, str>> {
+        self.details.url.and_then(text)
     }
 
     /// What the request asks for.

@@ -13,6 +13,7 @@
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
 //! | [`model`] | the model that an answer names |
+//! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
 //!
 //! Vendors: OpenAI (chat, completions, embeddings, responses), Azure OpenAI, Anthropic, Gemini and Vertex, Bedrock, and the
@@ -26,6 +27,7 @@ pub mod headers;
 pub mod json;
 pub mod model;
 pub mod multipart;
+pub mod prices;
 mod protocol;
 mod request_media;
 pub mod request_view;
@@ -36,6 +38,7 @@ mod stream_events;
 pub mod translate;
 pub mod usage;
 
+pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;
 pub use types::outcome::{ErrorClass, UnknownErrorClass};
 pub use usage::Usage;

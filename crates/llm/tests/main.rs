@@ -4,6 +4,7 @@
 
 mod answers;
 mod errors;
+mod prices;
 mod requests;
 mod streams;
 mod usages;

@@ -9,6 +9,7 @@ mod direct;
 mod health;
 mod limits;
 mod pools;
+mod price;
 mod query;
 mod reader;
 pub mod schema;

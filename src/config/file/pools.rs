@@ -12,7 +12,7 @@ use super::direct::{self, Directs};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
-use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, strategy};
+use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, price, strategy};
 use crate::relay::{PoolTimes, RelayRules};
 use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
 use balancer::retry::TimeLimits;
@@ -26,7 +26,7 @@ pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
 pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 17] = [
+pub(super) const TARGET_KEYS: [&str; 18] = [
     "name",
     "router",
     "url",
@@ -43,6 +43,7 @@ pub(super) const TARGET_KEYS: [&str; 17] = [
     "model_map",
     "health",
     "budget",
+    "price",
     "relay",
 ];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
@@ -74,6 +75,7 @@ struct Pools {
     /// The time limits of each pool.
     times: BTreeMap<RouterPath, PoolTimes>,
     directs: Directs,
+    prices: price::TargetPrices,
     /// Ingresses that only the relay serves.
     relayed: BTreeSet<RouterPath>,
     /// Pools and targets.
@@ -128,7 +130,7 @@ pub(super) fn read(
     settings.defaults = defaults;
     let direct = pools.directs.into_found();
     settings.relayed = pools.relayed.into_iter().chain(direct.keys().cloned()).collect();
-    (settings, RelayRules { limits, times, pools: pools.times, spending, direct })
+    (settings, RelayRules { limits, times, pools: pools.times, spending, direct, prices: pools.prices.into_found() })
 }
 
 impl Pools {
@@ -220,6 +222,7 @@ impl Pools {
         let times = limits::times_below(reader, item.get("relay"), above.times);
         let above = Above { patch, health, times, ..above.clone() };
         let kind = self.kind(reader, item, &above);
+        self.prices.read(reader, item, kind.as_ref());
         let kind = kind?;
         let is_leaf = matches!(kind, TargetKind::Router(_));
         let leads = above.leads.filter(|_| is_leaf);

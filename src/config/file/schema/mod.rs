@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod price;
 mod relay;
 
 pub use health::Health;
@@ -107,7 +108,7 @@ pub enum WhenAllDisabled {
     "oneOf" = [
         {"required": ["router"], "properties": {"strategy": false}},
         {"required": ["url"], "properties": {"strategy": false}},
-        {"required": ["targets"], "properties": {"budget": false}}
+        {"required": ["targets"], "properties": {"budget": false, "price": false}}
     ]
 ))]
 pub struct Target {
@@ -158,6 +159,9 @@ pub struct Target {
     /// The router's rate limit: when it cannot take a request, it is skipped while another router can. It belongs to the
     /// router, and two targets must not give one router different budgets.
     pub budget: Option<Budget>,
+    /// What its tokens cost, instead of what the tables of prices say: dollars per million tokens. It belongs to the router, and
+    /// two targets must not give one router different prices.
+    pub price: Option<price::Price>,
     /// Time limits of the relay at or below this target.
     pub relay: Option<relay::TimeLimits>,
 }

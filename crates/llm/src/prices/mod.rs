@@ -1,0 +1,250 @@
+//! What models cost, can do and take: a table with one row per provider and model, and the rule that finds the row of a call.
+//!
+//! A price that is unknown is `None` and never 0: a budget that counts unknown calls as free is open. All amounts are whole
+//! numbers: femto-dollars per token, nano-dollars per call ([`Cost`]).
+//!
+//! **Which row**: tables are asked in their order (a user's file, then the shipped one), and in each table the names of a model
+//! from the most precise to the least ([`names`]): as written, without a date or version, without a region. A model that is
+//! asked for without its date is also found where a table has it only with dates: the last one.
+//! With a provider only its rows count, and those that name none. Without one, a name that several providers have is read as
+//! that of the first in a fixed order, makers before resellers; of providers outside it, only if all of them ask the same price.
+//!
+//! Not in any price: fees per request, per search or per image, and discounts by the hour.
+
+mod form;
+mod litellm;
+mod money;
+pub mod names;
+mod place;
+mod row;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+pub use form::target_price;
+pub use money::{Cost, Rate};
+pub use place::PriceFault;
+pub use row::{Capabilities, Limits, PriceRow, Prices, ServiceTier, TableSource, TokenKind};
+
+use crate::Usage;
+
+/// The table that ships with the program, in our own form. It takes milliseconds to read: read it once, with [`PriceTable::parse`].
+pub const SHIPPED: &[u8] = include_bytes!("../../../../data/prices.json");
+
+/// What is asked for: the model of a call, and how it was served.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PricedCall<'a> {
+    /// The provider that served it, if it is known.
+    pub provider: Option<&'a str>,
+    /// The model, best as the answer names it.
+    pub model: &'a str,
+    pub tier: ServiceTier,
+    /// The price of the target that served it, which stands over all tables.
+    pub target_price: Option<&'a Prices>,
+}
+
+/// A cost, and why it is that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    pub cost: Cost,
+    pub basis: PriceBasis,
+}
+
+/// Which price a cost was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PriceBasis {
+    /// The `price` of the target.
+    Target,
+    /// A row of a table.
+    Row(Arc<PriceRow>),
+}
+
+impl fmt::Display for PriceBasis {
+    /// `openai/gpt-4o (shipped, 2026-11-28)`, or `price of the target`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target => f.write_str("price of the target"),
+            Self::Row(row) => match row.source.date {
+                Some(date) => write!(f, "{} ({}, {date})", row.name(), row.source.name),
+                None => write!(f, "{} ({})", row.name(), row.source.name),
+            },
+        }
+    }
+}
+
+/// Prices of many models. Copies share their rows.
+#[derive(Debug, Clone, Default)]
+pub struct PriceTable {
+    /// The first that knows a model counts.
+    layers: Vec<Arc<Layer>>,
+}
+
+/// The rows of one file.
+#[derive(Debug)]
+struct Layer {
+    source: Arc<TableSource>,
+    rows: Vec<Arc<PriceRow>>,
+    /// By provider and model.
+    by_name: HashMap<Box<str>, usize>,
+    /// The last of the dated rows, by the name without the date, where no row has that name.
+    by_undated: HashMap<Box<str>, usize>,
+    /// All rows of a model, of whichever provider, by its names with and without a date.
+    by_model: HashMap<Box<str>, Vec<usize>>,
+}
+
+impl PriceTable {
+    /// [`SHIPPED`], read.
+    pub fn shipped() -> Self {
+        // A test reads it without faults.
+        Self::parse("shipped", SHIPPED).unwrap_or_default()
+    }
+
+    /// Reads a table in our own form or in LiteLLM's; `name` is what it is called where a price is explained.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &[u8]) -> Result<Self, Vec<PriceFault>> {
+        let (date, rows) = if form::is_ours(text) { form::read(text)? } else { (None, litellm::read(text)?) };
+        let source = Arc::new(TableSource { name: name.to_owned(), date });
+        let rows = rows.into_iter().map(|row| Arc::new(PriceRow { source: Arc::clone(&source), ..row })).collect();
+        Ok(Self { layers: vec![Arc::new(Layer::new(source, rows))] })
+    }
+
+    /// These prices where they say something, else those of the other table.
+    #[must_use]
+    pub fn over(mut self, below: &Self) -> Self {
+        self.layers.extend(below.layers.iter().cloned());
+        self
+    }
+
+    /// The number of rows of all its files.
+    pub fn len(&self) -> usize {
+        self.layers.iter().map(|layer| layer.rows.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The day of the newest file that says one.
+    pub fn date(&self) -> Option<Date> {
+        self.layers.iter().filter_map(|layer| layer.source.date).max()
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &Arc<PriceRow>> {
+        self.layers.iter().flat_map(|layer| &layer.rows)
+    }
+
+    /// The row of a model, by the rule of this module.
+    pub fn find(&self, provider: Option<&str>, model: &str) -> Option<&Arc<PriceRow>> {
+        let provider = provider.map(names::provider).filter(|provider| !provider.is_empty());
+        let model = names::bare(model);
+        self.layers.iter().find_map(|layer| layer.find(provider.as_deref(), &model))
+    }
+
+    /// What a call cost at the standard tier; `None` if that is unknown.
+    pub fn cost(
+        &self,
+        provider: Option<&str>,
+        model: &str,
+        usage: &Usage,
+        target_price: Option<&Prices>,
+    ) -> Option<Cost> {
+        let call = PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
+        self.quote(call, usage).map(|quote| quote.cost)
+    }
+
+    /// What a call cost, and by which price; `None` if that is unknown.
+    pub fn quote(&self, call: PricedCall<'_>, usage: &Usage) -> Option<Quote> {
+        if let Some(prices) = call.target_price {
+            return Some(Quote { cost: prices.cost(usage, call.tier)?, basis: PriceBasis::Target });
+        }
+        let row = self.find(call.provider, call.model)?;
+        Some(Quote { cost: row.prices.cost(usage, call.tier)?, basis: PriceBasis::Row(Arc::clone(row)) })
+    }
+}
+
+impl Layer {
+    fn new(source: Arc<TableSource>, rows: Vec<Arc<PriceRow>>) -> Self {
+        let mut layer = Self {
+            source,
+            by_name: HashMap::with_capacity(rows.len()),
+            by_undated: HashMap::new(),
+            by_model: HashMap::with_capacity(rows.len()),
+            rows,
+        };
+        for (place, row) in layer.rows.iter().enumerate() {
+            layer.by_name.insert(row.name().into(), place);
+            layer.by_model.entry(row.model.clone()).or_default().push(place);
+        }
+        let last_first = |layer: &Self| {
+            let mut places: Vec<_> = (0..layer.rows.len()).collect();
+            places.sort_by(|a, b| {
+                layer.rows.get(*b).map(|row| &row.model).cmp(&layer.rows.get(*a).map(|row| &row.model))
+            });
+            places
+        };
+        for place in last_first(&layer) {
+            let Some(row) = layer.rows.get(place) else { continue };
+            let Some(model) = names::undated(&row.model) else { continue };
+            let name = if row.provider.is_empty() { model.to_owned() } else { format!("{}/{model}", row.provider) };
+            if !layer.by_name.contains_key(name.as_str()) && !layer.by_undated.contains_key(name.as_str()) {
+                layer.by_model.entry(model.into()).or_default().push(place);
+                layer.by_undated.insert(name.into(), place);
+            }
+        }
+        layer
+    }
+
+    /// The row of a model whose name is bare; the provider is under the name that the table uses.
+    fn find(&self, provider: Option<&str>, model: &str) -> Option<&Arc<PriceRow>> {
+        let found = self.find_as_written(provider, model);
+        found.or_else(|| self.find_as_written(provider, &names::with_dots(model)?))
+    }
+
+    fn find_as_written(&self, provider: Option<&str>, model: &str) -> Option<&Arc<PriceRow>> {
+        // A provider may stand before the name.
+        if let Some((first, rest)) = model.split_once('/') {
+            let said = names::provider(first);
+            if provider.is_none_or(|provider| provider == said)
+                && let Some(row) = self.of_provider(&said, rest)
+            {
+                return Some(row);
+            }
+        }
+        match provider {
+            Some(provider) => self.of_provider(provider, model).or_else(|| self.of_provider("", model)),
+            None => names::candidates(model).into_iter().find_map(|name| self.of_any(name)),
+        }
+    }
+
+    fn of_provider(&self, provider: &str, model: &str) -> Option<&Arc<PriceRow>> {
+        let mut key = String::with_capacity(provider.len() + 1 + model.len());
+        names::candidates(model).into_iter().find_map(|name| {
+            key.clear();
+            if !provider.is_empty() {
+                key.push_str(provider);
+                key.push('/');
+            }
+            key.push_str(name);
+            let place = self.by_name.get(key.as_str()).or_else(|| self.by_undated.get(key.as_str()))?;
+            // A name with a slash could be read as that of a provider.
+            self.rows.get(*place).filter(|row| *row.provider == *provider)
+        })
+    }
+
+    /// The row of a model whose provider is unknown.
+    fn of_any(&self, model: &str) -> Option<&Arc<PriceRow>> {
+        let places = self.by_model.get(model)?;
+        let rows: Vec<_> = places.iter().filter_map(|place| self.rows.get(*place)).collect();
+        let known = |provider: &str| rows.iter().copied().find(|row| *row.provider == *provider);
+        let first = known("").or_else(|| names::ORDER.iter().find_map(|provider| known(provider)));
+        first.or_else(|| {
+            let first = rows.iter().copied().min_by_key(|row| &row.provider)?;
+            rows.iter().all(|row| row.prices == first.prices).then_some(first)
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Where something is wrong in a file of prices, and the list of all that is.
+
+use std::fmt;
+
+use crate::json::RawJson;
+
+/// Faults that are listed one by one.
+const MAX_FAULTS: usize = 100;
+
+/// One thing that is wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceFault {
+    /// From 1; 0 for what concerns the whole file.
+    pub line: usize,
+    /// In bytes, from 1.
+    pub column: usize,
+    /// The way to the value, such as `models["openai/gpt-4o"].input`; empty for what concerns the whole file.
+    pub path: String,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for PriceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}: ", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+/// A text and what was found wrong with it.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    text: &'a [u8],
+    faults: Vec<PriceFault>,
+    unlisted: usize,
+}
+
+impl<'a> Document<'a> {
+    /// A text that is JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn new(text: &'a [u8]) -> Result<(Self, RawJson<'a>), Vec<PriceFault>> {
+        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        let whole = |line, column, problem| vec![PriceFault { line, column, path: String::new(), problem }];
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+            let problem = error.to_string();
+            let problem = problem.split(" at line ").next().unwrap_or(&problem);
+            return Err(whole(error.line(), error.column(), format!("is no JSON: {problem}")));
+        }
+        let Ok(value) = RawJson::parse(text) else {
+            return Err(whole(0, 0, "is no JSON".to_owned()));
+        };
+        let mut document = Self { text, faults: Vec::new(), unlisted: 0 };
+        if !value.is_object() {
+            document.fault(value, "", "must be an object such as {\"models\": {\"openai/gpt-4o\": {\"input\": 2.5}}}");
+        }
+        Ok((document, value))
+    }
+
+    pub(super) fn fault(&mut self, value: RawJson<'_>, path: &str, problem: impl Into<String>) {
+        if self.faults.len() == MAX_FAULTS {
+            self.unlisted += 1;
+            return;
+        }
+        let offset = value.bytes().as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        self.faults.push(PriceFault { line, column, path: path.to_owned(), problem: problem.into() });
+    }
+
+    /// What was read, if nothing is wrong.
+    pub(super) fn finish<T>(mut self, read: T) -> Result<T, Vec<PriceFault>> {
+        if self.unlisted > 0 {
+            let problem = format!("has {} faults more, which are listed when these are fixed", self.unlisted);
+            self.faults.push(PriceFault { line: 0, column: 0, path: String::new(), problem });
+        }
+        if self.faults.is_empty() { Ok(read) } else { Err(self.faults) }
+    }
+
+    /// A whole number of tokens.
+    pub(super) fn tokens(&mut self, value: RawJson<'_>, path: &str) -> Option<u64> {
+        let text = std::str::from_utf8(value.bytes()).ok();
+        let text = text.map(|text| text.strip_suffix(".0").unwrap_or(text));
+        let tokens = text.and_then(|text| text.parse().ok());
+        if tokens.is_none() {
+            self.fault(value, path, "must be a whole number of tokens, such as 128000");
+        }
+        tokens
+    }
+
+    pub(super) fn date(&mut self, value: RawJson<'_>, path: &str) -> Option<jiff::civil::Date> {
+        let date = value.text().filter(|text| text.len() == 10).and_then(|text| text.parse().ok());
+        if date.is_none() {
+            self.fault(value, path, "must be a date such as \"2027-01-31\"");
+        }
+        date
+    }
+}
+
+/// `path.name`, or `path["name"]` for what is no plain word.
+pub(super) fn below(path: &str, name: &str) -> String {
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    match (path, plain) {
+        ("", true) => name.to_owned(),
+        (_, true) => format!("{path}.{name}"),
+        (_, false) => format!("{path}[{name:?}]"),
+    }
+}

@@ -1,0 +1,280 @@
+//! The prices in force: of targets (`price` in the pools file), over a user's file (`BROKER_PRICES`), over the shipped table.
+//!
+//! Whoever makes the record of a call takes the [`PriceBook`] of the moment, which never changes; the file is read again when its
+//! content changes, and a faulty one changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use llm::prices::{PriceTable, PricedCall, Prices, Quote, ServiceTier};
+use llm::{Cost, Usage};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Fault;
+use crate::system::files;
+use types::router::RouterPath;
+use types::time::BrokerTime;
+
+/// The largest file of prices, in bytes: some times LiteLLM's.
+pub const MAX_FILE_BYTES: u64 = 16 << 20;
+/// A shipped table that is older may have prices that are not true any more.
+const MAX_AGE_DAYS: i32 = 90;
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Read when it is first needed: [`load_shipped`].
+static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
+
+/// Reads the shipped table, which takes some milliseconds, so that no call has to.
+pub fn load_shipped() {
+    LazyLock::force(&SHIPPED);
+}
+
+/// All prices at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct PriceBook {
+    /// The user's file and below it the shipped table; `None` without a file.
+    table: Option<PriceTable>,
+    targets: BTreeMap<RouterPath, Arc<Prices>>,
+}
+
+impl PriceBook {
+    /// The tables, without the prices of targets.
+    pub fn table(&self) -> &PriceTable {
+        self.table.as_ref().unwrap_or(&SHIPPED)
+    }
+
+    /// Whether the user has named prices.
+    pub fn has_own_prices(&self) -> bool {
+        self.table.is_some() || !self.targets.is_empty()
+    }
+
+    /// The `price` of a target in the pools file.
+    pub fn target_price(&self, router: &RouterPath) -> Option<&Prices> {
+        self.targets.get(router).map(AsRef::as_ref)
+    }
+
+    /// What a call cost at the standard tier; `None` if that is unknown.
+    pub fn cost(
+        &self,
+        provider: Option<&str>,
+        model: &str,
+        usage: &Usage,
+        target_price: Option<&Prices>,
+    ) -> Option<Cost> {
+        let call = PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
+        self.quote(call, usage).map(|quote| quote.cost)
+    }
+
+    /// What a call cost, and by which row of which table of which day; `None` if that is unknown.
+    pub fn quote(&self, call: PricedCall<'_>, usage: &Usage) -> Option<Quote> {
+        // A target with a price needs no table.
+        if let Some(prices) = call.target_price {
+            return PriceTable::default().quote(PricedCall { target_price: Some(prices), ..call }, usage);
+        }
+        self.table().quote(call, usage)
+    }
+}
+
+/// The prices in force. Copies share them.
+#[derive(Debug, Clone, Default)]
+pub struct LivePrices(Arc<RwLock<Arc<PriceBook>>>);
+
+impl LivePrices {
+    /// The book of this moment: one lock for the time of counting a reference.
+    pub fn book(&self) -> Arc<PriceBook> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts the prices of targets in force.
+    pub fn set_targets(&self, targets: BTreeMap<RouterPath, Arc<Prices>>) {
+        self.change(|book| book.targets = targets);
+    }
+
+    /// Puts a user's table over the shipped one.
+    pub fn set_table(&self, table: PriceTable) {
+        let table = table.over(&SHIPPED);
+        self.change(|book| book.table = Some(table));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PriceBook)) {
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut book = PriceBook::clone(&now);
+        change(&mut book);
+        *now = Arc::new(book);
+    }
+}
+
+/// A user's file of prices, in our own form or in LiteLLM's.
+#[derive(Debug, Clone)]
+pub struct PricesFile {
+    path: PathBuf,
+    /// What it held when it was last read, good or not.
+    seen: Vec<u8>,
+    /// What it said when it was last without fault.
+    pub table: PriceTable,
+}
+
+impl PricesFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn open(path: PathBuf) -> Result<Self, Vec<Fault>> {
+        let seen = files::read(&path, MAX_FILE_BYTES).map_err(|error| vec![unreadable(&path, &error)])?;
+        let table = parse(&path, &seen)?;
+        Ok(Self { path, seen, table })
+    }
+
+    /// Follows the file for ever.
+    pub async fn follow(mut self, prices: LivePrices) {
+        let mut pause = interval(POLL_INTERVAL);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_there = true;
+        loop {
+            pause.tick().await;
+            match files::read_beside(&self.path, MAX_FILE_BYTES).await {
+                Ok(bytes) if bytes == self.seen => was_there = true,
+                Ok(bytes) => {
+                    was_there = true;
+                    self.take(bytes, &prices);
+                }
+                Err(error) => {
+                    if std::mem::take(&mut was_there) {
+                        tracing::error!("{}: the prices stay as they are", unreadable(&self.path, &error));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: Vec<u8>, prices: &LivePrices) {
+        match parse(&self.path, &bytes) {
+            Ok(table) => {
+                tracing::info!(file = %self.path.display(), models = table.len(), "file of prices applied");
+                prices.set_table(table);
+            }
+            Err(faults) => {
+                tracing::error!(faults = faults.len(), "the file of prices is wrong and changes nothing:");
+                faults.iter().for_each(|fault| tracing::error!("  {fault}"));
+            }
+        }
+        self.seen = bytes;
+    }
+}
+
+impl PartialEq for PricesFile {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, &self.seen) == (&other.path, &other.seen)
+    }
+}
+
+fn unreadable(path: &Path, error: &files::Unreadable) -> Fault {
+    Fault { place: path.display().to_string(), value: None, problem: error.to_string() }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<PriceTable, Vec<Fault>> {
+    let name = path.display().to_string();
+    PriceTable::parse(&name, bytes).map_err(|faults| {
+        let fault = |fault: llm::prices::PriceFault| {
+            let place = match fault.line {
+                0 => name.clone(),
+                line => format!("{name}:{line}:{}", fault.column),
+            };
+            let gap = if fault.path.is_empty() { "" } else { " " };
+            Fault { place: format!("{place}{gap}{}", fault.path), value: None, problem: fault.problem }
+        };
+        faults.into_iter().map(fault).collect()
+    })
+}
+
+/// The day of a time of the broker's clock.
+pub fn day(now: BrokerTime) -> Date {
+    let nanos = i128::from(now.as_nanos());
+    let timestamp = jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default();
+    timestamp.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+/// What to say of the shipped table if it is the only one and old.
+pub fn staleness(book: &PriceBook, today: Date) -> Option<String> {
+    let date = book.table().date().filter(|_| book.table.is_none())?;
+    let age = today.since(date).ok()?.get_days();
+    (age > MAX_AGE_DAYS).then(|| {
+        format!(
+            "the prices that came with this program are of {date}, {age} days ago: costs may be wrong; give a newer file as \
+             BROKER_PRICES, in our form or LiteLLM's"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("broker-prices-{}-{name}.json", std::process::id()))
+    }
+
+    fn usage(input_uncached: u64) -> Usage {
+        Usage { input_uncached, ..Usage::default() }
+    }
+
+    #[test]
+    fn a_targets_price_stands_over_the_file_and_that_over_the_shipped_table() {
+        let prices = LivePrices::default();
+        let router = RouterPath::parse("/azure/gpt4/").unwrap();
+        let cost = |router: &RouterPath| {
+            let book = prices.book();
+            let cost = book.cost(Some("openai"), "gpt-4o", &usage(1), book.target_price(router)).unwrap();
+            cost.nano_dollars
+        };
+        assert_eq!(cost(&router), 2_500);
+        assert!(!prices.book().has_own_prices());
+        let mine = br#"{"models": {"openai/gpt-4o": {"input": 1}}}"#;
+        prices.set_table(PriceTable::parse("mine", mine).unwrap());
+        assert_eq!(cost(&router), 1_000);
+        let old = prices.book();
+        let own = llm::prices::target_price(br#"{"input": 7}"#).unwrap();
+        prices.set_targets([(router.clone(), Arc::new(own))].into());
+        assert_eq!(cost(&router), 7_000);
+        assert_eq!(old.target_price(&router), None, "a book never changes");
+    }
+
+    #[test]
+    fn a_faulty_file_changes_nothing_and_a_good_one_applies() {
+        let path = path("reload");
+        std::fs::write(&path, r#"{"models": {"a/m": {"input": 1}}}"#).unwrap();
+        let mut file = PricesFile::open(path.clone()).unwrap();
+        let prices = LivePrices::default();
+        prices.set_table(file.table.clone());
+        let cost = || prices.book().cost(Some("a"), "m", &usage(1), None).map(|cost| cost.nano_dollars);
+        assert_eq!(cost(), Some(1_000));
+        file.take(br#"{"models": {"a/m": {"input": -1}}}"#.to_vec(), &prices);
+        assert_eq!(cost(), Some(1_000));
+        file.take(br#"{"models": {"a/m": {"input": 2}}}"#.to_vec(), &prices);
+        assert_eq!(cost(), Some(2_000));
+        std::fs::write(&path, "{\n\"models\": {\"a/m\": {\"inputs\": 1, \"output\": \"x\"}}}").unwrap();
+        let faults = PricesFile::open(path.clone()).unwrap_err();
+        let shown: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), 2, "{shown:?}");
+        assert!(
+            shown[0].starts_with(&format!("{}:2:29 models[\"a/m\"].inputs: no such key", path.display())),
+            "{shown:?}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(PricesFile::open(path).unwrap_err()[0].problem.contains("cannot read the file"));
+    }
+
+    #[test]
+    fn the_shipped_table_is_old_after_ninety_days_and_only_if_nothing_is_over_it() {
+        let prices = LivePrices::default();
+        let date = prices.book().table().date().unwrap();
+        let after = |days: i64| date.checked_add(jiff::Span::new().days(days)).unwrap();
+        assert_eq!(staleness(&prices.book(), after(90)), None);
+        assert!(staleness(&prices.book(), after(91)).unwrap().contains("91 days"));
+        prices.set_table(PriceTable::parse("mine", br#"{"models": {"a/m": {"input": 1}}}"#).unwrap());
+        assert_eq!(staleness(&prices.book(), after(91)), None);
+    }
+}
