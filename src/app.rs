@@ -73,6 +73,9 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         );
     }
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
+    // What else is to hear of finished calls, such as an exporter of traces, is listed here.
+    handle.calls().begin(&config.calls, Vec::new()).context("cannot start a thread")?;
+    handle.know_models();
     handle.prices().set_targets(config.relay.rules.prices.clone());
     if let Some(file) = &config.prices {
         handle.prices().set_table(file.table.clone());
@@ -113,7 +116,9 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     if bus.is_none() {
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
-    runtime.block_on(serve(bus, handle, (token.as_ref(), heard, started), failure, relay, stop))
+    let ended = runtime.block_on(serve(bus, handle.clone(), (token.as_ref(), heard, started), failure, relay, stop));
+    handle.calls().end();
+    ended
 }
 
 /// Decisions, until the end. Without a bus there are only those of the relay.

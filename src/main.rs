@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use gecholog_broker::cli::bus::Orders;
+use gecholog_broker::cli::bus::{Orders, Source, WhyArgs};
 use gecholog_broker::cli::{self, BadArgument, Cli, Command, OutputError};
 use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
@@ -94,6 +94,7 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         }
         Command::Status(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
+        Command::Why(args) => why(&args, sources),
         Command::Drain(timed) => order(sources, Orders::Drain(timed)),
         Command::Resume(target) => order(sources, Orders::Resume(target)),
         Command::Disable(timed) => order(sources, Orders::Disable(timed)),
@@ -101,6 +102,18 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         Command::Weight(weigh) => order(sources, Orders::Weight(weigh)),
         Command::Mode { mode, reason } => order(sources, Orders::Mode(mode, reason)),
     }
+}
+
+/// Without a bus the broker of this machine is asked over HTTP.
+fn why(args: &WhyArgs, sources: Sources) -> anyhow::Result<ExitCode> {
+    let told = match &args.calls {
+        Some(path) => args.of_file(path)?,
+        None => match config::http_without_bus(sources.clone()).map_err(Faults)? {
+            Some((address, tls)) => args.of_brokers(&Source::Http(address, tls))?,
+            None => args.of_brokers(&Source::Bus(&operator(sources)?))?,
+        },
+    };
+    print(&told)
 }
 
 fn order(sources: Sources, order: Orders) -> anyhow::Result<ExitCode> {

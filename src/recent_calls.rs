@@ -1,25 +1,20 @@
-//! Recent decisions, finished calls and changes, at most [`CAPACITY`] of each.
+//! Recent decisions and changes, at most [`CAPACITY`] of each.
 //!
 //! Readers pull what came after the number that they saw last. A
 //! decision is kept as the stamp that was answered: one copy of at most 300 bytes, and no text
-//! is written that is never read. Requests for other paths and entries about other routers are not kept.
-
-use std::time::Duration;
+//! is written that is never read. Requests for other paths are not kept. Finished calls are in [`crate::calls`].
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use balancer::broker::{Decision, Pass, PublicState};
 use gecholog_protocol::stamp;
-use types::outcome::{CallObservation, Class, Outcome};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState, Transition};
 
 /// Entries kept of each kind.
 pub const CAPACITY: usize = 1_000;
-/// Bytes kept of an id, which a client may have chosen.
-const MAX_ID_CHARS: usize = 100;
 
 /// The last entries of one kind, each with a number that only increases.
 #[derive(Debug, Clone)]
@@ -124,63 +119,6 @@ impl Serialize for DecisionEntry {
     }
 }
 
-/// A finished call, from its log entry. Texts of clients are cut; nothing of a query, a URL or a body is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CallEntry {
-    at: BrokerTime,
-    status: u16,
-    class: Class,
-    latency: Option<Duration>,
-    tokens: Option<u64>,
-    /// One behind the other, so that keeping a call costs one allocation; see [`TEXTS`].
-    texts: Box<str>,
-    ends: [u16; TEXTS.len()],
-}
-
-/// The router that the client called, the one that served it, the decision that sent it there (perhaps another replica's),
-/// and the gateway's ids of the call and of its session.
-const TEXTS: [&str; 5] = ["ingress", "router", "decision", "transaction", "session"];
-
-impl CallEntry {
-    fn new(at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) -> Self {
-        let parts = [report.ingress, report.served_path, report.stamp_id, report.transaction, report.session];
-        let parts = parts.map(|part| short(part.unwrap_or_default()));
-        let mut texts = String::with_capacity(parts.iter().map(|part| part.len()).sum());
-        let ends = parts.map(|part| {
-            texts.push_str(part);
-            texts.len() as u16
-        });
-        let Outcome { status, class, latency, completion_tokens: tokens, .. } = *outcome;
-        Self { at, status, class, latency, tokens, texts: texts.into(), ends }
-    }
-
-    /// The texts that are there, each with its name.
-    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let mut start = 0;
-        let parts = TEXTS.into_iter().zip(self.ends).map(move |(name, end)| {
-            let part = self.texts.get(usize::from(start)..usize::from(end)).unwrap_or_default();
-            start = end;
-            (name, part)
-        });
-        parts.filter(|(_, part)| !part.is_empty())
-    }
-}
-
-impl Serialize for CallEntry {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("at", &self.at)?;
-        map.serialize_entry("status", &self.status)?;
-        map.serialize_entry("class", &self.class)?;
-        self.latency.map_or(Ok(()), |latency| map.serialize_entry("latency_ms", &latency.as_millis()))?;
-        self.tokens.map_or(Ok(()), |tokens| map.serialize_entry("tokens", &tokens))?;
-        for (name, text) in self.texts() {
-            map.serialize_entry(name, text)?;
-        }
-        map.end()
-    }
-}
-
 /// A change, in documents.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChangeEntry {
@@ -203,8 +141,6 @@ pub struct ChangeEntry {
 pub struct RecentCalls {
     /// Decisions of this replica.
     pub decisions: Ring<DecisionEntry>,
-    /// Finished calls, whichever replica decided.
-    pub calls: Ring<CallEntry>,
     /// What this replica changed its mind about.
     pub changes: Ring<ChangeEntry>,
 }
@@ -236,11 +172,6 @@ impl RecentCalls {
                 self.decisions.next += 1;
             }
         }
-    }
-
-    /// Records a finished call that was logged.
-    pub fn record_call(&mut self, at: BrokerTime, report: &CallObservation<'_>, outcome: &Outcome) {
-        self.calls.push(CallEntry::new(at, report, outcome));
     }
 
     pub fn record_changes(&mut self, at: BrokerTime, changes: &[BrokerEvent]) {
@@ -286,12 +217,6 @@ impl ChangeEntry {
     }
 }
 
-/// As much of a text as is kept.
-fn short(text: &str) -> &str {
-    let end = (0..=text.len().min(MAX_ID_CHARS)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,13 +235,6 @@ mod tests {
         assert_eq!(ring.read(9_999, 5), (9_999, vec![]), "ahead of us: nothing");
         assert_eq!(ring.newest(0, 3), (1_497, vec![1_497, 1_498, 1_499]));
         assert_eq!(ring.newest(1_499, 3), (1_499, vec![1_499]));
-    }
-
-    #[test]
-    fn ids_are_cut_between_letters() {
-        assert_eq!(short("abc"), "abc");
-        assert_eq!(short(&"ä".repeat(80)).len(), MAX_ID_CHARS);
-        assert_eq!(short(&format!("a{}", "ä".repeat(80))).len(), MAX_ID_CHARS - 1);
     }
 
     #[test]

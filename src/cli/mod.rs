@@ -71,6 +71,8 @@ pub enum Command {
     Status(bus::StatusArgs),
     /// Show each call as it finishes, from the gateway's log: the router that served it, and why
     Watch(bus::WatchArgs),
+    /// Tell one finished call as a story: which targets were tried and why, how it ended, its tokens and its cost
+    Why(bus::WhyArgs),
     /// Send no more calls to a router, on all brokers, until it is resumed (or --for some time)
     Drain(bus::Timed),
     /// Send calls to a drained router again
@@ -112,7 +114,7 @@ fn settings_of(command: &str) -> Option<&'static [&'static str]> {
 /// Where a command finds the settings that its help does not list.
 fn more_of(command: &str) -> Option<&'static str> {
     match command {
-        "status" | "watch" | "drain" | "resume" | "disable" | "enable" | "weight" | "mode" => Some(
+        "status" | "watch" | "why" | "drain" | "resume" | "disable" | "enable" | "weight" | "mode" => Some(
             "Uses the broker's own settings for the bus (NATS_TOKEN, GECHOLOG_HOST or NATS_URL) and, to change something, \
              BROKER_ADMIN_TOKEN. All settings: broker --help",
         ),

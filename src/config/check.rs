@@ -64,6 +64,7 @@ pub fn resolve(sources: Sources) -> Resolved {
         check.secret_fault("BROKER_BUS", problem);
     }
     let tls = check.tls();
+    let calls = check.calls();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
         Ok(Config {
@@ -74,6 +75,7 @@ pub fn resolve(sources: Sources) -> Resolved {
             bus,
             nats,
             http,
+            calls,
             access,
             relay,
             tls,
@@ -107,14 +109,13 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
         check.secret_fault("BROKER_BUS", problem);
     }
     let (nats, token) = (check.nats(), check.admin_token());
-    let trace_header = check.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header);
-    let trace_header = trace_header.map_or("X-Trace-Id".to_owned(), |written| written.value.trim().to_owned());
+    let trace_header = check.trace_header();
     if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
 }
 
 pub(super) struct Resolver {
-    sources: Sources,
-    faults: Vec<Fault>,
+    pub(super) sources: Sources,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Resolver {
@@ -261,7 +262,7 @@ impl Resolver {
     }
 
     /// Whether there is a bus.
-    fn bus(&mut self) -> bool {
+    pub(super) fn bus(&mut self) -> bool {
         self.one_of("BROKER_BUS", |raw| &raw.broker_bus, &[("on", true), ("off", false)]).unwrap_or(true)
     }
 
@@ -347,7 +348,7 @@ impl Resolver {
         written.value
     }
 
-    fn http(&mut self) -> http::Settings {
+    pub(super) fn http(&mut self) -> http::Settings {
         let Some(written) = self.get("BROKER_HTTP", |raw| &raw.broker_http) else { return http::Settings::Default };
         match written.value.trim() {
             "off" => http::Settings::Off,

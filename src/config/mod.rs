@@ -4,6 +4,7 @@
 //! and reports every fault at once, each with its place and what would be right. A secret is never shown, not even a wrong one.
 //! The pools may be in a file of their own ([`mod@file`]), which is read again while the broker runs.
 
+mod calls_settings;
 mod check;
 pub mod file;
 mod names;
@@ -14,6 +15,7 @@ mod shown;
 mod tls;
 mod tokens;
 
+pub use calls_settings::http_without_bus;
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};
@@ -23,7 +25,7 @@ use std::fmt;
 use crate::admin::Token;
 use crate::prices::PricesFile;
 use crate::server::ServerTls;
-use crate::{http, nats, relay, telemetry};
+use crate::{calls, http, nats, relay, telemetry};
 use balancer::broker;
 use types::mode::OperatingMode;
 
@@ -41,6 +43,8 @@ pub struct Config {
     /// Where the bus is.
     pub nats: nats::Settings,
     pub http: http::Settings,
+    /// Where finished calls go.
+    pub calls: calls::Settings,
     /// Calls that are tried again elsewhere.
     pub relay: relay::Settings,
     /// Host names and tokens that HTTP accepts.
@@ -57,7 +61,7 @@ pub struct Operator {
     /// Where the bus is.
     pub nats: nats::Settings,
     pub token: Option<Token>,
-    /// The header that `broker watch --trace` compares: `BROKER_TRACE_HEADER`.
+    /// A header of trace ids besides the well-known ones, in small letters: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
 }
 

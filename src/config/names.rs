@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 40] = [
+pub(super) const KNOWN: [&str; 43] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -44,6 +44,9 @@ pub(super) const KNOWN: [&str; 40] = [
     "BROKER_TLS_KEY",
     "BROKER_ADMIN_TOKEN",
     "BROKER_ADMIN_TOKEN_FILE",
+    "BROKER_CALLS",
+    "BROKER_CALLS_SIZE",
+    "BROKER_RECENT_CALLS",
     "BROKER_TRACE_HEADER",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",

@@ -118,7 +118,16 @@ pub struct RawSettings {
     /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_admin_token_file: Option<String>,
-    /// Header that `watch --trace` compares [default: X-Trace-Id]
+    /// File that gets every finished call as one JSON line; none without
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) broker_calls: Option<String>,
+    /// The most that this file and its older ones may have together, in MB [default: 256]
+    #[arg(long, global = true, value_name = "MB")]
+    pub(super) broker_calls_size: Option<String>,
+    /// Memory of recent calls, for the API, the page and `broker why`, in MB [default: 16]
+    #[arg(long, global = true, value_name = "MB")]
+    pub(super) broker_recent_calls: Option<String>,
+    /// Request header whose value is a trace id, besides traceparent, X-Trace-Id and x-portkey-trace-id [default: X-Trace-Id]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_trace_header: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]

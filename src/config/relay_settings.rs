@@ -74,7 +74,7 @@ impl Resolver {
     }
 
     /// A whole number of these in this range.
-    fn whole(
+    pub(super) fn whole(
         &mut self,
         name: &str,
         field: impl Fn(&RawSettings) -> &Option<String>,

@@ -127,15 +127,27 @@ mod tests {
     #[test]
     fn a_default_that_is_shown_is_the_one_in_force() {
         // A server is shown with its port, whether that was written or not.
-        let essence =
-            |Config { broker, pools, prices, mode, nats, http, relay, access, telemetry, tls, bus }: Config| {
-                let text = format!(
-                    "{broker:?} {pools:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus}",
-                    nats.show(),
-                    nats.processor
-                );
-                text.replace("filter: \"info\"", "filter: \"\"")
-            };
+        let essence = |Config {
+                           broker,
+                           pools,
+                           prices,
+                           mode,
+                           nats,
+                           http,
+                           relay,
+                           access,
+                           telemetry,
+                           tls,
+                           bus,
+                           calls,
+                       }: Config| {
+            let text = format!(
+                "{broker:?} {pools:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus} {calls:?}",
+                nats.show(),
+                nats.processor
+            );
+            text.replace("filter: \"info\"", "filter: \"\"")
+        };
         let unset = essence(resolve(sources(&[])).config.unwrap());
         let shown = shown(&[]);
         let given = shown.iter().filter_map(|setting| Some((setting.name, setting.value.as_deref()?)));

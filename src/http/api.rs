@@ -1,7 +1,7 @@
 //! The documents: what is, what was decided, what is in force; and the metrics. Reading only.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::HttpState;
+use crate::calls::{CallQuery, CallRecord};
 use crate::nats::ConnectionStatus;
 use crate::recent_calls::{CAPACITY, RecentCalls, Ring};
 use crate::shared_broker::MAX_COPIED;
@@ -50,7 +51,7 @@ pub(super) async fn status(State(sources): State<HttpState>) -> Response {
 }
 
 pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
-    let text = status::metrics(status_of(&sources), sources.handle.counts());
+    let text = status::metrics(status_of(&sources), sources.handle.counts(), sources.handle.calls());
     answer(StatusCode::OK, status::CONTENT_TYPE, text)
 }
 
@@ -64,13 +65,24 @@ pub(super) async fn config(State(sources): State<HttpState>) -> Response {
 /// What happened last, the newest last: decisions of this replica, finished calls, changes.
 pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
     let replica = sources.handle.signature();
+    let calls = sources.handle.calls().recent(|recent| recent.newest(0, CAPACITY).1);
+    let calls: Vec<&CallRecord> = calls.iter().map(AsRef::as_ref).collect();
     let last = json!({
         "replica": replica.replica(),
         "decisions": all(&sources, |journal| &journal.decisions),
-        "calls": all(&sources, |journal| &journal.calls),
+        "calls": calls,
         "changes": all(&sources, |journal| &journal.changes),
     });
     document(StatusCode::OK, &last)
+}
+
+/// Finished calls that are still in memory, the newest first, in pages.
+pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): RawQuery) -> Response {
+    let query = CallQuery::of_url(query.as_deref().unwrap_or_default());
+    match query.and_then(|query| sources.handle.calls().page(sources.handle.replica(), query)) {
+        Ok(page) => document(StatusCode::OK, &page),
+        Err(fault) => refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
+    }
 }
 
 /// All that a ring keeps, copied in parts.

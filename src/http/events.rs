@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::limits::MAX_STREAMS;
 use super::{HttpState, api};
+use crate::calls::RecentRing;
 use crate::recent_calls::Ring;
 use crate::shared_broker::{MAX_COPIED, SharedBroker};
 
@@ -101,21 +102,20 @@ impl Feed {
 impl Cursor {
     /// Behind everything that is there.
     fn now(handle: &SharedBroker) -> Self {
-        handle.recent_calls(|recent| Self {
-            decisions: recent.decisions.next(),
-            calls: recent.calls.next(),
-            changes: recent.changes.next(),
-        })
+        let calls = handle.calls().recent(RecentRing::next);
+        handle.recent_calls(|recent| Self { decisions: recent.decisions.next(), calls, changes: recent.changes.next() })
     }
 
     /// What is new, as events.
     fn read(&mut self, handle: &SharedBroker) -> String {
         let mut text = String::new();
         let (decisions, skipped) = fresh(handle, |recent| &recent.decisions, &mut self.decisions);
-        let (calls, skipped_calls) = fresh(handle, |recent| &recent.calls, &mut self.calls);
+        let (first_call, calls) = handle.calls().recent(|recent| recent.newest(self.calls, MAX_COPIED));
+        let skipped_calls = first_call - self.calls;
+        self.calls = first_call + calls.len() as u64;
         let (changes, _) = fresh(handle, |recent| &recent.changes, &mut self.changes);
         decisions.iter().for_each(|one| event(&mut text, "decision", one));
-        calls.iter().for_each(|one| event(&mut text, "call", one));
+        calls.iter().for_each(|one| event(&mut text, "call", &**one));
         changes.iter().for_each(|one| event(&mut text, "change", one));
         if skipped + skipped_calls > 0 {
             event(&mut text, "skipped", &json!({"decisions": skipped, "calls": skipped_calls}));

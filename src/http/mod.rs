@@ -120,6 +120,7 @@ pub fn routes(sources: HttpState, access: &Access) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/decisions", get(api::decisions))
+        .route("/api/v1/calls", get(api::calls))
         .route("/api/v1/config", get(api::config))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/routers/{router}/{verb}", post(admin::router))

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{ConnectionStatus, Settings, chunks, peers, takeover};
 use crate::admin::{AdminAction, AdminRequest, AuthError, Token};
+use crate::calls::CallQuery;
 use crate::guesses::Guesses;
 use crate::shared_broker::SharedBroker;
 use crate::status::{ConfigStatus, Status};
@@ -27,7 +28,9 @@ use gecholog_protocol::Message;
 /// The name of the service.
 const NAME: &str = "gecholog-broker";
 /// What can be read.
-const READING: [&str; 3] = ["status", "config", "explain"];
+const READING: [&str; 4] = ["status", "config", "explain", CALLS];
+/// Finished calls that this replica has in memory.
+const CALLS: &str = "calls";
 /// What one that starts takes over. We answer only when we have taken over ourselves: before that we know nothing.
 const STATE: &str = "state";
 
@@ -138,6 +141,7 @@ impl Control<'_> {
             }
             ("config", _) => self.config(),
             (STATE, _) => document(&self.handle.state()),
+            (CALLS, _) => self.calls(&ask.message.payload),
             ("explain", _) => self.explain(&ask.message.payload),
             (_, Some(verb)) => self.order(verb, ask),
             _ => Err(refusal(404, "no such endpoint")),
@@ -148,6 +152,13 @@ impl Control<'_> {
         let signature = self.handle.signature();
         let mode = signature.mode().to_string();
         document(&ConfigStatus::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
+    }
+
+    /// A page of finished calls, as `/api/v1/calls` has it.
+    fn calls(&self, query: &[u8]) -> Answer {
+        let query = CallQuery::of_body(query);
+        let page = query.and_then(|query| self.handle.calls().page(self.handle.replica(), query));
+        document(&page.map_err(|fault| refusal(400, &fault.to_string()))?)
     }
 
     /// What would be chosen for a request, as the gateway would send it.

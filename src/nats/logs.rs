@@ -13,9 +13,12 @@ use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
 use super::{ConnectionStatus, LinkState, Settings, sync_with_server};
+use crate::calls::from_log;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
+use gecholog_protocol::logged_call::LoggedCall;
+use types::outcome::CallObservation;
 use types::transition::IgnoreReason;
 
 /// So long after entries of our own were published, further ones are gathered.
@@ -74,15 +77,22 @@ pub async fn learn_without_bus(settings: &Settings, handle: &SharedBroker, entri
 
 fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
     let counts = handle.counts();
-    match log_entry::read(entry) {
-        Ok(report) => {
+    match log_entry::read_call(entry) {
+        Ok(logged) => {
+            let report = logged.observation;
             if let Some(why) = report.processor_errors.and_then(|errors| bypass::read(errors, processor)) {
                 count_bypass(handle, why);
             }
             if let Some(field) = report.filtered {
                 counts.incomplete_logs.count(field, handle.now());
             }
+            if logged.usage.is_err() {
+                counts.count_invalid_usage();
+            }
             let learnt = handle.learn(&report);
+            if is_a_call(&report, learnt, handle) {
+                record(&logged, handle);
+            }
             if let Some(why) = learnt
                 && let Some(total) = counts.ignored_logs.count(why, handle.now())
             {
@@ -94,6 +104,28 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
                 tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
             }
         }
+    }
+}
+
+/// Whether an entry is of a call to a pool: served by one of its routers, or by the ingress itself.
+fn is_a_call(report: &CallObservation<'_>, ignored: Option<IgnoreReason>, handle: &SharedBroker) -> bool {
+    match ignored {
+        None => true,
+        Some(IgnoreReason::Twice | IgnoreReason::Echo) => false,
+        Some(_) => {
+            let ingress = report.ingress.filter(|_| report.status.or(report.egress_status).is_some());
+            ingress.is_some_and(|path| handle.ingress_of(path).is_some_and(|ingress| ingress.as_str() == path))
+        }
+    }
+}
+
+/// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it
+/// down, and where no stamp says which that was, each of them does.
+fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
+    let calls = handle.calls();
+    if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
+        let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
+        calls.finished(record, counts);
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Settings;
 use super::chunks::Reassembler;
 use crate::admin::{AdminAction, AdminCommand, AdminRequest, AdminResult, MessageSignature, Token};
+use crate::calls::{CallQuery, CallsPage};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
@@ -177,6 +178,17 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
         None => serde_json::from_slice(&answer.payload)
             .map_err(|_| (replica(), "its answer cannot be read: another version?".to_owned())),
     }
+}
+
+/// The finished calls that a query asks for, of each replica that has some in memory.
+///
+/// # Errors
+/// No replica answers, or what one answers cannot be read.
+pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
+    let body = serde_json::to_vec(query).unwrap_or_default();
+    let answers = ask(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
+    let pages = answers.iter().map(read);
+    pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
 }
 
 /// The documents that all replicas answer with.

@@ -13,6 +13,7 @@ use super::hold::UpstreamResponse;
 use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
+use crate::telemetry::Counts;
 use balancer::broker::{Route, RouteKind};
 use llm::Usage;
 use llm::affinity::ids_of_answer;
@@ -175,6 +176,11 @@ impl AttemptGuard {
         self.handle.now()
     }
 
+    /// The counters of the process.
+    pub(super) fn counts(&self) -> &Counts {
+        self.handle.counts()
+    }
+
     /// How long it has taken so far.
     pub(super) fn time(&self) -> Duration {
         self.handle.now().since(self.began)
@@ -208,7 +214,8 @@ impl AttemptGuard {
             missing: end.missing,
             error_class,
             key: self.key,
-            total_tokens: end.usage.map(|usage| usage.total()),
+            // What is estimated here was estimated when the call was sent.
+            total_tokens: end.usage.filter(|usage| !usage.estimated).map(|usage| usage.total()),
             quota: end.quota,
             transport_failure: end.broken,
             sent_at: Some(self.began),
@@ -222,6 +229,8 @@ impl AttemptGuard {
                 transaction: &self.transaction,
                 status: end.status,
                 broken: end.broken,
+                error_class,
+                usage: end.usage,
                 sent: self.began,
                 over: self.handle.now(),
             });

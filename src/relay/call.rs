@@ -21,9 +21,10 @@ use super::local_reply::{LocalReply, seconds};
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
 use super::request_view::RequestView;
+use super::running_call::RunningCall;
 use super::session::Session;
 use super::target::{ForwardedRequest, Target};
-use super::trace::{self, Attempt, Attempts};
+use super::trace::{self, Attempt};
 use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
@@ -37,7 +38,7 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
-const ROUTER: &str = "x-broker-router";
+pub(super) const ROUTER: &str = "x-broker-router";
 const ATTEMPTS: &str = "x-broker-attempts";
 const SESSION: &str = "x-broker-session";
 const REASON: &str = "x-broker-reason";
@@ -68,7 +69,7 @@ struct Call<'a> {
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(UpstreamResponse, RouterPath)>,
-    attempts: &'a mut Attempts,
+    running: &'a mut RunningCall,
 }
 
 /// An answer that is worth passing on.
@@ -99,15 +100,16 @@ async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBo
     {
         return LocalReply::TooManyGuesses(fault).response();
     }
-    let mut attempts = Attempts::default();
-    let mut response = respond(relay, head, body, &mut attempts).await;
-    if let Some(trace) = trace::requested(&head.headers, relay.token.as_ref(), &attempts) {
+    let mut running = RunningCall::new(relay.handle.clone());
+    let mut response = respond(relay, head, body, &mut running).await;
+    if let Some(trace) = trace::requested(&head.headers, relay.token.as_ref(), &running.attempts) {
         response.headers_mut().insert(TRACE, trace);
     }
-    response
+    running.head(response.status().as_u16(), response.headers_mut());
+    response.map(|passing| passing.recorded_by(running))
 }
 
-async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Attempts) -> Response<ProxyBody> {
+async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut RunningCall) -> Response<ProxyBody> {
     let ingress = match admission::admit(relay, head) {
         Ok(ingress) => ingress,
         Err(response) => return *response,
@@ -119,6 +121,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         Err(own) => return own.response(),
     };
     let rules = relay.rules();
+    let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
     let (stream, has_affinity) = (view.asks_for_stream(), rules.has_affinity(&ingress));
     let path = subpath(head, &ingress);
@@ -126,13 +129,14 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         .then(|| relay.affinity.maker(&ingress, view.ids(path, &body)))
         .flatten();
     let teaches = has_affinity && is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
+    running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
     let call = Call {
         relay,
         ingress: &ingress,
         head,
         body,
         changed: None,
-        session: relay.sessions.begin(now),
+        session,
         came: now,
         stream,
         preferred,
@@ -143,7 +147,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         rules,
         course: AttemptHistory::default(),
         last: None,
-        attempts,
+        running,
     };
     call.run().await.map(|passing| passing.with_permits(place))
 }
@@ -192,7 +196,7 @@ impl Call<'_> {
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
-            self.attempts.note(Attempt { router, ended: None, time: underway.time(), stamp });
+            self.running.note(Attempt::new(router, None, underway.time(), stamp));
             self.course.note(id, false);
             return None;
         };
@@ -200,20 +204,23 @@ impl Call<'_> {
             underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
         }
         underway.set_key(target.key());
+        self.running.sending(&router, &stamp, self.session.transaction(self.plan.sent()));
         let path = request.uri().path().to_owned();
         let times = self.times(&router);
         let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
         if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
-            self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
+            self.running.note(Attempt::new(router.clone(), ended, underway.time(), stamp.clone()));
             // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
             self.unlogged += u32::from(direct.is_some());
+            self.running.sending(&router, &stamp, self.session.transaction(self.number()));
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.number()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
             let request = self.request(&target, body.clone())?;
             came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
         }
         let time = underway.time();
+        let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
         underway.digest = self.digest();
         let came = self.keep_preamble(came, &router);
         // Looked at only where it matters: a body may be long.
@@ -227,11 +234,12 @@ impl Call<'_> {
             patch: Some(&patch),
         };
         let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut underway);
-        self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
+        self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp) });
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
-        let (mut answer, end) = answer?;
+        let (mut answer, mut end) = answer?;
+        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(|direct| direct.base().host()));
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             underway.finish(end);
@@ -294,7 +302,9 @@ impl Call<'_> {
             asked: logged_headers(request.headers()),
             ingress_payload: self.body.clone(),
             outbound_payload: body,
+            models: self.running.models(&patch),
             patch,
+            traces: self.running.traces(),
             came: self.came,
             answer: None,
         }
@@ -342,7 +352,7 @@ impl Call<'_> {
         underway: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
-        let UpstreamResponse { mut head, held, rest, stream, error_class: _, broken } = answer;
+        let UpstreamResponse { mut head, held, rest, stream, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
@@ -368,13 +378,13 @@ impl Call<'_> {
             GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
         };
         metrics::count_local_reply(&self.relay.handle, stop);
-        tracing::debug!(ingress = %self.ingress, attempts = %self.attempts, "a call is given up: {stop}");
+        tracing::debug!(ingress = %self.ingress, attempts = %self.running.attempts, "a call is given up: {stop}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {
                 let end = AttemptEnd::with(answer.head.status.as_u16());
                 self.pass_on(answer, &router, None, end)
             }
-            None if self.attempts.ended_exhausted() => {
+            None if self.running.attempts.ended_exhausted() => {
                 if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
                     tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
                 }
@@ -383,8 +393,8 @@ impl Call<'_> {
                 response
             }
             None => {
-                let words = words.filter(|_| self.attempts.is_empty());
-                let story = words.unwrap_or_else(|| format!("{} ({stop})", self.attempts));
+                let words = words.filter(|_| self.running.attempts.is_empty());
+                let story = words.unwrap_or_else(|| format!("{} ({stop})", self.running.attempts));
                 let mut response = LocalReply::NobodyLeft(story, wait).response();
                 self.set_own_headers(response.headers_mut(), None);
                 response

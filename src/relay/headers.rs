@@ -50,10 +50,18 @@ pub(super) fn is_ours(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name) || *name == header::HOST || *name == header::CONTENT_LENGTH
 }
 
+/// What clients say to the hops of their own traces (W3C Trace Context and Baggage): no vendor's business. `baggage` may hold
+/// anything about a user.
+const TRACE_CONTEXT: [HeaderName; 3] =
+    [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate"), HeaderName::from_static("baggage")];
+
 /// The headers of a request without those of this hop. Host and length are said anew.
 pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut onward = headers.clone();
     strip(&mut onward);
+    for name in &TRACE_CONTEXT {
+        onward.remove(name);
+    }
     onward.remove(header::HOST);
     onward.remove(header::CONTENT_LENGTH);
     onward
@@ -82,6 +90,9 @@ mod tests {
             ("x-broker-explain", "1"),
             ("x-broker-token", "secret"),
             ("x-broker-anything", "1"),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("tracestate", "a=b"),
+            ("baggage", "user=someone"),
             ("x-kept", "1"),
             ("accept-encoding", "gzip"),
         ] {

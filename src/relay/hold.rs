@@ -63,6 +63,8 @@ pub(super) struct UpstreamResponse {
     pub(super) error_class: Option<ErrorClass>,
     /// How it broke off, with a preamble and no content.
     pub(super) broken: Option<TransportFailure>,
+    /// When the first byte of its body came; of an empty one its head.
+    pub(super) first_byte: Instant,
 }
 
 /// How much of an answer must be here before it is passed on.
@@ -130,6 +132,7 @@ impl UpstreamResponse {
             stream: is_stream.then(|| Box::new(StreamState::new(asked.protocol))),
             error_class: None,
             broken: None,
+            first_byte: Instant::now(),
         };
         let mut held = HeldBody::default();
         let read = answer.read(until, times, sent, &mut held).await;
@@ -203,6 +206,9 @@ impl UpstreamResponse {
             }
             let mut progress = Progress::Preamble;
             if let Ok(data) = frame.into_data() {
+                if length == 0 {
+                    self.first_byte = Instant::now();
+                }
                 // What is translated may give nothing to pass on yet.
                 has_come = true;
                 length += data.len();

@@ -7,6 +7,7 @@ use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::hold::{FailedAttempt, UpstreamResponse, answer_headers};
 use super::metrics;
 use super::target::Target;
+use crate::telemetry::Counts;
 use balancer::retry::AttemptResult;
 use gecholog_protocol::missing::{Missing, Naming};
 use gecholog_protocol::{answer_headers as gateway, upstream_body};
@@ -36,7 +37,7 @@ pub(super) fn judge<'n>(
 ) -> Judgement {
     match came {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, naming, underway.now());
+            let (end, result) = ending(&answer, target, naming, (underway.now(), underway.counts()));
             underway.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.hint, answer: Some((answer, end)) }
         }
@@ -73,7 +74,7 @@ fn ending<'n>(
     answer: &UpstreamResponse,
     target: &Target<'_>,
     naming: impl FnOnce() -> Naming<'n>,
-    now: BrokerTime,
+    (now, counts): (BrokerTime, &Counts),
 ) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
     let headers = answer_headers(&answer.head.headers);
@@ -86,6 +87,9 @@ fn ending<'n>(
         None if headers.is_json() && !headers.is_compressed() => usage::of_answer(&body),
         None => Ok(None),
     };
+    if used.is_err() {
+        counts.count_invalid_usage();
+    }
     let missing = Missing::of_error(status, error_class, &body);
     let end = AttemptEnd {
         hint: gateway::retry_after(status, &headers, &body, received),

@@ -31,6 +31,7 @@ mod proxy_body;
 mod query;
 mod record;
 mod request_view;
+mod running_call;
 mod server;
 mod session;
 mod subpath;

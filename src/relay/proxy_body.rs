@@ -14,7 +14,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
+use super::running_call::{RunningCall, StreamedEnd, stream_usage};
 use super::upstream_body::UpstreamBody;
+use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
 use types::outcome::{ErrorClass, TransportFailure};
 
@@ -53,6 +55,8 @@ struct Upstream {
     stream: Option<Box<StreamState>>,
     end: AttemptEnd,
     underway: Option<AttemptGuard>,
+    /// The call that it answers.
+    call: Option<RunningCall>,
 }
 
 impl ProxyBody {
@@ -78,7 +82,7 @@ impl ProxyBody {
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let rest = Upstream { body, idle, timer, stream, end, underway };
+        let rest = Upstream { body, idle, timer, stream, end, underway, call: None };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
@@ -86,6 +90,16 @@ impl ProxyBody {
     #[must_use]
     pub(super) fn with_permits(self, place: OwnedSemaphorePermit) -> Self {
         Self { _place: Some(place), ..self }
+    }
+
+    /// The call is recorded: now, or at the end of what is still to come.
+    #[must_use]
+    pub(super) fn recorded_by(mut self, call: RunningCall) -> Self {
+        match &mut self.rest {
+            Some(rest) => rest.call = Some(call),
+            None => call.finish(),
+        }
+        self
     }
 
     /// Ends it. A stream of events says why.
@@ -120,10 +134,21 @@ fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
 
 impl Upstream {
     fn report(&mut self, broken: Option<TransportFailure>) {
+        let usage = self.usage();
+        let time = self.underway.as_ref().map(AttemptGuard::time);
         if let Some(mut underway) = self.underway.take() {
-            let usage = self.stream.as_ref().and_then(|stream| stream.usage().ok()?);
             underway.finish(AttemptEnd { broken, usage, ..self.end });
         }
+        if let Some(call) = self.call.take() {
+            let error_class = self.end.error_class;
+            call.finish_stream(StreamedEnd { time, broken, error_class, usage, gone: false });
+        }
+    }
+
+    /// What was used as far as it came.
+    fn usage(&self) -> Option<Usage> {
+        let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
+        self.stream.as_ref().and_then(|stream| stream_usage(stream, request_bytes)).or(self.end.usage)
     }
 
     /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
@@ -167,6 +192,10 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
             self.report(None);
+        }
+        let (usage, time) = (self.usage(), self.underway.as_ref().map(AttemptGuard::time));
+        if let Some(call) = self.call.take() {
+            call.finish_stream(StreamedEnd { time, usage, gone: true, ..StreamedEnd::default() });
         }
     }
 }

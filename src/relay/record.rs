@@ -7,12 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::credentials::is_credential;
+use crate::calls::cost::{self, Cost, Priced};
+use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
-use types::outcome::TransportFailure;
+use llm::{Usage, model};
+use types::outcome::{ErrorClass, TransportFailure};
 use types::request::Patch;
 use types::time::BrokerTime;
 
@@ -59,6 +63,9 @@ pub(super) struct Record {
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
     pub(super) patch: Arc<Patch>,
+    pub(super) traces: TraceIds,
+    /// The model that was sent and the one that was asked for.
+    pub(super) models: Vec<String>,
     pub(super) came: BrokerTime,
     /// What is known of the answer so far.
     pub(super) answer: Option<RecordedAnswer>,
@@ -94,6 +101,8 @@ pub(super) struct RecordEnd<'a> {
     pub(super) transaction: &'a str,
     pub(super) status: u16,
     pub(super) broken: Option<TransportFailure>,
+    pub(super) error_class: Option<ErrorClass>,
+    pub(super) usage: Option<Usage>,
     pub(super) sent: BrokerTime,
     pub(super) over: BrokerTime,
 }
@@ -112,6 +121,13 @@ impl Record {
             }
             Some(answer) => Some(answer.body.as_slice()),
         };
+        let body = answer.as_ref().map(|answer| answer.body.as_slice());
+        let priced = Priced { router: ending.router, host: cost::host_of(&self.url) };
+        let served = body.and_then(model::of_answer);
+        let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
+        let book = self.entries.handle.prices().book();
+        let cost = ending.usage.and_then(|usage| cost::of(&book, priced, models, &usage));
+        let call = call_object(&ending, self.traces, cost);
         let error = ending.broken.map(|broken| broken.to_string());
         let entry = entry::write(&Entry {
             session: &self.session,
@@ -119,6 +135,7 @@ impl Record {
             ingress: &self.ingress,
             router: ending.router,
             stamp: &self.stamp,
+            call: &call,
             rest: &self.rest,
             url: &self.url,
             asked: &self.asked,
@@ -133,6 +150,22 @@ impl Record {
         });
         self.entries.send(entry, ending.over);
     }
+}
+
+/// What the entry says of the outcome, beside the stamp: class, tokens, cost, trace ids.
+fn call_object(ending: &RecordEnd<'_>, traces: TraceIds, cost: Option<Cost>) -> Vec<u8> {
+    let class = match ending.broken {
+        Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
+        None => ending.error_class.into(),
+    };
+    let mut object = json!({"class": class, "trace_ids": traces.into_vec()});
+    if let Some(usage) = ending.usage {
+        object["usage"] = json!(usage);
+    }
+    if let Some(cost) = cost {
+        object["cost"] = json!(cost);
+    }
+    object.to_string().into_bytes()
 }
 
 /// Headers as the gateway's log spells them: `Content-Type`, each with its values.

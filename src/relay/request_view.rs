@@ -48,6 +48,11 @@ impl<'a> RequestView<'a> {
 }
 
 impl<'a> RequestView<'a> {
+    /// The model that the body or the path names.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.content.model.as_deref()
+    }
+
     /// Whether the answer shall be a stream, by the body or by the path.
     pub(super) const fn asks_for_stream(&self) -> bool {
         self.content.stream

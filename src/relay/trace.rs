@@ -37,6 +37,10 @@ pub(super) struct Attempt {
     pub(super) time: Duration,
     /// The stamp of its decision, which says why this router was taken.
     pub(super) stamp: Bytes,
+    /// The id under which it was sent.
+    pub(super) transaction: String,
+    /// Until the first byte of its answer's body.
+    pub(super) first_byte: Option<Duration>,
 }
 
 /// The attempts of one call, in order.
@@ -56,6 +60,16 @@ impl Attempts {
         self.last.push_back(attempt);
     }
 
+    /// Those that are kept, in order.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Attempt> {
+        self.last.iter()
+    }
+
+    /// How many there were before those.
+    pub(super) const fn left_out(&self) -> u32 {
+        self.left_out
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.last.is_empty()
     }
@@ -72,6 +86,11 @@ impl Attempts {
 }
 
 impl Attempt {
+    pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: Bytes) -> Self {
+        let (transaction, first_byte) = Default::default();
+        Self { router, ended, time, stamp, transaction, first_byte }
+    }
+
     fn shown(&self) -> Value {
         let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
         match self.ended {
@@ -162,7 +181,7 @@ mod tests {
     fn attempt(ended: Option<AttemptResult>, why: &str) -> Attempt {
         let router = RouterPath::parse("/llm/a/").unwrap();
         let stamp = Bytes::from(json!({"id": "x-0", "why": why}).to_string());
-        Attempt { router, ended, time: Duration::from_micros(12_999), stamp }
+        Attempt::new(router, ended, Duration::from_micros(12_999), stamp)
     }
 
     const fn answered(status: u16) -> Option<AttemptResult> {

@@ -14,6 +14,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use crate::admin::{AdminCommand, Nonces};
+use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::prices::LivePrices;
 use crate::recent_calls::RecentCalls;
@@ -27,7 +28,7 @@ use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::Degradation;
-use types::outcome::{CallObservation, FailureRule, Source};
+use types::outcome::{CallObservation, FailureRule};
 use types::request::{Patch, Request};
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -46,6 +47,8 @@ struct Inner {
     on_event: fn(&BrokerEvent),
     deadline_moved: Notify,
     counts: Counts,
+    calls: Calls,
+    replica: String,
     prices: LivePrices,
     started: BrokerTime,
     nonces: Mutex<Nonces>,
@@ -94,6 +97,7 @@ impl SharedBroker {
     /// `on_event` is called for each event, never under the lock.
     pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
+        let replica = signature.replica().to_owned();
         let state =
             Mutex::new(SharedState { broker, signature, rng, recent: RecentCalls::default(), mode_order: None });
         let started = clock.now();
@@ -103,6 +107,8 @@ impl SharedBroker {
             on_event,
             deadline_moved: Notify::new(),
             counts: Counts::default(),
+            calls: Calls::default(),
+            replica,
             prices: LivePrices::default(),
             started,
             nonces: Mutex::new(Nonces::since(started)),
@@ -121,6 +127,22 @@ impl SharedBroker {
     /// Counters of what is not part of the balancer's state.
     pub fn counts(&self) -> &Counts {
         &self.0.counts
+    }
+
+    /// Tells the metrics of finished calls which models the settings name.
+    pub fn know_models(&self) {
+        let settings = self.settings();
+        self.calls().know_models(settings.pools.iter().flat_map(|pool| pool.root.models()));
+    }
+
+    /// The replica's id, which never changes.
+    pub fn replica(&self) -> &str {
+        &self.0.replica
+    }
+
+    /// The finished calls.
+    pub fn calls(&self) -> &Calls {
+        &self.0.calls
     }
 
     /// The prices in force.
@@ -151,7 +173,7 @@ impl SharedBroker {
         Snapshot { at, not_ours, pools, routers }
     }
 
-    /// Reads recent decisions, calls and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
+    /// Reads recent decisions and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
     pub fn recent_calls<T>(&self, read: impl FnOnce(&RecentCalls) -> T) -> T {
         read(&self.lock().recent)
     }
@@ -258,11 +280,7 @@ impl SharedBroker {
             // Only decisions of this replica are in flight here; its identity tells them apart.
             let decision = report.stamp_id.and_then(|id| state.signature.decision_number(id));
             let decision = report.decision.or(decision);
-            let applied = state.broker.apply(BrokerInput::Observed(&CallObservation { decision, ..*report }), now);
-            if let Some(outcome) = applied.outcome.filter(|_| report.source == Source::Log) {
-                state.recent.record_call(now, report, &outcome);
-            }
-            applied
+            state.broker.apply(BrokerInput::Observed(&CallObservation { decision, ..*report }), now)
         });
         applied.ignored
     }
@@ -292,6 +310,7 @@ impl SharedBroker {
             config = state.signature.config().to_owned();
             state.broker.apply(BrokerInput::Configured(settings), now)
         });
+        self.know_models();
         config
     }
 

@@ -2,7 +2,7 @@
 //! was incomplete, changes of health states. The kinds are enums, so their number is bounded.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub struct Counts {
     exhausted_said: Counter<&'static str>,
     /// Wrong operators' tokens, by where they were presented: `http`, `relay`, `bus`.
     pub wrong_tokens: Counter<&'static str>,
+    /// Answers whose usage cannot be believed.
+    invalid_usage: AtomicU64,
     /// What the relay does.
     pub relayed: RelayCounters,
     reloads: Counter<ReloadResult>,
@@ -87,6 +89,7 @@ impl Default for Counts {
             exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
             exhausted_said: Counter::default(),
             wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
+            invalid_usage: AtomicU64::default(),
             relayed: RelayCounters::default(),
             reloads: Counter::with_kinds(ReloadResult::ALL),
             last_reload_failed: AtomicBool::default(),
@@ -106,6 +109,16 @@ impl Counts {
     /// How often it did, by what something was needed for.
     pub fn all_exhausted(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.exhausted.all()
+    }
+
+    /// An answer has a usage that cannot be believed: negative, huge, text, or without its input.
+    pub fn count_invalid_usage(&self) {
+        self.invalid_usage.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many had one.
+    pub fn invalid_usage(&self) -> u64 {
+        self.invalid_usage.load(Ordering::Relaxed)
     }
 
     /// The pools file was read again.

@@ -35,7 +35,8 @@ use super::support::{Broker, Bus, PoolsFile, Setup};
 
 const CHAT: &str = "/llm/chat/completions";
 const HI: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}"#;
-const HELLO: &str = r#"{"choices":[{"message":{"content":"hello"}}],"usage":{"completion_tokens":3}}"#;
+const HELLO: &str =
+    r#"{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
 
 /// Limits that a test can wait for; everything else as it is by default.
 const LIMITS: &str = r#"{"timeout": "10s", "connect": "2s", "first_byte": "400ms", "idle": "400ms",

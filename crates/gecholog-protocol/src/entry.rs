@@ -34,6 +34,8 @@ pub struct Entry<'a> {
     pub router: &'a str,
     /// The stamp of the decision.
     pub stamp: &'a [u8],
+    /// What stands beside the stamp as `broker_call`, a JSON object: the outcome in the broker's words. Empty: nothing.
+    pub call: &'a [u8],
     /// What followed the ingress in the path.
     pub rest: &'a str,
     /// Where it went, without a query.
@@ -90,6 +92,9 @@ fn request(entry: &Entry<'_>, came: BrokerTime, sent: BrokerTime) -> Vec<u8> {
     out.value("ingress_outbound_timer", &timer(came, sent));
     if !entry.stamp.is_empty() {
         out.raw("broker", entry.stamp);
+    }
+    if !entry.call.is_empty() {
+        out.raw("broker_call", entry.call);
     }
     out.end()
 }
@@ -191,7 +196,7 @@ mod tests {
             ingress_payload: br#"{"model":"a"}"#,
             outbound_payload: br#"{"model":"b"}"#,
             status: 200,
-            inbound_payload: Some(br#"{"usage":{"completion_tokens":7}}"#),
+            inbound_payload: Some(br#"{"usage":{"prompt_tokens":1,"completion_tokens":7}}"#),
             times: Some([came, came, came.after(Duration::from_millis(250))]),
             ..Entry::default()
         }

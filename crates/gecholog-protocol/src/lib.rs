@@ -9,6 +9,7 @@ pub mod bypass;
 pub mod entry;
 pub mod gl_config;
 pub mod log_entry;
+pub mod logged_call;
 pub mod missing;
 pub mod patch;
 pub mod processor;

@@ -1,11 +1,12 @@
 //! One entry of the gateway's log (docs/gateway-protocol.md 3), read in one pass that skips fields that are not needed.
 //!
-//! Each payload occurs twice in an entry and can be a megabyte; nothing of it is copied, and only `error.code` and `usage`
+//! Each payload occurs twice in an entry and can be a megabyte; nothing of it is copied, and only `error.code` and the usage
 //! of the upstream's answer are looked at; the request's path and `model` where the answer says that one of them does not exist.
 
 use std::time::Duration;
 
 use super::answer_headers::{self, Headers};
+use super::logged_call::{Details, LoggedCall};
 use super::missing::{Missing, Naming};
 use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, patch, stamp, transaction};
@@ -23,6 +24,14 @@ pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code
 /// # Errors
 /// What is wrong with it.
 pub fn read(bytes: &[u8]) -> Result<CallObservation<'_>, Malformed> {
+    read_call(bytes).map(|call| call.observation)
+}
+
+/// The same, with what a record of the call needs besides.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_call(bytes: &[u8]) -> Result<LoggedCall<'_>, Malformed> {
     let mut parts = Parts {
         report: CallObservation::empty(Source::Log),
         upstream: Timer::default(),
@@ -30,6 +39,7 @@ pub fn read(bytes: &[u8]) -> Result<CallObservation<'_>, Malformed> {
         headers: AnswerHeaders::default(),
         payload: &[],
         request: Sent::default(),
+        details: Details::default(),
     };
     object(bytes, |cursor| parts.read(cursor))?;
     Ok(parts.finish())
@@ -47,6 +57,7 @@ struct Parts<'a> {
     /// The body of the upstream's answer.
     payload: &'a [u8],
     request: Sent<'a>,
+    details: Details<'a>,
 }
 
 /// The fields of a request that show who named its deployment or model.
@@ -99,11 +110,14 @@ impl<'a> Parts<'a> {
                     let payload = value.raw()?;
                     (report.payload, self.request.received) = (Some(payload.bytes()), Some(payload));
                 }
+                b"ingress_headers" => self.details.headers = Some(value.raw()?),
                 b"outbound_payload" => self.request.sent = Some(value.raw()?),
                 b"broker_patch" => self.request.patch = Some(value.raw()?),
                 b"ingress_subpath" => self.request.subpath = Some(value.raw()?),
                 b"url" => self.request.url = Some(value.raw()?),
+                b"broker_call" => self.details.call = Some(value.raw()?),
                 b"broker" => {
+                    self.details.stamp = Some(value.clone().raw()?);
                     let stamp = stamp::read(value)?;
                     (report.stamped_path, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
                 }
@@ -132,10 +146,9 @@ impl<'a> Parts<'a> {
                 }
                 b"inbound_payload" => {
                     let payload = value.raw()?;
-                    self.payload = payload.bytes();
-                    // What is no object has no usage.
-                    let _ = self.read_payload(&mut Cursor::new(payload.bytes()));
+                    (self.payload, self.details.answer) = (payload.bytes(), Some(payload));
                 }
+                b"token_count" => self.details.token_count = Some(value.raw()?),
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
                 _ => {}
             }
@@ -144,34 +157,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), SyntaxError> {
-        let report = &mut self.report;
-        let (mut prompt, mut completion, mut total) = (None, None, None);
-        payload.fields(|name, part| {
-            if name != b"usage" {
-                return Ok(());
-            }
-            part.fields(|field, value| {
-                match field {
-                    b"completion_tokens" => {
-                        report.completion_tokens = value.raw()?.number();
-                        completion = report.completion_tokens;
-                    }
-                    b"prompt_tokens" | b"input_tokens" => prompt = value.raw()?.number(),
-                    b"output_tokens" => completion = value.raw()?.number(),
-                    b"total_tokens" => total = value.raw()?.number(),
-                    _ => {}
-                }
-                Ok(())
-            })?;
-            Ok(())
-        })?;
-        let both = [prompt, completion].into_iter().flatten().reduce(u64::saturating_add);
-        report.total_tokens = total.or(both);
-        Ok(())
-    }
-
-    fn finish(mut self) -> CallObservation<'a> {
+    fn finish(mut self) -> LoggedCall<'a> {
         let filtered = self.filtered();
         let report = &mut self.report;
         report.filtered = filtered;
@@ -185,7 +171,14 @@ impl<'a> Parts<'a> {
         }
         report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
         report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
-        self.report
+        let Sent { url, subpath, received, sent, .. } = self.request;
+        let details = Details { url, subpath, received, sent, ..self.details };
+        let usage = details.usage();
+        if let Ok(Some(usage)) = usage {
+            report.completion_tokens = Some(usage.output).filter(|output| *output > 0);
+            report.total_tokens = Some(usage.total());
+        }
+        LoggedCall { observation: self.report, usage, details }
     }
 
     /// The field that learning needs and that the gateway's filters took away. A call that never reached its upstream lacks

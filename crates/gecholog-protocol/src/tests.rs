@@ -230,7 +230,7 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
     assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
     assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (Some(NamedBy::Client), None));
     assert_eq!(entry(json!({"error": {"code": "404"}})), (None, None));
-    assert_eq!(entry(json!({"usage": {"completion_tokens": 15}})), (None, Some(15)));
+    assert_eq!(entry(json!({"usage": {"prompt_tokens": 1, "completion_tokens": 15}})), (None, Some(15)));
     for odd in [json!("DeploymentNotFound"), json!(null), json!([1]), json!({"usage": 3})] {
         assert_eq!(entry(odd), (None, None));
     }
@@ -279,7 +279,8 @@ fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
         (json!({"prompt_tokens": 12, "completion_tokens": 5}), Some(17)),
         (json!({"input_tokens": 12, "output_tokens": 5}), Some(17)),
         (json!({"prompt_tokens": 12}), Some(12)),
-        (json!({"prompt_tokens": u64::MAX, "completion_tokens": 5}), Some(u64::MAX)),
+        (json!({"prompt_tokens": u64::MAX, "completion_tokens": 5}), None),
+        (json!({"inputTokens": 12, "outputTokens": 5, "totalTokens": 17}), Some(17)),
         (json!({"prompt_tokens": -12, "total_tokens": "18"}), None),
         (json!({}), None),
         (json!(null), None),

@@ -17,6 +17,7 @@
 //! | [`usage`] | the tokens that a call used |
 //! | [`sigv4`] | the signature of a request to AWS |
 //! | [`stream_usage`] | how a stream is made to say its usage, and how a client that did not ask does not see it |
+//! | [`model`] | the model that an answer names |
 //! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
 //!
@@ -31,6 +32,7 @@ mod error_words;
 pub mod event_stream;
 pub mod headers;
 pub mod json;
+pub mod model;
 pub mod multipart;
 pub mod prices;
 mod protocol;

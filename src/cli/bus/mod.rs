@@ -1,12 +1,14 @@
 //! The commands that ask running brokers over the bus: no port has to be open, and each replica answers for itself.
 //!
-//! `orders` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log.
+//! `orders` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log;
+//! `why` tells one that is over.
 
 mod admin;
 mod status;
 mod table;
 mod terminal;
 mod watch;
+mod why;
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use async_nats::Client;
 pub use admin::{Orders, Target, Timed, Weigh};
 pub use status::StatusArgs;
 pub use watch::WatchArgs;
+pub use why::{Source, WhyArgs};
 
 use crate::clock::Clock;
 use crate::config::Operator;

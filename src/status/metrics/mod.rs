@@ -3,6 +3,7 @@
 //! Labels are bounded: pools and routers of the settings, and fixed words. No text of a client or an upstream becomes a label.
 
 mod counted;
+mod finished;
 
 use std::fmt;
 
@@ -12,8 +13,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use counted::Counted;
+use finished::Finished;
 
 use super::Status;
+use crate::calls::Calls;
 use crate::telemetry::Counts;
 use balancer::broker::{HISTOGRAM_STEPS, PublicState, RouterStatus};
 use types::outcome::Class;
@@ -25,9 +28,10 @@ const PREFIX: &str = "gecholog_broker";
 type Label<'a> = (&'a str, &'a str);
 
 /// The metrics of a replica.
-pub fn metrics(status: Status, counts: &Counts) -> String {
+pub fn metrics(status: Status, counts: &Counts, calls: &Calls) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Counted::of(counts)));
+    registry.register_collector(Box::new(Finished::of(calls, counts)));
     registry.register_collector(Box::new(Scrape { status, transitions: counts.transitions() }));
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -47,6 +51,11 @@ struct Family<'a>(MetricEncoder<'a>);
 impl Family<'_> {
     fn counter<const N: usize>(&mut self, labels: [Label<'_>; N], value: u64) -> fmt::Result {
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+    }
+
+    /// A counter of what comes in fractions.
+    fn amount<const N: usize>(&mut self, labels: [Label<'_>; N], value: f64) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
     }
 
     fn gauge<const N: usize>(&mut self, labels: [Label<'_>; N], value: f64) -> fmt::Result {

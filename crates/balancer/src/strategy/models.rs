@@ -47,6 +47,19 @@ fn served(target: &Target, asked: Option<&Names>) -> Option<Names> {
     }
 }
 
+impl Target {
+    /// The models that its settings and those of the targets below it set, map, or map to.
+    pub fn models(&self) -> Vec<String> {
+        let set = self.patch.merge.get(MODEL).and_then(Value::as_str).map(str::to_owned);
+        let mapped = self.patch.model_map.iter().flat_map(|(from, to)| [from.clone(), to.clone()]);
+        let below = match &self.kind {
+            TargetKind::Router(_) => &[][..],
+            TargetKind::Branch { targets, .. } => targets,
+        };
+        set.into_iter().chain(mapped).chain(below.iter().flat_map(Self::models)).collect()
+    }
+}
+
 /// What a leaf serves whatever it is asked for, by its own settings.
 fn own(leaf: &Target) -> Option<Names> {
     match leaf.patch.merge.get(MODEL) {

@@ -6,7 +6,6 @@ mod call;
 mod sessions;
 
 use std::io::Write as _;
-use std::str::FromStr;
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -15,6 +14,7 @@ use serde_json::Value;
 use super::super::OutputError;
 use super::admin::path;
 use super::{connect, run};
+use crate::calls::StatusFilter;
 use crate::clock::Clock;
 use crate::config::Operator;
 use crate::nats;
@@ -120,45 +120,6 @@ fn header<'a>(request: &'a Value, name: &'a str) -> impl Iterator<Item = &'a str
     named.flat_map(|(_, values)| values.as_array().into_iter().flatten()).filter_map(Value::as_str)
 }
 
-/// Which statuses are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusFilter {
-    /// This one.
-    Exactly(u64),
-    /// All of a class, by its first digit: `5xx`.
-    Class(u64),
-}
-
-impl StatusFilter {
-    fn matches(self, status: u64) -> bool {
-        match self {
-            Self::Exactly(wanted) => wanted == status,
-            Self::Class(digit) => digit == status / 100,
-        }
-    }
-}
-
-/// What no answer can have as its status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a status from 100 to 599 such as 429, or a class from 1xx to 5xx")]
-pub struct NotAStatus;
-
-impl FromStr for StatusFilter {
-    type Err = NotAStatus;
-
-    fn from_str(text: &str) -> Result<Self, NotAStatus> {
-        let number = |digits: &str, length: usize| {
-            let plain = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then(|| digits.parse::<u64>().ok()).flatten()
-        };
-        let filter = match text.to_ascii_lowercase().strip_suffix("xx") {
-            Some(digit) => number(digit, 1).filter(|digit| (1..=5).contains(digit)).map(Self::Class),
-            None => number(text, 3).filter(|status| (100..=599).contains(status)).map(Self::Exactly),
-        };
-        filter.ok_or(NotAStatus)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -198,16 +159,5 @@ mod tests {
         ] {
             assert_eq!(args.wants(&entry(), "x-trace-id"), wanted, "{args:?}");
         }
-    }
-
-    #[test]
-    fn what_is_no_status_is_refused() {
-        for text in
-            ["foo", "", "xx", "6xx", "0xx", "55xx", "5x", "5xxx", "42", "4290", "600", "099", "+42", "-42", "4 9"]
-        {
-            assert_eq!(text.parse::<StatusFilter>(), Err(NotAStatus), "{text:?}");
-        }
-        assert_eq!("5XX".parse(), Ok(StatusFilter::Class(5)));
-        assert_eq!("529".parse(), Ok(StatusFilter::Exactly(529)));
     }
 }

@@ -1,0 +1,177 @@
+//! What an entry of the log says of a call besides what is learnt from it: tokens, model, trace headers, the stamp in full.
+//! Read on demand, from the fields that [`super::log_entry`] has found.
+
+use std::borrow::Cow;
+
+use llm::request_view::RequestView;
+use llm::stream::StreamState;
+use llm::usage::{self, InvalidUsage, Usage};
+use llm::{Protocol, model};
+use types::outcome::CallObservation;
+
+use super::scan::{Cursor, RawJson};
+
+/// A finished call, as its entry has it.
+#[derive(Debug, Clone, Copy)]
+pub struct LoggedCall<'a> {
+    /// What is learnt from it.
+    pub observation: CallObservation<'a>,
+    /// The tokens that the call used, counted by the vendor or by the gateway's `token_count`; `Ok(None)` if neither says.
+    ///
+    /// It is an error if what they say cannot be believed.
+    pub usage: Result<Option<Usage>, InvalidUsage>,
+    pub(super) details: Details<'a>,
+}
+
+/// The fields that are read on demand, as written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Details<'a> {
+    /// `request.broker`
+    pub(super) stamp: Option<RawJson<'a>>,
+    /// `request.broker_call`, which the relay writes.
+    pub(super) call: Option<RawJson<'a>>,
+    /// `request.ingress_headers`
+    pub(super) headers: Option<RawJson<'a>>,
+    /// `request.url`
+    pub(super) url: Option<RawJson<'a>>,
+    /// `request.ingress_subpath`
+    pub(super) subpath: Option<RawJson<'a>>,
+    /// `request.ingress_payload` and `request.outbound_payload`
+    pub(super) received: Option<RawJson<'a>>,
+    pub(super) sent: Option<RawJson<'a>>,
+    /// `response.inbound_payload` and `response.token_count`
+    pub(super) answer: Option<RawJson<'a>>,
+    pub(super) token_count: Option<RawJson<'a>>,
+}
+
+/// What the request of a call asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The model that the client names.
+    pub model: Option<String>,
+    /// The model that was sent to the upstream, where it is another one.
+    pub sent_model: Option<String>,
+    pub stream: bool,
+}
+
+/// A stamp in full.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+pub struct LoggedStamp {
+    pub id: Option<String>,
+    pub replica: Option<String>,
+    /// The probability of the choice, 0 to 1.
+    pub p: Option<f64>,
+    pub probe: bool,
+    pub why: Option<String>,
+}
+
+impl LoggedCall<'_> {
+    /// The stamp of the decision; without one, or with one that is none, all of it is absent.
+    pub fn stamp(&self) -> LoggedStamp {
+        let stamp = self.details.stamp.and_then(|stamp| serde_json::from_slice(stamp.bytes()).ok());
+        stamp.unwrap_or_default()
+    }
+
+    /// What the relay wrote of its call, as JSON.
+    pub fn relay_call(&self) -> Option<&[u8]> {
+        self.details.call.map(RawJson::bytes)
+    }
+
+    /// The URL that the call went to. It may hold secrets.
+    pub fn url(&self) -> Option<Cow<'_, str>> {
+        self.details.url.and_then(text)
+    }
+
+    /// What the request asks for.
+    pub fn asked(&self) -> Asked {
+        let ingress = self.observation.ingress.unwrap_or_default();
+        let subpath = self.details.subpath.and_then(text).unwrap_or_default();
+        let path = format!("{ingress}{subpath}");
+        let read = |payload: Option<RawJson<'_>>| {
+            let view = RequestView::read(&path, None, payload.map(RawJson::bytes).unwrap_or_default());
+            (view.model.map(Cow::into_owned), view.stream)
+        };
+        let (model, stream) = read(self.details.received);
+        let (sent_model, _) = read(self.details.sent);
+        Asked { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream }
+    }
+
+    /// The model that the answer names.
+    pub fn served_model(&self) -> Option<String> {
+        let answer = self.details.answer?;
+        let read = |body: &[u8]| model::of_answer(body).map(Cow::into_owned);
+        match text(answer) {
+            Some(events) => read(events.as_bytes()),
+            None => read(answer.bytes()),
+        }
+    }
+
+    /// The values of the client's headers, each with its name in small letters.
+    pub fn for_each_header(&self, mut visit: impl FnMut(&str, &str)) {
+        let Some(headers) = self.details.headers else { return };
+        // What breaks off was seen before: the entry is whole.
+        let _ = Cursor::new(headers.bytes()).fields(|name, values| {
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            if let Some(value) = values.first()?.and_then(text) {
+                visit(&name, &value);
+            }
+            Ok(())
+        });
+    }
+
+    /// The same usage, or an estimate by bytes for a stream whose vendor did not count.
+    pub fn usage_or_estimate(&self) -> Option<Usage> {
+        let counted = self.usage.ok()?;
+        counted.or_else(|| {
+            let events = self.details.answer.and_then(text).filter(|text| is_stream(text))?;
+            let request = self.details.sent.or(self.details.received).map_or(0, |payload| payload.bytes().len());
+            let mut stream = StreamState::new(Protocol::Generic);
+            stream.push(events.as_bytes());
+            stream.finish();
+            (stream.error().is_none()).then(|| stream.estimated_usage(request as u64))
+        })
+    }
+}
+
+impl Details<'_> {
+    /// What the answer, or else the gateway, says that was used.
+    pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let of_answer = match self.answer {
+            None => Ok(None),
+            // The gateway makes one text of a stream.
+            Some(answer) => match text(answer) {
+                Some(events) if is_stream(&events) => {
+                    let mut stream = StreamState::new(Protocol::Generic);
+                    stream.push(events.as_bytes());
+                    stream.finish();
+                    stream.usage()
+                }
+                Some(_) => Ok(None),
+                None => usage::of_answer(answer.bytes()),
+            },
+        };
+        match (of_answer, self.token_count) {
+            (Ok(Some(usage)), _) => Ok(Some(usage)),
+            (other, Some(count)) => {
+                usage::of_object(count.bytes()).and_then(|counted| counted.map_or(other, |counted| Ok(Some(counted))))
+            }
+            (other, None) => other,
+        }
+    }
+}
+
+/// A JSON text without its escapes; `None` of anything else.
+fn text(raw: RawJson<'_>) -> Option<Cow<'_, str>> {
+    match raw.text() {
+        Some(plain) => Some(Cow::Borrowed(plain)),
+        None if raw.bytes().first() == Some(&b'"') => serde_json::from_slice(raw.bytes()).ok().map(Cow::Owned),
+        None => None,
+    }
+}
+
+/// Whether a text begins as server-sent events do.
+fn is_stream(text: &str) -> bool {
+    let start = text.trim_start_matches(['\u{feff}', '\r', '\n']);
+    ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| start.starts_with(field))
+}

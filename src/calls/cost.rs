@@ -1,0 +1,167 @@
+//! What a call cost. The only place where a price meets a usage.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::prices::PriceBook;
+use llm::Usage;
+use llm::prices::{PriceBasis, PriceRow, PricedCall, ServiceTier};
+use types::router::RouterPath;
+
+/// What a call cost, and by which price.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// Billionths of a US dollar.
+    pub nano_usd: u64,
+    /// The row of the price table, such as `openai/gpt-4o`; `target`: the `price` of the target in the pools file.
+    pub price: String,
+    /// The table of that row: `shipped`, or the file of `BROKER_PRICES`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The date of that table, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priced: Option<String>,
+}
+
+impl Cost {
+    pub(super) fn heap_bytes(&self) -> usize {
+        let some = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        self.price.capacity() + some(&self.table) + some(&self.priced)
+    }
+}
+
+/// By what the price of a call is found.
+#[derive(Debug, Clone, Copy)]
+pub struct Priced<'a> {
+    /// The router that served it.
+    pub router: &'a str,
+    /// The host that it went to, where that is known: it tells the provider.
+    pub host: Option<&'a str>,
+}
+
+/// What a call cost that used this; `None`: unknown, which is not nothing. `models` are the names by which the model is known,
+/// the best first.
+pub fn of<'a>(
+    book: &PriceBook,
+    priced: Priced<'_>,
+    models: impl Iterator<Item = &'a str>,
+    usage: &Usage,
+) -> Option<Cost> {
+    let target_price = RouterPath::parse(priced.router).ok().filter(|_| book.has_own_prices());
+    let target_price = target_price.as_ref().and_then(|router| book.target_price(router));
+    let provider = priced.host.and_then(provider);
+    // A price of a target needs no model.
+    let models = models.chain(target_price.map(|_| ""));
+    let call = |model| PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
+    let quote = models.into_iter().find_map(|model| book.quote(call(model), usage))?;
+    let nano_usd = quote.cost.nano_dollars;
+    Some(match quote.basis {
+        PriceBasis::Target => Cost { nano_usd, price: "target".to_owned(), ..Cost::default() },
+        PriceBasis::Row(row) => of_row(nano_usd, &row),
+    })
+}
+
+fn of_row(nano_usd: u64, row: &Arc<PriceRow>) -> Cost {
+    let priced = row.source.date.map(|date| date.to_string());
+    Cost { nano_usd, price: row.name(), table: Some(row.source.name.clone()), priced }
+}
+
+/// The provider of a host, as the price table calls it; `None`: one that anybody may run, whose prices are then found by the
+/// model alone. The hosts are those of the vendors' API references.
+fn provider(host: &str) -> Option<&'static str> {
+    const HOSTS: [(&str, &str); 18] = [
+        ("api.openai.com", "openai"),
+        (".openai.azure.com", "azure"),
+        (".cognitiveservices.azure.com", "azure"),
+        (".services.ai.azure.com", "azure_ai"),
+        (".models.ai.azure.com", "azure_ai"),
+        ("api.anthropic.com", "anthropic"),
+        ("generativelanguage.googleapis.com", "gemini"),
+        ("aiplatform.googleapis.com", "vertex_ai"),
+        (".amazonaws.com", "bedrock"),
+        ("api.mistral.ai", "mistral"),
+        ("api.groq.com", "groq"),
+        ("api.deepseek.com", "deepseek"),
+        ("api.x.ai", "xai"),
+        ("api.cohere.com", "cohere"),
+        ("api.together.xyz", "together_ai"),
+        ("openrouter.ai", "openrouter"),
+        ("api.fireworks.ai", "fireworks_ai"),
+        ("api.perplexity.ai", "perplexity"),
+    ];
+    let host = host.to_ascii_lowercase();
+    HOSTS.iter().find(|(end, _)| host.ends_with(end)).map(|(_, provider)| *provider)
+}
+
+/// The host of a URL, without port and user.
+pub fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let end = if host.starts_with('[') { host.find(']').map(|end| end + 1) } else { host.find(':') };
+    host.get(..end.unwrap_or(host.len()))
+}
+
+/// An amount in US dollars, as precise as it is and at least with cents: `$0.000125`.
+pub fn dollars(nano_usd: u64) -> String {
+    let (whole, rest) = (nano_usd / 1_000_000_000, nano_usd % 1_000_000_000);
+    let digits = format!("{rest:09}");
+    let digits = digits.trim_end_matches('0');
+    format!("${whole}.{digits:0<2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage() -> Usage {
+        Usage { input_uncached: 1_000, output: 100, ..Usage::default() }
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        for (nano, shown) in [
+            (0, "$0.00"),
+            (1, "$0.000000001"),
+            (125_000, "$0.000125"),
+            (1_500_000_000, "$1.50"),
+            (u64::MAX, "$18446744073.709551615"),
+        ] {
+            assert_eq!(dollars(nano), shown);
+        }
+    }
+
+    #[test]
+    fn the_best_known_name_has_the_price_and_unknown_is_unknown() {
+        let book = PriceBook::default();
+        let of = |host, models: &[&str]| {
+            of(&book, Priced { router: "/a/", host }, models.iter().copied(), &usage())
+                .map(|cost| (cost.nano_usd, cost.price))
+        };
+        // $2.50 and $10 per million.
+        let expected = Some((3_500_000, "openai/gpt-4o".to_owned()));
+        assert_eq!(of(Some("api.openai.com"), &["gpt-4o"]), expected);
+        assert_eq!(of(Some("api.openai.com"), &["nobody-knows-this", "gpt-4o"]), expected);
+        assert_eq!(of(None, &["gpt-4o"]), expected);
+        assert_eq!(of(Some("mine.openai.azure.com"), &["gpt-4o"]).unwrap().1, "azure/gpt-4o");
+        assert_eq!(of(None, &["nobody-knows-this"]), None);
+        assert_eq!(of(None, &[]), None);
+        let cost = super::of(&book, Priced { router: "/a/", host: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
+        assert_eq!((cost.table.as_deref(), cost.priced.is_some()), (Some("shipped"), true));
+    }
+
+    #[test]
+    fn hosts_of_urls() {
+        for (url, host) in [
+            ("https://api.openai.com/v1/chat", Some("api.openai.com")),
+            ("http://127.0.0.1:80", Some("127.0.0.1")),
+            ("https://[::1]:80/a", Some("[::1]")),
+            ("https://u:p@h/", Some("h")),
+            ("h", None),
+        ] {
+            assert_eq!(host_of(url), host, "{url}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! `BROKER_CALLS`: every call as one JSON line in a file, rotated by size.
+//!
+//! A thread of its own writes, from a queue: no call waits for a disk. What does not fit into the queue, and what the disk does
+//! not take, is lost and counted; that is said once, and once more when lines are written again. The file and the older ones
+//! beside it (`PATH.1` to `PATH.3`) are readable by their owner only and together never larger than the setting.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use super::{CallRecord, CallSink};
+
+/// The file and the older ones.
+const FILES: u64 = 4;
+/// What all files may have by default, in bytes.
+pub const DEFAULT_BYTES: u64 = 256 << 20;
+/// Calls that wait to be written.
+const MAX_QUEUED: usize = 4_096;
+/// Calls that are written in one go.
+const MAX_BATCH: usize = 256;
+/// After a fault the file is tried again after so long.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for what is in the queue.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where calls are written, and how much of them is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub path: PathBuf,
+    /// The most bytes of all files together.
+    pub bytes: u64,
+}
+
+/// How many lines were written and how many were lost.
+#[derive(Debug, Default)]
+pub struct Counts {
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Counts {
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+}
+
+/// The queue to the thread that writes.
+pub struct CallsFile {
+    queue: Mutex<Option<SyncSender<Arc<CallRecord>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    counts: Arc<Counts>,
+}
+
+impl fmt::Debug for CallsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallsFile").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl CallsFile {
+    /// Starts the thread. A file that cannot be opened is a fault like any later one: it is said, and tried again.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let (queue, records) = sync_channel(MAX_QUEUED);
+        let counts = Arc::new(Counts::default());
+        let mut writer = Writer { file: None, fault: None, counts: Arc::clone(&counts), settings };
+        let thread = thread::Builder::new().name("calls".to_owned()).spawn(move || writer.run(&records))?;
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), counts })
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes no more, and waits until what is in the queue is written, for 2 s at most.
+    pub fn close(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let (ended, end) = sync_channel::<()>(0);
+        // A disk that hangs hangs the thread, which then ends with the process.
+        let waiting = thread::Builder::new().spawn(move || {
+            drop(thread.join());
+            drop(ended);
+        });
+        if waiting.is_ok() && end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("ended before every call was written to the file of BROKER_CALLS");
+        }
+    }
+}
+
+impl CallSink for CallsFile {
+    fn finished(&self, record: &Arc<CallRecord>) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
+        if !sent {
+            self.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// The thread's own.
+struct Writer {
+    settings: Settings,
+    /// The file and its length.
+    file: Option<(File, u64)>,
+    /// How many were lost when the fault began that is not over.
+    fault: Option<u64>,
+    counts: Arc<Counts>,
+}
+
+impl Writer {
+    fn run(&mut self, records: &Receiver<Arc<CallRecord>>) {
+        self.try_or_say(|_| Ok(()));
+        while let Ok(first) = records.recv() {
+            let batch: Vec<_> = std::iter::once(first).chain(records.try_iter().take(MAX_BATCH - 1)).collect();
+            let before = self.counts.written();
+            let done = self.try_or_say(|writer| batch.iter().try_for_each(|record| writer.write(record)));
+            let written = self.counts.written() - before;
+            self.counts.lost.fetch_add(batch.len() as u64 - written, Relaxed);
+            if !done {
+                // Meanwhile the queue fills, and then what is new is lost.
+                thread::sleep(RETRY_DELAY);
+            }
+        }
+    }
+
+    /// Does it with an open file. A fault is said when it begins and when it ends.
+    fn try_or_say(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> bool {
+        let before = self.counts.written();
+        let done = self.open().and_then(|()| act(self));
+        let wrote = self.counts.written() > before;
+        match (done, self.fault) {
+            (Ok(()), Some(lost)) if wrote => {
+                let lost = self.counts.lost() - lost;
+                tracing::info!(path = %self.settings.path.display(), lost, "calls are written to the file again");
+                self.fault = None;
+            }
+            (Ok(()), _) => {}
+            (Err(error), fault) => {
+                self.file = None;
+                if fault.is_none() {
+                    self.fault = Some(self.counts.lost());
+                    let path = self.settings.path.display();
+                    tracing::warn!(%path, %error, "calls cannot be written to the file of BROKER_CALLS: they are lost until they can");
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn write(&mut self, record: &CallRecord) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        let length = line.len() as u64;
+        if self.file.as_ref().is_some_and(|(_, size)| *size > 0 && size + length > self.file_bytes()) {
+            self.rotate()?;
+        }
+        self.open()?;
+        let Some((file, size)) = &mut self.file else { return Err(io::Error::other("the file is closed")) };
+        file.write_all(&line)?;
+        *size += length;
+        self.counts.written.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    const fn file_bytes(&self) -> u64 {
+        self.settings.bytes / FILES
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            self.file = Some(open(&self.settings.path)?);
+        }
+        Ok(())
+    }
+
+    /// The file becomes the first of the older ones; the oldest goes, and so does what is too much.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file = None;
+        let path = &self.settings.path;
+        for number in (1..FILES - 1).rev() {
+            rename(&older(path, number), &older(path, number + 1))?;
+        }
+        rename(path, &older(path, 1))?;
+        let mut left = self.settings.bytes - self.file_bytes();
+        for number in 1..FILES {
+            let older = older(path, number);
+            let Ok(found) = fs::metadata(&older) else { continue };
+            match left.checked_sub(found.len()) {
+                Some(less) => left = less,
+                None => fs::remove_file(&older)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files of a path that exist, the oldest first.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let all = (1..FILES).rev().map(|number| older(path, number)).chain([path.to_owned()]);
+    all.filter(|path| path.exists()).collect()
+}
+
+/// The older file of this number.
+fn older(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
+    }
+}
+
+/// Opens the file to add to it; with its length. Half a line, which a full disk left, is ended.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    // Opening a pipe would wait for a reader.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    if found.permissions().mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    let mut size = found.len();
+    if size > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+            size += 1;
+        }
+    }
+    Ok((file, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("broker-calls-{name}-{}", std::process::id()));
+            drop(fs::remove_dir_all(&folder));
+            fs::create_dir(&folder).unwrap();
+            Self(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn call(number: u32) -> Arc<CallRecord> {
+        Arc::new(CallRecord { id: format!("{number:06}"), ..CallRecord::default() })
+    }
+
+    fn ids(path: &Path) -> Vec<String> {
+        let lines = |path: PathBuf| fs::read_to_string(path).unwrap();
+        let text: String = files(path).into_iter().map(lines).collect();
+        let read = |line: &str| serde_json::from_str::<CallRecord>(line).ok().map(|record| record.id);
+        text.lines().filter_map(read).collect()
+    }
+
+    #[test]
+    fn files_are_rotated_bounded_in_all_and_their_owners_only() {
+        let folder = Folder::new("rotated");
+        let path = folder.0.join("calls.jsonl");
+        let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
+        (0..95).for_each(|number| file.finished(&call(number)));
+        file.close();
+        assert_eq!((file.counts.written(), file.counts.lost()), (95, 0));
+        let expected: Vec<_> = (60..95).map(|number| format!("{number:06}")).collect();
+        assert_eq!(ids(&path), expected, "three whole files and the beginning of a fourth");
+        for path in files(&path) {
+            let found = fs::metadata(&path).unwrap();
+            assert!(found.len() <= 10 * line && found.permissions().mode() & 0o777 == 0o600, "{path:?}");
+        }
+        file.finished(&call(99));
+        assert_eq!(file.counts.lost(), 1, "what comes after the end is lost and counted");
+    }
+
+    #[test]
+    fn what_a_full_disk_left_is_no_part_of_the_next_line_and_others_may_not_read() {
+        let folder = Folder::new("half");
+        let path = folder.0.join("calls.jsonl");
+        fs::write(&path, b"{\"v\":1,\"id\":\"hal").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        file.finished(&call(1));
+        file.close();
+        assert_eq!(ids(&path), ["000001"]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_smaller_setting_holds_with_what_an_earlier_one_left() {
+        let folder = Folder::new("smaller");
+        let path = folder.0.join("calls.jsonl");
+        fs::write(older(&path, 1), vec![b'\n'; 100_000]).unwrap();
+        let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * line }).unwrap();
+        (0..3).for_each(|number| file.finished(&call(number)));
+        file.close();
+        assert_eq!(ids(&path), ["000000", "000001", "000002"]);
+        let size: u64 = files(&path).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+        assert!(size <= 4 * line, "{size}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_a_fault_and_the_file_is_used_once_it_can_be() {
+        let folder = Folder::new("pipe");
+        let path = folder.0.join("calls.jsonl");
+        fs::create_dir(&path).unwrap();
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        file.finished(&call(1));
+        while file.counts.lost() == 0 {
+            thread::yield_now();
+        }
+        fs::remove_dir(&path).unwrap();
+        file.finished(&call(2));
+        file.close();
+        assert_eq!(ids(&path), ["000002"]);
+        assert_eq!((file.counts.written(), file.counts.lost()), (1, 1));
+    }
+}

@@ -1,0 +1,197 @@
+//! The record of a call that passed only through the gateway, from the gateway's log.
+
+use super::cost::Priced;
+use super::record::short;
+use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
+use crate::prices::PriceBook;
+use gecholog_protocol::logged_call::LoggedCall;
+use types::outcome::{CallObservation, ErrorClass};
+use types::time::{BrokerTime, GatewayTime};
+
+/// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
+/// `configured` is the configured header of trace ids.
+pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
+    let CallObservation { session, transaction, ingress, served_path, started, stopped, .. } = logged.observation;
+    let stamp = logged.stamp();
+    if logged.relay_call().is_some() || stamp.replica.as_deref().is_some_and(|replica| is_session_of(session, replica))
+    {
+        return None;
+    }
+    let transaction = short(transaction.unwrap_or_default());
+    let (asked, usage) = (logged.asked(), logged.usage_or_estimate());
+    let router = served_path.map(short);
+    let attempt = CallAttempt {
+        router: router.clone().unwrap_or_default(),
+        decision: stamp.id.as_deref().map(short),
+        p: stamp.p,
+        why: stamp.why.as_deref().map(|why| why.chars().take(300).collect()),
+        probe: stamp.probe,
+        transaction: transaction.clone(),
+        status: logged.observation.status,
+        class: class(&logged.observation),
+        ms: logged.observation.latency.map(millis),
+        tries: 1,
+        ..CallAttempt::default()
+    };
+    let between = |from: GatewayTime, to: GatewayTime| to.as_nanos().saturating_sub(from.as_nanos()) / 1_000_000;
+    let mut record = CallRecord {
+        id: transaction,
+        at: now,
+        replica: stamp.replica.as_deref().map(short),
+        via: Via::Gateway,
+        pool: short(ingress.unwrap_or_default()),
+        session: short(session.unwrap_or_default()),
+        trace_ids: trace_ids(logged, configured).into_vec(),
+        model: asked.model.as_deref().map(short),
+        sent_model: asked.sent_model.as_deref().map(short),
+        served_model: logged.served_model().as_deref().map(short),
+        router,
+        status: logged.observation.egress_status.or(logged.observation.status),
+        class: attempt.class,
+        stream: asked.stream,
+        ms: started.zip(stopped).map(|(started, stopped)| between(started, stopped)),
+        attempts: vec![attempt],
+        usage,
+        ..CallRecord::default()
+    };
+    if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
+        let url = logged.url();
+        let priced = Priced { router, host: url.as_deref().and_then(cost::host_of) };
+        record.cost = cost::of(book, priced, record.models(), usage);
+    }
+    Some(record)
+}
+
+/// Whether a session is one that a relay began: they are named after their replica, in capitals.
+fn is_session_of(session: Option<&str>, replica: &str) -> bool {
+    let rest = session.and_then(|session| session.get(replica.len()..));
+    let name = session.and_then(|session| session.get(..replica.len()));
+    name.is_some_and(|name| name == replica.to_ascii_uppercase()) && rest.is_some_and(|rest| rest.starts_with('_'))
+}
+
+fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
+    let mut headers = Vec::new();
+    logged.for_each_header(|name, value| headers.push((name.to_owned(), value.to_owned())));
+    TraceIds::of(configured, |name| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes()))
+}
+
+fn class(observation: &CallObservation<'_>) -> CallClass {
+    if observation.gateway_generated && observation.status.is_some_and(|status| status >= 400) {
+        return CallClass::Error(ErrorClass::Unreachable);
+    }
+    let by_status = observation.status.or(observation.egress_status).and_then(ErrorClass::of_status);
+    CallClass::from(observation.error_class.or(by_status))
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use gecholog_protocol::log_entry;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(entry: &Value) -> Option<CallRecord> {
+        let bytes = serde_json::to_vec(entry).unwrap();
+        record(&log_entry::read_call(&bytes).unwrap(), "x-trace-id", &PriceBook::default(), BrokerTime::from_nanos(7))
+    }
+
+    fn entry() -> Value {
+        json!({
+            "session_id": "GW1_1_0_0", "transaction_id": "GW1_1_0_0",
+            "ingress_egress_timer": {"start": "2026-01-01T00:00:00Z", "stop": "2026-01-01T00:00:01.5Z"},
+            "request": {
+                "gl_path": "/azure/gpt4/", "original_gl_path": "/azure/", "ingress_subpath": "chat/completions",
+                "ingress_headers": {"X-Trace-Id": ["abc"], "Traceparent": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]},
+                "ingress_query_parameters": {"key": ["s3cret"]},
+                "ingress_payload": {"model": "gpt-4", "messages": [{"content": "a secret"}]},
+                "outbound_payload": {"model": "gpt-4-mine", "messages": [{"content": "a secret"}]},
+                "broker": {"id": "r-1", "replica": "r", "router": "/azure/gpt4/", "p": 0.5, "why": "random, 2 of 2 serve"},
+            },
+            "response": {
+                "gl_path": "/azure/gpt4/", "inbound_status_code": 200, "egress_status_code": 200,
+                "inbound_headers": {"Content-Type": ["application/json"]},
+                "inbound_payload": {"model": "gpt-4-0613", "usage": {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17,
+                    "prompt_tokens_details": {"cached_tokens": 4}}},
+                "outbound_inbound_timer": {"start": "2026-01-01T00:00:00Z", "stop": "2026-01-01T00:00:01Z", "duration": 1000},
+            },
+        })
+    }
+
+    #[test]
+    fn an_entry_of_the_gateway_gives_the_whole_record() {
+        let record = of(&entry()).unwrap();
+        assert_eq!((record.id.as_str(), record.pool.as_str(), record.via), ("GW1_1_0_0", "/azure/", Via::Gateway));
+        assert_eq!(record.trace_ids, ["abc", "4bf92f3577b34da6a3ce929d0e0e4736"]);
+        let models: Vec<_> = record.models().collect();
+        assert_eq!(models, ["gpt-4-0613", "gpt-4-mine", "gpt-4"]);
+        assert_eq!((record.status, record.class, record.ms), (Some(200), CallClass::Success, Some(1_500)));
+        let usage = record.usage.unwrap();
+        assert_eq!((usage.input_uncached, usage.cache_read, usage.output, usage.estimated), (8, 4, 5, false));
+        let cost = record.cost.clone();
+        assert!(cost.is_some_and(|cost| cost.nano_usd > 0 && cost.price.ends_with("/gpt-4-0613")), "{record:?}");
+        let [attempt] = &record.attempts[..] else { panic!("{record:?}") };
+        assert_eq!((attempt.decision.as_deref(), attempt.p, attempt.ms), (Some("r-1"), Some(0.5), Some(1_000)));
+        let json = serde_json::to_string(&record).unwrap();
+        assert!(!json.contains("secret") && !json.contains("s3cret"), "{json}");
+    }
+
+    #[test]
+    fn tokens_of_streams_and_of_the_gateways_own_count_are_read() {
+        let events = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
+        let counted = format!(
+            "{events}data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}}}\n\ndata: [DONE]\n\n"
+        );
+        for (payload, count, expected) in [
+            (json!(counted), json!(null), Some((3, 2, false))),
+            (
+                json!({"content": "x"}),
+                json!({"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}),
+                Some((9, 1, false)),
+            ),
+            (json!({"usage": {"prompt_tokens": -1, "completion_tokens": 5}}), json!(null), None),
+            (json!("data: of nobody"), json!({"prompt_tokens": 1, "completion_tokens": 1}), Some((1, 1, false))),
+            (json!("not a stream"), json!(null), None),
+        ] {
+            let mut entry = entry();
+            entry["response"]["inbound_payload"] = payload;
+            entry["response"]["token_count"] = count;
+            let usage = of(&entry).unwrap().usage.map(|usage| (usage.input(), usage.output, usage.estimated));
+            assert_eq!(usage, expected, "{}", entry["response"]);
+        }
+        let mut entry = entry();
+        entry["response"]["inbound_payload"] = json!(events);
+        assert!(of(&entry).unwrap().usage.unwrap().estimated, "what a vendor did not count is estimated");
+    }
+
+    #[test]
+    fn errors_have_their_class() {
+        for (status, headers, class) in [
+            (503, json!({"A": ["b"]}), ErrorClass::Overloaded),
+            (429, json!({"A": ["b"]}), ErrorClass::RateLimited),
+            (502, json!({}), ErrorClass::Unreachable),
+        ] {
+            let mut entry = entry();
+            entry["response"]["inbound_status_code"] = json!(status);
+            entry["response"]["inbound_headers"] = headers;
+            entry["response"]["inbound_payload"] = json!({"error": "x"});
+            assert_eq!(of(&entry).unwrap().class, CallClass::Error(class), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_of_a_relay_is_no_call_of_its_own() {
+        let mut relayed = entry();
+        relayed["session_id"] = json!("R_1_0_0");
+        assert_eq!(of(&relayed), None, "through the gateway, by its session");
+        let mut direct = entry();
+        direct["request"]["broker_call"] = json!({"class": "success"});
+        assert_eq!(of(&direct), None, "past the gateway, by what the relay writes");
+        let mut others = entry();
+        others["session_id"] = json!("RX_1_0_0");
+        assert!(of(&others).is_some());
+    }
+}

@@ -1,0 +1,180 @@
+//! Finished calls: one [`CallRecord`] each, with all its attempts.
+//!
+//! The relay makes a record when one of its calls ends; a call that passes only through the gateway gives the same record from
+//! the gateway's log ([`from_log`]). Everything that shows, counts or keeps calls reads this one value: `recent` for the API,
+//! the page and `broker why`; `totals` for the metrics; and any number of [`CallSink`]s, such as the file of `BROKER_CALLS`
+//! ([`file`]).
+//!
+//! A record holds ids, names, numbers and times. Never a prompt, an answer, a query, a key, or a header that is no id.
+
+pub mod cost;
+pub mod file;
+mod filter;
+pub mod from_log;
+mod recent;
+mod record;
+pub mod story;
+mod totals;
+mod trace_ids;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+pub use filter::{CallFilter, CallQuery, CallsPage, NotAStatus, QueryFault, StatusFilter};
+pub use recent::RecentRing;
+pub(crate) use record::short;
+pub use record::{CallAttempt, CallClass, CallRecord, UnknownCallClass, VERSION, Via};
+pub use totals::{CallTotals, Key};
+pub use trace_ids::{DEFAULT_HEADER, TraceIds};
+
+use file::CallsFile;
+use totals::Totals;
+
+/// What is kept of finished calls in memory by default, in bytes.
+pub const DEFAULT_RECENT_BYTES: usize = 16 << 20;
+
+/// Where finished calls go.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The memory of recent calls, in bytes: `BROKER_RECENT_CALLS`.
+    pub recent_bytes: usize,
+    /// The file of all calls: `BROKER_CALLS`. None by default.
+    pub file: Option<file::Settings>,
+    /// A request header whose value is a trace id, besides the well-known ones; in small letters: `BROKER_TRACE_HEADER`.
+    pub trace_header: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { recent_bytes: DEFAULT_RECENT_BYTES, file: None, trace_header: DEFAULT_HEADER.to_owned() }
+    }
+}
+
+/// Something that is told of each call of this replica once it is over. It is called on the thread of the call, and must
+/// neither wait nor fail: what it cannot take it drops and counts.
+pub trait CallSink: Send + Sync + fmt::Debug {
+    /// A call is over.
+    fn finished(&self, record: &Arc<CallRecord>);
+}
+
+/// The finished calls of a process.
+#[derive(Debug)]
+pub struct Calls {
+    recent: Mutex<RecentRing>,
+    totals: Mutex<Totals>,
+    trace_header: OnceLock<String>,
+    file: OnceLock<Arc<CallsFile>>,
+    sinks: OnceLock<Vec<Arc<dyn CallSink>>>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            recent: Mutex::new(RecentRing::new(DEFAULT_RECENT_BYTES)),
+            totals: Mutex::default(),
+            trace_header: OnceLock::new(),
+            file: OnceLock::new(),
+            sinks: OnceLock::new(),
+        }
+    }
+}
+
+impl Calls {
+    /// Puts the settings in force, and tells these of each call from now on, the file of `BROKER_CALLS` if there is one too. Once,
+    /// before the first call.
+    ///
+    /// # Errors
+    /// The system has no thread left for the file.
+    pub fn begin(&self, settings: &Settings, mut sinks: Vec<Arc<dyn CallSink>>) -> std::io::Result<()> {
+        lock(&self.recent).limit(settings.recent_bytes);
+        // A process begins once.
+        let _ = self.trace_header.set(settings.trace_header.clone());
+        if let Some(file) = settings.file.clone() {
+            let file = Arc::new(CallsFile::start(file)?);
+            sinks.push(file.clone());
+            let _ = self.file.set(file);
+        }
+        let _ = self.sinks.set(sinks);
+        Ok(())
+    }
+
+    /// The process ends: what waits to be written is written, within 2 s.
+    pub fn end(&self) {
+        if let Some(file) = self.file.get() {
+            file.close();
+        }
+    }
+
+    /// What became of the lines of the file, if there is one.
+    pub fn file_counts(&self) -> Option<&file::Counts> {
+        self.file.get().map(|file| file.counts())
+    }
+
+    /// The configured header of trace ids, in small letters.
+    pub fn trace_header(&self) -> &str {
+        self.trace_header.get().map_or(DEFAULT_HEADER, String::as_str)
+    }
+
+    /// The models that may be labels of metrics: those that the settings name.
+    pub fn know_models(&self, models: impl IntoIterator<Item = String>) {
+        lock(&self.totals).know_models(models);
+    }
+
+    /// A call is over. `counts`: it is this replica's to count and to write down; else it is only shown.
+    pub fn finished(&self, record: CallRecord, counts: bool) {
+        let record = Arc::new(record);
+        if counts {
+            lock(&self.totals).add(&record);
+            self.sinks.get().into_iter().flatten().for_each(|sink| sink.finished(&record));
+        }
+        lock(&self.recent).push(record);
+    }
+
+    /// Reads recent calls; `read` runs under the lock and may copy a few.
+    pub fn recent<T>(&self, read: impl FnOnce(&RecentRing) -> T) -> T {
+        read(&lock(&self.recent))
+    }
+
+    /// The sums since the start, by router and model.
+    pub fn totals(&self) -> Vec<(Key, CallTotals)> {
+        lock(&self.totals).all()
+    }
+
+    /// The page that a query asks for. `replica` is this one's id.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn page(&self, replica: &str, query: CallQuery) -> Result<CallsPage, QueryFault> {
+        let (calls, next) = self.find(&query.filter(replica)?);
+        let next = next.map(|before| CallQuery::cursor(replica, before));
+        let calls = calls.into_iter().map(Arc::unwrap_or_clone).collect();
+        Ok(CallsPage { replica: replica.to_owned(), calls, next })
+    }
+
+    /// The recent calls that are wanted, the newest first, and where the next page begins if there are more.
+    fn find(&self, filter: &CallFilter) -> (Vec<Arc<CallRecord>>, Option<u64>) {
+        const PART: usize = 64;
+        let mut found = Vec::new();
+        let mut before = filter.before.unwrap_or(u64::MAX);
+        loop {
+            // In parts, so that no call waits for a search; what has gone meanwhile is not found.
+            let part = self.recent(|recent| recent.before(before, PART));
+            if part.is_empty() {
+                return (found, None);
+            }
+            for (number, record) in part {
+                if filter.wants(&record) {
+                    if found.len() == filter.limit {
+                        return (found, Some(before));
+                    }
+                    found.push(record);
+                }
+                before = number;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

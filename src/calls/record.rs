@@ -1,0 +1,337 @@
+//! The record of one finished call and its JSON form, which docs/calls.md documents: within a version, fields are added and none
+//! changes its meaning.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::cost::Cost;
+use llm::Usage;
+use types::outcome::{ErrorClass, UnknownErrorClass};
+use types::time::BrokerTime;
+
+/// The version of the JSON form.
+pub const VERSION: u32 = 1;
+
+/// A finished call. Texts that clients choose are short: see [`super::TraceIds`] and [`short`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallRecord {
+    /// [`VERSION`]
+    pub v: u32,
+    /// The session of a relayed call, the transaction of any other.
+    pub id: String,
+    /// When this broker saw its end.
+    pub at: BrokerTime,
+    /// The replica that decided or relayed; absent where no stamp says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
+    pub via: Via,
+    /// The ingress that was called.
+    pub pool: String,
+    /// The gateway's session.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub session: String,
+    /// Search keys: the client's trace ids, or the one that was made for it.
+    pub trace_ids: Vec<String>,
+    /// The model that the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The model that was sent to the target, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_model: Option<String>,
+    /// The model that the answer names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_model: Option<String>,
+    /// The router whose answer the client got; absent where the relay answered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// The status that the client got; absent if it went away before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    pub class: CallClass,
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+    /// Until the first byte of the answer that the client got, in milliseconds since the call came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<u64>,
+    /// Until the end, in milliseconds since the call came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// In their order.
+    pub attempts: Vec<CallAttempt>,
+    /// Attempts before those that are listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts_left_out: u32,
+    /// Absent: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Absent: unknown, which is not nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Whether the answer came from a cache: `none`, there is none yet.
+    pub cache: String,
+}
+
+/// One attempt: the same request to one target.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallAttempt {
+    pub router: String,
+    /// The id of the decision that sent it there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// The probability of that decision, 0 to 1; absent where it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
+    /// Its reason, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// It was sent to find out whether a disabled router works again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
+    /// The gateway's transaction.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub transaction: String,
+    /// The status of the target's answer, if one came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    pub class: CallClass,
+    /// How it came to no whole answer: a result of `gecholog_broker_relay_attempts_total`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Until the first byte of the answer's body, in milliseconds since it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<u64>,
+    /// Until its end, in milliseconds since it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// How often it was sent: again after a kept connection had been closed.
+    pub tries: u32,
+}
+
+/// Which way a call went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Through the relay, which may have used the gateway too.
+    #[default]
+    Relay,
+    /// Through the gateway alone.
+    Gateway,
+}
+
+/// How a call or an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallClass {
+    /// With an answer.
+    #[default]
+    Success,
+    /// With an error of this class.
+    Error(ErrorClass),
+    /// Its client went away first.
+    ClientGone,
+    /// It ended for a reason of the broker's own, such as the call's time being over.
+    Broker,
+    /// There was no target to send it to.
+    NoTarget,
+}
+
+/// A name that no class of a call has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be success, client_gone, broker, no_target or an error class: {0}")]
+pub struct UnknownCallClass(UnknownErrorClass);
+
+impl Default for CallRecord {
+    fn default() -> Self {
+        Self {
+            v: VERSION,
+            id: String::new(),
+            at: BrokerTime::from_nanos(0),
+            replica: None,
+            via: Via::default(),
+            pool: String::new(),
+            session: String::new(),
+            trace_ids: Vec::new(),
+            model: None,
+            sent_model: None,
+            served_model: None,
+            router: None,
+            status: None,
+            class: CallClass::default(),
+            stream: false,
+            first_byte_ms: None,
+            ms: None,
+            attempts: Vec::new(),
+            attempts_left_out: 0,
+            usage: None,
+            cost: None,
+            cache: "none".to_owned(),
+        }
+    }
+}
+
+impl CallRecord {
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let some = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let attempt = |one: &CallAttempt| {
+            let texts = [&one.decision, &one.why, &one.failure].map(some).iter().sum::<usize>();
+            size_of::<CallAttempt>() + one.router.capacity() + one.transaction.capacity() + texts
+        };
+        let texts = [&self.id, &self.pool, &self.session, &self.cache].map(String::capacity).iter().sum::<usize>();
+        let named = [&self.replica, &self.model, &self.sent_model, &self.served_model, &self.router].map(some);
+        let traces = self.trace_ids.iter().map(|id| size_of::<String>() + id.capacity()).sum::<usize>();
+        let cost = self.cost.as_ref().map_or(0, Cost::heap_bytes);
+        // The counts of an `Arc` and its place in the ring.
+        let shared = 3 * size_of::<usize>();
+        let attempts = self.attempts.iter().map(attempt).sum::<usize>();
+        size_of::<Self>() + shared + texts + named.iter().sum::<usize>() + traces + attempts + cost
+    }
+
+    /// The models by which a price is found, the best known first.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        [&self.served_model, &self.sent_model, &self.model].into_iter().filter_map(|model| model.as_deref())
+    }
+
+    /// Whether it is known by this id: its own, a session, a transaction, a decision, a trace.
+    pub fn has_id(&self, id: &str) -> bool {
+        let of_attempt = |one: &CallAttempt| one.transaction == id || one.decision.as_deref() == Some(id);
+        self.id == id
+            || self.session == id
+            || self.trace_ids.iter().any(|one| one == id)
+            || self.attempts.iter().any(of_attempt)
+    }
+}
+
+/// The longest text of a client or a vendor that is kept, in bytes; trace ids apart.
+pub(super) const MAX_TEXT_BYTES: usize = 128;
+
+/// As much of a text as is kept, without control characters.
+pub(crate) fn short(text: &str) -> String {
+    let end = (0..=text.len().min(MAX_TEXT_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let kept = text.get(..end).unwrap_or_default();
+    kept.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl CallClass {
+    /// The name in metrics and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error(class) => class.name(),
+            Self::ClientGone => "client_gone",
+            Self::Broker => "broker",
+            Self::NoTarget => "no_target",
+        }
+    }
+}
+
+impl From<Option<ErrorClass>> for CallClass {
+    fn from(class: Option<ErrorClass>) -> Self {
+        class.map_or(Self::Success, Self::Error)
+    }
+}
+
+impl fmt::Display for CallClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for CallClass {
+    type Err = UnknownCallClass;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCallClass> {
+        let own = [Self::Success, Self::ClientGone, Self::Broker, Self::NoTarget];
+        match own.into_iter().find(|class| class.name() == name) {
+            Some(class) => Ok(class),
+            None => name.parse().map(Self::Error).map_err(UnknownCallClass),
+        }
+    }
+}
+
+impl Serialize for CallClass {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for CallClass {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_json_form_is_stable() {
+        let attempt = CallAttempt {
+            router: "/llm/a/".to_owned(),
+            decision: Some("x-1".to_owned()),
+            p: Some(0.5),
+            why: Some("random".to_owned()),
+            transaction: "X_1_0_1".to_owned(),
+            status: Some(503),
+            class: CallClass::Error(ErrorClass::Overloaded),
+            ms: Some(12),
+            tries: 1,
+            ..CallAttempt::default()
+        };
+        let record = CallRecord {
+            id: "X_1_0_0".to_owned(),
+            session: "X_1_0_0".to_owned(),
+            pool: "/llm/".to_owned(),
+            trace_ids: vec!["t".to_owned()],
+            status: Some(503),
+            class: CallClass::Error(ErrorClass::Overloaded),
+            attempts: vec![attempt],
+            usage: Some(Usage { input_uncached: 3, ..Usage::default() }),
+            ..CallRecord::default()
+        };
+        let value = serde_json::to_value(&record).unwrap();
+        assert_eq!(
+            value,
+            json!({
+                "v": 1, "id": "X_1_0_0", "at": "1970-01-01T00:00:00Z", "via": "relay", "pool": "/llm/", "session": "X_1_0_0",
+                "trace_ids": ["t"], "status": 503, "class": "overloaded", "stream": false,
+                "attempts": [{"router": "/llm/a/", "decision": "x-1", "p": 0.5, "why": "random", "transaction": "X_1_0_1",
+                    "status": 503, "class": "overloaded", "ms": 12, "tries": 1}],
+                "usage": {"input_uncached": 3, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 0,
+                    "reasoning": 0, "audio_input": 0, "audio_output": 0, "estimated": false},
+                "cache": "none",
+            })
+        );
+        assert_eq!(serde_json::from_value::<CallRecord>(value).unwrap(), record);
+        for id in ["X_1_0_0", "X_1_0_1", "x-1", "t"] {
+            assert!(record.has_id(id), "{id}");
+        }
+        assert!(!record.has_id("") && !record.has_id("X"));
+    }
+
+    #[test]
+    fn every_class_is_read_by_its_name() {
+        let own = [CallClass::Success, CallClass::ClientGone, CallClass::Broker, CallClass::NoTarget];
+        for class in own.into_iter().chain(ErrorClass::all().map(CallClass::Error)) {
+            assert_eq!(class.name().parse(), Ok(class));
+        }
+        assert!("good".parse::<CallClass>().unwrap_err().to_string().contains("overloaded"));
+    }
+
+    #[test]
+    fn texts_are_short_and_steer_nothing() {
+        assert_eq!(short("gpt-4o\u{1b}[31m\n"), "gpt-4o\u{fffd}[31m\u{fffd}");
+        assert_eq!(short(&"ä".repeat(100)).len(), 128);
+    }
+}

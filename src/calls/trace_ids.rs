@@ -1,0 +1,163 @@
+//! The trace ids of a call: what its client calls it, so that it can be found by that name.
+//!
+//! The trace id of `traceparent` (W3C Trace Context, level 1), `X-Trace-Id`, `x-portkey-trace-id`, and the header of
+//! `BROKER_TRACE_HEADER`. A value that is no plain ASCII is none; a longer one than [`MAX_ID_BYTES`] is cut.
+
+use std::hash::{DefaultHasher, Hasher};
+
+/// The header of trace ids in requests and answers.
+pub const DEFAULT_HEADER: &str = "x-trace-id";
+const TRACEPARENT: &str = "traceparent";
+const PORTKEY: &str = "x-portkey-trace-id";
+/// The longest id, in bytes.
+pub(super) const MAX_ID_BYTES: usize = 128;
+
+/// The ids of one call. The first is the one that its answer carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceIds {
+    ids: Vec<String>,
+}
+
+impl TraceIds {
+    /// The ids in the headers of a request. `value` finds a header by its name in small letters; `configured` is one more.
+    pub fn of<'a>(configured: &str, value: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
+        let mut found = Self::default();
+        let mut names = vec![DEFAULT_HEADER, PORTKEY];
+        if !names.contains(&configured) && configured != TRACEPARENT {
+            names.push(configured);
+        }
+        names.into_iter().filter_map(&value).filter_map(id).for_each(|id| found.add(id));
+        value(TRACEPARENT).and_then(trace_of_parent).into_iter().for_each(|id| found.add(id));
+        found
+    }
+
+    /// The same, or one id that is made of the call's own.
+    #[must_use]
+    pub fn or_made(mut self, call: &str) -> Self {
+        if self.ids.is_empty() {
+            self.ids.push(made(call));
+        }
+        self
+    }
+
+    fn add(&mut self, id: String) {
+        if !self.ids.contains(&id) {
+            self.ids.push(id);
+        }
+    }
+
+    /// The id that the answer carries.
+    pub fn first(&self) -> Option<&str> {
+        self.ids.first().map(String::as_str)
+    }
+
+    pub fn all(&self) -> &[String] {
+        &self.ids
+    }
+
+    pub fn into_vec(self) -> Vec<String> {
+        self.ids
+    }
+}
+
+/// As the value of a filter is compared with ids: cut as they are.
+pub(super) fn searched(text: &str) -> Option<String> {
+    id(text.as_bytes())
+}
+
+fn id(value: &[u8]) -> Option<String> {
+    let value = value.trim_ascii();
+    let plain = !value.is_empty() && value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let kept = value.get(..MAX_ID_BYTES).unwrap_or(value);
+    plain.then(|| String::from_utf8_lossy(kept).into_owned())
+}
+
+/// The trace id of a `traceparent`: `00-<32 digits>-<16 digits>-<2 digits>`, of later versions perhaps with more behind it.
+fn trace_of_parent(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value.trim_ascii()).ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_some = |part: &str| part.bytes().any(|byte| byte != b'0');
+    let is_valid = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && is_some(trace)
+        && is_hex(span, 16)
+        && is_some(span)
+        && is_hex(flags, 2)
+        && (version != "00" || parts.next().is_none());
+    is_valid.then(|| trace.to_owned())
+}
+
+/// An id of the form of W3C's, made of the call's own id.
+fn made(call: &str) -> String {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(salt);
+        hasher.write(call.as_bytes());
+        hasher.finish().max(1)
+    };
+    format!("{:016x}{:016x}", half(0), half(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn of(headers: &[(&str, &str)]) -> Vec<String> {
+        let value = |name: &str| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_bytes());
+        TraceIds::of("x-request-id", value).into_vec()
+    }
+
+    #[test]
+    fn every_header_gives_a_search_key_once() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(of(&[]), Vec::<String>::new());
+        assert_eq!(of(&[("traceparent", PARENT)]), [trace]);
+        let all = [("traceparent", PARENT), ("x-portkey-trace-id", "b"), ("x-trace-id", " a "), ("x-request-id", "c")];
+        assert_eq!(of(&all), ["a", "b", "c", trace]);
+        assert_eq!(of(&[("x-trace-id", "a"), ("x-request-id", "a")]), ["a"]);
+    }
+
+    #[test]
+    fn what_is_no_id_is_none_and_long_ones_are_cut() {
+        for value in ["", "  ", "ä", "a\tb", "a\u{7f}"] {
+            assert_eq!(of(&[("x-trace-id", value)]), Vec::<String>::new(), "{value:?}");
+        }
+        let long = "x".repeat(500);
+        assert_eq!(of(&[("x-trace-id", &long)])[0].len(), MAX_ID_BYTES);
+        assert_eq!(searched(&long).unwrap(), of(&[("x-trace-id", &long)])[0], "and found all the same");
+    }
+
+    #[test]
+    fn only_a_valid_traceparent_has_a_trace() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let valid = [PARENT.to_owned(), format!("cc-{trace}-00f067aa0ba902b7-01-what-comes")];
+        valid.iter().for_each(|parent| assert_eq!(of(&[("traceparent", parent)]), [trace], "{parent}"));
+        for parent in [
+            format!("ff-{trace}-00f067aa0ba902b7-01"),
+            format!("00-{trace}-00f067aa0ba902b7-01-more"),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()),
+            format!("00-{trace}-00f067aa0ba902b7"),
+            "00-1-2-01".to_owned(),
+        ] {
+            assert_eq!(of(&[("traceparent", &parent)]), Vec::<String>::new(), "{parent}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_made_where_none_came() {
+        let made = TraceIds::default().or_made("X_1_0_0");
+        assert_eq!((made.first().unwrap().len(), made.clone()), (32, TraceIds::default().or_made("X_1_0_0")));
+        assert_ne!(made, TraceIds::default().or_made("X_1_1_0"));
+        let own = TraceIds { ids: vec!["a".to_owned()] };
+        assert_eq!(own.clone().or_made("X_1_0_0"), own);
+    }
+}

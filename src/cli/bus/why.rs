@@ -1,0 +1,112 @@
+//! `broker why ID`: one call as a story, from the memory of the replicas or from a file of calls.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::super::health;
+use super::{clean, connect, run};
+use crate::calls::{CallQuery, CallRecord, CallsPage, VERSION, file, story};
+use crate::config::Operator;
+use crate::nats::peers;
+
+/// The longest line of a file that is read, in bytes; a record has a few hundred, at most some thousands.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+/// Calls that are told at most: a session of a client, or a trace, can have any number.
+const MAX_TOLD: usize = 100;
+
+/// Which call, and where it is looked for.
+#[derive(Debug, Clone, Args)]
+pub struct WhyArgs {
+    /// Id of the call (X-Broker-Session of its answer, or the gateway's transaction), of its session, of a decision, or of a trace
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Look in this file, which BROKER_CALLS wrote, and in the older ones beside it, and ask no broker
+    #[arg(long, value_name = "FILE")]
+    pub calls: Option<PathBuf>,
+}
+
+/// Where running brokers are asked.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// All of them, over the bus.
+    Bus(&'a Operator),
+    /// The one of this machine, over HTTP; with TLS or without.
+    Http(SocketAddr, bool),
+}
+
+impl WhyArgs {
+    /// The story of each call with this id, the newest first.
+    ///
+    /// # Errors
+    /// No broker answers, the file cannot be read, or there is no such call.
+    pub fn of_brokers(&self, source: &Source<'_>) -> anyhow::Result<String> {
+        let query = CallQuery { id: Some(self.id.clone()), limit: Some(MAX_TOLD.to_string()), ..CallQuery::default() };
+        let pages = match source {
+            Source::Bus(operator) => run(async {
+                let client = connect(operator).await?;
+                Ok(peers::calls(&client, &operator.nats, &query).await?)
+            })?,
+            Source::Http(address, tls) => {
+                let id = percent_encoding::utf8_percent_encode(&self.id, percent_encoding::NON_ALPHANUMERIC);
+                let text = health::get(*address, *tls, &format!("api/v1/calls?id={id}&limit={MAX_TOLD}"))?;
+                vec![
+                    serde_json::from_str::<CallsPage>(&text)
+                        .context("the broker's answer cannot be read: another version?")?,
+                ]
+            }
+        };
+        let calls = pages.into_iter().flat_map(|page| page.calls);
+        self.told(calls.collect(), "in the memory of any broker that answers: BROKER_RECENT_CALLS says how much is kept, BROKER_CALLS keeps all")
+    }
+
+    /// The same from a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no such call.
+    pub fn of_file(&self, path: &Path) -> anyhow::Result<String> {
+        let mut found = Vec::new();
+        let files = file::files(path);
+        if files.is_empty() {
+            bail!("{} does not exist", path.display());
+        }
+        for path in &files {
+            let opened = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let mut reader = BufReader::new(opened);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                let read = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+                if read.with_context(|| format!("cannot read {}", path.display()))? == 0 {
+                    break;
+                }
+                // Half a line is what a full disk left.
+                let Ok(record) = serde_json::from_slice::<CallRecord>(&line) else { continue };
+                if record.v == VERSION && record.has_id(&self.id) {
+                    found.push(record);
+                }
+            }
+        }
+        self.told(found, &format!("in {} and the older files beside it", path.display()))
+    }
+
+    fn told(&self, mut calls: Vec<CallRecord>, place: &str) -> anyhow::Result<String> {
+        calls.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| one.id.cmp(&other.id)));
+        // Every replica has the calls of the gateway.
+        calls.dedup_by(|one, other| one.id == other.id);
+        if calls.is_empty() {
+            bail!("no call {} {place}", clean(&self.id));
+        }
+        let mut text = calls.iter().take(MAX_TOLD).map(story::of).collect::<Vec<_>>().join("\n");
+        if let Some(more) = calls.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "\nand {more} older calls");
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,63 @@
+//! The settings of finished calls: their memory, their file, the header that names a trace; and where one is asked for.
+
+use std::net::SocketAddr;
+
+use hyper::header::HeaderName;
+
+use super::Fault;
+use super::check::Resolver;
+use super::raw::Sources;
+use crate::calls::{self, file};
+
+/// Where the broker of this machine answers over HTTP and whether with TLS, if there is no bus to reach it over.
+///
+/// # Errors
+/// What is wrong with the settings of bus and HTTP.
+pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
+    let mut check = Resolver { sources, faults: Vec::new() };
+    let bus = check.bus();
+    let address = if bus { None } else { check.http().ask() };
+    if !bus && address.is_none() && check.faults.is_empty() {
+        check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be asked");
+    }
+    let found = address.map(|address| (address, check.has_tls()));
+    if check.faults.is_empty() { Ok(found) } else { Err(check.faults) }
+}
+
+impl Resolver {
+    pub(super) fn calls(&mut self) -> calls::Settings {
+        let mut settings = calls::Settings { trace_header: self.trace_header(), ..calls::Settings::default() };
+        let recent = self.whole("BROKER_RECENT_CALLS", |raw| &raw.broker_recent_calls, ("MB", 1..=4_096));
+        if let Some(mb) = recent {
+            settings.recent_bytes = (mb as usize) << 20;
+        }
+        let size = self.whole("BROKER_CALLS_SIZE", |raw| &raw.broker_calls_size, ("MB", 1..=1_048_576));
+        let bytes = size.map_or(file::DEFAULT_BYTES, |mb| u64::from(mb) << 20);
+        let written = self.get("BROKER_CALLS", |raw| &raw.broker_calls);
+        if let Some(written) = &written
+            && (written.value.trim().is_empty() || written.value.ends_with('/'))
+        {
+            self.fault(written, "must be a file, such as /var/log/broker/calls.jsonl");
+        }
+        settings.file = written.map(|written| file::Settings { path: written.value.into(), bytes });
+        settings
+    }
+
+    /// The configured header of trace ids, in small letters.
+    pub(super) fn trace_header(&mut self) -> String {
+        let Some(written) = self.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header) else {
+            return calls::DEFAULT_HEADER.to_owned();
+        };
+        let name = written.value.trim().parse::<HeaderName>().ok().map(|name| name.as_str().to_owned());
+        if name.as_deref().is_none_or(is_secret) {
+            self.fault(&written, "must be the name of a header that is no secret, such as X-Request-Id");
+        }
+        name.unwrap_or_default()
+    }
+}
+
+/// Whether the values of a header are secrets, which no record may hold.
+fn is_secret(name: &str) -> bool {
+    let words = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "key"];
+    words.iter().any(|word| name.contains(word))
+}

@@ -1,0 +1,322 @@
+//! A call under way. However it ends, it is recorded once: at its answer's end, or when its client is gone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::HeaderName;
+
+use super::attempt_guard::AttemptEnd;
+use super::headers;
+use super::hold::UpstreamResponse;
+use super::trace::{Attempt, Attempts};
+use crate::calls::cost::{self, Priced};
+use crate::calls::{CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
+use crate::shared_broker::SharedBroker;
+use balancer::retry::AttemptResult;
+use llm::stream::StreamState;
+use llm::{Protocol, Usage, model};
+use types::outcome::{ErrorClass, TransportFailure};
+use types::request::Patch;
+use types::router::RouterPath;
+use types::time::BrokerTime;
+
+/// The trace id of a call, in its answer.
+const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// A call, from its request to the end of its answer.
+#[derive(Debug)]
+pub(super) struct RunningCall {
+    handle: SharedBroker,
+    pub(super) attempts: Attempts,
+    /// Absent until its request is here, and once it is recorded.
+    begun: Option<Box<Begun>>,
+}
+
+/// What a call began with, and how far it has come.
+#[derive(Debug)]
+struct Begun {
+    record: CallRecord,
+    came: BrokerTime,
+    traces: TraceIds,
+    request_bytes: u64,
+    /// Where the last answer came from, if not through the gateway.
+    host: Option<String>,
+    /// The attempt that is under way.
+    sent: Option<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    router: RouterPath,
+    stamp: Bytes,
+    transaction: String,
+    at: BrokerTime,
+}
+
+/// What is known of an answer whose end was still to come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StreamedEnd {
+    /// How long its attempt took.
+    pub(super) time: Option<Duration>,
+    pub(super) broken: Option<TransportFailure>,
+    pub(super) error_class: Option<ErrorClass>,
+    pub(super) usage: Option<Usage>,
+    /// The client went away.
+    pub(super) gone: bool,
+}
+
+impl RunningCall {
+    pub(super) fn new(handle: SharedBroker) -> Self {
+        Self { handle, attempts: Attempts::default(), begun: None }
+    }
+
+    /// Its request is here.
+    pub(super) fn begin(
+        &mut self,
+        (ingress, session): (&RouterPath, String),
+        headers: &HeaderMap,
+        (model, stream): (Option<&str>, bool),
+        request_bytes: usize,
+        came: BrokerTime,
+    ) {
+        let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
+        let traces = TraceIds::of(self.handle.calls().trace_header(), value).or_made(&session);
+        let record = CallRecord {
+            id: session.clone(),
+            via: Via::Relay,
+            pool: ingress.to_string(),
+            session,
+            model: model.map(short),
+            stream,
+            ..CallRecord::default()
+        };
+        let request_bytes = request_bytes as u64;
+        self.begun = Some(Box::new(Begun { record, came, traces, request_bytes, host: None, sent: None }));
+    }
+
+    /// Its trace ids, for the log entries of its attempts.
+    pub(super) fn traces(&self) -> TraceIds {
+        self.begun.as_ref().map(|begun| begun.traces.clone()).unwrap_or_default()
+    }
+
+    /// The models by which a target's price is found: the one that it is sent with these changes, and the one asked for.
+    pub(super) fn models(&self, patch: &Patch) -> Vec<String> {
+        let asked = self.begun.as_ref().and_then(|begun| begun.record.model.clone());
+        sent_model(patch, asked.as_deref()).into_iter().chain(asked).collect()
+    }
+
+    /// An attempt is sent.
+    pub(super) fn sending(&mut self, router: &RouterPath, stamp: &Bytes, transaction: String) {
+        let at = self.handle.now();
+        if let Some(begun) = &mut self.begun {
+            begun.sent = Some(Sent { router: router.clone(), stamp: stamp.clone(), transaction, at });
+        }
+    }
+
+    /// An attempt has come to an answer, or to nothing.
+    pub(super) fn note(&mut self, mut attempt: Attempt) {
+        if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.take()) {
+            attempt.transaction = sent.transaction;
+        }
+        self.attempts.note(attempt);
+    }
+
+    /// What an answer says besides, whose request had these changes; if it comes to the client, it stands in the record.
+    /// `host`: where it came from, if not through the gateway.
+    pub(super) fn answered(
+        &mut self,
+        answer: &UpstreamResponse,
+        end: &mut AttemptEnd,
+        patch: &Patch,
+        host: Option<&str>,
+    ) {
+        let Some(begun) = &mut self.begun else { return };
+        if end.usage.is_none() && end.status < 400 {
+            let streamed = answer.stream.as_deref().filter(|_| answer.rest.is_none());
+            end.usage = streamed.and_then(|stream| stream_usage(stream, begun.request_bytes));
+        }
+        begun.record.usage = end.usage;
+        begun.host = host.map(str::to_owned);
+        begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
+        begun.record.served_model = model::of_answer(&answer.start()).map(|model| short(&model));
+    }
+
+    /// The length of its request's body, in bytes.
+    pub(super) fn request_bytes(&self) -> u64 {
+        self.begun.as_ref().map_or(0, |begun| begun.request_bytes)
+    }
+
+    /// Its answer begins with this head.
+    pub(super) fn head(&mut self, status: u16, headers: &mut HeaderMap) {
+        let Some(begun) = &mut self.begun else { return };
+        if let Some(id) = begun.traces.first() {
+            headers.insert(TRACE_ID, headers::value(id));
+        }
+        begun.record.status = Some(status);
+        let router = headers.get(super::call::ROUTER).and_then(|router| router.to_str().ok());
+        begun.record.router = router.map(str::to_owned);
+    }
+
+    /// All of its answer was there when that began.
+    pub(super) fn finish(mut self) {
+        self.record(None);
+    }
+
+    /// Its answer has ended so.
+    pub(super) fn finish_stream(mut self, end: StreamedEnd) {
+        self.record(Some(end));
+    }
+
+    fn record(&mut self, end: Option<StreamedEnd>) {
+        let Some(begun) = self.begun.take() else { return };
+        let now = self.handle.now();
+        let Begun { mut record, came, traces, sent, host, .. } = *begun;
+        if let Some(sent) = sent {
+            self.attempts.note(Attempt {
+                router: sent.router,
+                ended: None,
+                time: now.since(sent.at),
+                stamp: sent.stamp,
+                transaction: sent.transaction,
+                first_byte: None,
+            });
+        }
+        let is_gone = record.status.is_none();
+        (record.attempts, record.attempts_left_out) = self.attempts.recorded(is_gone);
+        (record.at, record.trace_ids) = (now, traces.into_vec());
+        record.replica = Some(self.handle.replica().to_owned());
+        record.ms = Some(millis(now.since(came)));
+        let by = |router: &String| record.attempts.iter().rposition(|attempt| attempt.router == *router);
+        let last = record.attempts.len().checked_sub(1);
+        let place = record.router.as_ref().and_then(by).or(last);
+        if let Some(attempt) = place.and_then(|place| record.attempts.get_mut(place)) {
+            if let Some(end) = end {
+                end.put(attempt);
+                record.usage = end.usage;
+            }
+            record.class = if is_gone { CallClass::ClientGone } else { attempt.class };
+            let waited = now.since(came).saturating_sub(Duration::from_millis(attempt.ms.unwrap_or(0)));
+            record.first_byte_ms = attempt.first_byte_ms.map(|first| first + millis(waited)).filter(|_| place == last);
+        } else {
+            record.class = if is_gone { CallClass::ClientGone } else { CallClass::NoTarget };
+        }
+        if record.router.is_none() {
+            record.usage = None;
+        }
+        if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
+            let priced = Priced { router, host: host.as_deref() };
+            record.cost = cost::of(&self.handle.prices().book(), priced, record.models(), usage);
+        }
+        self.handle.calls().finished(record, true);
+    }
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        self.record(None);
+    }
+}
+
+impl StreamedEnd {
+    /// Adds the end to what was known of the attempt when its answer began.
+    fn put(self, attempt: &mut CallAttempt) {
+        if let Some(time) = self.time {
+            attempt.ms = Some(millis(time));
+        }
+        if let Some(broken) = self.broken {
+            attempt.failure = Some(broken.as_str().to_owned());
+            attempt.class = broken.error_class().map_or(CallClass::Broker, CallClass::Error);
+        } else if self.error_class.is_some() {
+            attempt.class = self.error_class.into();
+        }
+        if self.gone {
+            attempt.class = CallClass::ClientGone;
+        }
+    }
+}
+
+impl Attempts {
+    /// The attempts as the record has them, and how many were left out before them. Several tries of one decision are one.
+    fn recorded(&self, is_gone: bool) -> (Vec<CallAttempt>, u32) {
+        let mut recorded: Vec<CallAttempt> = Vec::new();
+        let mut before: Option<&Attempt> = None;
+        for attempt in self.kept() {
+            let is_again = before.is_some_and(|before| before.stamp == attempt.stamp && before.is_stale());
+            let tries = match recorded.last().filter(|_| is_again) {
+                Some(earlier) => {
+                    let tries = earlier.tries + 1;
+                    recorded.pop();
+                    tries
+                }
+                None => 1,
+            };
+            recorded.push(attempt.recorded(tries));
+            before = Some(attempt);
+        }
+        if let Some(last) =
+            recorded.last_mut().filter(|last| is_gone && last.status.is_none() && last.failure.is_none())
+        {
+            last.class = CallClass::ClientGone;
+        }
+        (recorded, self.left_out())
+    }
+}
+
+impl Attempt {
+    fn is_stale(&self) -> bool {
+        self.ended == Some(AttemptResult::Broken(TransportFailure::Stale))
+    }
+
+    fn recorded(&self, tries: u32) -> CallAttempt {
+        let stamp: gecholog_protocol::logged_call::LoggedStamp =
+            serde_json::from_slice(&self.stamp).unwrap_or_default();
+        let (status, class, failure) = match self.ended {
+            Some(AttemptResult::Answered { status, error_class, .. }) => (Some(status), error_class.into(), None),
+            Some(AttemptResult::Broken(broken)) => (
+                None,
+                broken.error_class().map_or(CallClass::Broker, CallClass::Error),
+                Some(broken.as_str().to_owned()),
+            ),
+            None => (None, CallClass::Broker, None),
+        };
+        CallAttempt {
+            router: self.router.to_string(),
+            decision: stamp.id,
+            p: stamp.p,
+            why: stamp.why,
+            probe: stamp.probe,
+            transaction: self.transaction.clone(),
+            status,
+            class,
+            failure,
+            first_byte_ms: self.first_byte.map(millis),
+            ms: Some(millis(self.time)),
+            tries,
+        }
+    }
+}
+
+/// What a stream used: as its vendor counts, or, where it did not or not to the end, an estimate. `request_bytes` is the length
+/// of the request's body.
+pub(super) fn stream_usage(stream: &StreamState, request_bytes: u64) -> Option<Usage> {
+    let counted = stream.usage();
+    match counted {
+        Ok(Some(usage)) if stream.has_ended() => Some(usage),
+        // A stream of a form that is unknown says nothing about tokens.
+        Ok(None) if stream.protocol() == Protocol::Generic => None,
+        Ok(_) if stream.has_begun() => Some(stream.estimated_usage(request_bytes)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The model that a target is sent, if it is another than the client asks for.
+fn sent_model(patch: &Patch, asked: Option<&str>) -> Option<String> {
+    let set = patch.merge.get("model").and_then(|model| model.as_str());
+    let mapped = asked.and_then(|asked| patch.model_map.get(asked)).map(String::as_str);
+    set.or(mapped).filter(|sent| Some(*sent) != asked).map(short)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
