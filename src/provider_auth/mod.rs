@@ -117,6 +117,19 @@ impl KeySource {
         Self { source, cached: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
+    /// The same, for many targets.
+    pub fn shared(source: Source) -> Arc<Self> {
+        Arc::new(Self::new(source))
+    }
+
+    /// The project of a Google account.
+    pub fn project(&self) -> Option<&str> {
+        match &self.source {
+            Source::Google(account) => account.project(),
+            Source::Aws(_) => None,
+        }
+    }
+
     /// The key of this moment; `None` if there is none to be had. `now` is read anew after a wait.
     pub async fn key<F: Fetch>(self: &Arc<Self>, fetch: &F, now: impl Fn() -> Timestamp) -> Option<Arc<Key>> {
         match self.look(now()) {

@@ -18,6 +18,8 @@ use super::exchange::{AttemptTimeouts, exchange};
 use super::hold::{FailedAttempt, UpstreamResponse};
 use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
+use super::outgoing::{Draft, Means, Outgoing};
+use super::provider_target::NotSent;
 use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
 use super::request_view::RequestView;
@@ -30,11 +32,12 @@ use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
+use llm::Protocol;
 use llm::affinity::is_kept;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
-use types::router::RouterPath;
+use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
@@ -43,6 +46,8 @@ const ATTEMPTS: &str = "x-broker-attempts";
 const SESSION: &str = "x-broker-session";
 const REASON: &str = "x-broker-reason";
 const TRACE: &str = "x-broker-trace";
+/// What of the request its target could not take.
+const DROPPED: &str = "x-broker-dropped";
 
 /// A call whose body is here.
 struct Call<'a> {
@@ -69,6 +74,8 @@ struct Call<'a> {
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(UpstreamResponse, RouterPath)>,
+    /// Why the first target that was passed over was not sent the request.
+    passed_over: Option<NotSent>,
     running: &'a mut RunningCall,
 }
 
@@ -147,6 +154,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         rules,
         course: AttemptHistory::default(),
         last: None,
+        passed_over: None,
         running,
     };
     call.run().await.map(|passing| passing.with_permits(place))
@@ -183,7 +191,7 @@ impl Call<'_> {
     }
 
     /// One attempt. `None`: another one may do better.
-    async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<AcceptedResponse> {
+    async fn attempt(&mut self, dispatch: Dispatch, patched: Bytes) -> Option<AcceptedResponse> {
         let Dispatch { route, router, patch, leads, stamp } = dispatch;
         let stamp = Bytes::from(stamp);
         let id = route.router();
@@ -194,11 +202,12 @@ impl Call<'_> {
         let direct = self.relay.direct(&router);
         let relay = self.relay;
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
-        let Some(request) = self.request(&target, body.clone()) else {
-            // Only a path that no URL can have comes to this; no target would take it.
-            self.running.note(Attempt::new(router, None, underway.time(), stamp));
-            self.course.note(id, false);
-            return None;
+        let Outgoing { request, body, translation } = match self.outgoing(&target, &patched).await {
+            Ok(outgoing) => outgoing,
+            Err(reason) => {
+                self.pass_over(Attempt::new(router, None, underway.time(), stamp), id, reason);
+                return None;
+            }
         };
         if direct.is_some() {
             underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
@@ -206,8 +215,10 @@ impl Call<'_> {
         underway.set_key(target.key());
         self.running.sending(&router, &stamp, self.session.transaction(self.plan.sent()));
         let path = request.uri().path().to_owned();
+        let protocol = Protocol::of_path(if translation.is_some() { self.head.uri.path() } else { &path });
+        let asked = (target.key(), protocol, translation.as_deref());
         let times = self.times(&router);
-        let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
+        let mut came = exchange(&relay.clients.pooled, request, asked, times).await;
         if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
             self.running.note(Attempt::new(router.clone(), ended, underway.time(), stamp.clone()));
@@ -216,8 +227,9 @@ impl Call<'_> {
             self.running.sending(&router, &stamp, self.session.transaction(self.number()));
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.number()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
-            let request = self.request(&target, body.clone())?;
-            came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
+            // Signed anew, where it is signed.
+            let request = self.outgoing(&target, &patched).await.ok()?.request;
+            came = exchange(&relay.clients.unpooled, request, asked, times).await;
         }
         let time = underway.time();
         let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
@@ -239,6 +251,7 @@ impl Call<'_> {
         self.course.note(id, lead == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
         let (mut answer, mut end) = answer?;
+        answer.translation = translation;
         self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(|direct| direct.base().host()));
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
@@ -278,14 +291,23 @@ impl Call<'_> {
     }
 
     /// The request as this target is sent it.
-    fn request(&self, target: &Target<'_>, body: Bytes) -> Option<Request<Full<Bytes>>> {
+    async fn outgoing(&self, target: &Target<'_>, body: &Bytes) -> Result<Outgoing, NotSent> {
         let query = self.head.uri.query();
         let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = target.uri(onward)?;
-        *request.headers_mut() = target.headers(onward);
-        Some(request)
+        let session = self.session.id();
+        let Relay { handle, bodies, keys, .. } = self.relay;
+        let means = Means { handle, memory: bodies, keys, session: &session };
+        Outgoing::new(target, Draft { method: &self.head.method, onward, body }, means).await
+    }
+
+    /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
+    /// the client is told of the first reason.
+    fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
+        tracing::debug!(router = %attempt.router, "passed over: {reason}");
+        self.running.note(attempt);
+        self.course.note(id, false);
+        self.plan.pass_over();
+        self.passed_over.get_or_insert(reason);
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
@@ -352,7 +374,7 @@ impl Call<'_> {
         underway: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
-        let UpstreamResponse { mut head, held, rest, stream, broken, .. } = answer;
+        let UpstreamResponse { mut head, mut held, rest, stream, translation, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
@@ -361,6 +383,17 @@ impl Call<'_> {
         // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
         head.version = Version::HTTP_11;
         self.set_own_headers(&mut head.headers, Some(router));
+        if let Some(translation) = &translation {
+            if let Some(dropped) = translation.dropped() {
+                head.headers.insert(DROPPED, dropped);
+            }
+            if !head.status.is_success()
+                && let Some(error) = translation.error(&mut head, &held.concat())
+            {
+                held = vec![error];
+            }
+        }
+        let is_stream = stream.is_some();
         let passing = match (rest, broken) {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
@@ -368,7 +401,8 @@ impl Call<'_> {
                 ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, underway, end)
             }
         };
-        Response::from_parts(head, passing)
+        let hides_usage = is_stream && translation.is_some_and(|translation| translation.hides_usage);
+        Response::from_parts(head, if hides_usage { passing.without_usage() } else { passing })
     }
 
     /// There is nothing left to do: the last answer as it was, or one of our own.
@@ -389,6 +423,11 @@ impl Call<'_> {
                     tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
                 }
                 let mut response = LocalReply::Exhausted.response();
+                self.set_own_headers(response.headers_mut(), None);
+                response
+            }
+            None if self.passed_over.is_some() && self.plan.sent() == 0 => {
+                let mut response = self.passed_over.take().map_or(LocalReply::NoPool, LocalReply::NotSent).response();
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }

@@ -3,12 +3,14 @@
 //! Its headers and its query can be secret and are never shown.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::credentials::is_credential;
 use super::headers;
+use super::provider_target::ProviderTarget;
 use super::query::OwnQuery;
 use super::target::{Base, ForwardedRequest};
 
@@ -23,6 +25,8 @@ pub struct DirectUpstream {
     removed: Vec<HeaderName>,
     /// The client's own credentials go there.
     forwards: bool,
+    /// Whose it is, if its provider is known by name.
+    provider: Option<Arc<ProviderTarget>>,
 }
 
 /// Why a header cannot be sent; reads after its name.
@@ -43,7 +47,30 @@ impl DirectUpstream {
     /// At this address. `forwards`: the client's own credentials go there.
     pub fn new(base: Base, endpoint: Option<String>, forwards: bool) -> Self {
         let endpoint = endpoint.map(|endpoint| endpoint.trim_start_matches('/').to_owned());
-        Self { base, endpoint, query: OwnQuery::default(), headers: HeaderMap::new(), removed: Vec::new(), forwards }
+        Self {
+            base,
+            endpoint,
+            query: OwnQuery::default(),
+            headers: HeaderMap::new(),
+            removed: Vec::new(),
+            forwards,
+            provider: None,
+        }
+    }
+
+    /// A target of a provider that is known by name. `forwards`: the client's own credentials go there.
+    pub fn of_provider(base: Base, provider: ProviderTarget, forwards: bool) -> Self {
+        Self { provider: Some(Arc::new(provider)), ..Self::new(base, None, forwards) }
+    }
+
+    /// Whose it is, if its provider is known by name.
+    pub(super) fn provider(&self) -> Option<&ProviderTarget> {
+        self.provider.as_deref()
+    }
+
+    /// What the settings say in the query.
+    pub(super) const fn query(&self) -> &OwnQuery {
+        &self.query
     }
 
     /// Says this in the query, instead of what the client says under this name, however the client spells it.
@@ -91,13 +118,18 @@ impl DirectUpstream {
         }
         headers.remove(headers::SESSION);
         self.removed.iter().for_each(|name| drop(headers.remove(name)));
+        self.set_own_headers(&mut headers);
+        headers
+    }
+
+    /// Sets the headers of the settings.
+    pub(super) fn set_own_headers(&self, headers: &mut HeaderMap) {
         for name in self.headers.keys() {
             headers.remove(name);
         }
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
-        headers
     }
 
     /// Where it is.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{self, Client};
 use super::framing;
 use super::hold::{AskedFor, FailedAttempt, UpstreamResponse};
+use super::outgoing::Translation;
 use super::tracked::{Progress, Usage};
 use super::upstream_body::UpstreamBody;
 use llm::Protocol;
@@ -54,21 +55,24 @@ impl AttemptTimeouts {
     }
 }
 
-/// Sends a request, and waits for the beginning of its answer. `key`: whose key it carries.
+/// Sends a request, and waits for the beginning of its answer in the protocol of the client. `key`: whose key it carries.
 ///
 /// # Errors
 /// How it came to nothing.
 pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
-    key: Option<NamedBy>,
+    (key, protocol, translation): (Option<NamedBy>, Protocol, Option<&Translation>),
     times: AttemptTimeouts,
 ) -> Result<UpstreamResponse, FailedAttempt> {
-    let protocol = Protocol::of_path(request.uri().path());
     let asked = AskedFor { protocol, creates: request.method() == Method::POST, key };
     let (response, sent) = send(client, request, &times).await?;
-    let (head, body) = response.into_parts();
-    UpstreamResponse::hold(head, UpstreamBody::unchanged(body), asked, times, sent).await
+    let (mut head, body) = response.into_parts();
+    let body = match translation {
+        Some(translation) => translation.body(&mut head, body),
+        None => UpstreamBody::unchanged(body),
+    };
+    UpstreamResponse::hold(head, body, asked, times, sent).await
 }
 
 /// Sends a request until the head of its answer is here; with the moment when it was sent.

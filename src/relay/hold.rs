@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::exchange::AttemptTimeouts;
 use super::held::HeldBody;
+use super::outgoing::Translation;
 use super::upstream_body::UpstreamBody;
 use types::outcome::{NamedBy, TransportFailure};
 
@@ -61,6 +62,8 @@ pub(super) struct UpstreamResponse {
     pub(super) stream: Option<Box<StreamState>>,
     /// What is wrong with it although its status is good, where that is the caller's fault.
     pub(super) error_class: Option<ErrorClass>,
+    /// What its provider's answers need on their way to the client.
+    pub(super) translation: Option<Box<Translation>>,
     /// How it broke off, with a preamble and no content.
     pub(super) broken: Option<TransportFailure>,
     /// When the first byte of its body came; of an empty one its head.
@@ -131,6 +134,7 @@ impl UpstreamResponse {
             rest: Some(body).filter(|body| !body.is_end_stream()),
             stream: is_stream.then(|| Box::new(StreamState::new(asked.protocol))),
             error_class: None,
+            translation: None,
             broken: None,
             first_byte: Instant::now(),
         };

@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::{self, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
+use llm::provider::{EndpointError, PrepareError};
+use llm::translate::TranslateError;
 use serde_json::json;
 
+use super::provider_target::NotSent;
 use super::proxy_body::ProxyBody;
 use crate::guesses::TooMany;
 
@@ -53,6 +56,8 @@ pub(super) enum LocalReply {
     Exhausted,
     /// Too many wrong operators' tokens.
     TooManyGuesses(TooMany),
+    /// No target could be sent this request.
+    NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
     NobodyLeft(String, Option<Duration>),
 }
@@ -71,6 +76,15 @@ impl LocalReply {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
             Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
+            Self::NotSent(reason) => match reason {
+                NotSent::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
+                NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel | EndpointError::InvalidPath)) => {
+                    (StatusCode::BAD_REQUEST, "invalid_request")
+                }
+                NotSent::Prepare(_) | NotSent::Address => (StatusCode::NOT_FOUND, "not_supported"),
+                NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
+                NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+            },
             Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
@@ -100,7 +114,24 @@ impl LocalReply {
                 "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
             }
             Self::TooManyGuesses(fault) => fault.to_string(),
+            Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
+        }
+    }
+
+    /// OpenAI's word for it, where the client is at fault.
+    fn kind(&self) -> &'static str {
+        let is_clients = matches!(self, Self::NotSent(_)) && self.code().0.is_client_error();
+        if is_clients { "invalid_request_error" } else { "broker_error" }
+    }
+
+    /// The field that is wrong.
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::NotSent(NotSent::Prepare(PrepareError::Translate(TranslateError::Invalid { param, .. }))) => {
+                Some(param)
+            }
+            _ => None,
         }
     }
 
@@ -127,6 +158,9 @@ impl LocalReply {
             Self::Busy,
             Self::Exhausted,
             Self::TooManyGuesses(TooMany),
+            Self::NotSent(NotSent::NoKey),
+            Self::NotSent(NotSent::Address),
+            Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
         ];
         own.into_iter().chain([nobody]).map(|own| own.code().1)
     }
@@ -134,7 +168,7 @@ impl LocalReply {
     /// The answer.
     pub(super) fn response(&self) -> Response<ProxyBody> {
         let (status, code) = self.code();
-        let error = json!({"message": self.message(), "type": "broker_error", "param": null, "code": code});
+        let error = json!({"message": self.message(), "type": self.kind(), "param": self.param(), "code": code});
         let body = Bytes::from(json!({"error": error}).to_string());
         let mut response = Response::new(ProxyBody::buffered([body]));
         *response.status_mut() = status;

@@ -26,6 +26,8 @@ mod key_client;
 mod local_reply;
 mod metrics;
 mod models;
+mod outgoing;
+mod provider_target;
 mod proxy;
 mod proxy_body;
 mod query;
@@ -54,6 +56,7 @@ pub use affinity::Affinity;
 pub use client::ClientError;
 pub use cors::{AllowedOrigins, OriginFault};
 pub use direct::{DirectUpstream, HeaderFault};
+pub use provider_target::{ProviderTarget, TargetKey};
 pub use proxy::{Proxy, ProxyFault};
 pub use server::serve;
 pub use target::{Base, BaseFault};
@@ -64,6 +67,7 @@ use crate::shared_broker::SharedBroker;
 use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits, TimeLimits};
 use body::BodyMemory;
 use client::{Clients, ConnectTimeout};
+use key_client::KeyClient;
 use llm::prices::Prices;
 use record::Entries;
 use session::Sessions;
@@ -207,6 +211,8 @@ pub struct Relay {
     guesses: Guesses,
     budget: Mutex<RetryBudget>,
     sessions: Sessions,
+    /// Fetches the keys of ours that expire.
+    keys: KeyClient,
     calls: Arc<Semaphore>,
     bodies: BodyMemory,
     entries: Entries,
@@ -242,10 +248,12 @@ impl Relay {
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
         let patience = ConnectTimeout::new(rules.times.connect);
+        let clients = client::build(authorities.as_deref(), proxy.clone(), patience.clone())?;
         let relay = Self {
             entries: Entries::new(log, handle.clone()),
             handle,
-            clients: client::build(authorities.as_deref(), proxy.clone(), patience.clone())?,
+            keys: KeyClient(clients.pooled.clone()),
+            clients,
             patience,
             gateway: gateway.clone(),
             rules: RwLock::new(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),

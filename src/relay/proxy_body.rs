@@ -18,6 +18,7 @@ use super::running_call::{RunningCall, StreamedEnd, stream_usage};
 use super::upstream_body::UpstreamBody;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
+use llm::stream_usage::UsageChunkFilter;
 use types::outcome::{ErrorClass, TransportFailure};
 
 /// The body is not whole: the connection is cut.
@@ -57,6 +58,8 @@ struct Upstream {
     underway: Option<AttemptGuard>,
     /// The call that it answers.
     call: Option<RunningCall>,
+    /// Takes out the usage that the client did not ask for.
+    usage_filter: Option<UsageChunkFilter>,
 }
 
 impl ProxyBody {
@@ -82,8 +85,22 @@ impl ProxyBody {
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let rest = Upstream { body, idle, timer, stream, end, underway, call: None };
+        let rest = Upstream { body, idle, timer, stream, end, underway, call: None, usage_filter: None };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
+    }
+
+    /// A stream of which the client does not see the usage at its end, since it did not ask for it.
+    #[must_use]
+    pub(super) fn without_usage(mut self) -> Self {
+        let mut filter = UsageChunkFilter::new();
+        let mut held = Vec::new();
+        self.held.iter().for_each(|part| filter.push(part, &mut held));
+        match &mut self.rest {
+            Some(rest) => rest.usage_filter = Some(filter),
+            None => filter.finish(&mut held),
+        }
+        self.held = [Bytes::from(held)].into_iter().filter(|held| !held.is_empty()).collect();
+        self
     }
 
     /// Keeps this place until it has ended.
@@ -172,6 +189,21 @@ impl Upstream {
         None
     }
 
+    /// What the client sees of a part; the HTTP library leaves out a part in which nothing is left.
+    fn shown(&mut self, part: Bytes) -> Bytes {
+        let Some(filter) = &mut self.usage_filter else { return part };
+        let mut shown = Vec::with_capacity(part.len());
+        filter.push(&part, &mut shown);
+        shown.into()
+    }
+
+    /// What the client is still to see at the end.
+    fn last_shown(&mut self) -> Option<Bytes> {
+        let mut shown = Vec::new();
+        self.usage_filter.take()?.finish(&mut shown);
+        Some(Bytes::from(shown)).filter(|shown| !shown.is_empty())
+    }
+
     /// A part of it came.
     fn note(&mut self, part: &Bytes) {
         if let Some(underway) = &mut self.underway {
@@ -220,6 +252,7 @@ impl Body for ProxyBody {
                     // Trailers belong to the hop.
                     let Ok(part) = frame.into_data() else { continue };
                     rest.note(&part);
+                    let part = rest.shown(part);
                     // A length that was said is not read beyond.
                     if rest.stream.is_none() && rest.body.is_end_stream() {
                         rest.report(None);
@@ -232,8 +265,9 @@ impl Body for ProxyBody {
                     if let Some(failure) = rest.finish() {
                         return self.cut(failure, context);
                     }
+                    let last = rest.last_shown();
                     self.rest = None;
-                    return Poll::Ready(None);
+                    return Poll::Ready(last.map(|part| Ok(Frame::data(part))));
                 }
                 Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {
                     return self.cut(TransportFailure::Stalled, context);

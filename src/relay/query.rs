@@ -29,6 +29,12 @@ impl OwnQuery {
         self.0.push(Field { folded: folded(name), text: format!("{}={}", encode(name), encode(value)) });
     }
 
+    /// Adds a field whose parts are encoded already.
+    pub(super) fn set_encoded(&mut self, name: &str, value: &str) {
+        let plain = percent_decode_str(name).decode_utf8_lossy();
+        self.0.push(Field { folded: folded(&plain), text: format!("{name}={value}") });
+    }
+
     /// The client's query with these fields instead of its own of the same names, and without its credentials unless
     /// `forwards`. What stays of the client's stays byte for byte.
     pub(super) fn merged(&self, client: Option<&str>, forwards: bool) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Targets with a `url`: called by the relay, without the gateway.
+//! Targets with a `url` or a `provider`: called by the relay, without the gateway.
 //!
 //! `${NAME}` in their texts is a variable of the environment as it was at the start, `${file:/path}` the content of a file; a missing
 //! one is a fault. Values are never shown, nor is a header written out in the file, which may be a secret too.
@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::provider;
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
 use crate::config::secret;
-use crate::relay::{Base, DirectUpstream};
+use crate::relay::{Base, DirectUpstream, ProviderTarget};
 use types::router::RouterPath;
 
 /// The keys of a target that are only of use beside `url`.
@@ -44,6 +45,14 @@ impl Directs {
         target: &Item<'_>,
         ingress: &RouterPath,
     ) -> Option<RouterPath> {
+        let forwards = target.get("forward_credentials").map_or(Some(false), |flag| reader.flag(&flag));
+        if let Some(named) = target.get("provider") {
+            let (base, provider) = self.provider(reader, target, forwards == Some(true))?;
+            let path = path(reader, target, ingress, &base);
+            let mut direct = DirectUpstream::of_provider(base, provider, forwards?);
+            self.read_query_and_headers(reader, target, &mut direct)?;
+            return self.enrol(reader, &named, path?, direct);
+        }
         let url = target.get("url")?;
         let base = self.text(reader, &url).and_then(|text| match text.parse::<Base>() {
             Ok(base) => Some(base),
@@ -54,12 +63,22 @@ impl Directs {
             }
         });
         let endpoint = target.get("endpoint").map_or(Some(None), |item| self.endpoint(reader, &item).map(Some));
-        let forwards = target.get("forward_credentials").map_or(Some(false), |flag| reader.flag(&flag));
         let (base, endpoint, forwards) = (base?, endpoint?, forwards?);
         let path = path(reader, target, ingress, &base);
         let mut direct = DirectUpstream::new(base, endpoint, forwards);
         self.read_query_and_headers(reader, target, &mut direct)?;
         self.enrol(reader, &url, path?, direct)
+    }
+
+    fn provider(&self, reader: &mut Reader<'_>, target: &Item<'_>, forwards: bool) -> Option<(Base, ProviderTarget)> {
+        if let Some(endpoint) = target.get("endpoint") {
+            reader.key_fault(
+                &endpoint,
+                "belongs to a target with \"url\" and no \"provider\", which has paths of its own",
+            );
+        }
+        let brings_key = forwards || target.get("headers").is_some();
+        provider::read(reader, target, &self.variables, |reader, item| self.text(reader, item), brings_key)
     }
 
     fn endpoint(&self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<String> {

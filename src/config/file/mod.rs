@@ -10,6 +10,7 @@ mod health;
 mod limits;
 mod pools;
 mod price;
+mod provider;
 mod query;
 mod reader;
 pub mod schema;

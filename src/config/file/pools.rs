@@ -12,7 +12,7 @@ use super::direct::{self, Directs};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
-use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, price, strategy};
+use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, price, provider, strategy};
 use crate::relay::{PoolTimes, RelayRules};
 use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
 use balancer::retry::TimeLimits;
@@ -27,7 +27,7 @@ pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 pub(super) const POOL_KEYS: [&str; 7] =
     ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay", "affinity"];
 /// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 18] = [
+pub(super) const TARGET_KEYS: [&str; 33] = [
     "name",
     "router",
     "url",
@@ -46,6 +46,21 @@ pub(super) const TARGET_KEYS: [&str; 18] = [
     "budget",
     "price",
     "relay",
+    "provider",
+    "model",
+    "api_key",
+    "api",
+    "api_version",
+    "resource",
+    "region",
+    "project",
+    "location",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "service_account",
+    "unsupported",
+    "max_tokens",
 ];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
@@ -235,7 +250,9 @@ impl Pools {
     }
 
     fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<TargetKind> {
-        let said: Vec<_> = ["router", "url", "targets"].into_iter().filter(|key| item.get(key).is_some()).collect();
+        // A provider's address may be replaced by a url.
+        let direct = if item.get("provider").is_some() { "provider" } else { "url" };
+        let said: Vec<_> = ["router", direct, "targets"].into_iter().filter(|key| item.get(key).is_some()).collect();
         let kinds: Vec<_> = said.iter().map(|key| self.kind_by(reader, item, key, above)).collect();
         let [key] = said[..] else {
             match said.get(1).and_then(|second| item.get(second)) {
@@ -246,7 +263,7 @@ impl Pools {
                 }
                 None => reader.missing(
                     item,
-                    "needs a \"router\", such as /azure/gpt4/, a \"url\", or a \"strategy\" over \"targets\"",
+                    "needs a \"router\", such as /azure/gpt4/, a \"provider\", a \"url\", or a \"strategy\" over \"targets\"",
                 ),
             }
             return None;
@@ -254,7 +271,13 @@ impl Pools {
         if let Some(strategy) = item.get("strategy").filter(|_| key != "targets") {
             reader.key_fault(&strategy, format!("belongs to a branch with \"targets\", and this is a {key}"));
         }
-        for (name, field) in item.fields().filter(|(name, _)| direct::KEYS.contains(name) && key != "url") {
+        let of_provider = item.fields().filter(|(name, _)| provider::KEYS.contains(name) && key != "provider");
+        for (name, field) in of_provider {
+            reader
+                .key_fault(&field, format!("belongs to a target with \"provider\": without one {name} means nothing"));
+        }
+        let is_direct = matches!(key, "url" | "provider");
+        for (name, field) in item.fields().filter(|(name, _)| direct::KEYS.contains(name) && !is_direct) {
             reader.key_fault(
                 &field,
                 format!("belongs to a target with \"url\"; the gateway says the {name} of a router"),
@@ -266,7 +289,7 @@ impl Pools {
     fn kind_by(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, key: &str, above: &Above) -> Option<TargetKind> {
         match key {
             "router" => self.leaf(reader, &item.get(key)?, above).map(TargetKind::Router),
-            "url" => self.direct(reader, item, above).map(TargetKind::Router),
+            "url" | "provider" => self.direct(reader, item, above).map(TargetKind::Router),
             _ => self.branch(reader, item, above).map(|(mode, targets)| TargetKind::Branch { mode, targets }),
         }
     }
@@ -376,10 +399,14 @@ fn unique(reader: &mut Reader<'_>, targets: &[Item<'_>], names: &[Option<&str>])
 /// What changes in a request, all that it inherits included.
 fn patch(reader: &mut Reader<'_>, target: &Item<'_>, above: &Arc<Patch>) -> Arc<Patch> {
     let (merge, model_map) = (target.get("override_params"), target.get("model_map"));
-    if merge.is_none() && model_map.is_none() {
+    let model = target.get("model");
+    if merge.is_none() && model_map.is_none() && model.is_none() {
         return Arc::clone(above);
     }
     let mut patch = Patch::clone(above);
+    if let Some(model) = model.and_then(|model| reader.word(&model)) {
+        patch.merge.insert("model".to_owned(), model.into());
+    }
     if let Some(merge) = merge
         && reader.map(&merge, "{\"max_tokens\": 200}")
     {

@@ -27,6 +27,8 @@ pub struct RetryPlan {
     /// When the last pause must be over.
     pauses_end: BrokerTime,
     sent: u32,
+    /// What the next attempt takes from the budget was taken for one that was not sent.
+    is_prepaid: bool,
     /// Resends over a new connection, at most `limits.attempts`: they take no attempt from another target.
     resent: u32,
     pauses: u32,
@@ -90,7 +92,17 @@ impl RetryPlan {
     /// The plan of a request that arrived now.
     pub fn new(limits: RetryLimits, now: BrokerTime) -> Self {
         let (deadline, pauses_end) = (now.after(limits.timeout), now.after(limits.timeout.min(MAX_PAUSED)));
-        Self { limits, deadline, pauses_end, sent: 0, resent: 0, pauses: 0, backed_off: false, hints: SmallVec::new() }
+        Self {
+            limits,
+            deadline,
+            pauses_end,
+            sent: 0,
+            is_prepaid: false,
+            resent: 0,
+            pauses: 0,
+            backed_off: false,
+            hints: SmallVec::new(),
+        }
     }
 
     /// Attempts so far.
@@ -120,7 +132,7 @@ impl RetryPlan {
         match offer {
             NextTarget::None { until: None, .. } => Step::Stop(GiveUp::NoTarget(None)),
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
-            _ if self.sent > 0 && !budget.has_budget(now) => Step::Stop(GiveUp::Budget),
+            _ if self.sent > 0 && !self.is_prepaid && !budget.has_budget(now) => Step::Stop(GiveUp::Budget),
             NextTarget::Untried(route) => self.send(route, budget, now),
             NextTarget::Retry(route) if self.backed_off => self.send(route, budget, now),
             NextTarget::Retry(route) => {
@@ -137,6 +149,12 @@ impl RetryPlan {
         }
     }
 
+    /// The request was not sent after all, for a reason that is not the target's: the next attempt takes its place.
+    pub const fn pass_over(&mut self) {
+        self.sent = self.sent.saturating_sub(1);
+        self.is_prepaid = true;
+    }
+
     /// Sends the request to the same target once more at once, over a new connection, because a reused one was closed before the
     /// target answered: most often the upstream's keep-alive timeout. It is counted and takes from the budget, but leaves the
     /// other targets their attempts; with a limit of one attempt a request is never sent twice. True if so.
@@ -148,7 +166,9 @@ impl RetryPlan {
     }
 
     fn send(&mut self, route: Route, budget: &mut RetryBudget, now: BrokerTime) -> Step {
-        if self.sent == 0 {
+        if std::mem::take(&mut self.is_prepaid) {
+            // The budget knows of it.
+        } else if self.sent == 0 {
             budget.deposit(now);
         } else if !budget.withdraw(now) {
             return Step::Stop(GiveUp::Budget);

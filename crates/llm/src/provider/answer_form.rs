@@ -43,6 +43,16 @@ impl AnswerForm {
         matches!(self, Self::OpenAi | Self::Messages)
     }
 
+    /// Has the translation of a stream say the usage at its end. True if the client did not ask for that.
+    pub fn ask_for_usage(&mut self) -> bool {
+        let asked = match self {
+            Self::OpenAi | Self::Messages | Self::FramedMessages => return false,
+            Self::Anthropic { context, .. } => &mut context.include_usage,
+            Self::Converse(context) => &mut context.include_usage,
+        };
+        !std::mem::replace(asked, true)
+    }
+
     /// What translates a stream; `None` where it passes as it is.
     pub fn stream(&self, id: &AnswerId) -> Option<Box<dyn StreamTranslator>> {
         Some(match self {

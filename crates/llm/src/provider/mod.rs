@@ -13,7 +13,7 @@ mod prepare;
 mod table;
 
 pub use answer_form::{AnswerForm, AnswerId};
-pub use endpoint::{BodyModel, Endpoint, EndpointError, Settings, endpoint};
+pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint};
 pub use path::Operation;
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 

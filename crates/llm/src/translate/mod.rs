@@ -69,7 +69,7 @@ fn join(dropped: &[Dropped]) -> String {
 pub struct BrokenAnswer(pub &'static str);
 
 /// A streamed answer on its way back into OpenAI's server-sent events. The output does not depend on how the input was cut.
-pub trait StreamTranslator: Send + fmt::Debug {
+pub trait StreamTranslator: Send + Sync + fmt::Debug {
     /// Takes the next bytes and appends what the client gets to `out`. An error that the vendor reports within the stream becomes
     /// an error event in OpenAI's form.
     ///

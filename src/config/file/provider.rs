@@ -1,0 +1,188 @@
+//! Targets of a provider that is known by name: what the table of `llm::provider` does not say of them.
+
+use super::health;
+use super::reader::{Item, Reader};
+use super::variables::Variables;
+use crate::provider_auth::{AwsKey, AwsSource, KeySource, ServiceAccount, Source};
+use crate::relay::{Base, ProviderTarget, TargetKey};
+use llm::provider::{Api, Provider};
+use llm::translate::Unsupported;
+use llm::translate::anthropic::ApiVersion;
+
+/// The keys that are only of use beside `provider`.
+pub(super) const KEYS: [&str; 15] = [
+    "provider",
+    "model",
+    "api_key",
+    "api",
+    "api_version",
+    "resource",
+    "region",
+    "project",
+    "location",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "service_account",
+    "unsupported",
+    "max_tokens",
+];
+
+/// Reads what a target says of its provider. `text` puts variables in; `own_key` says that a header or the client brings the key.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    target: &Item<'_>,
+    variables: &Variables,
+    mut text: impl FnMut(&mut Reader<'_>, &Item<'_>) -> Option<String>,
+    brings_key: bool,
+) -> Option<(Base, ProviderTarget)> {
+    let named = target.get("provider")?;
+    let choices = Provider::ALL.map(|provider| (provider.name(), provider));
+    let provider = reader.one_of(&named, &choices);
+    let mut good = true;
+    let mut field = |reader: &mut Reader<'_>, name: &str| {
+        let item = target.get(name)?;
+        let value = text(reader, &item);
+        good &= value.is_some();
+        value
+    };
+    let base = field(reader, "url");
+    let (resource, region) = (field(reader, "resource"), field(reader, "region"));
+    let (project, location) = (field(reader, "project"), field(reader, "location"));
+    let api_version = field(reader, "api_version");
+    let (api_key, account) = (field(reader, "api_key"), field(reader, "service_account"));
+    let (id, secret) = (field(reader, "access_key_id"), field(reader, "secret_access_key"));
+    let session_token = field(reader, "session_token");
+    let apis = [("openai", Api::OpenAi), ("messages", Api::Messages), ("converse", Api::Converse)];
+    let api = target.get("api").map(|item| reader.one_of(&item, &apis));
+    let ways = [("drop", Unsupported::Drop), ("refuse", Unsupported::Refuse), ("pass", Unsupported::Pass)];
+    let unsupported = target.get("unsupported").map_or(Some(Unsupported::Drop), |item| reader.one_of(&item, &ways));
+    let max_tokens = target.get("max_tokens").map(|item| health::count(reader, &item).map(u64::from));
+    let (provider, unsupported) = (provider?, unsupported?);
+    if !good || api == Some(None) || max_tokens == Some(None) {
+        return None;
+    }
+    if provider == Provider::Anthropic
+        && let Some(item) = target.get("api_version")
+        && ApiVersion::parse(api_version.as_deref().unwrap_or_default()).is_none()
+    {
+        reader.fault(&item, "must be 2023-06-01 or 2026-10-21");
+        return None;
+    }
+    let keys = Keys { target, provider, region: region.as_deref(), variables, brings_key };
+    let key = keys.read(reader, api_key, (id, secret, session_token), account)?;
+    let project = project.or_else(|| match &key {
+        TargetKey::Expiring(source) => source.project().map(str::to_owned),
+        _ => None,
+    });
+    let made = ProviderTarget {
+        provider,
+        base,
+        resource,
+        region,
+        project,
+        location,
+        api_version,
+        api: api.flatten(),
+        unsupported,
+        max_tokens: max_tokens.flatten(),
+        key,
+    };
+    match made.address() {
+        Ok(address) => Some((address, made)),
+        Err(problem) => {
+            reader.fault(&named, problem);
+            None
+        }
+    }
+}
+
+/// Where the key of a target comes from.
+struct Keys<'r, 'p> {
+    target: &'r Item<'p>,
+    provider: Provider,
+    region: Option<&'r str>,
+    variables: &'r Variables,
+    brings_key: bool,
+}
+
+impl Keys<'_, '_> {
+    fn read(
+        &self,
+        reader: &mut Reader<'_>,
+        api_key: Option<String>,
+        aws: (Option<String>, Option<String>, Option<String>),
+        account: Option<String>,
+    ) -> Option<TargetKey> {
+        let is_of = |names: &[&str], provider: Provider| {
+            self.provider == provider || names.iter().all(|name| self.target.get(name).is_none())
+        };
+        let aws_names = ["access_key_id", "secret_access_key", "session_token"];
+        for (names, provider) in [(&aws_names[..], Provider::Bedrock), (&["service_account"][..], Provider::Vertex)] {
+            if !is_of(names, provider) {
+                let wrong = names.iter().find_map(|name| self.target.get(name))?;
+                reader.key_fault(&wrong, format!("belongs to the provider {}", provider.name()));
+                return None;
+            }
+        }
+        match (api_key, aws, account) {
+            (Some(key), ..) => Some(TargetKey::Text(key)),
+            (None, (Some(id), Some(secret), session_token), _) => {
+                Some(TargetKey::Aws(AwsKey { id, secret, session_token }))
+            }
+            (None, (Some(_), None, _) | (None, Some(_), _), _) => {
+                reader.missing(self.target, "needs both \"access_key_id\" and \"secret_access_key\"");
+                None
+            }
+            (None, _, Some(account)) => self.account(reader, &account),
+            (None, ..) => self.from_environment(reader),
+        }
+    }
+
+    fn account(&self, reader: &mut Reader<'_>, text: &str) -> Option<TargetKey> {
+        match ServiceAccount::parse(text) {
+            Ok(account) => Some(TargetKey::Expiring(KeySource::shared(Source::Google(account)))),
+            Err(fault) => {
+                let item = self.target.get("service_account")?;
+                reader.missing(&item, format!("{fault}: write \"${{file:/path/to/account.json}}\""));
+                None
+            }
+        }
+    }
+
+    /// Where the vendors' own libraries look.
+    fn from_environment(&self, reader: &mut Reader<'_>) -> Option<TargetKey> {
+        let get = |name: &str| self.variables.get(name);
+        if self.brings_key || matches!(self.provider, Provider::Ollama | Provider::OpenAiCompatible) {
+            return Some(TargetKey::None);
+        }
+        if self.provider == Provider::Bedrock {
+            if let Some(key) = get("AWS_BEARER_TOKEN_BEDROCK") {
+                return Some(TargetKey::Text(key.to_owned()));
+            }
+            if let (Some(id), Some(secret)) = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+                let session_token = get("AWS_SESSION_TOKEN").map(str::to_owned);
+                return Some(TargetKey::Aws(AwsKey { id: id.to_owned(), secret: secret.to_owned(), session_token }));
+            }
+            match AwsSource::from_environment(self.region.unwrap_or_default(), get) {
+                Ok(Some(source)) => return Some(TargetKey::Expiring(KeySource::shared(Source::Aws(source)))),
+                Ok(None) => {}
+                Err(fault) => {
+                    reader.missing(self.target, fault.to_string());
+                    return None;
+                }
+            }
+        }
+        let needs = match self.provider {
+            Provider::Bedrock => {
+                "\"api_key\", \"access_key_id\" and \"secret_access_key\", or AWS's variables in the environment"
+            }
+            Provider::Vertex => {
+                "\"service_account\": \"${file:/path/to/account.json}\", or \"api_key\" with an access token"
+            }
+            _ => "\"api_key\": \"${…}\", a header that carries one, or \"forward_credentials\": true",
+        };
+        reader.missing(self.target, format!("needs a key: {needs}"));
+        None
+    }
+}

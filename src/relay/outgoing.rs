@@ -1,0 +1,161 @@
+//! A request as it goes to a target, and what becomes of the answer.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::http::response::Parts;
+use hyper::{Method, Request};
+use jiff::Timestamp;
+use llm::provider::{AnswerForm, AnswerId};
+use llm::translate::Dropped;
+
+use super::body::BodyMemory;
+use super::direct::DirectUpstream;
+use super::hold::answer_headers;
+use super::key_client::KeyClient;
+use super::provider_target::{NotSent, ProviderTarget};
+use super::target::{ForwardedRequest, Target};
+use super::upstream_body::UpstreamBody;
+use crate::shared_broker::SharedBroker;
+use types::time::BrokerTime;
+
+/// The header in which Amazon names an error.
+const AMAZON_ERROR: &str = "x-amzn-errortype";
+/// The content type of AWS's event streams.
+const AMAZON_STREAM: &str = "application/vnd.amazon.eventstream";
+
+/// A request to a target.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) request: Request<Full<Bytes>>,
+    /// Its body.
+    pub(super) body: Bytes,
+    /// What a provider that is known by name makes of it.
+    pub(super) translation: Option<Box<Translation>>,
+}
+
+/// What is known of a request to a provider when its answer comes.
+#[derive(Debug, Clone)]
+pub(super) struct Translation {
+    form: AnswerForm,
+    id: AnswerId,
+    /// What was left out of the request.
+    dropped: Vec<Dropped>,
+    /// The usage at the end of a stream is ours alone: the client did not ask for it.
+    pub(super) hides_usage: bool,
+}
+
+/// What a request is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) method: &'a Method,
+    pub(super) onward: ForwardedRequest<'a>,
+    /// With the changes of the target's settings.
+    pub(super) body: &'a Bytes,
+}
+
+/// What a request to a provider needs besides itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) handle: &'a SharedBroker,
+    pub(super) memory: &'a BodyMemory,
+    pub(super) keys: &'a KeyClient,
+    /// How the answer is known where its vendor gives it no id.
+    pub(super) session: &'a str,
+}
+
+impl Outgoing {
+    /// To this target.
+    ///
+    /// # Errors
+    /// It cannot go there, which is not the target's fault.
+    pub(super) async fn new(target: &Target<'_>, draft: Draft<'_>, means: Means<'_>) -> Result<Self, NotSent> {
+        if let Target::Direct(direct) = target
+            && let Some(provider) = direct.provider()
+        {
+            return Self::to_provider(target, direct, provider, draft, means).await;
+        }
+        let uri = target.uri(draft.onward).ok_or(NotSent::Address)?;
+        let mut request = Request::new(Full::new(draft.body.clone()));
+        *request.method_mut() = draft.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = target.headers(draft.onward);
+        Ok(Self { request, body: draft.body.clone(), translation: None })
+    }
+
+    async fn to_provider(
+        target: &Target<'_>,
+        direct: &DirectUpstream,
+        provider: &ProviderTarget,
+        Draft { method, onward, body }: Draft<'_>,
+        Means { handle, memory, keys, session }: Means<'_>,
+    ) -> Result<Self, NotSent> {
+        let book = handle.prices().book();
+        let mut prepared = provider.prepare(onward.rest, onward.headers, body, book.table())?;
+        let hides_usage = prepared.answer.ask_for_usage();
+        let uri = provider.uri(&prepared, onward.query, direct.query())?;
+        let mut headers = target.headers(onward);
+        let now = || timestamp(handle.now());
+        provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now)).await?;
+        direct.set_own_headers(&mut headers);
+        let body = match prepared.body {
+            std::borrow::Cow::Borrowed(_) => body.clone(),
+            std::borrow::Cow::Owned(made) => {
+                memory.reserve(made.len()).and_then(|counted| counted.hold(made)).map_err(|_| NotSent::NoMemory)?
+            }
+        };
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let created = u64::try_from(now().as_second()).unwrap_or_default();
+        let id = AnswerId { id: format!("chatcmpl-{session}"), created };
+        let translation = Translation { form: prepared.answer, id, dropped: prepared.dropped, hides_usage };
+        Ok(Self { request, body, translation: Some(Box::new(translation)) })
+    }
+}
+
+fn timestamp(now: BrokerTime) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(now.as_nanos())).unwrap_or_default()
+}
+
+impl Translation {
+    /// The body of an answer with this head in the client's protocol; the head is changed to fit. Errors stay as they are, since
+    /// they are judged first: see [`Translation::error`].
+    pub(super) fn body(&self, head: &mut Parts, body: Incoming) -> UpstreamBody {
+        if !head.status.is_success() {
+            return UpstreamBody::unchanged(body);
+        }
+        let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_stream = answer_headers(&head.headers).is_event_stream() || kind.starts_with(AMAZON_STREAM);
+        let (translator, kind) = if is_stream {
+            (self.form.stream(&self.id), "text/event-stream")
+        } else {
+            (self.form.whole(&self.id), "application/json")
+        };
+        let Some(translator) = translator else { return UpstreamBody::unchanged(body) };
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
+            head.headers.remove(name);
+        }
+        UpstreamBody::translated(body, translator)
+    }
+
+    /// The body of an error in the client's protocol, if that is another one.
+    pub(super) fn error(&self, head: &mut Parts, body: &[u8]) -> Option<Bytes> {
+        let amazon = head.headers.get(AMAZON_ERROR).and_then(|kind| kind.to_str().ok());
+        let error = self.form.error(head.status.as_u16(), amazon, body)?;
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Some(error.into())
+    }
+
+    /// What was left out of the request, for the client; `None` if nothing was.
+    pub(super) fn dropped(&self) -> Option<HeaderValue> {
+        /// So many are named at most; a header has little room.
+        const MOST: usize = 40;
+        let names: Vec<_> = self.dropped.iter().take(MOST).map(|dropped| dropped.0.as_str()).collect();
+        let plain = |text: String| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
+        (!names.is_empty()).then(|| super::headers::value(&plain(names.join(", "))))
+    }
+}

@@ -1,0 +1,252 @@
+//! A target of a provider that is known by name: what a client's request becomes on its way there. The table of providers and the
+//! translations are in `llm`; here are the key, the signature and the address.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Uri};
+use jiff::Timestamp;
+use llm::prices::PriceTable;
+use llm::provider::{
+    Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel,
+    prepare,
+};
+use llm::sigv4;
+use llm::translate::Unsupported;
+
+use super::query::OwnQuery;
+use super::target::Base;
+use crate::provider_auth::{AwsKey, Fetch, Key, KeySource};
+
+/// The header by which a client of Anthropic's protocol says its version.
+const ANTHROPIC_VERSION: &str = "anthropic-version";
+/// What a client says to Anthropic, which means nothing to anyone who is sent a translation.
+const ANTHROPIC_HEADERS: [&str; 2] = [ANTHROPIC_VERSION, "anthropic-beta"];
+
+/// What the pools file says of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProviderTarget {
+    /// Who it is.
+    pub provider: Provider,
+    /// Instead of the provider's own address.
+    pub base: Option<String>,
+    /// Azure's name of the resource.
+    pub resource: Option<String>,
+    /// AWS's region.
+    pub region: Option<String>,
+    /// Google's project.
+    pub project: Option<String>,
+    /// Google's location.
+    pub location: Option<String>,
+    /// Azure's or Anthropic's version.
+    pub api_version: Option<String>,
+    /// The protocol, where the model's name does not say it.
+    pub api: Option<Api>,
+    /// What becomes of what it cannot take.
+    pub unsupported: Unsupported,
+    /// The limit of output tokens where a client says none and its provider needs one.
+    pub max_tokens: Option<u64>,
+    /// What it is called with.
+    pub key: TargetKey,
+}
+
+impl fmt::Debug for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(key)")
+    }
+}
+
+/// The key of a target.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TargetKey {
+    /// None of ours: the provider needs none, or the client's goes there, or a header of the settings carries it.
+    None,
+    /// A text.
+    Text(String),
+    /// A key of AWS that does not expire.
+    Aws(AwsKey),
+    /// One that expires.
+    Expiring(Arc<KeySource>),
+}
+
+/// Why a request is not sent. None is the target's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotSent {
+    /// The request does not fit, or the settings do not.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// There is no key at this moment.
+    #[error("there is no key for it at this moment")]
+    NoKey,
+    /// There is no memory for its body.
+    #[error("there is no memory for another body")]
+    NoMemory,
+    /// An address or a header that cannot be sent.
+    #[error("its address cannot be made")]
+    Address,
+}
+
+/// The names of the settings, and nothing that may be secret.
+impl fmt::Debug for ProviderTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderTarget").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+impl ProviderTarget {
+    fn settings(&self) -> Settings<'_> {
+        Settings {
+            base: self.base.as_deref(),
+            resource: self.resource.as_deref(),
+            region: self.region.as_deref(),
+            project: self.project.as_deref(),
+            location: self.location.as_deref(),
+            api_version: self.api_version.as_deref(),
+            api: self.api,
+        }
+    }
+
+    /// Where its calls go, for its name in logs.
+    ///
+    /// # Errors
+    /// The settings make no address: what is missing, or wrong.
+    pub fn address(&self) -> Result<Base, String> {
+        let call = llm::provider::Call { operation: Operation::Chat, model: "m", stream: false, path: "" };
+        let endpoint = llm::provider::endpoint(self.provider, &self.settings(), &call);
+        let url = endpoint.map_err(|error| error.to_string())?.url;
+        let url = url.split('?').next().unwrap_or_default();
+        url.parse::<Base>().map_err(|fault| fault.to_string())
+    }
+
+    /// The request as the provider takes it, without its key. `table` says what its model can do.
+    ///
+    /// # Errors
+    /// It does not go there.
+    pub(super) fn prepare<'b>(
+        &self,
+        path: &'b str,
+        headers: &'b HeaderMap,
+        body: &'b [u8],
+        table: &PriceTable,
+    ) -> Result<Prepared<'b>, PrepareError> {
+        let model = llm::json::RawJson::parse(body).ok().and_then(|body| body.field("model")?.text());
+        let row = model.and_then(|model| table.find(Some(self.provider.name()), &model).cloned());
+        let facts = row.map(|row| ModelFacts {
+            max_output: self.max_tokens.or(row.limits.max_output),
+            sampling: row.capabilities.sampling_params,
+            schemas: row.capabilities.response_schema,
+            reasoning: row.capabilities.reasoning,
+        });
+        let target = TargetModel {
+            provider: self.provider,
+            settings: self.settings(),
+            unsupported: self.unsupported,
+            facts: facts.unwrap_or(ModelFacts { max_output: self.max_tokens, ..ModelFacts::default() }),
+        };
+        let request = ClientRequest {
+            operation: Operation::of_path(path),
+            path,
+            body,
+            anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),
+        };
+        prepare(&target, &request)
+    }
+
+    /// The address of a prepared request, with what else the client's query says where it speaks the provider's protocol.
+    pub(super) fn uri(
+        &self,
+        prepared: &Prepared<'_>,
+        client_query: Option<&str>,
+        own: &OwnQuery,
+    ) -> Result<Uri, NotSent> {
+        let (path, query) = match prepared.endpoint.url.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (prepared.endpoint.url.as_str(), None),
+        };
+        let mut own = own.clone();
+        for (name, value) in query.iter().flat_map(|query| query.split('&')).filter_map(|field| field.split_once('=')) {
+            own.set_encoded(name, value);
+        }
+        let client = client_query.filter(|_| prepared.answer.is_unchanged());
+        let query = own.merged(client, self.key == TargetKey::None);
+        let url = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        url.parse().map_err(|_| NotSent::Address)
+    }
+
+    /// Sets what the provider's table says, and the key: `headers` are those of the client as they go to this target.
+    ///
+    /// # Errors
+    /// There is no key.
+    pub(super) async fn sign<F: Fetch>(
+        &self,
+        prepared: &Prepared<'_>,
+        uri: &Uri,
+        method: &str,
+        headers: &mut HeaderMap,
+        (fetch, now): (&F, impl Fn() -> Timestamp),
+    ) -> Result<(), NotSent> {
+        if !prepared.answer.is_unchanged() {
+            ANTHROPIC_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        }
+        for (name, value) in &prepared.endpoint.headers {
+            set(headers, name, value)?;
+        }
+        match &self.key {
+            TargetKey::None => Ok(()),
+            TargetKey::Text(key) => set_key(headers, prepared.endpoint.key, key),
+            TargetKey::Aws(key) => self.sign_for_aws(key, prepared, uri, method, headers, now()),
+            TargetKey::Expiring(source) => match source.key(fetch, &now).await.as_deref() {
+                None => Err(NotSent::NoKey),
+                Some(Key::Bearer(token)) => set_key(headers, KeyHeader::Bearer, token),
+                Some(Key::Aws(key)) => self.sign_for_aws(key, prepared, uri, method, headers, now()),
+            },
+        }
+    }
+
+    fn sign_for_aws(
+        &self,
+        key: &AwsKey,
+        prepared: &Prepared<'_>,
+        uri: &Uri,
+        method: &str,
+        headers: &mut HeaderMap,
+        time: Timestamp,
+    ) -> Result<(), NotSent> {
+        let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let signed = [("content-type", content_type)];
+        let request = sigv4::Request {
+            method,
+            url: &uri.to_string(),
+            headers: if content_type.is_empty() { &[] } else { &signed },
+            body_sha256: &sigv4::sha256_hex(&prepared.body),
+            region: self.region.as_deref().unwrap_or_default(),
+            service: sigv4::BEDROCK,
+            time,
+        };
+        let credentials = sigv4::Credentials {
+            access_key_id: &key.id,
+            secret_access_key: &key.secret,
+            session_token: key.session_token.as_deref(),
+        };
+        let signature = sigv4::sign(&request, &credentials).map_err(|_| NotSent::Address)?;
+        set(headers, "authorization", &signature.authorization)?;
+        set(headers, "x-amz-date", &signature.date)?;
+        match &signature.security_token {
+            Some(token) => set(headers, "x-amz-security-token", token),
+            None => Ok(()),
+        }
+    }
+}
+
+fn set_key(headers: &mut HeaderMap, how: KeyHeader, key: &str) -> Result<(), NotSent> {
+    let (name, value) = how.header(key);
+    set(headers, name, &value)
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), NotSent> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| NotSent::Address)?;
+    value.set_sensitive(true);
+    headers.insert(HeaderName::from_static(name), value);
+    Ok(())
+}
