@@ -7,7 +7,7 @@ use super::conversation::Conversation;
 use super::request::{Draft, invalid};
 use super::schema::{self, Use};
 use super::write;
-use crate::json::{RawJson, unescaped_name};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::TranslateError;
 
 /// Which tools the model may or must call.
@@ -32,7 +32,7 @@ pub(super) struct Tools {
 
 /// The fields of one tool.
 struct Definition<'a> {
-    whole: RawJson<'a>,
+    start: Cursor<'a>,
     kind: Option<Cow<'a, str>>,
     has_function: bool,
     name: Option<Cow<'a, str>>,
@@ -43,35 +43,43 @@ struct Definition<'a> {
 }
 
 impl<'a> Definition<'a> {
-    fn read(tool: RawJson<'a>) -> Self {
-        let (mut kind, mut function, mut mark) = (None, None, None);
-        tool.for_each_field(|name, value| match &*unescaped_name(name) {
-            "type" => kind = value.text(),
-            "function" => function = Some(value).filter(|function| function.is_object()),
-            "cache_control" => mark = Some(value),
-            _ => {}
-        });
+    /// Reads a tool in one pass and moves behind it.
+    fn read(tool: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut read = Self {
-            whole: tool,
-            kind,
-            has_function: function.is_some(),
+            start: tool.clone(),
+            kind: None,
+            has_function: false,
             name: None,
             description: None,
             parameters: None,
             is_strict: false,
-            mark,
+            mark: None,
         };
-        if let Some(function) = function {
-            function.for_each_field(|name, value| match &*unescaped_name(name) {
-                "name" => read.name = value.text(),
-                "description" => read.description = Some(value),
-                "parameters" => read.parameters = Some(value).filter(|schema| !schema.is_null()),
-                "strict" => read.is_strict = value.is_true(),
-                "cache_control" => read.mark = mark.or(Some(value)),
+        tool.fields(|name, value| {
+            match &*unescaped_name(name) {
+                "type" => read.kind = value.raw()?.text(),
+                "function" if value.peek() == Some(b'{') => read.function(value)?,
+                "cache_control" => read.mark = Some(value.raw()?),
                 _ => {}
-            });
-        }
-        read
+            }
+            Ok(())
+        })?;
+        Ok(read)
+    }
+
+    fn function(&mut self, function: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        self.has_function = true;
+        function.fields(|name, value| {
+            match &*unescaped_name(name) {
+                "name" => self.name = value.raw()?.text(),
+                "description" => self.description = Some(value.raw()?),
+                "parameters" => self.parameters = Some(value.raw()?).filter(|schema| !schema.is_null()),
+                "strict" => self.is_strict = value.raw()?.is_true(),
+                "cache_control" => self.mark = self.mark.or(Some(value.raw()?)),
+                _ => {}
+            }
+            Ok(())
+        })
     }
 }
 
@@ -86,7 +94,11 @@ impl Tools {
             if !list.is_array() {
                 return Err(invalid("tools", "it is no array"));
             }
-            list.for_each(|tool| definitions.push(Definition::read(tool)));
+            // Nothing here can break off: the body has been checked.
+            let _ = list.cursor().elements(|tool| {
+                definitions.push(Definition::read(tool)?);
+                Ok(())
+            });
             for name in definitions.iter().filter_map(|tool| tool.name.as_deref()) {
                 draft.names.reserve(name);
             }
@@ -117,7 +129,7 @@ impl Tools {
                 // The vendor's own tools, such as web_search_20250305.
                 Some(kind) if draft.passes() && kind != "custom" => {
                     write::comma(out);
-                    out.extend_from_slice(tool.whole.bytes());
+                    out.extend_from_slice(tool.start.clone().raw().map_or(b"{}", RawJson::bytes));
                 }
                 Some(_) => draft.leave_out("tools", format!("tools[{index}]")),
             }
