@@ -60,6 +60,11 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// What has not been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// Whether nothing but white space follows; otherwise moves to what does.
     pub fn is_at_end(&mut self) -> bool {
         self.at = skip_space(self.bytes, self.at);

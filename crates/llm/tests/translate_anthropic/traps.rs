@@ -520,6 +520,49 @@ fn personal_names_of_users_are_hashed_and_others_are_not() {
 }
 
 #[test]
+fn marks_for_the_cache_stand_once_at_the_last_block_of_their_message() {
+    let (short, long) = (json!({"type": "ephemeral"}), json!({"type": "ephemeral", "ttl": "1h"}));
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let marked = |text: &str, mark: &Value| json!({"type": "text", "text": text, "cache_control": mark});
+    let request = asked(json!([
+        {"role": "system", "content": "a"},
+        {"role": "system", "content": " ", "cache_control": short},
+        {"role": "user", "content": [text("b"), marked("c", &long)], "cache_control": short},
+        {"role": "assistant", "content": "d", "tool_calls": [call("i", "f", "{}")], "cache_control": short},
+        {"role": "tool", "tool_call_id": "i", "content": "\",\"cache_control\":{}}", "cache_control": long},
+        {"role": "user", "content": "e", "cache_control": short},
+    ]));
+    let (body, dropped) = translate(&request, &options()).unwrap();
+    assert!(dropped.is_empty(), "{dropped:?}");
+    let turn = |index: usize| body["messages"][index]["content"].clone();
+    assert_eq!(body["system"], json!([text("a")]));
+    assert_eq!(turn(0), json!([text("b"), marked("c", &long)]));
+    assert_eq!((&turn(1)[0], &turn(1)[1]["cache_control"]), (&text("d"), &short));
+    assert_eq!((&turn(2)[0]["cache_control"], &turn(2)[1]), (&long, &marked("e", &short)));
+    let written = anthropic::request(request.to_string().as_bytes(), &options()).unwrap().body;
+    assert_eq!(String::from_utf8(written).unwrap().matches(",\"cache_control\":{\"").count(), 4);
+}
+
+#[test]
+fn arguments_are_an_object_and_nothing_around_it() {
+    let input = |arguments: &str| {
+        let turns = json!([{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [call("i", "f", arguments)]}, result("i", "1")]);
+        translate(&asked(turns), &options()).map(|(body, _)| body["messages"][1]["content"][0]["input"].clone())
+    };
+    for (arguments, expected) in [
+        ("", json!({})),
+        (" \n", json!({})),
+        ("\u{feff} {\"a\":1}\n", json!({"a": 1})),
+        ("{\"\u{e4}\":\"\\\"\"}", json!({"\u{e4}": "\""})),
+    ] {
+        assert_eq!(input(arguments), Ok(expected), "{arguments:?}");
+    }
+    for arguments in ["[]", "1", "{\"a\":1", "{} {}", "{\"a\":tru}", "{]", "null"] {
+        assert!(matches!(input(arguments), Err(TranslateError::Invalid { .. })), "{arguments}");
+    }
+}
+
+#[test]
 fn a_system_prompt_alone_becomes_a_turn() {
     let (body, _) = translate(&asked(json!([{"role": "system", "content": "Tell a joke."}])), &options()).unwrap();
     assert_eq!(body["messages"], json!([{"role": "user", "content": [{"type": "text", "text": "Tell a joke."}]}]));

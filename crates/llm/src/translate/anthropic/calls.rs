@@ -1,6 +1,7 @@
 //! The assistant's calls of tools, and the messages' fields.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
@@ -64,18 +65,19 @@ impl<'a> Conversation<'a> {
         let Some(list) = message.tool_calls else { return Ok(()) };
         let (mut position, mut result) = (0, Ok(()));
         list.for_each(|call| {
-            let path = format!("messages[{index}].tool_calls[{position}]");
+            let number = position;
             position += 1;
             if result.is_err() {
                 return;
             }
+            let path = format_args!("messages[{index}].tool_calls[{number}]");
             let Some(function) = call.field("function").filter(|function| function.is_object()) else {
                 result = Err(invalid(&format!("{path}.function"), "it is missing or no object"));
                 return;
             };
-            result = self.call(draft, call.field("id"), function.field("name"), Some(function), &path, |path| {
-                arguments(function.field("arguments"), path)
-            });
+            let (id, name) = (call.field("id"), function.field("name"));
+            result =
+                self.call(draft, id, name, Some(function), &path, |path| arguments(function.field("arguments"), path));
         });
         result
     }
@@ -87,8 +89,8 @@ impl<'a> Conversation<'a> {
         id: Option<RawJson<'a>>,
         name: Option<RawJson<'a>>,
         function: Option<RawJson<'a>>,
-        path: &str,
-        input: impl FnOnce(&str) -> Result<Cow<'a, [u8]>, TranslateError>,
+        path: &dyn Display,
+        input: impl FnOnce(&dyn Display) -> Result<Cow<'a, [u8]>, TranslateError>,
     ) -> Result<(), TranslateError> {
         let filled = |value: Option<RawJson<'a>>| value.and_then(RawJson::text).filter(|text| !text.is_empty());
         let Some(id) = filled(id) else {
@@ -140,15 +142,14 @@ impl<'a> Conversation<'a> {
 }
 
 /// The arguments of a call: a JSON object in a text, its keys in their order. No arguments are an empty object.
-fn arguments<'a>(text: Option<RawJson<'a>>, path: &str) -> Result<Cow<'a, [u8]>, TranslateError> {
-    let param = format!("{path}.function.arguments");
+fn arguments<'a>(text: Option<RawJson<'a>>, path: &dyn Display) -> Result<Cow<'a, [u8]>, TranslateError> {
+    let param = || format!("{path}.function.arguments");
     let Some(text) = text.filter(|text| !text.is_null()) else { return Ok(Cow::Borrowed(b"{}")) };
-    let Some(text) = text.text() else { return Err(invalid(&param, "it is no text")) };
+    let Some(text) = text.text() else { return Err(invalid(&param(), "it is no text")) };
     if text.trim().is_empty() {
         return Ok(Cow::Borrowed(b"{}"));
     }
-    if !write::checked(text.as_bytes()).is_some_and(RawJson::is_object) {
-        return Err(invalid(&param, "the text is no JSON object"));
-    }
-    Ok(Cow::Owned(text.trim().as_bytes().to_vec()))
+    let object = write::checked(text.as_bytes()).filter(|object| object.is_object());
+    let object = object.ok_or_else(|| invalid(&param(), "the text is no JSON object"))?;
+    Ok(Cow::Owned(object.bytes().to_vec()))
 }

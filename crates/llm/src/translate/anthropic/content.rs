@@ -3,8 +3,6 @@
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memmem;
-
 use super::request::{Draft, invalid};
 use super::write;
 use crate::json::RawJson;
@@ -93,7 +91,7 @@ pub(super) fn text(
     citations: bool,
 ) -> Result<Option<Range<usize>>, TranslateError> {
     // The body has been checked; only this escape can still be half a character.
-    if memmem::find(text.bytes(), b"\\u").is_some() && text.text().is_none() {
+    if has_code_escape(text.bytes()) && text.text().is_none() {
         return Err(invalid(&path.to_string(), "the text has an escape that is no character"));
     }
     if write::is_blank_string(text) {
@@ -115,6 +113,11 @@ pub(super) fn text(
     }
     out.push(b'}');
     Ok(Some(written))
+}
+
+/// Whether a backslash is followed by a `u`.
+fn has_code_escape(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'\\', text).any(|at| text.get(at + 1) == Some(&b'u'))
 }
 
 /// Writes a block of the assistant's thinking as the vendor gave it, and returns whether it is one. Without its signature it

@@ -11,7 +11,7 @@ use super::content::{self, Block, Part};
 use super::names::Ids;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::RawJson;
+use crate::json::{Cursor, RawJson};
 use crate::translate::TranslateError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,11 +113,14 @@ impl<'a> Conversation<'a> {
     fn system(&mut self, draft: &mut Draft<'a, '_>, message: &Message<'a>, index: usize) -> Result<(), TranslateError> {
         let content = message.content.ok_or_else(|| missing_content(index))?;
         let system = &mut self.system;
+        let before = system.len();
         content::parts(content, index, |part, path| match part {
             Part::Text(text, fields) => content::text(draft, system, text, fields, path, false).map(|_| ()),
             Part::Other(_) => Err(invalid(&path.to_string(), "the system prompt is text and nothing else")),
         })?;
-        mark_last(system, message.mark);
+        if system.len() > before {
+            mark_last(system, message.mark);
+        }
         Ok(())
     }
 
@@ -319,12 +322,22 @@ fn missing_content(index: usize) -> TranslateError {
     invalid(&format!("messages[{index}].content"), "it is missing")
 }
 
-/// Puts a message's `cache_control` at the end of its last block.
+/// Puts a message's `cache_control` at the end of its last block, unless that has one.
 fn mark_last(blocks: &mut Vec<u8>, mark: Option<RawJson<'_>>) {
     let Some(mark) = mark.filter(|mark| mark.is_object()) else { return };
-    if blocks.last() == Some(&b'}') {
+    if blocks.last() == Some(&b'}') && !is_marked(blocks) {
         blocks.pop();
         write::raw(blocks, "cache_control", mark);
         blocks.push(b'}');
     }
+}
+
+/// Whether the last field of the last block is a mark. Marks are short; a text cannot contain the unescaped quotes.
+fn is_marked(blocks: &[u8]) -> bool {
+    let end = blocks.get(blocks.len().saturating_sub(256)..).unwrap_or_default();
+    let name = b",\"cache_control\":";
+    memchr::memmem::rfind(end, name).and_then(|at| end.get(at + name.len()..)).is_some_and(|rest| {
+        let mut value = Cursor::new(rest);
+        value.skip().is_ok() && value.rest() == b"}"
+    })
 }

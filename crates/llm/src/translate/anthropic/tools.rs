@@ -7,7 +7,7 @@ use super::conversation::Conversation;
 use super::request::{Draft, invalid};
 use super::schema::{self, Use};
 use super::write;
-use crate::json::RawJson;
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::TranslateError;
 
 /// Which tools the model may or must call.
@@ -30,30 +30,81 @@ pub(super) struct Tools {
     one_at_a_time: bool,
 }
 
+/// The fields of one tool.
+struct Definition<'a> {
+    start: Cursor<'a>,
+    kind: Option<Cow<'a, str>>,
+    has_function: bool,
+    name: Option<Cow<'a, str>>,
+    description: Option<RawJson<'a>>,
+    parameters: Option<RawJson<'a>>,
+    is_strict: bool,
+    mark: Option<RawJson<'a>>,
+}
+
+impl<'a> Definition<'a> {
+    /// Reads a tool in one pass and moves behind it.
+    fn read(tool: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
+        let mut read = Self {
+            start: tool.clone(),
+            kind: None,
+            has_function: false,
+            name: None,
+            description: None,
+            parameters: None,
+            is_strict: false,
+            mark: None,
+        };
+        tool.fields(|name, value| {
+            match &*unescaped_name(name) {
+                "type" => read.kind = value.raw()?.text(),
+                "function" if value.peek() == Some(b'{') => read.function(value)?,
+                "cache_control" => read.mark = Some(value.raw()?),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(read)
+    }
+
+    fn function(&mut self, function: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        self.has_function = true;
+        function.fields(|name, value| {
+            match &*unescaped_name(name) {
+                "name" => self.name = value.raw()?.text(),
+                "description" => self.description = Some(value.raw()?),
+                "parameters" => self.parameters = Some(value.raw()?).filter(|schema| !schema.is_null()),
+                "strict" => self.is_strict = value.raw()?.is_true(),
+                "cache_control" => self.mark = self.mark.or(Some(value.raw()?)),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+}
+
 impl Tools {
     pub(super) fn read(draft: &mut Draft<'_, '_>) -> Result<Self, TranslateError> {
         let asked = draft.fields.get("tool_choice");
         let allowed = asked.and_then(allowed_names);
         let mut tools = Self { one_at_a_time: is_false(draft.fields.get("parallel_tool_calls")), ..Self::default() };
         let mut offered = HashSet::new();
+        let mut definitions = Vec::new();
         if let Some(list) = draft.fields.get("tools") {
             if !list.is_array() {
                 return Err(invalid("tools", "it is no array"));
             }
-            list.for_each(|tool| {
-                if let Some(name) = function_name(tool) {
-                    draft.names.reserve(&name);
-                }
+            // Nothing here can break off: the body has been checked.
+            let _ = list.cursor().elements(|tool| {
+                definitions.push(Definition::read(tool)?);
+                Ok(())
             });
-            let mut result = Ok(());
-            let mut index = 0;
-            list.for_each(|tool| {
-                if result.is_ok() {
-                    result = tools.add(draft, tool, index, allowed.as_ref(), &mut offered);
-                }
-                index += 1;
-            });
-            result?;
+            for name in definitions.iter().filter_map(|tool| tool.name.as_deref()) {
+                draft.names.reserve(name);
+            }
+            for (index, tool) in definitions.iter().enumerate() {
+                tools.add(draft, tool, index, allowed.as_ref(), &mut offered)?;
+            }
         }
         if let Some(asked) = asked {
             tools.choice = tools.read_choice(draft, asked, &offered)?;
@@ -61,62 +112,58 @@ impl Tools {
         Ok(tools)
     }
 
-    fn add(
+    fn add<'a>(
         &mut self,
         draft: &mut Draft<'_, '_>,
-        tool: RawJson<'_>,
+        tool: &'a Definition<'_>,
         index: usize,
         allowed: Option<&HashSet<String>>,
-        offered: &mut HashSet<String>,
+        offered: &mut HashSet<&'a str>,
     ) -> Result<(), TranslateError> {
         let out = &mut self.definitions;
-        let Some(function) = tool.field("function").filter(|function| function.is_object()) else {
-            let kind = tool.field("type").and_then(RawJson::text);
-            match kind.as_deref() {
+        if !tool.has_function {
+            match tool.kind.as_deref() {
                 None | Some("function") => {
                     return Err(invalid(&format!("tools[{index}].function"), "it is missing or no object"));
                 }
                 // The vendor's own tools, such as web_search_20250305.
                 Some(kind) if draft.passes() && kind != "custom" => {
                     write::comma(out);
-                    out.extend_from_slice(tool.bytes());
+                    out.extend_from_slice(tool.start.clone().raw().map_or(b"{}", RawJson::bytes));
                 }
                 Some(_) => draft.leave_out("tools", format!("tools[{index}]")),
             }
             return Ok(());
-        };
-        let name = function_name(tool).filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| invalid(&format!("tools[{index}].function.name"), "it is missing or no text"))?;
-        if !offered.insert(name.clone().into_owned()) {
-            let message = "another tool has this name; each must have its own";
-            return Err(invalid(&format!("tools[{index}].function.name"), message));
         }
-        if allowed.is_some_and(|allowed| !allowed.contains(&*name)) {
+        let name_param = || format!("tools[{index}].function.name");
+        let name = tool.name.as_deref().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| invalid(&name_param(), "it is missing or no text"))?;
+        if !offered.insert(name) {
+            return Err(invalid(&name_param(), "another tool has this name; each must have its own"));
+        }
+        if allowed.is_some_and(|allowed| !allowed.contains(name)) {
             return Ok(());
         }
         write::comma(out);
         out.push(b'{');
-        write::text(out, "name", draft.names.vendor(&name));
+        write::text(out, "name", draft.names.vendor(name));
         let is_said = |text: &RawJson<'_>| text.quoted().is_some() && !write::is_blank_string(*text);
-        if let Some(description) = function.field("description").filter(is_said) {
+        if let Some(description) = tool.description.filter(is_said) {
             write::raw(out, "description", description);
         }
         write::name(out, "input_schema");
-        match function.field("parameters").filter(|schema| !schema.is_null()) {
+        match tool.parameters {
             None => out.extend_from_slice(b"{\"type\":\"object\"}"),
             Some(parameters) if parameters.is_object() => schema::write(out, parameters, Use::Tool),
             Some(_) => return Err(invalid(&format!("tools[{index}].function.parameters"), "it is no object")),
         }
-        if function.field("strict").is_some_and(RawJson::is_true) {
-            if draft.options.schemas {
-                write::name(out, "strict");
-                out.extend_from_slice(b"true");
-            } else {
-                draft.leave_out("tools", format!("tools[{index}].function.strict"));
-            }
+        if tool.is_strict && draft.options.schemas {
+            write::name(out, "strict");
+            out.extend_from_slice(b"true");
+        } else if tool.is_strict {
+            draft.leave_out("tools", format!("tools[{index}].function.strict"));
         }
-        let mark = tool.field("cache_control").or_else(|| function.field("cache_control"));
-        if let Some(mark) = mark.filter(|mark| mark.is_object()) {
+        if let Some(mark) = tool.mark.filter(|mark| mark.is_object()) {
             write::raw(out, "cache_control", mark);
         }
         out.push(b'}');
@@ -127,7 +174,7 @@ impl Tools {
         &self,
         draft: &mut Draft<'_, '_>,
         asked: RawJson<'_>,
-        offered: &HashSet<String>,
+        offered: &HashSet<&str>,
     ) -> Result<Option<Choice>, TranslateError> {
         let mode = asked.field("allowed_tools").and_then(|allowed| allowed.field("mode")).unwrap_or(asked);
         let choice = match mode.text().as_deref() {
