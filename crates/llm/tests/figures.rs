@@ -32,7 +32,7 @@ fn request() -> Vec<u8> {
     let tool = |name: &str| json!({"type": "function", "function": {"name": name, "description": "Gives the weather of a city for a number of days.", "parameters": {"type": "object", "properties": properties, "required": ["city"]}}});
     let prompt =
         "You are a careful assistant. Answer in one paragraph, name your sources and say what you do not know.\n"
-            .repeat(12);
+            .repeat(16);
     let mut messages = vec![json!({"role": "system", "content": prompt})];
     for turn in 0..3 {
         let id = format!("call_{turn}");

@@ -1,6 +1,8 @@
-//! What vendors send, as tables: errors, waits, streams, whole answers, usage, requests.
+//! What vendors send, as tables: errors, waits, streams, whole answers, usage, requests. What they are sent, as golden files.
 
 #![expect(clippy::too_many_lines, reason = "tables are long")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
+#![allow(clippy::print_stdout, reason = "a skipped test says why, and figures are printed")]
 
 mod affinity;
 mod answers;

@@ -10,8 +10,10 @@ use crate::botocore;
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-/// Of AWS's Signature Version 4 test suite: method, target, headers, body, signature.
-const VECTORS: &[(&str, &str, &str, &[(&str, &str)], &str, &str)] = &[
+type Headers = &'static [(&'static str, &'static str)];
+
+/// Of AWS's Signature Version 4 test suite: name, method, target, headers, body, signature.
+const VECTORS: &[(&str, &str, &str, Headers, &str, &str)] = &[
     ("get-vanilla", "GET", "/", &[], "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
     ("get-relative", "GET", "/example/..", &[], "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
     ("get-slashes", "GET", "//./", &[], "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),

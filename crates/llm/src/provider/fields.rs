@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::{Cursor, unescaped_name};
-use crate::translate::{Dropped, TranslateError, Unsupported};
+use crate::translate::{Dropped, MAX_DROPPED, TranslateError, Unsupported};
 
 /// Which fields of a request pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn filter<'a>(
         let name = new_name(span);
         if name.is_none() && !rules.allows(&span.name) {
             // Nothing was asked for.
-            if !span.is_null {
+            if !span.is_null && dropped.len() < MAX_DROPPED {
                 dropped.push(Dropped(span.name.clone().into_owned()));
             }
             continue;

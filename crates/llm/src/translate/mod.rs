@@ -25,6 +25,9 @@ pub struct TranslatedRequest<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped(pub String);
 
+/// Of what cannot be taken not more than this is named: a request could hold a million such parts.
+pub const MAX_DROPPED: usize = 100;
+
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

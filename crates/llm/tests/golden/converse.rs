@@ -385,3 +385,37 @@ mod properties {
         }
     }
 }
+
+/// A request can hold any number of parts that cannot be taken.
+#[test]
+fn what_is_named_of_a_large_request_is_bounded() {
+    const COUNT: usize = 2_000;
+    let calls: Vec<Value> = (0..COUNT)
+        .map(|at| json!({"id": format!("c{at}"), "function": {"name": format!("f.{at}"), "arguments": "{}"}}))
+        .collect();
+    let results = (0..COUNT).rev().map(|at| json!({"role": "tool", "tool_call_id": format!("c{at}"), "content": "1"}));
+    let file = json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"}});
+    let parts: Vec<Value> = (0..COUNT).flat_map(|_| [file.clone(), json!({"type": "x"})]).collect();
+    let mut messages =
+        vec![json!({"role": "user", "content": parts}), json!({"role": "assistant", "tool_calls": calls})];
+    messages.extend(results);
+    let mut request = json!({"model": "m", "messages": messages});
+    for at in 0..COUNT {
+        request[format!("x{at}")] = json!(1);
+    }
+    let text = serde_json::to_vec(&request).unwrap();
+    let translated = converse::request(&text, Unsupported::Drop).unwrap();
+    assert_eq!(translated.dropped.len(), llm::translate::MAX_DROPPED);
+    let body: Value = serde_json::from_slice(&translated.body).unwrap();
+    assert_eq!(body["messages"][0]["content"].as_array().unwrap().len(), COUNT);
+    let ids = |turn: usize, kind: &str| -> Vec<Value> {
+        body["messages"][turn]["content"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block[kind]["toolUseId"].clone())
+            .collect()
+    };
+    assert_eq!(ids(1, "toolUse").len(), COUNT);
+    assert_eq!(ids(1, "toolUse"), ids(2, "toolResult"), "results stand in the order of the calls");
+}

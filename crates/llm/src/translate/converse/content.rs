@@ -1,6 +1,7 @@
 //! One part of a message's content as a block of Converse.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::text;
 use crate::json::RawJson;
@@ -27,7 +28,7 @@ pub(super) enum Place {
 }
 
 /// Appends the block of one part. `names` are those of the documents so far, which must differ.
-pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: Place, names: &mut Vec<String>) -> Outcome {
+pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: Place, names: &mut DocumentNames) -> Outcome {
     let Some(kind) = part.field("type").and_then(RawJson::text) else { return Outcome::Invalid("has no `type`") };
     let has_media = matches!(place, Place::User | Place::ToolResult);
     match kind.as_ref() {
@@ -87,7 +88,7 @@ fn write_audio(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
     Outcome::Written
 }
 
-fn write_document(out: &mut Vec<u8>, part: RawJson<'_>, names: &mut Vec<String>) -> Outcome {
+fn write_document(out: &mut Vec<u8>, part: RawJson<'_>, names: &mut DocumentNames) -> Outcome {
     let field = |name| part.field("file")?.field(name)?.text();
     let file_name = field("filename").unwrap_or(Cow::Borrowed("document"));
     // A `file_id` names a file at OpenAI.
@@ -109,21 +110,36 @@ fn write_document(out: &mut Vec<u8>, part: RawJson<'_>, names: &mut Vec<String>)
     let known = ["pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"];
     let by_name = || known.into_iter().find(|known| known.eq_ignore_ascii_case(extension));
     let Some(format) = by_type.or_else(by_name) else { return Outcome::Unsupported };
-    let name = document_name(stem, names);
+    let name = names.name(stem);
     write_bytes(out, "document", format, Some(&name), data.base64);
-    names.push(name);
     Outcome::Written
 }
 
-/// A document's name as Converse takes it: letters, digits, single spaces, hyphens and brackets, 200 at most, and different from
-/// the names before. (Source: `DocumentBlock` in the API reference; that they must differ is assumed.)
-fn document_name(stem: &str, names: &[String]) -> String {
-    let good = |letter: char| letter.is_ascii_alphanumeric() || "-()[]".contains(letter);
-    let letters: String = stem.chars().map(|letter| if good(letter) { letter } else { ' ' }).take(180).collect();
-    let words = letters.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    let name = if words.is_empty() { "document".to_owned() } else { words };
-    let numbered = (2..).map(|number| format!("{name} {number}"));
-    std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name)).unwrap_or_default()
+/// The names of the documents so far.
+#[derive(Debug, Default)]
+pub(super) struct DocumentNames {
+    /// Each with the number of the last one that was made of it.
+    taken: BTreeMap<String, u32>,
+}
+
+impl DocumentNames {
+    /// A document's name as Converse takes it: letters, digits, single spaces, hyphens and brackets, 200 at most, and different
+    /// from the names before. (Source: `DocumentBlock` in the API reference; that they must differ is assumed.)
+    fn name(&mut self, stem: &str) -> String {
+        let good = |letter: char| letter.is_ascii_alphanumeric() || "-()[]".contains(letter);
+        let letters: String = stem.chars().map(|letter| if good(letter) { letter } else { ' ' }).take(180).collect();
+        let words = letters.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let plain = if words.is_empty() { "document".to_owned() } else { words };
+        let mut name = plain.clone();
+        let mut number = self.taken.get(&plain).copied().unwrap_or(1);
+        while self.taken.contains_key(&name) {
+            number += 1;
+            name = format!("{plain} {number}");
+        }
+        self.taken.insert(plain, number);
+        self.taken.entry(name.clone()).or_insert(1);
+        name
+    }
 }
 
 fn write_bytes(out: &mut Vec<u8>, kind: &str, format: &str, name: Option<&str>, base64: &str) {

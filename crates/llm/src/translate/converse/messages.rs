@@ -3,9 +3,11 @@
 //! Converse wants turns of user and assistant that alternate, and the results of all tool calls of a turn together in the next
 //! one, so neighbours of one role become one turn, and tool messages become blocks of the user's turn that follows.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::de::IgnoredAny;
 
-use super::content::{self, Outcome, Place};
+use super::content::{self, DocumentNames, Outcome, Place};
 use super::request::Drops;
 use super::text;
 use crate::json::RawJson;
@@ -18,14 +20,23 @@ pub(super) struct Conversation {
     pub(super) system: Vec<u8>,
     /// The turns, without their brackets.
     pub(super) turns: Vec<u8>,
-    /// The names of the tools that were called, each once, as the client knows them.
-    pub(super) called: Vec<String>,
+    /// The names of the tools that were called, as the client knows them.
+    pub(super) called: BTreeSet<String>,
     role: Option<&'static str>,
-    /// The ids of the last turn's calls that have no result yet, as the client wrote them.
-    open_calls: Vec<String>,
-    /// The ids of all its calls, and the blocks of their results.
-    results: Vec<(String, Vec<u8>)>,
-    document_names: Vec<String>,
+    /// The calls of the last turn of the assistant's, until their results are written.
+    calls: Vec<Call>,
+    /// Where among them the call of an id is.
+    call_of_id: BTreeMap<String, usize>,
+    documents: DocumentNames,
+}
+
+/// A tool call that waits for its result.
+#[derive(Debug)]
+struct Call {
+    /// As the client wrote it.
+    id: String,
+    /// The blocks of its result, once a tool message brought one.
+    result: Option<Vec<u8>>,
 }
 
 fn invalid(param: String, message: impl Into<String>) -> TranslateError {
@@ -67,7 +78,7 @@ impl Conversation {
         match role.as_ref() {
             "system" | "developer" => {
                 let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
-                let names = &mut self.document_names;
+                let names = &mut self.documents;
                 write_content(&mut self.system, content, Place::System, names, drops, || format!("{}.content", path()))
             }
             "user" => {
@@ -108,7 +119,7 @@ impl Conversation {
         path: impl Fn() -> String,
     ) -> Result<(), TranslateError> {
         let mut blocks = Vec::new();
-        write_content(&mut blocks, content, place, &mut self.document_names, drops, path)?;
+        write_content(&mut blocks, content, place, &mut self.documents, drops, path)?;
         if !blocks.is_empty() {
             let turn = self.turn(role);
             text::comma(turn);
@@ -192,7 +203,7 @@ impl Conversation {
         };
         let Some(id) = call.field("id").and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`")) };
         // Trap 2: two calls of one id are refused.
-        if self.open_calls.iter().any(|open| *open == id) {
+        if self.call_of_id.contains_key(id.as_ref()) {
             drops.push(path());
             return Ok(());
         }
@@ -215,11 +226,9 @@ impl Conversation {
         turn.extend_from_slice(b",\"input\":");
         turn.extend_from_slice(if is_object { arguments.as_bytes() } else { b"{}" });
         turn.extend_from_slice(b"}}");
-        if !self.called.iter().any(|called| *called == name) {
-            self.called.push(name.into_owned());
-        }
-        self.open_calls.push(id.clone().into_owned());
-        self.results.push((id.into_owned(), Vec::new()));
+        self.called.insert(name.into_owned());
+        self.call_of_id.insert(id.clone().into_owned(), self.calls.len());
+        self.calls.push(Call { id: id.into_owned(), result: None });
         Ok(())
     }
 
@@ -233,24 +242,26 @@ impl Conversation {
     ) -> Result<(), TranslateError> {
         let id = message.field("tool_call_id").and_then(RawJson::text);
         let Some(id) = id else { return Err(invalid(path(), "has no `tool_call_id`")) };
-        let Some((_, blocks)) = self.results.iter_mut().find(|(call, _)| *call == id) else {
+        let call = self.call_of_id.get(id.as_ref()).and_then(|at| self.calls.get_mut(*at));
+        let Some(call) = call else {
             let message = "no call of the assistant's message before has this id";
             return Err(invalid(format!("{}.tool_call_id", path()), message));
         };
-        self.open_calls.retain(|open| *open != id);
+        let blocks = call.result.get_or_insert_default();
         let Some(content) = content else { return Ok(()) };
-        write_content(blocks, content, Place::ToolResult, &mut self.document_names, drops, || {
-            format!("{}.content", path())
-        })
+        write_content(blocks, content, Place::ToolResult, &mut self.documents, drops, || format!("{}.content", path()))
     }
 
     /// The tool messages are over: writes their results into the user's turn.
     fn end_results(&mut self, path: impl Fn() -> String) -> Result<(), TranslateError> {
-        if let Some(open) = self.open_calls.first() {
-            let message = format!("the tool call {open:?} before has no tool message with its result");
-            return Err(invalid(path(), message));
-        }
-        for (id, blocks) in std::mem::take(&mut self.results) {
+        self.call_of_id.clear();
+        for Call { id, result } in std::mem::take(&mut self.calls) {
+            let Some(blocks) = result else {
+                return Err(invalid(
+                    path(),
+                    format!("the tool call {id:?} before has no tool message with its result"),
+                ));
+            };
             let turn = self.turn("user");
             text::comma(turn);
             turn.extend_from_slice(b"{\"toolResult\":{\"toolUseId\":");
@@ -269,7 +280,7 @@ fn write_content(
     out: &mut Vec<u8>,
     content: RawJson<'_>,
     place: Place,
-    names: &mut Vec<String>,
+    names: &mut DocumentNames,
     drops: &mut Drops,
     path: impl Fn() -> String,
 ) -> Result<(), TranslateError> {

@@ -12,6 +12,8 @@ mod stream;
 mod text;
 mod tools;
 
+use std::collections::BTreeMap;
+
 pub use answer::answer;
 pub use error::error;
 pub use request::request;
@@ -27,13 +29,13 @@ pub struct AnswerContext {
     /// The client wants the usage at the stream's end.
     pub include_usage: bool,
     /// Names of tools that Converse does not take: what was sent, and what the client calls them.
-    renamed: Vec<(String, String)>,
+    renamed: BTreeMap<String, String>,
 }
 
 impl AnswerContext {
     /// The client's name of a tool.
     fn tool_name<'a>(&'a self, sent: &'a str) -> &'a str {
-        self.renamed.iter().find(|(other, _)| other == sent).map_or(sent, |(_, name)| name)
+        self.renamed.get(sent).map_or(sent, |name| name)
     }
 }
 

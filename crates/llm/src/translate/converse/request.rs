@@ -1,15 +1,16 @@
 //! A request: from OpenAI's chat completions to the body of `converse` and `converse-stream`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::AnswerContext;
 use super::messages::Conversation;
 use super::text;
 use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
-use crate::translate::{Dropped, TranslateError, TranslatedRequest, Unsupported};
+use crate::translate::{Dropped, MAX_DROPPED, TranslateError, TranslatedRequest, Unsupported};
 
-/// What cannot be taken, each with the place in the request that it belongs to.
+/// What cannot be taken, at most [`MAX_DROPPED`], each with the place in the request that it belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     /// The number of the field of the request that is being read.
@@ -19,7 +20,9 @@ pub(super) struct Drops {
 
 impl Drops {
     pub(super) fn push(&mut self, path: String) {
-        self.list.push((self.at, Dropped(path)));
+        if self.list.len() < MAX_DROPPED {
+            self.list.push((self.at, Dropped(path)));
+        }
     }
 
     /// In the order of the request.
@@ -90,7 +93,7 @@ struct Fields<'a> {
 }
 
 /// Names of tools as they are sent, and as the client knows them.
-type Renamed = Vec<(String, String)>;
+type Renamed = BTreeMap<String, String>;
 
 fn invalid(param: &str, message: &str) -> TranslateError {
     TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }

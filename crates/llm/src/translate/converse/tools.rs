@@ -1,5 +1,7 @@
 //! The tools of a request as Converse's `toolConfig`.
 
+use std::collections::BTreeMap;
+
 use super::messages::Conversation;
 use super::request::Drops;
 use super::text;
@@ -18,7 +20,8 @@ pub(super) struct ToolFields<'a> {
 pub(super) struct ToolConfig {
     /// Empty where there is none.
     pub(super) json: Vec<u8>,
-    pub(super) renamed: Vec<(String, String)>,
+    /// What is sent, and what the client calls it.
+    pub(super) renamed: BTreeMap<String, String>,
 }
 
 /// What the client wants the model to do.
@@ -81,8 +84,8 @@ impl ToolConfig {
 
     fn rename(&mut self, name: &str) {
         let sent = text::tool_name(name);
-        if sent != name && !self.renamed.iter().any(|(_, known)| known == name) {
-            self.renamed.push((sent.into_owned(), name.to_owned()));
+        if sent != name {
+            self.renamed.insert(sent.into_owned(), name.to_owned());
         }
     }
 
