@@ -354,9 +354,18 @@ async fn serve_http(
     Ok(())
 }
 
+/// The letters of replicas' ids.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// The length of such an id.
+const ID_LENGTH: usize = 8;
+
 /// An id that no other replica has.
 fn replica() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut rng = rand::rng();
-    (0..8).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+    (0..ID_LENGTH).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}
+
+/// Whether a name has the form of a replica's id, in letters of either case.
+pub(crate) fn is_replica_id(name: &str) -> bool {
+    name.len() == ID_LENGTH && name.bytes().all(|letter| LETTERS.contains(&letter.to_ascii_lowercase()))
 }

@@ -12,6 +12,7 @@ mod support;
 mod admin_api;
 mod artifacts;
 mod budgets;
+mod calls;
 mod cli;
 mod cluster;
 mod corpus;

@@ -157,7 +157,7 @@ impl Resolver {
         chosen.map(|(_, choice)| *choice)
     }
 
-    fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
+    pub(super) fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
         let defaults = self.defaults();
         let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
             let defaults = defaults.routers;
@@ -185,7 +185,7 @@ impl Resolver {
         (settings, Some(file), rules)
     }
 
-    fn prices(&mut self) -> Option<PricesFile> {
+    pub(super) fn prices(&mut self) -> Option<PricesFile> {
         let written = self.get("BROKER_PRICES", |raw| &raw.broker_prices)?;
         match PricesFile::open(written.value.into()) {
             Ok(file) => Some(file),

@@ -15,7 +15,7 @@ mod shown;
 mod tls;
 mod tokens;
 
-pub use calls_settings::http_without_bus;
+pub use calls_settings::{http_without_bus, prices_of};
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};

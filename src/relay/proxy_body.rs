@@ -17,6 +17,7 @@ use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::running_call::{RunningCall, StreamedEnd, stream_usage};
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
+use llm::usage_tail::Tail;
 use types::outcome::{ErrorClass, TransportFailure};
 
 /// The body is not whole: the connection is cut.
@@ -52,6 +53,8 @@ struct Upstream {
     timer: Pin<Box<Sleep>>,
     /// Its events so far, if it is a stream of them that can be read.
     stream: Option<Box<StreamState>>,
+    /// The last bytes of what is no such stream.
+    tail: Tail,
     end: AttemptEnd,
     underway: Option<AttemptGuard>,
     /// The call that it answers.
@@ -81,7 +84,11 @@ impl ProxyBody {
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let rest = Upstream { body, idle, timer, stream, end, underway, call: None };
+        let mut tail = Tail::default();
+        if stream.is_none() {
+            held.iter().for_each(|part| tail.push(part));
+        }
+        let rest = Upstream { body, idle, timer, stream, tail, end, underway, call: None };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
@@ -147,7 +154,11 @@ impl Upstream {
     /// What was used as far as it came.
     fn usage(&self) -> Option<Usage> {
         let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
-        self.stream.as_ref().and_then(|stream| stream_usage(stream, request_bytes)).or(self.end.usage)
+        let used = match &self.stream {
+            Some(stream) => stream_usage(stream, request_bytes),
+            None => self.tail.usage(),
+        };
+        used.or(self.end.usage)
     }
 
     /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
@@ -176,8 +187,9 @@ impl Upstream {
         if let Some(underway) = &mut self.underway {
             underway.add(part);
         }
-        if let Some(stream) = &mut self.stream {
-            stream.push(part);
+        match &mut self.stream {
+            Some(stream) => drop(stream.push(part)),
+            None => self.tail.push(part),
         }
         self.timer.as_mut().reset(Instant::now() + self.idle);
     }

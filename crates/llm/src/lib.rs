@@ -12,6 +12,7 @@
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
+//! | [`usage_tail`] | the same of a long answer that passes by |
 //! | [`model`] | the model that an answer names |
 //! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
@@ -37,6 +38,7 @@ pub mod stream;
 mod stream_events;
 pub mod translate;
 pub mod usage;
+pub mod usage_tail;
 
 pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;
