@@ -77,6 +77,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     if let Some(file) = &config.prices {
         handle.prices().set_table(file.table.clone());
     }
+    prices::load_shipped_beside(handle.prices().clone(), prices::day(handle.now()));
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -309,10 +310,6 @@ impl BackgroundTasks {
             anyhow::Ok(())
         };
         let following = reload::follow(pools, handle.clone(), relay);
-        prices::load_shipped();
-        if let Some(old) = prices::staleness(&handle.prices().book(), prices::day(handle.now())) {
-            tracing::warn!("{old}");
-        }
         let endless = async {
             let certificate = async {
                 if let Some(tls) = tls.clone() {

@@ -11,7 +11,6 @@ use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
 use crate::nats::Secret;
-use crate::prices::PricesFile;
 use crate::system::files;
 use crate::telemetry::Format;
 use crate::{http, nats, relay, telemetry};
@@ -114,7 +113,7 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
 
 pub(super) struct Resolver {
     sources: Sources,
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Resolver {
@@ -182,17 +181,6 @@ impl Resolver {
             Default::default()
         });
         (settings, Some(file), rules)
-    }
-
-    fn prices(&mut self) -> Option<PricesFile> {
-        let written = self.get("BROKER_PRICES", |raw| &raw.broker_prices)?;
-        match PricesFile::open(written.value.into()) {
-            Ok(file) => Some(file),
-            Err(faults) => {
-                self.faults.extend(faults);
-                None
-            }
-        }
     }
 
     /// What holds for routers of which nothing else is said.

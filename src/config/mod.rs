@@ -7,6 +7,7 @@
 mod check;
 pub mod file;
 mod names;
+mod prices;
 mod raw;
 mod relay_settings;
 mod secret;
