@@ -28,6 +28,7 @@ mod openai_sdk;
 mod own_limits;
 mod page;
 mod pools;
+mod prices;
 mod recovery;
 mod relay;
 mod reload;

@@ -8,6 +8,7 @@ mod calls_settings;
 mod check;
 pub mod file;
 mod names;
+mod prices;
 mod raw;
 mod relay_settings;
 mod secret;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
+use super::direct::DirectUpstream;
 use super::exchange::{AttemptTimeouts, exchange};
 use super::hold::UpstreamResponse;
 use super::judgement::judge;
@@ -28,7 +29,7 @@ use super::trace::{self, Attempt};
 use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
-use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
+use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
@@ -193,10 +194,9 @@ impl Call<'_> {
         let times = self.times(&router);
         let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
         if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
-            let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
-            self.running.note(Attempt::new(router.clone(), ended, underway.time(), stamp.clone()));
-            self.running.sending(&router, &stamp, self.session.transaction(self.plan.sent()));
-            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
+            let transaction = self.session.transaction(self.plan.sent());
+            self.running.resent(&router, &stamp, underway.time(), transaction.clone());
+            underway.resent(TransportFailure::Stale.as_str(), transaction);
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
             came = exchange(&relay.clients.unpooled, request, target.key(), times).await;
@@ -220,7 +220,7 @@ impl Call<'_> {
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         let (answer, mut end) = came?;
-        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(|direct| direct.base().host()));
+        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(DirectUpstream::host));
         self.plan.note_retry_after(id, end.hint.and_then(RetryAfter::wait), self.relay.handle.now());
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {

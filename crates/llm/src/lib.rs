@@ -10,6 +10,7 @@
 //! | [`answer`] | whether a whole answer with a good status is an answer |
 //! | [`sse`] | server-sent events, as the standard has them |
 //! | [`stream`] | whether a streamed answer has begun, failed or ended; the last event of one that breaks off |
+//! | [`stream_usage`] | how a stream is made to say its usage, and how a client that did not ask does not see it |
 //! | [`translate`] | requests in OpenAI's form for other protocols, and their answers back |
 //! | [`usage`] | the tokens that a call used |
 //! | [`usage_tail`] | the same of a long answer that passes by |
@@ -36,6 +37,7 @@ pub mod retry_after;
 pub mod sse;
 pub mod stream;
 mod stream_events;
+pub mod stream_usage;
 pub mod translate;
 pub mod usage;
 pub mod usage_tail;
