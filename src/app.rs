@@ -73,13 +73,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         );
     }
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
-    // What else is to hear of finished calls, such as an exporter of traces, is listed here.
-    handle.calls().begin(&config.calls, Vec::new()).context("cannot start a thread")?;
-    handle.know_models();
-    handle.prices().set_targets(config.relay.rules.prices.clone());
-    if let Some(file) = &config.prices {
-        handle.prices().set_table(file.table.clone());
-    }
+    begin_calls(&handle, &config)?;
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -119,6 +113,18 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let ended = runtime.block_on(serve(bus, handle.clone(), (token.as_ref(), heard, started), failure, relay, stop));
     handle.calls().end();
     ended
+}
+
+/// Finished calls have prices and go where the settings say.
+fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
+    handle.prices().set_targets(config.relay.rules.prices.clone());
+    if let Some(file) = &config.prices {
+        handle.prices().set_table(file.table.clone());
+    }
+    prices::load_shipped_beside(handle.prices().clone(), prices::day(handle.now()));
+    handle.know_models();
+    // What else is to hear of them, such as an exporter of traces, is listed here.
+    handle.calls().begin(&config.calls, Vec::new()).context("cannot start a thread")
 }
 
 /// Decisions, until the end. Without a bus there are only those of the relay.
@@ -317,27 +323,28 @@ impl BackgroundTasks {
             anyhow::Ok(())
         };
         let following = reload::follow(pools, handle.clone(), relay.clone());
-        prices::load_shipped();
-        if let Some(old) = prices::staleness(&handle.prices().book(), prices::day(handle.now())) {
-            tracing::warn!("{old}");
-        }
         let endless = async {
-            let certificate = async {
-                if let Some(tls) = tls.clone() {
-                    tls.follow().await;
-                }
-            };
-            let own_prices = async {
-                if let Some(file) = file {
-                    file.follow(handle.prices().clone()).await;
-                }
-            };
-            tokio::join!(handle.run_timers(), following, certificate, own_prices);
+            tokio::join!(handle.run_timers(), following, follow_files(&handle, tls.clone(), file));
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;
         Ok(())
     }
+}
+
+/// Follows the certificate and the file of prices, where there are any.
+async fn follow_files(handle: &SharedBroker, tls: Option<ServerTls>, prices: Option<PricesFile>) {
+    let certificate = async {
+        if let Some(tls) = tls {
+            tls.follow().await;
+        }
+    };
+    let own_prices = async {
+        if let Some(file) = prices {
+            file.follow(handle.prices().clone()).await;
+        }
+    };
+    tokio::join!(certificate, own_prices);
 }
 
 /// Serves the page, the API and the probes; without a listener it only never ends.
@@ -357,9 +364,18 @@ async fn serve_http(
     Ok(())
 }
 
+/// The letters of replicas' ids.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// The length of such an id.
+const ID_LENGTH: usize = 8;
+
 /// An id that no other replica has.
 fn replica() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut rng = rand::rng();
-    (0..8).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+    (0..ID_LENGTH).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}
+
+/// Whether a name has the form of a replica's id, in letters of either case.
+pub(crate) fn is_replica_id(name: &str) -> bool {
+    name.len() == ID_LENGTH && name.bytes().all(|letter| LETTERS.contains(&letter.to_ascii_lowercase()))
 }

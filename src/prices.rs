@@ -24,12 +24,18 @@ pub const MAX_FILE_BYTES: u64 = 16 << 20;
 const MAX_AGE_DAYS: i32 = 90;
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Read when it is first needed: [`load_shipped`].
+/// Read when it is first needed.
 static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
 
-/// Reads the shipped table, which takes some milliseconds, so that no call has to.
-pub fn load_shipped() {
-    LazyLock::force(&SHIPPED);
+/// Reads the shipped table on a thread of its own, which takes some milliseconds, so that no call has to; then warns if it is old.
+pub fn load_shipped_beside(prices: LivePrices, today: Date) {
+    let load = move || {
+        if let Some(old) = staleness(&prices.book(), today) {
+            tracing::warn!("{old}");
+        }
+    };
+    // Without a thread it is read when it is needed.
+    let _ = std::thread::Builder::new().name("prices".to_owned()).spawn(load);
 }
 
 /// All prices at one moment.
@@ -260,7 +266,7 @@ mod tests {
         let shown: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(shown.len(), 2, "{shown:?}");
         assert!(
-            shown[0].starts_with(&format!("{}:2:29 models[\"a/m\"].inputs: no such key", path.display())),
+            shown[0].starts_with(&format!("{}:2:30 models[\"a/m\"].inputs: no such key", path.display())),
             "{shown:?}"
         );
         std::fs::remove_file(&path).unwrap();

@@ -86,7 +86,8 @@ fn has_all(document: &Value, schema: &Value, place: &str) {
 #[tokio::test]
 async fn alerts_and_dashboard_ask_only_for_metrics_that_there_are() {
     let bus = Bus::start().await;
-    let broker = Setup::on(&bus).set("BROKER_RELAY", "127.0.0.1:0").ready().await;
+    let setup = Setup::on(&bus).set("BROKER_RELAY", "127.0.0.1:0").set("BROKER_CALLS", "/nowhere/calls.jsonl");
+    let broker = setup.ready().await;
     let decision = bus.decide().await;
     let mut log = Log::of(DUD, 500);
     log.0["request"]["broker"] = decision["broker"].clone();

@@ -210,7 +210,11 @@ async fn events_tell_of_decisions_calls_and_changes() {
     bus.log(log).await;
     let call = events.next("call").await;
     assert_eq!((&call["router"], &call["status"], &call["class"]), (&DUD.into(), &503.into(), &"overloaded".into()));
-    assert_eq!((&call["decision"], &call["session"]), (&decision["broker"]["id"], &"the-session".into()), "{call}");
+    assert_eq!(
+        (&call["attempts"][0]["decision"], &call["session"]),
+        (&decision["broker"]["id"], &"the-session".into()),
+        "{call}"
+    );
     let change = events.next("change").await;
     assert_eq!((&change["about"], &change["what"]), (&DUD.into(), &"disabled".into()), "{change}");
     assert_eq!(change["why"], "answered 503");

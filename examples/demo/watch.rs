@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gecholog_broker::calls::cost::dollars;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -51,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) retry_after: Option<Duration>,
     /// Why this router, in the words of the stamp, if there is one.
     pub(crate) why: Option<String>,
+    /// The tokens that it used and what they cost, as the relay wrote.
+    pub(crate) used: Option<String>,
 }
 
 /// A router disabled or enabled.
@@ -104,6 +107,7 @@ impl Event {
             status: response["egress_status_code"].as_u64().and_then(|status| u16::try_from(status).ok()),
             retry_after: retry_after(&response["inbound_headers"]),
             why: why(stamp),
+            used: used(&request["broker_call"]),
         }))
     }
 
@@ -180,6 +184,15 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Event> {
         self.held.pop_first().map(|(_, (_, event))| event)
     }
+}
+
+/// `12+5 tokens, $0.000035`, of what the relay wrote beside the stamp.
+fn used(call: &Value) -> Option<String> {
+    let count = |name: &str| call["usage"][name].as_u64();
+    let (input, output) = (count("input_uncached")?, count("output")?);
+    let cached = count("cache_read").unwrap_or(0) + count("cache_write").unwrap_or(0);
+    let cost = call["cost"]["nano_usd"].as_u64().map(|nano| format!(", {}", dollars(nano))).unwrap_or_default();
+    Some(format!("{}+{output} tokens{cost}", input + cached))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::prices::PriceBook;
 use llm::Usage;
+use llm::prices::names::provider_of_host;
 use llm::prices::{PriceBasis, PriceRow, PricedCall, ServiceTier};
 use types::router::RouterPath;
 
@@ -51,7 +52,7 @@ pub fn of<'a>(
 ) -> Option<Cost> {
     let target_price = RouterPath::parse(priced.router).ok().filter(|_| book.has_own_prices());
     let target_price = target_price.as_ref().and_then(|router| book.target_price(router));
-    let provider = priced.host.and_then(provider);
+    let provider = priced.host.and_then(provider_of_host);
     // A price of a target needs no model.
     let models = models.chain(target_price.map(|_| ""));
     let call = |model| PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
@@ -66,33 +67,6 @@ pub fn of<'a>(
 fn of_row(nano_usd: u64, row: &Arc<PriceRow>) -> Cost {
     let priced = row.source.date.map(|date| date.to_string());
     Cost { nano_usd, price: row.name(), table: Some(row.source.name.clone()), priced }
-}
-
-/// The provider of a host, as the price table calls it; `None`: one that anybody may run, whose prices are then found by the
-/// model alone. The hosts are those of the vendors' API references.
-fn provider(host: &str) -> Option<&'static str> {
-    const HOSTS: [(&str, &str); 18] = [
-        ("api.openai.com", "openai"),
-        (".openai.azure.com", "azure"),
-        (".cognitiveservices.azure.com", "azure"),
-        (".services.ai.azure.com", "azure_ai"),
-        (".models.ai.azure.com", "azure_ai"),
-        ("api.anthropic.com", "anthropic"),
-        ("generativelanguage.googleapis.com", "gemini"),
-        ("aiplatform.googleapis.com", "vertex_ai"),
-        (".amazonaws.com", "bedrock"),
-        ("api.mistral.ai", "mistral"),
-        ("api.groq.com", "groq"),
-        ("api.deepseek.com", "deepseek"),
-        ("api.x.ai", "xai"),
-        ("api.cohere.com", "cohere"),
-        ("api.together.xyz", "together_ai"),
-        ("openrouter.ai", "openrouter"),
-        ("api.fireworks.ai", "fireworks_ai"),
-        ("api.perplexity.ai", "perplexity"),
-    ];
-    let host = host.to_ascii_lowercase();
-    HOSTS.iter().find(|(end, _)| host.ends_with(end)).map(|(_, provider)| *provider)
 }
 
 /// The host of a URL, without port and user.

@@ -112,6 +112,9 @@ impl CallQuery {
     }
 
     fn of_json(value: &serde_json::Value) -> Result<Self, QueryFault> {
+        if !value.is_object() {
+            return Err(QueryFault("must be a JSON object".to_owned()));
+        }
         Self::deserialize(value).map_err(|_| {
             let known = Self::NAMES;
             let mut wrong = value.as_object().into_iter().flat_map(|fields| fields.keys());

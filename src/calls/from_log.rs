@@ -3,20 +3,23 @@
 use super::cost::Priced;
 use super::record::short;
 use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
+use crate::app::is_replica_id;
 use crate::prices::PriceBook;
 use gecholog_protocol::logged_call::LoggedCall;
+use gecholog_protocol::transaction;
 use types::outcome::{CallObservation, ErrorClass};
 use types::time::{BrokerTime, GatewayTime};
 
 /// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
 /// `configured` is the configured header of trace ids.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
+    (!is_attempt(logged)).then(|| any_record(logged, configured, Some(book), now))
+}
+
+/// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.
+pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&PriceBook>, now: BrokerTime) -> CallRecord {
     let CallObservation { session, transaction, ingress, served_path, started, stopped, .. } = logged.observation;
     let stamp = logged.stamp();
-    if logged.relay_call().is_some() || stamp.replica.as_deref().is_some_and(|replica| is_session_of(session, replica))
-    {
-        return None;
-    }
     let transaction = short(transaction.unwrap_or_default());
     let (asked, usage) = (logged.asked(), logged.usage_or_estimate());
     let router = served_path.map(short);
@@ -24,7 +27,7 @@ pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: 
         router: router.clone().unwrap_or_default(),
         decision: stamp.id.as_deref().map(short),
         p: stamp.p,
-        why: stamp.why.as_deref().map(|why| why.chars().take(300).collect()),
+        why: stamp.why.as_deref().map(|why| why.chars().filter(|letter| !letter.is_control()).take(300).collect()),
         probe: stamp.probe,
         transaction: transaction.clone(),
         status: logged.observation.status,
@@ -54,19 +57,23 @@ pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: 
         usage,
         ..CallRecord::default()
     };
-    if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
+    if let (Some(router), Some(usage), Some(book)) = (&record.router, &record.usage, book) {
         let url = logged.url();
         let priced = Priced { router, host: url.as_deref().and_then(cost::host_of) };
         record.cost = cost::of(book, priced, record.models(), usage);
     }
-    Some(record)
+    record
 }
 
-/// Whether a session is one that a relay began: they are named after their replica, in capitals.
-fn is_session_of(session: Option<&str>, replica: &str) -> bool {
-    let rest = session.and_then(|session| session.get(replica.len()..));
-    let name = session.and_then(|session| session.get(..replica.len()));
-    name.is_some_and(|name| name == replica.to_ascii_uppercase()) && rest.is_some_and(|rest| rest.starts_with('_'))
+/// Whether an attempt of a relay left an entry. Past the gateway the relay writes the entry, and says so. Through the gateway it
+/// calls the router itself, in a session that it began: named after its replica, in capitals, with attempts that count from 1.
+fn is_attempt(logged: &LoggedCall<'_>) -> bool {
+    let CallObservation { session, transaction, ingress, served_path, .. } = logged.observation;
+    let name = session.and_then(|session| session.split('_').next()).unwrap_or_default();
+    let by_relay = logged.stamp().replica.is_some_and(|replica| replica.to_ascii_uppercase() == name);
+    let number = transaction.and_then(transaction::in_session).map_or(0, |(_, number)| number);
+    let begun_by_relay = is_replica_id(name) && number > 0 && session.is_some_and(|session| session.ends_with("_0"));
+    logged.relay_call().is_some() || by_relay || (begun_by_relay && ingress == served_path)
 }
 
 fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
@@ -186,7 +193,15 @@ mod tests {
     fn an_attempt_of_a_relay_is_no_call_of_its_own() {
         let mut relayed = entry();
         relayed["session_id"] = json!("R_1_0_0");
-        assert_eq!(of(&relayed), None, "through the gateway, by its session");
+        assert_eq!(of(&relayed), None, "by its session");
+        let mut through = entry();
+        through["session_id"] = json!("Z3UQUIXY_1795913986229082810_2_0");
+        through["transaction_id"] = json!("Z3UQUIXY_1795913986229082810_2_1");
+        through["request"]["broker"] = json!(null);
+        through["request"]["original_gl_path"] = json!("/azure/gpt4/");
+        assert_eq!(of(&through), None, "through the gateway, whichever replica's");
+        through["transaction_id"] = through["session_id"].clone();
+        assert!(of(&through).is_some(), "a client's first call of a router");
         let mut direct = entry();
         direct["request"]["broker_call"] = json!({"class": "success"});
         assert_eq!(of(&direct), None, "past the gateway, by what the relay writes");

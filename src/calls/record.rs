@@ -197,6 +197,9 @@ impl CallRecord {
 
     /// Whether it is known by this id: its own, a session, a transaction, a decision, a trace.
     pub fn has_id(&self, id: &str) -> bool {
+        if id.is_empty() {
+            return false;
+        }
         let of_attempt = |one: &CallAttempt| one.transaction == id || one.decision.as_deref() == Some(id);
         self.id == id
             || self.session == id

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::BadArgument;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::lint::{self, Plan, report};
+use crate::prices::{self, LivePrices};
 use gecholog_protocol::gl_config::{self, GlConfig};
 
 /// The gateway's configuration, and the variables in it.
@@ -69,12 +71,26 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
     let settings = &config.broker;
     let nats = &config.nats;
     let plan = Plan { settings, subject: &nats.subject, logger_subject: &nats.logger_subject, mode: config.mode };
-    let findings = lint::check(plan, &gl_config, args.strict);
+    let mut findings = lint::check(plan, &gl_config, args.strict);
+    findings.extend(models(config));
     let report = match args.format {
         Format::Text => report::text(&findings, settings),
         Format::Json => report::json(&findings, settings),
     };
     Ok((report, report::is_ok(&findings)))
+}
+
+/// What the tables of prices say of the models that the pools name.
+fn models(config: &Config) -> Vec<lint::Finding> {
+    let prices = LivePrices::default();
+    prices.set_targets(config.relay.rules.prices.clone());
+    if let Some(file) = &config.prices {
+        prices.set_table(file.table.clone());
+    }
+    let book = prices.book();
+    let direct = &config.relay.rules.direct;
+    let today = prices::day(Clock::start().now());
+    lint::prices::check(&lint::prices::ModelPlan { settings: &config.broker, direct, book: &book, today })
 }
 
 fn content(path: &Path) -> anyhow::Result<String> {

@@ -11,7 +11,6 @@ use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
 use super::{Config, Fault, Operator, Resolved, secret};
 use crate::nats::Secret;
-use crate::prices::PricesFile;
 use crate::system::files;
 use crate::telemetry::Format;
 use crate::{http, nats, relay, telemetry};
@@ -157,7 +156,7 @@ impl Resolver {
         chosen.map(|(_, choice)| *choice)
     }
 
-    fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
+    pub(super) fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
         let defaults = self.defaults();
         let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
             let defaults = defaults.routers;
@@ -183,17 +182,6 @@ impl Resolver {
             Default::default()
         });
         (settings, Some(file), rules)
-    }
-
-    fn prices(&mut self) -> Option<PricesFile> {
-        let written = self.get("BROKER_PRICES", |raw| &raw.broker_prices)?;
-        match PricesFile::open(written.value.into()) {
-            Ok(file) => Some(file),
-            Err(faults) => {
-                self.faults.extend(faults);
-                None
-            }
-        }
     }
 
     /// What holds for routers of which nothing else is said.

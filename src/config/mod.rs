@@ -8,6 +8,7 @@ mod calls_settings;
 mod check;
 pub mod file;
 mod names;
+mod prices;
 mod raw;
 mod relay_settings;
 mod secret;
@@ -15,7 +16,7 @@ mod shown;
 mod tls;
 mod tokens;
 
-pub use calls_settings::http_without_bus;
+pub use calls_settings::{http_without_bus, prices_of};
 pub use check::{http_of, operator_of, resolve};
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};

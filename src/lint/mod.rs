@@ -10,6 +10,7 @@ mod file;
 mod learning;
 mod needs;
 mod payload;
+pub mod prices;
 mod render_tree;
 pub mod report;
 mod rewrite;

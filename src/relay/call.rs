@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::admission::{self, subpath};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::body::NoMemory;
+use super::direct::DirectUpstream;
 use super::exchange::{AttemptTimeouts, exchange};
 use super::hold::{FailedAttempt, UpstreamResponse};
 use super::judgement::{Judgement, judge};
@@ -30,7 +31,7 @@ use super::trace::{self, Attempt};
 use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
-use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
+use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use llm::Protocol;
 use llm::affinity::is_kept;
@@ -220,12 +221,11 @@ impl Call<'_> {
         let times = self.times(&router);
         let mut came = exchange(&relay.clients.pooled, request, asked, times).await;
         if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
-            let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
-            self.running.note(Attempt::new(router.clone(), ended, underway.time(), stamp.clone()));
             // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
             self.unlogged += u32::from(direct.is_some());
-            self.running.sending(&router, &stamp, self.session.transaction(self.number()));
-            underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.number()));
+            let transaction = self.session.transaction(self.number());
+            self.running.resent(&router, &stamp, underway.time(), transaction.clone());
+            underway.resent(TransportFailure::Stale.as_str(), transaction);
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
             // Signed anew, where it is signed.
             let request = self.outgoing(&target, &patched).await.ok()?.request;
@@ -252,7 +252,7 @@ impl Call<'_> {
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
         let (mut answer, mut end) = answer?;
         answer.translation = translation;
-        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(|direct| direct.base().host()));
+        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(DirectUpstream::host));
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             underway.finish(end);

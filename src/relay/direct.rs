@@ -99,6 +99,11 @@ impl DirectUpstream {
         Ok(())
     }
 
+    /// The host that is called.
+    pub fn host(&self) -> &str {
+        self.base.host()
+    }
+
     /// Whether it is called with a key of its own.
     pub(super) const fn has_own_key(&self) -> bool {
         !self.forwards

@@ -19,6 +19,7 @@ use super::upstream_body::UpstreamBody;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
 use llm::stream_usage::UsageChunkFilter;
+use llm::usage_tail::Tail;
 use types::outcome::{ErrorClass, TransportFailure};
 
 /// The body is not whole: the connection is cut.
@@ -54,6 +55,8 @@ struct Upstream {
     timer: Pin<Box<Sleep>>,
     /// Its events so far, if it is a stream of them that can be read.
     stream: Option<Box<StreamState>>,
+    /// The last bytes of what is no such stream.
+    tail: Tail,
     end: AttemptEnd,
     underway: Option<AttemptGuard>,
     /// The call that it answers.
@@ -85,7 +88,11 @@ impl ProxyBody {
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let rest = Upstream { body, idle, timer, stream, end, underway, call: None, usage_filter: None };
+        let mut tail = Tail::default();
+        if stream.is_none() {
+            held.iter().for_each(|part| tail.push(part));
+        }
+        let rest = Upstream { body, idle, timer, stream, tail, end, underway, call: None, usage_filter: None };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
@@ -165,7 +172,11 @@ impl Upstream {
     /// What was used as far as it came.
     fn usage(&self) -> Option<Usage> {
         let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
-        self.stream.as_ref().and_then(|stream| stream_usage(stream, request_bytes)).or(self.end.usage)
+        let used = match &self.stream {
+            Some(stream) => stream_usage(stream, request_bytes),
+            None => self.tail.usage(),
+        };
+        used.or(self.end.usage)
     }
 
     /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
@@ -209,11 +220,14 @@ impl Upstream {
         if let Some(underway) = &mut self.underway {
             underway.add(part);
         }
-        if let Some(stream) = &mut self.stream {
-            stream.push(part);
-            if let Some(underway) = &self.underway {
-                underway.note_ids(stream);
+        match &mut self.stream {
+            Some(stream) => {
+                stream.push(part);
+                if let Some(underway) = &self.underway {
+                    underway.note_ids(stream);
+                }
             }
+            None => self.tail.push(part),
         }
         self.timer.as_mut().reset(Instant::now() + self.idle);
     }

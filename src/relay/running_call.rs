@@ -114,6 +114,13 @@ impl RunningCall {
         }
     }
 
+    /// The connection of an attempt had been closed, and it is sent again as this transaction.
+    pub(super) fn resent(&mut self, router: &RouterPath, stamp: &Bytes, time: Duration, transaction: String) {
+        let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
+        self.note(Attempt::new(router.clone(), ended, time, stamp.clone()));
+        self.sending(router, stamp, transaction);
+    }
+
     /// An attempt has come to an answer, or to nothing.
     pub(super) fn note(&mut self, mut attempt: Attempt) {
         if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.take()) {

@@ -5,6 +5,7 @@
 mod alerts;
 mod dashboard;
 mod manifests;
+mod prices;
 mod release;
 
 use std::path::PathBuf;

@@ -71,7 +71,7 @@ async fn whoever_watches_sees_which_attempts_are_one_call() {
     plain.until(&[&number(3), "  /llm/ \u{21b3} attempt 3 -> /llm/c/  200  "]).await;
     failures.until(&[&number(2), "\u{21b3} attempt 2"]).await;
     for watch in [&grouped, &of_c] {
-        watch.until(&["    3  /llm/c/  200  ", "  3 tokens  "]).await;
+        watch.until(&["    3  /llm/c/  200  ", "  9+3 tokens gpt-4o $0.0000525  "]).await;
         let text = watch.text();
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("watching")).collect();
         let [head, rows @ ..] = &lines[..] else { panic!("{text}") };

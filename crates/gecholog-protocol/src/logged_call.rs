@@ -93,7 +93,9 @@ impl LoggedCall<'_> {
             (view.model.map(Cow::into_owned), view.stream)
         };
         let (model, stream) = read(self.details.received);
-        let (sent_model, _) = read(self.details.sent);
+        // Most targets change nothing, and a payload may be long.
+        let changed = self.details.sent.filter(|sent| Some(sent) != self.details.received.as_ref());
+        let (sent_model, _) = read(changed);
         Asked { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream }
     }
 

@@ -17,6 +17,7 @@
 //! | [`usage`] | the tokens that a call used |
 //! | [`sigv4`] | the signature of a request to AWS |
 //! | [`stream_usage`] | how a stream is made to say its usage, and how a client that did not ask does not see it |
+//! | [`usage_tail`] | the same of a long answer that passes by |
 //! | [`model`] | the model that an answer names |
 //! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
@@ -47,6 +48,7 @@ mod stream_events;
 pub mod stream_usage;
 pub mod translate;
 pub mod usage;
+pub mod usage_tail;
 
 pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;

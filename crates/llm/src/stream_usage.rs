@@ -3,11 +3,16 @@
 //! OpenAI's chat and completions count a stream only if `stream_options.include_usage` is true, and say it then in a chunk of its
 //! own: `choices` empty, `usage` an object (<https://platform.openai.com/docs/api-reference/chat/create>, `stream_options`).
 
-use memchr::{memchr2, memmem};
+use std::sync::LazyLock;
+
+use memchr::memchr2;
+use memchr::memmem::{self, Finder};
 
 use crate::json::{Cursor, RawJson, unescaped_name};
 
 const WISH: &str = r#"{"include_usage":true}"#;
+const USAGE_NAME: &[u8] = b"\"usage\"";
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE_NAME));
 /// The event with the usage is some hundred bytes; what is larger is no such event and goes on without being held.
 const MAX_USAGE_EVENT: usize = 64 << 10;
 /// So much of an error answer is searched.
@@ -153,10 +158,16 @@ impl UsageChunkFilter {
     }
 }
 
+/// Whether a colon and an object follow.
+fn begins_object(behind: &[u8]) -> bool {
+    let value = behind.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    value.is_some_and(|value| value.first() == Some(&b'{'))
+}
+
 /// Whether an event is a chunk without choices that has a usage.
 fn is_usage_alone(event: &[u8]) -> bool {
-    // Most events are told apart without being read.
-    if memmem::find(event, b"\"usage\"").is_none() {
+    // Most events are told apart without being read: they have no usage, or null.
+    if !USAGE.find_iter(event).any(|at| begins_object(event.get(at + USAGE_NAME.len()..).unwrap_or_default())) {
         return false;
     }
     let lines = event.split(|byte| matches!(byte, b'\r' | b'\n'));

@@ -190,6 +190,7 @@ mod tests {
             status: Some(status),
             retry_after: None,
             why: None,
+            used: None,
         }
     }
 

@@ -220,6 +220,8 @@ fn story(attempts: &[Call], broken: Option<&str>) -> String {
     } else {
         format!("{count} attempts: {}, then this one", failed.join(", "))
     };
+    let used = attempts.last().and_then(|call| call.used.as_ref());
+    let text = used.map_or(text.clone(), |used| format!("{text}; {used}"));
     broken.map_or(text.clone(), |broken| format!("{text}; not whole: {broken}"))
 }
 

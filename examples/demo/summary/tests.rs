@@ -26,6 +26,7 @@ fn call(run: &mut Run, millis: i64, router: &str, status: u16) {
         status: Some(status),
         retry_after: None,
         why: None,
+        used: None,
     });
 }
 

@@ -103,6 +103,8 @@ impl WhyArgs {
             bail!("no call {} {place}", clean(&self.id));
         }
         let mut text = calls.iter().take(MAX_TOLD).map(story::of).collect::<Vec<_>>().join("\n");
+        // A file, or a program on the bus, may hold anything.
+        text.retain(|letter| letter == '\n' || !letter.is_control());
         if let Some(more) = calls.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
             // Writing into a String cannot fail.
             let _ = writeln!(text, "\nand {more} older calls");

@@ -314,9 +314,26 @@ function decided(one) {
 
 /** A finished call joins the decision that sent it there; another replica's is none of this list's. */
 function called(one) {
-  if (!one.decision || !rows.has(one.decision)) return;
-  put(one.decision, { status: one.status, kind: one.class, millis: one.latency_ms, session: one.session, served: one.router });
+  const before = one.attempts_left_out || 0, count = before + one.attempts.length;
+  const answered = one.attempts.map((attempt) => attempt.router).lastIndexOf(one.router);
+  one.attempts.forEach((attempt, place) => {
+    if (!attempt.decision || !rows.has(attempt.decision)) return;
+    // Tokens and cost are of the answer that the client got.
+    const used = place === answered ? { model: one.served_model || one.sent_model || one.model, usage: one.usage, cost: one.cost } : {};
+    put(attempt.decision, { status: attempt.status || attempt.failure || attempt.class, kind: attempt.class, millis: attempt.ms,
+      session: one.session, served: attempt.router, attempts: count > 1 ? `${before + place + 1} of ${count}` : "1", ...used });
+  });
 }
+
+/** What the caller is to blame for, and no target. */
+const CALLERS = ["invalid_request", "context_too_long", "content_filtered", "client_gone"];
+
+/** Tokens in and out; a tilde before what is estimated. */
+const tokens = ({ input_uncached, cache_read, cache_write, output, estimated }) =>
+  `${estimated ? "~" : ""}${input_uncached + cache_read + cache_write} → ${output}`;
+
+/** An amount in dollars, to a billionth; whole billionths are exact in a number up to nine million dollars. */
+const dollars = (nano) => `$${(nano / 1e9).toFixed(9).replace(/(\.\d\d\d*?)0+$/, "$1")}`;
 
 function put(id, part) {
   let row = rows.get(id);
@@ -331,11 +348,14 @@ function put(id, part) {
     }
   }
   Object.assign(row, part);
-  const color = !row.status ? "soft" : row.kind === "success" ? "good" : row.kind === "neutral" ? "maybe" : "bad";
+  const color = !row.status ? "soft" : row.kind === "success" ? "good" : CALLERS.includes(row.kind) ? "maybe" : "bad";
   const elsewhere = row.served && row.served !== row.router ? ` (served by ${row.served})` : "";
+  const cost = make("td", "number", row.cost ? dollars(row.cost.nano_usd) : row.usage ? "?" : "");
+  if (row.cost) cost.title = [`price of ${row.cost.price}`, row.cost.table, row.cost.priced].filter(Boolean).join(", ");
   row.element.replaceChildren(
     make("td", "", null, make("time", "", clock(row.at))), make("td", "", row.router + elsewhere),
     make("td", color, row.status ? String(row.status) : "…"), make("td", "", row.millis ?? ""),
+    make("td", "", row.model || ""), make("td", "number", row.usage ? tokens(row.usage) : ""), cost, make("td", "", row.attempts || ""),
     make("td", "", row.probe ? `probe: ${row.why}` : row.why), make("td", "", row.session || ""));
   filter(row);
 }

@@ -16,7 +16,7 @@ use jiff::civil::Date;
 
 use super::money::Rate;
 use super::names;
-use super::place::{Document, PriceFault, below};
+use super::place::{Document, Path, PriceFault};
 use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TableSource, TokenKind};
 use crate::json::{RawJson, unescaped_name};
 
@@ -48,32 +48,33 @@ pub(super) fn read(text: &[u8]) -> Result<(Option<Date>, Vec<PriceRow>), Vec<Pri
     let (mut document, table) = Document::new(text)?;
     let (mut date, mut rows) = (None, Vec::new());
     let mut seen = HashSet::new();
+    let models = Path::ROOT.below("models");
     let source = Arc::new(TableSource { name: String::new(), date: None });
     table.for_each_field(|key, value| match key {
-        b"date" => date = document.date(value, "date"),
+        b"date" => date = document.date(value, &Path::ROOT.below("date")),
         b"notice" | b"source" | b"$schema" => {
             if value.text().is_none() {
-                document.fault(value, &unescaped_name(key), "must be a text");
+                document.fault(value, &Path::ROOT.below(&unescaped_name(key)), "must be a text");
             }
         }
         b"models" if value.is_object() => value.for_each_field(|name, row| {
             let name = unescaped_name(name);
-            let path = below("models", &name);
+            let path = models.below(&name);
             let read = row_of(&mut document, &name, row, &path, &source);
             if !seen.insert(read.name()) {
                 document.fault(row, &path, "is here a second time: which of them counts?");
             }
             rows.push(read);
         }),
-        b"models" => document.fault(value, "models", "must be an object such as {\"openai/gpt-4o\": {\"input\": 2.5}}"),
+        b"models" => document.fault(value, &models, "must be an object such as {\"openai/gpt-4o\": {\"input\": 2.5}}"),
         _ => document.fault(
             value,
-            &below("", &unescaped_name(key)),
+            &Path::ROOT.below(&unescaped_name(key)),
             "no such key; there are models, date, source, notice",
         ),
     });
     if table.is_object() && table.field("models").is_none() {
-        document.fault(table, "", "needs \"models\": {\"openai/gpt-4o\": {\"input\": 2.5, \"output\": 10}}");
+        document.fault(table, &Path::ROOT, "needs \"models\": {\"openai/gpt-4o\": {\"input\": 2.5, \"output\": 10}}");
     }
     document.finish((date, rows))
 }
@@ -87,12 +88,16 @@ pub fn target_price(text: &[u8]) -> Result<Prices, Vec<PriceFault>> {
     let mut entries = Vec::new();
     price.for_each_field(|key, value| {
         let key = unescaped_name(key);
-        if !priced(&mut document, &mut entries, &key, value, &below("", &key)) {
-            document.fault(value, &below("", &key), format!("no such key; there are {}", price_keys()));
+        if !priced(&mut document, &mut entries, &key, value, &Path::ROOT.below(&key)) {
+            document.fault(value, &Path::ROOT.below(&key), format!("no such key; there are {}", price_keys()));
         }
     });
     if price.is_object() && entries.is_empty() {
-        document.fault(price, "", "needs prices such as {\"input\": 2.5, \"output\": 10}, dollars per million tokens");
+        document.fault(
+            price,
+            &Path::ROOT,
+            "needs prices such as {\"input\": 2.5, \"output\": 10}, dollars per million tokens",
+        );
     }
     document.finish(Prices::new(entries))
 }
@@ -106,7 +111,7 @@ fn row_of(
     document: &mut Document<'_>,
     name: &str,
     row: RawJson<'_>,
-    path: &str,
+    path: &Path<'_>,
     source: &Arc<TableSource>,
 ) -> PriceRow {
     let lower = name.trim().to_ascii_lowercase();
@@ -124,7 +129,7 @@ fn row_of(
     let (mut capabilities, mut limits, mut retires) = (Capabilities::default(), Limits::default(), None);
     row.for_each_field(|key, value| {
         let key = unescaped_name(key);
-        let path = below(path, &key);
+        let path = path.below(&key);
         match &*key {
             "context" => limits.context = document.tokens(value, &path),
             "max_output" => limits.max_output = document.tokens(value, &path),
@@ -151,7 +156,13 @@ fn row_of(
 }
 
 /// Reads a key that is about prices; false if it is not.
-fn priced(document: &mut Document<'_>, entries: &mut Vec<Entry>, key: &str, value: RawJson<'_>, path: &str) -> bool {
+fn priced(
+    document: &mut Document<'_>,
+    entries: &mut Vec<Entry>,
+    key: &str,
+    value: RawJson<'_>,
+    path: &Path<'_>,
+) -> bool {
     let Some((_, tier)) = TIERS.iter().find(|(name, _)| *name == key) else {
         return priced_in_tier(document, entries, ServiceTier::Standard, key, value, path);
     };
@@ -160,7 +171,7 @@ fn priced(document: &mut Document<'_>, entries: &mut Vec<Entry>, key: &str, valu
     }
     value.for_each_field(|key, value| {
         let key = unescaped_name(key);
-        let path = below(path, &key);
+        let path = path.below(&key);
         if !priced_in_tier(document, entries, *tier, &key, value, &path) {
             document.fault(value, &path, "no such key; there are the prices, such as input, and above");
         }
@@ -174,7 +185,7 @@ fn priced_in_tier(
     tier: ServiceTier,
     key: &str,
     value: RawJson<'_>,
-    path: &str,
+    path: &Path<'_>,
 ) -> bool {
     if key != "above" {
         return priced_kind(document, entries, (tier, 0), key, value, path);
@@ -184,7 +195,7 @@ fn priced_in_tier(
     }
     value.for_each_field(|threshold, prices| {
         let threshold = unescaped_name(threshold);
-        let path = below(path, &threshold);
+        let path = path.below(&threshold);
         let Some(above) = threshold.parse().ok().filter(|above| *above > 0) else {
             return document.fault(prices, &path, "must be named by a number of input tokens, such as \"200000\"");
         };
@@ -193,7 +204,7 @@ fn priced_in_tier(
         }
         prices.for_each_field(|key, value| {
             let key = unescaped_name(key);
-            let path = below(&path, &key);
+            let path = path.below(&key);
             if !priced_kind(document, entries, (tier, above), &key, value, &path) {
                 document.fault(value, &path, "no such price; there are input, output, cache_read and so on");
             }
@@ -208,7 +219,7 @@ fn priced_kind(
     (tier, above): (ServiceTier, u64),
     key: &str,
     value: RawJson<'_>,
-    path: &str,
+    path: &Path<'_>,
 ) -> bool {
     let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == key) else { return false };
     match Rate::per_million(std::str::from_utf8(value.bytes()).unwrap_or_default()) {
@@ -218,7 +229,7 @@ fn priced_kind(
     true
 }
 
-fn abilities(document: &mut Document<'_>, list: RawJson<'_>, path: &str, has: bool, known: &mut Capabilities) {
+fn abilities(document: &mut Document<'_>, list: RawJson<'_>, path: &Path<'_>, has: bool, known: &mut Capabilities) {
     if !list.is_array() {
         return document.fault(list, path, format!("must be a list of {ABILITIES}"));
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::money::Rate;
 use super::names;
-use super::place::{Document, PriceFault, below};
+use super::place::{Document, Path, PriceFault};
 use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TableSource, TokenKind};
 use crate::json::{RawJson, unescaped_name};
 
@@ -32,7 +32,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
     let source = Arc::new(TableSource { name: String::new(), date: None });
     let mut rows: HashMap<String, PriceRow> = HashMap::with_capacity(models.len());
     for (name, row) in models {
-        let path = below("", &name);
+        let path = Path::ROOT.below(&name);
         if !row.is_object() {
             document.fault(row, &path, "must be an object such as {\"litellm_provider\": \"openai\"}");
             continue;
@@ -42,7 +42,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
             match alias.text().and_then(|alias| found.get(&*alias)) {
                 Some(other) => content = *other,
                 None => {
-                    document.fault(alias, &below(&path, "alias_of"), "must be the name of another row of this file");
+                    document.fault(alias, &path.below("alias_of"), "must be the name of another row of this file");
                     continue;
                 }
             }
@@ -63,7 +63,7 @@ fn row_of(
     document: &mut Document<'_>,
     name: &str,
     row: RawJson<'_>,
-    path: &str,
+    path: &Path<'_>,
     source: &Arc<TableSource>,
 ) -> PriceRow {
     let mut reading = Reading { document, path, entries: Vec::new(), own_cache_read: None };
@@ -77,16 +77,16 @@ fn row_of(
         let flag = || Some(value.is_true());
         match &*key {
             "litellm_provider" => provider = names::provider(&value.text().unwrap_or_default()),
-            "max_input_tokens" => limits.context = reading.document.tokens(value, &below(path, &key)),
-            "max_output_tokens" => limits.max_output = reading.document.tokens(value, &below(path, &key)),
-            "deprecation_date" => retires = reading.document.date(value, &below(path, &key)),
+            "max_input_tokens" => limits.context = reading.document.tokens(value, &path.below(&key)),
+            "max_output_tokens" => limits.max_output = reading.document.tokens(value, &path.below(&key)),
+            "deprecation_date" => retires = reading.document.date(value, &path.below(&key)),
             "supports_function_calling" => capabilities.tools = flag(),
             "supports_vision" => capabilities.vision = flag(),
             "supports_response_schema" => capabilities.response_schema = flag(),
             "supports_reasoning" => capabilities.reasoning = flag(),
             "supports_sampling_params" => capabilities.sampling_params = flag(),
             "tiered_pricing" => reading.by_range(value),
-            key => reading.price(key, value, 0, &below(path, key)),
+            key => reading.price(key, value, 0, &path.below(key)),
         }
     });
     let prices = reading.prices();
@@ -111,7 +111,7 @@ fn row_of(
 
 struct Reading<'d, 'a> {
     document: &'d mut Document<'a>,
-    path: &'d str,
+    path: &'d Path<'d>,
     entries: Vec<Entry>,
     /// The price under DeepSeek's name.
     own_cache_read: Option<Rate>,
@@ -119,7 +119,7 @@ struct Reading<'d, 'a> {
 
 impl Reading<'_, '_> {
     /// Reads a key if it is the price of a token. `above` holds for keys that say no threshold themselves.
-    fn price(&mut self, key: &str, value: RawJson<'_>, above: u64, path: &str) {
+    fn price(&mut self, key: &str, value: RawJson<'_>, above: u64, path: &Path<'_>) {
         let is_deepseeks = key == "input_cost_per_token_cache_hit";
         let place = if is_deepseeks { Some((TokenKind::CacheRead, ServiceTier::Standard, 0)) } else { place(key) };
         let Some((kind, tier, own)) = place else { return };
@@ -132,7 +132,7 @@ impl Reading<'_, '_> {
 
     /// Prices as a list of ranges of input tokens: `[{"range": [0, 128000], "input_cost_per_token": 1e-06}]`.
     fn by_range(&mut self, list: RawJson<'_>) {
-        let path = below(self.path, "tiered_pricing");
+        let path = self.path.below("tiered_pricing");
         list.for_each(|part| {
             let Some(range) = part.field("range") else { return };
             let Some(from) = range.first().and_then(|from| self.document.tokens(from, &path)) else { return };

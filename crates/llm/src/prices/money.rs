@@ -88,13 +88,12 @@ fn femto(number: &str, shift: i32) -> Result<u64, &'static str> {
     }
     // Digits beyond these change nothing.
     let part = part.get(..part.len().min(30)).unwrap_or(part);
-    let digits = format!("{whole}{part}");
-    let digits = digits.trim_start_matches('0');
-    if digits.is_empty() {
+    let power = i64::from(exponent) + i64::from(shift) - i64::try_from(part.len()).unwrap_or(i64::MAX);
+    let mut digits = whole.bytes().chain(part.bytes()).map(|digit| u128::from(digit - b'0'));
+    let mantissa = digits.try_fold(0_u128, |sum, digit| sum.checked_mul(10)?.checked_add(digit)).ok_or(LARGE)?;
+    if mantissa == 0 {
         return Ok(0);
     }
-    let power = i64::from(exponent) + i64::from(shift) - i64::try_from(part.len()).unwrap_or(i64::MAX);
-    let mantissa: u128 = digits.parse().map_err(|_| LARGE)?;
     let scale = |power: u64| u32::try_from(power).ok().and_then(|power| 10_u128.checked_pow(power));
     let femto = if power >= 0 {
         scale(power.unsigned_abs()).and_then(|scale| mantissa.checked_mul(scale)).ok_or(LARGE)?

@@ -23,6 +23,53 @@ pub fn provider(name: &str) -> String {
     known.to_owned()
 }
 
+/// The provider that serves at a host, for targets that are called by their address. `None` for hosts that are nobody's, such as
+/// a server of one's own.
+pub fn provider_of_host(host: &str) -> Option<&'static str> {
+    let host = host.to_ascii_lowercase();
+    let ends = [
+        (".openai.azure.com", "azure"),
+        (".cognitiveservices.azure.com", "azure"),
+        (".services.ai.azure.com", "azure_ai"),
+        (".models.ai.azure.com", "azure_ai"),
+        ("api.openai.com", "openai"),
+        ("api.anthropic.com", "anthropic"),
+        ("generativelanguage.googleapis.com", "gemini"),
+        ("aiplatform.googleapis.com", "vertex_ai"),
+        ("api.mistral.ai", "mistral"),
+        ("api.cohere.com", "cohere"),
+        ("api.cohere.ai", "cohere"),
+        ("api.deepseek.com", "deepseek"),
+        ("api.x.ai", "xai"),
+        ("api.groq.com", "groq"),
+        ("api.together.xyz", "together_ai"),
+        ("api.together.ai", "together_ai"),
+        ("api.fireworks.ai", "fireworks_ai"),
+        ("api.deepinfra.com", "deepinfra"),
+        ("api.perplexity.ai", "perplexity"),
+        ("api.moonshot.ai", "moonshot"),
+        ("api.z.ai", "zai"),
+        ("api.minimax.io", "minimax"),
+        ("api.cerebras.ai", "cerebras"),
+        ("api.sambanova.ai", "sambanova"),
+        ("api.voyageai.com", "voyage"),
+        ("api.ai21.com", "ai21"),
+        (".cloud.databricks.com", "databricks"),
+        (".azuredatabricks.net", "databricks"),
+        ("dashscope.aliyuncs.com", "dashscope"),
+        ("dashscope-intl.aliyuncs.com", "dashscope"),
+    ];
+    let is_at = |end: &str| {
+        host.strip_suffix(end)
+            .is_some_and(|before| before.is_empty() || end.starts_with('.') || before.ends_with(['.', '-']))
+    };
+    if host.starts_with("bedrock-runtime.") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+    {
+        return Some("bedrock");
+    }
+    ends.into_iter().find(|(end, _)| is_at(end)).map(|(_, provider)| provider)
+}
+
 /// Providers by whose prices a name is read that several have and that comes without one: first the makers of models, then the
 /// clouds that resell them.
 pub(super) const ORDER: [&str; 15] = [
@@ -172,6 +219,24 @@ mod tests {
             ("", &[""]),
         ] {
             assert_eq!(candidates(&bare(model)), names, "{model}");
+        }
+    }
+
+    #[test]
+    fn providers_by_their_hosts() {
+        for (host, provider) in [
+            ("api.openai.com", Some("openai")),
+            ("eu.api.openai.com", Some("openai")),
+            ("my-resource.openai.azure.com", Some("azure")),
+            ("API.Anthropic.com", Some("anthropic")),
+            ("europe-west4-aiplatform.googleapis.com", Some("vertex_ai")),
+            ("bedrock-runtime.us-east-1.amazonaws.com", Some("bedrock")),
+            ("notapi.openai.com", None),
+            ("api.openai.com.evil.example", None),
+            ("localhost", None),
+            ("", None),
+        ] {
+            assert_eq!(provider_of_host(host), provider, "{host}");
         }
     }
 

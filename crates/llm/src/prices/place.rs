@@ -58,12 +58,16 @@ impl<'a> Document<'a> {
         };
         let mut document = Self { text, faults: Vec::new(), unlisted: 0 };
         if !value.is_object() {
-            document.fault(value, "", "must be an object such as {\"models\": {\"openai/gpt-4o\": {\"input\": 2.5}}}");
+            document.fault(
+                value,
+                &Path::ROOT,
+                "must be an object such as {\"models\": {\"openai/gpt-4o\": {\"input\": 2.5}}}",
+            );
         }
         Ok((document, value))
     }
 
-    pub(super) fn fault(&mut self, value: RawJson<'_>, path: &str, problem: impl Into<String>) {
+    pub(super) fn fault(&mut self, value: RawJson<'_>, path: &Path<'_>, problem: impl Into<String>) {
         if self.faults.len() == MAX_FAULTS {
             self.unlisted += 1;
             return;
@@ -72,7 +76,7 @@ impl<'a> Document<'a> {
         let before = self.text.get(..offset).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-        self.faults.push(PriceFault { line, column, path: path.to_owned(), problem: problem.into() });
+        self.faults.push(PriceFault { line, column, path: path.to_string(), problem: problem.into() });
     }
 
     /// What was read, if nothing is wrong.
@@ -85,7 +89,7 @@ impl<'a> Document<'a> {
     }
 
     /// A whole number of tokens.
-    pub(super) fn tokens(&mut self, value: RawJson<'_>, path: &str) -> Option<u64> {
+    pub(super) fn tokens(&mut self, value: RawJson<'_>, path: &Path<'_>) -> Option<u64> {
         let text = std::str::from_utf8(value.bytes()).ok();
         let text = text.map(|text| text.strip_suffix(".0").unwrap_or(text));
         let tokens = text.and_then(|text| text.parse().ok());
@@ -95,7 +99,7 @@ impl<'a> Document<'a> {
         tokens
     }
 
-    pub(super) fn date(&mut self, value: RawJson<'_>, path: &str) -> Option<jiff::civil::Date> {
+    pub(super) fn date(&mut self, value: RawJson<'_>, path: &Path<'_>) -> Option<jiff::civil::Date> {
         let date = value.text().filter(|text| text.len() == 10).and_then(|text| text.parse().ok());
         if date.is_none() {
             self.fault(value, path, "must be a date such as \"2027-01-31\"");
@@ -104,12 +108,33 @@ impl<'a> Document<'a> {
     }
 }
 
-/// `path.name`, or `path["name"]` for what is no plain word.
-pub(super) fn below(path: &str, name: &str) -> String {
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    match (path, plain) {
-        ("", true) => name.to_owned(),
-        (_, true) => format!("{path}.{name}"),
-        (_, false) => format!("{path}[{name:?}]"),
+/// The way to a value, as a list from the value up: it becomes a text only where there is a fault.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    name: &'p str,
+}
+
+impl Path<'static> {
+    pub(super) const ROOT: Self = Path { parent: None, name: "" };
+}
+
+impl<'p> Path<'p> {
+    pub(super) const fn below(&'p self, name: &'p str) -> Path<'p> {
+        Path { parent: Some(self), name }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    /// `models["openai/gpt-4o"].input`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(parent) = self.parent else { return Ok(()) };
+        let name = self.name;
+        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        match parent.parent {
+            _ if !plain => write!(f, "{parent}[{name:?}]"),
+            None => f.write_str(name),
+            Some(_) => write!(f, "{parent}.{name}"),
+        }
     }
 }

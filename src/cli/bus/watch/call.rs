@@ -3,12 +3,19 @@
 //! Queries, URLs and bodies are never among them: the gateway does not mask keys in a query. Nothing of the entry
 //! itself is kept, so that calls that wait for others take little room.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::clean;
+use crate::calls::cost::dollars;
+use crate::calls::from_log;
+use crate::prices::PriceBook;
+use gecholog_protocol::log_entry;
+use llm::Usage;
+use types::time::BrokerTime;
 
 /// So many characters of a text are shown.
 const MAX_TEXT_CHARS: usize = 300;
@@ -28,7 +35,7 @@ pub(super) struct Call {
     why: String,
     /// The upstream's time in milliseconds.
     took: Option<u64>,
-    tokens: Option<u64>,
+    used: Used,
     over: String,
     came: Option<Timestamp>,
     left: Option<Timestamp>,
@@ -57,11 +64,16 @@ impl Call {
             broken: of_the_relay.next().and_then(|error| error["details"].as_str()).map(short),
             why: short(&why),
             took: response["outbound_inbound_timer"]["duration"].as_u64(),
-            tokens: response["inbound_payload"]["usage"]["completion_tokens"].as_u64(),
+            used: Used::default(),
             over: text(&timer["stop"]),
             came: moment(&timer["start"]),
             left: moment(&timer["stop"]),
         }
+    }
+
+    /// The same, with what it used.
+    pub(super) fn with(self, used: &Used) -> Self {
+        Self { used: used.clone(), ..self }
     }
 
     /// The call in one line; `attempt` is the number of one that follows others of the same call.
@@ -73,7 +85,7 @@ impl Call {
             format!("{} {follows}-> {}", self.ingress, self.router),
             number(self.status, ""),
             number(self.took, " ms"),
-            number(self.tokens, " tokens"),
+            self.used.to_string(),
             self.why.clone(),
         ]
         .join("  ")
@@ -86,7 +98,7 @@ impl Call {
             self.router.clone(),
             number(self.status, ""),
             number(self.took, " ms"),
-            number(self.tokens, " tokens"),
+            self.used.to_string(),
             format!("{broken}{}", self.why),
         ]
     }
@@ -101,6 +113,44 @@ impl Call {
     /// When it was over, as the log says.
     pub(super) fn over(&self) -> &str {
         &self.over
+    }
+}
+
+/// What a call used, of which model, and what it cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    usage: Option<Usage>,
+    model: Option<String>,
+    nano_usd: Option<u64>,
+}
+
+impl Used {
+    /// By an entry's own word where the relay wrote it, else by its answer and these prices.
+    pub(super) fn of(entry: &Value, bytes: &[u8], book: Option<&PriceBook>) -> Self {
+        let Ok(logged) = log_entry::read_call(bytes) else { return Self::default() };
+        let by_relay = &entry["request"]["broker_call"];
+        let record = from_log::any_record(&logged, "", book, BrokerTime::from_nanos(0));
+        let cost = if by_relay.is_object() {
+            by_relay["cost"]["nano_usd"].as_u64()
+        } else {
+            record.cost.as_ref().map(|cost| cost.nano_usd)
+        };
+        Self { usage: record.usage, model: record.models().next().map(short), nano_usd: cost }
+    }
+}
+
+/// `12+5 tokens gpt-4o $0.000125`, as far as it is known.
+impl fmt::Display for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.usage {
+            None => f.write_str("-")?,
+            Some(usage) => {
+                let about = if usage.estimated { "~" } else { "" };
+                write!(f, "{about}{}+{} tokens", usage.input(), usage.output)?;
+            }
+        }
+        self.model.iter().try_for_each(|model| write!(f, " {model}"))?;
+        self.nano_usd.map_or(Ok(()), |nano| write!(f, " {}", dollars(nano)))
     }
 }
 
@@ -153,19 +203,21 @@ mod tests {
             },
             "response": {
                 "gl_path": "/a/", "inbound_status_code": 429, "outbound_inbound_timer": {"duration": 12},
-                "inbound_payload": {"usage": {"completion_tokens": 5}},
+                "inbound_payload": {"model": "gpt-4o", "usage": {"prompt_tokens": 12, "completion_tokens": 5}},
                 "error": [{"name": "/a/", "details": "https://h/?key=s3cret"}],
             },
         });
-        let call = Call::of(&entry, true);
+        let bytes = serde_json::to_vec(&entry).unwrap();
+        let used = Used::of(&entry, &bytes, Some(&PriceBook::default()));
+        let call = Call::of(&entry, true).with(&used);
         let line = |follows| {
             format!(
-                "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ {follows}-> /a/  429  12 ms  5 tokens  random, 2 of 2 serve"
+                "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ {follows}-> /a/  429  12 ms  12+5 tokens gpt-4o $0.00008  random, 2 of 2 serve"
             )
         };
         assert_eq!(call.line(None), line(""));
         assert_eq!(call.line(Some(2)), line("\u{21b3} attempt 2 "));
-        assert_eq!(call.row().join("|"), "/a/|429|12 ms|5 tokens|random, 2 of 2 serve");
+        assert_eq!(call.row().join("|"), "/a/|429|12 ms|12+5 tokens gpt-4o $0.00008|random, 2 of 2 serve");
         assert_eq!(Call::of(&json!({}), true).line(None), "-  -  - -> -  -  -  -  no stamp");
     }
 

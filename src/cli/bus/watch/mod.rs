@@ -15,10 +15,12 @@ use super::super::OutputError;
 use super::admin::path;
 use super::{connect, run};
 use crate::calls::StatusFilter;
+use crate::calls::TraceIds;
 use crate::clock::Clock;
 use crate::config::Operator;
 use crate::nats;
-use call::{Call, ingress, status};
+use crate::prices::PriceBook;
+use call::{Call, Used, ingress, status};
 use sessions::{Sessions, Shown};
 use types::router::RouterPath;
 
@@ -37,7 +39,7 @@ pub struct WatchArgs {
     /// Only calls of this session, in their order; the attempts of one call together, as with --grouped
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
-    /// Only calls whose header BROKER_TRACE_HEADER (X-Trace-Id) has this value
+    /// Only calls with this trace id: traceparent, X-Trace-Id, x-portkey-trace-id or the header BROKER_TRACE_HEADER
     #[arg(long, value_name = "TEXT")]
     pub trace: Option<String>,
     /// The attempts of one call of the relay together, when it is over
@@ -50,7 +52,9 @@ impl WatchArgs {
     ///
     /// # Errors
     /// The bus does not answer.
-    pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
+    ///
+    /// `book` has the prices for calls that passed only through the gateway; without one their cost is not shown.
+    pub fn run(&self, operator: &Operator, book: Option<&PriceBook>) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
             let subject = &operator.nats.logger_subject;
@@ -66,7 +70,7 @@ impl WatchArgs {
                 let wait = sessions.due().map(|due| due.since(clock.now()));
                 let (shown, last) = tokio::select! {
                     entry = entries.next() => match entry {
-                        Some(entry) => (self.read(&entry.payload, operator, &mut sessions, &clock), false),
+                        Some(entry) => (self.read(&entry.payload, operator, book, (&mut sessions, &clock)), false),
                         None => (sessions.rest(), true),
                     },
                     () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
@@ -82,14 +86,20 @@ impl WatchArgs {
         })
     }
 
-    fn read(&self, entry: &[u8], operator: &Operator, sessions: &mut Sessions, clock: &Clock) -> Vec<Shown> {
-        let Ok(entry) = serde_json::from_slice::<Value>(entry) else { return Vec::new() };
+    fn read(
+        &self,
+        bytes: &[u8],
+        operator: &Operator,
+        book: Option<&PriceBook>,
+        (sessions, clock): (&mut Sessions, &Clock),
+    ) -> Vec<Shown> {
+        let Ok(entry) = serde_json::from_slice::<Value>(bytes) else { return Vec::new() };
         // Calls of other sessions are dropped; calls that other filters hide still show which belong together.
         if self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted) {
             return Vec::new();
         }
         let wanted = self.wants(&entry, &operator.trace_header);
-        sessions.take(Call::of(&entry, wanted), clock.now())
+        sessions.take(Call::of(&entry, wanted).with(&Used::of(&entry, bytes, book)), clock.now())
     }
 
     fn wants(&self, entry: &Value, trace_header: &str) -> bool {
@@ -103,7 +113,7 @@ impl WatchArgs {
             && is_path(&self.pool, &[ingress(entry)])
             && same(self.session.as_deref(), &[&entry["session_id"]])
             && self.status.is_none_or(|wanted| status(entry).is_some_and(|status| wanted.matches(status)))
-            && self.trace.as_deref().is_none_or(|wanted| header(request, trace_header).any(|value| value == wanted))
+            && self.trace.as_deref().is_none_or(|wanted| has_trace(request, trace_header, wanted))
     }
 }
 
@@ -113,11 +123,19 @@ fn print(shown: &[Shown]) -> std::io::Result<()> {
     out.flush()
 }
 
-/// The values of a header that the client sent.
-fn header<'a>(request: &'a Value, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let headers = request["ingress_headers"].as_object().into_iter().flatten();
-    let named = headers.filter(move |(other, _)| other.eq_ignore_ascii_case(name));
-    named.flat_map(|(_, values)| values.as_array().into_iter().flatten()).filter_map(Value::as_str)
+/// Whether a call has a trace id: by the relay's word, or by the client's headers.
+fn has_trace(request: &Value, configured: &str, wanted: &str) -> bool {
+    let by_relay = request["broker_call"]["trace_ids"].as_array().into_iter().flatten();
+    let value = |name: &str| header(request, name).map(str::as_bytes);
+    let by_client = TraceIds::of(configured, value);
+    by_relay.filter_map(Value::as_str).chain(by_client.all().iter().map(String::as_str)).any(|id| id == wanted)
+}
+
+/// The first value of a header that the client sent.
+fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
+    let headers = request["ingress_headers"].as_object()?;
+    let (_, values) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+    values.get(0)?.as_str()
 }
 
 #[cfg(test)]

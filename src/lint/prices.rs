@@ -1,0 +1,183 @@
+//! The models that the pools name: those that are retired soon, and those whose price is unknown where prices matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use llm::Usage;
+use llm::prices::names::provider_of_host;
+use llm::prices::{PriceRow, PricedCall};
+use serde_json::Value;
+
+use super::Finding;
+use crate::prices::PriceBook;
+use crate::relay::DirectUpstream;
+use balancer::broker::BrokerSettings;
+use balancer::strategy::{Target, TargetKind};
+use types::router::RouterPath;
+
+/// A model that is retired within so many days is worth a warning.
+const RETIRES_WITHIN_DAYS: i32 = 60;
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelPlan<'a> {
+    pub settings: &'a BrokerSettings,
+    /// The targets with an address, which shows their provider.
+    pub direct: &'a BTreeMap<RouterPath, Arc<DirectUpstream>>,
+    pub book: &'a PriceBook,
+    pub today: Date,
+}
+
+/// A model that a target is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct NamedModel<'a> {
+    router: &'a RouterPath,
+    model: &'a str,
+}
+
+/// All findings, which are warnings: only what settings name is known, clients may ask for other models.
+pub fn check(plan: &ModelPlan<'_>) -> Vec<Finding> {
+    let mut named = BTreeSet::new();
+    for pool in &plan.settings.pools {
+        models(&pool.root, &mut named);
+    }
+    named.into_iter().flat_map(|named| [plan.retirement(&named), plan.unknown_price(&named)]).flatten().collect()
+}
+
+/// The models that the settings of a target and of those below it name.
+fn models<'a>(target: &'a Target, named: &mut BTreeSet<NamedModel<'a>>) {
+    match &target.kind {
+        TargetKind::Branch { targets, .. } => targets.iter().for_each(|target| models(target, named)),
+        TargetKind::Router(router) => {
+            let mapped = target.patch.model_map.values().map(String::as_str);
+            // What is set always wins over what is renamed.
+            match target.patch.merge.get("model") {
+                Some(Value::String(model)) => drop(named.insert(NamedModel { router, model })),
+                Some(_) => {}
+                None => named.extend(mapped.map(|model| NamedModel { router, model })),
+            }
+        }
+    }
+}
+
+impl ModelPlan<'_> {
+    /// The row of a model; none for one that a server of one's own serves, whatever its name.
+    fn row(&self, named: &NamedModel<'_>) -> Option<&Arc<PriceRow>> {
+        let provider = self.provider(named)?;
+        self.book.table().find(provider, named.model)
+    }
+
+    /// The provider, and `Some(None)` for a router of the gateway, of which only the gateway knows it.
+    fn provider(&self, named: &NamedModel<'_>) -> Option<Option<&'static str>> {
+        match self.direct.get(named.router) {
+            Some(direct) => provider_of_host(direct.host()).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn retirement(&self, named: &NamedModel<'_>) -> Option<Finding> {
+        let row = self.row(named)?;
+        let retires = row.retires?;
+        let days = self.today.until(retires).ok()?.get_days();
+        let when = match days {
+            ..=0 => format!("was retired on {retires}"),
+            1..=RETIRES_WITHIN_DAYS => format!("is retired on {retires}, in {days} days"),
+            _ => return None,
+        };
+        let (name, source) = (row.name(), &row.source.name);
+        Some(Finding::warning(
+            "model-retires",
+            named.router.as_str(),
+            format!(
+                "the model {:?} {when}, as the prices ({source}) have it for {name}; calls to it then fail",
+                named.model
+            ),
+            "name its successor in \"model_map\" or \"override_params\"",
+        ))
+    }
+
+    fn unknown_price(&self, named: &NamedModel<'_>) -> Option<Finding> {
+        let matters = self.book.has_own_prices() && self.book.target_price(named.router).is_none();
+        let one_token = Usage { input_uncached: 1, output: 1, ..Usage::default() };
+        let call = PricedCall { provider: self.provider(named).flatten(), model: named.model, ..PricedCall::default() };
+        let is_known = self.provider(named).is_some() && self.book.quote(call, &one_token).is_some();
+        (matters && !is_known).then(|| {
+            Finding::warning(
+                "price-unknown",
+                named.router.as_str(),
+                format!("the price of the model {:?} is unknown here: its calls have no cost", named.model),
+                "give the target a \"price\", or name the model in the file of BROKER_PRICES",
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use llm::prices::PriceTable;
+
+    use super::*;
+    use crate::config::file::{HealthDefaults, Variables, read_all};
+    use crate::prices::LivePrices;
+    use balancer::broker::RouterSettings;
+
+    const PRICES: &str = r#"{"models": {"openai/old": {"input": 1, "output": 1, "retires": "2026-12-31"}, "openai/new": {"input": 1, "output": 1}}}"#;
+
+    fn found(targets: &str, prices: Option<&str>, today: &str) -> Vec<(String, &'static str, String)> {
+        let text = format!(r#"{{"pools": [{{"ingress": "/llm/", "targets": [{targets}]}}]}}"#);
+        let defaults = HealthDefaults::new(RouterSettings::default());
+        let (settings, rules) =
+            read_all(Path::new("b.json"), text.as_bytes(), &defaults, &Variables::default()).unwrap();
+        let live = LivePrices::default();
+        live.set_targets(rules.prices.clone());
+        if let Some(prices) = prices {
+            live.set_table(PriceTable::parse("mine", prices.as_bytes()).unwrap());
+        }
+        let book = live.book();
+        let today = today.parse().unwrap();
+        let plan = ModelPlan { settings: &settings, direct: &rules.direct, book: &book, today };
+        check(&plan).into_iter().map(|finding| (finding.place, finding.rule, finding.reason)).collect()
+    }
+
+    #[test]
+    fn models_that_retire_within_sixty_days() {
+        let router = r#"{"router": "/azure/a/", "model_map": {"x": "old", "y": "new"}}"#;
+        for (today, says) in [
+            ("2026-11-01", Some("is retired on 2026-12-31, in 60 days")),
+            ("2026-10-31", None),
+            ("2026-12-30", Some("in 1 days")),
+            ("2027-02-01", Some("was retired on 2026-12-31")),
+        ] {
+            let found = found(router, Some(PRICES), today);
+            assert_eq!(found.len(), usize::from(says.is_some()), "{today}: {found:?}");
+            if let Some(says) = says {
+                let (place, rule, reason) = &found[0];
+                assert_eq!((place.as_str(), *rule), ("/azure/a/", "model-retires"));
+                assert!(reason.contains(says) && reason.contains("openai/old") && reason.contains("mine"), "{reason}");
+            }
+        }
+        let nested = r#"{"strategy": {"mode": "fallback"}, "override_params": {"model": "old"}, "targets": [{"url": "https://api.openai.com/v1/"}, {"url": "http://my-own-server:8000/v1/"}]}"#;
+        let found = found(nested, Some(PRICES), "2026-12-01");
+        let own = found.iter().filter(|(_, rule, _)| *rule == "model-retires").count();
+        assert_eq!(own, 1, "a server of one's own retires nothing: {found:?}");
+    }
+
+    #[test]
+    fn prices_that_are_unknown_where_prices_matter() {
+        let target = |model: &str, more: &str| {
+            format!(r#"{{"url": "https://api.openai.com/v1/", "override_params": {{"model": "{model}"}}{more}}}"#)
+        };
+        let rules = |targets: &str, prices| {
+            found(targets, prices, "2026-11-29").into_iter().map(|(_, rule, _)| rule).collect::<Vec<_>>()
+        };
+        assert!(rules(&target("nobodys", ""), None).is_empty(), "nobody asked for costs");
+        assert_eq!(rules(&target("nobodys", ""), Some(PRICES)), ["price-unknown"]);
+        assert!(rules(&target("nobodys", r#", "price": {"input": 1}"#), Some(PRICES)).is_empty());
+        assert!(rules(&target("new", ""), Some(PRICES)).is_empty());
+        let own = r#"{"url": "http://gpu:8000/v1/", "model_map": {"a": "new"}}"#;
+        assert_eq!(rules(own, Some(PRICES)), ["price-unknown"], "what a server of one's own costs is not in a table");
+    }
+}
