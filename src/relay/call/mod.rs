@@ -1,5 +1,7 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
+mod sent;
+
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -9,12 +11,11 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use tokio::time::Instant;
 
 use super::admission::{self, subpath};
+use super::affinity::CallAffinity;
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::body::NoMemory;
-use super::exchange::{AttemptTimeouts, exchange};
+use super::exchange::exchange;
 use super::hold::{FailedAttempt, UpstreamResponse};
 use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
@@ -22,14 +23,12 @@ use super::proxy_body::ProxyBody;
 use super::record::{Record, logged_headers};
 use super::request_view::RequestView;
 use super::session::Session;
-use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt, Attempts};
 use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{AttemptResult, GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
-use llm::affinity::is_kept;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
@@ -56,10 +55,7 @@ struct Call<'a> {
     rules: Arc<RelayRules>,
     /// The client asks for a stream.
     stream: bool,
-    /// The target that made what the request names.
-    preferred: Option<RouterPath>,
-    /// Answers show what their targets keep.
-    teaches: bool,
+    affinity: CallAffinity,
     /// Resends that left no log entry, and take no number.
     unlogged: u32,
     /// Of the whole body, once an attempt has ended.
@@ -120,12 +116,9 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
     };
     let rules = relay.rules();
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
-    let (stream, has_affinity) = (view.asks_for_stream(), rules.has_affinity(&ingress));
-    let path = subpath(head, &ingress);
-    let preferred = (has_affinity && !relay.affinity.is_empty())
-        .then(|| relay.affinity.maker(&ingress, view.ids(path, &body)))
-        .flatten();
-    let teaches = has_affinity && is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
+    let stream = view.asks_for_stream();
+    let affinity =
+        rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     let call = Call {
         relay,
         ingress: &ingress,
@@ -135,8 +128,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, attempts: &mut Att
         session: relay.sessions.begin(now),
         came: now,
         stream,
-        preferred,
-        teaches,
+        affinity: affinity.unwrap_or_default(),
         unlogged: 0,
         digest: OnceLock::new(),
         plan: RetryPlan::new(rules.limits_of(&ingress), now),
@@ -171,7 +163,7 @@ impl Call<'_> {
     fn next(&mut self) -> NextStep {
         let asked =
             RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
-                .preferring(self.preferred.as_ref());
+                .preferring(self.affinity.preferred());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -237,9 +229,7 @@ impl Call<'_> {
             underway.finish(end);
         }
         if lead == RetryDecision::DoNotRetry {
-            if self.teaches && answer.head.status.is_success() {
-                underway.teach(self.relay.affinity.clone(), self.ingress.clone(), &mut answer);
-            }
+            underway.teach(&self.affinity, &mut answer);
             return Some(AcceptedResponse { answer, underway, end });
         }
         self.last = Some((answer, router));
@@ -269,17 +259,6 @@ impl Call<'_> {
         self.plan.resend(&mut budget, self.relay.handle.now())
     }
 
-    /// The request as this target is sent it.
-    fn request(&self, target: &Target<'_>, body: Bytes) -> Option<Request<Full<Bytes>>> {
-        let query = self.head.uri.query();
-        let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = target.uri(onward)?;
-        *request.headers_mut() = target.headers(onward);
-        Some(request)
-    }
-
     /// What the log entry of a call that does not pass the gateway is made of.
     fn record(&self, stamp: Bytes, request: &Request<Full<Bytes>>, body: Bytes, patch: Arc<Patch>) -> Record {
         let uri = request.uri();
@@ -297,35 +276,6 @@ impl Call<'_> {
             patch,
             came: self.came,
             answer: None,
-        }
-    }
-
-    /// The body with what the target changes in it; one that is no object, or encoded, goes as it is. Attempts with the same
-    /// changes share one copy.
-    fn body_for(&mut self, patch: &Patch) -> Result<Bytes, NoMemory> {
-        if patch.is_empty() {
-            return Ok(self.body.clone());
-        }
-        if let Some((_, body)) = self.changed.as_ref().filter(|(known, _)| known == patch) {
-            return Ok(body.clone());
-        }
-        // Its memory is free before the next copy takes some.
-        self.changed = None;
-        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, patch)?;
-        let body = changed.unwrap_or_else(|| self.body.clone());
-        self.changed = Some((patch.clone(), body.clone()));
-        Ok(body)
-    }
-
-    fn times(&self, router: &RouterPath) -> AttemptTimeouts {
-        let times = self.rules.times_of(self.ingress, router);
-        let deadline = self.came.after(times.timeout).min(self.plan.deadline());
-        AttemptTimeouts {
-            connect: times.connect,
-            first_byte: times.first_byte_of(self.stream),
-            idle: times.idle,
-            hold: times.hold,
-            deadline: Instant::now() + deadline.since(self.relay.handle.now()),
         }
     }
 
