@@ -9,9 +9,14 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hyper::Method;
+use hyper::http::request::Parts;
 use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
+use super::admission::subpath;
+use super::request_view::RequestView;
+use llm::affinity::is_kept;
 use types::router::RouterPath;
 
 /// How many ids are known of each kind, those that this replica learnt and those that others did; the oldest goes first. With
@@ -171,6 +176,40 @@ impl Affinity {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What affinity is to one call. By default nothing.
+#[derive(Debug, Default)]
+pub(super) struct CallAffinity {
+    /// The target that made what the request names.
+    preferred: Option<RouterPath>,
+    /// Where it is noted, below which ingress, what the answer shows to be kept.
+    teaches: Option<(Affinity, RouterPath)>,
+}
+
+impl CallAffinity {
+    /// That of a call to this ingress.
+    pub(super) fn of(
+        affinity: &Affinity,
+        ingress: &RouterPath,
+        head: &Parts,
+        view: &RequestView<'_>,
+        body: &[u8],
+    ) -> Self {
+        let path = subpath(head, ingress);
+        let preferred = if affinity.is_empty() { None } else { affinity.maker(ingress, view.ids(path, body)) };
+        let is_taught = is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
+        Self { preferred, teaches: is_taught.then(|| (affinity.clone(), ingress.clone())) }
+    }
+
+    pub(super) const fn preferred(&self) -> Option<&RouterPath> {
+        self.preferred.as_ref()
+    }
+
+    /// Where to note what an answer shows, if that is to be noted.
+    pub(super) const fn teaches(&self) -> Option<&(Affinity, RouterPath)> {
+        self.teaches.as_ref()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 
-use super::affinity::Affinity;
+use super::affinity::{Affinity, CallAffinity};
 use super::hold::UpstreamResponse;
 use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
@@ -141,14 +141,15 @@ impl AttemptGuard {
         }
     }
 
-    /// Notes the ids that its answer shows to be kept by its target below this ingress, now and as more of a stream comes.
-    pub(super) fn teach(&mut self, affinity: Affinity, ingress: RouterPath, answer: &mut UpstreamResponse) {
+    /// Notes the ids that a good answer shows to be kept by its target, now and as more of a stream comes.
+    pub(super) fn teach(&mut self, call: &CallAffinity, answer: &mut UpstreamResponse) {
+        let Some((affinity, ingress)) = call.teaches().filter(|_| answer.head.status.is_success()) else { return };
         match &mut answer.stream {
             Some(stream) => {
-                self.maker = Some((affinity, ingress));
+                self.maker = Some((affinity.clone(), ingress.clone()));
                 self.note_ids(stream);
             }
-            None => affinity.learn(&ingress, ids_of_answer(&answer.start()), &self.router),
+            None => affinity.learn(ingress, ids_of_answer(&answer.start()), &self.router),
         }
     }
 

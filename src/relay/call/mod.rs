@@ -1,32 +1,31 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
+mod sent;
+
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use tokio::time::Instant;
 
 use super::admission::{self, subpath};
+use super::affinity::CallAffinity;
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::body::NoMemory;
 use super::direct::DirectUpstream;
-use super::exchange::{AttemptTimeouts, exchange};
+use super::exchange::exchange;
 use super::hold::{FailedAttempt, UpstreamResponse};
 use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
-use super::outgoing::{Draft, Means, Outgoing};
+use super::outgoing::Outgoing;
 use super::provider_target::NotSent;
 use super::proxy_body::ProxyBody;
-use super::record::{Record, logged_headers};
+
 use super::request_view::RequestView;
 use super::running_call::RunningCall;
 use super::session::Session;
-use super::target::{ForwardedRequest, Target};
 use super::trace::{self, Attempt};
 use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
@@ -34,7 +33,6 @@ use balancer::broker::AttemptHistory;
 use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
 use gecholog_protocol::missing::Naming;
 use llm::Protocol;
-use llm::affinity::is_kept;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
 use types::request::Patch;
@@ -63,10 +61,7 @@ struct Call<'a> {
     rules: Arc<RelayRules>,
     /// The client asks for a stream.
     stream: bool,
-    /// The target that made what the request names.
-    preferred: Option<RouterPath>,
-    /// Answers show what their targets keep.
-    teaches: bool,
+    affinity: CallAffinity,
     /// Resends that left no log entry, and take no number.
     unlogged: u32,
     /// Of the whole body, once an attempt has ended.
@@ -131,12 +126,9 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
-    let (stream, has_affinity) = (view.asks_for_stream(), rules.has_affinity(&ingress));
-    let path = subpath(head, &ingress);
-    let preferred = (has_affinity && !relay.affinity.is_empty())
-        .then(|| relay.affinity.maker(&ingress, view.ids(path, &body)))
-        .flatten();
-    let teaches = has_affinity && is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
+    let stream = view.asks_for_stream();
+    let affinity =
+        rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
     let call = Call {
         relay,
@@ -147,8 +139,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         session,
         came: now,
         stream,
-        preferred,
-        teaches,
+        affinity: affinity.unwrap_or_default(),
         unlogged: 0,
         digest: OnceLock::new(),
         plan: RetryPlan::new(rules.limits_of(&ingress), now),
@@ -184,7 +175,7 @@ impl Call<'_> {
     fn next(&mut self) -> NextStep {
         let asked =
             RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
-                .preferring(self.preferred.as_ref());
+                .preferring(self.affinity.preferred());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
         self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
@@ -258,9 +249,7 @@ impl Call<'_> {
             underway.finish(end);
         }
         if lead == RetryDecision::DoNotRetry {
-            if self.teaches && answer.head.status.is_success() {
-                underway.teach(self.relay.affinity.clone(), self.ingress.clone(), &mut answer);
-            }
+            underway.teach(&self.affinity, &mut answer);
             return Some(AcceptedResponse { answer, underway, end });
         }
         self.last = Some((answer, router));
@@ -290,16 +279,6 @@ impl Call<'_> {
         self.plan.resend(&mut budget, self.relay.handle.now())
     }
 
-    /// The request as this target is sent it.
-    async fn outgoing(&self, target: &Target<'_>, body: &Bytes) -> Result<Outgoing, NotSent> {
-        let query = self.head.uri.query();
-        let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
-        let session = self.session.id();
-        let Relay { handle, bodies, keys, .. } = self.relay;
-        let means = Means { handle, memory: bodies, keys, session: &session };
-        Outgoing::new(target, Draft { method: &self.head.method, onward, body }, means).await
-    }
-
     /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
     /// the client is told of the first reason.
     fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
@@ -308,57 +287,6 @@ impl Call<'_> {
         self.course.note(id, false);
         self.plan.pass_over();
         self.passed_over.get_or_insert(reason);
-    }
-
-    /// What the log entry of a call that does not pass the gateway is made of.
-    fn record(&self, stamp: Bytes, request: &Request<Full<Bytes>>, body: Bytes, patch: Arc<Patch>) -> Record {
-        let uri = request.uri();
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        Record {
-            entries: self.relay.entries.clone(),
-            session: self.session.id(),
-            ingress: self.ingress.to_string(),
-            stamp,
-            rest: subpath(self.head, self.ingress).to_owned(),
-            url: format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path()),
-            asked: logged_headers(request.headers()),
-            ingress_payload: self.body.clone(),
-            outbound_payload: body,
-            models: self.running.models(&patch),
-            patch,
-            traces: self.running.traces(),
-            came: self.came,
-            answer: None,
-        }
-    }
-
-    /// The body with what the target changes in it; one that is no object, or encoded, goes as it is. Attempts with the same
-    /// changes share one copy.
-    fn body_for(&mut self, patch: &Patch) -> Result<Bytes, NoMemory> {
-        if patch.is_empty() {
-            return Ok(self.body.clone());
-        }
-        if let Some((_, body)) = self.changed.as_ref().filter(|(known, _)| known == patch) {
-            return Ok(body.clone());
-        }
-        // Its memory is free before the next copy takes some.
-        self.changed = None;
-        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, patch)?;
-        let body = changed.unwrap_or_else(|| self.body.clone());
-        self.changed = Some((patch.clone(), body.clone()));
-        Ok(body)
-    }
-
-    fn times(&self, router: &RouterPath) -> AttemptTimeouts {
-        let times = self.rules.times_of(self.ingress, router);
-        let deadline = self.came.after(times.timeout).min(self.plan.deadline());
-        AttemptTimeouts {
-            connect: times.connect,
-            first_byte: times.first_byte_of(self.stream),
-            idle: times.idle,
-            hold: times.hold,
-            deadline: Instant::now() + deadline.since(self.relay.handle.now()),
-        }
     }
 
     /// What the request is recognised by; an empty one by nothing.
