@@ -13,7 +13,7 @@ use super::super::support::{Broker, Bus, DUD, GPT4, GPT35, Gateway, LOGGER, Llms
 use super::faults::cut;
 use super::{HELLO, good};
 
-/// A relay before a gateway with two deployments, the first of which is preferred.
+/// A relay before a gateway with two deployments, the first of which is preferred and may stall: its limits are short.
 pub(super) struct Through {
     pub(super) bus: Bus,
     pub(super) llms: Llms,
@@ -47,7 +47,11 @@ impl Through {
 
     async fn on(bus: Bus, llms: Llms, config: Value, routers: &[&str], set: impl FnOnce(Setup) -> Setup) -> Self {
         let gateway = Gateway::start(&bus, &config).await;
-        let targets: Vec<_> = routers.iter().map(|router| format!(r#"{{"router": "{router}"}}"#)).collect();
+        let target = |(number, router): (usize, &&str)| {
+            let limits = if number == 0 { format!(", {}", super::SHORT_LIMITS) } else { String::new() };
+            format!(r#"{{"router": "{router}"{limits}}}"#)
+        };
+        let targets: Vec<_> = routers.iter().enumerate().map(target).collect();
         let file = PoolsFile::of(&format!(
             r#"{{"relay": {}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "relay": true,
                 "targets": [{}]}}]}}"#,

@@ -36,9 +36,12 @@ const CHAT: &str = "/llm/chat/completions";
 const HI: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}"#;
 const HELLO: &str = r#"{"choices":[{"message":{"content":"hello"}}],"usage":{"completion_tokens":3}}"#;
 
-/// Limits that a test can wait for; everything else as it is by default.
-const LIMITS: &str = r#"{"timeout": "10s", "connect": "2s", "first_byte": "400ms", "idle": "400ms",
+/// Limits that no test reaches, however busy the machine is; everything else as it is by default.
+const LIMITS: &str = r#"{"timeout": "25s", "connect": "2s", "first_byte": "20s", "idle": "20s",
     "backoff": {"base": "5ms", "cap": "20ms"}}"#;
+
+/// Limits of a target that a test waits for.
+const SHORT_LIMITS: &str = r#""relay": {"first_byte": "400ms", "idle": "400ms"}"#;
 
 fn good() -> Act {
     answer(200, &[], HELLO)
@@ -57,6 +60,11 @@ fn pools(targets: &[String]) -> String {
 /// A target with a key of its own.
 fn target(name: &str, url: &str) -> String {
     format!(r#"{{"name": "{name}", "url": "{url}", "headers": {{"Authorization": ["Bearer ${{KEY}}"]}}}}"#)
+}
+
+/// The same with [`SHORT_LIMITS`], for an upstream that stalls.
+fn stalling_target(name: &str, url: &str) -> String {
+    target(name, url).replacen('{', &format!("{{{SHORT_LIMITS}, "), 1)
 }
 
 /// A relay before some upstreams, called `a`, `b` and so on.
@@ -95,6 +103,14 @@ impl Harness {
     async fn before(upstreams: &[&Scripted]) -> Self {
         let named = ["a", "b", "c"].iter().zip(upstreams);
         let targets: Vec<_> = named.map(|(name, upstream)| target(name, &upstream.url())).collect();
+        Self::of(&pools(&targets)).await
+    }
+
+    /// The same, with the first of them stalling: only its limits are short.
+    async fn before_stalling(upstreams: &[&Scripted]) -> Self {
+        let build = [stalling_target, target, target];
+        let named = ["a", "b", "c"].iter().zip(build).zip(upstreams);
+        let targets: Vec<_> = named.map(|((name, build), upstream)| build(name, &upstream.url())).collect();
         Self::of(&pools(&targets)).await
     }
 
