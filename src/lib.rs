@@ -9,6 +9,8 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(test)]
+mod fixtures;
 pub mod guesses;
 pub mod http;
 pub mod lint;
