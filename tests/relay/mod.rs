@@ -1,9 +1,15 @@
 //! The relay: a call that fails at one target is answered by another, inside the same call.
 //!
-//! `answers` has what an answer means; `faults` the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
-//! begun; `outage` a minute of it; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
-//! on; `reuse` what a kept connection that breaks comes to; `told` what is said about
-//! calls, `measured` what is counted of them; `trace` what operators are told of one.
+//! - `answers`: what an answer means, by the numbers of the situations from public reports;
+//! - `faults`: the table of what can go wrong,
+//!   directly and through the `gateway`; `outage`: a minute of it; `no_bus`: without a bus;
+//! - `streams`: what happens once an answer has begun;
+//! - `defaults`: what a pool with addresses does where no setting says otherwise, and its time limits; `budgets`: token limits;
+//! - `callers`: what a client chooses itself; `requests`: how its requests are read and changed; `limits`: how much and how
+//!   slowly it may send and read;
+//! - `protocol`: what of HTTP is accepted and passed on; `reuse`: kept connections that break; `proxy`, `tls`: the way out;
+//! - `log_entries`: what the log has of calls; `metrics`: what is counted of them; `trace`: what operators see of one;
+//! - `examples`, `sdk`: the shipped pools files, and the OpenAI SDK.
 
 mod answers;
 mod budgets;
