@@ -10,6 +10,8 @@ pub mod calls;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(test)]
+mod fixtures;
 pub mod guesses;
 pub mod http;
 pub mod lint;

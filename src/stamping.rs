@@ -38,24 +38,17 @@ pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use balancer::broker::{BrokerSettings, RouterSettings};
     use gecholog_protocol::Message;
     use gecholog_protocol::stamp::MAX_STAMP_BYTES;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use serde_json::{Value, json};
     use types::mode::OperatingMode;
-    use types::router::{MAX_PATH_BYTES, RouterPath};
+    use types::router::MAX_PATH_BYTES;
     use types::time::BrokerTime;
 
     use super::*;
-
-    /// A broker with one pool of the given paths.
-    fn broker(ingress: &str, routers: &[&str]) -> Broker {
-        let path = |text: &str| RouterPath::parse(text).unwrap();
-        let routers = routers.iter().map(|text| path(text)).collect();
-        Broker::new(BrokerSettings::flat(path(ingress), routers, RouterSettings::default()))
-    }
+    use crate::fixtures::broker;
 
     fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {
         let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);

@@ -280,11 +280,9 @@ async fn a_replica_that_starts_takes_over_what_the_others_know() {
 }
 
 #[tokio::test]
-async fn without_other_replicas_the_wait_ends_at_once() {
+async fn without_other_replicas_it_starts_with_what_it_is_set_to() {
     let bus = Bus::start().await;
-    let began = std::time::Instant::now();
     let broker = Setup::on(&bus).ready().await;
-    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(broker.count(&["taking over"]), 0);
 }
 

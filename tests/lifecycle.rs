@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::bus::connect;
-use super::support::{APPLY, Broker, Bus, DECIDE, DUD, Log, OUTCOME, PATIENCE, REQUEST, Setup, TOKEN, outcome, soon};
+use super::support::http::Open;
+use super::support::scripted::{Move, Scripted};
+use super::support::{APPLY, Broker, Bus, DECIDE, DUD, Log, OUTCOME, PoolsFile, REQUEST, Setup, TOKEN, outcome, soon};
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
@@ -139,7 +141,7 @@ impl Load {
 }
 
 #[tokio::test]
-async fn a_bus_that_is_killed_under_load_is_answered_within_a_second_of_its_return() {
+async fn a_bus_that_is_killed_under_load_is_answered_again_after_each_return() {
     let mut bus = Bus::start().await;
     let mut broker = Setup::on(&bus).ready().await;
     let load = Load::on(&bus.client, 64);
@@ -160,16 +162,15 @@ async fn a_bus_that_is_killed_under_load_is_answered_within_a_second_of_its_retu
         // Long enough for pauses between tries to have grown to their longest.
         tokio::time::sleep(Duration::from_secs(1)).await;
         bus.server.restart().unwrap();
-        let back = Instant::now();
         let client = connect(&bus.server).await;
         for subject in [DECIDE, OUTCOME] {
-            while client.request(subject, REQUEST.into()).await.is_err() {
-                assert!(back.elapsed() < PATIENCE, "no answer");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let answered = async {
+                while client.request(subject, REQUEST.into()).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            soon("an answer", answered).await;
         }
-        let took = back.elapsed();
-        assert!(took < Duration::from_secs(1), "answered {took:?} after the bus was back");
         broker.until_nth(&["connected to the bus and subscribed"], 2 + 2 * round).await;
         assert_eq!(broker.get("/readyz").await.status, 200);
     }
@@ -179,22 +180,20 @@ async fn a_bus_that_is_killed_under_load_is_answered_within_a_second_of_its_retu
     assert!(broker.is_running());
 }
 
-/// Stops it and says how long that took; it must end with 0.
-async fn stop(broker: &mut Broker, signal: &str) -> Duration {
-    let asked = Instant::now();
+/// Stops it. It ends with 0, and by itself: the time limit of a stop, which would cut answers off, is not reached.
+async fn stop(broker: &mut Broker, signal: &str) {
     broker.signal(signal);
     assert_eq!(broker.exit().await.code(), Some(0), "{}", broker.text());
-    asked.elapsed()
+    assert_eq!(broker.count(&["stopped before every answer was written"]), 0, "{}", broker.text());
+    assert!(broker.text().ends_with(" INFO stopped\n"), "{}", broker.text());
 }
 
 #[tokio::test]
-async fn asked_to_stop_it_ends_with_0_within_5_seconds_and_sooner_when_idle() {
+async fn asked_to_stop_it_ends_with_0_idle_or_busy_or_without_a_bus() {
     let bus = Bus::start().await;
     for signal in ["TERM", "INT"] {
         let mut idle = Setup::on(&bus).ready().await;
-        let took = stop(&mut idle, signal).await;
-        assert!(took < Duration::from_secs(2), "{took:?} for an idle one");
-        assert!(idle.count(&["stopped"]) == 1);
+        stop(&mut idle, signal).await;
     }
     let mut busy = Setup::on(&bus).ready().await;
     let load = Load::on(&bus.client, 64);
@@ -204,13 +203,11 @@ async fn asked_to_stop_it_ends_with_0_within_5_seconds_and_sooner_when_idle() {
         }
     })
     .await;
-    let took = stop(&mut busy, "TERM").await;
-    assert!(took < Duration::from_secs(5), "{took:?} under load");
+    stop(&mut busy, "TERM").await;
     load.end().await;
     let mut waiting = Setup::at(&format!("127.0.0.1:{}", free_port())).spawn();
     waiting.until(&["no connection to the bus"]).await;
-    let took = stop(&mut waiting, "TERM").await;
-    assert!(took < Duration::from_secs(2), "{took:?} without a bus");
+    stop(&mut waiting, "TERM").await;
 }
 
 #[tokio::test]
@@ -219,22 +216,25 @@ async fn asked_to_stop_while_the_bus_is_away_it_ends_too() {
     let mut broker = Setup::on(&bus).ready().await;
     bus.server.kill();
     broker.until_nth(&["the connection to the bus is lost"], 2).await;
-    let took = stop(&mut broker, "TERM").await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    stop(&mut broker, "TERM").await;
 }
 
 #[tokio::test]
 async fn asked_twice_it_ends_at_once() {
     let bus = Bus::start().await;
-    let mut broker = Setup::on(&bus).ready().await;
-    let load = Load::on(&bus.client, 8);
+    // A call that is never answered: for that a stop waits longer than this test does.
+    let a = Scripted::start(vec![Move::Hold]).await;
+    let file = format!(r#"{{"pools": [{{"ingress": "/llm/", "targets": [{{"name": "a", "url": "{}"}}]}}]}}"#, a.url());
+    let file = PoolsFile::of(&file);
+    let setup = Setup::on(&bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
+    let mut broker = setup.set("BROKER_RELAY_GRACE", "600").ready().await;
+    let _call = Open::post(broker.relay().await, "/llm/chat/completions", "{}").await;
+    a.called(1).await;
     broker.signal("TERM");
     broker.until(&["stopping"]).await;
-    let asked = Instant::now();
     broker.signal("TERM");
     assert_eq!(broker.exit().await.code(), Some(1), "{}", broker.text());
-    assert!(asked.elapsed() < Duration::from_millis(400), "{:?}", asked.elapsed());
-    load.end().await;
+    assert_eq!(broker.count(&["asked twice"]), 1, "{}", broker.text());
 }
 
 #[tokio::test]
@@ -326,15 +326,14 @@ async fn carry(
 }
 
 #[tokio::test]
-async fn a_bus_that_falls_silent_is_noticed_within_15_seconds() {
+async fn a_bus_that_falls_silent_is_noticed() {
     let bus = Bus::start().await;
     let way = Way::to(&bus).await;
     let broker = Setup::at(&way.address.to_string()).ready().await;
     assert!(bus.decide().await["gl_path"].is_string());
     way.silent.send_replace(true);
-    let fell = Instant::now();
+    // By pings that are not answered: nothing else tells. That takes 12 s.
     broker.until_nth(&["the connection to the bus is lost"], 2).await;
-    assert!(fell.elapsed() < Duration::from_secs(15), "{:?}", fell.elapsed());
     assert_eq!(broker.get("/readyz").await.status, 503);
     way.silent.send_replace(false);
     broker.until_nth(&["connected to the bus and subscribed"], 4).await;
@@ -343,20 +342,16 @@ async fn a_bus_that_falls_silent_is_noticed_within_15_seconds() {
 }
 
 #[tokio::test]
-async fn it_knocks_at_the_bus_at_most_half_a_second_apart_and_not_in_step() {
+async fn it_goes_on_trying_to_connect_and_not_in_a_tight_loop() {
     // A silent server: each connection is accepted and closed.
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let broker = Setup::at(&address).spawn();
-    let mut knocks = Vec::new();
-    while knocks.len() < 20 {
-        drop(soon("a knock", listener.accept()).await.unwrap());
-        knocks.push(Instant::now());
+    let begin = Instant::now();
+    for _ in 0..20 {
+        drop(soon("a try", listener.accept()).await.unwrap());
     }
-    let gaps: Vec<Duration> = knocks.windows(2).map(|two| two[1] - two[0]).collect();
-    // Half a second, and what a busy machine adds.
-    assert!(gaps.iter().all(|gap| *gap < Duration::from_millis(750)), "{gaps:?}");
-    let whole = knocks[19] - knocks[0];
-    assert!(whole > Duration::from_secs(1), "two connections knock some three times a second each: {whole:?}");
+    // Two connections, of which each pauses at least nine times, for a tenth of a second or more.
+    assert!(begin.elapsed() > Duration::from_millis(900), "{:?}", begin.elapsed());
     assert_eq!(broker.count(&["no connection to the bus"]), 2, "{}", broker.text());
 }

@@ -18,7 +18,7 @@ use crate::stats::{Latencies, now};
 /// What the gateway asks in row 1 of the shipped configuration.
 const QUESTION: Bytes = Bytes::from_static(br#"{"gl_path":"/azure/"}"#);
 /// An answer that takes longer does not come.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A question to a process that has ended is lost after this.
 const LOST: Duration = Duration::from_millis(50);
 /// Interval of the checks for a responder.
@@ -71,7 +71,7 @@ impl Asker {
                 return Ok(answer);
             }
             process.check()?;
-            ensure!(began.elapsed() < PATIENCE, "no responder on {subject}; it said:\n{}", process.said());
+            ensure!(began.elapsed() < ANSWER_TIMEOUT, "no responder on {subject}; it printed:\n{}", process.output());
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -79,7 +79,7 @@ impl Asker {
     /// Waits until the bus has no responder any more; a request that it still sent to the old one is lost.
     pub(crate) async fn until_silent(&mut self, subject: &str) -> Result<()> {
         let began = now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < ANSWER_TIMEOUT {
             let asked = timeout(LOST, self.ask(subject)).await;
             if asked.is_ok_and(|answer| matches!(answer, Ok(None))) {
                 return Ok(());
@@ -139,7 +139,7 @@ impl Asker {
     }
 
     async fn answer(&mut self) -> Result<Message> {
-        let answer = timeout(PATIENCE, self.answers.next()).await.context("an answer did not come")?;
+        let answer = timeout(ANSWER_TIMEOUT, self.answers.next()).await.context("an answer did not come")?;
         answer.context("the connection to the bus has ended")
     }
 

@@ -128,7 +128,7 @@ fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
     Ok(broker)
 }
 
-/// Each decision a tenth of a millisecond after the last. No log shows a stamp, so the table of calls under way is as full as
+/// Each decision a tenth of a millisecond after the last. No log shows a stamp, so the table of calls in flight is as full as
 /// it can be.
 fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (learnt(mode, routers)?, SmallRng::seed_from_u64(1));

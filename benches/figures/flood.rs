@@ -25,7 +25,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// One question in each, as from a gateway with a thousand calls a second.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What one flood says of one of the two.
+/// What one flood measures of one of the two.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     p50: f64,
@@ -67,7 +67,7 @@ async fn sample(
     let Asked { mut latencies, .. } = asker.stroll(subject, PAUSE, span).await?;
     process.check()?;
     flooder.finish()?;
-    let rate: f64 = flooder.said().trim().parse().context("the flood does not say its rate")?;
+    let rate: f64 = flooder.output().trim().parse().context("the flood does not say its rate")?;
     ensure!(rate > RATE / 2.0, "this machine cannot make the flood: {rate:.0} entries a second of {RATE}");
     Ok(Sample { p50: latencies.quantile(0.5), p99: latencies.quantile(0.99), rate })
 }
@@ -83,7 +83,7 @@ fn rows(pairs: &[(Sample, Sample)], broker: &Process, bare: &Process) -> Vec<Row
     };
     let memory = |process: &Process| process.peak_memory().map(Figure::Memory);
     let ratio = broker.peak_memory().zip(bare.peak_memory()).map_or(0.0, |(ours, theirs)| ours / theirs);
-    let what = format!("the same: memory at its peak ({} logs dropped)", dropped(&broker.said()));
+    let what = format!("the same: memory at its peak ({} logs dropped)", dropped(&broker.output()));
     vec![
         row("p50", |sample| sample.p50),
         row("p99", |sample| sample.p99).target(Target::RatioAtMost(2.0)),
@@ -93,9 +93,9 @@ fn rows(pairs: &[(Sample, Sample)], broker: &Process, bare: &Process) -> Vec<Row
     ]
 }
 
-/// The last count of dropped messages in the broker's own log, which says one at most once a second.
-fn dropped(said: &str) -> u64 {
-    let told = said.lines().rev().find(|line| line.contains("dropped"));
-    let total = told.and_then(|line| line.split("total=").nth(1)?.split(' ').next()?.parse().ok());
+/// The last count of dropped messages in the broker's own log, which has one at most once a second.
+fn dropped(output: &str) -> u64 {
+    let line = output.lines().rev().find(|line| line.contains("dropped"));
+    let total = line.and_then(|line| line.split("total=").nth(1)?.split(' ').next()?.parse().ok());
     total.unwrap_or(0)
 }

@@ -15,7 +15,7 @@ use crate::stats::now;
 /// Bytes of an entry.
 const SIZE: usize = 100_000;
 /// How often entries are sent, all that are due together.
-const BEAT: Duration = Duration::from_millis(2);
+const SEND_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Its arguments.
 #[derive(Debug, clap::Args)]
@@ -46,15 +46,15 @@ async fn flood(arguments: Arguments) -> Result<f64> {
     let Arguments { host, subject, rate, millis } = arguments;
     let client = connect(&host, ConnectOptions::new().client_capacity(64)).await?;
     let mut entries = Series::new(large(Text::Prose, SIZE)?)?;
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = interval(SEND_INTERVAL);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (began, span) = (now(), Duration::from_millis(millis));
     let mut sent = 0_u64;
     while began.elapsed() < span {
-        beat.tick().await;
+        pace.tick().await;
         // No more than two beats at once: what a busy machine could not send in time is not made up for by a burst.
         let due = (began.elapsed().as_secs_f64() * rate) as u64;
-        let most = (2.0 * rate * BEAT.as_secs_f64()).ceil() as u64;
+        let most = (2.0 * rate * SEND_INTERVAL.as_secs_f64()).ceil() as u64;
         for _ in 0..due.saturating_sub(sent).min(most) {
             client.publish(subject.clone(), Bytes::copy_from_slice(entries.next())).await?;
             sent += 1;

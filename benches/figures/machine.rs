@@ -41,10 +41,10 @@ fn locked(package: &str) -> Option<&'static str> {
     behind.split('"').next()
 }
 
-/// What a program says of its own version, without what follows it.
+/// The version that a program prints, without what follows it.
 fn version(program: &std::path::Path) -> String {
     let output = Command::new(program).arg("--version").output();
-    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let words: Vec<_> = said.split_whitespace().take(2).map(|word| word.trim_end_matches(':')).collect();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let words: Vec<_> = text.split_whitespace().take(2).map(|word| word.trim_end_matches(':')).collect();
     if words.is_empty() { format!("{} of unknown version", program.display()) } else { words.join(" ") }
 }

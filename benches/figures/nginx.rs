@@ -29,7 +29,7 @@ pub(crate) async fn start(folder: &Path, upstream: SocketAddr) -> Result<Option<
     while tokio::net::TcpStream::connect(addr).await.is_err() {
         process.check()?;
         if began.elapsed() > Duration::from_secs(20) {
-            bail!("nginx does not listen:\n{}", process.said());
+            bail!("nginx does not listen:\n{}", process.output());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,4 +1,4 @@
-//! Programs beside this one, what the system says they cost, and their end.
+//! Programs beside this one, what they cost by the system's account, and their end.
 //!
 //! Costs are read from Linux' `/proc`; elsewhere they are absent, and so are their figures. The processor's time comes from
 //! `schedstat`, in nanoseconds: the ticks of `stat` are as long as a thousand answers.
@@ -20,7 +20,8 @@ pub(crate) const TOKEN: &str = "figures";
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
-    said: PathBuf,
+    /// What it prints.
+    log: PathBuf,
 }
 
 impl Process {
@@ -50,18 +51,18 @@ impl Process {
     pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let said = std::env::temp_dir().join(format!("figures-{}-{count}.log", std::process::id()));
-        let file = File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
+        let log = std::env::temp_dir().join(format!("figures-{}-{count}.log", std::process::id()));
+        let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command.env("NATS_TOKEN", TOKEN).stdin(Stdio::null()).stderr(file.try_clone()?).stdout(file);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, child, said })
+        Ok(Self { name, child, log })
     }
 
-    /// Still there, or an error with its last words.
+    /// Still there, or an error with what it printed.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended ({status}); it said:\n{}", self.name, self.said()),
+            Some(status) => bail!("{} ended ({status}); it printed:\n{}", self.name, self.output()),
         }
     }
 
@@ -69,14 +70,14 @@ impl Process {
     pub(crate) fn finish(&mut self) -> Result<()> {
         let status = self.child.wait()?;
         if !status.success() {
-            bail!("{} failed ({status}); it said:\n{}", self.name, self.said());
+            bail!("{} failed ({status}); it printed:\n{}", self.name, self.output());
         }
         Ok(())
     }
 
     /// All that it has printed.
-    pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(&self.said).unwrap_or_default()
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The processor's time that all its threads have had, and those of its own processes.
@@ -124,6 +125,6 @@ impl Drop for Process {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.said);
+        let _ = std::fs::remove_file(&self.log);
     }
 }

@@ -20,7 +20,7 @@ use crate::upstream::EVENTS;
 const CONNECTIONS: [usize; 3] = [1, 64, 256];
 /// What is asked for at a fixed rate.
 const RATE: f64 = 5_000.0;
-/// How many calls are under way when memory is looked at.
+/// How many calls are in flight when memory is looked at.
 const WAITING: usize = 1_000;
 
 /// What is called.
@@ -32,7 +32,7 @@ struct Hop {
     prefix: &'static str,
 }
 
-/// What one round says of one of them.
+/// What one round measures of one of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sample {
     rate: f64,
@@ -70,7 +70,7 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
     rows.extend(paced(effort, hops).await?);
     rows.push(streamed(effort, &upstream, &relay).await?);
     rows.push(failed_over(effort, &upstream, &relay).await?);
-    // One of its own: what the loads before left in the queues of others is no call under way.
+    // One of its own: what the loads before left in the queues of others is no call in flight.
     drop(relay);
     let relay = Hop::of(Process::broker(&bus, &settings)?, "relay listens", "/llm").await?;
     rows.push(waiting(&relay, nginx.as_ref()).await?);
@@ -94,19 +94,19 @@ fn pools(upstream: SocketAddr) -> String {
 }
 
 impl Hop {
-    /// A program that says where it listens.
+    /// A program that prints where it listens.
     async fn of(mut process: Process, words: &str, prefix: &'static str) -> Result<Self> {
         let began = now();
         loop {
-            let said = process.said();
-            let line = said.lines().find(|line| line.contains(words));
-            let told = line.and_then(|line| line.split_once("address=")?.1.split(' ').next()?.parse().ok());
-            if let Some(addr) = told {
+            let output = process.output();
+            let line = output.lines().find(|line| line.contains(words));
+            let address = line.and_then(|line| line.split_once("address=")?.1.split(' ').next()?.parse().ok());
+            if let Some(addr) = address {
                 return Ok(Self { process, addr, prefix });
             }
             process.check()?;
             if began.elapsed() > Duration::from_secs(20) {
-                bail!("it does not say where it listens:\n{said}");
+                bail!("it does not print where it listens:\n{output}");
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -135,7 +135,7 @@ struct Hops<'a> {
     nginx: Option<&'a Hop>,
 }
 
-/// What one round says of all of them.
+/// What one round measures of all of them.
 #[derive(Debug, Default)]
 struct Round {
     alone: Sample,
@@ -269,7 +269,7 @@ async fn failed_over(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row>
         .target(Target::AtMost(Figure::Time(1e6))))
 }
 
-/// Memory with many calls under way at a time.
+/// Memory with many calls in flight at a time.
 async fn waiting(relay: &Hop, nginx: Option<&Hop>) -> Result<Row> {
     for hop in [Some(relay), nginx].into_iter().flatten() {
         let path = format!("{}/later", hop.prefix);

@@ -22,7 +22,7 @@ const IN_FLIGHT: [usize; 2] = [1, 64];
 /// Answers differ in length as the routers' names do; over this many their mean is stable.
 const SAMPLE: usize = 300;
 
-/// What one round says of one of the two.
+/// What one round measures of one of the two.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     rate: f64,
@@ -110,11 +110,11 @@ async fn sample(
 /// The four rows of some pairs: what is measured, and what it is compared with.
 pub(crate) fn rows_of(what: &str, other: &'static str, in_flight: usize, pairs: &[Pair]) -> [Row; 4] {
     let row = |figure: &str, unit: fn(f64) -> Figure, value: fn(&Sample) -> Option<f64>| {
-        let told = pairs.iter().all(|(ours, theirs)| value(ours).is_some() && value(theirs).is_some());
-        let middle = |side: &dyn Fn(&Pair) -> Option<f64>| told.then(|| median(pairs.iter().filter_map(side)));
-        let ours = middle(&|(ours, _)| value(ours)).map(unit);
-        let theirs = middle(&|(_, theirs)| value(theirs)).map(unit);
-        let ratio = middle(&|(ours, theirs)| Some(value(ours)? / value(theirs)?)).unwrap_or_default();
+        let known = pairs.iter().all(|(ours, theirs)| value(ours).is_some() && value(theirs).is_some());
+        let median_of = |side: &dyn Fn(&Pair) -> Option<f64>| known.then(|| median(pairs.iter().filter_map(side)));
+        let ours = median_of(&|(ours, _)| value(ours)).map(unit);
+        let theirs = median_of(&|(_, theirs)| value(theirs)).map(unit);
+        let ratio = median_of(&|(ours, theirs)| Some(value(ours)? / value(theirs)?)).unwrap_or_default();
         Row::new(format!("{what}, {in_flight} in flight: {figure}"), ours).against(other, theirs, ratio)
     };
     [

@@ -49,7 +49,7 @@ impl Body for Said {
     }
 }
 
-/// Serves until it is killed; says its address first.
+/// Serves until it is killed; prints its address first.
 pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -49,10 +49,11 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
     Ok(vec![rate.target(Target::RatioAtLeast(0.95)), p50, p99.target(Target::RatioAtMost(1.2)), cpu])
 }
 
-/// Where it listens, as it says itself.
+/// Where it listens, as it prints itself.
 fn address(broker: &Process) -> Result<String> {
-    let said = broker.said();
-    let (_, behind) = said.split_once("HTTP listens address=").context("the broker does not say where it listens")?;
+    let output = broker.output();
+    let (_, behind) =
+        output.split_once("HTTP listens address=").context("the broker does not print where it listens")?;
     Ok(behind.split_whitespace().next().unwrap_or_default().to_owned())
 }
 

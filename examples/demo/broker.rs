@@ -18,9 +18,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::watch::Event;
 
-const START: Duration = Duration::from_secs(10);
-/// How many last lines are kept for an obituary.
-const LAST: usize = 6;
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many of its last lines an error shows when it has ended.
+const LINES_KEPT: usize = 6;
 
 /// The last lines of a child.
 type Last = Arc<Mutex<VecDeque<String>>>;
@@ -37,7 +37,7 @@ pub(crate) struct Broker {
     pub(crate) http: Option<String>,
     /// Where its relay is, if it has one.
     pub(crate) relay: Option<String>,
-    /// What it said before it was ready.
+    /// What it printed before it was ready.
     pub(crate) remarks: Vec<Event>,
 }
 
@@ -64,10 +64,10 @@ impl Broker {
 
     /// Until both of its connections are of use, and whatever else is missing.
     async fn ready(&mut self, mut missing: u32) -> anyhow::Result<()> {
-        let patience = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while missing > 0 {
-            let Ok(line) = timeout_at(patience, self.line()).await else {
-                bail!("the broker was not ready within {} s. {}", START.as_secs(), self.last_words());
+            let Ok(line) = timeout_at(deadline, self.line()).await else {
+                bail!("the broker was not ready within {} s. {}", START_TIMEOUT.as_secs(), self.last_lines());
             };
             let line = line?;
             match line["message"].as_str() {
@@ -91,17 +91,17 @@ impl Broker {
                 return Ok(line);
             }
         }
-        let how = match timeout(START, self.child.wait()).await {
+        let how = match timeout(START_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
             _ => "its output is closed".to_owned(),
         };
-        bail!("the broker has ended by itself ({how}). {}", self.last_words());
+        bail!("the broker has ended by itself ({how}). {}", self.last_lines());
     }
 
-    fn last_words(&self) -> String {
+    fn last_lines(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let lines: String = last.iter().map(|line| format!("\n  {}", plain(line))).collect();
-        if lines.is_empty() { "It said nothing.".to_owned() } else { format!("Its last lines:{lines}") }
+        if lines.is_empty() { "It printed nothing.".to_owned() } else { format!("Its last lines:{lines}") }
     }
 
     /// Ends it.
@@ -124,13 +124,13 @@ impl Watch {
     pub(crate) async fn start(binary: &Path, variables: &[(OsString, OsString)]) -> anyhow::Result<Self> {
         let (child, lines, last) = spawn(binary, &["watch", "--grouped"], variables)?;
         let mut watch = Self { child, lines, last };
-        while let Ok(Some(line)) = timeout(START, watch.lines.recv()).await {
+        while let Ok(Some(line)) = timeout(START_TIMEOUT, watch.lines.recv()).await {
             if line.starts_with("watching ") {
                 return Ok(watch);
             }
         }
-        let said: Vec<_> = watch.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        bail!("broker watch does not listen. {}", said.join("\n"));
+        let lines: Vec<_> = watch.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        bail!("broker watch does not listen. {}", lines.join("\n"));
     }
 
     /// The lines about the attempts of this session, once they are there; none if they do not come within this time.
@@ -187,7 +187,7 @@ async fn read(pipe: impl AsyncRead + Unpin, last: Last, lines: UnboundedSender<S
     while let Ok(Some(line)) = pipe.next_line().await {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         last.push_back(line.clone());
-        if last.len() > LAST {
+        if last.len() > LINES_KEPT {
             last.pop_front();
         }
         drop(last);

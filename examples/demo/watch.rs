@@ -21,7 +21,7 @@ pub(crate) enum Event {
     Call(Call),
     /// The broker changed a router's standing.
     Change(Change),
-    /// The broker said something else that people should read.
+    /// Something else that the broker logged and people should read.
     Remark(Timestamp, String),
     /// A scripted fault begins or ends.
     Scripted(Timestamp, String),

@@ -197,7 +197,7 @@ impl World {
         self.broker.http.as_deref()
     }
 
-    /// Ends everything, the gateway's calls under way first.
+    /// Ends everything, the gateway's calls in flight first.
     pub(crate) async fn stop(self) {
         let Self { mut broker, gateway, .. } = self;
         // A call that hangs must not hold the end up.

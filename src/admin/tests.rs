@@ -2,16 +2,13 @@
 
 use super::state::{ActiveOverride, EjectedRouter, ModeOrder};
 use super::*;
+use crate::fixtures::path;
 
 const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
 fn order(verb: AdminAction, body: &str) -> Result<AdminCommand, String> {
     let ask = AdminRequest::read(body.as_bytes()).map_err(|fault| fault.to_string())?;
     ask.order(verb, "test".to_owned(), START).map_err(|fault| fault.to_string())
-}
-
-fn path(text: &str) -> RouterPath {
-    RouterPath::parse(text).unwrap()
 }
 
 #[test]

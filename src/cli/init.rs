@@ -99,6 +99,7 @@ mod tests {
 
     use super::*;
     use crate::config::file;
+    use crate::fixtures::path;
     use crate::lint::{Plan, check, report};
     use balancer::broker::RouterSettings;
     use gecholog_protocol::gl_config;
@@ -135,7 +136,7 @@ mod tests {
     fn who_stands_below_two_belongs_to_the_nearer() {
         let paths: Vec<_> = ["/a/", "/a/b/", "/a/b/c/", "/a/d/", "/e/f/", "/x/", "/x/y/", "/x/y/z/"]
             .iter()
-            .map(|path| RouterPath::parse(path).unwrap())
+            .map(|text| path(text))
             .collect();
         let pools: Vec<_> = pools(&paths)
             .into_iter()

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::file;
+use crate::fixtures;
 use balancer::broker::{BrokerSettings, RouterSettings};
 use gecholog_protocol::gl_config;
 use types::mode::OperatingMode;
 use types::outcome::FailureRule;
-use types::router::RouterPath;
 
 const SHIPPED: &str = include_str!("../../gl_config.json");
 const ONE_ROW: &str = include_str!("../../docs/gl_config.one-row.json");
@@ -36,9 +36,7 @@ fn read(text: &str) -> GlConfig {
 
 /// The pool that the environment gives when nothing is written.
 fn default_pool() -> BrokerSettings {
-    let path = |text| RouterPath::parse(text).unwrap();
-    let routers = ["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"].map(path);
-    BrokerSettings::flat(path("/azure/"), routers.to_vec(), RouterSettings::default())
+    fixtures::settings("/azure/", &["/azure/gpt35turbo/", "/azure/gpt4/", "/azure/dud/"])
 }
 
 fn pools(text: &str) -> BrokerSettings {

@@ -199,3 +199,17 @@ pub async fn sync_with_server(client: &Client) {
         let _ = tokio::time::timeout(REQUEST_TIMEOUT, echo.next()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_to_connect_are_at_most_half_a_second_apart_and_not_in_step() {
+        let mut delays: Vec<_> = std::iter::repeat_with(retry_delay).take(1_000).collect();
+        delays.sort_unstable();
+        assert!(delays[999] <= Duration::from_millis(500), "{:?}", delays[999]);
+        assert!(delays[0] >= Duration::from_millis(100), "no tight loop: {:?}", delays[0]);
+        assert!(delays[900] - delays[100] > Duration::from_millis(250), "{:?}", (delays[100], delays[900]));
+    }
+}

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::connection::State as Connected;
-use async_nats::{Client, HeaderMap, Message, StatusCode, Subscriber};
+use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use rand::RngExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -125,7 +125,7 @@ async fn ask(
 }
 
 /// The next message before this moment; also where one comes after the other without a pause.
-pub(super) async fn next(messages: &mut Subscriber, end: Instant) -> Option<Message> {
+pub(super) async fn next(messages: &mut (impl Stream<Item = Message> + Unpin), end: Instant) -> Option<Message> {
     if Instant::now() >= end {
         return None;
     }

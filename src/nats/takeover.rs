@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::Bytes;
+use futures_util::Stream;
 use tokio::time::Instant;
 
 use super::Settings;
@@ -71,6 +72,20 @@ impl<'a> Answers<'a> {
         Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
     }
 
+    /// Takes messages until the bus says that no replica is there, or no more come in time.
+    async fn collect(&mut self, messages: &mut (impl Stream<Item = Message> + Unpin)) {
+        let begin = Instant::now();
+        let mut end = begin + FIRST;
+        while let Some(message) = next(messages, end).await {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                break;
+            }
+            if self.take(message) {
+                end = (Instant::now() + QUIET_TIMEOUT).min(begin + TAKEOVER_TIMEOUT);
+            }
+        }
+    }
+
     /// Takes a message; true if it counts.
     fn take(&mut self, message: Message) -> bool {
         if !self.is_proved(&message) {
@@ -104,16 +119,7 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBrok
         return;
     }
     let mut answers = Answers::new(token, nonce, handle.routers_known());
-    let begin = Instant::now();
-    let mut end = begin + FIRST;
-    while let Some(message) = next(&mut messages, end).await {
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
-            break;
-        }
-        if answers.take(message) {
-            end = (Instant::now() + QUIET_TIMEOUT).min(begin + TAKEOVER_TIMEOUT);
-        }
-    }
+    answers.collect(&mut messages).await;
     let Answers { gather, states, unproved, .. } = answers;
     if let Some(replica) = gather.broken().map(clean) {
         tracing::warn!(replica, "what another replica knows did not come whole: beginning without it");
@@ -136,6 +142,8 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBrok
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt, stream};
+
     use super::super::chunks::split;
     use super::*;
 
@@ -196,6 +204,31 @@ mod tests {
             assert_eq!(counted(Some("ours"), both), (vec!["a".to_owned()], 1), "{wrong}");
         }
         assert_eq!(counted(None, answer("a", "another", NONCE, 1)).0, ["a"], "without a token, any");
+    }
+
+    /// How long it waits where each of these messages comes after its time in milliseconds, and then none.
+    async fn waited(messages: Vec<(u64, Message)>) -> Duration {
+        let arrive = |(after, message)| async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            message
+        };
+        let arriving = stream::iter(messages).then(arrive).chain(stream::pending());
+        let begin = Instant::now();
+        let token = Token::new("ours");
+        Answers::new(Some(&token), NONCE.to_owned(), 2).collect(&mut Box::pin(arriving)).await;
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_ends_at_once_where_no_replica_is_there_and_is_bounded_elsewhere() {
+        let mut nobody = answer("a", "ours", NONCE, 0).remove(0);
+        nobody.status = Some(StatusCode::NO_RESPONDERS);
+        assert_eq!(waited(vec![(0, nobody)]).await, Duration::ZERO);
+        assert_eq!(waited(Vec::new()).await, FIRST);
+        let one = |token| answer("a", token, NONCE, 0).remove(0);
+        assert_eq!(waited(vec![(300, one("ours"))]).await, Duration::from_millis(300) + QUIET_TIMEOUT);
+        assert_eq!(waited(vec![(300, one("another"))]).await, FIRST, "what does not count does not end the wait");
+        assert_eq!(waited(vec![(90, one("ours")); 100]).await, TAKEOVER_TIMEOUT, "nor can answers without end hold it");
     }
 
     #[test]

@@ -120,11 +120,12 @@ impl Request for RequestView<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::path;
     use serde_json::json;
 
     #[test]
     fn how_large_it_is() {
-        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        let (ingress, headers) = (path("/llm/"), HeaderMap::new());
         let request_size =
             |body: &str| RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body.as_bytes()).size();
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn s1_5_which_requests_ask_for_a_stream() {
-        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        let (ingress, headers) = (path("/llm/"), HeaderMap::new());
         for (path, body, stream) in [
             ("/llm/chat/completions", r#"{"stream": true}"#, true),
             ("/llm/chat/completions", r#"{"stream": false, "stream": true}"#, true),
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_encoded_body_has_no_fields() {
-        let ingress = RouterPath::parse("/llm/").unwrap();
+        let ingress = path("/llm/");
         let body = br#"{"model": "a", "max_tokens": 7}"#;
         for (codings, encoded) in [
             (&["gzip"][..], true),
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn fields_and_headers() {
-        let ingress = RouterPath::parse("/llm/").unwrap();
+        let ingress = path("/llm/");
         let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
         let names = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_a_name_means_and_not_how_it_is_spelt() {
-        let (ingress, headers) = (RouterPath::parse("/llm/").unwrap(), HeaderMap::new());
+        let (ingress, headers) = (path("/llm/"), HeaderMap::new());
         let body = br#"{"mod\u0065l": "a", "user": {"ti\u0065r": 1, "a\"b": 2}}"#;
         let asked = RequestView::new(&ingress, (&Method::POST, "/llm/"), &headers, body);
         let param = |names: [&str; 2], count: usize| {
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn s1_10_the_fields_of_a_form() {
-        let ingress = RouterPath::parse("/llm/").unwrap();
+        let ingress = path("/llm/");
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, FORM.parse().unwrap())]);
         let long = "x".repeat(LONGEST_VALUE + 1);
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);

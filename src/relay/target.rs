@@ -181,6 +181,7 @@ impl Target<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::path;
 
     #[test]
     fn a_base_is_an_address_and_nothing_else() {
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn an_address_is_made_of_the_settings_and_the_rest_of_the_path() {
         let gateway: Base = "http://gecholog:5380".parse().unwrap();
-        let router = RouterPath::parse("/azure/gpt4/").unwrap();
+        let router = path("/azure/gpt4/");
         let target = Target::Router { gateway: &gateway, router: &router, session: String::new() };
         let headers = HeaderMap::new();
         let uri = |rest, query| target.uri(ForwardedRequest { rest, query, headers: &headers }).unwrap().to_string();

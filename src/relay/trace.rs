@@ -175,11 +175,12 @@ fn value(json: &Value) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::path;
 
     const OWN: &str = "the-operators-own-token";
 
     fn attempt(ended: Option<AttemptResult>, why: &str) -> Attempt {
-        let router = RouterPath::parse("/llm/a/").unwrap();
+        let router = path("/llm/a/");
         let stamp = Bytes::from(json!({"id": "x-0", "why": why}).to_string());
         Attempt::new(router, ended, Duration::from_micros(12_999), stamp)
     }
@@ -244,8 +245,8 @@ mod tests {
 
     #[test]
     fn it_holds_the_last_ones_and_says_how_many_went_before() {
-        let path = RouterPath::parse(&format!("/{}/", "a".repeat(78))).unwrap();
-        let long = Attempt { router: path, ..attempt(answered(500), &"x".repeat(200)) };
+        let router = path(&format!("/{}/", "a".repeat(78)));
+        let long = Attempt { router, ..attempt(answered(500), &"x".repeat(200)) };
         let many = attempts((0..100_u16).map(|number| Attempt { ended: answered(400 + number), ..long.clone() }));
         let told = ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &many).unwrap();
         assert_eq!(told[0], json!({"left_out": 84}));

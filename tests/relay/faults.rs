@@ -56,8 +56,9 @@ pub(super) fn cut(mut act: Act) -> Act {
 #[tokio::test]
 async fn a_fault_before_the_first_byte_is_never_noticed() {
     for Hidden { fault, primary, disables } in table() {
+        let stalls = primary.iter().any(|step| matches!(step, Move::Hold));
         let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
-        let world = Harness::before(&[&a, &b]).await;
+        let world = if stalls { Harness::before_stalling(&[&a, &b]).await } else { Harness::before(&[&a, &b]).await };
         let answer = world.call().await;
         assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{fault}");
         assert_eq!(answer.header("x-broker-router"), Some("/llm/b/"), "{fault}");

@@ -11,7 +11,7 @@ use super::super::support::http::{self, Answer};
 use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{Broker, Bus, DUD, GPT4, GPT35, Gateway, LOGGER, Llms, PoolsFile, Setup, soon};
 use super::faults::cut;
-use super::{HELLO, good};
+use super::{HELLO, SHORT_LIMITS, good};
 
 /// A relay before a gateway with two deployments, the first of which is preferred.
 pub(super) struct Through {
@@ -23,15 +23,29 @@ pub(super) struct Through {
     _file: PoolsFile,
 }
 
+fn target(router: &str) -> String {
+    format!(r#"{{"router": "{router}"}}"#)
+}
+
+/// These targets, with short limits for the first.
+fn stalling(routers: &[&str]) -> Vec<String> {
+    let mut targets: Vec<_> = routers.iter().map(|router| target(router)).collect();
+    targets[0] = format!(r#"{{"router": "{}", {SHORT_LIMITS}}}"#, routers[0]);
+    targets
+}
+
 impl Through {
+    /// The first of them may stall: its limits are short.
     pub(super) async fn start() -> Self {
-        Self::with(|setup| setup).await
+        let (bus, llms) = (Bus::start().await, Llms::start().await);
+        let config = two_rows(&bus, &llms);
+        Self::on(bus, llms, config, &stalling(&[GPT35, GPT4]), |setup| setup).await
     }
 
     pub(super) async fn with(set: impl FnOnce(Setup) -> Setup) -> Self {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let config = two_rows(&bus, &llms);
-        Self::on(bus, llms, config, &[GPT35, GPT4], set).await
+        Self::on(bus, llms, config, &[GPT35, GPT4].map(target), set).await
     }
 
     /// The same before an upstream that does what it is told, byte by byte; whoever is called is in the path.
@@ -42,12 +56,11 @@ impl Through {
         let dud = config["routers"].as_array_mut().unwrap().iter_mut().find(|router| router["path"] == DUD).unwrap();
         dud["outbound"]["url"] = url.into();
         dud["outbound"]["endpoint"] = "dud".into();
-        Self::on(bus, llms, config, routers, |setup| setup).await
+        Self::on(bus, llms, config, &stalling(routers), |setup| setup).await
     }
 
-    async fn on(bus: Bus, llms: Llms, config: Value, routers: &[&str], set: impl FnOnce(Setup) -> Setup) -> Self {
+    async fn on(bus: Bus, llms: Llms, config: Value, targets: &[String], set: impl FnOnce(Setup) -> Setup) -> Self {
         let gateway = Gateway::start(&bus, &config).await;
-        let targets: Vec<_> = routers.iter().map(|router| format!(r#"{{"router": "{router}"}}"#)).collect();
         let file = PoolsFile::of(&format!(
             r#"{{"relay": {}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "relay": true,
                 "targets": [{}]}}]}}"#,
@@ -140,7 +153,7 @@ async fn a_router_that_nobody_listens_at_is_never_noticed() {
         let mut config = two_rows(&bus, &llms);
         let routers = config["routers"].as_array_mut().unwrap();
         routers.iter_mut().find(|router| router["path"] == GPT35).unwrap()["outbound"]["url"] = url.into();
-        let world = Through::on(bus, llms, config, &[GPT35, GPT4], |setup| setup).await;
+        let world = Through::on(bus, llms, config, &stalling(&[GPT35, GPT4]), |setup| setup).await;
         for attempts in ["2", "1"] {
             let answer = world.call().await;
             assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT4)), "{url}");

@@ -93,7 +93,9 @@ async fn a_compressed_answer_passes_untouched() {
 #[tokio::test]
 async fn a_body_of_50_mb_is_taken_and_a_larger_one_refused() {
     let a = Scripted::start(good()).await;
-    let world = Harness::before(&[&a]).await;
+    // A debug build needs its time for such a body.
+    let text = pools(&[super::target("a", &a.url())]).replace("\"25s\"", "\"250s\"").replace("\"20s\"", "\"200s\"");
+    let world = Harness::of(&text).await;
     let most = "x".repeat(50 << 20);
     assert_eq!(world.send(CHAT, &[], &most).await.status, 200);
     assert_eq!(a.last().body.len(), most.len());
@@ -189,7 +191,7 @@ async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place(
 #[tokio::test]
 async fn where_there_is_no_room_a_client_is_told_when_to_come_back() {
     let a = Scripted::start(vec![Move::Hold]).await;
-    let text = pools(&[super::target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
+    let text = pools(&[super::target("a", &a.url())]);
     let world = Harness::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
     let _one = Open::post(world.relay, CHAT, HI).await;
     let two = Open::post(world.relay, CHAT, HI).await;
@@ -226,7 +228,7 @@ async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
     let mut act = vec![Move::Await(std::sync::Arc::clone(&go))];
     act.extend(good());
     let a = Scripted::start(act).await;
-    let text = pools(&[super::target("a", &a.url())]).replace("\"400ms\"", "\"20s\"");
+    let text = pools(&[super::target("a", &a.url())]);
     let mut world = Harness::of(&text).await;
     let mut call = Open::post(world.relay, CHAT, HI).await;
     a.called(1).await;

@@ -1,9 +1,16 @@
 //! The relay: a call that fails at one target is answered by another, inside the same call.
 //!
-//! `affinity` has where calls go that name what a target made; `answers` what an answer means; `faults` the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
-//! begun; `outage` a minute of it; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
-//! on; `reuse` what a kept connection that breaks comes to; `told` what is said about
-//! calls, `measured` what is counted of them; `trace` what operators are told of one.
+//! - `affinity`: where calls go that name what a target made;
+//! - `answers`: what an answer means, by the numbers of the situations from public reports;
+//! - `faults`: the table of what can go wrong,
+//!   directly and through the `gateway`; `outage`: a minute of it; `no_bus`: without a bus;
+//! - `streams`: what happens once an answer has begun;
+//! - `defaults`: what a pool with addresses does where no setting says otherwise, and its time limits; `budgets`: token limits;
+//! - `callers`: what a client chooses itself; `requests`: how its requests are read and changed; `limits`: how much and how
+//!   slowly it may send and read;
+//! - `protocol`: what of HTTP is accepted and passed on; `reuse`: kept connections that break; `proxy`, `tls`: the way out;
+//! - `log_entries`: what the log has of calls; `metrics`: what is counted of them; `trace`: what operators see of one;
+//! - `examples`, `sdk`: the shipped pools files, and the OpenAI SDK.
 
 mod affinity;
 mod answers;
@@ -38,9 +45,12 @@ const HI: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}
 const HELLO: &str =
     r#"{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
 
-/// Limits that a test can wait for; everything else as it is by default.
-const LIMITS: &str = r#"{"timeout": "10s", "connect": "2s", "first_byte": "400ms", "idle": "400ms",
+/// Limits that no test reaches, however busy the machine is; everything else as it is by default.
+const LIMITS: &str = r#"{"timeout": "25s", "connect": "2s", "first_byte": "20s", "idle": "20s",
     "backoff": {"base": "5ms", "cap": "20ms"}}"#;
+
+/// Limits of a target that a test waits for.
+const SHORT_LIMITS: &str = r#""relay": {"first_byte": "400ms", "idle": "400ms"}"#;
 
 fn good() -> Act {
     answer(200, &[], HELLO)
@@ -59,6 +69,11 @@ fn pools(targets: &[String]) -> String {
 /// A target with a key of its own.
 fn target(name: &str, url: &str) -> String {
     format!(r#"{{"name": "{name}", "url": "{url}", "headers": {{"Authorization": ["Bearer ${{KEY}}"]}}}}"#)
+}
+
+/// The same with [`SHORT_LIMITS`], for an upstream that stalls.
+fn stalling_target(name: &str, url: &str) -> String {
+    target(name, url).replacen('{', &format!("{{{SHORT_LIMITS}, "), 1)
 }
 
 /// A relay before some upstreams, called `a`, `b` and so on.
@@ -97,6 +112,14 @@ impl Harness {
     async fn before(upstreams: &[&Scripted]) -> Self {
         let named = ["a", "b", "c"].iter().zip(upstreams);
         let targets: Vec<_> = named.map(|(name, upstream)| target(name, &upstream.url())).collect();
+        Self::of(&pools(&targets)).await
+    }
+
+    /// The same, with the first of them stalling: only its limits are short.
+    async fn before_stalling(upstreams: &[&Scripted]) -> Self {
+        let build = [stalling_target, target, target];
+        let named = ["a", "b", "c"].iter().zip(build).zip(upstreams);
+        let targets: Vec<_> = named.map(|((name, build), upstream)| build(name, &upstream.url())).collect();
         Self::of(&pools(&targets)).await
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::support::scripted::{Move, Scripted};
 use super::super::support::{Broker, GPT35, Setup, http, soon};
 use super::gateway::Through;
-use super::{CHAT, HI, Harness, good, pools, target};
+use super::{CHAT, HI, Harness, good, pools, stalling_target, target};
 
 const OPERATORS: &str = "the-operators-own-token";
 const EVERY: Duration = Duration::from_secs(4);
@@ -111,7 +111,9 @@ impl Way<'_> {
 
 async fn directly(rule: Rule) {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
-    let both = pools(&[target("a", &a.url()), target("b", &b.url())]);
+    // Shorter than the time between two calls, and longer than a busy machine takes for the answer once it is back.
+    let first = stalling_target("a", &a.url()).replace("400ms", "2s");
+    let both = pools(&[first, target("b", &b.url())]);
     let world = Harness::with(&both, |setup| rule.set(setup)).await;
     let way = Way { rule, broker: &world.broker, path: CHAT, primary: "/llm/a/" };
     way.through(|| a.calls(), || a.always(good())).await;

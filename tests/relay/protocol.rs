@@ -17,16 +17,10 @@ fn raw(bytes: impl Into<Vec<u8>>) -> Act {
     vec![Move::Send(bytes.into()), Move::Hold]
 }
 
-/// Targets that are waited for however busy the machine is.
-fn patient(upstreams: &[&Scripted]) -> String {
-    let targets: Vec<_> =
-        ["a", "b"].iter().zip(upstreams).map(|(name, upstream)| target(name, &upstream.url())).collect();
-    pools(&targets).replace("400ms", "20s")
-}
-
 /// Two targets, `a` before `b`; no answer takes one of them out.
 async fn tolerant(a: &Scripted, b: &Scripted) -> Harness {
-    Harness::of(&patient(&[a, b]).replacen('{', r#"{"health": {"disabled_time": 0}, "#, 1)).await
+    let both = pools(&[target("a", &a.url()), target("b", &b.url())]);
+    Harness::of(&both.replacen('{', r#"{"health": {"disabled_time": 0}, "#, 1)).await
 }
 
 /// Sends a request over a connection that is kept, and reads its answer, which has a length.
@@ -106,7 +100,7 @@ async fn an_answer_that_is_not_valid_http_reaches_no_client_and_its_connection_i
 #[tokio::test]
 async fn an_invalid_answer_takes_its_target_out_and_says_why() {
     let (a, b) = (Scripted::start(raw(invalid_answers().remove(0).1)).await, Scripted::start(good()).await);
-    let world = Harness::of(&patient(&[&a, &b])).await;
+    let world = Harness::before(&[&a, &b]).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
     world.broker.until(&["router disabled", "/llm/a/", "sent an answer that is not valid HTTP"]).await;
 }
@@ -158,7 +152,7 @@ async fn interim_answers_without_end_are_no_answer() {
     let flood = Move::Send("HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n".repeat(1_000).into_bytes());
     let act = [vec![flood; 20], vec![Move::Hold]].concat();
     let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
+    let world = Harness::before_stalling(&[&a, &b]).await;
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{}", answer.text());
     a.gone(1).await;
@@ -170,7 +164,7 @@ async fn an_answer_of_http_1_0_ends_visibly_and_trailers_stay_here() {
     let body = "x".repeat(100_000);
     let old = format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{body}");
     let a = Scripted::start(vec![Move::Send(old.into_bytes())]).await;
-    let world = Harness::of(&patient(&[&a])).await;
+    let world = Harness::before(&[&a]).await;
     let mut open = Open::raw(world.relay, post(CHAT).as_bytes()).await;
     open.until("\r\n0\r\n\r\n").await;
     assert!(open.text().starts_with("HTTP/1.1 200 OK\r\n") && open.text().contains("transfer-encoding: chunked\r\n"));
@@ -192,7 +186,7 @@ async fn what_a_target_says_in_the_relays_name_and_what_connection_names_stays_h
         X-Broker-Reason: planted\r\nX-Broker-Session: planted\r\nX-Broker-New: planted\r\nX-Hop: planted\r\nX-Kept: 1\r\n\
         Connection: keep-alive, X-Hop, \xff\xfe\r\nContent-Length: 2\r\n\r\n[]";
     let a = Scripted::start(vec![Move::Send(head.to_vec())]).await;
-    let world = Harness::of(&patient(&[&a])).await;
+    let world = Harness::before(&[&a]).await;
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("x-kept")), (200, Some("1")), "{}", answer.head);
     assert_eq!((answer.header("x-broker-router"), answer.header("x-broker-attempts")), (Some("/llm/a/"), Some("1")));
@@ -208,7 +202,7 @@ async fn what_a_target_says_in_the_relays_name_and_what_connection_names_stays_h
 async fn only_methods_of_the_list_are_passed_on() {
     let a = Scripted::start(answer(501, &[], "{}")).await;
     let b = Scripted::start(answer(501, &[], "{}")).await;
-    let world = Harness::of(&patient(&[&a, &b])).await;
+    let world = Harness::before(&[&a, &b]).await;
     for method in ["TRACE", "CONNECT", "FOO", "get", "PROPFIND", "QUERY"] {
         for path in [CHAT, "/nowhere/", "/llm/../x"] {
             let answer = http::send(world.relay, method, path, &[], b"").await.unwrap();
@@ -241,7 +235,7 @@ async fn only_methods_of_the_list_are_passed_on() {
 async fn a_clients_own_choice_takes_no_target_out() {
     for status in [400, 405, 411, 413, 414, 415, 417, 426, 431, 501, 505] {
         let (a, b) = (Scripted::start(answer(status, &[], "{}")).await, Scripted::start(good()).await);
-        let world = Harness::of(&patient(&[&a, &b])).await;
+        let world = Harness::before(&[&a, &b]).await;
         let expected = if status > 500 { ("/llm/b/", 1) } else { ("/llm/a/", 0) };
         let answer = world.call().await;
         assert_eq!((answer.header("x-broker-router"), b.calls()), (Some(expected.0), expected.1), "{status}");
@@ -253,7 +247,7 @@ async fn a_clients_own_choice_takes_no_target_out() {
 #[tokio::test]
 async fn an_answer_to_head_has_a_length_and_no_body() {
     let a = Scripted::start(vec![]).await;
-    let world = Harness::of(&patient(&[&a])).await;
+    let world = Harness::before(&[&a]).await;
     let head = format!("HEAD {CHAT} HTTP/1.1\r\nHost: h\r\n\r\n");
     for (answer, length) in [
         (
@@ -289,7 +283,7 @@ async fn an_answer_to_head_has_a_length_and_no_body() {
 async fn thousands_of_headers_within_64_kb_are_taken_both_ways_and_no_larger_head() {
     let many = |headers: usize| (0..headers).map(|number| format!("x{number}: \r\n")).collect::<String>();
     let a = Scripted::start(raw(format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\n[]", many(7_000)))).await;
-    let world = Harness::of(&patient(&[&a])).await;
+    let world = Harness::before(&[&a]).await;
     let request = post(CHAT).replace("Host: h\r\n", &format!("Host: h\r\n{}", many(7_000)));
     assert!((60 << 10..64 << 10).contains(&request.len()), "{}", request.len());
     let mut open = Open::raw(world.relay, request.as_bytes()).await;
@@ -309,7 +303,7 @@ async fn thousands_of_headers_within_64_kb_are_taken_both_ways_and_no_larger_hea
 #[tokio::test]
 async fn a_request_whose_length_is_ambiguous_is_never_passed_on_as_it_is() {
     let a = Scripted::start(good()).await;
-    let world = Harness::of(&patient(&[&a])).await;
+    let world = Harness::before(&[&a]).await;
     let smuggled = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nX-Smuggled: 1\r\nContent-Length: 2\r\n\r\n{{}}");
     for headers in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -362,7 +356,7 @@ async fn an_answer_that_comes_before_the_whole_request_was_read_is_passed_on() {
             stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
         }
     });
-    let world = Harness::of(&pools(&[target("a", &url)]).replace("400ms", "20s")).await;
+    let world = Harness::of(&pools(&[target("a", &url)])).await;
     let body = "x".repeat(8 << 20);
     for call in 1..=20 {
         let answer = world.send(CHAT, &[], &body).await;
@@ -375,7 +369,7 @@ async fn an_answer_that_comes_before_the_whole_request_was_read_is_passed_on() {
 async fn a_large_head_of_a_client_is_not_held_against_a_target() {
     let refused = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let a = Scripted::start(vec![Move::Send(refused.into())]).await;
-    let world = Harness::of(&patient(&[&a])).await;
+    let world = Harness::before(&[&a]).await;
     let answer = world.send(CHAT, &[("X-Large", &"x".repeat(62_000))], HI).await;
     assert_eq!((answer.status, world.disabled()), (431, Vec::new()));
 }

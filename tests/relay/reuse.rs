@@ -10,11 +10,6 @@ use super::{CHAT, HELLO, HI, Harness, good, pools, target};
 
 const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
 
-/// Targets that are waited for however busy the machine is.
-fn patient(targets: &[String]) -> String {
-    pools(targets).replace("400ms", "20s")
-}
-
 /// Answers one call and keeps the connection, reads the next call, and then does this.
 fn then(act: Act) -> Act {
     [vec![kept_answer(HELLO), Move::NextCall], act].concat()
@@ -24,7 +19,7 @@ fn then(act: Act) -> Act {
 async fn with_kept_connection(act: Act) -> (Scripted, Scripted, Harness) {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     a.once(then(act));
-    let world = Harness::of(&patient(&[target("a", &a.url()), target("b", &b.url())])).await;
+    let world = Harness::of(&pools(&[target("a", &a.url()), target("b", &b.url())])).await;
     assert_eq!(world.call().await.header("x-broker-attempts"), Some("1"));
     assert_eq!(a.calls(), 1);
     (a, b, world)
@@ -80,7 +75,7 @@ async fn a_target_that_closes_a_new_connection_too_is_at_fault() {
 async fn it_is_sent_no_more_often_than_allowed() {
     let a = Scripted::start(good()).await;
     a.once(then(vec![]));
-    let once = patient(&[target("a", &a.url())]).replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\"");
+    let once = pools(&[target("a", &a.url())]).replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\"");
     let world = Harness::of(&once).await;
     world.call().await;
     let answer = world.call().await;
@@ -118,7 +113,7 @@ async fn one_that_is_reset_while_a_large_body_is_written_is_nobodys_fault() {
     let a = Scripted::start(good()).await;
     // It reads 1 KB of the second call and closes with the rest unread: a reset.
     a.once(vec![kept_answer(HELLO), Move::Hear]);
-    let world = Harness::of(&patient(&[target("a", &a.url())])).await;
+    let world = Harness::of(&pools(&[target("a", &a.url())])).await;
     world.call().await;
     let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(8 << 20));
     let answer = world.send(CHAT, &[], &body).await;
@@ -129,7 +124,7 @@ async fn one_that_is_reset_while_a_large_body_is_written_is_nobodys_fault() {
 #[tokio::test]
 async fn many_kept_connections_that_close_at_once_take_no_target_out() {
     let a = Scripted::start(vec![kept_answer(HELLO), Move::NextCall]).await;
-    let relaxed = patient(&[target("a", &a.url())]).replace(
+    let relaxed = pools(&[target("a", &a.url())]).replace(
         "{\"timeout\"",
         "{\"attempts\": 3, \"retry_budget\": {\"ratio\": 1, \"per_second\": 100}, \"timeout\"",
     );

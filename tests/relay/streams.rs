@@ -39,7 +39,7 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
         let mut act = vec![stream(), chunk(ONE)];
         act.extend(last);
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-        let world = Harness::before(&[&a, &b]).await;
+        let world = Harness::before_stalling(&[&a, &b]).await;
         let text = Open::post(world.relay, CHAT, HI).await.closed().await;
         assert!(text.contains("\"one\"") && text.contains("stream_broken") && text.contains(words), "{fault}: {text}");
         assert!(!text.contains("\r\n0\r\n"), "{fault}: the connection is cut and not ended: {text}");

@@ -7,7 +7,7 @@ use super::super::support::http::{Answer, Open};
 use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{GPT4, GPT35, LOGGER, Setup, soon};
 use super::gateway::Through;
-use super::{CHAT, HI, Harness, good, pools, target};
+use super::{CHAT, HI, Harness, good, pools, stalling_target, target};
 
 const OPERATORS: &str = "the-operators-own-token";
 const ASKING: [(&str, &str); 2] = [("X-Broker-Explain", "1"), ("X-Broker-Token", OPERATORS)];
@@ -34,7 +34,7 @@ fn attempt(trace: &Value, place: usize, router: &str, how: (&str, Value), why: &
 async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
     let (a, b, c) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(vec![Move::Hold]).await, good());
     let c = Scripted::start(c).await;
-    let all = pools(&[target("a", &a.url()), target("b", &b.url()), target("c", &c.url())]);
+    let all = pools(&[target("a", &a.url()), stalling_target("b", &b.url()), target("c", &c.url())]);
     let world = Harness::with(&all, operated).await;
     let answer = world.send(CHAT, &ASKING, HI).await;
     let told = trace(&answer);

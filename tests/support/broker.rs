@@ -207,7 +207,7 @@ impl Broker {
         self.child.wait().unwrap()
     }
 
-    /// Waits for its end; all that it said.
+    /// Waits for its end; all that it printed.
     pub(crate) async fn ended(mut self) -> Ended {
         let code = self.exit().await.code();
         let lines = self.output.lines();
@@ -236,12 +236,12 @@ impl Broker {
         field(&self.until(&["broker starts"]).await, "replica").unwrap()
     }
 
-    /// What the system says it holds in memory, in kB; systems without `/proc` do not say.
+    /// Its resident memory in kB; `None` on systems without `/proc`.
     pub(crate) fn resident(&self) -> Option<u64> {
         self.memory("VmRSS:")
     }
 
-    /// The most that it has ever held, in kB; as above.
+    /// The peak of its resident memory, in the same way.
     pub(crate) fn most_resident(&self) -> Option<u64> {
         self.memory("VmHWM:")
     }

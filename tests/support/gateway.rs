@@ -148,7 +148,7 @@ impl Gateway {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let gateway = Self { addr, _running: Box::new(Real { child, folder }) };
         soon("the gateway's first word on the bus", status.next()).await.unwrap();
-        // It speaks before it listens, and says nothing when it does.
+        // It prints before it listens, and nothing when it does.
         soon("the gateway", async {
             while tokio::net::TcpStream::connect(addr).await.is_err() {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;

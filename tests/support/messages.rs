@@ -12,7 +12,7 @@ use super::{Broker, Bus};
 /// Routers of a pool that serve only to be disabled, one after the other; see [`sentinel`].
 pub(crate) const SENTINEL: &str = "/sentinel/";
 
-/// So many of them, for `BROKER_ROUTERS`.
+/// This many of them, for `BROKER_ROUTERS`.
 pub(crate) fn sentinels(count: usize) -> String {
     (0..count).map(|number| format!("{SENTINEL}{number}/")).collect::<Vec<_>>().join(",")
 }

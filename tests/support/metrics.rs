@@ -1,4 +1,4 @@
-//! What a scrape says.
+//! The metrics of a scrape.
 
 use super::Broker;
 

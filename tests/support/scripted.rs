@@ -17,7 +17,7 @@ pub(crate) enum Move {
     Send(Vec<u8>),
     /// Waits for the signal to go on.
     Await(Arc<Notify>),
-    /// Waits until the other side says anything more.
+    /// Waits until the other side sends anything more.
     Hear,
     /// Reads another whole call on the same connection.
     NextCall,
@@ -47,7 +47,7 @@ pub(crate) fn kept_answer(body: &str) -> Move {
     Move::Send(head.into_bytes())
 }
 
-/// A whole answer after which the connection is kept; whatever the other side says next, it is closed.
+/// A whole answer after which the connection is kept; when the other side sends anything more, it is closed.
 pub(crate) fn answer_and_hang_up_later(body: &str) -> Act {
     vec![kept_answer(body), Move::Hear]
 }
@@ -140,7 +140,7 @@ impl Scripted {
         self.script.calls.borrow().last().cloned().unwrap_or_default()
     }
 
-    /// Waits until it has been called so often.
+    /// Waits until it has had this many calls.
     pub(crate) async fn called(&self, times: usize) {
         let mut calls = self.script.calls.subscribe();
         soon("a call", calls.wait_for(|calls| calls.len() >= times)).await.unwrap();

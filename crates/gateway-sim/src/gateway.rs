@@ -77,7 +77,7 @@ impl Gateway {
         self.server.addr()
     }
 
-    /// Stops serving, waits for the transactions under way and their logs, and frees the port.
+    /// Stops serving, waits for the transactions in progress and their logs, and frees the port.
     pub async fn stop(self) {
         self.server.stop().await;
         self.tasks.close();

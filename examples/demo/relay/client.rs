@@ -77,8 +77,8 @@ pub(super) fn agent() -> ureq::Agent {
 
 fn broken_answer(text: &str) -> Option<String> {
     let answer: Value = serde_json::from_str(text).unwrap_or_default();
-    let said = answer["choices"][0]["message"]["content"].as_str().is_some_and(|said| !said.is_empty());
-    (!said).then(|| "it is no chat completion".to_owned())
+    let has_content = answer["choices"][0]["message"]["content"].as_str().is_some_and(|content| !content.is_empty());
+    (!has_content).then(|| "it is no chat completion".to_owned())
 }
 
 fn broken_stream(text: &str) -> Option<String> {

@@ -290,11 +290,11 @@ mod scripted {
     fn an_outage_that_ends_is_right_and_told() {
         let run = outage();
         assert_eq!(run.faults(), [""; 0]);
-        let told = run.scripted().join("\n");
+        let summary = run.scripted().join("\n");
         for words in
             ["2 calls failed", "found out at 2.1 s", "once, and got 1 call", "again at 8.3 s, 2.3 s after", "17 calls"]
         {
-            assert!(told.contains(words), "{words} in {told}");
+            assert!(summary.contains(words), "{words} in {summary}");
         }
     }
 
@@ -332,8 +332,11 @@ mod scripted {
     fn a_rate_limit_is_heeded_and_doubles_after_a_failed_return() {
         let run = rate_limit();
         assert_eq!(run.faults(), [""; 0]);
-        let told = run.scripted().join("\n");
-        assert!(told.contains("3 times, for 2, 2, 4 s") && told.contains("said 2, 2, 2 s, and a return"), "{told}");
+        let summary = run.scripted().join("\n");
+        assert!(
+            summary.contains("3 times, for 2, 2, 4 s") && summary.contains("said 2, 2, 2 s, and a return"),
+            "{summary}"
+        );
         let ten = |run: &mut Run| run.changes[0].to = disabled(603_002);
         wrong(rate_limit(), ten, "said Retry-After 2 and was left out for 600.0 s, not 2.0 s");
         wrong(rate_limit(), |run| run.changes[4].to = disabled(9_302), "was left out for 2.0 s, not 4.0 s");

@@ -143,6 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fixtures;
 
     fn entry() -> Value {
         json!({
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn filters() {
         let some = |text: &str| Some(text.to_owned());
-        let path = |text: &str| Some(RouterPath::parse(text).unwrap());
+        let path = |text: &str| Some(fixtures::path(text));
         let status = |text: &str| Some(text.parse::<StatusFilter>().unwrap());
         let none = WatchArgs::default;
         for (args, wanted) in [

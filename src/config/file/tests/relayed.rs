@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::{HealthDefaults, Variables, read_all};
 use crate::config::Fault;
+use crate::fixtures::path;
 use crate::relay::RelayRules;
 use balancer::broker::{Broker, BrokerSettings, Decision, Pass, RouterSettings, WhenAllDisabled};
 use balancer::health::{HealthSettings, Preset};
@@ -105,7 +106,6 @@ fn s1_5_each_time_limit_holds_for_the_nearest_place_that_sets_it() {
             {"relay": {"connect": "4s"}, "targets": [{"router": "/b/"}, {"router": "/c/", "relay": {"idle": "5s"}}]}]},
         {"ingress": "/other/", "targets": [{"router": "/a/"}]}]}"#;
     let (settings, rules) = load(text).unwrap();
-    let path = |text: &str| RouterPath::parse(text).unwrap();
     for (ingress, router, expected) in [
         ("/in/", "/a/", (1, Some(2), 7, 600, 6)),
         ("/in/", "/in/h/", (1, Some(3), 7, 900, 8)),
@@ -164,7 +164,7 @@ fn s1_8_a_pool_with_addresses_is_resilient_and_keeps_its_last_target_unless_the_
                 {{"ingress": "/gateway/", "targets": [{{"router": "/a/"}}]}}]}}"#
         );
         let settings = load(&text).unwrap().0;
-        let of = |path: &str| settings.for_router(&RouterPath::parse(path).unwrap()).health;
+        let of = |router: &str| settings.for_router(&path(router)).health;
         assert_eq!((of("/in/h/"), settings.pools[0].when_all_disabled), (health, when), "{file} {pool} {target}");
         let documented = if file.contains("disabled_time") {
             HealthSettings { disabled_time: five, ..documented }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{faults, read, resolve};
+use crate::fixtures::path;
 use balancer::broker::WhenAllDisabled;
 use balancer::broker::{BrokerSettings, RouterSettings};
 use balancer::health;
@@ -31,8 +32,7 @@ fn patch(target: &Target) -> serde_json::Value {
 }
 
 fn settings_of(settings: &BrokerSettings, router: &str) -> RouterSettings {
-    let path = RouterPath::parse(router).unwrap();
-    settings.routers.get(&path).unwrap_or(&settings.defaults).clone()
+    settings.routers.get(&path(router)).unwrap_or(&settings.defaults).clone()
 }
 
 #[test]
