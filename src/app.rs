@@ -73,11 +73,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         );
     }
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
-    handle.prices().set_targets(config.relay.rules.prices.clone());
-    if let Some(file) = &config.prices {
-        handle.prices().set_table(file.table.clone());
-    }
-    prices::load_shipped_beside(handle.prices().clone(), prices::day(handle.now()));
+    prices::begin(handle.prices(), &config, handle.now());
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -260,20 +256,8 @@ impl BackgroundTasks {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self {
-            settings,
-            handle,
-            links,
-            listener,
-            access,
-            tls,
-            guesses,
-            start,
-            pools,
-            prices: file,
-            relay,
-            mut entries,
-        } = self;
+        let Self { settings, handle, links, listener, access, tls, guesses, start, pools, prices, relay, mut entries } =
+            self;
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let state = http::HttpState {
             handle: handle.clone(),
@@ -316,12 +300,7 @@ impl BackgroundTasks {
                     tls.follow().await;
                 }
             };
-            let own_prices = async {
-                if let Some(file) = file {
-                    file.follow(handle.prices().clone()).await;
-                }
-            };
-            tokio::join!(handle.run_timers(), following, certificate, own_prices);
+            tokio::join!(handle.run_timers(), following, certificate, prices::follow(prices, handle.prices()));
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;
