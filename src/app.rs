@@ -270,20 +270,8 @@ impl BackgroundTasks {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self {
-            settings,
-            handle,
-            links,
-            listener,
-            access,
-            tls,
-            guesses,
-            start,
-            pools,
-            prices: file,
-            relay,
-            mut entries,
-        } = self;
+        let Self { settings, handle, links, listener, access, tls, guesses, start, pools, prices, relay, mut entries } =
+            self;
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let state = http::HttpState {
             handle: handle.clone(),

@@ -13,7 +13,7 @@ use llm::prices::{PriceTable, PricedCall, Prices, Quote, ServiceTier};
 use llm::{Cost, Usage};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Fault;
+use crate::config::{Config, Fault};
 use crate::system::files;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -27,15 +27,25 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Read when it is first needed.
 static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
 
-/// Reads the shipped table on a thread of its own, which takes some milliseconds, so that no call has to; then warns if it is old.
-pub fn load_shipped_beside(prices: LivePrices, today: Date) {
+/// Puts the prices of the settings in force. The shipped table, which takes some milliseconds to read, is read on a thread of
+/// its own, so that no call has to wait for it; a warning follows if it is old and the only one.
+pub fn begin(prices: &LivePrices, config: &Config, now: BrokerTime) {
+    prices.configure(config);
+    let prices = prices.clone();
     let load = move || {
-        if let Some(old) = staleness(&prices.book(), today) {
+        if let Some(old) = staleness(&prices.book(), day(now)) {
             tracing::warn!("{old}");
         }
     };
     // Without a thread it is read when it is needed.
     let _ = std::thread::Builder::new().name("prices".to_owned()).spawn(load);
+}
+
+/// Follows the user's file, if there is one.
+pub async fn follow(file: Option<PricesFile>, prices: &LivePrices) {
+    if let Some(file) = file {
+        file.follow(prices).await;
+    }
 }
 
 /// All prices at one moment.
@@ -94,6 +104,14 @@ impl LivePrices {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Puts all prices of the settings in force.
+    pub fn configure(&self, config: &Config) {
+        self.set_targets(config.relay.rules.prices.clone());
+        if let Some(file) = &config.prices {
+            self.set_table(file.table.clone());
+        }
+    }
+
     /// Puts the prices of targets in force.
     pub fn set_targets(&self, targets: BTreeMap<RouterPath, Arc<Prices>>) {
         self.change(|book| book.targets = targets);
@@ -135,7 +153,7 @@ impl PricesFile {
     }
 
     /// Follows the file for ever.
-    pub async fn follow(mut self, prices: LivePrices) {
+    async fn follow(mut self, prices: &LivePrices) {
         let mut pause = interval(POLL_INTERVAL);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut was_there = true;
@@ -145,7 +163,7 @@ impl PricesFile {
                 Ok(bytes) if bytes == self.seen => was_there = true,
                 Ok(bytes) => {
                     was_there = true;
-                    self.take(bytes, &prices);
+                    self.take(bytes, prices);
                 }
                 Err(error) => {
                     if std::mem::take(&mut was_there) {

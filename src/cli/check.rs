@@ -83,10 +83,7 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
 /// What the tables of prices say of the models that the pools name.
 fn models(config: &Config) -> Vec<lint::Finding> {
     let prices = LivePrices::default();
-    prices.set_targets(config.relay.rules.prices.clone());
-    if let Some(file) = &config.prices {
-        prices.set_table(file.table.clone());
-    }
+    prices.configure(config);
     let book = prices.book();
     let direct = &config.relay.rules.direct;
     let today = prices::day(Clock::start().now());
