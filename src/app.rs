@@ -117,11 +117,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
 
 /// Finished calls have prices and go where the settings say.
 fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
-    handle.prices().set_targets(config.relay.rules.prices.clone());
-    if let Some(file) = &config.prices {
-        handle.prices().set_table(file.table.clone());
-    }
-    prices::load_shipped_beside(handle.prices().clone(), prices::day(handle.now()));
+    prices::begin(handle.prices(), config, handle.now());
     handle.know_models();
     // What else is to hear of them, such as an exporter of traces, is listed here.
     handle.calls().begin(&config.calls, Vec::new()).context("cannot start a thread")
@@ -312,7 +308,7 @@ impl BackgroundTasks {
         };
         let following = reload::follow(pools, handle.clone(), relay.clone());
         let endless = async {
-            tokio::join!(handle.run_timers(), following, follow_files(&handle, tls.clone(), file));
+            tokio::join!(handle.run_timers(), following, follow_files(&handle, tls.clone(), prices));
             anyhow::Ok(())
         };
         tokio::try_join!(http, learning, endless)?;
@@ -327,12 +323,7 @@ async fn follow_files(handle: &SharedBroker, tls: Option<ServerTls>, prices: Opt
             tls.follow().await;
         }
     };
-    let own_prices = async {
-        if let Some(file) = prices {
-            file.follow(handle.prices().clone()).await;
-        }
-    };
-    tokio::join!(certificate, own_prices);
+    tokio::join!(certificate, prices::follow(prices, handle.prices()));
 }
 
 /// Serves the page, the API and the probes; without a listener it only never ends.

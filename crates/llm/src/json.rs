@@ -258,6 +258,24 @@ impl<'a> RawJson<'a> {
         found
     }
 
+    /// Several fields of an object in one pass; see [`Self::field`].
+    pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
+        let mut found = [None; N];
+        let _ = self.cursor().fields(|other, value| {
+            let plain = names.iter().position(|name| name.as_bytes() == other);
+            let escaped = || {
+                memchr(b'\\', other)?;
+                let other = unescaped_name(other);
+                names.iter().position(|name| *name == other)
+            };
+            if let Some(place) = plain.or_else(escaped).and_then(|at| found.get_mut(at)) {
+                *place = Some(value.raw()?);
+            }
+            Ok(())
+        });
+        found
+    }
+
     /// The first element of an array.
     pub fn first(self) -> Option<Self> {
         let mut first = None;

@@ -39,6 +39,39 @@ struct Call {
     result: Option<Vec<u8>>,
 }
 
+/// The fields of a message, read in one pass; `null` is as if it were not there.
+#[derive(Debug)]
+struct Message<'a> {
+    role: Option<RawJson<'a>>,
+    name: Option<RawJson<'a>>,
+    content: Option<RawJson<'a>>,
+    tool_calls: Option<RawJson<'a>>,
+    tool_call_id: Option<RawJson<'a>>,
+    audio: Option<RawJson<'a>>,
+    function_call: Option<RawJson<'a>>,
+    thinking_blocks: Option<RawJson<'a>>,
+    reasoning_content: Option<RawJson<'a>>,
+}
+
+impl<'a> Message<'a> {
+    fn read(message: RawJson<'a>) -> Self {
+        let picked = message.pick([
+            "role",
+            "name",
+            "content",
+            "tool_calls",
+            "tool_call_id",
+            "audio",
+            "function_call",
+            "thinking_blocks",
+            "reasoning_content",
+        ]);
+        let [role, name, content, tool_calls, tool_call_id, audio, function_call, thinking_blocks, reasoning_content] =
+            picked.map(|field| field.filter(|field| !field.is_null()));
+        Self { role, name, content, tool_calls, tool_call_id, audio, function_call, thinking_blocks, reasoning_content }
+    }
+}
+
 fn invalid(param: String, message: impl Into<String>) -> TranslateError {
     TranslateError::Invalid { param, message: message.into() }
 }
@@ -68,13 +101,14 @@ impl Conversation {
 
     fn message(&mut self, at: usize, message: RawJson<'_>, drops: &mut Drops) -> Result<(), TranslateError> {
         let path = || format!("messages[{at}]");
-        let Some(role) = message.field("role").and_then(RawJson::text) else {
+        let message = Message::read(message);
+        let Some(role) = message.role.and_then(RawJson::text) else {
             return Err(invalid(path(), "must be an object with a `role`"));
         };
-        if message.field("name").is_some_and(|name| !name.is_null()) && role != "tool" {
+        if message.name.is_some() && role != "tool" {
             drops.push(format!("{}.name", path()));
         }
-        let content = message.field("content").filter(|content| !content.is_null());
+        let content = message.content;
         match role.as_ref() {
             "system" | "developer" => {
                 let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
@@ -88,9 +122,9 @@ impl Conversation {
             }
             "assistant" => {
                 self.end_results(path)?;
-                self.assistant(message, content, drops, &path)
+                self.assistant(&message, drops, &path)
             }
-            "tool" => self.tool_result(message, content, drops, &path),
+            "tool" => self.tool_result(&message, drops, &path),
             _ => Err(invalid(format!("{}.role", path()), "must be system, developer, user, assistant or tool")),
         }
     }
@@ -130,21 +164,20 @@ impl Conversation {
 
     fn assistant(
         &mut self,
-        message: RawJson<'_>,
-        content: Option<RawJson<'_>>,
+        message: &Message<'_>,
         drops: &mut Drops,
         path: &impl Fn() -> String,
     ) -> Result<(), TranslateError> {
         self.reasoning(message, drops, path);
-        if let Some(content) = content {
+        if let Some(content) = message.content {
             self.blocks("assistant", content, Place::Assistant, drops, || format!("{}.content", path()))?;
         }
-        for unsupported in ["audio", "function_call"] {
-            if message.field(unsupported).is_some_and(|field| !field.is_null()) {
-                drops.push(format!("{}.{unsupported}", path()));
+        for (name, unsupported) in [("audio", message.audio), ("function_call", message.function_call)] {
+            if unsupported.is_some() {
+                drops.push(format!("{}.{name}", path()));
             }
         }
-        let Some(calls) = message.field("tool_calls").filter(|calls| !calls.is_null()) else { return Ok(()) };
+        let Some(calls) = message.tool_calls else { return Ok(()) };
         let (mut at, mut result) = (0, Ok(()));
         calls.for_each(|call| {
             if result.is_ok() {
@@ -156,9 +189,9 @@ impl Conversation {
     }
 
     /// Reasoning goes back only with what proves that the vendor wrote it. (Trap 15: `text` must stand there, if only empty.)
-    fn reasoning(&mut self, message: RawJson<'_>, drops: &mut Drops, path: &impl Fn() -> String) {
+    fn reasoning(&mut self, message: &Message<'_>, drops: &mut Drops, path: &impl Fn() -> String) {
         let mut blocks = Vec::new();
-        if let Some(thinking) = message.field("thinking_blocks") {
+        if let Some(thinking) = message.thinking_blocks {
             thinking.for_each(|block| {
                 let signature =
                     block.field("signature").filter(|signature| signature.quoted().is_some_and(|s| !s.is_empty()));
@@ -182,7 +215,7 @@ impl Conversation {
             let turn = self.turn("assistant");
             text::comma(turn);
             turn.extend_from_slice(&blocks);
-        } else if message.field("reasoning_content").is_some_and(|reasoning| !reasoning.is_blank()) {
+        } else if message.reasoning_content.is_some_and(|reasoning| !reasoning.is_blank()) {
             drops.push(format!("{}.reasoning_content", path()));
         }
     }
@@ -193,24 +226,25 @@ impl Conversation {
         drops: &mut Drops,
         path: &impl Fn() -> String,
     ) -> Result<(), TranslateError> {
-        let function = call.field("function");
-        let Some(name) = function.and_then(|function| function.field("name")).and_then(RawJson::text) else {
-            if call.field("custom").is_some() {
+        let [function, id, custom, extra_content] = call.pick(["function", "id", "custom", "extra_content"]);
+        let [name, arguments] = function.map_or([None; 2], |function| function.pick(["name", "arguments"]));
+        let Some(name) = name.and_then(RawJson::text) else {
+            if custom.is_some() {
                 drops.push(path());
                 return Ok(());
             }
             return Err(invalid(path(), "must be a function's call, with `function.name`"));
         };
-        let Some(id) = call.field("id").and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`")) };
+        let Some(id) = id.and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`")) };
         // Trap 2: two calls of one id are refused.
         if self.call_of_id.contains_key(id.as_ref()) {
             drops.push(path());
             return Ok(());
         }
-        if call.field("extra_content").is_some() {
+        if extra_content.is_some() {
             drops.push(format!("{}.extra_content", path()));
         }
-        let arguments = function.and_then(|function| function.field("arguments")).and_then(RawJson::text);
+        let arguments = arguments.and_then(RawJson::text);
         let arguments = arguments.as_deref().unwrap_or_default().trim();
         let is_object = arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();
         if !is_object && !arguments.is_empty() {
@@ -235,12 +269,11 @@ impl Conversation {
     /// Traps 1 and 3: all results of a turn stand together in the next one, and each call has one.
     fn tool_result(
         &mut self,
-        message: RawJson<'_>,
-        content: Option<RawJson<'_>>,
+        message: &Message<'_>,
         drops: &mut Drops,
         path: &impl Fn() -> String,
     ) -> Result<(), TranslateError> {
-        let id = message.field("tool_call_id").and_then(RawJson::text);
+        let id = message.tool_call_id.and_then(RawJson::text);
         let Some(id) = id else { return Err(invalid(path(), "has no `tool_call_id`")) };
         let call = self.call_of_id.get(id.as_ref()).and_then(|at| self.calls.get_mut(*at));
         let Some(call) = call else {
@@ -248,7 +281,7 @@ impl Conversation {
             return Err(invalid(format!("{}.tool_call_id", path()), message));
         };
         let blocks = call.result.get_or_insert_default();
-        let Some(content) = content else { return Ok(()) };
+        let Some(content) = message.content else { return Ok(()) };
         write_content(blocks, content, Place::ToolResult, &mut self.documents, drops, || format!("{}.content", path()))
     }
 

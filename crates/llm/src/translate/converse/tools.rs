@@ -97,26 +97,27 @@ impl ToolConfig {
         tools.for_each(|tool| {
             let path = format!("tools[{at}]");
             at += 1;
-            let kind = tool.field("type").and_then(RawJson::text);
-            let Some(function) = tool.field("function").filter(|_| kind.as_deref() == Some("function")) else {
+            let [kind, function] = tool.pick(["type", "function"]);
+            let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) else {
                 drops.push(path);
                 return;
             };
-            let name = function.field("name").and_then(RawJson::text).filter(|name| !name.is_empty());
+            let [name, description, parameters, strict] =
+                function.pick(["name", "description", "parameters", "strict"]);
+            let name = name.and_then(RawJson::text).filter(|name| !name.is_empty());
             let Some(name) = name else {
                 let message = "must be the function's name".to_owned();
                 result = Err(TranslateError::Invalid { param: format!("{path}.function.name"), message });
                 return;
             };
-            let parameters = function.field("parameters").filter(|parameters| !parameters.is_null());
+            let parameters = parameters.filter(|parameters| !parameters.is_null());
             if parameters.is_some_and(|parameters| !parameters.is_object()) {
                 let message = "must be a JSON schema, which is an object".to_owned();
                 result = Err(TranslateError::Invalid { param: format!("{path}.function.parameters"), message });
                 return;
             }
             self.rename(&name);
-            let strict = function.field("strict").filter(|strict| strict.is_true());
-            write_tool(list, &name, function.field("description"), parameters, strict);
+            write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
         });
         result
     }
@@ -151,13 +152,13 @@ fn write_schema(out: &mut Vec<u8>, schema: Option<RawJson<'_>>) {
         out.extend_from_slice(b"{\"type\":\"object\",\"properties\":{}}");
         return;
     };
-    let names_itself = schema.field("$schema").is_some() || schema.field("$id").is_some();
-    if !names_itself && schema.field("type").is_some() {
+    let [kind, meta_schema, id] = schema.pick(["type", "$schema", "$id"]);
+    if meta_schema.is_none() && id.is_none() && kind.is_some() {
         out.extend_from_slice(schema.bytes());
         return;
     }
     out.push(b'{');
-    if schema.field("type").is_none() {
+    if kind.is_none() {
         out.extend_from_slice(b"\"type\":\"object\"");
     }
     schema.for_each_field(|name, value| {
