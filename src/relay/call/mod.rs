@@ -191,8 +191,7 @@ impl Call<'_> {
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
         let mut underway =
             AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
-        let direct = self.relay.direct(&router);
-        let relay = self.relay;
+        let (relay, direct) = (self.relay, self.relay.direct(&router));
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
         let Outgoing { request, body, translation } = match self.outgoing(&target, &patched).await {
             Ok(outgoing) => outgoing,
