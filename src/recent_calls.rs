@@ -274,12 +274,8 @@ impl ChangeEntry {
                 let by =
                     if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
                 let (what, why) = ("ordered", Some(format!("{} by {by}", order.action)));
-                let drained = match order.action.as_str() {
-                    "drained" => Some(true),
-                    "resumed" => Some(false),
-                    _ => None,
-                };
-                Some(Self { at: order.at, about: order.router.clone(), what, until: order.until, why, drained })
+                let (about, drained) = (order.router.clone(), order.action.drained());
+                Some(Self { at: order.at, about, what, until: order.until, why, drained })
             }
             BrokerEvent::Extended(_) | BrokerEvent::Advisory(_) => None,
         }

@@ -172,5 +172,6 @@ const fn word(cause: Cause) -> &'static str {
         Cause::TooSlow => "too_slow",
         Cause::Transport(_) => "broken",
         Cause::Operator => "ordered",
+        Cause::Unknown => "unknown",
     }
 }
