@@ -70,7 +70,7 @@ mod tests {
         let mut broker = broker("/azure/", &["/azure/gpt4/"]);
         let answer = answer(&mut broker, "/azure/", OperatingMode::Balance);
         let config = answer["broker"]["config"].clone();
-        assert_eq!(config.as_str().unwrap().len(), 8);
+        assert_eq!(config, broker.settings().fingerprint());
         let stamp = json!({
             "id": "abcdefghjkmn-0", "replica": "abcdefghjkmn", "pool": "/azure/", "router": "/azure/gpt4/",
             "config": config, "p": 1.0, "why": "random, 1 of 1 serve",

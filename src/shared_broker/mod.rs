@@ -275,7 +275,7 @@ impl SharedBroker {
         self.lock().broker.decisions()
     }
 
-    /// Replaces the settings in one step; routers that remain keep their state. Returns the short hash of the new settings.
+    /// Replaces the settings in one step; routers that remain keep their state. Returns the fingerprint of the new settings.
     pub fn configure(&self, settings: &BrokerSettings) -> String {
         let now = self.now();
         let mut config = String::new();

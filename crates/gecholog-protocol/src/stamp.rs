@@ -22,7 +22,7 @@ pub struct ReplicaIdentity {
 
 impl ReplicaIdentity {
     /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12. `config` is the
-    /// short hash of the settings in force, hexadecimal digits.
+    /// fingerprint of the settings in force, safe in JSON too.
     pub fn new(replica: &str, config: String, mode: OperatingMode) -> Self {
         let replica = replica.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         Self { replica, config, mode }
@@ -44,7 +44,7 @@ impl ReplicaIdentity {
         &self.replica
     }
 
-    /// The short hash of what is in force.
+    /// The fingerprint of the settings in force.
     pub fn config(&self) -> &str {
         &self.config
     }

@@ -87,7 +87,9 @@ fn render(documents: &[Value]) -> String {
     let mut text = String::new();
     let replicas: Vec<_> = documents.iter().map(replica).collect();
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{} answering: {}\n", count(replicas.len(), "replica"), replicas.join(", "));
+    let _ = writeln!(text, "{} answering: {}", count(replicas.len(), "replica"), replicas.join(", "));
+    let configs = documents.iter().filter_map(|document| document["config"].as_str());
+    let _ = writeln!(text, "{}", disagreement(&configs.collect::<Vec<_>>()).unwrap_or_default());
     if let Some(first) = documents.first() {
         list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool, documents));
     }
@@ -113,6 +115,20 @@ fn render(documents: &[Value]) -> String {
 fn replica(document: &Value) -> String {
     let text = |name: &str| clean(document[name].as_str().unwrap_or("?"));
     format!("{} (version {}, mode {}, config {})", text("replica"), text("version"), text("mode"), text("config"))
+}
+
+/// What the fingerprints of the replicas' settings say against their being the same. Only those of one version, which is before
+/// the dash, can be compared; the first release wrote none.
+fn disagreement(configs: &[&str]) -> Option<&'static str> {
+    let version = |config: &str| config.split_once('-').map(|(version, _)| version.to_owned());
+    let same = |one: &[&str]| one[0] == one[1];
+    if configs.windows(2).all(same) {
+        None
+    } else if configs.windows(2).all(|two| version(two[0]) == version(two[1])) {
+        Some("their settings are not the same: config differs\n")
+    } else {
+        Some("whether their settings are the same cannot be said: their versions compute config in different ways\n")
+    }
 }
 
 /// The routers of all documents, in the order of the first that names them, each with the reports of the replicas.
@@ -299,6 +315,21 @@ mod tests {
             " <=5 ",
         ] {
             assert!(text.contains(words), "{words:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn only_fingerprints_of_one_version_disagree() {
+        for (configs, words) in [
+            (&["1-aaaaaaaa"][..], None),
+            (&["1-aaaaaaaa", "1-aaaaaaaa"], None),
+            (&["1-aaaaaaaa", "1-aaaaaaaa", "1-bbbbbbbb"], Some("not the same")),
+            (&["1-aaaaaaaa", "2-bbbbbbbb"], Some("cannot be said")),
+            (&["1-aaaaaaaa", "1-bbbbbbbb", "2-bbbbbbbb"], Some("cannot be said")),
+            (&["aaaaaaaa", "1-aaaaaaaa"], Some("cannot be said")),
+        ] {
+            let said = disagreement(configs);
+            assert!(words.map_or(said.is_none(), |words| said.unwrap().contains(words)), "{configs:?}: {said:?}");
         }
     }
 
