@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
+use serde_json::value::RawValue;
 
 use balancer::broker::{Decision, Pass, PublicState};
 use gecholog_protocol::stamp;
@@ -101,7 +102,7 @@ impl DecisionEntry {
 
     /// The stamp; for a call that got no router, an object with `pool` and `why`.
     pub fn object(&self) -> &str {
-        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or("{}")
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or(r#"{"why":""}"#)
     }
 }
 
@@ -114,13 +115,9 @@ impl std::fmt::Debug for DecisionEntry {
 /// The moment, and what the stamp says.
 impl Serialize for DecisionEntry {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let stamp: serde_json::Map<String, serde_json::Value> = serde_json::from_str(self.object()).unwrap_or_default();
-        let mut map = serializer.serialize_map(Some(stamp.len() + 1))?;
-        map.serialize_entry("at", &self.at)?;
-        for (name, value) in &stamp {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
+        let fields = self.object().trim_start_matches('{');
+        let object = RawValue::from_string(format!("{{\"at\":\"{}\",{fields}", self.at));
+        object.map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
 
 use balancer::broker::{Broker, Decision, Route, RouteKind, RouteReason};
+use bytes::Bytes;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::reply::{self, RouteReply};
 use gecholog_protocol::stamp::{self, Stamp};
@@ -26,14 +27,15 @@ pub fn answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision)
     reply::route(signature, &stamp, patch)
 }
 
-/// The stamp of a decision in the form of the gateway's log; empty if its router or pool is not this broker's.
-pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> Vec<u8> {
+/// The stamp of a decision in the form of the gateway's log, and the reason in it; both empty if its router or pool is not this
+/// broker's.
+pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> (Bytes, Bytes) {
     let mut out = Vec::new();
     let reason = broker.reason(route);
-    if let Some(stamp) = stamp(broker, route, &reason) {
-        stamp::write(&mut out, signature, &stamp);
-    }
-    out
+    let why = stamp(broker, route, &reason).map(|stamp| stamp::write(&mut out, signature, &stamp));
+    let out = Bytes::from(out);
+    let why = why.map(|why| out.slice(why)).unwrap_or_default();
+    (out, why)
 }
 
 #[cfg(test)]
@@ -98,11 +100,12 @@ mod tests {
         let (decision, _) = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
-        let stamp = bytes(&signature, &broker, &route);
+        let (stamp, why) = bytes(&signature, &broker, &route);
         assert!(!stamp.is_empty() && stamp.len() <= MAX_STAMP_BYTES, "{} bytes", stamp.len());
         let read: Value = serde_json::from_slice(&stamp).unwrap();
         assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));
         assert_eq!(read["id"], "abcdefghjkmn-ffffffffffffffff");
         assert!("random, 1 of 1 serve".starts_with(read["why"].as_str().unwrap()));
+        assert_eq!(read["why"].as_str().unwrap().as_bytes(), why);
     }
 }

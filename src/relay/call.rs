@@ -163,8 +163,7 @@ impl Call<'_> {
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, body: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, patch, leads, stamp } = dispatch;
-        let stamp = Bytes::from(stamp);
+        let Dispatch { route, router, patch, leads, stamp, why } = dispatch;
         let id = route.router();
         let transaction = self.session.transaction(self.plan.sent());
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
@@ -175,12 +174,12 @@ impl Call<'_> {
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
         let Some(request) = self.request(&target, body.clone()) else {
             // Only a path that no URL can have comes to this; no target would take it.
-            self.attempts.note(Attempt { router, ended: None, time: underway.time(), stamp });
+            self.attempts.note(Attempt { router, ended: None, time: underway.time(), why });
             self.course.note(id, false);
             return None;
         };
         if direct.is_some() {
-            underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
+            underway.record(self.record(stamp, &request, body.clone(), patch.clone()));
         }
         underway.set_key(target.key());
         let path = request.uri().path().to_owned();
@@ -188,7 +187,7 @@ impl Call<'_> {
         let mut came = exchange(&relay.clients.pooled, request, target.key(), times).await;
         if matches!(came, Err(TransportFailure::Stale)) && self.resend() {
             let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
-            self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), stamp: stamp.clone() });
+            self.attempts.note(Attempt { router: router.clone(), ended, time: underway.time(), why: why.clone() });
             underway.resent(TransportFailure::Stale.as_str(), self.session.transaction(self.plan.sent()));
             let target = relay.target(direct.as_deref(), &router, self.session.before(self.plan.sent()));
             let request = self.request(&target, body.clone())?;
@@ -208,7 +207,7 @@ impl Call<'_> {
             patch: Some(&patch),
         };
         let (ended, came) = judge(&target, came, naming, &mut underway);
-        self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, stamp });
+        self.attempts.note(Attempt { router: router.clone(), ended: Some(ended), time, why });
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         let (answer, end) = came?;

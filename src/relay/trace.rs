@@ -35,8 +35,8 @@ pub(super) struct Attempt {
     pub(super) ended: Option<AttemptResult>,
     /// Until that was known.
     pub(super) time: Duration,
-    /// The stamp of its decision, which says why this router was taken.
-    pub(super) stamp: Bytes,
+    /// Why this router was taken, as its decision's stamp says it.
+    pub(super) why: Bytes,
 }
 
 /// The attempts of one call, in order.
@@ -73,7 +73,8 @@ impl Attempts {
 
 impl Attempt {
     fn shown(&self) -> Value {
-        let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
+        let why = String::from_utf8_lossy(&self.why);
+        let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why});
         match self.ended {
             Some(AttemptResult::Answered { status, error_class, .. }) => {
                 shown["status"] = status.into();
@@ -112,11 +113,6 @@ impl fmt::Display for Attempts {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn why(stamp: &[u8]) -> Value {
-    let mut stamp: Value = serde_json::from_slice(stamp).unwrap_or_default();
-    stamp["why"].take()
 }
 
 /// Whether a trace is asked for with a token that is not the operators'.
@@ -161,8 +157,7 @@ mod tests {
 
     fn attempt(ended: Option<AttemptResult>, why: &str) -> Attempt {
         let router = RouterPath::parse("/llm/a/").unwrap();
-        let stamp = Bytes::from(json!({"id": "x-0", "why": why}).to_string());
-        Attempt { router, ended, time: Duration::from_micros(12_999), stamp }
+        Attempt { router, ended, time: Duration::from_micros(12_999), why: why.to_owned().into() }
     }
 
     const fn answered(status: u16) -> Option<AttemptResult> {

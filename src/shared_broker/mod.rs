@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
@@ -79,7 +80,9 @@ pub struct Dispatch {
     /// The answers after which the request may be sent to another target, where the user lists them.
     pub leads: Option<Arc<FailureRule>>,
     /// The stamp in the form of the gateway's log.
-    pub stamp: Vec<u8>,
+    pub stamp: Bytes,
+    /// The reason in it.
+    pub why: Bytes,
 }
 
 impl fmt::Debug for SharedBroker {
@@ -339,6 +342,6 @@ fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Optio
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
     let leads = tree.retry_on(route.chosen.leaf).cloned();
-    let stamp = stamping::bytes(signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, patch, leads, stamp }))
+    let (stamp, why) = stamping::bytes(signature, broker, &route);
+    Some(Box::new(Dispatch { route, router, patch, leads, stamp, why }))
 }

@@ -4,6 +4,7 @@
 //! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use super::scan::{Cursor, SyntaxError};
 use types::mode::OperatingMode;
@@ -83,11 +84,11 @@ impl fmt::Debug for Stamp<'_> {
     }
 }
 
-/// Appends the stamp of a decision.
+/// Appends the stamp of a decision; returns where in `out` its reason stands.
 ///
 /// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
 /// an answer costs.
-pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) {
+pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) -> Range<usize> {
     let start = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("{\"id\":\"");
@@ -112,10 +113,13 @@ pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) 
         out.extend_from_slice(b"\"probe\":true,");
     }
     out.extend_from_slice(b"\"why\":\"");
+    let why = out.len();
     // An error only says that there was no room for more.
     let mut room = BoundedWriter { out, end: start + MAX_STAMP_BYTES - 2 };
     let _ = write!(room, "{}", stamp.reason);
+    let why = why..out.len();
     out.extend_from_slice(b"\"}");
+    why
 }
 
 /// What is left of a stamp's 300 bytes.
