@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::answer_headers::{self, Headers};
 use super::missing::{Missing, Naming};
-use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, patch, stamp, transaction};
 use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
+use llm::json::{Cursor, RawJson, SyntaxError};
 use types::outcome::{CallObservation, NamedBy, Source};
 use types::time::GatewayTime;
 
@@ -71,8 +71,8 @@ impl<'a> Parts<'a> {
     fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         entry.fields(|name, value| {
             match name {
-                b"transaction_id" => self.report.transaction = value.text()?,
-                b"session_id" => self.report.session = value.text()?,
+                b"transaction_id" => self.report.transaction = value.plain()?,
+                b"session_id" => self.report.session = value.plain()?,
                 b"ingress_egress_timer" => {
                     let timer = Timer::read(value)?;
                     self.report.started = timer.start.and_then(moment);
@@ -83,16 +83,15 @@ impl<'a> Parts<'a> {
                 _ => {}
             }
             Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         request.fields(|name, value| {
             match name {
-                b"gl_path" => report.routed_path = value.text()?,
-                b"original_gl_path" => report.ingress = value.text()?,
+                b"gl_path" => report.routed_path = value.plain()?,
+                b"original_gl_path" => report.ingress = value.plain()?,
                 b"control" => report.processor_generated = true,
                 b"error" => report.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => {
@@ -119,7 +118,7 @@ impl<'a> Parts<'a> {
         response.fields(|name, value| {
             let report = &mut self.report;
             match name {
-                b"gl_path" => report.served_path = value.text()?,
+                b"gl_path" => report.served_path = value.plain()?,
                 b"inbound_status_code" => {
                     report.status = value.raw()?.status();
                     self.has_status = true;
@@ -140,8 +139,7 @@ impl<'a> Parts<'a> {
                 _ => {}
             }
             Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     fn read_payload(&mut self, payload: &mut Cursor<'a>) -> Result<(), SyntaxError> {
@@ -154,17 +152,16 @@ impl<'a> Parts<'a> {
             part.fields(|field, value| {
                 match field {
                     b"completion_tokens" => {
-                        report.completion_tokens = value.raw()?.number();
+                        report.completion_tokens = value.raw()?.unsigned();
                         completion = report.completion_tokens;
                     }
-                    b"prompt_tokens" | b"input_tokens" => prompt = value.raw()?.number(),
-                    b"output_tokens" => completion = value.raw()?.number(),
-                    b"total_tokens" => total = value.raw()?.number(),
+                    b"prompt_tokens" | b"input_tokens" => prompt = value.raw()?.unsigned(),
+                    b"output_tokens" => completion = value.raw()?.unsigned(),
+                    b"total_tokens" => total = value.raw()?.unsigned(),
                     _ => {}
                 }
                 Ok(())
-            })?;
-            Ok(())
+            })
         })?;
         let both = [prompt, completion].into_iter().flatten().reduce(u64::saturating_add);
         report.total_tokens = total.or(both);
@@ -232,9 +229,9 @@ impl<'a> Timer<'a> {
         let mut read = Self::default();
         timer.fields(|name, value| {
             match name {
-                b"start" => read.start = value.text()?,
-                b"stop" => read.stop = value.text()?,
-                b"duration" => read.millis = value.raw()?.number(),
+                b"start" => read.start = value.plain()?,
+                b"stop" => read.stop = value.plain()?,
+                b"duration" => read.millis = value.raw()?.unsigned(),
                 _ => {}
             }
             Ok(())

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-use super::scan::{Cursor, SyntaxError};
+use llm::json::{Cursor, SyntaxError};
 use types::mode::OperatingMode;
 use types::router::RouterPath;
 
@@ -193,9 +193,9 @@ pub(super) fn read<'a>(stamp: &mut Cursor<'a>) -> Result<ParsedStamp<'a>, Syntax
     let mut read = ParsedStamp::default();
     stamp.fields(|name, value| {
         match name {
-            b"router" => read.router = value.text()?,
-            b"id" => read.id = value.text()?,
-            b"probe" => read.probe = value.raw()?.value() == Some(true.into()),
+            b"router" => read.router = value.plain()?,
+            b"id" => read.id = value.plain()?,
+            b"probe" => read.probe = value.raw()?.is_true(),
             _ => {}
         }
         Ok(())
