@@ -5,7 +5,6 @@
 mod admin;
 mod status;
 mod table;
-mod terminal;
 mod watch;
 
 use std::future::Future;

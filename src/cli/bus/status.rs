@@ -5,13 +5,11 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
-use async_nats::Client;
 use clap::Args;
 use serde_json::Value;
 
 use super::super::OutputError;
 use super::table::Table;
-use super::terminal::{self, RawMode, Signals};
 use super::{clean, connect, run};
 use crate::config::Operator;
 use crate::nats::peers;
@@ -21,8 +19,6 @@ use balancer::broker::HISTOGRAM_STEPS;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
-/// The last line on a terminal.
-const LEAVE: &str = "\nq leaves\n";
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +26,7 @@ pub struct StatusArgs {
     /// Print the replicas' documents as one JSON array
     #[arg(long)]
     pub json: bool,
-    /// Repeat every second, until q (on a terminal) or Ctrl-C
+    /// Repeat every second, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
 }
@@ -43,42 +39,20 @@ impl StatusArgs {
     pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
-            let redraw = self.watch && !self.json && std::io::stdout().is_terminal();
-            // Without keys Ctrl-C does what it always does.
-            let Some((held, mut keys)) = redraw.then(terminal::enable).flatten() else {
-                return self.print(&client, operator, redraw, None).await;
-            };
-            let mut signals = Signals::listen()?;
-            tokio::select! {
-                ended = self.print(&client, operator, redraw, Some(&held)) => ended,
-                () = keys.leave() => Ok(()),
-                () = signals.any() => Ok(()),
+            let before = if self.watch && !self.json && std::io::stdout().is_terminal() { CLEAR } else { "" };
+            loop {
+                let documents = peers::documents(&client, &operator.nats, "status").await?;
+                let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
+                {
+                    let mut out = std::io::stdout().lock();
+                    write!(out, "{before}{text}").and_then(|()| out.flush()).map_err(OutputError)?;
+                }
+                if !self.watch {
+                    return Ok(());
+                }
+                tokio::time::sleep(REFRESH_INTERVAL).await;
             }
         })
-    }
-
-    /// Queries and prints, once or repeatedly.
-    async fn print(
-        &self,
-        client: &Client,
-        operator: &Operator,
-        redraw: bool,
-        held: Option<&RawMode>,
-    ) -> anyhow::Result<()> {
-        loop {
-            let documents = peers::documents(client, &operator.nats, "status").await?;
-            let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
-            let (before, after) = (if redraw { CLEAR } else { "" }, if held.is_some() { LEAVE } else { "" });
-            held.into_iter().for_each(RawMode::begin);
-            {
-                let mut out = std::io::stdout().lock();
-                write!(out, "{before}{text}{after}").and_then(|()| out.flush()).map_err(OutputError)?;
-            }
-            if !self.watch {
-                return Ok(());
-            }
-            tokio::time::sleep(REFRESH_INTERVAL).await;
-        }
     }
 }
 
