@@ -12,7 +12,7 @@ use super::direct::{self, Directs};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
-use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, strategy};
+use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, schema, strategy};
 use crate::relay::{PoolTimes, RelayRules};
 use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
 use balancer::retry::TimeLimits;
@@ -21,30 +21,6 @@ use types::outcome::FailureRule;
 use types::request::Patch;
 use types::router::RouterPath;
 
-/// The keys of the file.
-pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
-/// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 6] = ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay"];
-/// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 17] = [
-    "name",
-    "router",
-    "url",
-    "endpoint",
-    "query",
-    "headers",
-    "remove_headers",
-    "forward_credentials",
-    "strategy",
-    "targets",
-    "weight",
-    "drained",
-    "override_params",
-    "model_map",
-    "health",
-    "budget",
-    "relay",
-];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
 
@@ -87,7 +63,7 @@ pub(super) fn read(
     defaults: &HealthDefaults,
     variables: Variables,
 ) -> (BrokerSettings, RelayRules) {
-    if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
+    if !reader.object::<schema::PoolsFile>(file, "{\"pools\": [...]}") {
         return Default::default();
     }
     if let Some(schema) = file.get("$schema") {
@@ -134,7 +110,7 @@ pub(super) fn read(
 impl Pools {
     fn pool(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, times: TimeLimits) -> Option<PoolSettings> {
         if !self.room(reader, item)
-            || !reader.object(item, &POOL_KEYS, "{\"ingress\": \"/azure/\", \"targets\": [...]}")
+            || !reader.object::<schema::Pool>(item, "{\"ingress\": \"/azure/\", \"targets\": [...]}")
         {
             return None;
         }
@@ -208,7 +184,7 @@ impl Pools {
     }
 
     fn target(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Target> {
-        if !self.room(reader, item) || !reader.object(item, &TARGET_KEYS, "{\"router\": \"/azure/gpt4/\"}") {
+        if !self.room(reader, item) || !reader.object::<schema::Target>(item, "{\"router\": \"/azure/gpt4/\"}") {
             return None;
         }
         let name = item.get("name").and_then(|name| label(reader, &name));
