@@ -6,6 +6,7 @@
 
 mod check;
 pub mod file;
+mod keys;
 mod names;
 mod raw;
 mod relay_settings;
@@ -15,6 +16,7 @@ mod tls;
 mod tokens;
 
 pub use check::{http_of, operator_of, resolve};
+pub use names::names;
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};
 

@@ -28,15 +28,22 @@ const MAX_FACTOR: f64 = 100.0;
 #[derive(Clone)]
 struct LocatedSetting {
     name: &'static str,
-    /// The value, as it is compared.
-    value: String,
     place: Rc<Location>,
     put: Rc<dyn Fn(&mut RouterSettings)>,
 }
 
 impl fmt::Debug for LocatedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
+        f.write_str(self.name)
+    }
+}
+
+impl LocatedSetting {
+    /// What it sets, with defaults for all the rest.
+    fn alone(&self) -> RouterSettings {
+        let mut settings = RouterSettings::default();
+        (self.put)(&mut settings);
+        settings
     }
 }
 
@@ -108,7 +115,7 @@ impl HealthOverrides {
     }
 
     /// Reads the setting of this name, if it is present.
-    pub(super) fn take<T: Clone + fmt::Debug + 'static>(
+    pub(super) fn take<T: Clone + 'static>(
         &mut self,
         reader: &mut Reader<'_>,
         item: &Item<'_>,
@@ -120,7 +127,7 @@ impl HealthOverrides {
         self.take_as(name, reader, item, key, read, put);
     }
 
-    fn take_as<T: Clone + fmt::Debug + 'static>(
+    fn take_as<T: Clone + 'static>(
         &mut self,
         name: &'static str,
         reader: &mut Reader<'_>,
@@ -131,9 +138,9 @@ impl HealthOverrides {
     ) {
         let Some(item) = item.get(key) else { return };
         let Some(value) = read(reader, &item) else { return };
-        let (text, place) = (format!("{value:?}"), Rc::new(item.place()));
         self.0.retain(|said| said.name != name);
-        self.0.push(LocatedSetting { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
+        let (place, put) = (Rc::new(item.place()), Rc::new(move |all: &mut _| put(all, value.clone())));
+        self.0.push(LocatedSetting { name, place, put });
     }
 
     /// Adds what another place says of the same target.
@@ -147,7 +154,7 @@ impl HealthOverrides {
     pub(super) fn direct_settings(&self, defaults: &RouterSettings) -> RouterSettings {
         let mut settings = self.settings(defaults);
         if let Some(preset) = self.0.iter().find(|said| said.name == "preset") {
-            settings.health.keep_last = preset.value == format!("{:?}", Preset::Resilient);
+            settings.health.keep_last = preset.alone().health == Preset::Resilient.settings();
         }
         settings
     }
@@ -170,7 +177,7 @@ impl RouterOverrides {
         for now in &health.0 {
             match before.iter().find(|said| said.name == now.name) {
                 None => before.push(now.clone()),
-                Some(said) if said.value == now.value => {}
+                Some(said) if said.alone() == now.alone() => {}
                 Some(said) => {
                     let (name, first) = (now.name, reader.location(&said.place));
                     let problem =

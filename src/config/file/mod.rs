@@ -7,7 +7,6 @@
 mod budget;
 mod direct;
 mod health;
-mod keys;
 mod limits;
 mod pools;
 mod query;

@@ -7,9 +7,9 @@ use jsonc_parser::ast::Value;
 use regex::{Regex, RegexBuilder};
 
 use super::MAX_DEPTH;
-use super::keys::keys;
 use super::reader::{Item, Reader, nearest};
 use super::schema::Operators;
+use crate::config::keys::keys;
 use balancer::strategy::{Field, Query, Test};
 
 /// The operators around queries. Those inside a field are the keys of [`Operators`]; here any other name is a field.

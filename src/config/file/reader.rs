@@ -9,7 +9,7 @@ use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged;
 use serde::de::DeserializeOwned;
 
-use super::keys::keys;
+use crate::config::keys::keys;
 use crate::config::{Fault, secret};
 
 /// Faults that are listed one by one; each costs a walk through its line.

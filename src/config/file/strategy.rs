@@ -1,9 +1,9 @@
 //! `strategy`: how a branch chooses among its targets.
 
-use super::keys::keys;
 use super::query;
 use super::reader::{Item, Reader, nearest};
 use super::schema;
+use crate::config::keys::keys;
 use balancer::strategy::{Condition, Policy};
 
 /// The names of a branch's targets, each at its target's place.

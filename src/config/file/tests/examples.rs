@@ -1,15 +1,15 @@
 //! The examples work, and the schema that is committed says the same as the reader.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
 use jsonc_parser::parse_to_ast;
 use serde_json::Value;
 
-use super::super::keys::keys;
 use super::super::reader::{Item, Reader};
 use super::super::{FORM, HealthDefaults, PoolsFile, query, schema};
+use crate::config::keys::keys;
 use balancer::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
@@ -78,6 +78,41 @@ fn the_types_read_what_the_reader_reads() {
 #[test]
 fn the_committed_schema_is_true() {
     assert_eq!(fs::read_to_string(COMMITTED).unwrap(), schema::schema());
+}
+
+/// The names in code of a cell.
+fn coded(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_table_of_keys_in_the_documents_is_that_of_the_schema() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
+    let table = page.lines().skip_while(|line| *line != "## Keys").filter(|line| line.starts_with('|'));
+    let mut rows: BTreeMap<&str, Vec<[BTreeSet<&str>; 2]>> = BTreeMap::new();
+    let mut place = "";
+    for line in table.skip(2).take_while(|line| !line.starts_with("| mode |")) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        place = if cells[1].is_empty() { place } else { cells[1] };
+        rows.entry(place).or_default().push([coded(cells[2]), coded(cells[3])]);
+    }
+    for (place, keys) in [
+        ("file", keys::<schema::PoolsFile>()),
+        ("pool", keys::<schema::Pool>()),
+        ("target", keys::<schema::Target>()),
+        ("strategy", keys::<schema::Strategy>()),
+        ("health", keys::<schema::Health>()),
+    ] {
+        let rows = rows.remove(place).unwrap();
+        let keys: BTreeSet<_> = keys.iter().copied().collect();
+        for [named, _] in &rows {
+            assert!(named.is_subset(&keys), "no keys of {place}: {:?}", named.difference(&keys));
+        }
+        // Keys that belong to another one may stand in its row.
+        let described: BTreeSet<_> = rows.iter().flat_map(|[named, means]| named | means).collect();
+        assert!(keys.is_subset(&described), "not described of {place}: {:?}", keys.difference(&described));
+    }
+    assert_eq!(rows.keys().collect::<Vec<_>>(), [&""; 0], "of no object");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The keys of the objects in the file, and the names of its choices: those that the types of the schema have.
+//! The keys of settings and the names of their choices, as the types have them that settings are read into.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The keys of an object of this type, or the names of this type's choices, in the order of the schema's source.
+/// The keys of an object of this type, or the names of this type's choices, in the order of its source.
 pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &[&str] = &[];
     // It only notes what is asked for, and has no value.
