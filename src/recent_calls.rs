@@ -5,7 +5,7 @@
 //! is written that is never read. Requests for other paths are not kept. Finished calls are in [`crate::calls`].
 
 use serde::Serialize;
-use serde::ser::SerializeMap;
+use serde_json::value::RawValue;
 
 use balancer::broker::{Decision, Pass, PublicState};
 use gecholog_protocol::stamp;
@@ -96,7 +96,7 @@ impl DecisionEntry {
 
     /// The stamp; for a call that got no router, an object with `pool` and `why`.
     pub fn object(&self) -> &str {
-        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or("{}")
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or(r#"{"why":""}"#)
     }
 }
 
@@ -109,13 +109,9 @@ impl std::fmt::Debug for DecisionEntry {
 /// The moment, and what the stamp says.
 impl Serialize for DecisionEntry {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let stamp: serde_json::Map<String, serde_json::Value> = serde_json::from_str(self.object()).unwrap_or_default();
-        let mut map = serializer.serialize_map(Some(stamp.len() + 1))?;
-        map.serialize_entry("at", &self.at)?;
-        for (name, value) in &stamp {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
+        let fields = self.object().trim_start_matches('{');
+        let object = RawValue::from_string(format!("{{\"at\":\"{}\",{fields}", self.at));
+        object.map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -205,12 +201,8 @@ impl ChangeEntry {
                 let by =
                     if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
                 let (what, why) = ("ordered", Some(format!("{} by {by}", order.action)));
-                let drained = match order.action.as_str() {
-                    "drained" => Some(true),
-                    "resumed" => Some(false),
-                    _ => None,
-                };
-                Some(Self { at: order.at, about: order.router.clone(), what, until: order.until, why, drained })
+                let (about, drained) = (order.router.clone(), order.action.drained());
+                Some(Self { at: order.at, about, what, until: order.until, why, drained })
             }
             BrokerEvent::Extended(_) | BrokerEvent::Advisory(_) => None,
         }

@@ -1,6 +1,7 @@
 //! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
 
 use balancer::broker::{Broker, Decision, Route, RouteKind, RouteReason};
+use bytes::Bytes;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::reply::{self, RouteReply};
 use gecholog_protocol::stamp::{self, Stamp};
@@ -26,14 +27,31 @@ pub fn answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision)
     reply::route(signature, &stamp, patch)
 }
 
-/// The stamp of a decision in the form of the gateway's log; empty if its router or pool is not this broker's.
-pub fn bytes(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> Vec<u8> {
-    let mut out = Vec::new();
+/// A stamp in the form of the gateway's log, and what it says. Clones share its text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WrittenStamp {
+    /// Empty if the router or the pool is not this broker's.
+    pub bytes: Bytes,
+    /// The reason, as far as it stands in the stamp.
+    pub why: Bytes,
+    /// Which decision it is: the replica, and a number.
+    pub id: String,
+    /// With which probability the router was chosen, 0 to 1.
+    pub probability: Option<f64>,
+    /// Whether the call tests a disabled router.
+    pub probe: bool,
+}
+
+/// The stamp of a decision.
+pub fn written(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> WrittenStamp {
     let reason = broker.reason(route);
-    if let Some(stamp) = stamp(broker, route, &reason) {
-        stamp::write(&mut out, signature, &stamp);
-    }
-    out
+    let Some(stamp) = stamp(broker, route, &reason) else { return WrittenStamp::default() };
+    let mut bytes = Vec::new();
+    let why = stamp::write(&mut bytes, signature, &stamp);
+    let bytes = Bytes::from(bytes);
+    let (why, Stamp { number, probability, probe, .. }) = (bytes.slice(why), stamp);
+    let id = format!("{}-{number:x}", signature.replica());
+    WrittenStamp { bytes, why, id, probability, probe }
 }
 
 #[cfg(test)]
@@ -63,7 +81,7 @@ mod tests {
         let mut broker = broker("/azure/", &["/azure/gpt4/"]);
         let answer = answer(&mut broker, "/azure/", OperatingMode::Balance);
         let config = answer["broker"]["config"].clone();
-        assert_eq!(config.as_str().unwrap().len(), 8);
+        assert_eq!(config, broker.settings().fingerprint());
         let stamp = json!({
             "id": "abcdefghjkmn-0", "replica": "abcdefghjkmn", "pool": "/azure/", "router": "/azure/gpt4/",
             "config": config, "p": 1.0, "why": "random, 1 of 1 serve",
@@ -91,11 +109,12 @@ mod tests {
         let (decision, _) = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
-        let stamp = bytes(&signature, &broker, &route);
+        let WrittenStamp { bytes: stamp, why, .. } = written(&signature, &broker, &route);
         assert!(!stamp.is_empty() && stamp.len() <= MAX_STAMP_BYTES, "{} bytes", stamp.len());
         let read: Value = serde_json::from_slice(&stamp).unwrap();
         assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));
         assert_eq!(read["id"], "abcdefghjkmn-ffffffffffffffff");
         assert!("random, 1 of 1 serve".starts_with(read["why"].as_str().unwrap()));
+        assert_eq!(read["why"].as_str().unwrap().as_bytes(), why);
     }
 }

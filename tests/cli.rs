@@ -1,7 +1,7 @@
 //! The command line against running brokers: what it shows, what it changes, and its exit codes.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -398,26 +398,12 @@ async fn code(mut status: Child) -> Option<i32> {
 }
 
 #[tokio::test]
-async fn q_and_signals_leave_a_status_and_its_terminal_is_as_it_was() {
+async fn a_status_is_drawn_in_place_and_its_terminal_is_as_it_was() {
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).ready().await;
-    for leave in ["q", "-INT", "-TERM", "-HUP"] {
-        let (status, mut person, terminal) = status_on_a_terminal(&bus, None);
-        let modes = || tcgetattr(&terminal).unwrap().local_modes;
-        let shown = read_until(person.try_clone().unwrap(), "q leaves").await;
-        assert!(shown.contains("1 replica answering") && shown.contains("\x1b[2J"), "{shown:?}");
-        assert!(!modes().intersects(LocalModes::ICANON | LocalModes::ECHO), "keys come one by one");
-        if leave == "q" {
-            person.write_all(b"xq").unwrap();
-        } else {
-            assert!(Command::new("kill").args([leave, &status.id().to_string()]).status().unwrap().success());
-        }
-        assert_eq!(code(status).await, Some(0), "{leave}");
-        assert!(modes().contains(LocalModes::ICANON | LocalModes::ECHO), "{leave}");
-    }
-    // An error is a way out too.
     let (status, person, terminal) = status_on_a_terminal(&bus, None);
-    read_until(person.try_clone().unwrap(), "q leaves").await;
+    let shown = read_until(person.try_clone().unwrap(), "LAST FAILURE").await;
+    assert!(shown.contains("1 replica answering") && shown.contains("\x1b[2J"), "{shown:?}");
     drop(broker);
     read_until(person.try_clone().unwrap(), "no broker answers").await;
     assert_eq!(code(status).await, Some(1));
@@ -431,7 +417,7 @@ async fn a_status_that_is_no_picture_is_plain_lines_and_leaves_the_terminal_alon
     let (mut status, _person, terminal) = status_on_a_terminal(&bus, Some(Stdio::piped()));
     let out = std::os::fd::OwnedFd::from(status.stdout.take().unwrap());
     let shown = read_until(File::from(out), "LAST FAILURE").await;
-    assert!(!shown.contains('\x1b') && !shown.contains("q leaves"), "{shown:?}");
+    assert!(!shown.contains('\x1b'), "{shown:?}");
     assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
     status.kill().unwrap();
     status.wait().unwrap();

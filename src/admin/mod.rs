@@ -3,6 +3,7 @@
 //! nonces that were used.
 
 mod auth;
+mod message;
 mod state;
 mod weak;
 
@@ -176,11 +177,8 @@ impl AdminRequest {
         let router = || self.router.clone().ok_or(AdminRequestError::Lacks("\"router\""));
         let command = match verb {
             AdminAction::Mode => {
-                let mode = match self.mode.as_deref() {
-                    Some("balance") => OperatingMode::Balance,
-                    Some("observe") => OperatingMode::Observe,
-                    _ => return Err(AdminRequestError::Mode),
-                };
+                let named = |(name, mode)| (self.mode.as_deref() == Some(name)).then_some(mode);
+                let mode = OperatingMode::NAMES.into_iter().find_map(named).ok_or(AdminRequestError::Mode)?;
                 return Ok(AdminCommand::Mode { mode, by, reason });
             }
             AdminAction::Drain => Command::Drain(router()?),

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::message::{RouterMessage, VERSION, known, known_of};
 use super::{AdminCommand, Nonces};
 use balancer::broker::{
     Command, ImportedState, OperatorCommand, PublicState, Snapshot, TakenOverOrder, TakenOverRouter,
 };
 use types::mode::OperatingMode;
-use types::outcome::{Cause, TransportFailure};
+use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
@@ -22,26 +23,31 @@ const MAX_ROUTERS: usize = 65_536;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaState {
+    /// The version of the message.
+    #[serde(default)]
+    pub version: u32,
     /// Who answers; several, separated by commas, if it was merged.
     pub replica: String,
-    /// `balance` or `observe`.
-    pub mode: String,
+    #[serde(default, deserialize_with = "known")]
+    pub mode: OperatingMode,
     /// The order that set the mode; none: it is the replica's own setting, and no matter of others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
     pub mode_order: Option<ModeOrder>,
     /// Routers that do not simply serve.
+    #[serde(default, deserialize_with = "known_of")]
     pub routers: Vec<EjectedRouter>,
     /// Operators' words, oldest first.
+    #[serde(default, deserialize_with = "known_of")]
     pub orders: Vec<ActiveOverride>,
     /// Signed messages that were taken.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known")]
     pub taken: Taken,
 }
 
 /// An operator's order about the mode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModeOrder {
-    pub mode: String,
+    pub mode: OperatingMode,
     /// How long ago it was given, in seconds.
     pub seconds_ago: f64,
     /// Who asked for it.
@@ -51,12 +57,12 @@ pub struct ModeOrder {
 
 /// A router that is disabled or on probation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "RouterMessage", into = "RouterMessage")]
 pub struct EjectedRouter {
     pub router: RouterPath,
     /// For how long yet; none: on probation.
     pub seconds_left: Option<f64>,
-    /// Why, in the words of log lines.
-    pub why: String,
+    pub cause: Cause,
 }
 
 /// An operator's override that still applies.
@@ -99,7 +105,7 @@ impl ReplicaState {
             broker.routers.iter().filter(|router| router.state != PublicState::Enabled).map(|router| EjectedRouter {
                 router: router.router.clone(),
                 seconds_left: router.seconds_left,
-                why: router.why.map(|why| why.to_string()).unwrap_or_default(),
+                cause: router.why.unwrap_or_default(),
             });
         let drained = broker.routers.iter().filter_map(|router| {
             let hold = router.drained.as_ref()?;
@@ -124,7 +130,7 @@ impl ReplicaState {
         });
         let mode_order = ordered.and_then(|(order, since)| ModeOrder::of(order, broker.at.since(*since)));
         let (routers, orders) = (out.collect(), drained.chain(weights).collect());
-        Self { replica: replica.to_owned(), mode: mode.to_string(), mode_order, routers, orders, taken }
+        Self { version: VERSION, replica: replica.to_owned(), mode, mode_order, routers, orders, taken }
     }
 
     /// The same after some time: less is left of what is left, and longer ago is what has passed.
@@ -189,7 +195,7 @@ impl ReplicaState {
     pub fn takeover(&self, now: BrokerTime, proved: bool) -> ImportedState {
         let router = |out: &EjectedRouter| {
             let until = out.seconds_left.map(|left| after(now, left));
-            Some(TakenOverRouter { router: out.router.clone(), until, cause: cause(&out.why)? })
+            TakenOverRouter { router: out.router.clone(), until, cause: out.cause }
         };
         let order = |order: &ActiveOverride| {
             let router = order.router.clone();
@@ -201,7 +207,7 @@ impl ReplicaState {
             let given = OperatorCommand { command, until, by: order.by.clone(), reason: order.reason.clone() };
             TakenOverOrder { given, since: before(now, order.seconds_ago) }
         };
-        let routers = self.routers.iter().take(MAX_ROUTERS).filter_map(router).collect();
+        let routers = self.routers.iter().take(MAX_ROUTERS).map(router).collect();
         let orders = self.orders.iter().filter(|_| proved).take(MAX_ROUTERS).map(order).collect();
         ImportedState { routers, orders, proved }
     }
@@ -210,16 +216,13 @@ impl ReplicaState {
 impl ModeOrder {
     fn of(order: &AdminCommand, ago: Duration) -> Option<Self> {
         let AdminCommand::Mode { mode, by, reason } = order else { return None };
-        let (by, reason) = (by.clone(), reason.clone());
-        Some(Self { mode: mode.to_string(), seconds_ago: ago.as_secs_f64(), by, reason })
+        Some(Self { mode: *mode, seconds_ago: ago.as_secs_f64(), by: by.clone(), reason: reason.clone() })
     }
 
-    /// As an order, and when it was given; none if there is no such mode.
-    pub fn order(&self, now: BrokerTime) -> Option<(AdminCommand, BrokerTime)> {
-        let mode =
-            [OperatingMode::Balance, OperatingMode::Observe].into_iter().find(|mode| mode.to_string() == self.mode)?;
-        let order = AdminCommand::Mode { mode, by: self.by.clone(), reason: self.reason.clone() };
-        Some((order, before(now, self.seconds_ago)))
+    /// As an order, and when it was given.
+    pub fn order(&self, now: BrokerTime) -> (AdminCommand, BrokerTime) {
+        let order = AdminCommand::Mode { mode: self.mode, by: self.by.clone(), reason: self.reason.clone() };
+        (order, before(now, self.seconds_ago))
     }
 }
 
@@ -260,58 +263,4 @@ fn before(now: BrokerTime, seconds: f64) -> BrokerTime {
 fn span(seconds: f64) -> Duration {
     let longest = super::MAX_DURATION;
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(longest).min(longest)
-}
-
-/// A cause by its words. One that a newer version knows and we do not is none.
-fn cause(words: &str) -> Option<Cause> {
-    let digits: String = words.chars().filter(char::is_ascii_digit).take(3).collect();
-    let status = digits.parse().unwrap_or(0);
-    let known = [
-        Cause::Answered(status),
-        Cause::Unreachable(status),
-        Cause::LowSuccessRate(status),
-        Cause::QuotaExhausted,
-        Cause::KeyRefused,
-        Cause::AccountExhausted(announced(words)),
-        Cause::CutOff,
-        Cause::TooSlow,
-        Cause::UnknownToGateway,
-        Cause::Operator,
-    ];
-    let broken = TransportFailure::ALL.into_iter().map(Cause::Transport);
-    known.into_iter().chain(broken).find(|cause| cause.to_string() == words)
-}
-
-/// The moment at the end of a cause, in seconds since 1970.
-fn announced(words: &str) -> Option<u32> {
-    let moment: jiff::Timestamp = words.rsplit(' ').next()?.parse().ok()?;
-    u32::try_from(moment.as_second()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_known_by_its_words() {
-        for known in [
-            Cause::Answered(503),
-            Cause::Unreachable(502),
-            Cause::LowSuccessRate(500),
-            Cause::QuotaExhausted,
-            Cause::KeyRefused,
-            Cause::AccountExhausted(None),
-            Cause::AccountExhausted(Some(1_800_000_000)),
-            Cause::CutOff,
-            Cause::TooSlow,
-            Cause::UnknownToGateway,
-            Cause::Transport(TransportFailure::FirstByteTimeout),
-            Cause::Operator,
-        ] {
-            assert_eq!(cause(&known.to_string()), Some(known));
-        }
-        for strange in ["", "answered", "answered 99999", "struck by lightning 500"] {
-            assert_eq!(cause(strange), None, "{strange}");
-        }
-    }
 }

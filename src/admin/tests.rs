@@ -3,6 +3,7 @@
 use super::state::{ActiveOverride, EjectedRouter, ModeOrder};
 use super::*;
 use crate::fixtures::path;
+use types::outcome::{Cause, ErrorClass, TransportFailure};
 
 const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
@@ -163,7 +164,7 @@ fn more_nonces_than_fit_are_not_taken_for_all() {
 }
 
 fn out(router: &str, seconds_left: Option<f64>) -> EjectedRouter {
-    EjectedRouter { router: path(router), seconds_left, why: "answered 500".to_owned() }
+    EjectedRouter { router: path(router), seconds_left, cause: Cause::Answered(500) }
 }
 
 fn drained(router: &str, seconds_ago: f64, reason: &str) -> ActiveOverride {
@@ -171,8 +172,8 @@ fn drained(router: &str, seconds_ago: f64, reason: &str) -> ActiveOverride {
     ActiveOverride { router: path(router), pool: None, weight: None, seconds_left: None, seconds_ago, by, reason }
 }
 
-fn mode(mode: &str, seconds_ago: f64) -> Option<ModeOrder> {
-    Some(ModeOrder { mode: mode.to_owned(), seconds_ago, by: String::new(), reason: String::new() })
+fn mode(mode: OperatingMode, seconds_ago: f64) -> Option<ModeOrder> {
+    Some(ModeOrder { mode, seconds_ago, by: String::new(), reason: String::new() })
 }
 
 #[test]
@@ -190,7 +191,12 @@ fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_what
         ..ReplicaState::default()
     };
     let states = [
-        state("b", vec![out("/a/", Some(5.0)), out("/b/", None)], vec![weighs(9.0, 2.0)], mode("observe", 50.0)),
+        state(
+            "b",
+            vec![out("/a/", Some(5.0)), out("/b/", None)],
+            vec![weighs(9.0, 2.0)],
+            mode(OperatingMode::Observe, 50.0),
+        ),
         state(
             "a",
             vec![out("/a/", Some(7.0)), out("/c/", None)],
@@ -201,14 +207,14 @@ fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_what
             "c",
             vec![out("/b/", Some(0.5))],
             vec![drained("/a/", 8.0, "older"), weighs(20.0, 3.0)],
-            mode("balance", 40.0),
+            mode(OperatingMode::Balance, 40.0),
         ),
     ];
     let expected = ReplicaState {
         replica: "a,b,c".to_owned(),
         routers: vec![out("/a/", Some(7.0)), out("/b/", Some(0.5)), out("/c/", None)],
         orders: vec![weighs(9.0, 1.0), drained("/a/", 3.0, "newer")],
-        mode_order: mode("balance", 40.0),
+        mode_order: mode(OperatingMode::Balance, 40.0),
         ..ReplicaState::default()
     };
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -236,18 +242,130 @@ fn a_state_of_an_earlier_version_is_read_and_strange_numbers_end_somewhere() {
 fn a_state_that_waited_is_as_much_older() {
     let second = Duration::from_secs(1);
     let state = ReplicaState {
-        mode_order: mode("observe", 3.0),
+        mode_order: mode(OperatingMode::Observe, 3.0),
         routers: vec![out("/a/", Some(5.0)), out("/b/", Some(0.5)), out("/c/", None)],
         orders: vec![ActiveOverride { seconds_left: Some(60.0), ..drained("/a/", 3.0, "") }],
         taken: Taken { complete_seconds: 9.0, nonces: [("n".to_owned(), 2.0)].into() },
         ..ReplicaState::default()
     };
     let expected = ReplicaState {
-        mode_order: mode("observe", 4.0),
+        mode_order: mode(OperatingMode::Observe, 4.0),
         routers: vec![out("/a/", Some(4.0)), out("/b/", Some(0.0)), out("/c/", None)],
         orders: vec![ActiveOverride { seconds_left: Some(59.0), ..drained("/a/", 4.0, "") }],
         taken: Taken { complete_seconds: 10.0, nonces: [("n".to_owned(), 3.0)].into() },
         ..ReplicaState::default()
     };
     assert_eq!(state.later(second), expected);
+}
+
+const FIRST: &str = include_str!("../../tests/fixtures/replica-state/1-first.json");
+const LAST_OF_1: &str = include_str!("../../tests/fixtures/replica-state/1-last.json");
+const SECOND: &str = include_str!("../../tests/fixtures/replica-state/2.json");
+
+fn read(text: &str) -> ReplicaState {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn no_recorded_message_of_any_version_loses_a_router_an_order_or_a_mode() {
+    for (text, routers) in [(FIRST, 10), (LAST_OF_1, 13), (SECOND, 13)] {
+        let state = read(text);
+        let takeover = state.takeover(START, true);
+        assert_eq!(takeover.routers.len(), routers, "{state:?}");
+        let of = |router: &str| takeover.routers.iter().find(|out| out.router.as_str() == router).unwrap();
+        assert_eq!(of("/in/operator/").cause, Cause::Operator);
+        assert_eq!(of("/in/probation/").until, None);
+        assert!(of("/in/ratelimited/").until > Some(START.after(Duration::from_secs(40))));
+        let orders: Vec<_> = takeover.orders.iter().map(|order| &order.given.command).collect();
+        let weigh = Command::SetWeight { pool: path("/in/"), router: path("/in/heavy/"), weight: Some(0.5) };
+        assert_eq!(orders, [&Command::Drain(path("/in/drained/")), &weigh]);
+        assert_eq!(state.mode, OperatingMode::Observe);
+        if text != FIRST {
+            let ordered = state.mode_order.as_ref().map(|order| (order.mode, order.reason.as_str()));
+            assert_eq!((ordered, state.taken.nonces.len()), (Some((OperatingMode::Observe, "a look")), 5));
+        }
+    }
+}
+
+#[test]
+fn causes_travel_as_data_by_names_that_never_change() {
+    let causes = |text| read(text).routers.into_iter().map(|out| (out.router.to_string(), out.cause));
+    let expected = [
+        ("/in/answered/", Cause::Answered(503)),
+        ("/in/ratelimited/", Cause::Answered(429)),
+        ("/in/unreachable/", Cause::Unreachable(502)),
+        ("/in/operator/", Cause::Operator),
+        ("/in/unknown/", Cause::UnknownToGateway),
+        ("/in/probation/", Cause::Operator),
+        ("/dkey/key/", Cause::KeyRefused),
+        ("/dquota/quota/", Cause::AccountExhausted(Some(1_798_590_735))),
+        ("/daccount/account/", Cause::AccountExhausted(None)),
+        ("/dclose/close/", Cause::Transport(TransportFailure::ConnectionClosed)),
+        ("/dempty/empty/", Cause::Transport(TransportFailure::EmptyAnswer)),
+        ("/djunk/junk/", Cause::Transport(TransportFailure::InvalidJson)),
+        ("/drefused/refused/", Cause::Transport(TransportFailure::Connect)),
+    ];
+    assert!(causes(SECOND).eq(expected.map(|(router, cause)| (router.to_owned(), cause))), "{:?}", read(SECOND));
+    let every = TransportFailure::ALL.map(Cause::Transport).into_iter().chain([
+        Cause::LowSuccessRate(500),
+        Cause::QuotaExhausted,
+        Cause::CutOff,
+        Cause::TooSlow,
+        Cause::Unknown,
+        Cause::Transport(TransportFailure::ErrorEvent(ErrorClass::ContentFiltered)),
+    ]);
+    for cause in every {
+        let sent = EjectedRouter { cause, ..out("/a/", None) };
+        let text = serde_json::to_string(&sent).unwrap();
+        assert_eq!(serde_json::from_str::<EjectedRouter>(&text).unwrap(), sent, "{text}");
+    }
+}
+
+#[test]
+fn a_broker_of_version_1_finds_every_field_that_it_needs_and_texts_that_it_knows() {
+    // What the two brokers read from whose messages the recordings of version 1 are.
+    #[derive(serde::Deserialize)]
+    struct State {
+        #[allow(dead_code)]
+        replica: String,
+        #[allow(dead_code)]
+        mode: String,
+        routers: Vec<Router>,
+        orders: Vec<serde_json::Value>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Router {
+        #[allow(dead_code)]
+        router: String,
+        #[allow(dead_code)]
+        seconds_left: Option<f64>,
+        why: String,
+    }
+    let known = [
+        "answered 503",
+        "answered 429",
+        "unreachable (the gateway says 502)",
+        "by an operator",
+        "unknown to the gateway",
+        "its rate limit is used up",
+        "closed the connection without an answer",
+    ];
+    let state: State = serde_json::from_str(&serde_json::to_string(&read(SECOND)).unwrap()).unwrap();
+    assert_eq!((state.routers.len(), state.orders.len()), (13, 2));
+    for router in state.routers {
+        assert!(known.contains(&router.why.as_str()), "{}", router.why);
+    }
+}
+
+#[test]
+fn what_only_a_newer_version_knows_costs_nothing_else() {
+    let text = r#"{"version": 9, "replica": "r", "mode": "pause", "mode_order": {"mode": "pause", "seconds_ago": 1, "by": "", "reason": ""},
+        "routers": [{"router": "/a/", "seconds_left": 9, "cause": {"struck_by_lightning": 7}, "why": "?", "zone": 3},
+            {"router": "/b/", "seconds_left": "soon"}, {"router": "/c/", "seconds_left": null, "cause": {"answered": 500}}],
+        "orders": [{"kind": "freeze"}, {"router": "/b/", "pool": null, "weight": null, "seconds_left": null, "by": "", "reason": ""}],
+        "taken": 5, "circuit": {}}"#;
+    let state = read(text);
+    let causes: Vec<_> = state.routers.iter().map(|out| (out.router.as_str(), out.cause)).collect();
+    assert_eq!(causes, [("/a/", Cause::Unknown), ("/c/", Cause::Answered(500))]);
+    assert_eq!((state.orders.len(), state.mode_order, state.taken), (1, None, Taken::default()));
 }

@@ -5,13 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ureq::tls::TlsConfig;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read, in bytes.
-const MAX_ANSWER_BYTES: u64 = 32 << 20;
+const MAX_ANSWER: usize = 32 << 20;
 
-/// Asks at an address; the answer's first line.
+/// Asks at an address; the answer's text.
 ///
 /// Over TLS the certificate is not verified: this machine asks itself, by an address that is in few certificates, and sends
 /// no secret.
@@ -19,7 +32,7 @@ const MAX_ANSWER_BYTES: u64 = 32 << 20;
 /// # Errors
 /// No answer, or not alive or ready.
 pub fn ask(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<String> {
-    get(address, tls, if ready { "readyz" } else { "livez" })
+    get(address, tls, if ready { "/readyz" } else { "/livez" })
 }
 
 /// What the broker of this machine answers at a path with 200. `path` may have a query.
@@ -27,16 +40,74 @@ pub fn ask(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<String
 /// # Errors
 /// No answer, or another one.
 pub(super) fn get(address: SocketAddr, tls: bool, path: &str) -> anyhow::Result<String> {
-    let url = format!("{}://{address}/{path}", if tls { "https" } else { "http" });
-    let agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = TlsConfig::builder().disable_verification(true).unversioned_rustls_crypto_provider(provider);
-    // A proxy of the environment is for targets.
-    let agent = agent.tls_config(tls.build()).proxy(None).build();
-    let mut response = ureq::Agent::new_with_config(agent).get(&url).call().with_context(|| {
+    let url = format!("{}://{address}{path}", if tls { "https" } else { "http" });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async { timeout(TIMEOUT, fetch(address, tls, path)).await? });
+    let (status, text) = answer.with_context(|| {
         format!("no answer from {url}: does a broker run on this machine, and is BROKER_HTTP the same for both?")
     })?;
-    let text = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().unwrap_or_default();
-    let text = text.trim().to_owned();
-    if response.status() == 200 { Ok(text) } else { bail!("{url} says {}: {text}", response.status()) }
+    if status == StatusCode::OK { Ok(text) } else { bail!("{url} says {status}: {text}") }
+}
+
+async fn fetch(address: SocketAddr, tls: bool, path: &str) -> anyhow::Result<(StatusCode, String)> {
+    let tcp = TcpStream::connect(address).await?;
+    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::new())?;
+    if !tls {
+        return exchange(tcp, request).await;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let verifier = Arc::new(AnyCertificate(provider));
+    let config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    exchange(TlsConnector::from(Arc::new(config)).connect(address.ip().into(), tcp).await?, request).await
+}
+
+async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>) -> anyhow::Result<(StatusCode, String)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(anyhow::Error::from_boxed)?;
+    Ok((status, String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()))
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::RawSettings;
+use types::mode::OperatingMode;
 
 pub use check::{CheckArgs, check};
 pub use explain::{Explain, explain};
@@ -86,7 +87,7 @@ pub enum Command {
     /// Switch all brokers to balance, or to observe
     Mode {
         /// balance or observe
-        #[arg(value_parser = ["balance", "observe"])]
+        #[arg(value_parser = OperatingMode::NAMES.map(|(name, _)| name))]
         mode: String,
         /// Reason, for the brokers' logs
         #[arg(long)]

@@ -46,11 +46,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     let (broker, pools, rules) = check.broker();
     warnings.extend(pools.iter().flat_map(PoolsFile::notices));
     let prices = check.prices();
-    let mode = check.one_of(
-        "BROKER_MODE",
-        |raw| &raw.broker_mode,
-        &[("balance", OperatingMode::Balance), ("observe", OperatingMode::Observe)],
-    );
+    let mode = check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &OperatingMode::NAMES);
     let bus = check.bus();
     let nats = check.nats();
     let http = check.http();

@@ -7,6 +7,7 @@
 mod calls_settings;
 mod check;
 pub mod file;
+mod keys;
 mod names;
 mod prices;
 mod raw;
@@ -18,6 +19,7 @@ mod tokens;
 
 pub use calls_settings::{http_without_bus, prices_of};
 pub use check::{http_of, operator_of, resolve};
+pub use names::names;
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};
 

@@ -3,54 +3,28 @@
 //! A misspelt name would otherwise be a setting that silently does nothing. But not every unknown `BROKER_` variable is
 //! ours: for a service called broker, Kubernetes sets `BROKER_PORT`, `BROKER_SERVICE_HOST` and more by itself.
 
-use super::Fault;
+use std::sync::LazyLock;
 
-/// Every variable that we read.
-pub(super) const KNOWN: [&str; 43] = [
-    "NATS_TOKEN",
-    "NATS_TOKEN_FILE",
-    "GECHOLOG_HOST",
-    "NATS_URL",
-    "NATS_CREDS",
-    "NATS_CA",
-    "BROKER_BUS",
-    "DISABLED_TIME",
-    "BROKER_CONFIG",
-    "BROKER_PRICES",
-    "BROKER_INGRESS",
-    "BROKER_ROUTERS",
-    "BROKER_SUBJECT",
-    "BROKER_LOGGER_SUBJECT",
-    "BROKER_QUEUE",
-    "BROKER_PROCESSOR",
-    "BROKER_FAILURE_STATUS",
-    "BROKER_HEALTH",
-    "BROKER_RETRY_AFTER",
-    "BROKER_MODE",
-    "BROKER_HTTP",
-    "BROKER_RELAY",
-    "BROKER_GATEWAY",
-    "BROKER_RELAY_CA",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "BROKER_RELAY_CALLS",
-    "BROKER_RELAY_BODY",
-    "BROKER_CORS",
-    "BROKER_RELAY_PATIENCE",
-    "BROKER_RELAY_GRACE",
-    "BROKER_HTTP_HOSTS",
-    "BROKER_TLS_CERT",
-    "BROKER_TLS_KEY",
-    "BROKER_ADMIN_TOKEN",
-    "BROKER_ADMIN_TOKEN_FILE",
-    "BROKER_CALLS",
-    "BROKER_CALLS_SIZE",
-    "BROKER_RECENT_CALLS",
-    "BROKER_TRACE_HEADER",
-    "BROKER_LOG",
-    "BROKER_LOG_FORMAT",
-];
+use super::keys::keys;
+use super::{Fault, RawSettings};
+
+/// The variables of proxies, which have no flags.
+pub(super) const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+
+/// Every variable that we read: the fields of [`RawSettings`], and those of proxies.
+static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let fields = keys::<RawSettings>().iter().map(|field| field.to_ascii_uppercase());
+    fields.chain(PROXIES.map(str::to_owned)).collect()
+});
+
+/// The name of every variable that we read.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(String::as_str)
+}
+
+pub(super) fn is_known(name: &str) -> bool {
+    names().any(|known| known == name)
+}
 
 /// The flag of a variable: the same with dashes, but the one that everybody guesses for the pools file.
 pub(super) fn flag(name: &str) -> String {
@@ -75,12 +49,12 @@ pub(super) enum Unknown {
 
 /// Judges the name of a variable.
 pub(super) fn judge(name: &str) -> Option<Unknown> {
-    if KNOWN.contains(&name) {
+    if is_known(name) {
         return None;
     }
     let upper = name.to_ascii_uppercase();
-    let ours = |known: &&&str| known.starts_with("BROKER_") || **known == "DISABLED_TIME";
-    let near = KNOWN.iter().filter(ours).map(|known| (strsim::osa_distance(&upper, known), *known)).min();
+    let ours = |known: &&str| known.starts_with("BROKER_") || *known == "DISABLED_TIME";
+    let near = names().filter(ours).map(|known| (strsim::osa_distance(&upper, known), known)).min();
     let limit = |known: &str| {
         let is_short = known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT);
         if is_short { 1 } else { MAX_EDIT_DISTANCE }

@@ -16,9 +16,6 @@ use super::file::{Variables, line_end_notice, without_line_end};
 /// `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct RawSettings {
-    /// on, or off: the relay alone, without a bus and so without the gateway's requests and log [default: on]
-    #[arg(long, global = true, value_name = "ON|OFF")]
-    pub(super) broker_bus: Option<String>,
     #[arg(skip)]
     pub(super) nats_token: Option<String>,
     /// File that holds the token of the bus (NATS_TOKEN itself is only read from the environment)
@@ -37,6 +34,9 @@ pub struct RawSettings {
     /// Extra certificate authority for the bus, a PEM file
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) nats_ca: Option<String>,
+    /// on, or off: the relay alone, without a bus and so without the gateway's requests and log [default: on]
+    #[arg(long, global = true, value_name = "ON|OFF")]
+    pub(super) broker_bus: Option<String>,
     /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
     #[arg(long, global = true, value_name = "MINUTES", allow_hyphen_values = true)]
     pub(super) disabled_time: Option<String>,
@@ -168,7 +168,7 @@ impl Sources {
                 Ok(value) => {
                     sources.names.push(name.clone());
                     let plain = without_line_end(&value).to_owned();
-                    if plain.len() < value.len() && super::names::KNOWN.contains(&name.as_str()) {
+                    if plain.len() < value.len() && super::names::is_known(&name) {
                         sources.notices.push(line_end_notice(&name));
                     }
                     all.insert(name.clone(), value);
@@ -176,7 +176,7 @@ impl Sources {
                         pairs.push((name, plain));
                     }
                 }
-                Err(_) if super::names::KNOWN.contains(&name.as_str()) => {
+                Err(_) if super::names::is_known(&name) => {
                     let problem = "its value is not valid UTF-8 text".to_owned();
                     sources.faults.push(Fault { place: name, value: None, problem });
                 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Config;
-use super::names::{KNOWN, flag};
+use super::names::{PROXIES, flag, names};
 use super::raw::{RawSettings, Sources};
 
 /// Stands for what is secret.
@@ -24,10 +24,7 @@ pub struct Setting {
     pub from: String,
 }
 
-/// The variables of proxies, which have no flags.
-const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
-
-/// All settings, in the order of the documentation.
+/// All settings, in the order of `--help`; the proxies come last.
 pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
     let (flags, variables, defaults) = (texts(&sources.flags), texts(&sources.environment), defaults());
     let is_set = |name: &str| flags.contains_key(name) || variables.contains_key(name);
@@ -51,7 +48,7 @@ pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
         };
         Setting { name, value: value.map(|value| masked(name, value.trim())), from }
     };
-    KNOWN.into_iter().map(setting).collect()
+    names().map(setting).collect()
 }
 
 /// The setting that makes this one's default useless.

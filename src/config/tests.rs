@@ -68,7 +68,7 @@ fn a_preset_is_a_whole_set_and_what_is_said_besides_wins() {
 
 #[test]
 fn an_empty_variable_is_an_unset_one() {
-    let names = super::names::KNOWN.map(|name| (name, ""));
+    let names: Vec<_> = super::names().map(|name| (name, "")).collect();
     assert_eq!(format!("{:?}", config(&names)), format!("{:?}", config(&[])));
 }
 
@@ -304,7 +304,7 @@ fn help_names_every_switch_but_the_secrets() {
     use clap::CommandFactory;
 
     let help = Cli::command().render_long_help().to_string();
-    for name in super::names::KNOWN {
+    for name in super::names() {
         let flag = super::names::flag(name) + " ";
         // A proxy's address may carry a password, and its variables are those of all programs.
         let secret = matches!(name, "NATS_TOKEN" | "NATS_URL" | "BROKER_ADMIN_TOKEN") || name.ends_with("_PROXY");

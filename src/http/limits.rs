@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
-use crate::server::{self, Place, Places, ServerTls, Watched};
+use crate::server::{self, Heads, Observed, Place, Places, ServerTls};
 use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are taken, the one that has waited longest for a request is closed for a new one.
@@ -101,8 +101,8 @@ async fn connection(stream: TcpStream, tls: Option<ServerTls>, place: Arc<Place>
         Ok(stream) => stream,
         Err(error) => return tracing::trace!(%error, "a TLS handshake failed"),
     };
-    let stream = Watched::new(stream, Arc::clone(&place));
-    let (heads, routes) = (stream.heads(), TowerToHyperService::new(routes));
+    let (heads, routes) = (Heads::of(Arc::clone(&place)), TowerToHyperService::new(routes));
+    let stream = Observed::new(stream, heads.clone());
     let service = service_fn(move |request| {
         let serving = heads.begin().map(|serving| (serving, routes.call(request)));
         async move {

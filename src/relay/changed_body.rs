@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::body::{BodyMemory, NoMemory};
 use super::request_view::{content_type, is_encoded};
 use gecholog_protocol::patch;
-use gecholog_protocol::scan::{Cursor, RawJson};
+use llm::json::{Cursor, RawJson};
 use types::request::Patch;
 
 /// The first form that is changed is logged: whoever writes a model_map sees that it holds for forms too.

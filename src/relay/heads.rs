@@ -5,13 +5,10 @@
 //! Only that answer hangs on it: of a request whose head came together with the end of the one before (pipelining) no line is
 //! counted, and hyper's reading, which closes the connection, is what remains.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use crate::server::StreamObserver;
 
 const NAME: &[u8] = b"content-length";
 
@@ -43,20 +40,21 @@ impl LengthLineCounter {
     }
 }
 
-/// A client's connection whose heads are watched.
+/// Watches the heads on a client's connection.
 #[derive(Debug)]
-pub(super) struct LengthWatched<S> {
-    stream: S,
+pub(super) struct LengthScan {
     watch: LengthLineCounter,
     scan: Scan,
 }
 
-impl<S> LengthWatched<S> {
-    pub(super) fn new(stream: S, watch: LengthLineCounter) -> Self {
-        Self { stream, watch, scan: Scan::default() }
+impl LengthScan {
+    pub(super) fn new(watch: LengthLineCounter) -> Self {
+        Self { watch, scan: Scan::default() }
     }
+}
 
-    fn note(&mut self, bytes: &[u8]) {
+impl StreamObserver for LengthScan {
+    fn on_read(&mut self, bytes: &[u8]) {
         let shared = &*self.watch.0;
         if shared.restart.load(Relaxed) {
             shared.restart.store(false, Relaxed);
@@ -111,45 +109,6 @@ impl Scan {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for LengthWatched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.note(buffer.filled().get(before..).unwrap_or_default());
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for LengthWatched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,15 +133,15 @@ mod tests {
 
     #[test]
     fn each_request_is_counted_anew() {
-        let mut watched = LengthWatched::new((), LengthLineCounter::default());
+        let mut watched = LengthScan::new(LengthLineCounter::default());
         let watch = watched.watch.clone();
-        watched.note(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello");
+        watched.on_read(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello");
         assert_eq!(watch.lines(), LengthLines(2));
-        watched.note(b"Content-Length: 5\r\n");
+        watched.on_read(b"Content-Length: 5\r\n");
         assert_eq!(watch.lines(), LengthLines(2), "that is the body");
         watch.restart();
-        watched.note(b"POST / HTTP/1.1\r\nContent-Len");
-        watched.note(b"gth: 5\r\n\r\n");
+        watched.on_read(b"POST / HTTP/1.1\r\nContent-Len");
+        watched.on_read(b"gth: 5\r\n\r\n");
         assert_eq!(watch.lines(), LengthLines(1));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
@@ -13,6 +12,7 @@ use super::trace::{Attempt, Attempts};
 use crate::calls::cost::{self, Priced};
 use crate::calls::{CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
 use crate::shared_broker::SharedBroker;
+use crate::stamping::WrittenStamp;
 use balancer::retry::AttemptResult;
 use llm::stream::StreamState;
 use llm::{Protocol, Usage, model};
@@ -49,7 +49,7 @@ struct Begun {
 #[derive(Debug)]
 struct Sent {
     router: RouterPath,
-    stamp: Bytes,
+    stamp: WrittenStamp,
     transaction: String,
     at: BrokerTime,
 }
@@ -107,7 +107,7 @@ impl RunningCall {
     }
 
     /// An attempt is sent.
-    pub(super) fn sending(&mut self, router: &RouterPath, stamp: &Bytes, transaction: String) {
+    pub(super) fn sending(&mut self, router: &RouterPath, stamp: &WrittenStamp, transaction: String) {
         let at = self.handle.now();
         if let Some(begun) = &mut self.begun {
             begun.sent = Some(Sent { router: router.clone(), stamp: stamp.clone(), transaction, at });
@@ -115,7 +115,7 @@ impl RunningCall {
     }
 
     /// The connection of an attempt had been closed, and it is sent again as this transaction.
-    pub(super) fn resent(&mut self, router: &RouterPath, stamp: &Bytes, time: Duration, transaction: String) {
+    pub(super) fn resent(&mut self, router: &RouterPath, stamp: &WrittenStamp, time: Duration, transaction: String) {
         let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
         self.note(Attempt::new(router.clone(), ended, time, stamp.clone()));
         self.sending(router, stamp, transaction);
@@ -276,8 +276,7 @@ impl Attempt {
     }
 
     fn recorded(&self, tries: u32) -> CallAttempt {
-        let stamp: gecholog_protocol::logged_call::LoggedStamp =
-            serde_json::from_slice(&self.stamp).unwrap_or_default();
+        let stamp = &self.stamp;
         let (status, class, failure) = match self.ended {
             Some(AttemptResult::Answered { status, error_class, .. }) => (Some(status), error_class.into(), None),
             Some(AttemptResult::Broken(broken)) => (
@@ -289,9 +288,9 @@ impl Attempt {
         };
         CallAttempt {
             router: self.router.to_string(),
-            decision: stamp.id,
-            p: stamp.p,
-            why: stamp.why,
+            decision: Some(stamp.id.clone()).filter(|id| !id.is_empty()),
+            p: stamp.probability,
+            why: Some(String::from_utf8_lossy(&stamp.why).into_owned()).filter(|why| !why.is_empty()),
             probe: stamp.probe,
             transaction: self.transaction.clone(),
             status,

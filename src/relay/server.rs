@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
-use super::heads::{LengthLineCounter, LengthWatched};
+use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
-use crate::server::{self, Evicted, Place, Places, ServerTls, Watched};
+use crate::server::{self, Evicted, Heads, Observed, Place, Places, ServerTls};
 
 /// The head of a request must come within this time, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -101,9 +101,8 @@ async fn serve_connection(
             Err(error) => return tracing::debug!(%error, "a client's TLS handshake failed"),
         },
     };
-    let stream = LengthWatched::new(stream, watch.clone());
-    let stream = Watched::new(stream, Arc::clone(&place));
-    let heads = stream.heads();
+    let heads = Heads::of(Arc::clone(&place));
+    let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());
         request.extensions_mut().insert(watch.lines());

@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 
 use super::headers;
 use crate::admin::Token;
+use crate::stamping::WrittenStamp;
 use balancer::retry::AttemptResult;
 use types::outcome::TransportFailure;
 use types::router::RouterPath;
@@ -35,8 +35,8 @@ pub(super) struct Attempt {
     pub(super) ended: Option<AttemptResult>,
     /// Until that was known.
     pub(super) time: Duration,
-    /// The stamp of its decision, which says why this router was taken.
-    pub(super) stamp: Bytes,
+    /// The stamp of its decision.
+    pub(super) stamp: WrittenStamp,
     /// The id under which it was sent.
     pub(super) transaction: String,
     /// Until the first byte of its answer's body.
@@ -86,13 +86,14 @@ impl Attempts {
 }
 
 impl Attempt {
-    pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: Bytes) -> Self {
+    pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: WrittenStamp) -> Self {
         let (transaction, first_byte) = Default::default();
         Self { router, ended, time, stamp, transaction, first_byte }
     }
 
     fn shown(&self) -> Value {
-        let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why(&self.stamp)});
+        let why = String::from_utf8_lossy(&self.stamp.why);
+        let mut shown = json!({"router": self.router.as_str(), "ms": millis(self.time), "why": why});
         match self.ended {
             Some(AttemptResult::Answered { status, error_class, .. }) => {
                 shown["status"] = status.into();
@@ -131,11 +132,6 @@ impl fmt::Display for Attempts {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn why(stamp: &[u8]) -> Value {
-    let mut stamp: Value = serde_json::from_slice(stamp).unwrap_or_default();
-    stamp["why"].take()
 }
 
 /// Whether a trace is asked for with a token that is not the operators'.
@@ -181,7 +177,7 @@ mod tests {
 
     fn attempt(ended: Option<AttemptResult>, why: &str) -> Attempt {
         let router = path("/llm/a/");
-        let stamp = Bytes::from(json!({"id": "x-0", "why": why}).to_string());
+        let stamp = WrittenStamp { why: why.to_owned().into(), ..WrittenStamp::default() };
         Attempt::new(router, ended, Duration::from_micros(12_999), stamp)
     }
 

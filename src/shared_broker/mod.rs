@@ -18,7 +18,7 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::prices::LivePrices;
 use crate::recent_calls::RecentCalls;
-use crate::stamping;
+use crate::stamping::{self, WrittenStamp};
 use crate::telemetry::Counts;
 use balancer::broker::{
     Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, Decision, NextTarget, Route, Snapshot,
@@ -83,8 +83,8 @@ pub struct Dispatch {
     pub patch: Arc<Patch>,
     /// The answers after which the request may be sent to another target, where the user lists them.
     pub leads: Option<Arc<FailureRule>>,
-    /// The stamp in the form of the gateway's log.
-    pub stamp: Vec<u8>,
+    /// Its stamp.
+    pub stamp: WrittenStamp,
 }
 
 impl fmt::Debug for SharedBroker {
@@ -232,7 +232,7 @@ impl SharedBroker {
                 Step::Send(route) => match dispatch(broker, signature, route) {
                     Some(dispatch) => {
                         let decision = Decision::Route(dispatch.route.clone());
-                        recent.record_decision(now, &decision, &dispatch.stamp, broker.ingress(&decision));
+                        recent.record_decision(now, &decision, &dispatch.stamp.bytes, broker.ingress(&decision));
                         changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
                         NextStep::Send(dispatch)
                     }
@@ -301,7 +301,7 @@ impl SharedBroker {
         self.lock().broker.decisions()
     }
 
-    /// Replaces the settings in one step; routers that remain keep their state. Returns the short hash of the new settings.
+    /// Replaces the settings in one step; routers that remain keep their state. Returns the fingerprint of the new settings.
     pub fn configure(&self, settings: &BrokerSettings) -> String {
         let now = self.now();
         let mut config = String::new();
@@ -366,6 +366,6 @@ fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Optio
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
     let leads = tree.retry_on(route.chosen.leaf).cloned();
-    let stamp = stamping::bytes(signature, broker, &route);
+    let stamp = stamping::written(signature, broker, &route);
     Some(Box::new(Dispatch { route, router, patch, leads, stamp }))
 }

@@ -62,7 +62,7 @@ impl SharedBroker {
         if !proved {
             return;
         }
-        let ordered = known.mode_order.as_ref().and_then(|ordered| ordered.order(now));
+        let ordered = known.mode_order.as_ref().map(|ordered| ordered.order(now));
         let (taken, complete_since) = known.taken.moments(now);
         self.nonces().take_over(taken, complete_since);
         // A command that this replica got since then is newer.

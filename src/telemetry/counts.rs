@@ -185,5 +185,6 @@ const fn word(cause: Cause) -> &'static str {
         Cause::TooSlow => "too_slow",
         Cause::Transport(_) => "broken",
         Cause::Operator => "ordered",
+        Cause::Unknown => "unknown",
     }
 }

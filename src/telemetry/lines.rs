@@ -21,8 +21,9 @@ pub fn log_event(change: &BrokerEvent) {
         ),
         BrokerEvent::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         BrokerEvent::Advisory(notice) => log_notice(notice),
-        BrokerEvent::OperatorAction(OperatorAction { router: about, action: what, until, by, reason, .. }) => {
+        BrokerEvent::OperatorAction(OperatorAction { router: about, action, until, by, reason, .. }) => {
             let until = until.map(|until| until.to_string());
+            let what = action.to_string(); // a text, so that it is quoted
             tracing::info!(router = %about, what, until, by, reason, "command of an operator");
         }
     }

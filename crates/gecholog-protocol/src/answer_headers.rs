@@ -5,7 +5,7 @@ use llm::headers::AnswerHeaders;
 use llm::retry_after;
 use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 
-use super::scan::{Cursor, RawJson, SyntaxError};
+use llm::json::{Cursor, RawJson, SyntaxError};
 
 /// The headers of an answer in a message or a log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,16 +20,17 @@ impl<'a> Headers<'a> {
     /// Reads an object of names to lists of values; of each the first counts.
     pub(super) fn read(headers: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut fields = AnswerHeaders::default();
-        let is_object = headers.is_object();
-        let count = headers.fields(|name, values| {
+        let mut are_none = headers.peek() == Some(b'{');
+        headers.fields(|name, values| {
+            are_none = false;
             if AnswerHeaders::wants(name)
-                && let Some(value) = values.first()?.and_then(RawJson::text)
+                && let Some(value) = values.raw()?.first().and_then(RawJson::plain)
             {
                 fields.add(name, value);
             }
             Ok(())
         })?;
-        Ok(Self { are_none: is_object && count == 0, fields })
+        Ok(Self { are_none, fields })
     }
 }
 

@@ -14,7 +14,6 @@ pub mod missing;
 pub mod patch;
 pub mod processor;
 pub mod reply;
-pub mod scan;
 pub mod stamp;
 pub mod transaction;
 pub mod upstream_body;
@@ -22,7 +21,7 @@ pub mod upstream_body;
 pub use processor::Message;
 pub use stamp::ReplicaIdentity;
 
-use scan::{Cursor, SyntaxError};
+use llm::json::{Cursor, SyntaxError};
 use serde::de::IgnoredAny;
 
 /// Why a message cannot be read.
@@ -55,11 +54,15 @@ impl Malformed {
 /// Reads the one object that a message is.
 fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), SyntaxError>) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(bytes);
-    if !cursor.is_object() {
+    // The walker skips a byte order mark, which JSON does not have.
+    if cursor.peek() != Some(b'{') || bytes.starts_with(b"\xEF\xBB\xBF") {
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
         return Err(if is_json { Malformed::NotAnObject } else { Malformed::NotJson });
     }
-    read(&mut cursor).and_then(|()| cursor.end()).map_err(|SyntaxError| Malformed::NotJson)
+    match read(&mut cursor) {
+        Ok(()) if cursor.is_at_end() => Ok(()),
+        _ => Err(Malformed::NotJson),
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::answer_headers::{self, Headers};
 use super::logged_call::{Details, LoggedCall};
 use super::missing::{Missing, Naming};
-use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, patch, stamp, transaction};
 use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
+use llm::json::{Cursor, RawJson, SyntaxError};
 use types::outcome::{CallObservation, NamedBy, Source};
 use types::time::GatewayTime;
 
@@ -82,8 +82,8 @@ impl<'a> Parts<'a> {
     fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         entry.fields(|name, value| {
             match name {
-                b"transaction_id" => self.report.transaction = value.text()?,
-                b"session_id" => self.report.session = value.text()?,
+                b"transaction_id" => self.report.transaction = value.plain()?,
+                b"session_id" => self.report.session = value.plain()?,
                 b"ingress_egress_timer" => {
                     let timer = Timer::read(value)?;
                     self.report.started = timer.start.and_then(moment);
@@ -94,16 +94,15 @@ impl<'a> Parts<'a> {
                 _ => {}
             }
             Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         request.fields(|name, value| {
             match name {
-                b"gl_path" => report.routed_path = value.text()?,
-                b"original_gl_path" => report.ingress = value.text()?,
+                b"gl_path" => report.routed_path = value.plain()?,
+                b"original_gl_path" => report.ingress = value.plain()?,
                 b"control" => report.processor_generated = true,
                 b"error" => report.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => {
@@ -133,7 +132,7 @@ impl<'a> Parts<'a> {
         response.fields(|name, value| {
             let report = &mut self.report;
             match name {
-                b"gl_path" => report.served_path = value.text()?,
+                b"gl_path" => report.served_path = value.plain()?,
                 b"inbound_status_code" => {
                     report.status = value.raw()?.status();
                     self.has_status = true;
@@ -153,8 +152,7 @@ impl<'a> Parts<'a> {
                 _ => {}
             }
             Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     fn finish(mut self) -> LoggedCall<'a> {
@@ -225,9 +223,9 @@ impl<'a> Timer<'a> {
         let mut read = Self::default();
         timer.fields(|name, value| {
             match name {
-                b"start" => read.start = value.text()?,
-                b"stop" => read.stop = value.text()?,
-                b"duration" => read.millis = value.raw()?.number(),
+                b"start" => read.start = value.plain()?,
+                b"stop" => read.stop = value.plain()?,
+                b"duration" => read.millis = value.raw()?.unsigned(),
                 _ => {}
             }
             Ok(())

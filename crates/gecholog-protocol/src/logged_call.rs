@@ -9,7 +9,7 @@ use llm::usage::{self, InvalidUsage, Usage};
 use llm::{Protocol, model};
 use types::outcome::CallObservation;
 
-use super::scan::{Cursor, RawJson};
+use llm::json::{Cursor, RawJson};
 
 /// A finished call, as its entry has it.
 #[derive(Debug, Clone, Copy)]
@@ -80,13 +80,13 @@ impl LoggedCall<'_> {
 
     /// The URL that the call went to. It may hold secrets.
     pub fn url(&self) -> Option<Cow<'_, str>> {
-        self.details.url.and_then(text)
+        self.details.url.and_then(RawJson::text)
     }
 
     /// What the request asks for.
     pub fn asked(&self) -> Asked {
         let ingress = self.observation.ingress.unwrap_or_default();
-        let subpath = self.details.subpath.and_then(text).unwrap_or_default();
+        let subpath = self.details.subpath.and_then(RawJson::text).unwrap_or_default();
         let path = format!("{ingress}{subpath}");
         let read = |payload: Option<RawJson<'_>>| {
             let view = RequestView::read(&path, None, payload.map(RawJson::bytes).unwrap_or_default());
@@ -103,7 +103,7 @@ impl LoggedCall<'_> {
     pub fn served_model(&self) -> Option<String> {
         let answer = self.details.answer?;
         let read = |body: &[u8]| model::of_answer(body).map(Cow::into_owned);
-        match text(answer) {
+        match answer.text() {
             Some(events) => read(events.as_bytes()),
             None => read(answer.bytes()),
         }
@@ -115,7 +115,7 @@ impl LoggedCall<'_> {
         // What breaks off was seen before: the entry is whole.
         let _ = Cursor::new(headers.bytes()).fields(|name, values| {
             let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-            if let Some(value) = values.first()?.and_then(text) {
+            if let Some(value) = values.raw()?.first().and_then(RawJson::text) {
                 visit(&name, &value);
             }
             Ok(())
@@ -126,7 +126,7 @@ impl LoggedCall<'_> {
     pub fn usage_or_estimate(&self) -> Option<Usage> {
         let counted = self.usage.ok()?;
         counted.or_else(|| {
-            let events = self.details.answer.and_then(text).filter(|text| is_stream(text))?;
+            let events = self.details.answer.and_then(RawJson::text).filter(|text| is_stream(text))?;
             let request = self.details.sent.or(self.details.received).map_or(0, |payload| payload.bytes().len());
             let mut stream = StreamState::new(Protocol::Generic);
             stream.push(events.as_bytes());
@@ -142,7 +142,7 @@ impl Details<'_> {
         let of_answer = match self.answer {
             None => Ok(None),
             // The gateway makes one text of a stream.
-            Some(answer) => match text(answer) {
+            Some(answer) => match answer.text() {
                 Some(events) if is_stream(&events) => {
                     let mut stream = StreamState::new(Protocol::Generic);
                     stream.push(events.as_bytes());
@@ -160,15 +160,6 @@ impl Details<'_> {
             }
             (other, None) => other,
         }
-    }
-}
-
-/// A JSON text without its escapes; `None` of anything else.
-fn text(raw: RawJson<'_>) -> Option<Cow<'_, str>> {
-    match raw.text() {
-        Some(plain) => Some(Cow::Borrowed(plain)),
-        None if raw.bytes().first() == Some(&b'"') => serde_json::from_slice(raw.bytes()).ok().map(Cow::Owned),
-        None => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::scan::{Cursor, RawJson};
+use llm::json::{Cursor, RawJson};
 use types::outcome::{ErrorClass, NamedBy};
 use types::request::Patch;
 
@@ -28,7 +28,7 @@ pub enum Missing {
 impl Missing {
     /// What an error with this status, class and body says that does not exist.
     pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
-        let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.text();
+        let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.plain();
         match status {
             400 | 404 if class != Some(ErrorClass::NotFound) => None,
             404 if code() == Some("DeploymentNotFound") => Some(Self::Deployment),
@@ -140,7 +140,7 @@ fn decoded(path: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::Cursor;
+    use llm::json::Cursor;
     use serde_json::json;
 
     const AZURE: &str = "openai/deployments/typo/chat/completions";

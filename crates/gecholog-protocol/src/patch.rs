@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::scan::{RawJson, SyntaxError};
+use llm::json::{RawJson, SyntaxError};
 use types::request::Patch;
 
 /// The patch as row 2 finds it.
@@ -31,7 +31,7 @@ pub(super) fn read(raw: RawJson<'_>) -> Patch {
 
 /// The body with the patch applied; `None` if it is no object, or breaks off: then it must go out as it is.
 pub fn apply(patch: &Patch, body: RawJson<'_>) -> Option<Vec<u8>> {
-    if !body.cursor().is_object() {
+    if !body.is_object() {
         return None;
     }
     let mut out = Out { bytes: Vec::with_capacity(body.bytes().len() + growth(patch)), done: Vec::new() };
@@ -101,7 +101,7 @@ fn renamed<'p>(patch: &'p Patch, name: &str, value: RawJson<'_>) -> Option<&'p s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::Cursor;
+    use llm::json::Cursor;
     use proptest::prelude::*;
 
     fn patch(merge: Value, model_map: Value) -> Patch {

@@ -7,12 +7,11 @@ use serde_json::Value;
 
 use super::answer_headers::{self, Headers};
 use super::reply::Degradation;
-use super::scan::{Cursor, RawJson, SyntaxError};
 use super::{Malformed, object, stamp, transaction};
 use llm::headers::AnswerHeaders;
+use llm::json::{Cursor, RawJson, SyntaxError};
 use types::outcome::{CallObservation, Source};
-use types::request::RequestNeeds;
-use types::request::{Found, Request, RequestSize};
+use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize};
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +40,7 @@ pub struct RouteRequest<'a> {
 /// The longest answer that a field of a request's body allows, in tokens, if that is what the field is about.
 pub fn max_output_tokens(name: &[u8], value: RawJson<'_>) -> Option<u64> {
     let says = matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens");
-    if says { value.number() } else { None }
+    if says { value.unsigned() } else { None }
 }
 
 impl<'a> RouteRequest<'a> {
@@ -72,7 +71,8 @@ impl Request for RouteRequest<'_> {
         for name in names {
             found = found?.field(name);
         }
-        found?.found()
+        let found = found?;
+        if found.bytes().len() > LONGEST_VALUE { Some(Found::TooLong) } else { found.value().map(Found::Value) }
     }
 
     fn size(&self) -> RequestSize {
@@ -118,7 +118,7 @@ impl<'a> Message<'a> {
             headers: None,
         };
         let mut answer = AnswerHeaders::default();
-        object(bytes, |cursor| cursor.fields(|name, value| message.read_field(name, value, &mut answer)).map(drop))?;
+        object(bytes, |cursor| cursor.fields(|name, value| message.read_field(name, value, &mut answer)))?;
         let report = &mut message.report;
         // Its body is never sent with it.
         report.retry_after = report
@@ -148,7 +148,7 @@ impl<'a> Message<'a> {
     ) -> Result<(), SyntaxError> {
         let report = &mut self.report;
         match name {
-            b"gl_path" => report.served_path = value.text()?,
+            b"gl_path" => report.served_path = value.plain()?,
             b"broker" => self.stamped_router = stamp::read(value)?.router,
             // What goes out before what came in: an earlier processor may have changed it.
             b"outbound_payload" => self.payload = Some(value.raw()?),
@@ -180,7 +180,7 @@ fn session_transaction<'a>(headers: &mut Cursor<'a>) -> Result<Option<&'a str>, 
     let mut found = None;
     headers.fields(|name, values| {
         if found.is_none() || name == b"Session-Id" {
-            let value = values.first()?.and_then(RawJson::text);
+            let value = values.raw()?.first().and_then(RawJson::plain);
             found = value.filter(|value| transaction::is_id(value)).or(found);
         }
         Ok(())

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::scan::RawJson;
 use super::stamp::{self, ReplicaIdentity, Stamp};
 use super::{Message, patch};
+use llm::json::RawJson;
 use types::mode::OperatingMode;
 use types::request::Patch;
 use types::router::RouterPath;

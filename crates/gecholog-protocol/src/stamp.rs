@@ -4,8 +4,9 @@
 //! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
-use super::scan::{Cursor, SyntaxError};
+use llm::json::{Cursor, SyntaxError};
 use types::mode::OperatingMode;
 use types::router::RouterPath;
 
@@ -22,7 +23,7 @@ pub struct ReplicaIdentity {
 
 impl ReplicaIdentity {
     /// `replica` must be unique among those on the bus, and safe in JSON: letters and digits, at most 12. `config` is the
-    /// short hash of the settings in force, hexadecimal digits.
+    /// fingerprint of the settings in force, safe in JSON too.
     pub fn new(replica: &str, config: String, mode: OperatingMode) -> Self {
         let replica = replica.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         Self { replica, config, mode }
@@ -44,7 +45,7 @@ impl ReplicaIdentity {
         &self.replica
     }
 
-    /// The short hash of what is in force.
+    /// The fingerprint of the settings in force.
     pub fn config(&self) -> &str {
         &self.config
     }
@@ -83,11 +84,11 @@ impl fmt::Debug for Stamp<'_> {
     }
 }
 
-/// Appends the stamp of a decision.
+/// Appends the stamp of a decision; returns where in `out` its reason stands.
 ///
 /// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
 /// an answer costs.
-pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) {
+pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) -> Range<usize> {
     let start = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("{\"id\":\"");
@@ -112,10 +113,13 @@ pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) 
         out.extend_from_slice(b"\"probe\":true,");
     }
     out.extend_from_slice(b"\"why\":\"");
+    let why = out.len();
     // An error only says that there was no room for more.
     let mut room = BoundedWriter { out, end: start + MAX_STAMP_BYTES - 2 };
     let _ = write!(room, "{}", stamp.reason);
+    let why = why..out.len();
     out.extend_from_slice(b"\"}");
+    why
 }
 
 /// What is left of a stamp's 300 bytes.
@@ -189,9 +193,9 @@ pub(super) fn read<'a>(stamp: &mut Cursor<'a>) -> Result<ParsedStamp<'a>, Syntax
     let mut read = ParsedStamp::default();
     stamp.fields(|name, value| {
         match name {
-            b"router" => read.router = value.text()?,
-            b"id" => read.id = value.text()?,
-            b"probe" => read.probe = value.raw()?.value() == Some(true.into()),
+            b"router" => read.router = value.plain()?,
+            b"id" => read.id = value.plain()?,
+            b"probe" => read.probe = value.raw()?.is_true(),
             _ => {}
         }
         Ok(())

@@ -65,6 +65,14 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    /// The value's [`RawJson::plain`]. Moves behind it.
+    ///
+    /// # Errors
+    /// The value has no end.
+    pub fn plain(&mut self) -> Result<Option<&'a str>, SyntaxError> {
+        self.raw().map(RawJson::plain)
+    }
+
     /// Whether nothing but white space follows; otherwise moves to what does.
     pub fn is_at_end(&mut self) -> bool {
         self.at = skip_space(self.bytes, self.at);
@@ -186,11 +194,17 @@ impl<'a> RawJson<'a> {
 
     /// The text of a string, escapes resolved; `None` of other values and of invalid UTF-8.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let inside = self.quoted()?;
-        if memchr(b'\\', inside).is_none() {
-            return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
+        if let Some(plain) = self.plain() {
+            return Some(Cow::Borrowed(plain));
         }
+        self.quoted()?;
         serde_json::from_slice(self.0).ok().map(Cow::Owned)
+    }
+
+    /// The text of a string that is written without escapes; `None` of other values and of invalid UTF-8.
+    pub fn plain(self) -> Option<&'a str> {
+        let inside = self.quoted()?;
+        if memchr(b'\\', inside).is_some() { None } else { std::str::from_utf8(inside).ok() }
     }
 
     /// The bytes of a string as they stand between its quotes, escapes and all.
@@ -207,6 +221,11 @@ impl<'a> RawJson<'a> {
     pub fn unsigned(self) -> Option<u64> {
         let text = std::str::from_utf8(self.0).ok()?;
         text.starts_with(|first: char| first.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    }
+
+    /// An HTTP status: 100 to 999.
+    pub fn status(self) -> Option<u16> {
+        self.unsigned().and_then(|number| u16::try_from(number).ok()).filter(|status| (100..=999).contains(status))
     }
 
     /// Whether this is `null`.
@@ -431,6 +450,8 @@ mod tests {
             prop_assert_eq!(raw.first().map(parsed), elements.first().cloned());
             prop_assert_eq!(raw.unsigned(), value.as_u64());
             prop_assert_eq!(raw.text(), value.as_str().map(Cow::Borrowed));
+            let plain = value.as_str().filter(|text| serde_json::to_string(text).unwrap().len() == text.len() + 2);
+            prop_assert_eq!(raw.plain(), plain);
             prop_assert!(Cursor::new(&text).fields(|_, _| Ok(())).is_ok(), "an unread value is skipped");
             prop_assert!(Cursor::new(&text).elements(|_| Ok(())).is_ok(), "an unread value is skipped");
         }
@@ -445,7 +466,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
             if let Ok(raw) = RawJson::parse(&bytes) {
-                let _ = (raw.text(), raw.unsigned(), raw.is_blank(), raw.first());
+                let _ = (raw.text(), raw.plain(), raw.status(), raw.is_blank(), raw.first());
             }
             let _ = Cursor::new(&bytes).fields(|_, value| value.elements(|_| Ok(())));
         }

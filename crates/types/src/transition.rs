@@ -41,7 +41,7 @@ pub struct Transition {
 }
 
 /// Something to log, count or publish. It names routers by path, because ids have no meaning outside one broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum BrokerEvent {
     /// A router was ejected or is back.
     HealthChanged(Transition),
@@ -63,12 +63,12 @@ pub enum BrokerEvent {
 }
 
 /// An operator's command as it was applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OperatorAction {
     /// The router.
     pub router: RouterPath,
-    /// What was done: `drained`, `resumed`, `weighs 0.5` …
-    pub action: String,
+    /// What was done.
+    pub action: ActionDone,
     /// When it expires; `None` if it does not.
     pub until: Option<BrokerTime>,
     /// Who asked for it, and through which interface.
@@ -77,6 +77,53 @@ pub struct OperatorAction {
     pub reason: String,
     /// When it was applied.
     pub at: BrokerTime,
+}
+
+/// What an operator's command did, or the end of its time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ActionDone {
+    /// The router gets no calls.
+    Drained,
+    /// It gets calls again.
+    Resumed {
+        /// It was drained; otherwise the command changed nothing.
+        was_drained: bool,
+    },
+    /// Ejected.
+    Disabled,
+    /// Readmitted.
+    Enabled {
+        /// It served; otherwise the command changed nothing.
+        was_enabled: bool,
+    },
+    /// It has this weight in a pool; `None`: that of the file.
+    Weighs(Option<f64>),
+}
+
+impl ActionDone {
+    /// Whether the router is drained from now on; `None` where nothing changed about that.
+    pub const fn drained(self) -> Option<bool> {
+        match self {
+            Self::Drained => Some(true),
+            Self::Resumed { was_drained: true } => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ActionDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "drained",
+            Self::Resumed { was_drained: true } => "resumed",
+            Self::Resumed { was_drained: false } => "resumed (it was not drained)",
+            Self::Disabled => "disabled",
+            Self::Enabled { was_enabled: true } => "enabled (it was enabled already)",
+            Self::Enabled { was_enabled: false } => "enabled",
+            Self::Weighs(Some(weight)) => return write!(f, "weighs {weight}"),
+            Self::Weighs(None) => "weighs what the file says",
+        })
+    }
 }
 
 /// Conditions that do not resolve by waiting.

@@ -6,7 +6,6 @@
 mod admin;
 mod status;
 mod table;
-mod terminal;
 mod watch;
 mod why;
 

@@ -5,13 +5,11 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
-use async_nats::Client;
 use clap::Args;
 use serde_json::Value;
 
 use super::super::OutputError;
 use super::table::Table;
-use super::terminal::{self, RawMode, Signals};
 use super::{clean, connect, run};
 use crate::config::Operator;
 use crate::nats::peers;
@@ -21,8 +19,6 @@ use balancer::broker::HISTOGRAM_STEPS;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Clears a terminal and begins at its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
-/// The last line on a terminal.
-const LEAVE: &str = "\nq leaves\n";
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +26,7 @@ pub struct StatusArgs {
     /// Print the replicas' documents as one JSON array
     #[arg(long)]
     pub json: bool,
-    /// Repeat every second, until q (on a terminal) or Ctrl-C
+    /// Repeat every second, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
 }
@@ -43,42 +39,20 @@ impl StatusArgs {
     pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
-            let redraw = self.watch && !self.json && std::io::stdout().is_terminal();
-            // Without keys Ctrl-C does what it always does.
-            let Some((held, mut keys)) = redraw.then(terminal::enable).flatten() else {
-                return self.print(&client, operator, redraw, None).await;
-            };
-            let mut signals = Signals::listen()?;
-            tokio::select! {
-                ended = self.print(&client, operator, redraw, Some(&held)) => ended,
-                () = keys.leave() => Ok(()),
-                () = signals.any() => Ok(()),
+            let before = if self.watch && !self.json && std::io::stdout().is_terminal() { CLEAR } else { "" };
+            loop {
+                let documents = peers::documents(&client, &operator.nats, "status").await?;
+                let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
+                {
+                    let mut out = std::io::stdout().lock();
+                    write!(out, "{before}{text}").and_then(|()| out.flush()).map_err(OutputError)?;
+                }
+                if !self.watch {
+                    return Ok(());
+                }
+                tokio::time::sleep(REFRESH_INTERVAL).await;
             }
         })
-    }
-
-    /// Queries and prints, once or repeatedly.
-    async fn print(
-        &self,
-        client: &Client,
-        operator: &Operator,
-        redraw: bool,
-        held: Option<&RawMode>,
-    ) -> anyhow::Result<()> {
-        loop {
-            let documents = peers::documents(client, &operator.nats, "status").await?;
-            let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
-            let (before, after) = (if redraw { CLEAR } else { "" }, if held.is_some() { LEAVE } else { "" });
-            held.into_iter().for_each(RawMode::begin);
-            {
-                let mut out = std::io::stdout().lock();
-                write!(out, "{before}{text}{after}").and_then(|()| out.flush()).map_err(OutputError)?;
-            }
-            if !self.watch {
-                return Ok(());
-            }
-            tokio::time::sleep(REFRESH_INTERVAL).await;
-        }
     }
 }
 
@@ -87,7 +61,9 @@ fn render(documents: &[Value]) -> String {
     let mut text = String::new();
     let replicas: Vec<_> = documents.iter().map(replica).collect();
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{} answering: {}\n", count(replicas.len(), "replica"), replicas.join(", "));
+    let _ = writeln!(text, "{} answering: {}", count(replicas.len(), "replica"), replicas.join(", "));
+    let configs = documents.iter().filter_map(|document| document["config"].as_str());
+    let _ = writeln!(text, "{}", disagreement(&configs.collect::<Vec<_>>()).unwrap_or_default());
     if let Some(first) = documents.first() {
         list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool, documents));
     }
@@ -113,6 +89,20 @@ fn render(documents: &[Value]) -> String {
 fn replica(document: &Value) -> String {
     let text = |name: &str| clean(document[name].as_str().unwrap_or("?"));
     format!("{} (version {}, mode {}, config {})", text("replica"), text("version"), text("mode"), text("config"))
+}
+
+/// What the fingerprints of the replicas' settings say against their being the same. Only those of one version, which is before
+/// the dash, can be compared; the first release wrote none.
+fn disagreement(configs: &[&str]) -> Option<&'static str> {
+    let version = |config: &str| config.split_once('-').map(|(version, _)| version.to_owned());
+    let same = |one: &[&str]| one[0] == one[1];
+    if configs.windows(2).all(same) {
+        None
+    } else if configs.windows(2).all(|two| version(two[0]) == version(two[1])) {
+        Some("their settings are not the same: config differs\n")
+    } else {
+        Some("whether their settings are the same cannot be said: their versions compute config in different ways\n")
+    }
 }
 
 /// The routers of all documents, in the order of the first that names them, each with the reports of the replicas.
@@ -299,6 +289,21 @@ mod tests {
             " <=5 ",
         ] {
             assert!(text.contains(words), "{words:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn only_fingerprints_of_one_version_disagree() {
+        for (configs, words) in [
+            (&["1-aaaaaaaa"][..], None),
+            (&["1-aaaaaaaa", "1-aaaaaaaa"], None),
+            (&["1-aaaaaaaa", "1-aaaaaaaa", "1-bbbbbbbb"], Some("not the same")),
+            (&["1-aaaaaaaa", "2-bbbbbbbb"], Some("cannot be said")),
+            (&["1-aaaaaaaa", "1-bbbbbbbb", "2-bbbbbbbb"], Some("cannot be said")),
+            (&["aaaaaaaa", "1-aaaaaaaa"], Some("cannot be said")),
+        ] {
+            let said = disagreement(configs);
+            assert!(words.map_or(said.is_none(), |words| said.unwrap().contains(words)), "{configs:?}: {said:?}");
         }
     }
 

@@ -54,7 +54,7 @@ impl WhyArgs {
             })?,
             Source::Http(address, tls) => {
                 let id = percent_encoding::utf8_percent_encode(&self.id, percent_encoding::NON_ALPHANUMERIC);
-                let text = health::get(*address, *tls, &format!("api/v1/calls?id={id}&limit={MAX_TOLD}"))?;
+                let text = health::get(*address, *tls, &format!("/api/v1/calls?id={id}&limit={MAX_TOLD}"))?;
                 vec![
                     serde_json::from_str::<CallsPage>(&text)
                         .context("the broker's answer cannot be read: another version?")?,

@@ -3,10 +3,8 @@
 
 use super::health::{HealthOverrides, count};
 use super::reader::{Item, Reader};
+use super::schema;
 use balancer::load::rate_limit::RateLimit;
-
-/// The keys of `budget`.
-pub(super) const KEYS: [&str; 2] = ["rpm", "tpm"];
 
 /// Reads the budget of a target. Like its health it belongs to the router, so two of its leaves must not differ in it.
 pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut HealthOverrides) {
@@ -18,7 +16,7 @@ pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut He
 
 /// Without keys: what the upstream says is left, and nothing else.
 fn budget(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RateLimit> {
-    if !reader.object(item, &KEYS, "{\"rpm\": 600, \"tpm\": 100000}") {
+    if !reader.object::<schema::Budget>(item, "{\"rpm\": 600, \"tpm\": 100000}") {
         return None;
     }
     let mut limit = |key| match item.get(key) {

@@ -13,33 +13,12 @@ use std::time::Duration;
 use jsonc_parser::ast::Value;
 
 use super::reader::{Item, Location, Reader, nearest};
+use super::schema::health as schema;
 use balancer::broker::RouterSettings;
 use balancer::health::{Preset, Ratio};
 use types::outcome::{ErrorClass, FailureRule};
 use types::router::RouterPath;
 
-/// The keys of `health`.
-pub(super) const KEYS: [&str; 11] = [
-    "preset",
-    "disabled_time",
-    "failure_status",
-    "cooldown",
-    "consecutive",
-    "ratio",
-    "retry_after",
-    "probe",
-    "ramp",
-    "slow_is_failure_after",
-    "poison",
-];
-/// The keys of `cooldown`.
-pub(super) const COOLDOWN_KEYS: [&str; 4] = ["base", "factor", "max", "jitter"];
-/// The keys of `ratio`.
-pub(super) const RATIO_KEYS: [&str; 3] = ["below", "over", "min"];
-/// The keys of `retry_after`.
-pub(super) const RETRY_AFTER_KEYS: [&str; 4] = ["honor", "max", "assume", "preempt"];
-/// The keys of `probe`.
-pub(super) const PROBE_KEYS: [&str; 2] = ["concurrency", "timeout"];
 /// The longest time that a text can say, in seconds: a year. What is longer is a mistake.
 const MAX_SECONDS: u64 = 366 * 86_400;
 /// The steepest growth of a cooldown.
@@ -49,15 +28,22 @@ const MAX_FACTOR: f64 = 100.0;
 #[derive(Clone)]
 struct LocatedSetting {
     name: &'static str,
-    /// The value, as it is compared.
-    value: String,
     place: Rc<Location>,
     put: Rc<dyn Fn(&mut RouterSettings)>,
 }
 
 impl fmt::Debug for LocatedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
+        f.write_str(self.name)
+    }
+}
+
+impl LocatedSetting {
+    /// What it sets, with defaults for all the rest.
+    fn alone(&self) -> RouterSettings {
+        let mut settings = RouterSettings::default();
+        (self.put)(&mut settings);
+        settings
     }
 }
 
@@ -74,7 +60,7 @@ impl HealthOverrides {
     pub(super) fn below(&self, reader: &mut Reader<'_>, item: Option<Item<'_>>) -> Self {
         let mut health = self.clone();
         let Some(item) = item else { return health };
-        if !reader.object(&item, &KEYS, "{\"disabled_time\": 5}") {
+        if !reader.object::<schema::Health>(&item, "{\"disabled_time\": 5}") {
             return health;
         }
         if item.get("preset").is_some() {
@@ -97,7 +83,7 @@ impl HealthOverrides {
             }
         }
         if let Some(item) = item.get("retry_after")
-            && reader.object(&item, &RETRY_AFTER_KEYS, "{\"honor\": true, \"max\": \"1h\"}")
+            && reader.object::<schema::RetryAfter>(&item, "{\"honor\": true, \"max\": \"1h\"}")
         {
             health.take(reader, &item, "retry_after.honor", flag, |all, honor| all.health.retry_after.honor = honor);
             health.take(reader, &item, "retry_after.max", span, |all, max| all.health.retry_after.max = max);
@@ -107,7 +93,7 @@ impl HealthOverrides {
             health.take(reader, &item, "retry_after.preempt", flag, |all, is| all.health.retry_after.preempt = is);
         }
         if let Some(item) = item.get("probe")
-            && reader.object(&item, &PROBE_KEYS, "{\"concurrency\": 1, \"timeout\": \"120s\"}")
+            && reader.object::<schema::Probe>(&item, "{\"concurrency\": 1, \"timeout\": \"120s\"}")
         {
             health.take(reader, &item, "probe.concurrency", count, |all, count| all.health.probe.concurrency = count);
             health.take(reader, &item, "probe.timeout", span, |all, time| all.health.probe.timeout = time);
@@ -116,7 +102,7 @@ impl HealthOverrides {
     }
 
     fn cooldown(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) {
-        if !reader.object(item, &COOLDOWN_KEYS, "{\"base\": \"5s\", \"factor\": 2, \"max\": \"5m\"}") {
+        if !reader.object::<schema::Cooldown>(item, "{\"base\": \"5s\", \"factor\": 2, \"max\": \"5m\"}") {
             return;
         }
         // Two spellings of one setting.
@@ -129,7 +115,7 @@ impl HealthOverrides {
     }
 
     /// Reads the setting of this name, if it is present.
-    pub(super) fn take<T: Clone + fmt::Debug + 'static>(
+    pub(super) fn take<T: Clone + 'static>(
         &mut self,
         reader: &mut Reader<'_>,
         item: &Item<'_>,
@@ -141,7 +127,7 @@ impl HealthOverrides {
         self.take_as(name, reader, item, key, read, put);
     }
 
-    fn take_as<T: Clone + fmt::Debug + 'static>(
+    fn take_as<T: Clone + 'static>(
         &mut self,
         name: &'static str,
         reader: &mut Reader<'_>,
@@ -152,9 +138,9 @@ impl HealthOverrides {
     ) {
         let Some(item) = item.get(key) else { return };
         let Some(value) = read(reader, &item) else { return };
-        let (text, place) = (format!("{value:?}"), Rc::new(item.place()));
         self.0.retain(|said| said.name != name);
-        self.0.push(LocatedSetting { name, value: text, place, put: Rc::new(move |all| put(all, value.clone())) });
+        let (place, put) = (Rc::new(item.place()), Rc::new(move |all: &mut _| put(all, value.clone())));
+        self.0.push(LocatedSetting { name, place, put });
     }
 
     /// Adds what another place says of the same target.
@@ -168,7 +154,7 @@ impl HealthOverrides {
     pub(super) fn direct_settings(&self, defaults: &RouterSettings) -> RouterSettings {
         let mut settings = self.settings(defaults);
         if let Some(preset) = self.0.iter().find(|said| said.name == "preset") {
-            settings.health.keep_last = preset.value == format!("{:?}", Preset::Resilient);
+            settings.health.keep_last = preset.alone().health == Preset::Resilient.settings();
         }
         settings
     }
@@ -191,7 +177,7 @@ impl RouterOverrides {
         for now in &health.0 {
             match before.iter().find(|said| said.name == now.name) {
                 None => before.push(now.clone()),
-                Some(said) if said.value == now.value => {}
+                Some(said) if said.alone() == now.alone() => {}
                 Some(said) => {
                     let (name, first) = (now.name, reader.location(&said.place));
                     let problem =
@@ -272,7 +258,7 @@ fn ratio(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Ratio>> {
     if matches!(item.value, Value::BooleanLit(flag) if !flag.value) {
         return Some(None);
     }
-    if !reader.object(item, &RATIO_KEYS, "{\"below\": 0.5, \"over\": \"60s\", \"min\": 10}, or false") {
+    if !reader.object::<schema::Ratio>(item, "{\"below\": 0.5, \"over\": \"60s\", \"min\": 10}, or false") {
         return None;
     }
     let usual = Ratio::default();

@@ -5,24 +5,15 @@ use std::time::Duration;
 
 use super::health::{count, span};
 use super::reader::{Item, Reader};
+use super::schema::relay as schema;
 use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
-
-/// The keys of `relay`.
-pub(super) const KEYS: [&str; 8] =
-    ["attempts", "timeout", "connect", "first_byte", "idle", "hold", "backoff", "retry_budget"];
-/// The keys of `relay` below the file.
-pub(super) const TIME_KEYS: [&str; 5] = ["connect", "first_byte", "idle", "timeout", "hold"];
-/// The keys of `backoff`.
-pub(super) const BACKOFF_KEYS: [&str; 2] = ["base", "cap"];
-/// The keys of `retry_budget`.
-pub(super) const BUDGET_KEYS: [&str; 2] = ["ratio", "per_second"];
 
 /// The limits as written, with defaults for those that are absent.
 pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLimits, TimeLimits, RetryBudgetSettings) {
     let (mut limits, mut spending) = (RetryLimits::default(), RetryBudgetSettings::default());
     let mut times = TimeLimits::default();
     let Some(item) = item else { return (limits, times, spending) };
-    if !reader.object(&item, &KEYS, "{\"attempts\": 4, \"timeout\": \"60s\"}") {
+    if !reader.object::<schema::Relay>(&item, "{\"attempts\": 4, \"timeout\": \"60s\"}") {
         return (limits, times, spending);
     }
     if let Some(attempts) = item.get("attempts").and_then(|item| count(reader, &item)) {
@@ -43,7 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
 pub(super) fn times_below(reader: &mut Reader<'_>, item: Option<Item<'_>>, above: TimeLimits) -> TimeLimits {
     let mut times = above;
     if let Some(item) = item
-        && reader.object(&item, &TIME_KEYS, "{\"first_byte\": \"30s\", \"timeout\": \"120s\"}")
+        && reader.object::<schema::TimeLimits>(&item, "{\"first_byte\": \"30s\", \"timeout\": \"120s\"}")
     {
         read_times(reader, &item, &mut times);
     }
@@ -73,14 +64,14 @@ fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) 
 }
 
 fn backoff(reader: &mut Reader<'_>, item: &Item<'_>, backoff: &mut Backoff) {
-    if reader.object(item, &BACKOFF_KEYS, "{\"base\": \"500ms\", \"cap\": \"8s\"}") {
+    if reader.object::<schema::Backoff>(item, "{\"base\": \"500ms\", \"cap\": \"8s\"}") {
         time(reader, item, "base", &mut backoff.base);
         time(reader, item, "cap", &mut backoff.cap);
     }
 }
 
 fn budget(reader: &mut Reader<'_>, item: &Item<'_>, spending: &mut RetryBudgetSettings) {
-    if !reader.object(item, &BUDGET_KEYS, "{\"ratio\": 0.2, \"per_second\": 10}") {
+    if !reader.object::<schema::RetryBudget>(item, "{\"ratio\": 0.2, \"per_second\": 10}") {
         return;
     }
     if let Some(ratio) = item.get("ratio").and_then(|item| reader.amount(&item, "a number such as 0.2")) {

@@ -1,8 +1,8 @@
 //! The pools file: JSON, with comments if one likes, to [`balancer::broker::BrokerSettings`].
 //!
 //! Read through a tree with positions and not through serde, which stops at the first fault: all faults are reported at once,
-//! with line, column, path, value, and what would be right. [`schema`] repeats the format as types, for the
-//! JSON Schema that editors read; tests hold the two together.
+//! with line, column, path, value, and what would be right. [`schema`] has the format as types: from
+//! them come the JSON Schema that editors read, the keys that the reader takes, and what was probably meant by others.
 
 mod budget;
 mod direct;

@@ -12,7 +12,7 @@ use super::direct::{self, Directs};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
-use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, price, provider, strategy};
+use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, price, provider, schema, strategy};
 use crate::relay::{PoolTimes, RelayRules};
 use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
 use balancer::retry::TimeLimits;
@@ -21,47 +21,6 @@ use types::outcome::FailureRule;
 use types::request::Patch;
 use types::router::RouterPath;
 
-/// The keys of the file.
-pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
-/// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 7] =
-    ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay", "affinity"];
-/// The keys of a target.
-pub(super) const TARGET_KEYS: [&str; 33] = [
-    "name",
-    "router",
-    "url",
-    "endpoint",
-    "query",
-    "headers",
-    "remove_headers",
-    "forward_credentials",
-    "strategy",
-    "targets",
-    "weight",
-    "drained",
-    "override_params",
-    "model_map",
-    "health",
-    "budget",
-    "price",
-    "relay",
-    "provider",
-    "model",
-    "api_key",
-    "api",
-    "api_version",
-    "resource",
-    "region",
-    "project",
-    "location",
-    "access_key_id",
-    "secret_access_key",
-    "session_token",
-    "service_account",
-    "unsupported",
-    "max_tokens",
-];
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const LONGEST_NAME: usize = 80;
 
@@ -105,7 +64,7 @@ pub(super) fn read(
     defaults: &HealthDefaults,
     variables: Variables,
 ) -> (BrokerSettings, RelayRules) {
-    if !reader.object(file, &FILE_KEYS, "{\"pools\": [...]}") {
+    if !reader.object::<schema::PoolsFile>(file, "{\"pools\": [...]}") {
         return Default::default();
     }
     if let Some(schema) = file.get("$schema") {
@@ -152,7 +111,7 @@ pub(super) fn read(
 impl Pools {
     fn pool(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, times: TimeLimits) -> Option<PoolSettings> {
         if !self.room(reader, item)
-            || !reader.object(item, &POOL_KEYS, "{\"ingress\": \"/azure/\", \"targets\": [...]}")
+            || !reader.object::<schema::Pool>(item, "{\"ingress\": \"/azure/\", \"targets\": [...]}")
         {
             return None;
         }
@@ -229,7 +188,7 @@ impl Pools {
     }
 
     fn target(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Target> {
-        if !self.room(reader, item) || !reader.object(item, &TARGET_KEYS, "{\"router\": \"/azure/gpt4/\"}") {
+        if !self.room(reader, item) || !reader.object::<schema::Target>(item, "{\"router\": \"/azure/gpt4/\"}") {
             return None;
         }
         let name = item.get("name").and_then(|name| label(reader, &name));

@@ -8,12 +8,12 @@ use regex::{Regex, RegexBuilder};
 
 use super::MAX_DEPTH;
 use super::reader::{Item, Reader, nearest};
+use super::schema::Operators;
+use crate::config::keys::keys;
 use balancer::strategy::{Field, Query, Test};
 
-/// The operators around queries.
+/// The operators around queries. Those inside a field are the keys of [`Operators`]; here any other name is a field.
 pub(super) const AROUND: [&str; 3] = ["$and", "$or", "$not"];
-/// The operators inside a field.
-pub(super) const INSIDE: [&str; 9] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$regex"];
 
 const LIKE: &str = "{\"params.model\": {\"$eq\": \"gpt-4\"}}";
 const FIELDS: &str = "a field is params.<name>, headers.<Name>, path or session";
@@ -65,7 +65,8 @@ fn part(reader: &mut Reader<'_>, name: &str, item: &Item<'_>, depth: usize) -> O
         "$or" => queries(reader, item, depth).map(Query::Any),
         "$not" => query(reader, item, depth + 1).map(|query| Query::Not(Box::new(query))),
         _ if name.starts_with('$') => {
-            reader.key_fault(item, no_such_operator(name, &AROUND, &INSIDE, "goes inside a field, such as"));
+            reader
+                .key_fault(item, no_such_operator(name, &AROUND, keys::<Operators>(), "goes inside a field, such as"));
             None
         }
         _ => match field(name) {
@@ -151,7 +152,8 @@ fn test(reader: &mut Reader<'_>, field: &Field, name: &str, item: &Item<'_>) -> 
         "$nin" => operands(reader, field, item).map(Test::Nin),
         "$regex" => pattern(reader, item).map(Test::Regex),
         _ => {
-            reader.key_fault(item, no_such_operator(name, &INSIDE, &AROUND, "goes around a query, such as"));
+            reader
+                .key_fault(item, no_such_operator(name, keys::<Operators>(), &AROUND, "goes around a query, such as"));
             None
         }
     }

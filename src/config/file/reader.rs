@@ -7,7 +7,9 @@ use std::fmt;
 
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged;
+use serde::de::DeserializeOwned;
 
+use crate::config::keys::keys;
 use crate::config::{Fault, secret};
 
 /// Faults that are listed one by one; each costs a walk through its line.
@@ -287,9 +289,9 @@ impl<'s> Reader<'s> {
         is
     }
 
-    /// Whether it is an object; keys that are not among those known are faults.
-    pub(super) fn object(&mut self, item: &Item<'_>, known: &[&str], like: &str) -> bool {
-        let is = self.map(item, like);
+    /// Whether it is an object; keys that this type of the schema does not have are faults.
+    pub(super) fn object<T: DeserializeOwned>(&mut self, item: &Item<'_>, like: &str) -> bool {
+        let (is, known) = (self.map(item, like), keys::<T>());
         for (name, field) in item.fields().filter(|(name, _)| !known.contains(name)) {
             let problem = match (foreign(name), nearest(name, known)) {
                 (Some(instead), _) => format!("no such key; {instead}"),

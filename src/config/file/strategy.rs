@@ -2,14 +2,9 @@
 
 use super::query;
 use super::reader::{Item, Reader, nearest};
+use super::schema;
+use crate::config::keys::keys;
 use balancer::strategy::{Condition, Policy};
-
-/// The keys of `strategy`.
-pub(super) const KEYS: [&str; 6] = ["mode", "key", "conditions", "default", "retry_on", "on_status_codes"];
-/// The keys of a condition.
-pub(super) const CONDITION_KEYS: [&str; 2] = ["query", "then"];
-pub(super) const MODES: [&str; 7] =
-    ["loadbalance", "round_robin", "fallback", "sticky", "conditional", "fastest", "least_busy"];
 
 /// The names of a branch's targets, each at its target's place.
 pub(super) type Names<'n> = [Option<&'n str>];
@@ -17,7 +12,7 @@ pub(super) type Names<'n> = [Option<&'n str>];
 /// The strategy of a branch; without one: `loadbalance`.
 pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Names<'_>) -> Option<Policy> {
     let Some(item) = item else { return Some(Policy::LoadBalance) };
-    if !reader.object(&item, &KEYS, "{\"mode\": \"fallback\"}") {
+    if !reader.object::<schema::Strategy>(&item, "{\"mode\": \"fallback\"}") {
         return None;
     }
     let mode = match item.get("mode") {
@@ -37,13 +32,14 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Name
 }
 
 fn known<'m>(reader: &mut Reader<'_>, item: &Item<'_>, mode: &'m str) -> Option<&'m str> {
-    if MODES.contains(&mode) {
+    let modes = keys::<schema::Mode>();
+    if modes.contains(&mode) {
         return Some(mode);
     }
-    let problem = match nearest(mode, &MODES) {
+    let problem = match nearest(mode, modes) {
         Some(near) => format!("no such mode; did you mean {near}?"),
         None if mode == "single" => "no such mode; a branch with one target needs none".to_owned(),
-        None => format!("no such mode; there are {}", MODES.join(", ")),
+        None => format!("no such mode; there are {}", modes.join(", ")),
     };
     reader.fault(item, problem);
     None
@@ -92,7 +88,7 @@ fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> O
 }
 
 fn condition(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Condition> {
-    if !reader.object(item, &CONDITION_KEYS, "{\"query\": {\"params.model\": \"gpt-4\"}, \"then\": \"big\"}") {
+    if !reader.object::<schema::Condition>(item, "{\"query\": {\"params.model\": \"gpt-4\"}, \"then\": \"big\"}") {
         return None;
     }
     let query = match item.get("query") {

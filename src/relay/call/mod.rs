@@ -185,7 +185,6 @@ impl Call<'_> {
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, patched: Bytes) -> Option<AcceptedResponse> {
         let Dispatch { route, router, patch, leads, stamp } = dispatch;
-        let stamp = Bytes::from(stamp);
         let id = route.router();
         let transaction = self.session.transaction(self.number());
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
@@ -201,7 +200,7 @@ impl Call<'_> {
             }
         };
         if direct.is_some() {
-            underway.record(self.record(stamp.clone(), &request, body.clone(), patch.clone()));
+            underway.record(self.record(stamp.bytes.clone(), &request, body.clone(), patch.clone()));
         }
         underway.set_key(target.key());
         self.running.sending(&router, &stamp, self.session.transaction(self.plan.sent()));

@@ -8,7 +8,7 @@ use super::{Broker, Override, Weight};
 use crate::health::{Effect, Health};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
-use types::transition::{BrokerEvent, HealthState, OperatorAction};
+use types::transition::{ActionDone, BrokerEvent, HealthState, OperatorAction};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,39 +111,32 @@ impl Broker {
         let (Ok(()), Some(id)) = (self.check(&given.command), self.known(router)) else { return };
         let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
         let hold = Override { since, until, by: by.clone(), reason: reason.clone() };
-        let what = match &given.command {
+        let action = match &given.command {
             Command::Drain(_) => {
                 self.operator.drain(id, hold);
-                "drained".to_owned()
+                ActionDone::Drained
             }
             Command::Resume(_) => {
                 let was_drained = self.operator.hold(id).is_some();
                 self.operator.resume(id);
-                if was_drained { "resumed" } else { "resumed (it was not drained)" }.to_owned()
+                ActionDone::Resumed { was_drained }
             }
             Command::Disable(_) => {
                 self.override_health(id, now, changes, |health| health.eject(until.unwrap_or(now), now));
-                "disabled".to_owned()
+                ActionDone::Disabled
             }
             Command::Enable(_) => {
                 let before = self.routers.get(usize::from(id.0)).map(|router| router.health().state());
                 self.override_health(id, now, changes, |health| health.readmit(now));
-                let was_enabled = before == Some(HealthState::Serving);
-                if was_enabled { "enabled (it was enabled already)" } else { "enabled" }.to_owned()
+                ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
             Command::SetWeight { pool, weight, .. } => {
                 self.operator.weigh(pool, router, weight.map(|weight| (weight, hold)));
-                weight.map_or("weighs what the file says".to_owned(), |weight| format!("weighs {weight}"))
+                ActionDone::Weighs(*weight)
             }
         };
-        changes.push(BrokerEvent::OperatorAction(OperatorAction {
-            router: router.clone(),
-            action: what,
-            until,
-            by,
-            reason,
-            at: now,
-        }));
+        let router = router.clone();
+        changes.push(BrokerEvent::OperatorAction(OperatorAction { router, action, until, by, reason, at: now }));
     }
 
     fn override_health(
@@ -163,17 +156,19 @@ impl Broker {
     /// Ends what was to hold only until now.
     pub(super) fn expire_overrides(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for ended in self.operator.expire(now) {
-            let (about, what, hold) = match ended {
-                AttemptResult::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
-                AttemptResult::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
+            let (router, action, hold) = match ended {
+                AttemptResult::Drain(id, hold) => {
+                    (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, hold)
+                }
+                AttemptResult::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.hold),
             };
-            let Some(about) = about else { continue };
-            let (what, reason) = (what.to_owned(), "its time is over".to_owned());
+            let Some(router) = router else { continue };
+            let (by, reason) = (hold.by, "its time is over".to_owned());
             changes.push(BrokerEvent::OperatorAction(OperatorAction {
-                router: about,
-                action: what,
+                router,
+                action,
                 until: None,
-                by: hold.by,
+                by,
                 reason,
                 at: now,
             }));
@@ -276,7 +271,7 @@ mod tests {
         let mut broker = world(&["/a/", "/b/"]);
         let changes = say(&mut broker, Command::Drain(path("/a/")), Some(at(60)), START);
         assert!(
-            matches!(&changes[..], [BrokerEvent::OperatorAction(order)] if order.action == "drained" && order.reason == "why not")
+            matches!(&changes[..], [BrokerEvent::OperatorAction(order)] if order.action == ActionDone::Drained && order.reason == "why not")
         );
         assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["/b/"]);
         assert_eq!(broker.next_deadline(), Some(at(60)));

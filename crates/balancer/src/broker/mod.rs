@@ -6,6 +6,7 @@
 //! replicas.
 
 mod attempt_history;
+mod canonical;
 mod command;
 mod configure;
 mod decision;
@@ -34,6 +35,7 @@ use rand::Rng;
 use rustc_hash::FxHashMap;
 
 pub use attempt_history::{AttemptHistory, NextTarget};
+pub use canonical::Values;
 pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
 pub use explain::{Caveat, RouteReason};

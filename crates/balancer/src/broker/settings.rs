@@ -1,7 +1,6 @@
 //! The settings that decisions depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher as _;
 
 use super::WhenAllDisabled;
 use crate::health;
@@ -55,14 +54,6 @@ impl BrokerSettings {
             defaults,
             ..Self::default()
         }
-    }
-
-    /// Eight hexadecimal digits that differ when the settings do; the same in every replica of one version.
-    pub fn fingerprint(&self) -> String {
-        let mut hasher = fnv::FnvHasher::default();
-        // The settings hold numbers and patterns that have no hash of their own; their debug text has everything.
-        hasher.write(format!("{self:?}").as_bytes());
-        format!("{:08x}", hasher.finish() >> 32)
     }
 
     /// The settings of a router.

@@ -100,6 +100,7 @@ pub struct RouterStatus {
     /// Drained by an operator, whatever its health.
     pub drained: Option<Override>,
     /// Why it was ejected, unless it serves.
+    #[serde(serialize_with = "displayed")]
     pub why: Option<Cause>,
     /// How often it was ejected.
     pub epoch: u32,
@@ -140,7 +141,12 @@ pub struct LastFailure {
     /// When.
     pub at: BrokerTime,
     /// What it was.
+    #[serde(serialize_with = "Cause::serialize_displayed")]
     pub cause: Cause,
+}
+
+fn displayed<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
+    cause.map(|cause| cause.to_string()).serialize(serializer)
 }
 
 /// A count and two percentiles, in milliseconds.

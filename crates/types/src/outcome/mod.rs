@@ -224,7 +224,10 @@ pub struct RateLimitHeaders {
 }
 
 /// Why a router was ejected; displayed in log lines, stamps and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Replicas hand it to each other by the names of its variants, in snake case: never change one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The upstream answered with this status.
     Answered(u16),
@@ -249,6 +252,9 @@ pub enum Cause {
     UnknownToGateway,
     /// By an operator's command.
     Operator,
+    /// Another replica ejected it for a reason that this version does not know.
+    #[default]
+    Unknown,
 }
 
 impl fmt::Display for Cause {
@@ -269,13 +275,17 @@ impl fmt::Display for Cause {
             Self::TooSlow => f.write_str("too slow"),
             Self::UnknownToGateway => f.write_str("unknown to the gateway"),
             Self::Operator => f.write_str("by an operator"),
+            Self::Unknown => f.write_str("for a reason that another replica knows"),
         }
     }
 }
 
-/// As displayed.
-impl serde::Serialize for Cause {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Cause {
+    /// As displayed, for documents that people read.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize_displayed<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::ErrorClass;
 
-/// How a call of our own ended without a good answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How a call of our own ended without a good answer. Replicas hand it to each other as they do a [`Cause`](super::Cause).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TransportFailure {
     /// No connection: refused, name not resolved, or certificate not trusted.
     Connect,

@@ -1,9 +1,9 @@
 //! The pools file as types: what its JSON Schema is made of. Their comments are what an editor shows.
 //!
-//! The broker reads the file through `reader`, which knows positions and goes on after a fault; nothing here is read when
-//! it runs. Tests keep both the same: the keys, and every example.
+//! The broker reads the file through `reader`, which knows positions and goes on after a fault; it takes the keys of each object
+//! from these types.
 
-mod health;
+pub mod health;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 mod price;
-mod relay;
+pub mod relay;
 
 pub use health::Health;
 

@@ -1,6 +1,6 @@
 //! The examples work, and the schema that is committed says the same as the reader.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use jsonc_parser::parse_to_ast;
 use serde_json::Value;
 
 use super::super::reader::{Item, Reader};
-use super::super::{FORM, HealthDefaults, PoolsFile, budget, health, limits, pools, query, schema, strategy};
+use super::super::{FORM, HealthDefaults, PoolsFile, query, schema};
+use crate::config::keys::keys;
 use balancer::broker::{Decision, RouterSettings};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker.schema.json");
@@ -79,36 +80,56 @@ fn the_committed_schema_is_true() {
     assert_eq!(fs::read_to_string(COMMITTED).unwrap(), schema::schema());
 }
 
+/// The names in code of a cell.
+fn coded(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
 #[test]
-fn the_schema_knows_the_keys_that_the_reader_knows() {
+fn the_table_of_keys_in_the_documents_is_that_of_the_schema() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
+    let table = page.lines().skip_while(|line| *line != "## Keys").filter(|line| line.starts_with('|'));
+    let mut rows: BTreeMap<&str, Vec<[BTreeSet<&str>; 2]>> = BTreeMap::new();
+    let mut place = "";
+    for line in table.skip(2).take_while(|line| !line.starts_with("| mode |")) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        place = if cells[1].is_empty() { place } else { cells[1] };
+        rows.entry(place).or_default().push([coded(cells[2]), coded(cells[3])]);
+    }
+    for (place, keys) in [
+        ("file", keys::<schema::PoolsFile>()),
+        ("pool", keys::<schema::Pool>()),
+        ("target", keys::<schema::Target>()),
+        ("strategy", keys::<schema::Strategy>()),
+        ("health", keys::<schema::Health>()),
+    ] {
+        let rows = rows.remove(place).unwrap();
+        let keys: BTreeSet<_> = keys.iter().copied().collect();
+        for [named, _] in &rows {
+            assert!(named.is_subset(&keys), "no keys of {place}: {:?}", named.difference(&keys));
+        }
+        // Keys that belong to another one may stand in its row.
+        let described: BTreeSet<_> = rows.iter().flat_map(|[named, means]| named | means).collect();
+        assert!(keys.is_subset(&described), "not described of {place}: {:?}", keys.difference(&described));
+    }
+    assert_eq!(rows.keys().collect::<Vec<_>>(), [&""; 0], "of no object");
+}
+
+#[test]
+fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
     let schema: Value = serde_json::from_str(&schema::schema()).unwrap();
     let of = |properties: &Value| properties.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(of(&schema["properties"]), keys(&pools::FILE_KEYS));
-    for (name, known) in [
-        ("Pool", &pools::POOL_KEYS[..]),
-        ("Target", &pools::TARGET_KEYS),
-        ("Strategy", &strategy::KEYS),
-        ("Condition", &strategy::CONDITION_KEYS),
-        ("Query", &query::AROUND),
-        ("Operators", &query::INSIDE),
-        ("Budget", &budget::KEYS),
-        ("Health", &health::KEYS),
-        ("Cooldown", &health::COOLDOWN_KEYS),
-        ("Ratio", &health::RATIO_KEYS),
-        ("RetryAfter", &health::RETRY_AFTER_KEYS),
-        ("Probe", &health::PROBE_KEYS),
-        ("Relay", &limits::KEYS),
-        ("Backoff", &limits::BACKOFF_KEYS),
-        ("RetryBudget", &limits::BUDGET_KEYS),
-    ] {
-        let defined = &schema["$defs"][name];
-        assert_eq!(of(&defined["properties"]), keys(known), "{name}");
-        let closed = defined["additionalProperties"] == Value::Bool(false);
-        assert!(closed || name == "Query", "{name} takes no other keys");
+    let set = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(of(&schema["properties"]), set(keys::<schema::PoolsFile>()));
+    assert_eq!(of(&schema["$defs"]["Target"]["properties"]), set(keys::<schema::Target>()));
+    assert_eq!(of(&schema["$defs"]["Operators"]["properties"]), set(keys::<schema::Operators>()));
+    assert_eq!(of(&schema["$defs"]["Query"]["properties"]), set(&query::AROUND));
+    for (name, defined) in schema["$defs"].as_object().unwrap() {
+        let is_open = defined["properties"].is_object() && defined["additionalProperties"] != Value::Bool(false);
+        assert!(!is_open || name == "Query", "{name} takes no other keys");
     }
     let modes = schema["$defs"]["Mode"]["oneOf"].as_array().unwrap();
     let modes: BTreeSet<_> = modes.iter().map(|mode| mode["const"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(modes, keys(&strategy::MODES));
+    assert_eq!(modes, set(keys::<schema::Mode>()));
     assert!(!schema::schema().contains("\"null\"\n      ]"), "what may be left out may not be null");
 }

@@ -913,24 +913,3 @@ fn zero_minutes_never_disable() {
     }
     assert!(broker.routers().all(|(_, state, _)| state == HealthState::Serving));
 }
-
-#[test]
-fn the_fingerprint_changes_with_the_settings_and_only_then() {
-    let broker = |ingress: &str, routers: &[&str]| {
-        let path = |text: &str| RouterPath::parse(text).unwrap();
-        Broker::new(BrokerSettings::flat(
-            path(ingress),
-            routers.iter().map(|text| path(text)).collect(),
-            RouterSettings::default(),
-        ))
-    };
-    let of = BrokerSettings::fingerprint;
-    let first = broker("/azure/", &["/a/", "/b/"]);
-    let same = broker("/azure/", &["/a/", "/b/"]);
-    let other = broker("/azure/", &["/b/", "/a/"]);
-    assert_eq!(of(first.settings()), of(same.settings()));
-    assert_ne!(of(first.settings()), of(other.settings()));
-    let mut slower = first.settings().clone();
-    slower.defaults.health.disabled_time = Duration::from_secs(1);
-    assert_ne!(of(first.settings()), of(&slower));
-}
