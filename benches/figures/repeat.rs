@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use balancer::broker::BrokerInput;
 use clap::ValueEnum;
+use gecholog_broker::calls::{Calls, from_log};
 use gecholog_broker::clock::Clock;
+use gecholog_broker::prices::PriceBook;
 use gecholog_broker::shared_broker::SharedBroker;
 use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
@@ -43,6 +45,8 @@ enum Operation {
     Outcome,
     /// Read a captured log entry of a successful call, about 3 KB
     LogEntry,
+    /// Make the record of the call of that entry, which is read, with its cost; count it, keep it, and write its line
+    Record,
 }
 
 /// Does it.
@@ -54,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Operation::Answer => answer(times),
         Operation::Outcome => outcome(times),
         Operation::LogEntry => log_entry(times),
+        Operation::Record => record(times),
     }
 }
 
@@ -109,6 +114,18 @@ fn log_entry(times: u64) -> Result<()> {
     for _ in 0..times {
         let report = log_entry::read(black_box(&entry))?;
         black_box(report.status);
+    }
+    Ok(())
+}
+
+fn record(times: u64) -> Result<()> {
+    let entry = serde_json::to_vec(&entries::captured()?)?;
+    let logged = log_entry::read_call(&entry)?;
+    let (calls, book) = (Calls::default(), PriceBook::default());
+    for number in 0..times {
+        let record = from_log::any_record(black_box(&logged), "x-trace-id", Some(&book), moment(number));
+        black_box(serde_json::to_vec(&record)?);
+        calls.finished(record, true);
     }
     Ok(())
 }

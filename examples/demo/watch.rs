@@ -192,7 +192,8 @@ fn used(call: &Value) -> Option<String> {
     let (input, output) = (count("input_uncached")?, count("output")?);
     let cached = count("cache_read").unwrap_or(0) + count("cache_write").unwrap_or(0);
     let cost = call["cost"]["nano_usd"].as_u64().map(|nano| format!(", {}", dollars(nano))).unwrap_or_default();
-    Some(format!("{}+{output} tokens{cost}", input + cached))
+    let about = if call["usage"]["estimated"] == true { "~" } else { "" };
+    Some(format!("{about}{}+{output} tokens{cost}", input + cached))
 }
 
 #[cfg(test)]
