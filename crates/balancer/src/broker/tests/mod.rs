@@ -147,6 +147,7 @@ mod classification;
 mod invariants_prop;
 mod loads;
 mod rate_limits;
+mod recorded_choices;
 mod relay_attempts;
 mod sequences;
 mod takeovers;
