@@ -106,7 +106,7 @@ impl Broker {
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
         }
-        let known = (pool.tree(), PickContext { loads: self.loads.as_ref(), limits: None });
+        let known = (pool.tree(), self.context());
         let before = pool.has_rate_limits().then(|| history.cursor.clone());
         // A call that makes nothing is no probe: its success would show nothing.
         let usable = |router| request.is_generation() || !self.probes(router);

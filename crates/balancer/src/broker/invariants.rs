@@ -5,8 +5,8 @@ use rand::rngs::SmallRng;
 
 use super::routers::Router;
 use super::{Broker, Decision, OUTCOME_DEDUP_CAPACITY, Pool, RouteKind, WhenAllDisabled};
+use crate::in_flight::MAX_CALL_DURATION;
 use crate::load::rate_limit::RateLimiter;
-use crate::load::{Loads, MAX_CALL_DURATION};
 use crate::strategy::Candidates;
 use types::router::RouterId;
 use types::transition::HealthState;
@@ -15,7 +15,7 @@ use types::transition::HealthState;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 13] = [
+pub const ALL: [Invariant; 14] = [
     ("derived_state_is_current", derived_state_is_current),
     ("choices_respect_health_and_drains", choices_respect_health_and_drains),
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
@@ -26,7 +26,8 @@ pub const ALL: [Invariant; 13] = [
     ("disabled_routers_are_offered_only_if_configured", disabled_routers_are_offered_only_if_configured),
     ("outcome_dedup_is_bounded", outcome_dedup_is_bounded),
     ("pending_matches_calls_in_flight", pending_matches_calls_in_flight),
-    ("pending_is_zero_when_quiet", pending_is_zero_when_quiet),
+    ("nothing_is_in_flight_when_quiet", nothing_is_in_flight_when_quiet),
+    ("probe_slots_are_held_by_calls_in_flight", probe_slots_are_held_by_calls_in_flight),
     ("suspects_are_bounded", suspects_are_bounded),
     ("rate_limits_add_up", rate_limits_add_up),
 ];
@@ -142,16 +143,24 @@ pub fn outcome_dedup_is_bounded(broker: &Broker) -> bool {
 
 /// Each router's count matches its calls in flight, and these are bounded.
 pub fn pending_matches_calls_in_flight(broker: &Broker) -> bool {
-    broker.loads.as_ref().is_none_or(Loads::is_consistent)
+    broker.in_flight.is_consistent()
 }
 
 /// No call is in flight once the longest call is over and nothing else has happened.
-pub fn pending_is_zero_when_quiet(broker: &Broker) -> bool {
-    broker.loads.as_ref().is_none_or(|loads| {
-        let mut quiet = loads.clone();
-        quiet.expire(loads.now().after(MAX_CALL_DURATION));
-        quiet.is_idle()
-    })
+pub fn nothing_is_in_flight_when_quiet(broker: &Broker) -> bool {
+    let mut quiet = broker.in_flight.clone();
+    let last = quiet.all().map(|(_, call)| call.started).max();
+    let end = last.map(|last| last.after(MAX_CALL_DURATION));
+    while end.and_then(|end| quiet.expire(end)).is_some() {}
+    quiet.is_quiet()
+}
+
+/// Every probe slot is held by a call in flight, which was sent to its router as a probe.
+pub fn probe_slots_are_held_by_calls_in_flight(broker: &Broker) -> bool {
+    (0_u16..)
+        .map(RouterId)
+        .zip(broker.routers.iter())
+        .all(|(id, router)| router.health().probing_decisions().all(|decision| broker.in_flight.is_probe(decision, id)))
 }
 
 /// A router that an operator drained is never a candidate, not even as a last resort.

@@ -11,7 +11,6 @@ mod configure;
 mod decision;
 mod explain;
 mod histogram;
-mod in_flight;
 mod input;
 pub mod invariants;
 mod last_serving;
@@ -33,12 +32,12 @@ mod takeover;
 use rand::Rng;
 use rustc_hash::FxHashMap;
 
+pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use attempt_history::{AttemptHistory, NextTarget};
 pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
 pub use explain::{Caveat, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
-pub use in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use input::BrokerInput;
 pub use operator::{MAX_WEIGHT_OVERRIDES, Override, Weight};
 pub use outcome_dedup::{CAPACITY as OUTCOME_DEDUP_CAPACITY, WAIT};
@@ -51,10 +50,10 @@ pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
 use crate::health::{Health, TickEffect};
+use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
 use crate::strategy::{Candidate, first};
-use in_flight::InFlightCalls;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
@@ -95,7 +94,7 @@ pub struct Broker {
     dedup: OutcomeDedup,
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
-    in_flight: InFlightCalls,
+    in_flight: InFlight,
     operator: Operator,
     /// Absent where no router has rate limits.
     limits: Option<RateLimiter>,
@@ -120,7 +119,7 @@ impl Broker {
             pools: Vec::new(),
             dedup: OutcomeDedup::default(),
             loads: None,
-            in_flight: InFlightCalls::default(),
+            in_flight: InFlight::default(),
             operator: Operator::default(),
             limits: None,
             suspects: Suspects::default(),
@@ -236,9 +235,6 @@ impl Broker {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
             BrokerInput::Observed(report) => {
                 self.tick(now, &mut applied.changes);
-                if let Some(number) = report.decision {
-                    self.in_flight.end(number);
-                }
                 match self.learn(report, now, &mut applied.changes) {
                     Ok(outcome) => applied.outcome = Some(outcome),
                     Err(why) => applied.ignored = Some(why),
@@ -264,11 +260,6 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: BrokerTime) {
         self.decisions = self.decisions.wrapping_add(1);
-        if route.relayed {
-            self.in_flight.begin_attempt(route.number, route.router());
-        } else {
-            self.in_flight.begin(route.number, route.router(), now);
-        }
         let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
         pool.count(route);
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
@@ -277,7 +268,7 @@ impl Broker {
             RouteKind::Probe => true,
             RouteKind::Panic => pool.when_all_disabled() == WhenAllDisabled::Soonest,
         };
-        self.begin_call(route, now);
+        self.start_call(route, one_at_a_time, now);
         let place = usize::from(route.router().0);
         if let Some(stats) = self.routers.stats(place) {
             stats.chosen += 1;
@@ -287,16 +278,8 @@ impl Broker {
         }
     }
 
-    fn abandon(&mut self, route: &Route) {
-        self.in_flight.end(route.number);
-        if let Some(loads) = &mut self.loads {
-            loads.end(route.number);
-        }
-        self.take_permit_back(route.router(), route.number);
-    }
-
     /// Releases the probe slot of a decision that ended without evidence about its router.
-    fn take_permit_back(&mut self, router: RouterId, decision: u64) {
+    pub(super) fn release_probe(&mut self, router: RouterId, decision: u64) {
         self.routers.change_health(usize::from(router.0), |health, _| health.release_probe(decision));
     }
 
@@ -335,7 +318,6 @@ impl Broker {
 
     fn tick(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         self.expire_calls(now, changes);
-        self.in_flight.expire(now);
         while let Some(waiting) = self.dedup.expire(now) {
             self.settle(waiting, changes);
             self.refresh(changes);

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::pool::RateLimitScope;
 use super::routers::Router;
 use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
+use crate::in_flight::Call;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, RateLimitFilter};
 use types::outcome::{CallObservation, Outcome};
@@ -99,15 +100,21 @@ impl Broker {
 
     /// A log reports the usage of a call; an error used nothing unless it says so. Only its stamp says whose call it
     /// was; without one, only a call of a client that named the router itself is certainly not this replica's.
-    pub(super) fn learn_usage(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) {
+    pub(super) fn learn_usage(
+        &mut self,
+        report: &CallObservation<'_>,
+        outcome: &Outcome,
+        sent: Option<Call>,
+        now: BrokerTime,
+    ) {
         let Some(limits) = &mut self.limits else { return };
         let foreign = match report.stamp_id {
             Some(_) => report.decision.is_none(),
             None => report.ingress.is_some() && report.ingress == report.served_path,
         };
-        let CallObservation { decision, total_tokens: used, quota: remaining, .. } = *report;
+        let CallObservation { total_tokens: used, quota: remaining, .. } = *report;
         let tokens = used.or_else(|| (outcome.status >= 400).then_some(0));
-        limits.learn(&Usage { router: outcome.router, decision, foreign, tokens, remaining }, now);
+        limits.learn(&Usage { router: outcome.router, sent, foreign, tokens, remaining }, now);
     }
 
     /// The routers over their limits that might have served the request of a decision, except for the one that its

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::tree::{Branch, NodeId, RateLimitFilter, Tree};
 use super::{Pick, PickReason};
-use crate::load::Loads;
+use crate::load::LoadReader;
 use types::request::Request;
 use types::router::RouterId;
 
@@ -32,7 +32,7 @@ pub type PickPath = SmallVec<[(NodeId, PickReason); 4]>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PickContext<'a> {
     /// For policies that choose by load; without it all children are equal to them.
-    pub loads: Option<&'a Loads>,
+    pub loads: Option<LoadReader<'a>>,
     /// Picks only routers within their rate limits.
     pub limits: Option<RateLimitFilter<'a>>,
 }
@@ -161,7 +161,7 @@ impl<'a, Q: Request, R: Rng> Candidates<'a, Q, R> {
 
     /// For policies that choose by load; without it all children are equal to them.
     #[must_use]
-    pub fn with_loads(self, loads: Option<&'a Loads>) -> Self {
+    pub fn with_loads(self, loads: Option<LoadReader<'a>>) -> Self {
         Self { context: PickContext { loads, ..self.context }, ..self }
     }
 

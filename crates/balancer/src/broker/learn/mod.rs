@@ -5,9 +5,11 @@
 
 mod judgement;
 
+use super::loads::knows_usage;
 use super::outcome_dedup::{Key, Match, PendingOutcome};
 use super::{Broker, PathRole, Pool};
 use crate::health::Effect;
+use crate::in_flight::Call;
 use crate::strategy::hash;
 use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
 use types::router::RouterId;
@@ -36,7 +38,7 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Result<Outcome, IgnoreReason> {
-        self.end_call(report);
+        let call = self.end_call(report);
         if let Some(field) = report.filtered {
             if !self.filter_reported {
                 self.filter_reported = true;
@@ -45,22 +47,21 @@ impl Broker {
             return Err(IgnoreReason::Filtered);
         }
         let interpreted = self.interpret(report, now);
-        self.release(report, interpreted.as_ref().ok());
+        self.release(report, call, interpreted.as_ref().ok());
         let outcome = interpreted?;
         match report.source {
             Source::Message | Source::OneRow => self.learn_message(report, &outcome, now, changes),
-            Source::Attempt => self.learn_attempt(report, outcome, now, changes),
-            Source::Log => self.learn_log(report, &outcome, now, changes)?,
+            Source::Attempt => self.learn_attempt(report, outcome, call, now, changes),
+            Source::Log => self.learn_log(report, &outcome, call, now, changes)?,
         }
         Ok(outcome)
     }
 
     /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
-    fn release(&mut self, report: &CallObservation<'_>, outcome: Option<&Outcome>) {
-        let Some(decision) = report.decision.filter(|_| report.probe) else { return };
-        let probed = self.stamped(report);
-        if let Some(probed) = probed.filter(|probed| outcome.is_none_or(|outcome| outcome.router != *probed)) {
-            self.take_permit_back(probed, decision);
+    fn release(&mut self, report: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
+        let (Some(decision), Some(call)) = (report.decision, call) else { return };
+        if call.probe && outcome.is_none_or(|outcome| outcome.router != call.router) {
+            self.release_probe(call.router, decision);
         }
     }
 
@@ -220,18 +221,19 @@ impl Broker {
         &mut self,
         report: &CallObservation<'_>,
         outcome: Outcome,
+        call: Option<Call>,
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.dedup.take_earlier_log(key) {
             if let Some(decision) = report.decision.filter(|_| report.probe) {
-                self.take_permit_back(outcome.router, decision);
+                self.release_probe(outcome.router, decision);
             }
             return;
         }
-        if report.total_tokens.is_some() || outcome.status >= 400 {
-            self.learn_usage(report, &outcome, now);
+        if knows_usage(report) {
+            self.learn_usage(report, &outcome, call, now);
         }
         // The log adds the time, and cannot know better whether this was old news.
         let at_fault = self.is_at_fault(report, &outcome, now, changes);
@@ -250,6 +252,7 @@ impl Broker {
         &mut self,
         report: &CallObservation<'_>,
         outcome: &Outcome,
+        call: Option<Call>,
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Result<(), IgnoreReason> {
@@ -284,7 +287,7 @@ impl Broker {
             self.remember_trip(report, outcome.router, verdict);
         }
         self.learn_speed(outcome, now);
-        self.learn_usage(report, outcome, now);
+        self.learn_usage(report, outcome, call, now);
         Ok(())
     }
 

@@ -111,8 +111,7 @@ impl Calls {
     }
 
     fn pending(&self, replica: usize, place: usize) -> u32 {
-        let loads = self.worlds[replica].broker.loads.as_ref().unwrap();
-        loads.pending(RouterId(u16::try_from(place).unwrap()))
+        self.worlds[replica].broker.in_flight.pending(RouterId(u16::try_from(place).unwrap()))
     }
 }
 

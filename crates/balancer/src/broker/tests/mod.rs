@@ -144,6 +144,7 @@ impl World {
 
 mod all_disabled;
 mod classification;
+mod in_flight;
 mod invariants_prop;
 mod loads;
 mod rate_limits;

@@ -55,7 +55,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     let place = usize::from(route.router().0);
     for seconds in [199, 201, 3_600] {
         world.tick(at(seconds * 1_000));
-        let pending = world.broker.loads.as_ref().unwrap().pending(route.router());
+        let pending = world.broker.in_flight.pending(route.router());
         assert_eq!(pending, 1, "after {seconds} s it is still in flight");
         assert_eq!(world.broker.in_flight.timed_out(route.router()), None);
         assert_eq!(invariants::broken(&world.broker), None);

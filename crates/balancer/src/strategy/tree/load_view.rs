@@ -2,7 +2,7 @@
 //! their mean latency.
 
 use super::{Branch, NodeKind, Tree};
-use crate::load::{LatencyEwma, Load, Loads};
+use crate::load::{LatencyEwma, Load, LoadReader, Loads};
 use crate::strategy::{Choices, EligibleChild};
 
 /// The load of the children of one branch.
@@ -10,7 +10,7 @@ use crate::strategy::{Choices, EligibleChild};
 pub struct LoadView<'a> {
     pub(super) tree: &'a Tree,
     pub(super) branch: &'a Branch,
-    pub(super) loads: Option<&'a Loads>,
+    pub(super) loads: Option<LoadReader<'a>>,
 }
 
 /// Without load data all children are equal.
@@ -33,7 +33,7 @@ impl LoadView<'_> {
         self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_warming_up(router))
     }
 
-    fn load(&self, above: &Branch, child: &EligibleChild, loads: &Loads) -> Load {
+    fn load(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> Load {
         if let Some(router) = child.router {
             return loads.load_of(router, self.branch.median);
         }
@@ -42,7 +42,7 @@ impl LoadView<'_> {
         children.reduce(add).map_or(NOTHING, |sum| mean(sum, branch.open.len()))
     }
 
-    fn pending_in(&self, above: &Branch, child: &EligibleChild, loads: &Loads) -> u32 {
+    fn pending_in(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> u32 {
         if let Some(router) = child.router {
             return loads.pending(router);
         }
@@ -61,7 +61,7 @@ impl LoadView<'_> {
 impl Branch {
     /// The children that may serve.
     #[inline]
-    pub(in crate::strategy) fn choices<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Choices<'a> {
+    pub(in crate::strategy) fn choices<'a>(&'a self, tree: &'a Tree, loads: Option<LoadReader<'a>>) -> Choices<'a> {
         Choices { open: &self.open, uniform: self.uniform, load: LoadView { tree, branch: self, loads } }
     }
 }
