@@ -2,14 +2,29 @@
 
 use std::marker::PhantomData;
 
-use types::router::RouterId;
+use types::router::{PoolId, RouterId};
 
 /// An index into a [`Table`].
 pub(crate) trait Id: Copy {
+    fn new(place: u16) -> Self;
     fn place(self) -> usize;
 }
 
 impl Id for RouterId {
+    fn new(place: u16) -> Self {
+        Self(place)
+    }
+
+    fn place(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl Id for PoolId {
+    fn new(place: u16) -> Self {
+        Self(place)
+    }
+
     fn place(self) -> usize {
         usize::from(self.0)
     }
@@ -49,8 +64,35 @@ impl<I: Id, T> Table<I, T> {
         &mut self.0[place]
     }
 
+    /// The id of the added value; `None` if the table is full.
+    pub(crate) fn push(&mut self, value: T) -> Option<I> {
+        let id = I::new(u16::try_from(self.0.len()).ok()?);
+        self.0.push(value);
+        Some(id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = I> + use<I, T> {
+        (0..self.0.len()).filter_map(|place| u16::try_from(place).ok()).map(I::new)
+    }
+
     pub(crate) fn values(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> std::slice::IterMut<'_, T> {
+        self.0.iter_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
+        self.ids().zip(&self.0)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[T] {
+        &self.0
     }
 }
 

@@ -93,7 +93,7 @@ fn first<R: Rng>(
 impl Broker {
     /// The longest ingress that a path is at or below, as the gateway matches.
     pub fn ingress_of(&self, path: &str) -> Option<&RouterPath> {
-        let above = self.pools.iter().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
+        let above = self.pools.values().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
         above.max_by_key(|ingress| ingress.as_str().len())
     }
 
@@ -194,7 +194,7 @@ impl Broker {
 
     /// When an ejected router is back.
     fn back(&self, router: RouterId) -> Option<BrokerTime> {
-        match self.routers.get(usize::from(router.0))?.health().state() {
+        match self.routers.get(router)?.health().state() {
             HealthState::Cooling { until, .. } => Some(until),
             HealthState::Serving | HealthState::Probing { .. } => None,
         }

@@ -3,7 +3,7 @@
 //! A drained router gets no requests however healthy it is; health and drain do not overwrite each other. A weight
 //! applies to a router in one pool, and survives a reload of the file.
 
-use super::operator::{AttemptResult, MAX_WEIGHT_OVERRIDES};
+use super::operator::{Ended, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
 use crate::health::{Effect, Health};
 use types::router::{RouterId, RouterPath};
@@ -114,11 +114,13 @@ impl Broker {
         let what = match &given.command {
             Command::Drain(_) => {
                 self.operator.drain(id, hold);
+                self.routers.mark_changed(id);
                 "drained".to_owned()
             }
             Command::Resume(_) => {
                 let was_drained = self.operator.hold(id).is_some();
                 self.operator.resume(id);
+                self.routers.mark_changed(id);
                 if was_drained { "resumed" } else { "resumed (it was not drained)" }.to_owned()
             }
             Command::Disable(_) => {
@@ -126,7 +128,7 @@ impl Broker {
                 "disabled".to_owned()
             }
             Command::Enable(_) => {
-                let before = self.routers.get(usize::from(id.0)).map(|router| router.health().state());
+                let before = self.routers.get(id).map(|router| router.health().state());
                 self.override_health(id, now, changes, |health| health.readmit(now));
                 let was_enabled = before == Some(HealthState::Serving);
                 if was_enabled { "enabled (it was enabled already)" } else { "enabled" }.to_owned()
@@ -153,10 +155,9 @@ impl Broker {
         changes: &mut Vec<BrokerEvent>,
         order: impl FnOnce(&mut Health) -> Effect,
     ) {
-        let place = usize::from(router.0);
-        let effect = self.routers.change_health(place, |health, _| order(health));
+        let effect = self.routers.change_health(router, |health, _| order(health));
         if matches!(effect, Some(Effect::Tripped | Effect::Returned)) {
-            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+            self.emit_transition(router, now, BrokerEvent::HealthChanged, changes);
         }
     }
 
@@ -164,8 +165,11 @@ impl Broker {
     pub(super) fn expire_overrides(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for ended in self.operator.expire(now) {
             let (about, what, hold) = match ended {
-                AttemptResult::Drain(id, hold) => (self.path(id).cloned(), "resumed", hold),
-                AttemptResult::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
+                Ended::Drain(id, hold) => {
+                    self.routers.mark_changed(id);
+                    (self.path(id).cloned(), "resumed", hold)
+                }
+                Ended::Weight(weight) => (Some(weight.router), "weighs what the file says", weight.hold),
             };
             let Some(about) = about else { continue };
             let (what, reason) = (what.to_owned(), "its time is over".to_owned());

@@ -3,28 +3,30 @@
 
 use rand::Rng;
 
-use super::{Broker, Route};
+use super::{Broker, Pool, Route};
 use crate::in_flight::Call;
 use crate::load::{LoadReader, Loads};
-use crate::strategy::{Candidates, PickContext, Tree};
+use crate::strategy::{Candidates, PickContext, Tier};
 use types::outcome::{CallObservation, Outcome, Source};
 use types::request::Request;
 use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent};
 
 impl Broker {
-    /// The candidates of a tree, with load data.
-    pub(super) fn candidates<'a, Q, R>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Candidates<'a, Q, R>
-    where
-        Q: Request,
-        R: Rng,
-    {
-        Candidates::new(tree, request, rng).with_loads(self.load_reader())
+    /// The candidates of a tier, with load data.
+    pub(super) fn candidates<'a, Q: Request, R: Rng>(
+        &'a self,
+        pool: &'a Pool,
+        tier: Tier,
+        request: &'a Q,
+        rng: &'a mut R,
+    ) -> Candidates<'a, Q, R> {
+        Candidates::new(pool.tree(), request, rng).with(PickContext { tier, ..self.context() })
     }
 
-    /// The context for picking, without rate limits.
+    /// The context for picking among those that serve, without rate limits.
     pub(super) fn context(&self) -> PickContext<'_> {
-        PickContext { loads: self.load_reader(), limits: None }
+        PickContext { loads: self.load_reader(), limits: None, tier: Tier::Serving }
     }
 
     pub(super) fn load_reader(&self) -> Option<LoadReader<'_>> {
@@ -33,7 +35,7 @@ impl Broker {
 
     /// Starts or stops learning, as the settings ask.
     pub(super) fn configure_loads(&mut self) {
-        let learns = self.pools.iter().any(|pool| pool.tree().learns());
+        let learns = self.pools.values().any(|pool| pool.tree().learns());
         self.loads = if learns { Some(self.loads.take().unwrap_or_default()) } else { None };
         self.refresh_medians();
     }
@@ -115,7 +117,7 @@ impl Broker {
     /// Refreshes the assumed latency of routers without samples.
     fn refresh_medians(&mut self) {
         if let Some(loads) = &self.loads {
-            self.pools.iter_mut().for_each(|pool| pool.refresh_medians(loads));
+            self.pools.values_mut().for_each(|pool| pool.refresh_medians(loads));
         }
     }
 }

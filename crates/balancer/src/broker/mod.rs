@@ -31,6 +31,7 @@ mod takeover;
 
 use rand::Rng;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use attempt_history::{AttemptHistory, NextTarget};
@@ -53,7 +54,8 @@ use crate::health::{Health, TickEffect};
 use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
-use crate::strategy::{Candidate, first};
+use crate::strategy::{Candidate, Tier, first};
+use crate::table::Table;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
@@ -90,7 +92,7 @@ pub struct Broker {
     settings: BrokerSettings,
     path_roles: FxHashMap<RouterPath, PathRole>,
     routers: Routers,
-    pools: Vec<Pool>,
+    pools: Table<PoolId, Pool>,
     dedup: OutcomeDedup,
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
@@ -99,8 +101,8 @@ pub struct Broker {
     /// Absent where no router has rate limits.
     limits: Option<RateLimiter>,
     suspects: Suspects,
-    /// The next deadline of all routers and overrides, derived so that a decision need not visit each router.
-    next_return: Option<BrokerTime>,
+    /// When a router last answered well.
+    last_success: Option<BrokerTime>,
     decisions: u64,
     /// Counts reloads.
     config_generation: u64,
@@ -116,14 +118,14 @@ impl Broker {
             settings: BrokerSettings::default(),
             path_roles: FxHashMap::default(),
             routers: Routers::default(),
-            pools: Vec::new(),
+            pools: Table::default(),
             dedup: OutcomeDedup::default(),
             loads: None,
             in_flight: InFlight::default(),
             operator: Operator::default(),
             limits: None,
             suspects: Suspects::default(),
-            next_return: None,
+            last_success: None,
             decisions: 0,
             config_generation: 0,
             not_ours: 0,
@@ -202,13 +204,13 @@ impl Broker {
         wanted: impl Fn(RouterId) -> bool,
     ) -> Option<(Candidate, RouteKind)> {
         let wanted = |chosen: &Candidate| wanted(chosen.router);
-        if let Some(chosen) = pool.last_resort().and_then(|tree| self.candidates(tree, request, rng).find(wanted)) {
+        if let Some(chosen) = self.candidates(pool, Tier::LastResort, request, rng).find(wanted) {
             return Some((chosen, RouteKind::LastResort));
         }
-        let mut order = self.candidates(pool.disabled()?, request, rng).filter(wanted);
+        let mut order = self.candidates(pool, Tier::Disabled, request, rng).filter(wanted);
         let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
-                let health = |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(Router::health);
+                let health = |chosen: &Candidate| self.routers.get(chosen.router).map(Router::health);
                 let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
                 let busy = health(&soonest).is_none_or(|health| health.active_probes() > 0);
                 (!busy).then_some(Candidate { p: None, ..soonest })?
@@ -219,7 +221,7 @@ impl Broker {
     }
 
     fn probes(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_probing())
+        self.routers.get(router).is_some_and(|router| router.health().is_probing())
     }
 
     /// Applies an input. The only writer; derived state is up to date when it returns.
@@ -260,7 +262,7 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: BrokerTime) {
         self.decisions = self.decisions.wrapping_add(1);
-        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        let Some(pool) = self.pools.get_mut(route.pool) else { return };
         pool.count(route);
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
         let one_at_a_time = match route.kind {
@@ -269,46 +271,51 @@ impl Broker {
             RouteKind::Panic => pool.when_all_disabled() == WhenAllDisabled::Soonest,
         };
         self.start_call(route, one_at_a_time, now);
-        let place = usize::from(route.router().0);
-        if let Some(stats) = self.routers.stats(place) {
+        if let Some(stats) = self.routers.stats(route.router()) {
             stats.chosen += 1;
         }
         if one_at_a_time {
-            self.routers.change_health(place, |health, settings| health.acquire_probe(route.number, settings, now));
+            self.routers
+                .change_health(route.router(), |health, settings| health.acquire_probe(route.number, settings, now));
         }
     }
 
     /// Releases the probe slot of a decision that ended without evidence about its router.
     pub(super) fn release_probe(&mut self, router: RouterId, decision: u64) {
-        self.routers.change_health(usize::from(router.0), |health, _| health.release_probe(decision));
+        self.routers.change_health(router, |health, _| health.release_probe(decision));
     }
 
     /// When time alone changes something next.
     pub fn next_deadline(&self) -> Option<BrokerTime> {
         // Asked at each decision, with nothing due in nearly all cases: so no chain of options.
-        let [first, second, third, fourth] =
-            [self.next_return, self.dedup.next_deadline(), self.loads_due(), self.in_flight.next_deadline()]
-                .map(|due| due.unwrap_or(BrokerTime::MAX));
-        Some(first.min(second).min(third.min(fourth))).filter(|due| *due < BrokerTime::MAX)
+        let [first, second, third, fourth, fifth] = [
+            self.routers.next_deadline(),
+            self.operator.next_deadline(),
+            self.dedup.next_deadline(),
+            self.loads_due(),
+            self.in_flight.next_deadline(),
+        ]
+        .map(|due| due.unwrap_or(BrokerTime::MAX));
+        Some(first.min(second).min(third.min(fourth)).min(fifth)).filter(|due| *due < BrokerTime::MAX)
     }
 
     pub fn pools(&self) -> &[Pool] {
-        &self.pools
+        self.pools.as_slice()
     }
 
     /// `None` if it is not this broker's.
     pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
-        self.pools.get(usize::from(pool.0))
+        self.pools.get(pool)
     }
 
     /// The path of a router.
     pub fn path(&self, router: RouterId) -> Option<&RouterPath> {
-        self.routers.get(usize::from(router.0)).map(|router| &router.path)
+        self.routers.get(router).map(|router| &router.path)
     }
 
     /// Every router with its health and statistics.
     pub fn routers(&self) -> impl Iterator<Item = (&RouterPath, HealthState, &RouterStats)> {
-        self.routers.iter().map(|router| (&router.path, router.health().state(), &router.stats))
+        self.routers.values().map(|router| (&router.path, router.health().state(), &router.stats))
     }
 
     /// The settings in force.
@@ -322,15 +329,15 @@ impl Broker {
             self.settle(waiting, changes);
             self.refresh(changes);
         }
-        if self.next_return.is_none_or(|due| now < due) {
-            return;
+        if self.operator.next_deadline().is_some_and(|due| due <= now) {
+            self.expire_overrides(now, changes);
         }
-        self.expire_overrides(now, changes);
-        for place in 0..self.routers.len() {
-            if self.routers.change_health(place, |health, settings| health.tick(settings, now))
-                == Some(TickEffect::Returned)
-            {
-                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+        if self.routers.next_deadline().is_some_and(|due| due <= now) {
+            for id in self.routers.due(now) {
+                let effect = self.routers.change_health(id, |health, settings| health.tick(settings, now));
+                if effect == Some(TickEffect::Returned) {
+                    self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
+                }
             }
         }
         self.refresh(changes);
@@ -339,12 +346,12 @@ impl Broker {
     /// Emits a router's new state.
     fn emit_transition(
         &mut self,
-        place: usize,
+        id: RouterId,
         now: BrokerTime,
         kind: fn(Transition) -> BrokerEvent,
         changes: &mut Vec<BrokerEvent>,
     ) {
-        let Some(router) = self.routers.get(place) else { return };
+        let Some(router) = self.routers.get(id) else { return };
         changes.push(kind(Transition {
             router: router.path.clone(),
             epoch: router.health().epoch(),
@@ -353,25 +360,39 @@ impl Broker {
         }));
     }
 
-    /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible and
-    /// the next deadline. Each writer calls it last, and before it reads what it changed. Where nothing changed, it costs
-    /// two comparisons.
+    /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible. Each
+    /// writer calls it last, and before it reads what it changed. It visits only what a change touches: the leaves of the
+    /// routers that changed, and what is above them.
     fn refresh(&mut self, changes: &mut Vec<BrokerEvent>) {
         if self.operator.take_reweighed() {
             self.configure(&self.settings.clone());
         }
-        // Both are read, so that neither stays marked.
-        if !(self.routers.take_stale() | self.operator.take_stale()) {
+        let Self { routers, operator, pools, .. } = self;
+        if routers.take_stale() {
+            for pool in pools.values_mut() {
+                // To the pool, a drained router does not exist.
+                pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
+                changes.extend(pool.settle());
+            }
             return;
         }
-        self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
-        for pool in &mut self.pools {
-            let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            // To the pool, a drained router does not exist.
-            let there = |id: &RouterId| self.operator.hold(*id).is_none();
-            let health =
-                |id| router(id).filter(|_| there(&id)).map(|router| (router.health(), &router.settings().health));
-            changes.extend(pool.refresh(health));
+        if !routers.has_changed() {
+            return;
+        }
+        let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
+        for id in routers.take_changed() {
+            let Some(router) = routers.get(id) else { continue };
+            for (pool, leaf) in router.leaves() {
+                touched.push(*pool);
+                if let Some(pool) = pools.get_mut(*pool) {
+                    pool.set_standing(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
+                }
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for pool in touched {
+            changes.extend(pools.get_mut(pool).and_then(Pool::settle));
         }
     }
 }

@@ -112,7 +112,7 @@ proptest! {
         }
         world.tick(at(millis + 200_000));
         prop_assert_eq!(world.broker.in_flight.all().count(), 0);
-        prop_assert!(world.broker.routers.iter().all(|router| router.health().active_probes() == 0));
+        prop_assert!(world.broker.routers.values().all(|router| router.health().active_probes() == 0));
     }
 
     /// Whatever was sent and not made takes nothing of the limits.

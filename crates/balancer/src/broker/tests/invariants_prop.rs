@@ -227,7 +227,7 @@ proptest! {
         }
         let cools = |state| matches!(state, HealthState::Cooling { .. });
         prop_assert!(broker.routers().all(|(_, state, _)| !cools(state)));
-        prop_assert!(broker.routers.iter().all(|router| router.may_serve()));
+        prop_assert!(broker.routers.values().all(|router| router.may_serve()));
         prop_assert_eq!(broker.dedup.len(), 0);
     }
 }

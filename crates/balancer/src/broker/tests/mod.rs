@@ -131,7 +131,7 @@ impl World {
     }
 
     fn state(&self, place: usize) -> HealthState {
-        self.broker.routers[place].health().state()
+        self.broker.routers.as_slice()[place].health().state()
     }
 
     fn until(&self, place: usize) -> Option<BrokerTime> {
@@ -783,11 +783,14 @@ mod proving {
             let number = probe(&mut world, at(BACK));
             let message = |id| CallObservation { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             world.learn(&message("P_1_1_0"), at(BACK + 5));
-            assert!(world.broker.routers[0].health().is_probing());
+            assert!(world.broker.routers.as_slice()[0].health().is_probing());
             if logged {
                 world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
             }
-            assert_eq!(world.broker.routers[0].health().may_serve(&health::HealthSettings::default()), state);
+            assert_eq!(
+                world.broker.routers.as_slice()[0].health().may_serve(&health::HealthSettings::default()),
+                state
+            );
             world.tick(at(BACK + 10_005));
             assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
         }
@@ -801,7 +804,7 @@ mod proving {
             let elsewhere =
                 CallObservation { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             world.learn(&elsewhere, at(BACK + 10));
-            assert!(world.broker.routers[0].health().is_probing(), "{served}: says nothing");
+            assert!(world.broker.routers.as_slice()[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut world, at(BACK + 10)), number);
         }
     }
