@@ -6,6 +6,7 @@
 //! replicas.
 
 mod attempt_history;
+mod choose;
 mod command;
 mod configure;
 mod decision;
@@ -50,16 +51,15 @@ pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
-use crate::health::{Health, TickEffect};
+use crate::health::TickEffect;
 use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
-use crate::strategy::{Candidate, Tier, first};
 use crate::table::Table;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
-use routers::{Router, Routers};
+use routers::Routers;
 use types::outcome::Outcome;
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
@@ -164,64 +164,6 @@ impl Broker {
             Decision::Pass(pass) => self.count_pass(pass),
         }
         self.refresh(changes);
-    }
-
-    /// The router for a request, and why. Reads only; health is that of the last input, so advance the clock first.
-    pub fn choose<R: Rng>(&self, request: &impl Request, rng: &mut R) -> Decision {
-        let Some(PathRole::Ingress(id)) = self.path_roles.get(request.path()).copied() else {
-            return Decision::Pass(Pass::UnknownIngress);
-        };
-        let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::UnknownIngress) };
-        let (chosen, sent) = match first(pool.tree(), self.context(), request, rng) {
-            Some(chosen) if self.probes(chosen.router) => (chosen, RouteKind::Probe),
-            Some(chosen) => (chosen, RouteKind::Normal),
-            None => match self.choose_when_none_serves(pool, request, rng, |_| true) {
-                Some(found) => found,
-                None if pool.is_available() => {
-                    return Decision::Pass(Pass::NoMatchingTarget(id, pool.tree().dead_end(request)));
-                }
-                None => return Decision::Pass(Pass::AllDisabled(id)),
-            },
-        };
-        let mut route = Route {
-            number: self.decisions,
-            pool: id,
-            kind: sent,
-            chosen,
-            reservation: TokenReservation::default(),
-            relayed: false,
-        };
-        self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
-        Decision::Route(route)
-    }
-
-    /// The choice when no router is available, among those that are wanted.
-    fn choose_when_none_serves<R: Rng>(
-        &self,
-        pool: &Pool,
-        request: &impl Request,
-        rng: &mut R,
-        wanted: impl Fn(RouterId) -> bool,
-    ) -> Option<(Candidate, RouteKind)> {
-        let wanted = |chosen: &Candidate| wanted(chosen.router);
-        if let Some(chosen) = self.candidates(pool, Tier::LastResort, request, rng).find(wanted) {
-            return Some((chosen, RouteKind::LastResort));
-        }
-        let mut order = self.candidates(pool, Tier::Disabled, request, rng).filter(wanted);
-        let chosen = match pool.when_all_disabled() {
-            WhenAllDisabled::Soonest => {
-                let health = |chosen: &Candidate| self.routers.get(chosen.router).map(Router::health);
-                let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
-                let busy = health(&soonest).is_none_or(|health| health.active_probes() > 0);
-                (!busy).then_some(Candidate { p: None, ..soonest })?
-            }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
-        };
-        Some((chosen, RouteKind::Panic))
-    }
-
-    fn probes(&self, router: RouterId) -> bool {
-        self.routers.get(router).is_some_and(|router| router.health().is_probing())
     }
 
     /// Applies an input. The only writer; derived state is up to date when it returns.

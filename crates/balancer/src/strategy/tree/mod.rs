@@ -7,10 +7,11 @@ mod eligible;
 mod explanation;
 mod load_view;
 mod rr_state;
+mod standing;
 mod status;
 mod within_limits;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
@@ -18,11 +19,12 @@ pub use eligible::{Eligible, Tier};
 use explanation::Explanation;
 pub use explanation::Ineligible;
 pub use load_view::LoadView;
+pub use standing::Standing;
 pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, EligibleChild, PickReason, conditional, models, round_robin, sticky};
+use super::{Asks, PickReason, conditional, models, sticky};
 use crate::load::LatencyEwma;
 use types::outcome::FailureRule;
 use types::request::{Patch, Request, RequestNeeds};
@@ -57,7 +59,9 @@ pub struct Target {
 impl Target {
     /// A target of weight 1 without options.
     pub fn plain(kind: TargetKind) -> Self {
-        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), retry_on: None, kind }
+        // Most targets change nothing, and all of them share that.
+        static NOTHING: LazyLock<Arc<Patch>> = LazyLock::new(Arc::default);
+        Self { name: None, weight: 1.0, drained: false, patch: Arc::clone(&NOTHING), retry_on: None, kind }
     }
 }
 
@@ -120,9 +124,6 @@ struct Node {
     parent: Option<(NodeId, u16)>,
     kind: NodeKind,
 }
-
-/// In which tier a router may serve, and the factor on its weight, above 0 and at most 1; `None` if in none.
-pub type Standing = Option<(Tier, f64)>;
 
 #[derive(Debug, Clone)]
 enum NodeKind {
@@ -202,83 +203,6 @@ impl Tree {
             && let Some(slot) = branch.children.get_mut(usize::from(place))
         {
             *slot = child;
-        }
-    }
-
-    /// Derives anew which nodes may serve. A branch has the factor of its best child.
-    pub fn refresh(&mut self, standing: impl Fn(RouterId) -> Standing) {
-        for place in (0..self.nodes.len()).rev() {
-            let (before, after) = self.nodes.split_at_mut(place + 1);
-            let Some(node) = before.last_mut() else { continue };
-            match &mut node.kind {
-                NodeKind::Leaf(router, known) => *known = standing(*router),
-                NodeKind::Branch(branch) => {
-                    let node = |id: NodeId| after.get(usize::from(id.0).checked_sub(place + 1)?);
-                    Tier::ALL.into_iter().for_each(|tier| branch.refresh(tier, node));
-                }
-            }
-        }
-    }
-
-    /// Ends a change of one or more routers: round robins go on in the order that they had.
-    pub fn settle(&mut self) {
-        for (branch, tier, before) in std::mem::take(&mut self.unsettled) {
-            if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(branch.0)) {
-                round_robin::settle(&mut branch.tiers[tier as usize], before);
-            }
-        }
-    }
-
-    /// One router stands otherwise than before: updates what is above its leaf. [`Tree::settle`] follows.
-    pub fn set_standing(&mut self, leaf: NodeId, standing: Standing) {
-        let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(usize::from(leaf.0)) else {
-            return;
-        };
-        let before = std::mem::replace(known, standing);
-        if *drained || before == standing {
-            return;
-        }
-        for tier in Tier::ALL {
-            self.update_above(leaf, tier, share_in(before, tier), share_in(standing, tier));
-        }
-    }
-
-    /// The share of a node in a tier was `before` and is `after`: updates its parents up to the first that stays as it was.
-    fn update_above(&mut self, mut at: NodeId, tier: Tier, mut before: f64, mut after: f64) {
-        while before != after {
-            let Some(Node { weight, identity, parent: Some((above, place)), .. }) = self.node(at) else { return };
-            let (above, place, router) = (*above, *place, self.router(at));
-            let child = EligibleChild {
-                child: place,
-                router,
-                weight: weight * after,
-                cumulative_weight: 0.0,
-                identity: *identity,
-                current_weight: 0.0,
-            };
-            let counts = *weight > 0.0;
-            let (upper, below) = self.nodes.split_at_mut(usize::from(above.0) + 1);
-            let Some(Node { kind: NodeKind::Branch(branch), drained, .. }) = upper.last_mut() else { return };
-            if branch.mode.uses_weights() && !counts {
-                return;
-            }
-            let Branch { mode, children, tiers, .. } = &mut **branch;
-            let Some(eligible) = tiers.get_mut(tier as usize) else { return };
-            let (best, total) = (eligible.best(), eligible.total());
-            eligible.set(place, (after > 0.0).then_some(child));
-            let node = |id: &NodeId| below.get(usize::from(id.0).checked_sub(usize::from(above.0) + 1)?);
-            eligible.set_share(before, after, |child| {
-                children.get(usize::from(child)).and_then(node).map_or(0.0, |node| node.share(tier))
-            });
-            if matches!(mode, Policy::RoundRobin)
-                && !self.unsettled.iter().any(|known| (known.0, known.1) == (above, tier))
-            {
-                self.unsettled.push((above, tier, total));
-            }
-            if *drained {
-                return;
-            }
-            (at, before, after) = (above, best, eligible.best());
         }
     }
 
@@ -390,15 +314,6 @@ impl Tree {
 }
 
 impl Node {
-    /// The factor on its weight in a tier, 0 to 1; 0 if it may not serve.
-    fn share(&self, tier: Tier) -> f64 {
-        match &self.kind {
-            _ if self.drained => 0.0,
-            NodeKind::Leaf(_, standing) => share_in(*standing, tier),
-            NodeKind::Branch(branch) => branch.eligible(tier).best(),
-        }
-    }
-
     const fn router(&self) -> Option<RouterId> {
         match self.kind {
             NodeKind::Leaf(router, _) => Some(router),
@@ -425,34 +340,6 @@ impl Branch {
     pub(super) const fn eligible(&self, tier: Tier) -> &Eligible {
         &self.tiers[tier as usize]
     }
-
-    /// Lists the children that may serve. A child that stays keeps its current weight; one that returns starts at the mean.
-    fn refresh<'n>(&mut self, tier: Tier, node: impl Fn(NodeId) -> Option<&'n Node>) {
-        let uses_weights = self.mode.uses_weights();
-        let old = std::mem::take(&mut self.tiers[tier as usize]);
-        let places = (0_u16..).zip(&self.children);
-        let nodes = places.filter_map(|(place, id)| Some((place, node(*id)?)));
-        let able = |(_, node): &(u16, &Node)| node.share(tier) > 0.0 && (!uses_weights || node.weight > 0.0);
-        let able: Vec<(u16, &Node)> = nodes.filter(able).collect();
-        let mut now = Eligible::new(able.iter().map(|(place, node)| EligibleChild {
-            child: *place,
-            router: node.router(),
-            weight: node.weight * node.share(tier),
-            cumulative_weight: 0.0,
-            identity: node.identity,
-            current_weight: old.get(*place).map_or(0.0, |open| open.current_weight),
-        }));
-        let shares: Vec<f64> = able.iter().map(|(_, node)| node.share(tier)).collect();
-        now.set_shares(&shares);
-        if matches!(self.mode, Policy::RoundRobin) {
-            round_robin::settle(&mut now, old.total());
-        }
-        self.tiers[tier as usize] = now;
-    }
-}
-
-fn share_in(standing: Standing, tier: Tier) -> f64 {
-    standing.filter(|(of, _)| *of == tier).map_or(0.0, |(_, share)| share)
 }
 
 /// The hash input of a target: its name, else its router, else the identities of its children.
