@@ -209,17 +209,14 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{BrokerInput, BrokerSettings, RouterSettings, invariants};
+    use crate::broker::tests::fixture::{INGRESS, START, flat};
+    use crate::broker::{BrokerInput, invariants};
     use types::outcome::{CallObservation, Source};
 
-    const INGRESS: &str = "/azure/";
     const A: &str = "/azure/a/";
     const B: &str = "/azure/b/";
-    const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-
     fn broker(routers: &[&str]) -> Broker {
-        let routers = routers.iter().map(|path| RouterPath::parse(path).unwrap()).collect();
-        Broker::new(BrokerSettings::flat(RouterPath::parse(INGRESS).unwrap(), routers, RouterSettings::default()))
+        flat(INGRESS, routers)
     }
 
     fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {

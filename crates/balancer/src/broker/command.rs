@@ -219,22 +219,16 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{BrokerInput, BrokerSettings, Decision, PublicState, RouterSettings, invariants};
+    use crate::broker::tests::fixture::{START, decide, flat, path};
+    use crate::broker::{BrokerInput, Decision, PublicState, invariants};
     use types::outcome::{CallObservation, Source};
-
-    const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-
-    fn path(text: &str) -> RouterPath {
-        RouterPath::parse(text).unwrap()
-    }
 
     fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
     }
 
     fn world(routers: &[&str]) -> Broker {
-        let routers = routers.iter().map(|router| path(router)).collect();
-        Broker::new(BrokerSettings::flat(path("/in/"), routers, RouterSettings::default()))
+        flat("/in/", routers)
     }
 
     fn say(broker: &mut Broker, command: Command, until: Option<BrokerTime>, now: BrokerTime) -> Vec<BrokerEvent> {
@@ -259,7 +253,7 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut spread = BTreeMap::new();
         for _ in 0..1_000 {
-            let (decision, _) = crate::broker::tests::decide(broker, &"/in/", now, &mut rng);
+            let (decision, _) = decide(broker, &"/in/", now, &mut rng);
             let router = match &decision {
                 Decision::Route(route) => broker.path(route.router()).unwrap().to_string(),
                 Decision::Pass(_) => "nothing".to_owned(),

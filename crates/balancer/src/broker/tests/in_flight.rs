@@ -44,7 +44,7 @@ fn limited(mode: Policy) -> World {
     settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
     settings.defaults.health.disabled_time = Duration::from_secs(30);
     settings.defaults.rate_limit = Some(RateLimit { rpm: Some(1_000), tpm: Some(1_000_000) });
-    World { broker: Broker::new(settings), ..World::new(0) }
+    World::of(settings)
 }
 
 fn abandon(world: &mut World, route: &Route, now: BrokerTime) {

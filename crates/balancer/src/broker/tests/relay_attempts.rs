@@ -9,7 +9,7 @@ fn relayed(routers: usize, health: HealthSettings) -> World {
     let mut settings = settings(routers);
     settings.defaults.health = health;
     settings.relayed = (0..routers).map(|place| path(&router(place))).collect();
-    World { broker: Broker::new(settings), ..World::new(0) }
+    World::of(settings)
 }
 
 fn resilient() -> HealthSettings {
@@ -46,7 +46,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     settings.relayed = (0..2).map(|place| path(&router(place))).collect();
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::LeastBusy, targets });
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     let mut rng = SmallRng::seed_from_u64(1);
     let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
