@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, PoolSettings, RouterSettings, WhenAllDisabled};
+use balancer::broker::{
+    Broker, BrokerInput, BrokerSettings, Decision, PoolSettings, RouteKind, RouterSettings, WhenAllDisabled,
+};
 use balancer::load::rate_limit::RateLimit;
 use balancer::strategy::{self, Policy, TargetKind};
 use gecholog_broker::clock::Clock;
@@ -31,7 +33,7 @@ pub(crate) const INGRESS: &str = "/azure/";
 /// As many routers as a pools file may have: a page of memory more or less says nothing.
 const CROWD: u16 = 65_000;
 /// A minute after everything was learnt.
-const LEARNT: BrokerTime = BrokerTime::from_nanos(60_000_000_000);
+pub(crate) const LEARNT: BrokerTime = BrokerTime::from_nanos(60_000_000_000);
 /// A row-1 message as the gateway sends it.
 pub(crate) const QUESTION: &[u8] = br#"{"gl_path":"/azure/"}"#;
 
@@ -60,6 +62,11 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     rows.push(Row::new("one decision, 3 routers with budgets, one with room", took));
     let row = Row::new(format!("memory per router, of {CROWD}, all learnt of"), per_router()?.map(Figure::Memory));
     rows.push(row.target(Target::AtMost(Figure::Memory(1_024.0))));
+    for (routers, most) in [(3, 1_000.0), (1_000, 1_000.0), (60_000, 5_000.0)] {
+        let row =
+            Row::new(format!("a probe, {routers} routers: sent and given back"), Figure::Time(probe(effort, routers)?));
+        rows.push(row.target(Target::AtMost(Figure::Time(most))));
+    }
     let row = Row::new("one decision, nested 4 deep", Figure::Time(decide_nested(effort)?));
     rows.push(row.target(Target::AtMost(Figure::Time(200.0))));
     let row = Row::new("merging an override into a request of 4 KB", Figure::Time(merge(effort)));
@@ -103,7 +110,7 @@ fn flat(routers: u16) -> Result<BrokerSettings> {
 }
 
 /// A broker that chooses by what it has learnt of each router: as many answers as there are routers, each of another speed.
-fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
+pub(crate) fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
     let mut settings = flat(routers)?;
     for pool in &mut settings.pools {
         if let TargetKind::Branch { mode: old, .. } = &mut pool.root.kind {
@@ -139,6 +146,29 @@ fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
         now = now.after(Duration::from_micros(100));
         choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng)
     }))
+}
+
+/// Of routers in order, the first is on probation: each call tries it, and its client goes away.
+fn probe(effort: Effort, routers: u16) -> Result<f64> {
+    let mut broker = learnt(Policy::Fallback, routers)?;
+    let first = name(0);
+    let failed =
+        CallObservation { served_path: Some(&first), status: Some(500), ..CallObservation::empty(Source::Log) };
+    broker.apply(BrokerInput::Observed(&failed), LEARNT);
+    let now = LEARNT.after(Duration::from_secs(86_400));
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut others = 0_u64;
+    let took = nanos(effort, || {
+        let (decision, _) = choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng);
+        match &decision {
+            Decision::Route(route) if route.kind == RouteKind::Probe => {
+                broker.apply(BrokerInput::Abandoned(route), now);
+            }
+            _ => others += 1,
+        }
+    });
+    ensure!(others == 0, "{others} calls were no probe");
+    Ok(took)
 }
 
 /// The same, by chance, where the first may get what it wants and the others this many requests and tokens a minute.

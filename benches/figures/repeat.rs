@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use balancer::broker::BrokerInput;
+use balancer::strategy::Policy;
 use clap::ValueEnum;
 use gecholog_broker::calls::{Calls, from_log};
 use gecholog_broker::clock::Clock;
@@ -19,7 +20,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::time::{BrokerTime, GatewayTime};
 
-use crate::core::{INGRESS, QUESTION, broker, choose_and_commit};
+use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt};
 use crate::entries;
 
 /// What to repeat, and how often.
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
 enum Operation {
     /// Choose a router
     Decision,
+    /// Choose the faster of two routers that were learnt of
+    Fastest,
     /// Choose a router, and write the answer with its stamp
     DecisionWritten,
     /// Read a request from the bus, choose under the lock with the real clock and random generator, write the answer
@@ -54,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let times = arguments.times;
     match arguments.operation {
         Operation::Decision => decision(times),
+        Operation::Fastest => fastest(times),
         Operation::DecisionWritten => decision_written(times),
         Operation::Answer => answer(times),
         Operation::Outcome => outcome(times),
@@ -66,6 +70,16 @@ fn decision(times: u64) -> Result<()> {
     let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
     for number in 0..times {
         black_box(choose_and_commit(&mut broker, &black_box(INGRESS), moment(number), &mut rng));
+    }
+    Ok(())
+}
+
+/// As on a gateway whose log shows no stamps: each call is in flight until its time is over.
+fn fastest(times: u64) -> Result<()> {
+    let (mut broker, mut rng) = (learnt(Policy::Fastest, 3)?, SmallRng::seed_from_u64(1));
+    for number in 0..times {
+        let now = LEARNT.after(Duration::from_micros(100 * number));
+        black_box(choose_and_commit(&mut broker, &black_box(INGRESS), now, &mut rng));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::BadArgument;
 use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, Pass};
-use balancer::strategy::Candidates;
+use balancer::strategy::{Candidates, Tier};
 use gecholog_protocol::Message;
 use gecholog_protocol::processor::RouteRequest;
 use types::time::BrokerTime;
@@ -120,7 +120,7 @@ fn describe(
         }
         tried.insert(router);
     }
-    let open: HashSet<_> = pool.tree().eligible_routers().filter_map(|id| broker.path(id)).collect();
+    let open: HashSet<_> = pool.tree().eligible_routers(Tier::Serving).filter_map(|id| broker.path(id)).collect();
     if tried.len() == LISTED && open.len() > tried.len() {
         writeln!(text, "  then {} more that may serve", open.len() - tried.len())?;
     }

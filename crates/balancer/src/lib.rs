@@ -7,13 +7,16 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`health`] | whether a router may serve, and until when it may not |
-//! | [`load`] | calls in flight, latency and rate limits of each router |
+//! | `in_flight` | the calls under way, and what each holds of its router |
+//! | [`load`] | latency and rate limits of each router |
 //! | [`strategy`] | in which order the routers of a pool are tried |
 //! | [`broker`] | the state of all pools: choose a router, learn from the call's outcome |
 //! | [`retry`] | retries of one request: what to do next |
 
 pub mod broker;
 pub mod health;
+mod in_flight;
 pub mod load;
 pub mod retry;
 pub mod strategy;
+mod table;

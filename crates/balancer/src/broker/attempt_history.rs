@@ -93,7 +93,7 @@ fn first<R: Rng>(
 impl Broker {
     /// The longest ingress that a path is at or below, as the gateway matches.
     pub fn ingress_of(&self, path: &str) -> Option<&RouterPath> {
-        let above = self.pools.iter().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
+        let above = self.pools.values().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
         above.max_by_key(|ingress| ingress.as_str().len())
     }
 
@@ -145,7 +145,7 @@ impl Broker {
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
         }
-        let known = (pool.tree(), PickContext { loads: self.loads.as_ref(), limits: None });
+        let known = (pool.tree(), self.context());
         let before = pool.has_rate_limits().then(|| history.cursor.clone());
         // A call that makes nothing is no probe: its success would show nothing.
         let usable = |router| request.is_generation() || !self.probes(router);
@@ -234,7 +234,7 @@ impl Broker {
 
     /// When an ejected router is back.
     fn back(&self, router: RouterId) -> Option<BrokerTime> {
-        match self.routers.get(usize::from(router.0))?.health().state() {
+        match self.routers.get(router)?.health().state() {
             HealthState::Cooling { until, .. } => Some(until),
             HealthState::Serving | HealthState::Probing { .. } => None,
         }
@@ -249,17 +249,14 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{BrokerInput, BrokerSettings, RouterSettings, invariants};
+    use crate::broker::tests::fixture::{INGRESS, START, flat};
+    use crate::broker::{BrokerInput, invariants};
     use types::outcome::{CallObservation, Source};
 
-    const INGRESS: &str = "/azure/";
     const A: &str = "/azure/a/";
     const B: &str = "/azure/b/";
-    const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-
     fn broker(routers: &[&str]) -> Broker {
-        let routers = routers.iter().map(|path| RouterPath::parse(path).unwrap()).collect();
-        Broker::new(BrokerSettings::flat(RouterPath::parse(INGRESS).unwrap(), routers, RouterSettings::default()))
+        flat(INGRESS, routers)
     }
 
     fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {

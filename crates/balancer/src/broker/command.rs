@@ -3,7 +3,7 @@
 //! A drained router gets no requests however healthy it is; health and drain do not overwrite each other. A weight
 //! applies to a router in one pool, and survives a reload of the file.
 
-use super::operator::{AttemptResult, MAX_WEIGHT_OVERRIDES};
+use super::operator::{Ended, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
 use crate::health::{Effect, Health};
 use types::router::{RouterId, RouterPath};
@@ -114,11 +114,13 @@ impl Broker {
         let action = match &given.command {
             Command::Drain(_) => {
                 self.operator.drain(id, hold);
+                self.routers.mark_changed(id);
                 ActionDone::Drained
             }
             Command::Resume(_) => {
                 let was_drained = self.operator.hold(id).is_some();
                 self.operator.resume(id);
+                self.routers.mark_changed(id);
                 ActionDone::Resumed { was_drained }
             }
             Command::Disable(_) => {
@@ -126,7 +128,7 @@ impl Broker {
                 ActionDone::Disabled
             }
             Command::Enable(_) => {
-                let before = self.routers.get(usize::from(id.0)).map(|router| router.health().state());
+                let before = self.routers.get(id).map(|router| router.health().state());
                 self.override_health(id, now, changes, |health| health.readmit(now));
                 ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
@@ -146,10 +148,9 @@ impl Broker {
         changes: &mut Vec<BrokerEvent>,
         order: impl FnOnce(&mut Health) -> Effect,
     ) {
-        let place = usize::from(router.0);
-        let effect = self.routers.change_health(place, |health, _| order(health));
+        let effect = self.routers.change_health(router, |health, _| order(health));
         if matches!(effect, Some(Effect::Tripped | Effect::Returned)) {
-            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+            self.emit_transition(router, now, BrokerEvent::HealthChanged, changes);
         }
     }
 
@@ -157,10 +158,11 @@ impl Broker {
     pub(super) fn expire_overrides(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for ended in self.operator.expire(now) {
             let (router, action, hold) = match ended {
-                AttemptResult::Drain(id, hold) => {
+                Ended::Drain(id, hold) => {
+                    self.routers.mark_changed(id);
                     (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, hold)
                 }
-                AttemptResult::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.hold),
+                Ended::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.hold),
             };
             let Some(router) = router else { continue };
             let (by, reason) = (hold.by, "its time is over".to_owned());
@@ -210,22 +212,16 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::broker::{BrokerInput, BrokerSettings, Decision, PublicState, RouterSettings, invariants};
+    use crate::broker::tests::fixture::{START, decide, flat, path};
+    use crate::broker::{BrokerInput, Decision, PublicState, invariants};
     use types::outcome::{CallObservation, Source};
-
-    const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-
-    fn path(text: &str) -> RouterPath {
-        RouterPath::parse(text).unwrap()
-    }
 
     fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
     }
 
     fn world(routers: &[&str]) -> Broker {
-        let routers = routers.iter().map(|router| path(router)).collect();
-        Broker::new(BrokerSettings::flat(path("/in/"), routers, RouterSettings::default()))
+        flat("/in/", routers)
     }
 
     fn say(broker: &mut Broker, command: Command, until: Option<BrokerTime>, now: BrokerTime) -> Vec<BrokerEvent> {
@@ -250,7 +246,7 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut spread = BTreeMap::new();
         for _ in 0..1_000 {
-            let (decision, _) = crate::broker::tests::decide(broker, &"/in/", now, &mut rng);
+            let (decision, _) = decide(broker, &"/in/", now, &mut rng);
             let router = match &decision {
                 Decision::Route(route) => broker.path(route.router()).unwrap().to_string(),
                 Decision::Pass(_) => "nothing".to_owned(),

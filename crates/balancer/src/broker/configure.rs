@@ -17,8 +17,8 @@ impl Broker {
         self.settings = settings.clone();
         self.path_roles.clear();
         let before = std::mem::take(&mut self.pools);
-        let before: FxHashMap<&RouterPath, &Pool> = before.iter().map(|pool| (pool.ingress(), pool)).collect();
-        let known = (0_u16..).zip(self.routers.iter()).map(|(id, router)| (router.path.clone(), RouterId(id)));
+        let before: FxHashMap<&RouterPath, &Pool> = before.values().map(|pool| (pool.ingress(), pool)).collect();
+        let known = self.routers.iter().map(|(id, router)| (router.path.clone(), id));
         let mut known: FxHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
         for pool in &settings.pools {
@@ -36,7 +36,10 @@ impl Broker {
             let place = if settings.relayed.contains(&pool.ingress) { PathRole::Relayed } else { PathRole::Ingress };
             self.path_roles.insert(pool.ingress.clone(), place(PoolId(id)));
         }
-        self.routers.mark_stale();
+        let Self { routers, pools, .. } = self;
+        let leaves =
+            pools.iter().flat_map(|(id, pool)| pool.tree().leaves().map(move |(leaf, router)| (id, leaf, router)));
+        routers.set_leaves(leaves);
         self.configure_loads();
         self.configure_rate_limits();
     }
@@ -51,12 +54,11 @@ impl Broker {
         let settings = own.unwrap_or_else(|| Arc::clone(defaults));
         let id = match known.get(path) {
             Some(id) => {
-                self.routers.set_settings(usize::from(id.0), settings);
+                self.routers.set_settings(*id, settings);
                 *id
             }
             None => {
-                let id = RouterId(u16::try_from(self.routers.len()).ok()?);
-                self.routers.push(path.clone(), settings);
+                let id = self.routers.push(path.clone(), settings)?;
                 known.insert(path.clone(), id);
                 id
             }
@@ -67,8 +69,8 @@ impl Broker {
 
     /// Readmits routers that are never to be ejected under the new settings.
     pub(super) fn readmit_exempt(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
-        for place in 0..self.routers.len() {
-            let pardoned = self.routers.change_health(place, |health, settings| {
+        for id in self.routers.ids() {
+            let pardoned = self.routers.change_health(id, |health, settings| {
                 let pardoned = settings.disabled_time.is_zero() && health.state() != HealthState::Serving;
                 if pardoned {
                     health.serve(now);
@@ -76,7 +78,7 @@ impl Broker {
                 pardoned
             });
             if pardoned == Some(true) {
-                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+                self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
             }
         }
     }

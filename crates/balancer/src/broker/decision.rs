@@ -1,7 +1,7 @@
 //! A decision: a router and the reason, or no router and the reason.
 
 use crate::load::rate_limit::LimitExceeded;
-use crate::strategy::{Candidate, NodeId, PickReason};
+use crate::strategy::{Candidate, NodeId, PickReason, Tier};
 use types::router::{PoolId, RouterId};
 
 /// The answer to one request.
@@ -64,6 +64,17 @@ pub enum RouteKind {
     LastResort,
     /// A disabled router, because all are, and `when_all_disabled` asks for it (Envoy's panic mode).
     Panic,
+}
+
+impl RouteKind {
+    /// The tier that such a router is in.
+    pub(crate) const fn tier(self) -> Tier {
+        match self {
+            Self::Normal | Self::Probe => Tier::Serving,
+            Self::LastResort => Tier::LastResort,
+            Self::Panic => Tier::Disabled,
+        }
+    }
 }
 
 impl Route {

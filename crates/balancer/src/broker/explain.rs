@@ -47,7 +47,7 @@ impl Broker {
     /// What is wrong with the chosen router and why it was chosen nevertheless; displays as nothing if it simply
     /// serves.
     pub fn caveat(&self, route: &Route) -> Caveat<'_> {
-        let state = self.routers.get(usize::from(route.router().0)).map(|router| router.health().state());
+        let state = self.routers.get(route.router()).map(|router| router.health().state());
         let cause = match state {
             Some(HealthState::Probing { cause } | HealthState::Cooling { cause, .. }) => Some(cause),
             Some(HealthState::Serving) | None => None,
@@ -72,7 +72,7 @@ impl Broker {
 
     /// The tree knows that a router may not serve; its health knows why and until when.
     fn ineligibility(&self, router: RouterId, why: Ineligible) -> String {
-        let state = self.routers.get(usize::from(router.0)).map(|router| router.health().state());
+        let state = self.routers.get(router).map(|router| router.health().state());
         if let (Ineligible::Disabled, Some(hold)) = (why, self.operator.hold(router)) {
             let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
             return format!("drained{until}");

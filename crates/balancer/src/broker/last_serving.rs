@@ -9,8 +9,8 @@ use types::transition::BrokerEvent;
 
 impl Broker {
     /// Whether this is a failure of the last router that serves in some pool, and its settings keep the last one.
-    pub(super) fn keeps_last(&mut self, place: usize, outcome: &Outcome, changes: &mut Vec<BrokerEvent>) -> bool {
-        let keeps = self.routers.get(place).is_some_and(|router| router.settings().health.keep_last);
+    pub(super) fn keeps_last(&mut self, id: RouterId, outcome: &Outcome, changes: &mut Vec<BrokerEvent>) -> bool {
+        let keeps = self.routers.get(id).is_some_and(|router| router.settings().health.keep_last);
         if !keeps || !outcome.class.is_failure() {
             return false;
         }
@@ -19,14 +19,15 @@ impl Broker {
     }
 
     fn is_last_serving(&self, router: RouterId) -> bool {
-        self.is_in_service(router)
-            && self.pools.iter().any(|pool| pool.is_last_serving(router, |other| self.is_in_service(other)))
+        let Some(known) = self.routers.get(router).filter(|known| known.health().is_in_service()) else { return false };
+        let mut pools = known.leaves().iter().filter_map(|(pool, _)| self.pool(*pool));
+        pools.any(|pool| pool.has_no_other(router, |other| self.is_in_service(other)))
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
     pub(super) fn eject_suspected(
         &mut self,
-        place: usize,
+        id: RouterId,
         outcome: &Outcome,
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
@@ -36,7 +37,7 @@ impl Broker {
             return Effect::Counted;
         }
         let convicted =
-            self.routers.change_health(place, |health, settings| health.eject_suspected(outcome, settings, now));
+            self.routers.change_health(id, |health, settings| health.eject_suspected(outcome, settings, now));
         convicted.unwrap_or(Effect::None)
     }
 }

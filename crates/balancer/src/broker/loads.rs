@@ -3,32 +3,39 @@
 
 use rand::Rng;
 
-use super::{Broker, Route};
-use crate::load::Loads;
-use crate::strategy::{Candidates, PickContext, Tree};
-use types::outcome::{CallObservation, Outcome};
+use super::{Broker, Pool, Route};
+use crate::in_flight::Call;
+use crate::load::{LoadReader, Loads};
+use crate::strategy::{Candidates, PickContext, Tier};
+use types::outcome::{CallObservation, Outcome, Source};
 use types::request::Request;
 use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent};
 
 impl Broker {
-    /// The candidates of a tree, with load data.
-    pub(super) fn candidates<'a, Q, R>(&'a self, tree: &'a Tree, request: &'a Q, rng: &'a mut R) -> Candidates<'a, Q, R>
-    where
-        Q: Request,
-        R: Rng,
-    {
-        Candidates::new(tree, request, rng).with_loads(self.loads.as_ref())
+    /// The candidates of a tier, with load data.
+    pub(super) fn candidates<'a, Q: Request, R: Rng>(
+        &'a self,
+        pool: &'a Pool,
+        tier: Tier,
+        request: &'a Q,
+        rng: &'a mut R,
+    ) -> Candidates<'a, Q, R> {
+        Candidates::new(pool.tree(), request, rng).with(PickContext { tier, ..self.context() })
     }
 
-    /// The context for picking, without rate limits.
-    pub(super) const fn context(&self) -> PickContext<'_> {
-        PickContext { loads: self.loads.as_ref(), limits: None }
+    /// The context for picking among those that serve, without rate limits.
+    pub(super) fn context(&self) -> PickContext<'_> {
+        PickContext { loads: self.load_reader(), limits: None, tier: Tier::Serving }
+    }
+
+    pub(super) fn load_reader(&self) -> Option<LoadReader<'_>> {
+        self.loads.as_ref().map(|loads| LoadReader { loads, in_flight: &self.in_flight })
     }
 
     /// Starts or stops learning, as the settings ask.
     pub(super) fn configure_loads(&mut self) {
-        let learns = self.pools.iter().any(|pool| pool.tree().learns());
+        let learns = self.pools.values().any(|pool| pool.tree().learns());
         self.loads = if learns { Some(self.loads.take().unwrap_or_default()) } else { None };
         self.refresh_medians();
     }
@@ -42,28 +49,57 @@ impl Broker {
         }
     }
 
-    pub(super) fn begin_call(&mut self, route: &Route, now: BrokerTime) {
+    /// A call is sent, with all that it takes until it ends.
+    pub(super) fn start_call(&mut self, route: &Route, probe: bool, now: BrokerTime) {
+        let (number, router, tokens) = (route.number, route.router(), route.reservation.tokens);
+        let reservation = self.limits.as_mut().and_then(|limits| limits.reserve(router, tokens, now));
+        let call = Call { router, started: now, probe, reservation };
+        if route.relayed {
+            self.in_flight.start_attempt(number, call);
+            return;
+        }
         if let Some(loads) = &mut self.loads {
-            if route.relayed {
-                loads.begin_attempt(route.number, route.router(), now);
-            } else {
-                loads.begin(route.number, route.router(), now);
-            }
+            loads.await_stamp(now);
         }
-        if let Some(limits) = &mut self.limits {
-            limits.take(route.number, route.router(), route.reservation.tokens, now);
+        while let Some((number, evicted)) = self.in_flight.evict(number) {
+            self.release_probe(evicted.router, number);
         }
+        self.in_flight.start(number, call);
     }
 
-    /// A log with this replica's stamp ends its call, even if nothing else is learned from it.
-    pub(super) fn end_call(&mut self, report: &CallObservation<'_>) {
-        if let (Some(loads), Some(decision)) = (&mut self.loads, report.decision) {
-            loads.end(decision);
+    /// A call with this replica's stamp is over, even if nothing else is learned from it. Returns it as it was sent.
+    pub(super) fn end_call(&mut self, report: &CallObservation<'_>) -> Option<Call> {
+        let number = report.decision?;
+        if let Some(loads) = &mut self.loads {
+            loads.stamp_seen();
         }
+        let log_follows = match report.source {
+            Source::Message => true,
+            Source::Attempt => !knows_usage(report),
+            Source::OneRow | Source::Log => false,
+        };
+        if log_follows { self.in_flight.answered(number) } else { self.in_flight.finish(number) }
     }
 
+    /// A call ended without anyone at fault: what it took is given back.
+    pub(super) fn abandon(&mut self, route: &Route) {
+        if let Some(loads) = &mut self.loads {
+            loads.stamp_seen();
+        }
+        let call = self.in_flight.finish(route.number);
+        if let (Some(call), Some(limits)) = (&call, &mut self.limits) {
+            limits.release(call);
+        }
+        self.release_probe(route.router(), route.number);
+    }
+
+    /// Ends calls that the gateway has cut off by now.
     pub(super) fn expire_calls(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
-        if self.loads.as_mut().is_some_and(|loads| loads.expire(now)) {
+        while let Some((number, call)) = self.in_flight.expire(now) {
+            self.release_probe(call.router, number);
+        }
+        self.advance_load_clock(now);
+        if self.loads.as_mut().is_some_and(|loads| loads.misses_stamps(now)) {
             changes.push(BrokerEvent::Advisory(Advisory::StampsMissing));
         }
     }
@@ -81,7 +117,12 @@ impl Broker {
     /// Refreshes the assumed latency of routers without samples.
     fn refresh_medians(&mut self) {
         if let Some(loads) = &self.loads {
-            self.pools.iter_mut().for_each(|pool| pool.refresh_medians(loads));
+            self.pools.values_mut().for_each(|pool| pool.refresh_medians(loads));
         }
     }
+}
+
+/// Whether a relay's report has all that its log could say about usage; an error used nothing.
+pub(super) fn knows_usage(report: &CallObservation<'_>) -> bool {
+    report.total_tokens.is_some() || report.status.is_some_and(|status| status >= 400)
 }

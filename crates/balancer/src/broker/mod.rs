@@ -7,12 +7,12 @@
 
 mod attempt_history;
 mod canonical;
+mod choose;
 mod command;
 mod configure;
 mod decision;
 mod explain;
 mod histogram;
-mod in_flight;
 mod input;
 pub mod invariants;
 mod last_serving;
@@ -33,14 +33,15 @@ mod takeover;
 
 use rand::Rng;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
+pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use attempt_history::{AttemptHistory, NextTarget};
 pub use canonical::Values;
 pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
 pub use explain::{Caveat, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
-pub use in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use input::BrokerInput;
 pub use operator::{MAX_WEIGHT_OVERRIDES, Override, Weight};
 pub use outcome_dedup::{CAPACITY as OUTCOME_DEDUP_CAPACITY, WAIT};
@@ -52,15 +53,15 @@ pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
-use crate::health::{Health, TickEffect};
+use crate::health::TickEffect;
+use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
-use crate::strategy::{Candidate, first};
-use in_flight::InFlightCalls;
+use crate::table::Table;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
-use routers::{Router, Routers};
+use routers::Routers;
 use types::outcome::Outcome;
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
@@ -93,17 +94,17 @@ pub struct Broker {
     settings: BrokerSettings,
     path_roles: FxHashMap<RouterPath, PathRole>,
     routers: Routers,
-    pools: Vec<Pool>,
+    pools: Table<PoolId, Pool>,
     dedup: OutcomeDedup,
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
-    in_flight: InFlightCalls,
+    in_flight: InFlight,
     operator: Operator,
     /// Absent where no router has rate limits.
     limits: Option<RateLimiter>,
     suspects: Suspects,
-    /// The next deadline of all routers and overrides, derived so that a decision need not visit each router.
-    next_return: Option<BrokerTime>,
+    /// When a router last answered well.
+    last_success: Option<BrokerTime>,
     decisions: u64,
     /// Counts reloads.
     config_generation: u64,
@@ -119,14 +120,14 @@ impl Broker {
             settings: BrokerSettings::default(),
             path_roles: FxHashMap::default(),
             routers: Routers::default(),
-            pools: Vec::new(),
+            pools: Table::default(),
             dedup: OutcomeDedup::default(),
             loads: None,
-            in_flight: InFlightCalls::default(),
+            in_flight: InFlight::default(),
             operator: Operator::default(),
             limits: None,
             suspects: Suspects::default(),
-            next_return: None,
+            last_success: None,
             decisions: 0,
             config_generation: 0,
             not_ours: 0,
@@ -167,65 +168,6 @@ impl Broker {
         self.refresh(changes);
     }
 
-    /// The router for a request, and why. Reads only; health is that of the last input, so advance the clock first.
-    pub fn choose<R: Rng>(&self, request: &impl Request, rng: &mut R) -> Decision {
-        let Some(PathRole::Ingress(id)) = self.path_roles.get(request.path()).copied() else {
-            return Decision::Pass(Pass::UnknownIngress);
-        };
-        let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::UnknownIngress) };
-        let (chosen, sent) = match first(pool.tree(), self.context(), request, rng) {
-            Some(chosen) if self.probes(chosen.router) => (chosen, RouteKind::Probe),
-            Some(chosen) => (chosen, RouteKind::Normal),
-            None => match self.choose_when_none_serves(pool, request, rng, |_| true) {
-                Some(found) => found,
-                None if pool.is_available() => {
-                    return Decision::Pass(Pass::NoMatchingTarget(id, pool.tree().dead_end(request)));
-                }
-                None => return Decision::Pass(Pass::AllDisabled(id)),
-            },
-        };
-        let mut route = Route {
-            number: self.decisions,
-            pool: id,
-            kind: sent,
-            chosen,
-            reservation: TokenReservation::default(),
-            relayed: false,
-            instead_of: None,
-        };
-        self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
-        Decision::Route(route)
-    }
-
-    /// The choice when no router is available, among those that are wanted.
-    fn choose_when_none_serves<R: Rng>(
-        &self,
-        pool: &Pool,
-        request: &impl Request,
-        rng: &mut R,
-        wanted: impl Fn(RouterId) -> bool,
-    ) -> Option<(Candidate, RouteKind)> {
-        let wanted = |chosen: &Candidate| wanted(chosen.router);
-        if let Some(chosen) = pool.last_resort().and_then(|tree| self.candidates(tree, request, rng).find(wanted)) {
-            return Some((chosen, RouteKind::LastResort));
-        }
-        let mut order = self.candidates(pool.disabled()?, request, rng).filter(wanted);
-        let chosen = match pool.when_all_disabled() {
-            WhenAllDisabled::Soonest => {
-                let health = |chosen: &Candidate| self.routers.get(usize::from(chosen.router.0)).map(Router::health);
-                let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
-                let busy = health(&soonest).is_none_or(|health| health.active_probes() > 0);
-                (!busy).then_some(Candidate { p: None, ..soonest })?
-            }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
-        };
-        Some((chosen, RouteKind::Panic))
-    }
-
-    fn probes(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_probing())
-    }
-
     /// Applies an input. The only writer; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut applied = Applied::default();
@@ -239,9 +181,6 @@ impl Broker {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
             BrokerInput::Observed(report) => {
                 self.tick(now, &mut applied.changes);
-                if let Some(number) = report.decision {
-                    self.in_flight.end(number);
-                }
                 match self.learn(report, now, &mut applied.changes) {
                     Ok(outcome) => applied.outcome = Some(outcome),
                     Err(why) => applied.ignored = Some(why),
@@ -267,12 +206,7 @@ impl Broker {
 
     fn count_choice(&mut self, route: &Route, now: BrokerTime) {
         self.decisions = self.decisions.wrapping_add(1);
-        if route.relayed {
-            self.in_flight.begin_attempt(route.number, route.router());
-        } else {
-            self.in_flight.begin(route.number, route.router(), now);
-        }
-        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
+        let Some(pool) = self.pools.get_mut(route.pool) else { return };
         pool.count(route);
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
         let one_at_a_time = match route.kind {
@@ -280,55 +214,52 @@ impl Broker {
             RouteKind::Probe => true,
             RouteKind::Panic => pool.when_all_disabled() == WhenAllDisabled::Soonest,
         };
-        self.begin_call(route, now);
-        let place = usize::from(route.router().0);
-        if let Some(stats) = self.routers.stats(place) {
+        self.start_call(route, one_at_a_time, now);
+        if let Some(stats) = self.routers.stats(route.router()) {
             stats.chosen += 1;
         }
         if one_at_a_time {
-            self.routers.change_health(place, |health, settings| health.acquire_probe(route.number, settings, now));
+            self.routers
+                .change_health(route.router(), |health, settings| health.acquire_probe(route.number, settings, now));
         }
-    }
-
-    fn abandon(&mut self, route: &Route) {
-        self.in_flight.end(route.number);
-        if let Some(loads) = &mut self.loads {
-            loads.end(route.number);
-        }
-        self.take_permit_back(route.router(), route.number);
     }
 
     /// Releases the probe slot of a decision that ended without evidence about its router.
-    fn take_permit_back(&mut self, router: RouterId, decision: u64) {
-        self.routers.change_health(usize::from(router.0), |health, _| health.release_probe(decision));
+    pub(super) fn release_probe(&mut self, router: RouterId, decision: u64) {
+        self.routers.change_health(router, |health, _| health.release_probe(decision));
     }
 
     /// When time alone changes something next.
     pub fn next_deadline(&self) -> Option<BrokerTime> {
         // Asked at each decision, with nothing due in nearly all cases: so no chain of options.
-        let [first, second, third, fourth] =
-            [self.next_return, self.dedup.next_deadline(), self.loads_due(), self.in_flight.next_deadline()]
-                .map(|due| due.unwrap_or(BrokerTime::MAX));
-        Some(first.min(second).min(third.min(fourth))).filter(|due| *due < BrokerTime::MAX)
+        let [first, second, third, fourth, fifth] = [
+            self.routers.next_deadline(),
+            self.operator.next_deadline(),
+            self.dedup.next_deadline(),
+            self.loads_due(),
+            self.in_flight.next_deadline(),
+        ]
+        .map(|due| due.unwrap_or(BrokerTime::MAX));
+        Some(first.min(second).min(third.min(fourth)).min(fifth)).filter(|due| *due < BrokerTime::MAX)
     }
 
     pub fn pools(&self) -> &[Pool] {
-        &self.pools
+        self.pools.as_slice()
     }
 
     /// `None` if it is not this broker's.
     pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
-        self.pools.get(usize::from(pool.0))
+        self.pools.get(pool)
     }
 
     /// The path of a router.
     pub fn path(&self, router: RouterId) -> Option<&RouterPath> {
-        self.routers.get(usize::from(router.0)).map(|router| &router.path)
+        self.routers.get(router).map(|router| &router.path)
     }
 
     /// Every router with its health and statistics.
     pub fn routers(&self) -> impl Iterator<Item = (&RouterPath, HealthState, &RouterStats)> {
-        self.routers.iter().map(|router| (&router.path, router.health().state(), &router.stats))
+        self.routers.values().map(|router| (&router.path, router.health().state(), &router.stats))
     }
 
     /// The settings in force.
@@ -338,20 +269,19 @@ impl Broker {
 
     fn tick(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         self.expire_calls(now, changes);
-        self.in_flight.expire(now);
         while let Some(waiting) = self.dedup.expire(now) {
             self.settle(waiting, changes);
             self.refresh(changes);
         }
-        if self.next_return.is_none_or(|due| now < due) {
-            return;
+        if self.operator.next_deadline().is_some_and(|due| due <= now) {
+            self.expire_overrides(now, changes);
         }
-        self.expire_overrides(now, changes);
-        for place in 0..self.routers.len() {
-            if self.routers.change_health(place, |health, settings| health.tick(settings, now))
-                == Some(TickEffect::Returned)
-            {
-                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+        if self.routers.next_deadline().is_some_and(|due| due <= now) {
+            for id in self.routers.due(now) {
+                let effect = self.routers.change_health(id, |health, settings| health.tick(settings, now));
+                if effect == Some(TickEffect::Returned) {
+                    self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
+                }
             }
         }
         self.refresh(changes);
@@ -360,12 +290,12 @@ impl Broker {
     /// Emits a router's new state.
     fn emit_transition(
         &mut self,
-        place: usize,
+        id: RouterId,
         now: BrokerTime,
         kind: fn(Transition) -> BrokerEvent,
         changes: &mut Vec<BrokerEvent>,
     ) {
-        let Some(router) = self.routers.get(place) else { return };
+        let Some(router) = self.routers.get(id) else { return };
         changes.push(kind(Transition {
             router: router.path.clone(),
             epoch: router.health().epoch(),
@@ -374,25 +304,39 @@ impl Broker {
         }));
     }
 
-    /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible and
-    /// the next deadline. Each writer calls it last, and before it reads what it changed. Where nothing changed, it costs
-    /// two comparisons.
+    /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible. Each
+    /// writer calls it last, and before it reads what it changed. It visits only what a change touches: the leaves of the
+    /// routers that changed, and what is above them.
     fn refresh(&mut self, changes: &mut Vec<BrokerEvent>) {
         if self.operator.take_reweighed() {
             self.configure(&self.settings.clone());
         }
-        // Both are read, so that neither stays marked.
-        if !(self.routers.take_stale() | self.operator.take_stale()) {
+        let Self { routers, operator, pools, .. } = self;
+        if routers.take_stale() {
+            for pool in pools.values_mut() {
+                // To the pool, a drained router does not exist.
+                pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
+                changes.extend(pool.settle());
+            }
             return;
         }
-        self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
-        for pool in &mut self.pools {
-            let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            // To the pool, a drained router does not exist.
-            let there = |id: &RouterId| self.operator.hold(*id).is_none();
-            let health =
-                |id| router(id).filter(|_| there(&id)).map(|router| (router.health(), &router.settings().health));
-            changes.extend(pool.refresh(health));
+        if !routers.has_changed() {
+            return;
+        }
+        let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
+        for id in routers.take_changed() {
+            let Some(router) = routers.get(id) else { continue };
+            for (pool, leaf) in router.leaves() {
+                touched.push(*pool);
+                if let Some(pool) = pools.get_mut(*pool) {
+                    pool.set_standing(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
+                }
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for pool in touched {
+            changes.extend(pools.get_mut(pool).and_then(Pool::settle));
         }
     }
 }

@@ -45,15 +45,15 @@ pub(super) struct Operator {
     weights: Vec<Weight>,
     /// Routers about which this replica has had an order of its own: what others knew before is older.
     ordered: FxHashSet<RouterId>,
-    /// Who may serve, or the next deadline, has to be derived anew.
-    stale: bool,
+    /// When the first of them ends.
+    next_deadline: Option<BrokerTime>,
     /// The pools' trees have to be built anew.
     reweighed: bool,
 }
 
 /// An order whose time is over.
 #[derive(Debug)]
-pub(super) enum AttemptResult {
+pub(super) enum Ended {
     Drain(RouterId, Override),
     Weight(Weight),
 }
@@ -70,12 +70,12 @@ impl Operator {
 
     pub(super) fn drain(&mut self, router: RouterId, hold: Override) {
         self.drained.insert(router, hold);
-        self.stale = true;
+        self.set_deadline();
     }
 
     pub(super) fn resume(&mut self, router: RouterId) {
         self.drained.remove(&router);
-        self.stale = true;
+        self.set_deadline();
     }
 
     /// Another weight than the file's in one pool; none: the file's again.
@@ -84,7 +84,8 @@ impl Operator {
         if let Some((weight, hold)) = weight {
             self.weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, hold });
         }
-        (self.stale, self.reweighed) = (true, true);
+        self.reweighed = true;
+        self.set_deadline();
     }
 
     /// Remembers that there was an order about this router.
@@ -96,25 +97,27 @@ impl Operator {
         self.ordered.contains(&router)
     }
 
-    pub(super) fn next_deadline(&self) -> Option<BrokerTime> {
+    pub(super) const fn next_deadline(&self) -> Option<BrokerTime> {
+        self.next_deadline
+    }
+
+    fn set_deadline(&mut self) {
         let holds = self.drained.values().chain(self.weights.iter().map(|weight| &weight.hold));
-        holds.filter_map(|hold| hold.until).min()
+        self.next_deadline = holds.filter_map(|hold| hold.until).min();
     }
 
     /// Ends what was to hold only until now.
-    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<AttemptResult> {
+    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<Ended> {
         let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
-        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| AttemptResult::Drain(id, hold));
+        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| Ended::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
         // A hash map's order is nobody's: replicas and replays tell the same in the same order.
-        ended.sort_by_key(|ended| if let AttemptResult::Drain(id, _) = ended { id.0 } else { u16::MAX });
-        self.stale |= !ended.is_empty();
-        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(AttemptResult::Weight);
+        ended.sort_by_key(|ended| if let Ended::Drain(id, _) = ended { id.0 } else { u16::MAX });
+        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(Ended::Weight);
         let drains = ended.len();
         ended.extend(weights);
-        if ended.len() > drains {
-            (self.stale, self.reweighed) = (true, true);
-        }
+        self.reweighed |= ended.len() > drains;
+        self.set_deadline();
         ended
     }
 
@@ -125,11 +128,6 @@ impl Operator {
             weigh(&mut root, &weight.router, weight.weight);
         }
         root
-    }
-
-    /// Whether who may serve has to be derived anew; the caller does so.
-    pub(super) const fn take_stale(&mut self) -> bool {
-        std::mem::replace(&mut self.stale, false)
     }
 
     /// Whether the pools' trees have to be built anew; the caller does so.

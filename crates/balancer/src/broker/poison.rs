@@ -217,7 +217,7 @@ impl Suspects {
 
 impl Broker {
     fn detects_poison(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.settings().health.poison)
+        self.routers.get(router).is_some_and(|router| router.settings().health.poison)
     }
 
     /// Whether a failed request is itself at fault, or says nothing new (the `poison` setting). When the fault is found
@@ -246,7 +246,7 @@ impl Broker {
                 let Some(payload) = digest() else { return false };
                 let routers = &self.routers;
                 let well = |router: RouterId| {
-                    let stats = routers.get(usize::from(router.0)).map(|router| &router.stats);
+                    let stats = routers.get(router).map(|router| &router.stats);
                     let start = |stats: &super::RouterStats| GoodStart {
                         started: stats.last_good_start,
                         sent: stats.last_good_sent,
@@ -275,10 +275,10 @@ impl Broker {
             changes.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), last.clone())));
         }
         for refusal in refusals {
-            let (Some(epoch), place) = (refusal.tripped, usize::from(refusal.router.0)) else { continue };
-            let undo = self.routers.change_health(place, |health, _| health.undo_failure(Effect::Tripped, epoch));
+            let (Some(epoch), id) = (refusal.tripped, refusal.router) else { continue };
+            let undo = self.routers.change_health(id, |health, _| health.undo_failure(Effect::Tripped, epoch));
             if undo == Some(true) {
-                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+                self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
             }
         }
     }
@@ -291,11 +291,11 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
-        let place = usize::from(outcome.router.0);
-        self.routers.stats(place)?.add(outcome);
+        let id = outcome.router;
+        self.routers.stats(id)?.add(outcome);
         let Verdict { effect, epoch } = verdict?;
-        if self.routers.change_health(place, |health, _| health.undo_failure(effect, epoch)) == Some(true) {
-            self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+        if self.routers.change_health(id, |health, _| health.undo_failure(effect, epoch)) == Some(true) {
+            self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
         }
         None
     }

@@ -1,12 +1,13 @@
 //! A pool: the trees behind one ingress, and whether anything in them is available.
 //!
-//! One tree has the targets that may serve. Copies of it, most of the time absent, have those that may serve only
-//! when nothing else can: first the last resort, then, if configured, the disabled ones.
+//! A target is in one tier of the tree: those that serve, those that are being probed already, and, if configured, the
+//! disabled ones. Each tier is used only where nothing in those before it may serve a request.
 
+use super::routers::Router;
 use super::{Pass, Route, RouteKind, SelectionCounts};
-use crate::health::{Health, HealthSettings};
+use crate::health::Health;
 use crate::load::Loads;
-use crate::strategy::{NodeId, RateLimitFilter, Tree};
+use crate::strategy::{NodeId, RateLimitFilter, Standing, Tier, Tree};
 use types::request::RequestNeeds;
 use types::router::{RouterId, RouterPath};
 use types::transition::BrokerEvent;
@@ -40,10 +41,6 @@ pub(super) enum RateLimitScope {
 pub struct Pool {
     ingress: RouterPath,
     tree: Tree,
-    /// The targets that are being probed already; absent if there are none.
-    last_resort: Option<Tree>,
-    /// The disabled targets; absent if there are none, or none of them may serve.
-    disabled: Option<Tree>,
     when_all_disabled: WhenAllDisabled,
     limits: RateLimitScope,
     /// Whether it was available at the last event.
@@ -60,7 +57,7 @@ impl Pool {
         (served, selections): (bool, SelectionCounts),
     ) -> Self {
         let limits = RateLimitScope::Nothing;
-        Self { ingress, tree, last_resort: None, disabled: None, when_all_disabled, limits, served, selections }
+        Self { ingress, tree, when_all_disabled, limits, served, selections }
     }
 
     /// The router that clients call.
@@ -86,26 +83,9 @@ impl Pool {
         self.selections.count_pass(pass);
     }
 
-    /// Commits a choice in the tree that it came from.
-    pub(super) fn advance(&mut self, sent: RouteKind, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
-        let tree = match sent {
-            RouteKind::Normal | RouteKind::Probe => Some(&mut self.tree),
-            RouteKind::LastResort => self.last_resort.as_mut(),
-            RouteKind::Panic => self.disabled.as_mut(),
-        };
-        if let Some(tree) = tree {
-            tree.advance(leaf, among);
-        }
-    }
-
-    /// The targets that may serve only when nothing else can, because they are being probed already.
-    pub const fn last_resort(&self) -> Option<&Tree> {
-        self.last_resort.as_ref()
-    }
-
-    /// The disabled targets that may serve when nothing else can.
-    pub const fn disabled(&self) -> Option<&Tree> {
-        self.disabled.as_ref()
+    /// Commits a choice in the tier that it came from.
+    pub(super) fn advance(&mut self, kind: RouteKind, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
+        self.tree.advance(leaf, kind.tier(), among);
     }
 
     /// What happens to requests when all targets are disabled.
@@ -128,47 +108,56 @@ impl Pool {
         self.limits = limits;
     }
 
-    /// Refreshes which targets may serve; returns an event if the pool became unavailable or available.
     pub(super) fn refresh_medians(&mut self, loads: &Loads) {
         self.tree.refresh_medians(loads);
     }
 
     /// Whether a target that is not disabled may serve.
     pub fn is_available(&self) -> bool {
-        self.tree.has_eligible() || self.last_resort.as_ref().is_some_and(Tree::has_eligible)
+        self.tree.has_eligible(Tier::Serving) || self.tree.has_eligible(Tier::LastResort)
     }
 
-    /// Whether this is one of its routers and no other one serves.
-    pub(super) fn is_last_serving(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
-        let mut others = self.tree.eligible_routers().filter(|open| *open != router);
-        self.tree.routers().any(|of_it| of_it == router) && !others.any(serves)
+    /// Whether none of its routers serves, except perhaps this one.
+    pub(super) fn has_no_other(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
+        !self.tree.eligible_routers(Tier::Serving).any(|other| other != router && serves(other))
     }
 
-    /// Renews who may serve; a change if the pool became empty or is no longer so.
-    pub(super) fn refresh<'a>(
-        &mut self,
-        router: impl Fn(RouterId) -> Option<(&'a Health, &'a HealthSettings)>,
-    ) -> Option<BrokerEvent> {
-        let share = |id| router(id).map_or(0.0, |(health, settings)| health.share(settings));
-        let besides =
-            |id| router(id).is_some_and(|(health, settings)| health.is_probing() && !health.may_serve(settings));
-        let disabled = |id| router(id).is_some_and(|(health, _)| self.when_all_disabled.offers(health));
-        self.tree.refresh(share);
-        self.last_resort = self.tree.restricted_to(besides);
-        self.disabled = self.tree.restricted_to(disabled);
+    /// One of its routers stands otherwise than before.
+    pub(super) fn set_standing(&mut self, leaf: NodeId, router: Option<&Router>) {
+        self.tree.set_standing(leaf, self.when_all_disabled.standing(router));
+    }
+
+    /// Derives anew how all of its routers stand.
+    pub(super) fn refresh<'a>(&mut self, router: impl Fn(RouterId) -> Option<&'a Router>) {
+        let when_all_disabled = self.when_all_disabled;
+        self.tree.refresh(|id| when_all_disabled.standing(router(id)));
+    }
+
+    /// Ends a change; an event if the pool became unavailable or available by it.
+    pub(super) fn settle(&mut self) -> Option<BrokerEvent> {
+        self.tree.settle();
         let serves = self.is_available();
-        let served = std::mem::replace(&mut self.served, serves);
-        match (served, serves) {
-            (true, false) => {
-                Some(BrokerEvent::AllDisabled { ingress: self.ingress.clone(), uses_disabled: self.disabled.is_some() })
-            }
-            (false, true) => Some(BrokerEvent::SomeEnabled(self.ingress.clone())),
+        let (ingress, uses_disabled) = (self.ingress.clone(), self.tree.has_eligible(Tier::Disabled));
+        match (std::mem::replace(&mut self.served, serves), serves) {
+            (true, false) => Some(BrokerEvent::AllDisabled { ingress, uses_disabled }),
+            (false, true) => Some(BrokerEvent::SomeEnabled(ingress)),
             _ => None,
         }
     }
 }
 
 impl WhenAllDisabled {
+    /// In which tier a router may serve; in none where it is drained, and so not given.
+    fn standing(self, router: Option<&Router>) -> Standing {
+        let router = router?;
+        let (health, settings) = (router.health(), &router.settings().health);
+        match health.share(settings) {
+            share if share > 0.0 => Some((Tier::Serving, share)),
+            _ if health.is_probing() => Some((Tier::LastResort, 1.0)),
+            _ => self.offers(health).then_some((Tier::Disabled, 1.0)),
+        }
+    }
+
     /// Whether a disabled router may serve.
     fn offers(self, health: &Health) -> bool {
         match self {

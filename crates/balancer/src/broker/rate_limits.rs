@@ -8,8 +8,9 @@ use rand::Rng;
 use super::pool::RateLimitScope;
 use super::routers::Router;
 use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
+use crate::in_flight::Call;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
-use crate::strategy::{Candidate, RateLimitFilter};
+use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
 use types::outcome::{CallObservation, Outcome};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
@@ -55,15 +56,11 @@ impl Broker {
         route.reservation = TokenReservation { tokens, limit: LimitVerdict::Within };
         let Some(limits) = &self.limits else { return };
         let Some(exceeded) = limits.exceeded(first, tokens) else { return };
-        let others = match route.kind {
-            RouteKind::Normal | RouteKind::Probe => Some(pool.tree()),
-            RouteKind::LastResort => pool.last_resort(),
-            // Which router is back first does not depend on limits.
-            RouteKind::Panic => pool.disabled().filter(|_| pool.when_all_disabled() != WhenAllDisabled::Soonest),
-        };
-        let wanted = |other: &Candidate| wanted(other.router);
-        let other =
-            others.and_then(|tree| self.candidates(tree, request, rng).within_limits((limits, tokens)).find(wanted));
+        // Which router is back first does not depend on limits.
+        let fixed = route.kind == RouteKind::Panic && pool.when_all_disabled() == WhenAllDisabled::Soonest;
+        let context = PickContext { limits: Some((limits, tokens)), tier: route.kind.tier(), ..self.context() };
+        let mut others = Candidates::new(pool.tree(), request, rng).with(context);
+        let other = if fixed { None } else { others.find(|other| wanted(other.router)) };
         let Some(other) = other else {
             route.reservation.limit = LimitVerdict::Exceeded(exceeded);
             return;
@@ -77,9 +74,9 @@ impl Broker {
 
     /// Starts or stops counting, as the settings ask.
     pub(super) fn configure_rate_limits(&mut self) {
-        for pool in &mut self.pools {
+        for pool in self.pools.values_mut() {
             let routers = pool.tree().routers();
-            let settings = routers.filter_map(|id| self.routers.get(usize::from(id.0))).map(Router::settings);
+            let settings = routers.filter_map(|id| self.routers.get(id)).map(Router::settings);
             let limits = settings.filter_map(|settings| settings.rate_limit);
             pool.configure_rate_limits(limits.fold(RateLimitScope::Nothing, |all, rate_limit| {
                 match (all, rate_limit.tpm) {
@@ -88,9 +85,9 @@ impl Broker {
                 }
             }));
         }
-        self.limits = if self.pools.iter().any(Pool::has_rate_limits) {
+        self.limits = if self.pools.values().any(Pool::has_rate_limits) {
             let mut limits = self.limits.take().unwrap_or_default();
-            limits.configure(self.routers.iter().map(|router| router.settings().rate_limit));
+            limits.configure(self.routers.values().map(|router| router.settings().rate_limit));
             Some(limits)
         } else {
             None
@@ -99,15 +96,21 @@ impl Broker {
 
     /// A log reports the usage of a call; an error used nothing unless it says so. Only its stamp says whose call it
     /// was; without one, only a call of a client that named the router itself is certainly not this replica's.
-    pub(super) fn learn_usage(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) {
+    pub(super) fn learn_usage(
+        &mut self,
+        report: &CallObservation<'_>,
+        outcome: &Outcome,
+        sent: Option<Call>,
+        now: BrokerTime,
+    ) {
         let Some(limits) = &mut self.limits else { return };
         let foreign = match report.stamp_id {
             Some(_) => report.decision.is_none(),
             None => report.ingress.is_some() && report.ingress == report.served_path,
         };
-        let CallObservation { decision, total_tokens: used, quota: remaining, .. } = *report;
+        let CallObservation { total_tokens: used, quota: remaining, .. } = *report;
         let tokens = used.or_else(|| (outcome.status >= 400).then_some(0));
-        limits.learn(&Usage { router: outcome.router, decision, foreign, tokens, remaining }, now);
+        limits.learn(&Usage { router: outcome.router, sent, foreign, tokens, remaining }, now);
     }
 
     /// The routers over their limits that might have served the request of a decision, except for the one that its
@@ -120,7 +123,7 @@ impl Broker {
         let named = |id| {
             id == route.router() || matches!(route.reservation.limit, LimitVerdict::Diverted(first, _) if first == id)
         };
-        let others = pool.tree().eligible_routers().filter(move |router| !named(*router));
+        let others = pool.tree().eligible_routers(Tier::Serving).filter(move |router| !named(*router));
         others.filter_map(|router| {
             let exceeded = self.limits.as_ref()?.exceeded(router, route.reservation.tokens)?;
             Some((self.path(router)?, exceeded))

@@ -4,6 +4,7 @@ use super::Broker;
 use super::histogram::Histogram;
 use super::routers::Router;
 use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter};
+use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
 
@@ -42,7 +43,6 @@ pub struct RouterStats {
     refusals: u32,
     refusals_reported: bool,
     not_found_reported: bool,
-    last_success: Option<BrokerTime>,
     /// When the last successful call began, by the gateway's clock.
     pub(super) last_good_start: Option<GatewayTime>,
     /// When the relay's last successful attempt was sent.
@@ -71,7 +71,6 @@ impl RouterStats {
         self.unreadable_hints += u64::from(outcome.retry_after == Some(RetryAfter::Unparsable));
         self.not_founds += u64::from(outcome.status == 404);
         if outcome.class == Class::Success {
-            self.last_success = Some(now);
             self.last_good_start = self.last_good_start.max(outcome.started);
             if let Evidence::Local { sent_at, .. } = outcome.evidence {
                 self.last_good_sent = self.last_good_sent.max(Some(sent_at));
@@ -96,27 +95,25 @@ impl RouterStats {
 
 impl Broker {
     /// Raises an advisory when a router fails right after each return.
-    pub(super) fn advise(&self, place: usize, changes: &mut Vec<BrokerEvent>) {
-        let Some(router) = self.routers.get(place) else { return };
+    pub(super) fn advise(&self, id: RouterId, changes: &mut Vec<BrokerEvent>) {
+        let Some(router) = self.routers.get(id) else { return };
         if router.health().failed_returns() == FAILED_RETURNS {
             changes.push(BrokerEvent::Advisory(Advisory::KeepsFailing(router.path.clone(), FAILED_RETURNS)));
         }
     }
 
     /// Raises advisories for conditions that do not resolve by waiting, once each.
-    pub(super) fn notice(&mut self, place: usize, status: u16, changes: &mut Vec<BrokerEvent>) {
-        let Some(Router { path, stats, .. }) = self.routers.get(place) else { return };
+    pub(super) fn notice(&mut self, id: RouterId, status: u16, changes: &mut Vec<BrokerEvent>) {
+        let Some(Router { path, stats, .. }) = self.routers.get(id) else { return };
         let notice = if stats.refusals >= REFUSALS && !stats.refusals_reported {
-            let others = self.routers.iter().enumerate().filter(|(other, _)| *other != place);
-            let elsewhere = others.filter_map(|(_, router)| router.stats.last_success).max();
-            let works_elsewhere = elsewhere.is_some() && elsewhere >= stats.refused_since;
+            let works_elsewhere = self.last_success.is_some() && self.last_success >= stats.refused_since;
             works_elsewhere.then(|| Advisory::RefusesCredentials(path.clone(), status))
         } else if stats.not_founds >= NOT_FOUNDS && stats.not_founds == stats.answers() && !stats.not_found_reported {
             Some(Advisory::OnlyNotFound(path.clone()))
         } else {
             None
         };
-        let (Some(notice), Some(stats)) = (notice, self.routers.stats(place)) else { return };
+        let (Some(notice), Some(stats)) = (notice, self.routers.stats(id)) else { return };
         match notice {
             Advisory::RefusesCredentials(..) => stats.refusals_reported = true,
             _ => stats.not_found_reported = true,

@@ -3,12 +3,17 @@
 //! Pools and deadlines are derived from the routers' health. So health has one way to change, [`Routers::change_health`], which
 //! sees whether what is derived from it is still right. A change that makes no difference to anybody costs a comparison.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{RouterSettings, RouterStats};
 use crate::health::{Health, HealthSettings};
-use types::router::RouterPath;
+use crate::strategy::NodeId;
+use crate::table::Table;
+use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 
 /// One router and what is known about it. Kept when a change of settings leaves the router out: it may come back.
@@ -19,6 +24,8 @@ pub(super) struct Router {
     /// Shared with all that have the same from the same place.
     settings: Arc<RouterSettings>,
     health: Health,
+    /// Its leaves in all pools.
+    leaves: SmallVec<[(PoolId, NodeId); 2]>,
 }
 
 /// All that is derived from one router's health.
@@ -32,6 +39,10 @@ struct Derived {
 }
 
 impl Router {
+    pub(super) fn leaves(&self) -> &[(PoolId, NodeId)] {
+        &self.leaves
+    }
+
     pub(super) const fn health(&self) -> &Health {
         &self.health
     }
@@ -61,60 +72,119 @@ impl Router {
     }
 }
 
-/// All routers, in the order of their ids.
+/// All routers, and which of them pools have to hear about.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routers {
-    all: Vec<Router>,
-    /// What is derived from them is not right any more.
+    all: Table<RouterId, Router>,
+    /// When time alone changes one.
+    deadlines: BTreeSet<(BrokerTime, RouterId)>,
+    /// The earliest of them, because each decision asks.
+    next_deadline: Option<BrokerTime>,
+    /// Those whose pools do not know yet how they stand.
+    changed: Vec<RouterId>,
+    /// The pools are new: none of them knows.
     stale: bool,
 }
 
 impl Deref for Routers {
-    type Target = [Router];
+    type Target = Table<RouterId, Router>;
 
-    fn deref(&self) -> &[Router] {
+    fn deref(&self) -> &Self::Target {
         &self.all
     }
 }
 
 impl Routers {
-    /// A new one, which serves.
-    pub(super) fn push(&mut self, path: RouterPath, settings: Arc<RouterSettings>) {
-        self.all.push(Router { path, stats: RouterStats::default(), settings, health: Health::default() });
-        self.stale = true;
+    /// A new one, which serves; `None` if there is no room for one more.
+    pub(super) fn push(&mut self, path: RouterPath, settings: Arc<RouterSettings>) -> Option<RouterId> {
+        let (stats, health, leaves) = (RouterStats::default(), Health::default(), SmallVec::new());
+        self.all.push(Router { path, stats, settings, health, leaves })
     }
 
     /// Changes a router's health; `None` if there is no such router.
     pub(super) fn change_health<T>(
         &mut self,
-        place: usize,
+        id: RouterId,
         change: impl FnOnce(&mut Health, &HealthSettings) -> T,
     ) -> Option<T> {
-        let router = self.all.get_mut(place)?;
+        let router = self.all.get_mut(id)?;
         let before = router.derived();
         let changed = change(&mut router.health, &router.settings.health);
-        self.stale |= before != router.derived();
+        let after = router.derived();
+        if before != after {
+            self.changed.push(id);
+            self.set_deadline(id, before.due, after.due);
+        }
         Some(changed)
     }
 
-    pub(super) fn stats(&mut self, place: usize) -> Option<&mut RouterStats> {
-        self.all.get_mut(place).map(|router| &mut router.stats)
+    fn set_deadline(&mut self, id: RouterId, before: Option<BrokerTime>, after: Option<BrokerTime>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, id));
+        }
+        self.deadlines.extend(after.map(|after| (after, id)));
+        self.next_deadline = self.deadlines.first().map(|(due, _)| *due);
     }
 
-    pub(super) fn set_settings(&mut self, place: usize, settings: Arc<RouterSettings>) {
-        if let Some(router) = self.all.get_mut(place) {
+    /// When time alone changes one of them next.
+    pub(super) const fn next_deadline(&self) -> Option<BrokerTime> {
+        self.next_deadline
+    }
+
+    /// Those that time has changed by now, by their ids.
+    pub(super) fn due(&self, now: BrokerTime) -> Vec<RouterId> {
+        let due = self.deadlines.iter().take_while(|(due, _)| *due <= now);
+        let mut due: Vec<RouterId> = due.map(|(_, id)| *id).collect();
+        due.sort_unstable();
+        due
+    }
+
+    pub(super) fn stats(&mut self, id: RouterId) -> Option<&mut RouterStats> {
+        self.all.get_mut(id).map(|router| &mut router.stats)
+    }
+
+    pub(super) fn set_settings(&mut self, id: RouterId, settings: Arc<RouterSettings>) {
+        if let Some(router) = self.all.get_mut(id) {
             router.settings = settings;
-            self.stale = true;
         }
     }
 
-    /// The pools are new: nothing has been derived for them yet.
-    pub(super) const fn mark_stale(&mut self) {
+    /// The pools are new, with these leaves: all is derived anew.
+    pub(super) fn set_leaves(&mut self, leaves: impl Iterator<Item = (PoolId, NodeId, RouterId)>) {
+        self.all.values_mut().for_each(|router| router.leaves.clear());
+        for (pool, leaf, id) in leaves {
+            if let Some(router) = self.all.get_mut(id) {
+                router.leaves.push((pool, leaf));
+            }
+        }
+        self.deadlines = self.all.iter().filter_map(|(id, router)| Some((router.due()?, id))).collect();
+        self.next_deadline = self.deadlines.first().map(|(due, _)| *due);
         self.stale = true;
     }
 
-    /// Whether what is derived from them has to be derived anew; the caller does so.
-    pub(super) const fn take_stale(&mut self) -> bool {
-        std::mem::replace(&mut self.stale, false)
+    /// Something else than its health says how a router stands.
+    pub(super) fn mark_changed(&mut self, id: RouterId) {
+        self.changed.push(id);
+    }
+
+    /// Whether the pools have to hear about all of them; the caller tells them.
+    pub(super) fn take_stale(&mut self) -> bool {
+        let stale = std::mem::take(&mut self.stale);
+        if stale {
+            self.changed.clear();
+        }
+        stale
+    }
+
+    pub(super) const fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Those that pools have to hear about; the caller tells them.
+    pub(super) fn take_changed(&mut self) -> Vec<RouterId> {
+        std::mem::take(&mut self.changed)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Broker, Pass, Route, RouteKind};
 use crate::strategy::PickReason;
+use crate::table::Table;
 use types::router::RouterId;
 
 /// Why a router was selected, as counted in metrics.
@@ -91,10 +92,10 @@ impl SelectionReason {
 }
 
 /// The counts of one pool. They only rise.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SelectionCounts {
     /// By the router's id.
-    routers: Vec<[u64; SelectionReason::ALL.len()]>,
+    routers: Table<RouterId, [u64; SelectionReason::ALL.len()]>,
     /// Requests while no target was available.
     pub all_disabled: u64,
     /// Requests that matched no available target.
@@ -103,13 +104,8 @@ pub struct SelectionCounts {
 
 impl SelectionCounts {
     pub(super) fn count(&mut self, route: &Route) {
-        let place = usize::from(route.router().0);
-        if self.routers.len() <= place {
-            self.routers.resize(place + 1, Default::default());
-        }
-        if let Some(count) =
-            self.routers.get_mut(place).and_then(|counts| counts.get_mut(SelectionReason::from_route(route) as usize))
-        {
+        let counts = self.routers.get_or_grow(route.router());
+        if let Some(count) = counts.get_mut(SelectionReason::from_route(route) as usize) {
             *count += 1;
         }
     }
@@ -124,8 +120,8 @@ impl SelectionCounts {
 
     /// Router, reason and count.
     pub fn counts(&self) -> impl Iterator<Item = (RouterId, SelectionReason, u64)> {
-        (0_u16..).zip(&self.routers).flat_map(|(router, counts)| {
-            SelectionReason::ALL.into_iter().zip(counts).map(move |(reason, count)| (RouterId(router), reason, *count))
+        self.routers.iter().flat_map(|(router, counts)| {
+            SelectionReason::ALL.into_iter().zip(counts).map(move |(reason, count)| (router, reason, *count))
         })
     }
 }
@@ -136,7 +132,7 @@ impl Broker {
         match pass {
             Pass::UnknownIngress => self.not_ours = self.not_ours.wrapping_add(1),
             Pass::AllDisabled(pool) | Pass::NoMatchingTarget(pool, _) => {
-                if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
+                if let Some(pool) = self.pools.get_mut(*pool) {
                     pool.count_pass(pass);
                 }
             }

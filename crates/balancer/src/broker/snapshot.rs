@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::{Broker, Decision, Histogram, Override, Pass, PathRole, Pool, SelectionReason, Weight};
-use crate::strategy::TargetStatus;
+use crate::strategy::{TargetStatus, Tier};
 use types::outcome::Cause;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -189,21 +189,22 @@ impl Broker {
 
     /// The status of one pool.
     pub fn pool_status(&self, place: usize) -> Option<PoolStatus> {
-        let pool = self.pools.get(place)?;
-        let last_resort = pool.last_resort().filter(|_| !pool.tree().has_eligible());
+        let pool = self.pools().get(place)?;
+        let last_resort = !pool.tree().has_eligible(Tier::Serving) && pool.tree().has_eligible(Tier::LastResort);
+        let tier = if last_resort { Tier::LastResort } else { Tier::Serving };
         let path = |router: RouterId| self.path(router).cloned();
         // A drained router gets no calls, on probation or not.
         let on_probation = |id: RouterId| {
-            let is_probing = self.routers.get(usize::from(id.0)).is_some_and(|router| router.health().is_probing());
+            let is_probing = self.routers.get(id).is_some_and(|router| router.health().is_probing());
             is_probing && self.operator.hold(id).is_none()
         };
         let counts = pool.selections().counts().filter(|(_, _, count)| *count > 0);
         Some(PoolStatus {
             ingress: pool.ingress().clone(),
             serves: pool.is_available(),
-            last_resort: last_resort.is_some(),
+            last_resort,
             weights: self.weights().iter().filter(|weight| weight.pool == *pool.ingress()).cloned().collect(),
-            tree: last_resort.unwrap_or(pool.tree()).show(path, on_probation),
+            tree: pool.tree().show(tier, path, on_probation),
             decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
             all_disabled: pool.selections().all_disabled,
             no_matching_target: pool.selections().no_matching_target,
@@ -218,7 +219,7 @@ impl Broker {
     }
 
     fn router_status(&self, id: RouterId, now: BrokerTime) -> Option<RouterStatus> {
-        let router = self.routers.get(usize::from(id.0))?;
+        let router = self.routers.get(id)?;
         let (path, health, stats) = (&router.path, router.health(), &router.stats);
         (self.path_roles.get(path) == Some(&PathRole::Router(id))).then_some(())?;
         let state = health.state();

@@ -48,8 +48,7 @@ impl Broker {
     pub(super) fn import_states(&mut self, takeover: &ImportedState, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
         for TakenOverRouter { router, until, cause } in &takeover.routers {
             let Some(id) = self.known(router).filter(|id| !self.operator.has_ordered(*id)) else { continue };
-            let place = usize::from(id.0);
-            let effect = self.routers.change_health(place, |health, settings| {
+            let effect = self.routers.change_health(id, |health, settings| {
                 let ordered = takeover.proved && *cause == Cause::Operator;
                 if settings.disabled_time.is_zero() && !ordered {
                     return Effect::None;
@@ -59,7 +58,7 @@ impl Broker {
                 health.import_state(until, *cause, now)
             });
             if effect == Some(Effect::Tripped) {
-                self.emit_transition(place, now, BrokerEvent::HealthChanged, changes);
+                self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
             }
         }
         for TakenOverOrder { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {

@@ -24,10 +24,6 @@ use types::outcome::Evidence;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
 
-/// How long the gateway lets a client wait before it closes the call (docs/gateway-protocol.md 1.6). A failure
-/// without a start time counts as a straggler for this long; an upstream may take longer, but few do.
-pub const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
-
 /// What an answer did to a router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -184,6 +180,11 @@ impl Health {
     /// Probes in flight.
     pub fn active_probes(&self) -> u32 {
         self.probe_slots.in_use()
+    }
+
+    /// The decisions that hold its probe slots.
+    pub(crate) fn probing_decisions(&self) -> impl Iterator<Item = u64> {
+        self.probe_slots.decisions()
     }
 
     /// The end of its cooldown, if it is ejected or pauses.

@@ -26,6 +26,10 @@ impl ProbeSlots {
         self.0.first().map(|(decision, _)| *decision)
     }
 
+    pub(super) fn decisions(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|(decision, _)| *decision)
+    }
+
     pub(super) fn next_expiry(&self) -> Option<BrokerTime> {
         self.0.iter().map(|(_, until)| *until).min()
     }

@@ -14,7 +14,7 @@ const FAILURE: f64 = 5.0;
 /// A failure counts as at least this many times slower than the average.
 const WORSE: f64 = 2.0;
 /// The slowest possible call, in seconds: the gateway ends it then.
-const SLOWEST: f64 = super::MAX_CALL_DURATION.as_secs() as f64;
+const SLOWEST: f64 = crate::in_flight::MAX_CALL_DURATION.as_secs() as f64;
 /// The time before the first token, as a number of tokens. Without it an answer of one word would look twenty times
 /// slower than a page.
 const BEFORE_FIRST: f64 = 16.0;

@@ -17,7 +17,7 @@ pub(super) struct Slot {
 
 /// Requests and tokens of many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Sum {
+pub(crate) struct Sum {
     pub(super) requests: u64,
     pub(super) tokens: u64,
 }

@@ -1,10 +1,9 @@
-//! Speeds by table, calls under way by property against a plain map.
-
-use std::collections::BTreeMap;
+//! Latencies by table and by property.
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::in_flight::{Call, InFlight};
 use types::outcome::{Cause, Class, Evidence};
 
 const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
@@ -103,35 +102,38 @@ fn per_token_where_the_log_says_how_many() {
 
 #[test]
 fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
-    let mut loads = Loads::default();
+    let (mut loads, in_flight) = (Loads::default(), InFlight::default());
     loads.learn(&success(9_000), START);
     let median = Some(LatencyEwma { call: 1.0, token: None });
-    assert!(near(loads.load_of(ROUTER, median).speed.call, 9.0));
+    assert!(near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).speed.call, 9.0));
     loads.advance_clock(at(10_000));
-    assert!(near(loads.load_of(ROUTER, median).speed.call, 1.0 + 8.0 * (-1.0_f64).exp()));
+    assert!(near(
+        LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).speed.call,
+        1.0 + 8.0 * (-1.0_f64).exp()
+    ));
     loads.advance_clock(at(600_000));
     assert!(
-        near(loads.load_of(ROUTER, median).speed.call, 1.0),
+        near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).speed.call, 1.0),
         "the slow one is no better than others, however long alone"
     );
-    assert!(near(loads.load_of(ROUTER, None).speed.call, 9.0), "without others it stays");
+    assert!(
+        near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, None).speed.call, 9.0),
+        "without others it stays"
+    );
 }
 
 #[test]
 fn a_newcomer_is_the_middle_until_it_has_one_request() {
-    let mut loads = Loads::default();
+    let (mut loads, mut in_flight) = (Loads::default(), InFlight::default());
     let speed = LatencyEwma { call: 2.0, token: Some(0.1) };
-    let median = Some(speed);
-    assert_eq!(loads.load_of(ROUTER, median), Load { pending: 0, speed });
-    loads.begin(0, ROUTER, START);
-    assert_eq!(
-        loads.load_of(ROUTER, median),
-        Load { pending: 1, speed: LatencyEwma::SLOWEST },
-        "enough until it has answered"
-    );
-    loads.end(0);
+    let load = |loads: &Loads, in_flight: &InFlight| LoadReader { loads, in_flight }.load_of(ROUTER, Some(speed));
+    assert_eq!(load(&loads, &in_flight), Load { pending: 0, speed });
+    in_flight.start(0, Call { router: ROUTER, started: START, probe: false, reservation: None });
+    let slowest = Load { pending: 1, speed: LatencyEwma::SLOWEST };
+    assert_eq!(load(&loads, &in_flight), slowest, "enough until it has answered");
+    in_flight.finish(0);
     loads.learn(&success(1_000), START);
-    assert!(near(loads.load_of(ROUTER, median).speed.call, 1.0));
+    assert!(near(load(&loads, &in_flight).speed.call, 1.0));
 }
 
 #[test]
@@ -144,117 +146,29 @@ fn the_middle_is_the_lower_one_of_two() {
 }
 
 #[test]
-fn a_lost_log_does_not_leak() {
-    let mut loads = Loads::default();
-    loads.begin(0, ROUTER, START);
-    loads.begin(1, ROUTER, at(5));
-    assert_eq!((loads.pending(ROUTER), loads.next_deadline()), (2, Some(at(200_000))));
-    loads.expire(at(199_999));
-    assert_eq!(loads.pending(ROUTER), 2, "a call may last so long");
-    loads.expire(at(200_000));
-    assert_eq!(loads.pending(ROUTER), 1);
-    loads.end(0);
-    assert_eq!(loads.pending(ROUTER), 1, "its log is too late");
-    loads.end(1);
-    loads.end(1);
-    assert_eq!((loads.pending(ROUTER), loads.next_deadline()), (0, None), "the same log twice takes nothing away");
-}
-
-#[test]
-fn a_number_that_was_there_counts_once() {
-    let mut loads = Loads::default();
-    loads.begin(7, ROUTER, START);
-    loads.begin(7, RouterId(2), START);
-    loads.begin(3, ROUTER, START);
-    assert_eq!((loads.pending(ROUTER), loads.pending(RouterId(2))), (1, 0));
-    loads.end(7);
-    assert!(loads.is_idle() && loads.is_consistent());
-}
-
-#[test]
-fn the_table_is_bounded_and_the_oldest_make_room() {
-    let mut loads = Loads::default();
-    let more = 1_000;
-    for number in 0..CAPACITY as u64 + more {
-        loads.begin(number, RouterId((number % 7) as u16), START);
-    }
-    assert!(loads.is_consistent());
-    let active: u32 = (0..7).map(|router| loads.pending(RouterId(router))).sum();
-    assert_eq!(active as usize, CAPACITY);
-    loads.end(more - 1);
-    assert_eq!((0..7).map(|router| loads.pending(RouterId(router))).sum::<u32>(), active, "it is forgotten");
-    loads.expire(at(200_000));
-    assert!(loads.is_idle());
-}
-
-#[test]
 fn that_no_log_shows_a_stamp_is_said_once_and_in_time() {
     let mut loads = Loads::default();
-    for number in 0..19 {
-        loads.begin(number, ROUTER, START);
-        assert!(!loads.expire(at(150_000)), "too few to say");
+    for _ in 0..19 {
+        loads.await_stamp(START);
+        assert!(!loads.misses_stamps(at(150_000)), "too few to say");
     }
-    loads.begin(19, ROUTER, at(150_000));
+    loads.await_stamp(at(150_000));
     assert_eq!(loads.next_deadline(), Some(at(160_000)));
-    assert!(!loads.expire(at(159_999)), "their logs may still come");
-    assert!(loads.expire(at(160_000)));
-    for number in 20..100 {
-        loads.begin(number, ROUTER, at(170_000));
+    assert!(!loads.misses_stamps(at(159_999)), "their logs may still come");
+    assert!(loads.misses_stamps(at(160_000)));
+    for _ in 20..100 {
+        loads.await_stamp(at(170_000));
     }
-    assert!(!loads.expire(at(190_000)), "once");
+    assert!(!loads.misses_stamps(at(190_000)), "once");
     let mut seen = Loads::default();
-    for number in 0..100 {
-        seen.begin(number, ROUTER, START);
+    for _ in 0..100 {
+        seen.await_stamp(START);
     }
-    seen.end(3);
-    assert!(!seen.expire(at(190_000)), "one is enough to know that logs show them");
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Begin(u16),
-    End(u64),
-    Wait(u64),
+    seen.stamp_seen();
+    assert!(!seen.misses_stamps(at(190_000)), "one is enough to know that logs show them");
 }
 
 proptest! {
-    /// Against a map from number to router and end.
-    #[test]
-    fn pending_matches_calls_in_flight(steps in prop::collection::vec(prop_oneof![
-        3 => (0_u16..4).prop_map(Step::Begin),
-        3 => (0_u64..60).prop_map(Step::End),
-        1 => (0_u64..150_000).prop_map(Step::Wait),
-    ], 0..200)) {
-        let (mut loads, mut model) = (Loads::default(), BTreeMap::new());
-        let (mut now, mut number) = (0, 0);
-        for step in steps {
-            match step {
-                Step::Begin(router) => {
-                    loads.begin(number, RouterId(router), at(now));
-                    model.insert(number, (router, now + 200_000));
-                    number += 1;
-                }
-                Step::End(number) => {
-                    loads.end(number);
-                    model.remove(&number);
-                }
-                Step::Wait(time) => {
-                    now += time;
-                    loads.expire(at(now));
-                    model.retain(|_, (_, ends)| *ends > now);
-                }
-            }
-            for router in 0..4 {
-                let expected = model.values().filter(|(other, _)| *other == router).count();
-                prop_assert_eq!(loads.pending(RouterId(router)) as usize, expected);
-            }
-            prop_assert!(loads.is_consistent());
-            prop_assert!(loads.next_deadline().is_none_or(|due| due > at(now)) || loads.is_idle() == model.is_empty());
-        }
-        loads.expire(at(now + 200_000));
-        prop_assert!(loads.is_idle(), "zero when quiet");
-    }
-
     #[test]
     fn a_speed_is_always_a_number_within_what_was_seen(
         samples in prop::collection::vec((0_u64..3, 0_u64..400_000, prop::option::of(0_u64..5_000), 0_u64..60_000), 1..50)

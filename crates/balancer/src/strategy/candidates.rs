@@ -6,9 +6,9 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::tree::{Branch, NodeId, RateLimitFilter, Tree};
-use super::{Pick, PickReason};
-use crate::load::Loads;
+use super::tree::{Branch, NodeId, RateLimitFilter, Tier, Tree};
+use super::{Choices, Pick, PickReason};
+use crate::load::LoadReader;
 use types::request::Request;
 use types::router::RouterId;
 
@@ -32,9 +32,11 @@ pub type PickPath = SmallVec<[(NodeId, PickReason); 4]>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PickContext<'a> {
     /// For policies that choose by load; without it all children are equal to them.
-    pub loads: Option<&'a Loads>,
+    pub loads: Option<LoadReader<'a>>,
     /// Picks only routers within their rate limits.
     pub limits: Option<RateLimitFilter<'a>>,
+    /// Picks only routers of this tier.
+    pub tier: Tier,
 }
 
 /// A position in the order of candidates. Plain data, so that a caller may back off between two steps while routers
@@ -135,10 +137,13 @@ fn pick_child<Q: Request, R: Rng>(
     request: &Q,
     rng: &mut R,
 ) -> Option<(NodeId, Pick)> {
-    let choices = branch.choices(tree, context.loads);
+    let choices = branch.choices(tree, context.tier, context.loads);
     let named = match context.limits {
         None => branch.mode.next(choices, drawn, request, rng),
-        Some(among) => tree.within_limits(branch, among).next(&branch.mode, choices, drawn, request, rng),
+        Some(among) => {
+            let within_limits = tree.within_limits(choices.eligible, branch, context.tier, among);
+            branch.mode.next(Choices { eligible: &within_limits, ..choices }, drawn, request, rng)
+        }
     }?;
     Some((*branch.children.get(usize::from(named.child))?, named))
 }
@@ -159,16 +164,10 @@ impl<'a, Q: Request, R: Rng> Candidates<'a, Q, R> {
         Self { tree, context: PickContext::default(), request, rng, cursor: CandidateCursor::default() }
     }
 
-    /// For policies that choose by load; without it all children are equal to them.
+    /// With more to pick by than the tree.
     #[must_use]
-    pub fn with_loads(self, loads: Option<&'a Loads>) -> Self {
-        Self { context: PickContext { loads, ..self.context }, ..self }
-    }
-
-    /// Only routers within their rate limits.
-    #[must_use]
-    pub fn within_limits(self, among: RateLimitFilter<'a>) -> Self {
-        Self { context: PickContext { limits: Some(among), ..self.context }, ..self }
+    pub fn with(self, context: PickContext<'a>) -> Self {
+        Self { context, ..self }
     }
 }
 

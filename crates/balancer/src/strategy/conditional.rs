@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use super::tree::Condition;
-use super::{EligibleChild, Length, Pick, PickReason};
+use super::{Eligible, Length, Pick, PickReason};
 use types::request::{Request, Verdict};
 
 pub(super) fn next<Q: Request>(
     conditions: &Arc<[Condition]>,
     default: Option<u16>,
-    open: &[EligibleChild],
+    eligible: &Eligible,
     drawn: &[u16],
     request: &Q,
 ) -> Option<Pick> {
@@ -18,7 +18,7 @@ pub(super) fn next<Q: Request>(
         return None;
     }
     let (child, reason) = match_condition(conditions, default, request);
-    let child = child.filter(|child| open.iter().any(|open| open.child == *child))?;
+    let child = child.filter(|child| eligible.get(*child).is_some())?;
     Some(Pick { child, p: Some(1.0), reason })
 }
 

@@ -26,7 +26,8 @@ pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;
 pub use tree::{
-    Condition, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Target, TargetKind, TargetStatus, Tree,
+    Condition, Eligible, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Standing, Target, TargetKind,
+    TargetStatus, Tier, Tree,
 };
 
 use types::request::Request;
@@ -41,7 +42,7 @@ pub struct EligibleChild {
     pub router: Option<RouterId>,
     /// Its weight relative to its siblings.
     pub weight: f64,
-    /// The sum of the weights up to and including this one.
+    /// The sum of the weights in its block up to and including this one.
     pub cumulative_weight: f64,
     /// The hash input of `sticky`; independent of the replica and of the order in the file.
     pub identity: u64,
@@ -53,9 +54,7 @@ pub struct EligibleChild {
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
     /// In configured order.
-    pub open: &'a [EligibleChild],
-    /// All weights are equal.
-    pub uniform: bool,
+    pub eligible: &'a Eligible,
     /// Their load.
     pub load: LoadView<'a>,
 }
@@ -108,22 +107,24 @@ pub enum Length {
 impl Policy {
     /// The next child after `drawn`.
     fn next<Q: Request, R: Rng>(&self, choices: Choices<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Pick> {
-        let open = choices.open;
+        let eligible = choices.eligible;
         match self {
             Self::LoadBalance => weighted::next(choices, drawn, rng, PickReason::Random),
-            Self::RoundRobin => round_robin::next(open, drawn),
-            Self::Fallback => fallback::next(open, drawn),
+            Self::RoundRobin => round_robin::next(eligible, drawn),
+            Self::Fallback => fallback::next(eligible, drawn),
             Self::Fastest => fastest::next(choices, drawn, rng),
             Self::LeastBusy => least_busy::next(choices, drawn, rng),
             Self::Sticky(key) => sticky::next(key, choices, drawn, request, rng),
-            Self::Conditional { conditions, default } => conditional::next(conditions, *default, open, drawn, request),
+            Self::Conditional { conditions, default } => {
+                conditional::next(conditions, *default, eligible, drawn, request)
+            }
         }
     }
 }
 
 /// The children that were not picked yet.
-fn untried<'a>(open: &'a [EligibleChild], drawn: &[u16]) -> impl Iterator<Item = &'a EligibleChild> {
-    open.iter().filter(|open| !drawn.contains(&open.child))
+fn untried<'a>(eligible: &'a Eligible, drawn: &[u16]) -> impl Iterator<Item = &'a EligibleChild> {
+    eligible.iter().filter(|open| !drawn.contains(&open.child))
 }
 
 #[cfg(test)]

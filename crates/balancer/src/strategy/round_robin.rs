@@ -2,39 +2,39 @@
 //! leader is picked and pays the sum of the weights. Exact over one cycle, and no child is picked twice in a row
 //! without need.
 
-use super::{EligibleChild, Pick, PickReason, untried};
+use super::{Eligible, Pick, PickReason, untried};
 
-pub(super) fn next(open: &[EligibleChild], drawn: &[u16]) -> Option<Pick> {
-    let ahead = untried(open, drawn).reduce(|best, open| {
+pub(super) fn next(eligible: &Eligible, drawn: &[u16]) -> Option<Pick> {
+    let ahead = untried(eligible, drawn).reduce(|best, open| {
         if open.current_weight + open.weight > best.current_weight + best.weight { open } else { best }
     })?;
     Some(Pick { child: ahead.child, p: None, reason: PickReason::Turn })
 }
 
 /// Commits a choice among the children that took part in it.
-pub(super) fn advance(open: &mut [EligibleChild], chosen: u16, took_part: impl Fn(u16) -> bool) {
+pub(super) fn advance(eligible: &mut Eligible, chosen: u16, took_part: impl Fn(u16) -> bool) {
     let mut total = 0.0;
-    for open in open.iter_mut().filter(|open| took_part(open.child)) {
+    for open in eligible.iter_mut().filter(|open| took_part(open.child)) {
         open.current_weight += open.weight;
         total += open.weight;
     }
-    for open in open.iter_mut().filter(|open| open.child == chosen) {
+    for open in eligible.iter_mut().filter(|open| open.child == chosen) {
         open.current_weight -= total;
     }
 }
 
 /// Rescales the current weights after a child came or left, when the weights had the sum `before`: to the new sum and
 /// a mean of zero, so that the remaining children keep their order.
-pub(super) fn settle(open: &mut [EligibleChild], before: f64) {
-    let total: f64 = open.iter().map(|open| open.weight).sum();
+pub(super) fn settle(eligible: &mut Eligible, before: f64) {
+    let total = eligible.total();
     if before <= 0.0 || total <= 0.0 {
         return;
     }
     let scale = total / before;
-    let sum: f64 = open.iter().map(|open| open.current_weight * scale).sum();
+    let sum: f64 = eligible.iter().map(|open| open.current_weight * scale).sum();
     // Rounding errors are left alone: removing them would decide between equal children.
     let sum = if sum.abs() > total * 1e-9 { sum } else { 0.0 };
-    for open in open {
+    for open in eligible.iter_mut() {
         open.current_weight = open.current_weight * scale - sum * open.weight / total;
     }
 }

@@ -46,6 +46,11 @@ fn tree(root: &Target) -> Tree {
     Tree::new(root, |path| path.as_str().trim_matches(['/', 'r']).parse().ok().map(RouterId))
 }
 
+/// Gives each router a share of its weight; 0: it does not serve.
+fn serve(tree: &mut Tree, share: impl Fn(RouterId) -> f64) {
+    tree.refresh(|router| Some((Tier::Serving, share(router))).filter(|(_, share)| *share > 0.0));
+}
+
 fn flat(mode: Policy, weights: &[f64]) -> Tree {
     let leaves = (0_u16..).zip(weights).map(|(number, weight)| leaf(number, *weight)).collect();
     tree(&branch(mode, leaves))
@@ -58,7 +63,7 @@ fn order(tree: &Tree, request: &Body, rng: &mut SmallRng) -> Vec<u16> {
 /// The first candidate, used.
 fn take(tree: &mut Tree, request: &Body, rng: &mut SmallRng) -> Option<u16> {
     let candidate = first(tree, PickContext::default(), request, rng)?;
-    tree.advance(candidate.leaf, None);
+    tree.advance(candidate.leaf, Tier::Serving, None);
     Some(candidate.router.0)
 }
 
@@ -105,19 +110,19 @@ mod loadbalance {
     #[test]
     fn what_cannot_serve_gives_its_share_to_the_others_in_proportion() {
         let mut tree = flat(Policy::LoadBalance, &[2.0, 5.0, 3.0]);
-        tree.refresh(|id| f64::from(id.0 != 1));
+        serve(&mut tree, |id| f64::from(id.0 != 1));
         assert_shares(&tree, &[0.4, 0.0, 0.6], 10.83);
     }
 
     #[test]
     fn all_zero_or_all_out_offers_nothing() {
         let mut tree = flat(Policy::LoadBalance, &[0.0, 0.0]);
-        assert!(!tree.has_eligible());
+        assert!(!tree.has_eligible(Tier::Serving));
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
         tree = flat(Policy::LoadBalance, &[1.0, 1.0]);
-        tree.refresh(|_| 0.0);
+        serve(&mut tree, |_| 0.0);
         assert!(order(&tree, &user("x"), &mut dice()).is_empty());
-        tree.refresh(|_| 1.0);
+        serve(&mut tree, |_| 1.0);
         assert_eq!(order(&tree, &user("x"), &mut dice()).len(), 2);
     }
 }
@@ -151,10 +156,10 @@ mod round_robin {
         let mut rng = dice();
         let mut next = |tree: &mut Tree| take(tree, &user("x"), &mut rng).unwrap();
         assert_eq!((next(&mut tree), next(&mut tree)), (0, 1));
-        tree.refresh(|id| f64::from(id.0 != 0));
+        serve(&mut tree, |id| f64::from(id.0 != 0));
         let rest: Vec<_> = (0..6).map(|_| next(&mut tree)).collect();
         assert_eq!(rest, [2, 3, 1, 2, 3, 1]);
-        tree.refresh(|_| 1.0);
+        serve(&mut tree, |_| 1.0);
         let after: Vec<_> = (0..8).map(|_| next(&mut tree)).collect();
         for router in 0..4 {
             assert_eq!(after.iter().filter(|other| **other == router).count(), 2, "{after:?}");
@@ -185,7 +190,7 @@ mod fallback {
     fn the_first_that_may_serve_whatever_it_weighs() {
         let mut tree = flat(Policy::Fallback, &[0.0, 1.0, 9.0]);
         assert_eq!(order(&tree, &user("x"), &mut dice()), [0, 1, 2]);
-        tree.refresh(|id| f64::from(id.0 != 0));
+        serve(&mut tree, |id| f64::from(id.0 != 0));
         assert_eq!(order(&tree, &user("x"), &mut dice()), [1, 2]);
     }
 }
@@ -210,7 +215,7 @@ mod sticky {
         let mut tree = by_user(&[1.0; 10]);
         let before = homes(&tree);
         assert_eq!(before, homes(&tree));
-        tree.refresh(|id| f64::from(id.0 != 3));
+        serve(&mut tree, |id| f64::from(id.0 != 3));
         let after = homes(&tree);
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
         assert!(moved <= USERS / 10 + USERS / 100, "{moved} keys moved");
@@ -218,7 +223,7 @@ mod sticky {
             before.iter().zip(&after).all(|(before, after)| before == after || *before == 3),
             "only those of the one"
         );
-        tree.refresh(|_| 1.0);
+        serve(&mut tree, |_| 1.0);
         assert_eq!(before, homes(&tree), "and come back with it");
     }
 
@@ -279,9 +284,9 @@ mod conditional {
     #[test]
     fn a_match_that_cannot_serve_is_not_replaced() {
         let mut tree = by_model(Some(2));
-        tree.refresh(|id| f64::from(id.0 != 1));
+        serve(&mut tree, |id| f64::from(id.0 != 1));
         assert!(order(&tree, &model("b"), &mut dice()).is_empty());
-        assert!(tree.has_eligible(), "others may");
+        assert!(tree.has_eligible(Tier::Serving), "others may");
     }
 }
 
@@ -321,7 +326,7 @@ proptest! {
     fn nested_trees_agree_with_the_model(root in any_tree(), out: u16, seed: u64) {
         let serves = |number: u16| out & (1 << number) == 0;
         let mut tree = tree(&root);
-        tree.refresh(|id| f64::from(serves(id.0)));
+        serve(&mut tree, |id| f64::from(serves(id.0)));
         let firsts = may_come_first(&root, &serves);
         let mut rng = SmallRng::seed_from_u64(seed);
         for _ in 0..20 {
@@ -336,20 +341,20 @@ proptest! {
     fn an_order_names_each_leaf_that_may_serve_once(root in any_tree(), out: u16, seed: u64) {
         let serves = |number: u16| out & (1 << number) == 0;
         let mut tree = tree(&root);
-        tree.refresh(|id| f64::from(serves(id.0)));
+        serve(&mut tree, |id| f64::from(serves(id.0)));
         let mut seen = BTreeMap::new();
         for candidate in Candidates::new(&tree, &user("x"), &mut SmallRng::seed_from_u64(seed)) {
             prop_assert!(serves(candidate.router.0), "a disabled router");
             *seen.entry(format!("{:?}", candidate.leaf)).or_insert(0) += 1;
         }
         prop_assert!(seen.values().all(|count| *count == 1));
-        prop_assert_eq!(seen.is_empty(), !tree.has_eligible());
+        prop_assert_eq!(seen.is_empty(), !tree.has_eligible(Tier::Serving));
     }
 
     #[test]
     fn the_short_way_finds_whom_the_walk_names_first(root in any_tree(), out: u16, seed: u64) {
         let mut tree = tree(&root);
-        tree.refresh(|id| f64::from(out & (1 << id.0) == 0));
+        serve(&mut tree, |id| f64::from(out & (1 << id.0) == 0));
         let dice = || SmallRng::seed_from_u64(seed);
         // Beyond a dead end the dice have been thrown more often.
         if tree.dead_end(&user("x")).is_none() {

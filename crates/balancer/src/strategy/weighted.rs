@@ -5,7 +5,7 @@
 
 use rand::{Rng, RngExt};
 
-use super::{Choices, EligibleChild, Pick, PickReason, untried};
+use super::{Choices, Eligible, EligibleChild, Pick, PickReason, untried};
 
 pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R, reason: PickReason) -> Option<Pick> {
     let (chosen, total) = sample(choices, drawn, rng)?;
@@ -14,25 +14,26 @@ pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R, rea
 
 /// One of the untried children, and the sum of their weights.
 pub(super) fn sample<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
-    if drawn.is_empty() { first(choices, rng) } else { later(choices.open, drawn, rng) }
+    if drawn.is_empty() { first(choices.eligible, rng) } else { later(choices.eligible, drawn, rng) }
 }
 
-fn first<'a, R: Rng>(Choices { open, uniform, .. }: Choices<'a>, rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
-    let last = open.last()?;
-    if uniform {
-        return open.get(rng.random_range(0..open.len())).map(|chosen| (chosen, last.cumulative_weight));
+fn first<'a, R: Rng>(eligible: &'a Eligible, rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
+    if eligible.count() == 0 {
+        return None;
     }
-    let mark = rng.random::<f64>() * last.cumulative_weight;
-    // Rounding may put the mark on the very end.
-    let chosen = open.get(open.partition_point(|open| open.cumulative_weight <= mark)).unwrap_or(last);
-    Some((chosen, last.cumulative_weight))
+    let chosen = if eligible.is_uniform() {
+        eligible.nth(rng.random_range(0..eligible.count()))
+    } else {
+        eligible.at_weight(rng.random::<f64>() * eligible.total())
+    };
+    chosen.map(|chosen| (chosen, eligible.total()))
 }
 
-fn later<'a, R: Rng>(open: &'a [EligibleChild], drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
-    let total: f64 = untried(open, drawn).map(|open| open.weight).sum();
+fn later<'a, R: Rng>(eligible: &'a Eligible, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
+    let total: f64 = untried(eligible, drawn).map(|open| open.weight).sum();
     let mut mark = rng.random::<f64>() * total;
     let mut last = None;
-    for open in untried(open, drawn) {
+    for open in untried(eligible, drawn) {
         last = Some(open);
         if mark < open.weight {
             break;

@@ -1,7 +1,7 @@
 //! From an observation to the class and the cause of its outcome, for a router with these settings.
 
 use crate::broker::RouterSettings;
-use crate::health::MAX_CALL_DURATION;
+use crate::in_flight::MAX_CALL_DURATION;
 use types::outcome::{
     CallObservation, Cause, Class, ErrorClass, FailureRule, JudgedAnswer, RetryAfter, TransportFailure,
 };

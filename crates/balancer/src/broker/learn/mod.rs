@@ -5,12 +5,14 @@
 
 mod judgement;
 
+use super::loads::knows_usage;
 use super::outcome_dedup::{Key, Match, PendingOutcome};
-use super::{Broker, PathRole, Pool};
+use super::{Broker, PathRole};
 use crate::health::Effect;
-use crate::strategy::hash;
+use crate::in_flight::Call;
+use crate::strategy::{NodeId, Tier, hash};
 use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
-use types::router::RouterId;
+use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent, IgnoreReason};
 
@@ -36,7 +38,7 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Result<Outcome, IgnoreReason> {
-        self.end_call(report);
+        let call = self.end_call(report);
         if let Some(field) = report.filtered {
             if !self.filter_reported {
                 self.filter_reported = true;
@@ -45,22 +47,21 @@ impl Broker {
             return Err(IgnoreReason::Filtered);
         }
         let interpreted = self.interpret(report, now);
-        self.release(report, interpreted.as_ref().ok());
+        self.release(report, call, interpreted.as_ref().ok());
         let outcome = interpreted?;
         match report.source {
             Source::Message | Source::OneRow => self.learn_message(report, &outcome, now, changes),
-            Source::Attempt => self.learn_attempt(report, outcome, now, changes),
-            Source::Log => self.learn_log(report, &outcome, now, changes)?,
+            Source::Attempt => self.learn_attempt(report, outcome, call, now, changes),
+            Source::Log => self.learn_log(report, &outcome, call, now, changes)?,
         }
         Ok(outcome)
     }
 
     /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
-    fn release(&mut self, report: &CallObservation<'_>, outcome: Option<&Outcome>) {
-        let Some(decision) = report.decision.filter(|_| report.probe) else { return };
-        let probed = self.stamped(report);
-        if let Some(probed) = probed.filter(|probed| outcome.is_none_or(|outcome| outcome.router != *probed)) {
-            self.take_permit_back(probed, decision);
+    fn release(&mut self, report: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
+        let (Some(decision), Some(call)) = (report.decision, call) else { return };
+        if call.probe && outcome.is_none_or(|outcome| outcome.router != call.router) {
+            self.release_probe(call.router, decision);
         }
     }
 
@@ -92,13 +93,14 @@ impl Broker {
     /// The evidence of a call without a stamp. If its router only gets requests because no other one is left, the
     /// call was a probe.
     fn infer_evidence(&self, router: RouterId, started: Option<GatewayTime>) -> Evidence {
-        let Some(known) = self.routers.get(usize::from(router.0)) else { return Evidence::Passive };
-        let in_need = |pool: &Pool| {
-            !pool.is_available()
-                && pool.disabled().is_some_and(|tree| tree.eligible_routers().any(|open| open == router))
+        let Some(known) = self.routers.get(router) else { return Evidence::Passive };
+        let in_need = |(pool, leaf): &(PoolId, NodeId)| {
+            self.pool(*pool).is_some_and(|pool| !pool.is_available() && pool.tree().offers(*leaf, Tier::Disabled))
         };
         match known.health().infer_evidence(started) {
-            Evidence::Passive if known.health().is_ejected() && self.pools.iter().any(in_need) => Evidence::Probe(None),
+            Evidence::Passive if known.health().is_ejected() && known.leaves().iter().any(in_need) => {
+                Evidence::Probe(None)
+            }
             evidence => evidence,
         }
     }
@@ -113,8 +115,7 @@ impl Broker {
             (verdict, outcome.started)
         {
             // What began before that call did is old for sure.
-            self.routers
-                .change_health(usize::from(outcome.router.0), |health, _| health.set_trip_completed_at(epoch, started));
+            self.routers.change_health(outcome.router, |health, _| health.set_trip_completed_at(epoch, started));
         }
     }
 
@@ -140,7 +141,7 @@ impl Broker {
     }
 
     fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
-        let known = self.routers.get(usize::from(router.0));
+        let known = self.routers.get(router);
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let by_relay = || {
             report.source == Source::Attempt || known.is_some_and(|router| self.settings.relayed.contains(&router.path))
@@ -209,7 +210,7 @@ impl Broker {
 
     /// Whether this answer's retry-after would be honored.
     fn honors_hints(&self, outcome: &Outcome) -> bool {
-        let router = self.routers.get(usize::from(outcome.router.0));
+        let router = self.routers.get(outcome.router);
         matches!(outcome.class, Class::RateLimited | Class::Overloaded)
             && router.is_some_and(|router| router.settings().health.retry_after.honor)
     }
@@ -220,18 +221,19 @@ impl Broker {
         &mut self,
         report: &CallObservation<'_>,
         outcome: Outcome,
+        call: Option<Call>,
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.dedup.take_earlier_log(key) {
             if let Some(decision) = report.decision.filter(|_| report.probe) {
-                self.take_permit_back(outcome.router, decision);
+                self.release_probe(outcome.router, decision);
             }
             return;
         }
-        if report.total_tokens.is_some() || outcome.status >= 400 {
-            self.learn_usage(report, &outcome, now);
+        if knows_usage(report) {
+            self.learn_usage(report, &outcome, call, now);
         }
         // The log adds the time, and cannot know better whether this was old news.
         let at_fault = self.is_at_fault(report, &outcome, now, changes);
@@ -250,6 +252,7 @@ impl Broker {
         &mut self,
         report: &CallObservation<'_>,
         outcome: &Outcome,
+        call: Option<Call>,
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Result<(), IgnoreReason> {
@@ -284,7 +287,7 @@ impl Broker {
             self.remember_trip(report, outcome.router, verdict);
         }
         self.learn_speed(outcome, now);
-        self.learn_usage(report, outcome, now);
+        self.learn_usage(report, outcome, call, now);
         Ok(())
     }
 
@@ -295,12 +298,15 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
-        let place = usize::from(outcome.router.0);
-        let stats = self.routers.stats(place)?;
+        let id = outcome.router;
+        let stats = self.routers.stats(id)?;
         stats.count(outcome, now);
         stats.add(outcome);
-        let verdict = self.judge(place, outcome, now, changes);
-        self.notice(place, outcome.status, changes);
+        if outcome.class == Class::Success {
+            self.last_success = Some(now);
+        }
+        let verdict = self.judge(id, outcome, now, changes);
+        self.notice(id, outcome.status, changes);
         verdict
     }
 
@@ -313,14 +319,14 @@ impl Broker {
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
-        let place = usize::from(outcome.router.0);
-        self.routers.stats(place)?.add(outcome);
+        let id = outcome.router;
+        self.routers.stats(id)?.add(outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                return self.judge(place, outcome, now, changes);
+                return self.judge(id, outcome, now, changes);
             }
             (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
-                self.routers.change_health(place, |health, _| health.set_trip_completed_at(epoch, stopped));
+                self.routers.change_health(id, |health, _| health.set_trip_completed_at(epoch, stopped));
             }
             _ => {}
         }
@@ -330,13 +336,13 @@ impl Broker {
     /// Applies an outcome to the router's health, and emits what came of it.
     fn judge(
         &mut self,
-        place: usize,
+        id: RouterId,
         outcome: &Outcome,
         now: BrokerTime,
         changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
-        let last = self.keeps_last(place, outcome, changes);
-        let mut effect = self.routers.change_health(place, |health, settings| {
+        let last = self.keeps_last(id, outcome, changes);
+        let mut effect = self.routers.change_health(id, |health, settings| {
             if !last {
                 return health.learn(outcome, settings, now);
             }
@@ -345,21 +351,21 @@ impl Broker {
             health.learn(&Outcome { class, ..*outcome }, &settings.sparing(outcome), now)
         })?;
         if effect == Effect::Suspected {
-            effect = self.eject_suspected(place, outcome, now, changes);
+            effect = self.eject_suspected(id, outcome, now, changes);
         }
-        let epoch = self.routers.get(place)?.health().epoch();
+        let epoch = self.routers.get(id)?.health().epoch();
         match effect {
             Effect::None | Effect::Counted | Effect::Suspected | Effect::ProbeReleased => {}
-            Effect::Tripped | Effect::Returned => self.emit_transition(place, now, BrokerEvent::HealthChanged, changes),
-            Effect::Extended | Effect::Paused => self.emit_transition(place, now, BrokerEvent::Extended, changes),
+            Effect::Tripped | Effect::Returned => self.emit_transition(id, now, BrokerEvent::HealthChanged, changes),
+            Effect::Extended | Effect::Paused => self.emit_transition(id, now, BrokerEvent::Extended, changes),
         }
         if effect == Effect::Tripped {
-            self.advise(place, changes);
+            self.advise(id, changes);
         }
         Some(Verdict { effect, epoch })
     }
 
     pub(super) fn is_in_service(&self, router: RouterId) -> bool {
-        self.routers.get(usize::from(router.0)).is_some_and(|router| router.health().is_in_service())
+        self.routers.get(router).is_some_and(|router| router.health().is_in_service())
     }
 }

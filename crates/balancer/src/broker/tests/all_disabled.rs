@@ -8,7 +8,7 @@ use types::outcome::RetryAfter;
 fn all_out(routers: usize, when_all_disabled: WhenAllDisabled) -> World {
     let mut settings = settings(routers);
     settings.pools[0].when_all_disabled = when_all_disabled;
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     for place in 0..routers {
         let millis = place as u64 * 1_000;
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), millis, millis + 5), at(millis + 5));
@@ -80,7 +80,7 @@ fn any_tries_all_but_those_whose_upstream_named_a_moment() {
 
     let mut settings = settings(2);
     settings.pools[0].when_all_disabled = WhenAllDisabled::Any;
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     let hint = Some(RetryAfter::Delay(Duration::from_secs(30)));
     world.learn(&CallObservation { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
     world.learn(&log("/azure/r1/", 503, "A_2_1_0", 0, 5), at(6));
@@ -94,7 +94,7 @@ fn turns_are_kept_among_disabled_ones_too() {
     let targets = (0..3).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
     let root = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Any, ..pool(root) }];
-    let mut world = World { broker: Broker::new(BrokerSettings { pools, ..settings(0) }), ..World::new(0) };
+    let mut world = World::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..3 {
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5));
     }
@@ -108,7 +108,7 @@ fn what_is_drained_is_not_tried() {
     targets[0].drained = true;
     let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
-    let mut world = World { broker: Broker::new(BrokerSettings { pools, ..settings(0) }), ..World::new(0) };
+    let mut world = World::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..2 {
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5 + place as u64));
     }
@@ -120,7 +120,7 @@ fn by_ratio() -> World {
     let mut settings = settings(2);
     settings.defaults.health.consecutive = 1_000;
     settings.defaults.health.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(60), min: 4 });
-    World { broker: Broker::new(settings), ..World::new(0) }
+    World::of(settings)
 }
 
 fn fail(world: &mut World, place: usize, times: u64, start: u64) {
@@ -163,7 +163,7 @@ fn the_last_one_of_any_pool_is_the_last_one() {
         targets: vec![Target::plain(TargetKind::Router(path("/azure/r0/")))],
     };
     settings.pools.push(PoolSettings { ingress: path("/alone/"), ..pool(Target::plain(alone)) });
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     fail(&mut world, 0, 20, 0);
     assert_eq!(world.out(), Vec::<String>::new(), "/alone/ has nobody else");
     fail(&mut world, 1, 20, 100);
@@ -174,7 +174,7 @@ fn the_last_one_of_any_pool_is_the_last_one() {
 fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
     let mut settings = settings(2);
     settings.defaults.health.retry_after.preempt = true;
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     let hint = Some(RetryAfter::QuotaReset(Duration::from_secs(20)));
     world.learn(&CallObservation { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
     assert_eq!(world.until(0), Some(at(20_001)));
@@ -186,7 +186,7 @@ fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
 fn a_share_grows_with_the_ramp() {
     let mut settings = settings(2);
     settings.defaults.health.slow_start = Duration::from_secs(10);
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 1), at(1));
     world.tick(at(600_001));
     let probe = CallObservation {

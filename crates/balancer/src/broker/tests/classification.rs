@@ -30,7 +30,7 @@ fn slow_is_a_failure_where_that_is_asked_for() {
     for (slow, millis, out) in [(None, 199_000, false), (Some(10), 10_000, false), (Some(10), 10_001, true)] {
         let mut settings = settings(2);
         settings.defaults.health.slow = slow.map(Duration::from_secs);
-        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        let mut world = World::of(settings);
         let latency = Some(Duration::from_millis(millis));
         world.learn(&CallObservation { latency, ..log("/azure/r0/", 200, "A_1_1_0", 0, millis) }, at(millis));
         assert_eq!(!world.out().is_empty(), out, "{millis} ms where {slow:?} s are allowed");
@@ -44,7 +44,7 @@ mod poison {
     fn world() -> World {
         let mut settings = settings(3);
         settings.defaults.health.poison = true;
-        World { broker: Broker::new(settings), ..World::new(0) }
+        World::of(settings)
     }
 
     fn answer(world: &mut World, place: usize, status: u16, payload: &str, millis: u64) {

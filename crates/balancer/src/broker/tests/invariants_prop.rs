@@ -182,7 +182,7 @@ impl Play<'_> {
 
 /// Plays steps; checks after each what must always hold.
 fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>, String) {
-    let world = World { broker: Broker::new(settings.clone()), ..World::new(0) };
+    let world = World::of(settings.clone());
     let mut play = Play { world, settings, now: START, probe: None };
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| play.world.until(place)).collect();
@@ -227,7 +227,7 @@ proptest! {
         }
         let cools = |state| matches!(state, HealthState::Cooling { .. });
         prop_assert!(broker.routers().all(|(_, state, _)| !cools(state)));
-        prop_assert!(broker.routers.iter().all(|router| router.may_serve()));
+        prop_assert!(broker.routers.values().all(|router| router.may_serve()));
         prop_assert_eq!(broker.dedup.len(), 0);
     }
 }

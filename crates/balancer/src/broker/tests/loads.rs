@@ -111,8 +111,7 @@ impl Calls {
     }
 
     fn pending(&self, replica: usize, place: usize) -> u32 {
-        let loads = self.worlds[replica].broker.loads.as_ref().unwrap();
-        loads.pending(RouterId(u16::try_from(place).unwrap()))
+        self.worlds[replica].broker.in_flight.pending(RouterId(u16::try_from(place).unwrap()))
     }
 }
 
@@ -345,7 +344,7 @@ proptest! {
     ) {
         let mode = if fastest { Policy::Fastest } else { Policy::LeastBusy };
         let play = || {
-            let mut world = World { broker: Broker::new(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0])), ..World::new(0) };
+            let mut world = World::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
             let mut millis = 0;
             for (kind, number, place, wait) in &steps {
                 let (served, id) = (router(*place), format!("A_1_1_{number}"));

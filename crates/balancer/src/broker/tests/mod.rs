@@ -8,146 +8,21 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::health;
 use crate::strategy::{Policy, Target, TargetKind};
-use types::outcome::{CallObservation, Cause, FailureRule, NamedBy, RetryAfter, Source};
-use types::time::GatewayTime;
+use types::outcome::{CallObservation, Cause, NamedBy, RetryAfter, Source};
 use types::transition::Advisory;
 
-const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
-const INGRESS: &str = "/azure/";
+pub(super) mod fixture;
 
-fn path(text: &str) -> RouterPath {
-    RouterPath::parse(text).unwrap()
-}
-
-fn router(place: usize) -> String {
-    format!("/azure/r{place}/")
-}
-
-fn settings(routers: usize) -> BrokerSettings {
-    let health =
-        health::HealthSettings { disabled_time: Duration::from_secs(600), ..health::HealthSettings::default() };
-    let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
-    BrokerSettings::flat(path(INGRESS), (0..routers).map(|n| path(&router(n))).collect(), defaults)
-}
-
-fn pool(root: Target) -> PoolSettings {
-    PoolSettings { ingress: path(INGRESS), root, when_all_disabled: WhenAllDisabled::Pass }
-}
-
-fn all_disabled() -> BrokerEvent {
-    BrokerEvent::AllDisabled { ingress: path(INGRESS), uses_disabled: false }
-}
-
-fn at(millis: u64) -> BrokerTime {
-    START.after(Duration::from_millis(millis))
-}
-
-fn gateway(millis: u64) -> Option<GatewayTime> {
-    Some(GatewayTime::from_nanos(5_000_000_000_000 + millis * 1_000_000))
-}
-
-/// A log entry of a call that lasted from `from` to `to` on the gateway's clock.
-fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> CallObservation<'a> {
-    CallObservation {
-        served_path: Some(served),
-        routed_path: Some(served),
-        ingress: Some(INGRESS),
-        status: Some(status),
-        egress_status: Some(status),
-        transaction: Some(transaction),
-        started: gateway(from),
-        stopped: gateway(to),
-        ..CallObservation::empty(Source::Log)
-    }
-}
-
-/// The message of the same call.
-fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {
-    CallObservation {
-        served_path: Some(served),
-        status: Some(status),
-        egress_status: Some(status),
-        transaction: Some(transaction),
-        ..CallObservation::empty(Source::Message)
-    }
-}
-
-/// A broker, and everything that it emitted.
-struct World {
-    broker: Broker,
-    rng: SmallRng,
-    emitted: Vec<BrokerEvent>,
-}
-
-/// Chooses and commits: all that one request needs.
-pub(super) fn decide<R: Rng>(
-    broker: &mut Broker,
-    request: &impl Request,
-    now: BrokerTime,
-    rng: &mut R,
-) -> (Decision, Vec<BrokerEvent>) {
-    let (decision, mut changes) = broker.select(request, now, rng);
-    broker.commit(&decision, now, &mut changes);
-    (decision, changes)
-}
-
-impl World {
-    fn new(routers: usize) -> Self {
-        Self { broker: Broker::new(settings(routers)), rng: SmallRng::seed_from_u64(42), emitted: Vec::new() }
-    }
-
-    fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Option<IgnoreReason> {
-        let applied = self.broker.apply(BrokerInput::Observed(report), now);
-        self.emitted.extend(applied.changes);
-        assert_eq!(invariants::broken(&self.broker), None);
-        applied.ignored
-    }
-
-    fn tick(&mut self, now: BrokerTime) {
-        let applied = self.broker.apply(BrokerInput::Tick, now);
-        self.emitted.extend(applied.changes);
-    }
-
-    fn decide(&mut self, now: BrokerTime) -> Decision {
-        let (decision, changes) = decide(&mut self.broker, &INGRESS, now, &mut self.rng);
-        self.emitted.extend(changes);
-        decision
-    }
-
-    fn choose(&mut self, now: BrokerTime) -> Option<String> {
-        match self.decide(now) {
-            Decision::Route(route) => self.broker.path(route.router()).map(ToString::to_string),
-            Decision::Pass(_) => None,
-        }
-    }
-
-    fn out(&self) -> Vec<String> {
-        let cooling = self.broker.routers().filter(|(_, state, _)| matches!(state, HealthState::Cooling { .. }));
-        cooling.map(|(path, _, _)| path.to_string()).collect()
-    }
-
-    fn stats(&self, place: usize) -> &RouterStats {
-        self.broker.routers().nth(place).unwrap().2
-    }
-
-    fn state(&self, place: usize) -> HealthState {
-        self.broker.routers[place].health().state()
-    }
-
-    fn until(&self, place: usize) -> Option<BrokerTime> {
-        match self.state(place) {
-            HealthState::Cooling { until, .. } => Some(until),
-            _ => None,
-        }
-    }
-}
+use fixture::*;
 
 mod affinity;
 mod all_disabled;
 mod classification;
+mod in_flight;
 mod invariants_prop;
 mod loads;
 mod rate_limits;
+mod recorded_choices;
 mod relay_attempts;
 mod sequences;
 mod takeovers;
@@ -172,7 +47,7 @@ mod reloading {
     }
 
     fn world(settings: &BrokerSettings) -> World {
-        World { broker: Broker::new(settings.clone()), ..World::new(0) }
+        World::of(settings.clone())
     }
 
     fn take(world: &mut World, times: usize) -> Vec<String> {
@@ -676,7 +551,7 @@ mod stragglers {
     fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::from_secs(3);
-        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        let mut world = World::of(settings);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
         world.tick(at(3_000));
         world.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));
@@ -712,7 +587,7 @@ fn a_request_with_nothing_for_it_is_told_why() {
         let root =
             Target::plain(TargetKind::Branch { mode: Policy::Conditional { conditions, default: None }, targets });
         let settings = BrokerSettings { pools: vec![pool(root)], ..BrokerSettings::default() };
-        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        let mut world = World::of(settings);
         if out {
             world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
         }
@@ -782,11 +657,14 @@ mod proving {
             let number = probe(&mut world, at(BACK));
             let message = |id| CallObservation { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             world.learn(&message("P_1_1_0"), at(BACK + 5));
-            assert!(world.broker.routers[0].health().is_probing());
+            assert!(world.broker.routers.as_slice()[0].health().is_probing());
             if logged {
                 world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
             }
-            assert_eq!(world.broker.routers[0].health().may_serve(&health::HealthSettings::default()), state);
+            assert_eq!(
+                world.broker.routers.as_slice()[0].health().may_serve(&health::HealthSettings::default()),
+                state
+            );
             world.tick(at(BACK + 10_005));
             assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
         }
@@ -800,7 +678,7 @@ mod proving {
             let elsewhere =
                 CallObservation { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             world.learn(&elsewhere, at(BACK + 10));
-            assert!(world.broker.routers[0].health().is_probing(), "{served}: says nothing");
+            assert!(world.broker.routers.as_slice()[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut world, at(BACK + 10)), number);
         }
     }

@@ -48,7 +48,7 @@ fn settings_of(root: Target, limits: &[Option<RateLimit>]) -> BrokerSettings {
 }
 
 fn world_of(settings: &BrokerSettings) -> World {
-    World { broker: Broker::new(settings.clone()), ..World::new(0) }
+    World::of(settings.clone())
 }
 
 fn world(mode: Policy, limits: &[Option<RateLimit>]) -> World {

@@ -9,7 +9,7 @@ fn relayed(routers: usize, health: HealthSettings) -> World {
     let mut settings = settings(routers);
     settings.defaults.health = health;
     settings.relayed = (0..routers).map(|place| path(&router(place))).collect();
-    World { broker: Broker::new(settings), ..World::new(0) }
+    World::of(settings)
 }
 
 fn resilient() -> HealthSettings {
@@ -46,7 +46,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     settings.relayed = (0..2).map(|place| path(&router(place))).collect();
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::LeastBusy, targets });
-    let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+    let mut world = World::of(settings);
     let mut rng = SmallRng::seed_from_u64(1);
     let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
@@ -55,7 +55,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     let place = usize::from(route.router().0);
     for seconds in [199, 201, 3_600] {
         world.tick(at(seconds * 1_000));
-        let pending = world.broker.loads.as_ref().unwrap().pending(route.router());
+        let pending = world.broker.in_flight.pending(route.router());
         assert_eq!(pending, 1, "after {seconds} s it is still in flight");
         assert_eq!(world.broker.in_flight.timed_out(route.router()), None);
         assert_eq!(invariants::broken(&world.broker), None);

@@ -17,7 +17,7 @@ fn set(routers: usize, health: health::HealthSettings) -> BrokerSettings {
 }
 
 fn in_force(settings: BrokerSettings) -> World {
-    World { broker: Broker::new(settings), ..World::new(0) }
+    World::of(settings)
 }
 
 fn documented() -> health::HealthSettings {

@@ -87,7 +87,7 @@ fn a_router_that_is_never_taken_out_is_not_taken_over_as_out_unless_an_operator_
     {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::ZERO;
-        let mut world = World { broker: Broker::new(settings), ..World::new(0) };
+        let mut world = World::of(settings);
         let routers = vec![TakenOverRouter { cause, ..out(0, Some(seconds(100))) }];
         import_states(&mut world, &ImportedState { routers, proved, ..ImportedState::default() }, START);
         assert_eq!(calls(&mut world, 2, START)[0] > 0, gets_calls, "{cause}, proved: {proved}");
@@ -255,7 +255,7 @@ proptest! {
         settings in any_settings(),
         happenings in prop::collection::vec(happening(), 0..120)
     ) {
-        let world = World { broker: Broker::new(settings.clone()), ..World::new(0) };
+        let world = World::of(settings.clone());
         let (mut play, mut last) = (Play { world, settings: &settings, now: START, probe: None }, None);
         for happening in &happenings {
             happen(&mut play, &mut last, happening);

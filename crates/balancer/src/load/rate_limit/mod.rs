@@ -6,16 +6,13 @@
 //! follows.
 
 use std::fmt;
-use std::time::Duration;
 
-use super::in_flight::{CAPACITY, InFlight};
 use super::rate_window::{RateWindow, Slot, Sum};
+use crate::in_flight::Call;
+use crate::table::Table;
 use types::outcome::{QuotaRemaining, RateLimitHeaders};
 use types::router::RouterId;
 use types::time::BrokerTime;
-
-/// How long the real usage of a call can still matter: as long as its second counts.
-const RESERVATION_TTL: Duration = Duration::from_secs(61);
 
 /// The limits per minute that the user configured. With neither, only the quota that the upstream reports counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,24 +60,22 @@ impl fmt::Display for LimitExceeded {
 
 /// What a log reports about a call that reached a router.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// The router.
-    pub router: RouterId,
-    /// This replica's decision that sent it, if it was one.
-    pub decision: Option<u64>,
+    pub(crate) router: RouterId,
+    /// This replica's call, as it was sent, if it was one and is not forgotten.
+    pub(crate) sent: Option<Call>,
     /// Certainly not this replica's, so not counted yet.
-    pub foreign: bool,
+    pub(crate) foreign: bool,
     /// Tokens of prompt and completion, if the upstream reports them.
-    pub tokens: Option<u64>,
+    pub(crate) tokens: Option<u64>,
     /// The quota that the upstream reports.
-    pub remaining: RateLimitHeaders,
+    pub(crate) remaining: RateLimitHeaders,
 }
 
-/// What a decision reserved, until its log arrives.
+/// What a call takes of its router's rate limits, until its log arrives.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Reservation {
-    router: RouterId,
-    second: u64,
+pub(crate) struct Reservation {
     tokens: u32,
     /// Everything that its router was sent, this one included.
     taken: Sum,
@@ -116,18 +111,16 @@ struct Account {
     tokens: Option<ReportedQuota>,
 }
 
-/// The accounts of all routers with limits, about 600 bytes each, and at most [`CAPACITY`] reservations, about 4 MB;
-/// beyond that the estimate of the oldest stands.
+/// The accounts of all routers with limits, about 600 bytes each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateLimiter {
     now: BrokerTime,
-    accounts: Vec<Option<Box<Account>>>,
-    reservations: InFlight<Reservation>,
+    accounts: Table<RouterId, Option<Box<Account>>>,
 }
 
 impl Default for RateLimiter {
     fn default() -> Self {
-        Self { now: BrokerTime::from_nanos(0), accounts: Vec::new(), reservations: InFlight::default() }
+        Self { now: BrokerTime::from_nanos(0), accounts: Table::default() }
     }
 }
 
@@ -155,57 +148,57 @@ impl RateLimiter {
         self.account(router)?.exceeded(tokens, self.now)
     }
 
-    /// A decision was answered.
-    pub fn take(&mut self, number: u64, router: RouterId, tokens: u32, now: BrokerTime) {
+    /// A call was sent. `None` for a router without limits.
+    pub(crate) fn reserve(&mut self, router: RouterId, tokens: u32, now: BrokerTime) -> Option<Reservation> {
         self.now = now;
-        while self.reservations.expire(now).is_some() {}
-        let Some(account) = self.accounts.get_mut(usize::from(router.0)).and_then(Option::as_deref_mut) else { return };
-        let taken = account.taken.plus(Slot { requests: 1, tokens });
-        let reservation = Reservation { router, second: second(now), tokens, taken };
-        let (begun, _) = self.reservations.begin(number, reservation, now.after(RESERVATION_TTL));
-        if begun {
-            account.take(tokens, now);
-        }
+        let account = self.account_mut(router)?;
+        account.take(tokens, now);
+        Some(Reservation { tokens, taken: account.taken })
+    }
+
+    /// A call was not made, or went elsewhere: its router's minute is without it.
+    pub(crate) fn release(&mut self, call: &Call) {
+        let Some(Reservation { tokens, .. }) = call.reservation else { return };
+        let Some(account) = self.account_mut(call.router) else { return };
+        account.minute.change(second(call.started), |slot| {
+            slot.requests = slot.requests.saturating_sub(1);
+            slot.tokens = slot.tokens.saturating_sub(tokens);
+        });
     }
 
     /// A log has arrived.
-    pub fn learn(&mut self, usage: &Usage, now: BrokerTime) {
+    pub(crate) fn learn(&mut self, usage: &Usage, now: BrokerTime) {
         self.now = now;
-        let reservation = usage.decision.and_then(|number| self.reservations.end(number));
-        let strayed = reservation.filter(|reservation| reservation.router != usage.router);
-        if let Some(Reservation { router, second, tokens, .. }) = strayed
-            && let Some(account) = self.account_mut(router)
-        {
-            account.minute.change(second, |slot| {
-                slot.requests = slot.requests.saturating_sub(1);
-                slot.tokens = slot.tokens.saturating_sub(tokens);
-            });
+        let sent = usage.sent.filter(|call| call.reservation.is_some());
+        let strayed = sent.filter(|call| call.router != usage.router);
+        if let Some(call) = &strayed {
+            self.release(call);
         }
         let Some(account) = self.account_mut(usage.router) else { return };
         let used = usage.tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
-        let ours = reservation.filter(|_| strayed.is_none());
-        match (ours, used) {
-            (Some(Reservation { second, tokens, .. }), Some(used)) => account.minute.change(second, |slot| {
-                slot.tokens = slot.tokens.saturating_sub(tokens).saturating_add(used);
+        let ours = sent.filter(|_| strayed.is_none());
+        let reserved = ours.and_then(|call| call.reservation);
+        match (ours.zip(reserved), used) {
+            (Some((call, reserved)), Some(used)) => account.minute.change(second(call.started), |slot| {
+                slot.tokens = slot.tokens.saturating_sub(reserved.tokens).saturating_add(used);
             }),
             (None, used) if usage.foreign || strayed.is_some() => account.take(used.unwrap_or(0), now),
             _ => {}
         }
-        account.reconcile(usage.remaining, ours.map(|reservation| reservation.taken), now);
+        account.reconcile(usage.remaining, reserved.map(|reserved| reserved.taken), now);
     }
 
-    /// Whether every account adds up and the reservations are bounded.
+    /// Whether every account adds up.
     pub fn is_consistent(&self) -> bool {
-        self.accounts.iter().flatten().all(|account| account.minute.is_consistent())
-            && self.reservations.len() <= CAPACITY
+        self.accounts.values().flatten().all(|account| account.minute.is_consistent())
     }
 
     fn account(&self, router: RouterId) -> Option<&Account> {
-        self.accounts.get(usize::from(router.0))?.as_deref()
+        self.accounts.get(router)?.as_deref()
     }
 
     fn account_mut(&mut self, router: RouterId) -> Option<&mut Account> {
-        self.accounts.get_mut(usize::from(router.0))?.as_deref_mut()
+        self.accounts.get_mut(router)?.as_deref_mut()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where in a tree a router stands that a request prefers.
 
-use super::{NodeId, NodeKind, Policy, Tree};
+use super::{NodeId, NodeKind, Policy, Tier, Tree};
 use crate::strategy::conditional;
 use types::request::Request;
 use types::router::RouterId;
@@ -12,7 +12,7 @@ impl Tree {
         (0_u16..).zip(&self.nodes).find_map(|(id, node)| {
             let leaf = NodeId(id);
             let is_eligible = node.router() == Some(router)
-                && self.ineligibility(leaf).is_none()
+                && self.offers(leaf, Tier::Serving)
                 && (!request.is_generation() || self.is_matched(leaf, request));
             is_eligible.then_some(leaf)
         })

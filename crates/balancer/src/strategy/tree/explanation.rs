@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Branch, Condition, NodeId, NodeKind, Policy, Tree};
+use super::{Branch, Condition, NodeId, NodeKind, Policy, Tier, Tree};
 use crate::strategy::{Length, PickReason};
 use types::request::LONGEST_VALUE;
 
@@ -51,11 +51,11 @@ impl Explanation<'_> {
     fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, reason: PickReason) -> fmt::Result {
         let Some(node) = self.tree.node(branch) else { return Ok(()) };
         let NodeKind::Branch(branch) = &node.kind else { return Ok(()) };
-        let Branch { mode, children, open, .. } = &**branch;
+        let Branch { mode, children, .. } = &**branch;
         if let Some(name) = &node.name {
             write!(f, "{name}: ")?;
         }
-        let (serving, of) = (open.len(), children.len());
+        let (serving, of) = (branch.eligible(Tier::Serving).count(), children.len());
         match (reason, mode) {
             (PickReason::Random, _) => write!(f, "random, {serving} of {of} serve"),
             (PickReason::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),

@@ -1,8 +1,8 @@
 //! The load of a branch's children: a router's own load; for a branch the calls of all its eligible children and
 //! their mean latency.
 
-use super::{Branch, NodeKind, Tree};
-use crate::load::{LatencyEwma, Load, Loads};
+use super::{Branch, NodeKind, Tier, Tree};
+use crate::load::{LatencyEwma, Load, LoadReader, Loads};
 use crate::strategy::{Choices, EligibleChild};
 
 /// The load of the children of one branch.
@@ -10,7 +10,8 @@ use crate::strategy::{Choices, EligibleChild};
 pub struct LoadView<'a> {
     pub(super) tree: &'a Tree,
     pub(super) branch: &'a Branch,
-    pub(super) loads: Option<&'a Loads>,
+    pub(super) loads: Option<LoadReader<'a>>,
+    pub(super) tier: Tier,
 }
 
 /// Without load data all children are equal.
@@ -33,23 +34,24 @@ impl LoadView<'_> {
         self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_warming_up(router))
     }
 
-    fn load(&self, above: &Branch, child: &EligibleChild, loads: &Loads) -> Load {
+    fn load(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> Load {
         if let Some(router) = child.router {
             return loads.load_of(router, self.branch.median);
         }
         let Some(branch) = self.below(above, child) else { return NOTHING };
-        let children = branch.open.iter().map(|child| self.load(branch, child, loads));
-        children.reduce(add).map_or(NOTHING, |sum| mean(sum, branch.open.len()))
+        let eligible = branch.eligible(self.tier);
+        let children = eligible.iter().map(|child| self.load(branch, child, loads));
+        children.reduce(add).map_or(NOTHING, |sum| mean(sum, eligible.count()))
     }
 
-    fn pending_in(&self, above: &Branch, child: &EligibleChild, loads: &Loads) -> u32 {
+    fn pending_in(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> u32 {
         if let Some(router) = child.router {
             return loads.pending(router);
         }
         let children = self
             .below(above, child)
             .into_iter()
-            .flat_map(|branch| branch.open.iter().map(move |child| (branch, child)));
+            .flat_map(|branch| branch.eligible(self.tier).iter().map(move |child| (branch, child)));
         children.map(|(branch, child)| self.pending_in(branch, child, loads)).fold(0, u32::saturating_add)
     }
 
@@ -61,8 +63,13 @@ impl LoadView<'_> {
 impl Branch {
     /// The children that may serve.
     #[inline]
-    pub(in crate::strategy) fn choices<'a>(&'a self, tree: &'a Tree, loads: Option<&'a Loads>) -> Choices<'a> {
-        Choices { open: &self.open, uniform: self.uniform, load: LoadView { tree, branch: self, loads } }
+    pub(in crate::strategy) const fn choices<'a>(
+        &'a self,
+        tree: &'a Tree,
+        tier: Tier,
+        loads: Option<LoadReader<'a>>,
+    ) -> Choices<'a> {
+        Choices { eligible: self.eligible(tier), load: LoadView { tree, branch: self, loads, tier } }
     }
 }
 
@@ -94,7 +101,7 @@ impl Tree {
             if !branch.mode.uses_load() {
                 continue;
             }
-            let mut speeds = Vec::with_capacity(branch.open.len());
+            let mut speeds = Vec::with_capacity(branch.eligible(Tier::Serving).count());
             self.gather(branch, loads, &mut speeds);
             let median = LatencyEwma::median(&speeds);
             if let Some(NodeKind::Branch(branch)) = self.nodes.get_mut(place).map(|node| &mut node.kind) {
@@ -104,7 +111,7 @@ impl Tree {
     }
 
     fn gather(&self, branch: &Branch, loads: &Loads, speeds: &mut Vec<LatencyEwma>) {
-        for open in &branch.open {
+        for open in branch.eligible(Tier::Serving).iter() {
             match open.router {
                 Some(router) => speeds.extend(loads.observed_latency(router)),
                 None => {

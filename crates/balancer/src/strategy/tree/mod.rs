@@ -4,22 +4,28 @@
 //! end. That happens when a router's health changes (rare), so that a decision (frequent) only reads.
 
 mod affinity;
+mod eligible;
 mod explanation;
 mod load_view;
 mod rr_state;
+mod standing;
 mod status;
 mod within_limits;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use smallvec::SmallVec;
+
+pub use eligible::{Eligible, Tier};
 use explanation::Explanation;
 pub use explanation::Ineligible;
 pub use load_view::LoadView;
+pub use standing::Standing;
 pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, EligibleChild, PickReason, conditional, models, round_robin, sticky};
+use super::{Asks, PickReason, conditional, models, sticky};
 use crate::load::LatencyEwma;
 use types::outcome::FailureRule;
 use types::request::{Patch, Request, RequestNeeds};
@@ -54,7 +60,9 @@ pub struct Target {
 impl Target {
     /// A target of weight 1 without options.
     pub fn plain(kind: TargetKind) -> Self {
-        Self { name: None, weight: 1.0, drained: false, patch: Arc::default(), retry_on: None, kind }
+        // Most targets change nothing, and all of them share that.
+        static NOTHING: LazyLock<Arc<Patch>> = LazyLock::new(Arc::default);
+        Self { name: None, weight: 1.0, drained: false, patch: Arc::clone(&NOTHING), retry_on: None, kind }
     }
 }
 
@@ -116,13 +124,11 @@ struct Node {
     /// The parent, and the index among its children.
     parent: Option<(NodeId, u16)>,
     kind: NodeKind,
-    /// The factor on its weight, 0 to 1; 0 if it may not serve.
-    share: f64,
 }
 
 #[derive(Debug, Clone)]
 enum NodeKind {
-    Leaf(RouterId),
+    Leaf(RouterId, Standing),
     /// Boxed, because most nodes are leaves and a branch is large.
     Branch(Box<Branch>),
 }
@@ -132,9 +138,8 @@ enum NodeKind {
 pub(super) struct Branch {
     pub(super) mode: Policy,
     pub(super) children: Vec<NodeId>,
-    open: Vec<EligibleChild>,
-    /// All eligible children have the same weight.
-    uniform: bool,
+    /// The children that may serve, per tier.
+    tiers: [Eligible; Tier::ALL.len()],
     /// The median latency of its routers.
     median: Option<LatencyEwma>,
 }
@@ -151,6 +156,8 @@ pub struct Tree {
     learns: bool,
     /// The models that it serves, if it is known of all targets.
     models: Option<Arc<[String]>>,
+    /// Round robins whose children have changed, with the sum of their weights before that.
+    unsettled: SmallVec<[(NodeId, Tier, f64); 1]>,
 }
 
 impl Tree {
@@ -158,14 +165,15 @@ impl Tree {
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
-        let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models: None };
+        let (nodes, unsettled) = (Vec::new(), SmallVec::new());
+        let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, models: None, unsettled };
         tree.models = models::names(root).map(Arc::from);
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
             let kind = match &target.kind {
                 TargetKind::Router(path) => match intern_router(path) {
-                    Some(router) => NodeKind::Leaf(router),
+                    Some(router) => NodeKind::Leaf(router, None),
                     None => continue,
                 },
                 TargetKind::Branch { mode, targets } => {
@@ -175,8 +183,8 @@ impl Tree {
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
-                    let (mode, open) = (mode.clone(), Vec::new());
-                    NodeKind::Branch(Box::new(Branch { mode, children, open, uniform: true, median: None }))
+                    let (mode, tiers) = (mode.clone(), Default::default());
+                    NodeKind::Branch(Box::new(Branch { mode, children, tiers, median: None }))
                 }
             };
             if let Some((above, place)) = parent {
@@ -184,10 +192,10 @@ impl Tree {
             }
             let identity = sticky::hash(&identity(target));
             let Target { name, weight, drained, patch, retry_on, .. } = target.clone();
-            tree.nodes.push(Node { name, weight, drained, patch, retry_on, identity, parent, kind, share: 1.0 });
+            tree.nodes.push(Node { name, weight, drained, patch, retry_on, identity, parent, kind });
         }
         tree.asks = Arc::new(asks);
-        tree.refresh(|_| 1.0);
+        tree.refresh(|_| Some((Tier::Serving, 1.0)));
         tree
     }
 
@@ -196,20 +204,6 @@ impl Tree {
             && let Some(slot) = branch.children.get_mut(usize::from(place))
         {
             *slot = child;
-        }
-    }
-
-    /// Refreshes which nodes may serve: `share` is the factor on a router's weight, from 0 (may not serve) to 1. A
-    /// branch has the factor of its best child.
-    pub fn refresh(&mut self, share: impl Fn(RouterId) -> f64) {
-        for place in (0..self.nodes.len()).rev() {
-            let (before, after) = self.nodes.split_at_mut(place + 1);
-            let Some(node) = before.last_mut() else { continue };
-            let able = match &mut node.kind {
-                NodeKind::Leaf(router) => share(*router),
-                NodeKind::Branch(branch) => branch.refresh(|id| after.get(usize::from(id.0).checked_sub(place + 1)?)),
-            };
-            node.share = if node.drained { 0.0 } else { able };
         }
     }
 
@@ -228,9 +222,14 @@ impl Tree {
         self.models.as_ref()
     }
 
-    /// Whether anything in the tree may serve.
-    pub fn has_eligible(&self) -> bool {
-        self.nodes.first().is_some_and(Node::is_eligible)
+    /// Whether anything in the tree may serve in this tier.
+    pub fn has_eligible(&self, tier: Tier) -> bool {
+        self.nodes.first().is_some_and(|root| root.share(tier) > 0.0)
+    }
+
+    /// The leaves, each with its router.
+    pub fn leaves(&self) -> impl Iterator<Item = (NodeId, RouterId)> {
+        (0_u16..).zip(&self.nodes).filter_map(|(id, node)| Some((NodeId(id), node.router()?)))
     }
 
     /// The router of a leaf.
@@ -240,43 +239,32 @@ impl Tree {
 
     /// The first branch that may serve and has nothing for this request, and the reason.
     pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
-        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.is_eligible());
+        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.share(Tier::Serving) > 0.0);
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
             let Policy::Conditional { conditions, default } = &branch.mode else { return None };
             let (child, reason) = conditional::match_condition(conditions, *default, request);
-            let serves = child.is_some_and(|child| branch.open.iter().any(|open| open.child == child));
+            let serves = child.is_some_and(|child| branch.eligible(Tier::Serving).get(child).is_some());
             (!serves).then_some((NodeId(id), reason))
         })
     }
 
-    /// The routers of those leaves that may serve; one may come twice.
-    pub fn eligible_routers(&self) -> impl Iterator<Item = RouterId> {
-        (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
-            let NodeKind::Leaf(router) = node.kind else { return None };
-            self.ineligibility(NodeId(id)).is_none().then_some(router)
-        })
+    /// The routers of those leaves that may serve in a tier; one may come twice.
+    pub fn eligible_routers(&self, tier: Tier) -> impl Iterator<Item = RouterId> {
+        self.leaves().filter(move |(leaf, _)| self.offers(*leaf, tier)).map(|(_, router)| router)
     }
 
-    /// A copy in which only these routers may serve; `None` if none of them may.
-    pub fn restricted_to(&self, these: impl Fn(RouterId) -> bool) -> Option<Self> {
-        if !self.routers().any(&these) {
-            return None;
-        }
-        let mut tree = self.clone();
-        tree.refresh(|router| f64::from(these(router)));
-        Some(tree).filter(Self::has_eligible)
+    /// Whether a leaf may serve in a tier.
+    pub fn offers(&self, leaf: NodeId, tier: Tier) -> bool {
+        self.ineligibility(leaf, tier).is_none()
     }
 
     /// The leaves that may not serve any request, and why.
     pub fn ineligible(&self) -> impl Iterator<Item = (RouterId, Ineligible)> {
-        (0_u16..).zip(&self.nodes).filter_map(|(id, node)| {
-            let NodeKind::Leaf(router) = node.kind else { return None };
-            self.ineligibility(NodeId(id)).map(|why| (router, why))
-        })
+        self.leaves().filter_map(|(leaf, router)| Some((router, self.ineligibility(leaf, Tier::Serving)?)))
     }
 
-    fn ineligibility(&self, leaf: NodeId) -> Option<Ineligible> {
+    fn ineligibility(&self, leaf: NodeId, tier: Tier) -> Option<Ineligible> {
         let mut at = Some(leaf);
         while let Some(node) = at.and_then(|id| self.node(id)) {
             if node.drained {
@@ -286,7 +274,7 @@ impl Tree {
             if above.is_some_and(|(branch, _)| branch.mode.uses_weights()) && node.weight <= 0.0 {
                 return Some(Ineligible::WeightZero);
             }
-            if !node.is_eligible() && matches!(node.kind, NodeKind::Leaf(_)) {
+            if node.share(tier) <= 0.0 && matches!(node.kind, NodeKind::Leaf(..)) {
                 return Some(Ineligible::Disabled);
             }
             at = node.parent.map(|(id, _)| id);
@@ -312,7 +300,7 @@ impl Tree {
     pub(super) fn branch(&self, id: NodeId) -> Option<&Branch> {
         match &self.node(id)?.kind {
             NodeKind::Branch(branch) => Some(branch),
-            NodeKind::Leaf(_) => None,
+            NodeKind::Leaf(..) => None,
         }
     }
 
@@ -327,13 +315,9 @@ impl Tree {
 }
 
 impl Node {
-    fn is_eligible(&self) -> bool {
-        self.share > 0.0
-    }
-
     const fn router(&self) -> Option<RouterId> {
         match self.kind {
-            NodeKind::Leaf(router) => Some(router),
+            NodeKind::Leaf(router, _) => Some(router),
             NodeKind::Branch(_) => None,
         }
     }
@@ -352,33 +336,10 @@ impl Policy {
 }
 
 impl Branch {
-    /// Lists the children that may serve and returns the greatest share among them. A child that stays keeps its
-    /// current weight; one that returns starts at the mean.
-    fn refresh<'n>(&mut self, node: impl Fn(NodeId) -> Option<&'n Node>) -> f64 {
-        let uses_weights = self.mode.uses_weights();
-        let total = self.open.last().map_or(0.0, |open| open.cumulative_weight);
-        let mut before = std::mem::take(&mut self.open).into_iter().peekable();
-        let (mut cumulative_weight, mut best) = (0.0, 0.0_f64);
-        for (child, id) in (0_u16..).zip(&self.children) {
-            let Some(node) = node(*id).filter(|node| node.is_eligible() && (!uses_weights || node.weight > 0.0)) else {
-                continue;
-            };
-            let weight = node.weight * node.share;
-            (cumulative_weight, best) = (cumulative_weight + weight, best.max(node.share));
-            while before.next_if(|open| open.child < child).is_some() {}
-            let turn = before.next_if(|open| open.child == child).map_or(0.0, |open| open.current_weight);
-            self.open.push(EligibleChild {
-                child,
-                router: node.router(),
-                weight,
-                cumulative_weight,
-                identity: node.identity,
-                current_weight: turn,
-            });
-        }
-        self.uniform = within_limits::uniform(&self.open);
-        round_robin::settle(&mut self.open, total);
-        best
+    /// The children that may serve in a tier.
+    #[inline]
+    pub(super) const fn eligible(&self, tier: Tier) -> &Eligible {
+        &self.tiers[tier as usize]
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 
 use super::within_limits::RateLimitFilter;
-use super::{Branch, Node, NodeId, NodeKind, Policy, Tree};
+use super::{Branch, Eligible, Node, NodeId, NodeKind, Policy, Tier, Tree};
 use crate::strategy::{EligibleChild, round_robin};
 
 /// The indices of a child among its siblings, now and before.
@@ -17,20 +17,22 @@ type MatchedChild = (u16, u16);
 impl Tree {
     /// Commits a choice. If it was made among `among` only, children over their limits neither gain nor lose by it;
     /// otherwise a long run of requests would follow once they are within their limits again.
-    pub fn advance(&mut self, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
+    pub fn advance(&mut self, leaf: NodeId, tier: Tier, among: Option<RateLimitFilter<'_>>) {
         if !self.turns {
             return;
         }
         let mut at = self.node(leaf).and_then(|node| node.parent);
         while let Some((id, place)) = at {
-            let within_limits = among.zip(self.branch(id)).map(|(among, branch)| self.within_limits(branch, among));
+            let within_limits = among
+                .zip(self.branch(id))
+                .map(|(among, branch)| self.within_limits(branch.eligible(tier), branch, tier, among));
             let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
             at = node.parent;
             if let NodeKind::Branch(branch) = &mut node.kind
                 && matches!(branch.mode, Policy::RoundRobin)
             {
-                round_robin::advance(&mut branch.open, place, |child| {
-                    within_limits.as_ref().is_none_or(|within_limits| within_limits.has(child))
+                round_robin::advance(&mut branch.tiers[tier as usize], place, |child| {
+                    within_limits.as_ref().is_none_or(|within_limits| within_limits.get(child).is_some())
                 });
             }
         }
@@ -96,15 +98,12 @@ impl Branch {
             return;
         }
         let places: FxHashMap<u16, u16> = matched.into_iter().map(|(now, then)| (then, now)).collect();
-        let stay =
-            before.open.iter().filter_map(|open| Some(EligibleChild { child: *places.get(&open.child)?, ..*open }));
-        self.open = stay.collect();
-        self.open.sort_by_key(|open| open.child);
-        let mut cumulative_weight = 0.0;
-        for open in &mut self.open {
-            cumulative_weight += open.weight;
-            open.cumulative_weight = cumulative_weight;
-        }
-        round_robin::settle(&mut self.open, before.open.last().map_or(0.0, |open| open.cumulative_weight));
+        let then = before.eligible(Tier::Serving);
+        let stay = then.iter().filter_map(|open| Some(EligibleChild { child: *places.get(&open.child)?, ..*open }));
+        let mut stay: Vec<_> = stay.collect();
+        stay.sort_by_key(|open| open.child);
+        let mut now = Eligible::new(stay.into_iter());
+        round_robin::settle(&mut now, then.total());
+        self.tiers[Tier::Serving as usize] = now;
     }
 }

@@ -1,10 +1,9 @@
 //! A tree's status: each target with its current share of new calls. Below a branch that chooses by conditions the
 //! share depends on the clients and is not reported.
 
-use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::{Branch, Node, NodeId, NodeKind, Policy, Tree};
+use super::{Branch, Node, NodeId, NodeKind, Policy, Tier, Tree};
 use types::router::{RouterId, RouterPath};
 
 /// One target and everything below it.
@@ -37,13 +36,11 @@ pub struct TargetStatus {
 }
 
 impl Tree {
-    /// Which children of which branches may serve now, each with its weight.
-    pub fn eligible(&self) -> impl Iterator<Item = (NodeId, u16, f64)> {
-        let branches = (0_u16..).zip(&self.nodes).filter_map(|(id, node)| match &node.kind {
-            NodeKind::Branch(branch) => Some((NodeId(id), branch)),
-            NodeKind::Leaf(_) => None,
-        });
-        branches.flat_map(|(id, branch)| branch.open.iter().map(move |open| (id, open.child, open.weight)))
+    /// Which children of which branches may serve now in a tier, each with its weight.
+    pub fn eligible(&self, tier: Tier) -> impl Iterator<Item = (NodeId, u16, f64)> {
+        let ids = (0..self.nodes.len()).filter_map(|id| u16::try_from(id).ok()).map(NodeId);
+        let branches = ids.filter_map(move |id| Some((id, self.branch(id)?.eligible(tier))));
+        branches.flat_map(|(id, eligible)| eligible.iter().map(move |open| (id, open.child, open.weight)))
     }
 }
 
@@ -66,6 +63,7 @@ impl Policy {
 struct Showing<'t, P, O> {
     /// The same tree without the routers on probation: the shares are those in it.
     settled: &'t Tree,
+    tier: Tier,
     path: P,
     on_probation: O,
 }
@@ -75,27 +73,24 @@ impl Tree {
     /// calls at a time whatever its weight is; the others have the shares that they would have without it.
     pub fn show(
         &self,
+        tier: Tier,
         path: impl Fn(RouterId) -> Option<RouterPath>,
         on_probation: impl Fn(RouterId) -> bool,
     ) -> Option<TargetStatus> {
-        let share = if self.has_eligible() { 1.0 } else { 0.0 };
+        let share = if self.has_eligible(tier) { 1.0 } else { 0.0 };
         if !self.routers().any(&on_probation) {
-            return self.target_status(NodeId::ROOT, Some(share), &Showing { settled: self, path, on_probation });
+            return self.target_status(NodeId::ROOT, Some(share), &Showing { settled: self, tier, path, on_probation });
         }
         let settled = self.without(&on_probation);
-        self.target_status(NodeId::ROOT, Some(share), &Showing { settled: &settled, path, on_probation })
+        self.target_status(NodeId::ROOT, Some(share), &Showing { settled: &settled, tier, path, on_probation })
     }
 
     /// The same tree in which these routers may not serve.
     fn without(&self, these: impl Fn(RouterId) -> bool) -> Self {
-        let leaves = self.nodes.iter().filter_map(|node| Some((node.router()?, node.share)));
-        let mut shares: FxHashMap<RouterId, f64> = FxHashMap::default();
-        for (router, share) in leaves.filter(|(router, _)| !these(*router)) {
-            let most = shares.entry(router).or_default();
-            *most = most.max(share);
-        }
         let mut tree = self.clone();
-        tree.refresh(|router| shares.get(&router).copied().unwrap_or_default());
+        for (leaf, _) in self.leaves().filter(|(_, router)| these(*router)) {
+            tree.set_standing(leaf, None);
+        }
         tree
     }
 
@@ -107,11 +102,11 @@ impl Tree {
         let node = self.node(id)?;
         let Node { name, weight, drained, kind, .. } = node;
         let (router, mode, targets) = match kind {
-            NodeKind::Leaf(router) => ((showing.path)(*router), None, Vec::new()),
+            NodeKind::Leaf(router, _) => ((showing.path)(*router), None, Vec::new()),
             NodeKind::Branch(branch) => {
                 let settled = showing.settled.branch(id)?;
                 let shown = (0_u16..).zip(&branch.children).filter_map(|(place, child)| {
-                    let part = settled.share(place);
+                    let part = settled.share(place, showing.tier);
                     self.target_status(*child, share.zip(part).map(|(above, here)| above * here), showing)
                 });
                 (None, Some(branch.mode.as_str()), shown.collect())
@@ -127,7 +122,7 @@ impl Tree {
             mode,
             weight: *weight,
             drained: *drained,
-            serves: node.is_eligible(),
+            serves: node.share(showing.tier) > 0.0,
             share: if probation { None } else { share },
             probation,
             targets,
@@ -137,16 +132,12 @@ impl Tree {
 
 impl Branch {
     /// The share of the branch's calls that a child gets.
-    fn share(&self, child: u16) -> Option<f64> {
-        let place = self.open.binary_search_by_key(&child, |open| open.child).ok();
-        let Some((place, open)) = place.and_then(|place| Some((place, self.open.get(place)?))) else {
-            return Some(0.0);
-        };
+    fn share(&self, child: u16, tier: Tier) -> Option<f64> {
+        let eligible = self.eligible(tier);
+        let Some(open) = eligible.get(child) else { return Some(0.0) };
         match &self.mode {
-            Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => {
-                self.open.last().map(|last| open.weight / last.cumulative_weight)
-            }
-            Policy::Fallback => Some(if place == 0 { 1.0 } else { 0.0 }),
+            Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => Some(open.weight / eligible.total()),
+            Policy::Fallback => Some(if eligible.nth(0) == Some(open) { 1.0 } else { 0.0 }),
             Policy::Fastest | Policy::LeastBusy | Policy::Conditional { .. } => None,
         }
     }

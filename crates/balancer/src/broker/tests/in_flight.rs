@@ -1,0 +1,132 @@
+//! What calls in flight hold: after any sequence of events each is accounted for once, and at the end nothing is left.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::load::rate_limit::RateLimit;
+
+#[derive(Debug, Clone)]
+enum Happening {
+    /// A call through the gateway.
+    Call,
+    /// An attempt of the relay.
+    Attempt,
+    /// One of the calls under way ends: by its message, its log, or the relay's report.
+    Ends(Index, Source, u16, Option<u64>),
+    /// The client of one goes away.
+    Abandoned(Index),
+    Wait(u64),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let source = prop::sample::select(vec![Source::Message, Source::Log]);
+    let status = prop::sample::select(vec![200, 200, 400, 429, 500]);
+    let ends = (any::<Index>(), source, status, prop::option::of(0_u64..500));
+    prop::collection::vec(
+        prop_oneof![
+            4 => Just(Happening::Call),
+            3 => Just(Happening::Attempt),
+            5 => ends.prop_map(|(which, source, status, tokens)| Happening::Ends(which, source, status, tokens)),
+            2 => any::<Index>().prop_map(Happening::Abandoned),
+            2 => (0_u64..90_000).prop_map(Happening::Wait),
+        ],
+        0..120,
+    )
+}
+
+fn limited(mode: Policy) -> World {
+    let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
+    let root = Target::plain(TargetKind::Branch { mode, targets: (0..4).map(leaf).collect() });
+    let mut settings = BrokerSettings { pools: vec![pool(root)], ..settings(0) };
+    settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
+    settings.defaults.health.disabled_time = Duration::from_secs(30);
+    settings.defaults.rate_limit = Some(RateLimit { rpm: Some(1_000), tpm: Some(1_000_000) });
+    World::of(settings)
+}
+
+fn abandon(world: &mut World, route: &Route, now: BrokerTime) {
+    world.broker.apply(BrokerInput::Abandoned(route), now);
+}
+
+proptest! {
+    #[test]
+    fn everything_in_flight_is_accounted_for_once(busy: bool, happenings in happenings()) {
+        let mut world = limited(if busy { Policy::LeastBusy } else { Policy::RoundRobin });
+        // By number: the calls whose end was not reported.
+        let (mut open, mut millis): (BTreeMap<u64, Route>, u64) = (BTreeMap::new(), 0);
+        let any = |open: &BTreeMap<u64, Route>, which: Index| (!open.is_empty()).then(|| open.values().nth(which.index(open.len())).unwrap().clone());
+        for (step, happening) in happenings.into_iter().enumerate() {
+            match happening {
+                Happening::Call => {
+                    if let Decision::Route(route) = world.decide(at(millis)) {
+                        open.insert(route.number, route);
+                    }
+                }
+                Happening::Attempt => {
+                    world.broker.advance_clock(at(millis));
+                    let mut history = AttemptHistory::default();
+                    if let NextTarget::Untried(route) = world.broker.next_target(&INGRESS, &mut history, &mut world.rng) {
+                        world.broker.apply(BrokerInput::Chosen(&route), at(millis));
+                        open.insert(route.number, route);
+                    }
+                }
+                Happening::Ends(which, source, status, total_tokens) => {
+                    let Some(route) = any(&open, which) else { continue };
+                    let (served, id) = (router(usize::from(route.router().0)), format!("A_1_1_{step}"));
+                    let source = if route.relayed { Source::Attempt } else { source };
+                    let probe = matches!(route.kind, RouteKind::Probe | RouteKind::Panic);
+                    let report = CallObservation {
+                        source,
+                        decision: Some(route.number),
+                        probe,
+                        stamped_path: Some(&served),
+                        total_tokens,
+                        sent_at: route.relayed.then(|| at(millis)),
+                        ..log(&served, status, &id, millis, millis + 1)
+                    };
+                    world.learn(&report, at(millis));
+                    open.remove(&route.number);
+                }
+                Happening::Abandoned(which) => {
+                    let Some(route) = any(&open, which) else { continue };
+                    abandon(&mut world, &route, at(millis));
+                    open.remove(&route.number);
+                }
+                Happening::Wait(wait) => {
+                    millis += wait;
+                    world.tick(at(millis));
+                    open.retain(|number, _| world.broker.in_flight.all().any(|(other, _)| other == *number));
+                }
+            }
+            prop_assert_eq!(invariants::broken(&world.broker), None);
+            for id in (0..4).map(RouterId) {
+                let calls = open.values().filter(|route| route.router() == id).count();
+                prop_assert_eq!(world.broker.in_flight.pending(id) as usize, calls);
+            }
+        }
+        for route in open.values() {
+            abandon(&mut world, route, at(millis));
+        }
+        world.tick(at(millis + 200_000));
+        prop_assert_eq!(world.broker.in_flight.all().count(), 0);
+        prop_assert!(world.broker.routers.values().all(|router| router.health().active_probes() == 0));
+    }
+
+    /// Whatever was sent and not made takes nothing of the limits.
+    #[test]
+    fn abandoned_calls_take_nothing(attempts in 1_usize..40) {
+        let mut world = limited(Policy::RoundRobin);
+        let mut sent = Vec::new();
+        for _ in 0..attempts {
+            let Decision::Route(route) = world.decide(START) else { panic!("all serve") };
+            sent.push(route);
+        }
+        let full = |world: &World| (0..4).map(RouterId).any(|id| world.broker.limits.as_ref().unwrap().exceeded(id, 1_000_000).is_some());
+        prop_assert!(!full(&world) || sent.iter().any(|route| route.reservation.tokens > 0));
+        sent.iter().for_each(|route| abandon(&mut world, route, START));
+        prop_assert!(!full(&world));
+    }
+}

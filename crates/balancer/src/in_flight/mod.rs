@@ -1,0 +1,224 @@
+//! The calls of this replica in flight: one table, in which each has its router, when it was sent, and what it holds of that
+//! router: a probe slot, a reservation of its rate limits. Status, draining, `least_busy` and `fastest` read it.
+//!
+//! A call that passes the gateway ends with the message or the log that shows its stamp, or when the gateway has cut it off
+//! for sure. What it holds is settled by its log, which comes last. An attempt of the relay lasts as long as it takes: the
+//! relay always reports its end.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use crate::load::rate_limit::Reservation;
+use crate::table::Table;
+use types::router::RouterId;
+use types::time::BrokerTime;
+
+/// How long a call through the gateway may last: then the gateway closes it (docs/gateway-protocol.md 1.6). An upstream may
+/// take longer, but few do.
+pub(crate) const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
+
+/// Calls kept at most, each for calls through the gateway and for attempts of the relay; 48 bytes each. Beyond 300 a second
+/// without a log, the oldest are removed early, as if they had timed out.
+pub const CAPACITY: usize = 65_536;
+
+/// One call in flight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Call {
+    /// Where it was sent.
+    pub(crate) router: RouterId,
+    pub(crate) started: BrokerTime,
+    /// It holds a probe slot of its router.
+    pub(crate) probe: bool,
+    /// What it takes of the router's rate limits.
+    pub(crate) reservation: Option<Reservation>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Entry {
+    call: Call,
+    /// The call is over, and its log, which settles what it holds, is yet to come.
+    over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Counts {
+    open: u32,
+    timed_out: u64,
+}
+
+/// All calls of this replica in flight.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct InFlight {
+    /// By number, from `first` on, and so by the time of their start; `None` for what is not here (any more). The first one is
+    /// here.
+    calls: VecDeque<Option<Entry>>,
+    first: u64,
+    /// Attempts of the relay, by their numbers.
+    attempts: FxHashMap<u64, Call>,
+    routers: Table<RouterId, Counts>,
+    /// A stamp was seen, so the ends of calls can be known.
+    paired: bool,
+}
+
+impl InFlight {
+    /// A call was sent. A known number is not added again. Evict first.
+    pub(crate) fn start(&mut self, number: u64, call: Call) {
+        let known = self.calls.back().is_some() && number < self.first.wrapping_add(self.calls.len() as u64);
+        if !known && self.place(number, Entry { call, over: false }) {
+            self.routers.get_or_grow(call.router).open += 1;
+        }
+    }
+
+    /// The next call that has to make room for this one.
+    pub(crate) fn evict(&mut self, number: u64) -> Option<(u64, Call)> {
+        let full = !self.calls.is_empty() && number.wrapping_sub(self.first) >= CAPACITY as u64;
+        if full && number > self.first { self.pop_first() } else { None }
+    }
+
+    /// The relay sent an attempt and will report its end. Beyond the capacity it is not kept.
+    pub(crate) fn start_attempt(&mut self, number: u64, call: Call) {
+        if self.attempts.len() < CAPACITY && self.attempts.insert(number, call).is_none() {
+            self.routers.get_or_grow(call.router).open += 1;
+        }
+    }
+
+    /// A call is over; its log, which settles what it holds, is yet to come.
+    pub(crate) fn answered(&mut self, number: u64) -> Option<Call> {
+        if let Some(call) = self.attempts.get(&number).copied() {
+            self.finish(number);
+            if call.reservation.is_some() {
+                self.place(number, Entry { call, over: true });
+            }
+            return Some(call);
+        }
+        self.paired = true;
+        let entry = self.entry(number)?.as_mut()?;
+        let (call, over) = (entry.call, std::mem::replace(&mut entry.over, true));
+        if !over {
+            self.close(call.router, false);
+        }
+        if !call.probe && call.reservation.is_none() {
+            self.finish(number);
+        }
+        Some(call)
+    }
+
+    /// A call is over, and so is what it held: the caller settles that. `None` if it was not in flight any more.
+    pub(crate) fn finish(&mut self, number: u64) -> Option<Call> {
+        self.paired = true;
+        let (call, over) = match self.attempts.remove(&number) {
+            Some(call) => (call, false),
+            None => self.entry(number)?.take().map(|entry| (entry.call, entry.over))?,
+        };
+        if !over {
+            self.close(call.router, false);
+        }
+        self.drop_empty();
+        Some(call)
+    }
+
+    /// The next call that the gateway has cut off by now.
+    pub(crate) fn expire(&mut self, now: BrokerTime) -> Option<(u64, Call)> {
+        if self.next_deadline()? <= now { self.pop_first() } else { None }
+    }
+
+    /// When the oldest call times out.
+    pub(crate) fn next_deadline(&self) -> Option<BrokerTime> {
+        self.calls.front()?.as_ref().map(|entry| entry.call.started.after(MAX_CALL_DURATION))
+    }
+
+    /// Calls in flight to a router.
+    #[inline]
+    pub(crate) fn pending(&self, router: RouterId) -> u32 {
+        self.routers.get(router).map_or(0, |counts| counts.open)
+    }
+
+    /// The same for status: `None` until a stamp was seen, because without stamps every call seems to last.
+    pub(crate) fn open(&self, router: RouterId) -> Option<u32> {
+        self.paired.then(|| self.pending(router))
+    }
+
+    /// Calls to a router without an outcome; `None` as above.
+    pub(crate) fn timed_out(&self, router: RouterId) -> Option<u64> {
+        self.paired.then(|| self.routers.get(router).map_or(0, |counts| counts.timed_out))
+    }
+
+    /// Whether this call holds a probe slot of this router.
+    pub(crate) fn is_probe(&self, number: u64, router: RouterId) -> bool {
+        self.all().any(|(other, call)| other == number && call.probe && call.router == router)
+    }
+
+    /// Whether each router's count is that of its calls, and their number is bounded.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let mut counts: Table<RouterId, u32> = self.routers.values().map(|_| 0).collect();
+        let open = self.calls.iter().flatten().filter(|entry| !entry.over).map(|entry| entry.call.router);
+        for router in open.chain(self.attempts.values().map(|call| call.router)) {
+            *counts.get_or_grow(router) += 1;
+        }
+        let bounded = self.calls.len() <= CAPACITY && self.attempts.len() <= CAPACITY;
+        bounded && counts.into_iter().eq(self.routers.values().map(|counts| counts.open))
+    }
+
+    /// Whether nothing but attempts of the relay is left.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Every call with its number, those whose log is yet to come included.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &Call)> {
+        let calls = (self.first..).zip(&self.calls).filter_map(|(number, entry)| Some((number, &entry.as_ref()?.call)));
+        calls.chain(self.attempts.iter().map(|(number, call)| (*number, call)))
+    }
+
+    fn entry(&mut self, number: u64) -> Option<&mut Option<Entry>> {
+        self.calls.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Puts a call to its place; false if that is too far back, or too far ahead.
+    fn place(&mut self, number: u64, entry: Entry) -> bool {
+        if self.calls.is_empty() {
+            self.first = number;
+        }
+        let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else {
+            return false;
+        };
+        if place >= CAPACITY {
+            return false;
+        }
+        if place >= self.calls.len() {
+            self.calls.resize(place + 1, None);
+        }
+        self.calls[place] = Some(entry);
+        true
+    }
+
+    fn pop_first(&mut self) -> Option<(u64, Call)> {
+        let (number, entry) = (self.first, self.calls.pop_front()?);
+        self.first = self.first.wrapping_add(1);
+        self.drop_empty();
+        let entry = entry?;
+        if !entry.over {
+            self.close(entry.call.router, true);
+        }
+        Some((number, entry.call))
+    }
+
+    fn drop_empty(&mut self) {
+        while self.calls.front().is_some_and(Option::is_none) {
+            self.calls.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+    }
+
+    fn close(&mut self, router: RouterId, timed_out: bool) {
+        if let Some(counts) = self.routers.get_mut(router) {
+            counts.open = counts.open.saturating_sub(1);
+            counts.timed_out += u64::from(timed_out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

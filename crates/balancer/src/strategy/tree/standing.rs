@@ -1,0 +1,128 @@
+//! Which nodes may serve: derived from how the routers stand, whole or along one path from a leaf.
+
+use super::{Branch, Eligible, Node, NodeId, NodeKind, Policy, Tier, Tree};
+use crate::strategy::{EligibleChild, round_robin};
+use types::router::RouterId;
+
+/// In which tier a router may serve, and the factor on its weight, above 0 and at most 1; `None` if in none.
+pub type Standing = Option<(Tier, f64)>;
+
+impl Tree {
+    /// Derives anew which nodes may serve. A branch has the factor of its best child.
+    pub fn refresh(&mut self, standing: impl Fn(RouterId) -> Standing) {
+        for place in (0..self.nodes.len()).rev() {
+            let (before, after) = self.nodes.split_at_mut(place + 1);
+            let Some(node) = before.last_mut() else { continue };
+            match &mut node.kind {
+                NodeKind::Leaf(router, known) => *known = standing(*router),
+                NodeKind::Branch(branch) => {
+                    let node = |id: NodeId| after.get(usize::from(id.0).checked_sub(place + 1)?);
+                    Tier::ALL.into_iter().for_each(|tier| branch.refresh(tier, node));
+                }
+            }
+        }
+    }
+
+    /// Ends a change of one or more routers: round robins go on in the order that they had.
+    pub fn settle(&mut self) {
+        for (branch, tier, before) in std::mem::take(&mut self.unsettled) {
+            if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(branch.0)) {
+                round_robin::settle(&mut branch.tiers[tier as usize], before);
+            }
+        }
+    }
+
+    /// One router stands otherwise than before: updates what is above its leaf. [`Tree::settle`] follows.
+    pub fn set_standing(&mut self, leaf: NodeId, standing: Standing) {
+        let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(usize::from(leaf.0)) else {
+            return;
+        };
+        let before = std::mem::replace(known, standing);
+        if *drained || before == standing {
+            return;
+        }
+        for tier in Tier::ALL {
+            self.update_above(leaf, tier, share_in(before, tier), share_in(standing, tier));
+        }
+    }
+
+    /// The share of a node in a tier was `before` and is `after`: updates its parents up to the first that stays as it was.
+    fn update_above(&mut self, mut at: NodeId, tier: Tier, mut before: f64, mut after: f64) {
+        while before != after {
+            let Some(Node { weight, identity, parent: Some((above, place)), .. }) = self.node(at) else { return };
+            let (above, place, router) = (*above, *place, self.router(at));
+            let child = EligibleChild {
+                child: place,
+                router,
+                weight: weight * after,
+                cumulative_weight: 0.0,
+                identity: *identity,
+                current_weight: 0.0,
+            };
+            let counts = *weight > 0.0;
+            let (upper, below) = self.nodes.split_at_mut(usize::from(above.0) + 1);
+            let Some(Node { kind: NodeKind::Branch(branch), drained, .. }) = upper.last_mut() else { return };
+            if branch.mode.uses_weights() && !counts {
+                return;
+            }
+            let Branch { mode, children, tiers, .. } = &mut **branch;
+            let Some(eligible) = tiers.get_mut(tier as usize) else { return };
+            let (best, total) = (eligible.best(), eligible.total());
+            eligible.set(place, (after > 0.0).then_some(child));
+            let node = |id: &NodeId| below.get(usize::from(id.0).checked_sub(usize::from(above.0) + 1)?);
+            eligible.set_share(before, after, |child| {
+                children.get(usize::from(child)).and_then(node).map_or(0.0, |node| node.share(tier))
+            });
+            if matches!(mode, Policy::RoundRobin)
+                && !self.unsettled.iter().any(|known| (known.0, known.1) == (above, tier))
+            {
+                self.unsettled.push((above, tier, total));
+            }
+            if *drained {
+                return;
+            }
+            (at, before, after) = (above, best, eligible.best());
+        }
+    }
+}
+
+impl Node {
+    /// The factor on its weight in a tier, 0 to 1; 0 if it may not serve.
+    pub(super) fn share(&self, tier: Tier) -> f64 {
+        match &self.kind {
+            _ if self.drained => 0.0,
+            NodeKind::Leaf(_, standing) => share_in(*standing, tier),
+            NodeKind::Branch(branch) => branch.eligible(tier).best(),
+        }
+    }
+}
+
+impl Branch {
+    /// Lists the children that may serve. A child that stays keeps its current weight; one that returns starts at the mean.
+    fn refresh<'n>(&mut self, tier: Tier, node: impl Fn(NodeId) -> Option<&'n Node>) {
+        let uses_weights = self.mode.uses_weights();
+        let old = std::mem::take(&mut self.tiers[tier as usize]);
+        let places = (0_u16..).zip(&self.children);
+        let nodes = places.filter_map(|(place, id)| Some((place, node(*id)?)));
+        let able = |(_, node): &(u16, &Node)| node.share(tier) > 0.0 && (!uses_weights || node.weight > 0.0);
+        let able: Vec<(u16, &Node)> = nodes.filter(able).collect();
+        let mut now = Eligible::new(able.iter().map(|(place, node)| EligibleChild {
+            child: *place,
+            router: node.router(),
+            weight: node.weight * node.share(tier),
+            cumulative_weight: 0.0,
+            identity: node.identity,
+            current_weight: old.get(*place).map_or(0.0, |open| open.current_weight),
+        }));
+        let shares: Vec<f64> = able.iter().map(|(_, node)| node.share(tier)).collect();
+        now.set_shares(&shares);
+        if matches!(self.mode, Policy::RoundRobin) {
+            round_robin::settle(&mut now, old.total());
+        }
+        self.tiers[tier as usize] = now;
+    }
+}
+
+fn share_in(standing: Standing, tier: Tier) -> f64 {
+    standing.filter(|(of, _)| *of == tier).map_or(0.0, |(_, share)| share)
+}
