@@ -145,6 +145,13 @@ impl InFlight {
         self.paired.then(|| self.routers.get(router).map_or(0, |counts| counts.timed_out))
     }
 
+    /// Whether a call is in flight, or over and without its log.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        self.attempts.contains_key(&number)
+            || place.and_then(|place| self.calls.get(place)).is_some_and(Option::is_some)
+    }
+
     /// Whether this call holds a probe slot of this router.
     pub(crate) fn is_probe(&self, number: u64, router: RouterId) -> bool {
         self.all().any(|(other, call)| other == number && call.probe && call.router == router)
@@ -177,6 +184,7 @@ impl InFlight {
     }
 
     /// Puts a call to its place; false if that is too far back, or too far ahead.
+    #[inline]
     fn place(&mut self, number: u64, entry: Entry) -> bool {
         if self.calls.is_empty() {
             self.first = number;
@@ -187,10 +195,13 @@ impl InFlight {
         if place >= CAPACITY {
             return false;
         }
-        if place >= self.calls.len() {
-            self.calls.resize(place + 1, None);
+        if place > self.calls.len() {
+            self.calls.resize(place, None);
         }
-        self.calls[place] = Some(entry);
+        match self.calls.get_mut(place) {
+            Some(known) => *known = Some(entry),
+            None => self.calls.push_back(Some(entry)),
+        }
         true
     }
 
