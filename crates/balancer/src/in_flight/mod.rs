@@ -5,6 +5,7 @@
 //! for sure. What it holds is settled by its log, which comes last. An attempt of the relay lasts as long as it takes: the
 //! relay always reports its end.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -65,10 +66,16 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// A call was sent. A known number is not added again. Evict first.
     pub(crate) fn start(&mut self, number: u64, call: Call) {
-        let known = self.calls.back().is_some() && number < self.first.wrapping_add(self.calls.len() as u64);
-        if !known && self.place(number, Entry { call, over: false }) {
-            self.routers.get_or_grow(call.router).open += 1;
+        if self.calls.is_empty() {
+            self.first = number;
         }
+        let entry = Entry { call, over: false };
+        match number.cmp(&self.first.wrapping_add(self.calls.len() as u64)) {
+            Ordering::Equal => self.calls.push_back(Some(entry)),
+            Ordering::Greater if self.place(number, entry) => {}
+            Ordering::Greater | Ordering::Less => return,
+        }
+        self.routers.get_or_grow(call.router).open += 1;
     }
 
     /// The next call that has to make room for this one.
@@ -184,7 +191,6 @@ impl InFlight {
     }
 
     /// Puts a call to its place; false if that is too far back, or too far ahead.
-    #[inline]
     fn place(&mut self, number: u64, entry: Entry) -> bool {
         if self.calls.is_empty() {
             self.first = number;

@@ -49,6 +49,7 @@ impl Broker {
         result
     }
 
+    #[inline]
     fn learn_from(
         &mut self,
         report: &CallObservation<'_>,
