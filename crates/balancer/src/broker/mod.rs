@@ -311,6 +311,15 @@ impl Broker {
         if self.operator.take_reweighed() {
             self.configure(&self.settings.clone());
         }
+        if !self.routers.is_stale() {
+            return;
+        }
+        self.tell_pools(changes);
+    }
+
+    /// Not inlined, because most inputs change no router's standing.
+    #[inline(never)]
+    fn tell_pools(&mut self, changes: &mut Vec<BrokerEvent>) {
         let Self { routers, operator, pools, .. } = self;
         if routers.take_stale() {
             for pool in pools.values_mut() {
@@ -318,9 +327,6 @@ impl Broker {
                 pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
                 changes.extend(pool.settle());
             }
-            return;
-        }
-        if !routers.has_changed() {
             return;
         }
         let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();

@@ -179,8 +179,9 @@ impl Routers {
         stale
     }
 
-    pub(super) const fn has_changed(&self) -> bool {
-        !self.changed.is_empty()
+    /// Whether pools have to hear about any.
+    pub(super) const fn is_stale(&self) -> bool {
+        self.stale || !self.changed.is_empty()
     }
 
     /// Those that pools have to hear about; the caller tells them.

@@ -5,6 +5,7 @@
 //! for sure. What it holds is settled by its log, which comes last. An attempt of the relay lasts as long as it takes: the
 //! relay always reports its end.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -65,10 +66,16 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// A call was sent. A known number is not added again. Evict first.
     pub(crate) fn start(&mut self, number: u64, call: Call) {
-        let known = self.calls.back().is_some() && number < self.first.wrapping_add(self.calls.len() as u64);
-        if !known && self.place(number, Entry { call, over: false }) {
-            self.routers.get_or_grow(call.router).open += 1;
+        if self.calls.is_empty() {
+            self.first = number;
         }
+        let entry = Entry { call, over: false };
+        match number.cmp(&self.first.wrapping_add(self.calls.len() as u64)) {
+            Ordering::Equal => self.calls.push_back(Some(entry)),
+            Ordering::Greater if self.place(number, entry) => {}
+            Ordering::Greater | Ordering::Less => return,
+        }
+        self.routers.get_or_grow(call.router).open += 1;
     }
 
     /// The next call that has to make room for this one.
@@ -145,6 +152,13 @@ impl InFlight {
         self.paired.then(|| self.routers.get(router).map_or(0, |counts| counts.timed_out))
     }
 
+    /// Whether a call is in flight, or over and without its log.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        self.attempts.contains_key(&number)
+            || place.and_then(|place| self.calls.get(place)).is_some_and(Option::is_some)
+    }
+
     /// Whether this call holds a probe slot of this router.
     pub(crate) fn is_probe(&self, number: u64, router: RouterId) -> bool {
         self.all().any(|(other, call)| other == number && call.probe && call.router == router)
@@ -187,10 +201,13 @@ impl InFlight {
         if place >= CAPACITY {
             return false;
         }
-        if place >= self.calls.len() {
-            self.calls.resize(place + 1, None);
+        if place > self.calls.len() {
+            self.calls.resize(place, None);
         }
-        self.calls[place] = Some(entry);
+        match self.calls.get_mut(place) {
+            Some(known) => *known = Some(entry),
+            None => self.calls.push_back(Some(entry)),
+        }
         true
     }
 

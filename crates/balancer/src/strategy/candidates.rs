@@ -140,12 +140,23 @@ fn pick_child<Q: Request, R: Rng>(
     let choices = branch.choices(tree, context.tier, context.loads);
     let named = match context.limits {
         None => branch.mode.next(choices, drawn, request, rng),
-        Some(among) => {
-            let within_limits = tree.within_limits(choices.eligible, branch, context.tier, among);
-            branch.mode.next(Choices { eligible: &within_limits, ..choices }, drawn, request, rng)
-        }
+        Some(among) => pick_within_limits(branch, choices, among, drawn, request, rng),
     }?;
     Some((*branch.children.get(usize::from(named.child))?, named))
+}
+
+/// The same among the children within their limits. Not inlined, because it is rare.
+#[inline(never)]
+fn pick_within_limits<Q: Request, R: Rng>(
+    branch: &Branch,
+    choices: Choices<'_>,
+    among: RateLimitFilter<'_>,
+    drawn: &[u16],
+    request: &Q,
+    rng: &mut R,
+) -> Option<Pick> {
+    let within_limits = choices.load.within_limits(among);
+    branch.mode.next(Choices { eligible: &within_limits, ..choices }, drawn, request, rng)
 }
 
 /// All candidates as an iterator.

@@ -106,6 +106,7 @@ pub enum Length {
 
 impl Policy {
     /// The next child after `drawn`.
+    #[inline]
     fn next<Q: Request, R: Rng>(&self, choices: Choices<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Pick> {
         let eligible = choices.eligible;
         match self {

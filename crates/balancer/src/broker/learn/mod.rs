@@ -39,6 +39,24 @@ impl Broker {
         changes: &mut Vec<BrokerEvent>,
     ) -> Result<Outcome, IgnoreReason> {
         let call = self.end_call(report);
+        let result = self.learn_from(report, call, now, changes);
+        // Whatever it showed, a call that is over holds no probe slot.
+        if let Some((number, call)) = report.decision.zip(call.filter(|call| call.probe))
+            && !self.in_flight.contains(number)
+        {
+            self.release_probe(call.router, number);
+        }
+        result
+    }
+
+    #[inline]
+    fn learn_from(
+        &mut self,
+        report: &CallObservation<'_>,
+        call: Option<Call>,
+        now: BrokerTime,
+        changes: &mut Vec<BrokerEvent>,
+    ) -> Result<Outcome, IgnoreReason> {
         if let Some(field) = report.filtered {
             if !self.filter_reported {
                 self.filter_reported = true;

@@ -93,7 +93,7 @@ fn note(said: &mut String, route: &Route) {
 
 fn play(seed: u64) -> String {
     let mut dice = SmallRng::seed_from_u64(seed);
-    let mut world = World::of(settings_of(&mut dice, seed % 2 == 0));
+    let mut world = World::of(settings_of(&mut dice, seed.is_multiple_of(2)));
     let (mut said, mut millis, mut sent) = (String::new(), 0, Vec::new());
     for step in 0..STEPS {
         let asked = serde_json::json!({

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::strategy::EligibleChild;
 
 /// Children per block.
-const BLOCK: u16 = 256;
+const BLOCK: u16 = 128;
 
 /// What a router may be used for: each tier only where nothing in those before it may serve the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

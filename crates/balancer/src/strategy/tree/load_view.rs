@@ -1,7 +1,7 @@
 //! The load of a branch's children: a router's own load; for a branch the calls of all its eligible children and
 //! their mean latency.
 
-use super::{Branch, NodeKind, Tier, Tree};
+use super::{Branch, Eligible, NodeKind, RateLimitFilter, Tier, Tree};
 use crate::load::{LatencyEwma, Load, LoadReader, Loads};
 use crate::strategy::{Choices, EligibleChild};
 
@@ -32,6 +32,11 @@ impl LoadView<'_> {
     /// better.
     pub(in crate::strategy) fn is_warming_up(&self, child: &EligibleChild) -> bool {
         self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_warming_up(router))
+    }
+
+    /// The children with room, as if the others could not serve.
+    pub(in crate::strategy) fn within_limits(&self, among: RateLimitFilter<'_>) -> Eligible {
+        self.tree.within_limits(self.branch.eligible(self.tier), self.branch, self.tier, among)
     }
 
     fn load(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> Load {
