@@ -125,6 +125,7 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
         // A second broker learns from the entries, and comes to the same.
         if targets {
             beside.until_nth(&["router disabled"], expected).await;
+            world.broker.until_nth(&["router disabled"], expected).await;
         }
         assert_eq!(world.disabled().len(), expected, "{about}: {}", world.broker.text());
         for upstream in [&a, &b] {

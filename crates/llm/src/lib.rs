@@ -33,6 +33,7 @@ mod error_words;
 pub mod event_stream;
 pub mod headers;
 pub mod json;
+mod json_skip;
 pub mod model;
 pub mod multipart;
 pub mod prices;
