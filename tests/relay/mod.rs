@@ -3,7 +3,7 @@
 //! `affinity` has where calls go that name what a target made; `answers` what an answer means; `faults` the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
 //! begun; `outage` a minute of it; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
 //! on; `reuse` what a kept connection that breaks comes to; `told` what is said about
-//! calls, `measured` what is counted of them; `trace` what operators are told of one.
+//! calls, `measured` what is counted of them; `trace` what operators are told of one; `usage` what streams are asked for.
 
 mod affinity;
 mod answers;
@@ -26,6 +26,7 @@ mod sdk;
 mod streams;
 mod tls;
 mod trace;
+mod usage;
 
 use std::net::SocketAddr;
 
