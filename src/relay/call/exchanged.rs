@@ -53,6 +53,9 @@ impl<'c> Call<'c> {
     where
         'c: 'a,
     {
+        if let Some(lack) = self.lack(&to) {
+            return Err(NotSent::Incapable(lack));
+        }
         let relay = self.relay;
         let mut target = relay.target(to.direct, to.router, self.session.before(self.number()));
         let mut asks_usage = self.needs_usage(&to);

@@ -1,5 +1,6 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
+mod capable;
 mod exchanged;
 mod sent;
 
@@ -31,8 +32,10 @@ use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
+use capable::CapabilityCheck;
 use exchanged::{Exchanged, Sending};
 use gecholog_protocol::missing::Naming;
+use llm::capability::Needs;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::Patch;
@@ -70,6 +73,9 @@ struct Call<'a> {
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(UpstreamResponse, RouterPath)>,
+    /// What the client's request needs of a model.
+    needs: Needs,
+    capability_check: CapabilityCheck,
     /// Why the first target that was passed over was not sent the request.
     passed_over: Option<NotSent>,
     running: &'a mut RunningCall,
@@ -127,6 +133,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
     let stream = view.asks_for_stream();
+    let needs = view.needs();
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
@@ -146,6 +153,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         rules,
         course: AttemptHistory::default(),
         last: None,
+        needs,
+        capability_check: CapabilityCheck::On,
         passed_over: None,
         running,
     };
@@ -155,7 +164,11 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
 impl Call<'_> {
     async fn run(mut self) -> Response<ProxyBody> {
         loop {
-            match self.next() {
+            let step = self.next();
+            if self.ends_capability_check(&step) {
+                continue;
+            }
+            match step {
                 NextStep::Pause(pause) => tokio::time::sleep(pause).await,
                 NextStep::Stop(stop, words) => return self.give_up(stop, words),
                 NextStep::Send(dispatch) => {
@@ -270,8 +283,12 @@ impl Call<'_> {
     /// the client is told of the first reason.
     fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
         tracing::debug!(router = %attempt.router, "passed over: {reason}");
-        self.running.note(attempt);
+        self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
         self.course.note(id, false);
+        if let NotSent::Incapable(lack) = reason {
+            self.course.note_passed_over(id, lack.words());
+            self.capability_check = CapabilityCheck::PassedOver;
+        }
         self.plan.pass_over();
         self.passed_over.get_or_insert(reason);
     }
