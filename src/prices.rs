@@ -67,6 +67,11 @@ impl PriceBook {
         self.table.is_some() || !self.targets.is_empty()
     }
 
+    /// Whether there is a file of the user's.
+    pub const fn has_file(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// The `price` of a target in the pools file.
     pub fn target_price(&self, router: &RouterPath) -> Option<&Prices> {
         self.targets.get(router).map(AsRef::as_ref)

@@ -105,6 +105,11 @@ impl Calls {
         }
     }
 
+    /// Whether something beside memory and metrics is told of calls: the file of `BROKER_CALLS`, or an export.
+    pub fn has_sinks(&self) -> bool {
+        self.sinks.get().is_some_and(|sinks| !sinks.is_empty())
+    }
+
     /// What became of the lines of the file, if there is one.
     pub fn file_counts(&self) -> Option<&file::Counts> {
         self.file.get().map(|file| file.counts())

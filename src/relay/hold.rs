@@ -64,6 +64,8 @@ pub(super) struct UpstreamResponse {
     pub(super) error_class: Option<ErrorClass>,
     /// What its provider's answers need on their way to the client.
     pub(super) translation: Option<Box<Translation>>,
+    /// The usage at the end of its stream is not for the client, who did not ask for it.
+    pub(super) hides_usage: bool,
     /// How it broke off, with a preamble and no content.
     pub(super) broken: Option<TransportFailure>,
     /// When the first byte of its body came; of an empty one its head.
@@ -135,6 +137,7 @@ impl UpstreamResponse {
             stream: is_stream.then(|| Box::new(StreamState::new(asked.protocol))),
             error_class: None,
             translation: None,
+            hides_usage: false,
             broken: None,
             first_byte: Instant::now(),
         };

@@ -36,6 +36,7 @@ mod request_view;
 mod running_call;
 mod server;
 mod session;
+mod stream_usage;
 mod subpath;
 mod target;
 mod trace;
@@ -71,6 +72,7 @@ use key_client::KeyClient;
 use llm::prices::Prices;
 use record::Entries;
 use session::Sessions;
+use stream_usage::UsageRefusals;
 use target::Target;
 use types::router::RouterPath;
 
@@ -217,6 +219,7 @@ pub struct Relay {
     bodies: BodyMemory,
     entries: Entries,
     affinity: Affinity,
+    usage_refusals: UsageRefusals,
 }
 
 /// The rules in force, and those before: between two looks of a call they can change, and a target that it was just told to
@@ -266,6 +269,7 @@ impl Relay {
             calls: Arc::new(Semaphore::new(room.calls)),
             bodies: BodyMemory::new(room.bodies),
             affinity: Affinity::default(),
+            usage_refusals: UsageRefusals::default(),
         };
         metrics::begin(&relay);
         Ok(relay)
@@ -275,6 +279,7 @@ impl Relay {
     pub fn configure(&self, rules: RelayRules) {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
         self.patience.set(rules.times.connect);
+        self.usage_refusals.forget();
         let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
     }

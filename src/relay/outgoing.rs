@@ -1,5 +1,7 @@
 //! A request as it goes to a target, and what becomes of the answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -7,7 +9,9 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue}
 use hyper::http::response::Parts;
 use hyper::{Method, Request};
 use jiff::Timestamp;
-use llm::provider::{AnswerForm, AnswerId};
+use llm::Protocol;
+use llm::provider::{AnswerForm, AnswerId, Operation};
+use llm::stream_usage::add_include_usage;
 use llm::translate::Dropped;
 
 use super::body::BodyMemory;
@@ -15,6 +19,7 @@ use super::direct::DirectUpstream;
 use super::hold::answer_headers;
 use super::key_client::KeyClient;
 use super::provider_target::{NotSent, ProviderTarget};
+use super::stream_usage;
 use super::target::{ForwardedRequest, Target};
 use super::upstream_body::UpstreamBody;
 use crate::shared_broker::SharedBroker;
@@ -33,6 +38,10 @@ pub(super) struct Outgoing {
     pub(super) body: Bytes,
     /// What a provider that is known by name makes of it.
     pub(super) translation: Option<Box<Translation>>,
+    /// It asks for the usage of its stream, which the client does not.
+    pub(super) adds_usage: bool,
+    /// The usage at the end of a stream is ours alone: the client did not ask for it.
+    pub(super) hides_usage: bool,
 }
 
 /// What is known of a request to a provider when its answer comes.
@@ -42,8 +51,6 @@ pub(super) struct Translation {
     id: AnswerId,
     /// What was left out of the request.
     dropped: Vec<Dropped>,
-    /// The usage at the end of a stream is ours alone: the client did not ask for it.
-    pub(super) hides_usage: bool,
 }
 
 /// What a request is made of.
@@ -53,6 +60,8 @@ pub(super) struct Draft<'a> {
     pub(super) onward: ForwardedRequest<'a>,
     /// With the changes of the target's settings.
     pub(super) body: &'a Bytes,
+    /// A stream is asked what it used, if the target takes that.
+    pub(super) asks_usage: bool,
 }
 
 /// What a request to a provider needs besides itself.
@@ -77,31 +86,39 @@ impl Outgoing {
             return Self::to_provider(target, direct, provider, draft, means).await;
         }
         let uri = target.uri(draft.onward).ok_or(NotSent::Address)?;
-        let mut request = Request::new(Full::new(draft.body.clone()));
+        let is_asked = draft.asks_usage && Protocol::of_path(uri.path()) == Protocol::OpenAiChat;
+        let asking = if is_asked { stream_usage::asking(means.memory, draft.body)? } else { None };
+        let adds_usage = asking.is_some();
+        let body = asking.unwrap_or_else(|| draft.body.clone());
+        let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = draft.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = target.headers(draft.onward);
-        Ok(Self { request, body: draft.body.clone(), translation: None })
+        Ok(Self { request, body, translation: None, adds_usage, hides_usage: adds_usage })
     }
 
     async fn to_provider(
         target: &Target<'_>,
         direct: &DirectUpstream,
         provider: &ProviderTarget,
-        Draft { method, onward, body }: Draft<'_>,
+        Draft { method, onward, body, asks_usage }: Draft<'_>,
         Means { handle, memory, keys, session }: Means<'_>,
     ) -> Result<Self, NotSent> {
         let book = handle.prices().book();
         let mut prepared = provider.prepare(onward.rest, onward.headers, body, book.table())?;
-        let hides_usage = prepared.answer.ask_for_usage();
+        let is_asked = asks_usage && prepared.takes_include_usage(Operation::of_path(onward.rest));
+        let asking = if is_asked { add_include_usage(&prepared.body) } else { None };
+        let adds_usage = asking.is_some();
+        prepared.body = asking.map_or(prepared.body, Cow::Owned);
+        let hides_usage = prepared.answer.ask_for_usage() || adds_usage;
         let uri = provider.uri(&prepared, onward.query, direct.query())?;
         let mut headers = target.headers(onward);
         let now = || timestamp(handle.now());
         provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now)).await?;
         direct.set_own_headers(&mut headers);
         let body = match prepared.body {
-            std::borrow::Cow::Borrowed(_) => body.clone(),
-            std::borrow::Cow::Owned(made) => {
+            Cow::Borrowed(_) => body.clone(),
+            Cow::Owned(made) => {
                 memory.reserve(made.len()).and_then(|counted| counted.hold(made)).map_err(|_| NotSent::NoMemory)?
             }
         };
@@ -111,8 +128,8 @@ impl Outgoing {
         *request.headers_mut() = headers;
         let created = u64::try_from(now().as_second()).unwrap_or_default();
         let id = AnswerId { id: format!("chatcmpl-{session}"), created };
-        let translation = Translation { form: prepared.answer, id, dropped: prepared.dropped, hides_usage };
-        Ok(Self { request, body, translation: Some(Box::new(translation)) })
+        let translation = Translation { form: prepared.answer, id, dropped: prepared.dropped };
+        Ok(Self { request, body, translation: Some(Box::new(translation)), adds_usage, hides_usage })
     }
 }
 

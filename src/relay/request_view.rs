@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method};
 use llm::affinity;
+use llm::capability::Needs;
 use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
 
 use types::request::{Found, LONGEST_VALUE, Request, RequestSize};
@@ -56,6 +57,11 @@ impl<'a> RequestView<'a> {
     /// Whether the answer shall be a stream, by the body or by the path.
     pub(super) const fn asks_for_stream(&self) -> bool {
         self.content.stream
+    }
+
+    /// What it needs of a model.
+    pub(super) fn needs(&self) -> Needs {
+        Needs::of(&self.content)
     }
 
     /// The ids of what targets keep that the request names. `path` is what follows the ingress.

@@ -24,6 +24,9 @@ use types::time::BrokerTime;
 /// The trace id of a call, in its answer.
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
+/// What became of an attempt whose target was not sent the request.
+const PASSED_OVER: &str = "passed_over";
+
 /// A call, from its request to the end of its answer.
 #[derive(Debug)]
 pub(super) struct RunningCall {
@@ -183,6 +186,7 @@ impl RunningCall {
             self.attempts.note(Attempt {
                 router: sent.router,
                 ended: None,
+                not_sent: None,
                 time: now.since(sent.at),
                 stamp: sent.stamp,
                 transaction: sent.transaction,
@@ -284,7 +288,7 @@ impl Attempt {
                 broken.error_class().map_or(CallClass::Broker, CallClass::Error),
                 Some(broken.as_str().to_owned()),
             ),
-            None => (None, CallClass::Broker, None),
+            None => (None, CallClass::Broker, self.not_sent.as_ref().map(|_| PASSED_OVER.to_owned())),
         };
         CallAttempt {
             router: self.router.to_string(),

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::admin::Token;
+use crate::calls::short;
 use crate::stamping::WrittenStamp;
 use balancer::retry::AttemptResult;
 use types::outcome::TransportFailure;
@@ -33,6 +34,8 @@ pub(super) struct Attempt {
     pub(super) router: RouterPath,
     /// How it ended; absent where it could not be sent.
     pub(super) ended: Option<AttemptResult>,
+    /// Why it was not sent, where that is known.
+    pub(super) not_sent: Option<String>,
     /// Until that was known.
     pub(super) time: Duration,
     /// The stamp of its decision.
@@ -87,8 +90,8 @@ impl Attempts {
 
 impl Attempt {
     pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: WrittenStamp) -> Self {
-        let (transaction, first_byte) = Default::default();
-        Self { router, ended, time, stamp, transaction, first_byte }
+        let (not_sent, transaction, first_byte) = Default::default();
+        Self { router, ended, not_sent, time, stamp, transaction, first_byte }
     }
 
     fn shown(&self) -> Value {
@@ -111,7 +114,10 @@ impl Attempt {
         match self.ended {
             Some(AttemptResult::Answered { status, .. }) => format!("answered {status}"),
             Some(AttemptResult::Broken(breakage)) => breakage.to_string(),
-            None => "has no address for this path".to_owned(),
+            None => match &self.not_sent {
+                Some(reason) => format!("was passed over: {}", short(reason)),
+                None => "was not finished".to_owned(),
+            },
         }
     }
 }
@@ -203,19 +209,20 @@ mod tests {
     #[test]
     fn the_words_and_the_trace_say_the_same() {
         let broken = Some(AttemptResult::Broken(TransportFailure::FirstByteTimeout));
-        let all = [attempt(answered(503), "first"), attempt(broken, "zweite Größe 🦀"), attempt(None, "")];
+        let passed = Attempt { not_sent: Some("its model takes no tools".to_owned()), ..attempt(None, "") };
+        let all = [attempt(answered(503), "first"), attempt(broken, "zweite Größe 🦀"), passed];
         let attempts = attempts(all);
         assert_eq!(
             attempts.to_string(),
             "/llm/a/ answered 503 after 12 ms, /llm/a/ gave no answer in time after 12 ms, \
-             /llm/a/ has no address for this path after 12 ms"
+             /llm/a/ was passed over: its model takes no tools after 12 ms"
         );
         assert_eq!(
             ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &attempts),
             Some(json!([
                 {"router": "/llm/a/", "status": 503, "ms": 12, "why": "first"},
                 {"router": "/llm/a/", "broken": "gave no answer in time", "ms": 12, "why": "zweite Größe 🦀"},
-                {"router": "/llm/a/", "broken": "has no address for this path", "ms": 12, "why": ""},
+                {"router": "/llm/a/", "broken": "was passed over: its model takes no tools", "ms": 12, "why": ""},
             ]))
         );
     }

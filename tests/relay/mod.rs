@@ -4,6 +4,7 @@
 //! - `answers`: what an answer means, by the numbers of the situations from public reports;
 //! - `faults`: the table of what can go wrong,
 //!   directly and through the `gateway`; `outage`: a minute of it; `no_bus`: without a bus;
+//! - `capabilities`: what targets' models lack; `usage`: what streams are asked for;
 //! - `streams`: what happens once an answer has begun;
 //! - `defaults`: what a pool with addresses does where no setting says otherwise, and its time limits; `budgets`: token limits;
 //! - `callers`: what a client chooses itself; `requests`: how its requests are read and changed; `limits`: how much and how
@@ -16,6 +17,7 @@ mod affinity;
 mod answers;
 mod budgets;
 mod callers;
+mod capabilities;
 mod defaults;
 mod examples;
 mod faults;
@@ -33,6 +35,7 @@ mod sdk;
 mod streams;
 mod tls;
 mod trace;
+mod usage;
 
 use std::net::SocketAddr;
 

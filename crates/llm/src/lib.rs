@@ -27,6 +27,7 @@
 
 pub mod affinity;
 pub mod answer;
+pub mod capability;
 mod error_body;
 pub mod error_class;
 mod error_words;

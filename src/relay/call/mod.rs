@@ -1,5 +1,7 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
+mod capable;
+mod exchanged;
 mod sent;
 
 use std::cell::OnceCell;
@@ -15,7 +17,6 @@ use super::admission::{self, subpath};
 use super::affinity::CallAffinity;
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::direct::DirectUpstream;
-use super::exchange::exchange;
 use super::hold::{FailedAttempt, UpstreamResponse};
 use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
@@ -31,10 +32,12 @@ use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
 use balancer::broker::AttemptHistory;
 use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
+use capable::CapabilityCheck;
+use exchanged::{Exchanged, Sending};
 use gecholog_protocol::missing::Naming;
-use llm::Protocol;
+use llm::capability::Needs;
 use llm::request_view::is_generation;
-use types::outcome::{PayloadDigest, RetryAfter, TransportFailure};
+use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::Patch;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -70,6 +73,9 @@ struct Call<'a> {
     course: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(UpstreamResponse, RouterPath)>,
+    /// What the client's request needs of a model.
+    needs: Needs,
+    capability_check: CapabilityCheck,
     /// Why the first target that was passed over was not sent the request.
     passed_over: Option<NotSent>,
     running: &'a mut RunningCall,
@@ -127,6 +133,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
     let stream = view.asks_for_stream();
+    let needs = view.needs();
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
@@ -146,6 +153,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         rules,
         course: AttemptHistory::default(),
         last: None,
+        needs,
+        capability_check: CapabilityCheck::On,
         passed_over: None,
         running,
     };
@@ -155,7 +164,11 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
 impl Call<'_> {
     async fn run(mut self) -> Response<ProxyBody> {
         loop {
-            match self.next() {
+            let step = self.next();
+            if self.ends_capability_check(&step) {
+                continue;
+            }
+            match step {
                 NextStep::Pause(pause) => tokio::time::sleep(pause).await,
                 NextStep::Stop(stop, words) => return self.give_up(stop, words),
                 NextStep::Send(dispatch) => {
@@ -184,42 +197,30 @@ impl Call<'_> {
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, patched: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, patch, leads, stamp } = dispatch;
+        let Dispatch { route, router, patch, leads, counts_tokens, stamp } = dispatch;
         let id = route.router();
         let transaction = self.session.transaction(self.number());
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
         let mut underway =
             AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
-        let (relay, direct) = (self.relay, self.relay.direct(&router));
-        let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
-        let Outgoing { request, body, translation } = match self.outgoing(&target, &patched).await {
-            Ok(outgoing) => outgoing,
+        let direct = self.relay.direct(&router);
+        let to = Sending {
+            router: &router,
+            direct: direct.as_deref(),
+            patched: &patched,
+            patch: &patch,
+            stamp: &stamp,
+            counts_tokens,
+        };
+        let Exchanged { target, sent, came } = match self.send(to, &mut underway).await {
+            Ok(exchanged) => exchanged,
             Err(reason) => {
                 self.pass_over(Attempt::new(router, None, underway.time(), stamp), id, reason);
                 return None;
             }
         };
-        if direct.is_some() {
-            underway.record(self.record(stamp.bytes.clone(), &request, body.clone(), patch.clone()));
-        }
-        underway.set_key(target.key());
-        self.running.sending(&router, &stamp, self.session.transaction(self.plan.sent()));
-        let path = request.uri().path().to_owned();
-        let protocol = Protocol::of_path(if translation.is_some() { self.head.uri.path() } else { &path });
-        let asked = (target.key(), protocol, translation.as_deref());
-        let times = self.times(&router);
-        let mut came = exchange(&relay.clients.pooled, request, asked, times).await;
-        if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
-            // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
-            self.unlogged += u32::from(direct.is_some());
-            let transaction = self.session.transaction(self.number());
-            self.running.resent(&router, &stamp, underway.time(), transaction.clone());
-            underway.resent(TransportFailure::Stale.as_str(), transaction);
-            let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
-            // Signed anew, where it is signed.
-            let request = self.outgoing(&target, &patched).await.ok()?.request;
-            came = exchange(&relay.clients.unpooled, request, asked, times).await;
-        }
+        let Outgoing { request, body, translation, hides_usage, .. } = sent;
+        let path = request.uri().path();
         let time = underway.time();
         let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
         underway.digest = self.digest();
@@ -228,19 +229,19 @@ impl Call<'_> {
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
         let naming = || Naming {
-            path: Some(path.as_str()).filter(|_| direct.is_some()),
+            path: Some(path).filter(|_| direct.is_some()),
             subpath: Some(subpath(self.head, self.ingress)),
             received: changed_body::for_naming(headers, &self.body, &received),
             sent: changed_body::for_naming(headers, &body, &sent),
             patch: Some(&patch),
         };
         let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut underway);
-        self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp) });
+        self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp.clone()) });
         let lead = retry_decision(ended, target.key(), leads.as_deref());
         self.course.note(id, lead == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
         let (mut answer, mut end) = answer?;
-        answer.translation = translation;
+        (answer.translation, answer.hides_usage) = (translation, hides_usage);
         self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(DirectUpstream::host));
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
@@ -281,8 +282,12 @@ impl Call<'_> {
     /// the client is told of the first reason.
     fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
         tracing::debug!(router = %attempt.router, "passed over: {reason}");
-        self.running.note(attempt);
+        self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
         self.course.note(id, false);
+        if let NotSent::Incapable(lack) = reason {
+            self.course.note_passed_over(id, lack.words());
+            self.capability_check = CapabilityCheck::PassedOver;
+        }
         self.plan.pass_over();
         self.passed_over.get_or_insert(reason);
     }
@@ -300,7 +305,7 @@ impl Call<'_> {
         underway: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
-        let UpstreamResponse { mut head, mut held, rest, stream, translation, broken, .. } = answer;
+        let UpstreamResponse { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
@@ -327,8 +332,7 @@ impl Call<'_> {
                 ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, underway, end)
             }
         };
-        let hides_usage = is_stream && translation.is_some_and(|translation| translation.hides_usage);
-        Response::from_parts(head, if hides_usage { passing.without_usage() } else { passing })
+        Response::from_parts(head, if is_stream && hides_usage { passing.without_usage() } else { passing })
     }
 
     /// There is nothing left to do: the last answer as it was, or one of our own.

@@ -21,14 +21,19 @@ use types::request::Patch;
 use types::router::RouterPath;
 
 impl Call<'_> {
-    /// The request as this target is sent it.
-    pub(super) async fn outgoing(&self, target: &Target<'_>, body: &Bytes) -> Result<Outgoing, NotSent> {
+    /// The request as this target is sent it. `asks_usage`: a stream is to say what it used.
+    pub(super) async fn outgoing(
+        &self,
+        target: &Target<'_>,
+        body: &Bytes,
+        asks_usage: bool,
+    ) -> Result<Outgoing, NotSent> {
         let query = self.head.uri.query();
         let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
         let session = self.session.id();
         let Relay { handle, bodies, keys, .. } = self.relay;
         let means = Means { handle, memory: bodies, keys, session: &session };
-        Outgoing::new(target, Draft { method: &self.head.method, onward, body }, means).await
+        Outgoing::new(target, Draft { method: &self.head.method, onward, body, asks_usage }, means).await
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.

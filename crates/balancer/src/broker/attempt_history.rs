@@ -21,6 +21,7 @@ pub struct AttemptHistory {
     /// The settings that the cursor is valid for.
     config_generation: u64,
     tried: SmallVec<[Tried; 4]>,
+    passed_over: Option<(RouterId, &'static str)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,12 @@ impl AttemptHistory {
             Some(tried) => tried.again = again,
             None => self.tried.push(Tried { router, again }),
         }
+    }
+
+    /// This router could not serve the request, for this reason, and was not sent it; decisions from now on say so of the first.
+    pub fn note_passed_over(&mut self, router: RouterId, reason: &'static str) {
+        self.note(router, false);
+        self.passed_over.get_or_insert((router, reason));
     }
 
     fn has_tried(&self, router: RouterId) -> bool {
@@ -100,6 +107,14 @@ impl Broker {
     /// The next target after these attempts: the one that made what the request names, if it may serve, then the order of the
     /// policies. Reads only; advance the clock first.
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
+        let mut next = self.next_preferred(request, history, rng);
+        if let NextTarget::Untried(route) | NextTarget::Retry(route) = &mut next {
+            route.passed_over = history.passed_over;
+        }
+        next
+    }
+
+    fn next_preferred<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let preferred = request.preferred().and_then(|path| self.path_roles.get(path));
         let Some(PathRole::Router(preferred)) = preferred.copied() else {
             return self.next_in_order(request, history, rng);
@@ -215,6 +230,7 @@ impl Broker {
             reservation: TokenReservation::default(),
             relayed: true,
             instead_of: None,
+            passed_over: None,
         }
     }
 

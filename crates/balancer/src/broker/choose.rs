@@ -34,6 +34,7 @@ impl Broker {
             reservation: TokenReservation::default(),
             relayed: false,
             instead_of: None,
+            passed_over: None,
         };
         self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
         Decision::Route(route)

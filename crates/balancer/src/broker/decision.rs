@@ -30,6 +30,8 @@ pub struct Route {
     pub relayed: bool,
     /// The target that made what the request names, where another one had to be chosen.
     pub instead_of: Option<RouterId>,
+    /// The first router that was chosen before and not sent the request, and why not.
+    pub passed_over: Option<(RouterId, &'static str)>,
 }
 
 /// What a request takes of a router's rate limits.

@@ -107,6 +107,11 @@ impl fmt::Display for RouteReason<'_> {
         if let Some(maker) = route.instead_of.and_then(|router| broker.path(router)) {
             write!(f, "; affinity with {maker} not possible")?;
         }
+        if let Some((router, reason)) = route.passed_over
+            && let Some(router) = broker.path(router)
+        {
+            write!(f, "; {router} passed over: {reason}")?;
+        }
         Ok(())
     }
 }

@@ -39,7 +39,8 @@ impl FieldRules {
         Self { which: self.which, renamed: Some((from, to)) }
     }
 
-    fn allows(&self, name: &str) -> bool {
+    /// Whether a field of this name passes.
+    pub fn allows(&self, name: &str) -> bool {
         match self.which {
             Which::All => true,
             Which::Only(names) => names.contains(&name),

@@ -66,6 +66,15 @@ pub struct Prepared<'a> {
     pub answer: AnswerForm,
 }
 
+impl Prepared<'_> {
+    /// Whether the usage of a stream is asked for by `stream_options.include_usage`, which the target takes.
+    pub fn takes_include_usage(&self, operation: Operation) -> bool {
+        self.answer == AnswerForm::OpenAi
+            && matches!(operation, Operation::Chat | Operation::Completions)
+            && self.endpoint.fields.allows("stream_options")
+    }
+}
+
 /// Why a request does not go to a target. None is the target's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrepareError {

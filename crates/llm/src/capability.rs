@@ -1,0 +1,113 @@
+//! What a request needs of a model, and whether the model has it as far as a table of prices knows.
+
+use std::fmt;
+
+use crate::prices::PriceRow;
+use crate::request_view::{RequestView, ResponseFormat};
+use crate::usage::BYTES_PER_TOKEN;
+
+/// What a request needs of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// It has tools.
+    pub tools: bool,
+    /// It has images.
+    pub images: bool,
+    /// Its answer is to follow a schema.
+    pub schema: bool,
+    /// The tokens of its text, estimated; 0 where images, sounds and files take an unknown part of its bytes.
+    pub input_tokens: u64,
+}
+
+/// What a model lacks that a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lack {
+    Tools,
+    Images,
+    Schemas,
+    /// The request is longer than the model's context window.
+    Context,
+}
+
+impl Lack {
+    /// In words that follow the model.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Tools => "its model takes no tools",
+            Self::Images => "its model takes no images",
+            Self::Schemas => "its model takes no schemas",
+            Self::Context => "its model's context is too small",
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+impl Needs {
+    /// What this request needs.
+    pub fn of(request: &RequestView<'_>) -> Self {
+        let media = request.media;
+        let is_text = media.images + media.audio + media.files == 0;
+        Self {
+            tools: request.tools > 0,
+            images: media.images > 0,
+            schema: request.response_format == ResponseFormat::JsonSchema,
+            input_tokens: if is_text { request.bytes as u64 / BYTES_PER_TOKEN } else { 0 },
+        }
+    }
+
+    /// What the model of this row lacks of that; nothing where the table does not know.
+    pub fn lacking(self, model: &PriceRow) -> Option<Lack> {
+        let abilities = &model.capabilities;
+        let lacks = |needed: bool, has: Option<bool>| needed && has == Some(false);
+        if lacks(self.tools, abilities.tools) {
+            Some(Lack::Tools)
+        } else if lacks(self.images, abilities.vision) {
+            Some(Lack::Images)
+        } else if lacks(self.schema, abilities.response_schema) {
+            Some(Lack::Schemas)
+        } else if model.limits.context.is_some_and(|context| self.input_tokens > context) {
+            Some(Lack::Context)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prices::PriceTable;
+
+    #[test]
+    fn a_model_lacks_only_what_the_table_says_and_the_request_needs() {
+        let table = br#"{"models": {
+            "openai/small": {"input": 1, "context": 100, "lacks": ["tools", "vision", "response_schema"]},
+            "openai/large": {"input": 1, "supports": ["tools", "vision", "response_schema"]},
+            "openai/unknown": {"input": 1}}}"#;
+        let table = PriceTable::parse("test", table).unwrap();
+        let long = "x".repeat(500);
+        for (rest, lack) in [
+            (r#""messages":[]"#, None),
+            (r#""tools":[]"#, None),
+            (r#""tools":[{"type":"function"}]"#, Some(Lack::Tools)),
+            (r#""functions":[{"name":"f"}]"#, Some(Lack::Tools)),
+            (r#""response_format":{"type":"json_object"}"#, None),
+            (r#""response_format":{"type":"json_schema","json_schema":{}}"#, Some(Lack::Schemas)),
+            (
+                r#""messages":[{"content":[{"type":"image_url","image_url":{"url":"https://h/a.png"}}]}]"#,
+                Some(Lack::Images),
+            ),
+            (&format!(r#""messages":[{{"content":"{long}"}}]"#), Some(Lack::Context)),
+        ] {
+            let body = format!(r#"{{"model":"m",{rest}}}"#);
+            let needs = Needs::of(&RequestView::read("/v1/chat/completions", None, body.as_bytes()));
+            let lacking = |model| needs.lacking(table.find(Some("openai"), model).unwrap());
+            assert_eq!((lacking("small"), lacking("large"), lacking("unknown")), (lack, None, None), "{rest}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Targets whose model cannot serve a request, passed over while another one can.
+
+use llm::capability::Lack;
+use llm::json::RawJson;
+use llm::prices::names::provider_of_host;
+
+use super::Call;
+use super::exchanged::Sending;
+use crate::shared_broker::NextStep;
+use balancer::broker::{AttemptHistory, RouteKind};
+
+/// Whether targets are looked at before they are sent the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CapabilityCheck {
+    /// None was passed over for what its model lacks.
+    On,
+    /// Some were.
+    PassedOver,
+    /// All that are left were: the first choice is sent the request.
+    Off,
+}
+
+impl Call<'_> {
+    /// What the target's model lacks that the request needs, as far as the price table knows. Who a target without a known
+    /// provider is, and what its model can do, it knows best itself.
+    pub(super) fn lack(&self, to: &Sending<'_>) -> Option<Lack> {
+        let direct = to.direct.filter(|_| self.capability_check != CapabilityCheck::Off)?;
+        let provider = direct.provider().map(|target| target.provider.name());
+        let provider = provider.or_else(|| provider_of_host(direct.host()))?;
+        let model = RawJson::parse(to.patched).ok()?.field("model")?.text()?;
+        self.needs.lacking(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
+    }
+
+    /// Where no target serves that was not passed over for what its model lacks, and none was sent the request: has the targets
+    /// looked at again, without that check, instead of taking this step. True if so.
+    pub(super) fn ends_capability_check(&mut self, step: &NextStep) -> bool {
+        if self.capability_check != CapabilityCheck::PassedOver {
+            return false;
+        }
+        match step {
+            NextStep::Send(dispatch) => {
+                let serves = matches!(dispatch.route.kind, RouteKind::Normal | RouteKind::Probe);
+                // This one is counted already.
+                if serves || self.plan.sent() > 1 {
+                    return false;
+                }
+                self.relay.handle.abandon(&dispatch.route);
+                self.plan.pass_over();
+            }
+            NextStep::Pause(_) | NextStep::Stop(..) if self.plan.sent() > 0 => return false,
+            NextStep::Pause(_) | NextStep::Stop(..) => {}
+        }
+        (self.capability_check, self.course, self.passed_over) =
+            (CapabilityCheck::Off, AttemptHistory::default(), None);
+        true
+    }
+}

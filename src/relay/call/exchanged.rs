@@ -1,0 +1,115 @@
+//! An attempt on its way: the request out and the beginning of its answer in, sent again at once where that is no other attempt.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::attempt_guard::AttemptGuard;
+use super::super::client::Client;
+use super::super::direct::DirectUpstream;
+use super::super::exchange::exchange;
+use super::super::hold::{FailedAttempt, UpstreamResponse};
+use super::super::outgoing::Outgoing;
+use super::super::provider_target::NotSent;
+use super::super::stream_usage;
+use super::super::target::Target;
+use super::Call;
+use crate::stamping::WrittenStamp;
+use llm::Protocol;
+use types::outcome::TransportFailure;
+use types::request::Patch;
+use types::router::RouterPath;
+
+/// What is sent, and where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending<'a> {
+    pub(super) router: &'a RouterPath,
+    pub(super) direct: Option<&'a DirectUpstream>,
+    /// The body with the changes of the target's settings, and those changes.
+    pub(super) patched: &'a Bytes,
+    pub(super) patch: &'a Arc<Patch>,
+    pub(super) stamp: &'a WrittenStamp,
+    /// The target has a budget of tokens.
+    pub(super) counts_tokens: bool,
+}
+
+/// What came of it.
+pub(super) struct Exchanged<'a> {
+    pub(super) target: Target<'a>,
+    pub(super) sent: Outgoing,
+    pub(super) came: Result<UpstreamResponse, FailedAttempt>,
+}
+
+impl<'c> Call<'c> {
+    /// Sends the request to this target. It goes out a second time over a new connection where a kept one was closed, and
+    /// without `stream_options` where the relay has added that and the target does not take it.
+    ///
+    /// # Errors
+    /// It cannot be sent there, which is not the target's fault.
+    pub(super) async fn send<'a>(
+        &mut self,
+        to: Sending<'a>,
+        underway: &mut AttemptGuard,
+    ) -> Result<Exchanged<'a>, NotSent>
+    where
+        'c: 'a,
+    {
+        if let Some(lack) = self.lack(&to) {
+            return Err(NotSent::Incapable(lack));
+        }
+        let relay = self.relay;
+        let mut target = relay.target(to.direct, to.router, self.session.before(self.number()));
+        let mut asks_usage = self.needs_usage(&to);
+        let mut sent = self.outgoing(&target, to.patched, asks_usage).await?;
+        self.keep_record(&to, &sent, underway);
+        underway.set_key(target.key());
+        self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()));
+        let mut client = &relay.clients.pooled;
+        loop {
+            let came = self.exchange(client, &target, &sent, to.router).await;
+            if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
+                // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
+                self.unlogged += u32::from(to.direct.is_some());
+                let transaction = self.session.transaction(self.number());
+                self.running.resent(to.router, to.stamp, underway.time(), transaction.clone());
+                underway.resent(TransportFailure::Stale.as_str(), transaction);
+                target = relay.target(to.direct, to.router, self.session.before(self.number()));
+                client = &relay.clients.unpooled;
+            } else if sent.adds_usage && stream_usage::is_refused(&came) {
+                relay.usage_refusals.note(to.router);
+                asks_usage = false;
+            } else {
+                return Ok(Exchanged { target, sent, came });
+            }
+            // Signed anew, where it is signed.
+            sent = self.outgoing(&target, to.patched, asks_usage).await?;
+            self.keep_record(&to, &sent, underway);
+        }
+    }
+
+    /// Whether the target is to be asked for the usage of a stream whose client may not have asked.
+    fn needs_usage(&self, to: &Sending<'_>) -> bool {
+        let Some(direct) = to.direct.filter(|_| self.stream && !self.relay.usage_refusals.contains(to.router)) else {
+            return false;
+        };
+        stream_usage::is_needed(&self.relay.handle, (to.router, direct), to.counts_tokens, to.patched)
+    }
+
+    fn keep_record(&self, to: &Sending<'_>, sent: &Outgoing, underway: &mut AttemptGuard) {
+        if to.direct.is_some() {
+            underway.record(self.record(to.stamp.bytes.clone(), &sent.request, sent.body.clone(), to.patch.clone()));
+        }
+    }
+
+    async fn exchange(
+        &self,
+        client: &Client,
+        target: &Target<'_>,
+        sent: &Outgoing,
+        router: &RouterPath,
+    ) -> Result<UpstreamResponse, FailedAttempt> {
+        let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.request.uri().path() };
+        let asked = (target.key(), Protocol::of_path(path), sent.translation.as_deref());
+        exchange(client, sent.request.clone(), asked, self.times(router)).await
+    }
+}
