@@ -7,6 +7,7 @@
 //!
 //! A record holds ids, names, numbers and times. Never a prompt, an answer, a query, a key, or a header that is no id.
 
+pub mod context;
 pub mod cost;
 pub mod file;
 mod filter;
@@ -25,7 +26,7 @@ pub use recent::RecentRing;
 pub(crate) use record::short;
 pub use record::{CallAttempt, CallClass, CallRecord, UnknownCallClass, VERSION, Via};
 pub use totals::{CallTotals, Key};
-pub use trace_ids::{DEFAULT_HEADER, TraceIds};
+pub use trace_ids::{DEFAULT_HEADER, TraceIds, hashed};
 
 use file::CallsFile;
 use totals::Totals;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::admin::Token;
+use crate::calls::context::AttemptContext;
 use balancer::retry::AttemptResult;
 use types::outcome::TransportFailure;
 use types::router::RouterPath;
@@ -41,6 +42,7 @@ pub(super) struct Attempt {
     pub(super) transaction: String,
     /// Until the first byte of its answer's body.
     pub(super) first_byte: Option<Duration>,
+    pub(super) context: AttemptContext,
 }
 
 /// The attempts of one call, in order.
@@ -87,8 +89,8 @@ impl Attempts {
 
 impl Attempt {
     pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: Bytes) -> Self {
-        let (transaction, first_byte) = Default::default();
-        Self { router, ended, time, stamp, transaction, first_byte }
+        let (transaction, first_byte, context) = Default::default();
+        Self { router, ended, time, stamp, transaction, first_byte, context }
     }
 
     fn shown(&self) -> Value {

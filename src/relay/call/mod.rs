@@ -130,6 +130,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
+    running.asks(head.uri.path(), view.user().as_deref());
     let call = Call {
         relay,
         ingress: &ingress,
@@ -206,6 +207,7 @@ impl Call<'_> {
         }
         underway.set_key(target.key());
         self.running.sending(&router, &stamp, self.session.transaction(self.plan.sent()));
+        self.running.goes_to(direct.as_deref().and_then(DirectUpstream::provider_name));
         let path = request.uri().path().to_owned();
         let protocol = Protocol::of_path(if translation.is_some() { self.head.uri.path() } else { &path });
         let asked = (target.key(), protocol, translation.as_deref());
