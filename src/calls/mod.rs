@@ -12,6 +12,7 @@ pub mod cost;
 pub mod file;
 mod filter;
 pub mod from_log;
+mod histograms;
 mod recent;
 mod record;
 pub mod story;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use filter::{CallFilter, CallQuery, CallsPage, NotAStatus, QueryFault, StatusFilter};
+pub use histograms::{GenAiHistograms, Histogram, Kind};
 pub use recent::RecentRing;
 pub(crate) use record::short;
 pub use record::{CallAttempt, CallClass, CallRecord, UnknownCallClass, VERSION, Via};
@@ -139,6 +141,11 @@ impl Calls {
     /// The sums since the start, by router and model.
     pub fn totals(&self) -> Vec<(Key, CallTotals)> {
         lock(&self.totals).all()
+    }
+
+    /// The histograms of OpenTelemetry's conventions since the start.
+    pub fn histograms(&self) -> GenAiHistograms {
+        lock(&self.totals).histograms().clone()
     }
 
     /// The page that a query asks for. `replica` is this one's id.

@@ -187,15 +187,9 @@ impl CallRecord {
             size_of::<CallAttempt>() + one.router.capacity() + one.transaction.capacity() + texts
         };
         let texts = [&self.id, &self.pool, &self.session, &self.cache].map(String::capacity).iter().sum::<usize>();
-        let named = [
-            &self.replica,
-            &self.model,
-            &self.sent_model,
-            &self.served_model,
-            &self.router,
-            &self.context.user,
-        ]
-        .map(some);
+        let named =
+            [&self.replica, &self.model, &self.sent_model, &self.served_model, &self.router, &self.context.user]
+                .map(some);
         let traces = self.trace_ids.iter().map(|id| size_of::<String>() + id.capacity()).sum::<usize>();
         let cost = self.cost.as_ref().map_or(0, Cost::heap_bytes);
         // The counts of an `Arc` and its place in the ring.

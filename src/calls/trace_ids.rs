@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn the_clients_span_and_whether_it_records() {
-        let parent = |text: &str| super::parent(text.as_bytes()).map(|parent| (parent.trace, parent.span, parent.sampled));
+        let parent =
+            |text: &str| super::parent(text.as_bytes()).map(|parent| (parent.trace, parent.span, parent.sampled));
         assert_eq!(parent(PARENT), Some((0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7, true)));
         assert_eq!(parent(&PARENT.replace("-01", "-02")).map(|(.., sampled)| sampled), Some(false));
     }

@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 43] = [
+pub(super) const KNOWN: [&str; 54] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -48,6 +48,17 @@ pub(super) const KNOWN: [&str; 43] = [
     "BROKER_CALLS_SIZE",
     "BROKER_RECENT_CALLS",
     "BROKER_TRACE_HEADER",
+    "BROKER_TRACE_SAMPLED",
+    "OTEL_SDK_DISABLED",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
     "BROKER_LOG",
     "BROKER_LOG_FORMAT",
 ];

@@ -84,14 +84,14 @@ pub const UNKNOWN_PROVIDER: &str = "_OTHER";
 /// What `gen_ai.provider.name` calls a provider that the price table and the pools file call so.
 pub fn provider(ours: &'static str) -> &'static str {
     match ours {
-        "azure" | "azure-openai" => "azure.ai.openai",
+        "azure" => "azure.ai.openai",
         "azure_ai" => "azure.ai.inference",
         "bedrock" | "bedrock_converse" => "aws.bedrock",
         "gemini" => "gcp.gemini",
         "vertex" | "vertex_ai" => "gcp.vertex_ai",
         "mistral" => "mistral_ai",
         "xai" => "x_ai",
-        "openai-compatible" => UNKNOWN_PROVIDER,
+        "openai_compatible" => UNKNOWN_PROVIDER,
         other => other,
     }
 }
