@@ -186,10 +186,11 @@ mod tests {
         assert_eq!(headers, [("Authorization", "Basic cGs6c2s="), ("x-langfuse-ingestion-version", "4")]);
         assert!(!format!("{settings:?}").contains("cGs6"), "{settings:?}");
         assert_eq!(settings.timeout, Duration::from_millis(2_500));
-        let named =
-            |key: &str| settings.resource.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str());
-        assert_eq!(named(SERVICE_NAME).collect::<Vec<_>>(), ["mine"]);
-        assert_eq!(named("deployment.environment").collect::<Vec<_>>(), ["prod"]);
+        let named = |key: &str| {
+            settings.resource.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(named(SERVICE_NAME), ["mine"]);
+        assert_eq!(named("deployment.environment"), ["prod"]);
         assert_eq!((settings.sampling, settings.trusts_clients), (Sampling { ratio: 0.25, by_parent: false }, true));
         let own = with(&[ON, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://jaeger:4318/own")]).unwrap().unwrap();
         assert_eq!(own.endpoint.to_string(), "http://jaeger:4318/own", "as it is");
