@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::Token;
+use crate::calls::CallSink;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
@@ -26,7 +27,8 @@ use crate::relay::Relay;
 use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
-use crate::{http, nats, prices, relay, reload, telemetry};
+use crate::traces::Traces;
+use crate::{http, nats, prices, relay, reload, telemetry, traces};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
@@ -73,7 +75,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         );
     }
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
-    begin_calls(&handle, &config)?;
+    let traces = begin_calls(&handle, &config)?;
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -111,16 +113,26 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
     let ended = runtime.block_on(serve(bus, handle.clone(), (token.as_ref(), heard, started), failure, relay, stop));
+    if let Some(traces) = traces {
+        traces.close();
+    }
     handle.calls().end();
     ended
 }
 
 /// Finished calls have prices and go where the settings say.
-fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
+fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
     prices::begin(handle.prices(), config, handle.now());
     handle.know_models();
-    // What else is to hear of them, such as an exporter of traces, is listed here.
-    handle.calls().begin(&config.calls, Vec::new()).context("cannot start a thread")
+    let start = |settings: &traces::Settings| {
+        let counts = Arc::clone(&handle.counts().traced);
+        Traces::start(settings.clone(), config.relay.proxy.clone(), counts).map(Arc::new)
+    };
+    let traces = config.traces.as_ref().map(start).transpose().context("cannot send traces")?;
+    // What else is to hear of them is listed here.
+    let sinks = traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn CallSink>).collect();
+    handle.calls().begin(&config.calls, sinks).context("cannot start a thread")?;
+    Ok(traces)
 }
 
 /// Decisions, until the end. Without a bus there are only those of the relay.

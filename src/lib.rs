@@ -27,3 +27,4 @@ pub mod stamping;
 pub mod status;
 pub mod system;
 pub mod telemetry;
+pub mod traces;

@@ -42,3 +42,4 @@ mod takeover;
 mod through_the_gateway;
 mod tidy;
 mod tls_clients;
+mod traces;

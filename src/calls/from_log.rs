@@ -1,12 +1,15 @@
 //! The record of a call that passed only through the gateway, from the gateway's log.
 
+use super::context::{AttemptContext, CallContext};
 use super::cost::Priced;
 use super::record::short;
 use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
 use crate::app::is_replica_id;
 use crate::prices::PriceBook;
+use crate::telemetry::gen_ai;
 use gecholog_protocol::logged_call::LoggedCall;
 use gecholog_protocol::transaction;
+use llm::prices::names::provider_of_host;
 use types::outcome::{CallObservation, ErrorClass};
 use types::time::{BrokerTime, GatewayTime};
 
@@ -23,6 +26,9 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let transaction = short(transaction.unwrap_or_default());
     let (asked, usage) = (logged.asked(), logged.usage_or_estimate());
     let router = served_path.map(short);
+    let url = logged.url();
+    let host = url.as_deref().and_then(cost::host_of);
+    let traces = trace_ids(logged, configured);
     let attempt = CallAttempt {
         router: router.clone().unwrap_or_default(),
         decision: stamp.id.as_deref().map(short),
@@ -34,6 +40,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         class: class(&logged.observation),
         ms: logged.observation.latency.map(millis),
         tries: 1,
+        context: AttemptContext { sent: None, provider: host.and_then(provider_of_host).map(gen_ai::provider) },
         ..CallAttempt::default()
     };
     let between = |from: GatewayTime, to: GatewayTime| to.as_nanos().saturating_sub(from.as_nanos()) / 1_000_000;
@@ -44,7 +51,12 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         via: Via::Gateway,
         pool: short(ingress.unwrap_or_default()),
         session: short(session.unwrap_or_default()),
-        trace_ids: trace_ids(logged, configured).into_vec(),
+        context: CallContext {
+            parent: traces.parent(),
+            user: asked.user.as_deref().map(short),
+            operation: gen_ai::operation(&asked.path),
+        },
+        trace_ids: traces.into_vec(),
         model: asked.model.as_deref().map(short),
         sent_model: asked.sent_model.as_deref().map(short),
         served_model: logged.served_model().as_deref().map(short),
@@ -58,8 +70,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         ..CallRecord::default()
     };
     if let (Some(router), Some(usage), Some(book)) = (&record.router, &record.usage, book) {
-        let url = logged.url();
-        let priced = Priced { router, host: url.as_deref().and_then(cost::host_of) };
+        let priced = Priced { router, host };
         record.cost = cost::of(book, priced, record.models(), usage);
     }
     record

@@ -7,10 +7,12 @@
 //!
 //! A record holds ids, names, numbers and times. Never a prompt, an answer, a query, a key, or a header that is no id.
 
+pub mod context;
 pub mod cost;
 pub mod file;
 mod filter;
 pub mod from_log;
+mod histograms;
 mod recent;
 mod record;
 pub mod story;
@@ -21,11 +23,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use filter::{CallFilter, CallQuery, CallsPage, NotAStatus, QueryFault, StatusFilter};
+pub use histograms::{GenAiHistograms, Histogram, Kind};
 pub use recent::RecentRing;
 pub(crate) use record::short;
 pub use record::{CallAttempt, CallClass, CallRecord, UnknownCallClass, VERSION, Via};
 pub use totals::{CallTotals, Key};
-pub use trace_ids::{DEFAULT_HEADER, TraceIds};
+pub use trace_ids::{DEFAULT_HEADER, TraceIds, hashed};
 
 use file::CallsFile;
 use totals::Totals;
@@ -143,6 +146,11 @@ impl Calls {
     /// The sums since the start, by router and model.
     pub fn totals(&self) -> Vec<(Key, CallTotals)> {
         lock(&self.totals).all()
+    }
+
+    /// The histograms of OpenTelemetry's conventions since the start.
+    pub fn histograms(&self) -> GenAiHistograms {
+        lock(&self.totals).histograms().clone()
     }
 
     /// The page that a query asks for. `replica` is this one's id.

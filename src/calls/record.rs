@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::context::{AttemptContext, CallContext};
 use super::cost::Cost;
 use llm::Usage;
 use types::outcome::{ErrorClass, UnknownErrorClass};
@@ -72,6 +73,8 @@ pub struct CallRecord {
     pub cost: Option<Cost>,
     /// Whether the answer came from a cache: `none`, there is none yet.
     pub cache: String,
+    #[serde(skip)]
+    pub context: CallContext,
 }
 
 /// One attempt: the same request to one target.
@@ -109,6 +112,8 @@ pub struct CallAttempt {
     pub ms: Option<u64>,
     /// How often it was sent: again after a kept connection had been closed.
     pub tries: u32,
+    #[serde(skip)]
+    pub context: AttemptContext,
 }
 
 /// Which way a call went.
@@ -168,6 +173,7 @@ impl Default for CallRecord {
             usage: None,
             cost: None,
             cache: "none".to_owned(),
+            context: CallContext::default(),
         }
     }
 }
@@ -181,7 +187,9 @@ impl CallRecord {
             size_of::<CallAttempt>() + one.router.capacity() + one.transaction.capacity() + texts
         };
         let texts = [&self.id, &self.pool, &self.session, &self.cache].map(String::capacity).iter().sum::<usize>();
-        let named = [&self.replica, &self.model, &self.sent_model, &self.served_model, &self.router].map(some);
+        let named =
+            [&self.replica, &self.model, &self.sent_model, &self.served_model, &self.router, &self.context.user]
+                .map(some);
         let traces = self.trace_ids.iter().map(|id| size_of::<String>() + id.capacity()).sum::<usize>();
         let cost = self.cost.as_ref().map_or(0, Cost::heap_bytes);
         // The counts of an `Arc` and its place in the ring.

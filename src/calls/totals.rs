@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::CallRecord;
+use super::{CallRecord, GenAiHistograms};
 
 /// What stands for a model that is not known.
 const OTHER: &str = "other";
@@ -34,6 +34,7 @@ pub struct CallTotals {
 pub(super) struct Totals {
     known: BTreeSet<String>,
     sums: BTreeMap<Key, CallTotals>,
+    histograms: GenAiHistograms,
 }
 
 impl Totals {
@@ -42,10 +43,12 @@ impl Totals {
     }
 
     pub(super) fn add(&mut self, record: &CallRecord) {
-        let (Some(router), Some(usage)) = (&record.router, &record.usage) else { return };
         let priced = record.cost.as_ref().map(|cost| cost.price.as_str());
         let known = record.models().find(|model| self.known.contains(*model));
-        let mut key = (router.clone(), known.or(priced).unwrap_or(OTHER).to_owned());
+        let model = known.or(priced).unwrap_or(OTHER);
+        self.histograms.add(record, model);
+        let (Some(router), Some(usage)) = (&record.router, &record.usage) else { return };
+        let mut key = (router.clone(), model.to_owned());
         if self.sums.len() >= MAX_PAIRS && !self.sums.contains_key(&key) {
             key.1 = OTHER.to_owned();
         }
@@ -61,6 +64,10 @@ impl Totals {
         ] {
             *sum = sum.saturating_add(more);
         }
+    }
+
+    pub(super) const fn histograms(&self) -> &GenAiHistograms {
+        &self.histograms
     }
 
     pub(super) fn all(&self) -> Vec<(Key, CallTotals)> {

@@ -5,6 +5,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+use super::context::ParentSpan;
+
 /// The header of trace ids in requests and answers.
 pub const DEFAULT_HEADER: &str = "x-trace-id";
 const TRACEPARENT: &str = "traceparent";
@@ -16,6 +18,7 @@ pub(super) const MAX_ID_BYTES: usize = 128;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceIds {
     ids: Vec<String>,
+    parent: Option<ParentSpan>,
 }
 
 impl TraceIds {
@@ -27,7 +30,10 @@ impl TraceIds {
             names.push(configured);
         }
         names.into_iter().filter_map(&value).filter_map(id).for_each(|id| found.add(id));
-        value(TRACEPARENT).and_then(trace_of_parent).into_iter().for_each(|id| found.add(id));
+        found.parent = value(TRACEPARENT).and_then(parent);
+        if let Some(parent) = found.parent {
+            found.add(format!("{:032x}", parent.trace));
+        }
         found
     }
 
@@ -51,6 +57,11 @@ impl TraceIds {
         self.ids.first().map(String::as_str)
     }
 
+    /// The client's span that the call belongs to.
+    pub const fn parent(&self) -> Option<ParentSpan> {
+        self.parent
+    }
+
     pub fn all(&self) -> &[String] {
         &self.ids
     }
@@ -72,35 +83,37 @@ fn id(value: &[u8]) -> Option<String> {
     plain.then(|| String::from_utf8_lossy(kept).into_owned())
 }
 
-/// The trace id of a `traceparent`: `00-<32 digits>-<16 digits>-<2 digits>`, of later versions perhaps with more behind it.
-fn trace_of_parent(value: &[u8]) -> Option<String> {
+/// What a `traceparent` says: `00-<32 digits>-<16 digits>-<2 digits>`, of later versions perhaps with more behind it.
+fn parent(value: &[u8]) -> Option<ParentSpan> {
     let text = std::str::from_utf8(value.trim_ascii()).ok()?;
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |part: &str, length: usize| {
         part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    let is_some = |part: &str| part.bytes().any(|byte| byte != b'0');
     let is_valid = is_hex(version, 2)
         && version != "ff"
         && is_hex(trace, 32)
-        && is_some(trace)
         && is_hex(span, 16)
-        && is_some(span)
         && is_hex(flags, 2)
         && (version != "00" || parts.next().is_none());
-    is_valid.then(|| trace.to_owned())
+    let trace = u128::from_str_radix(trace, 16).ok().filter(|trace| is_valid && *trace != 0)?;
+    let span = u64::from_str_radix(span, 16).ok().filter(|span| *span != 0)?;
+    let sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+    Some(ParentSpan { trace, span, sampled })
 }
 
 /// An id of the form of W3C's, made of the call's own id.
 fn made(call: &str) -> String {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(salt);
-        hasher.write(call.as_bytes());
-        hasher.finish().max(1)
-    };
-    format!("{:016x}{:016x}", half(0), half(1))
+    format!("{:016x}{:016x}", hashed(0, call), hashed(1, call))
+}
+
+/// A number made of a text, never 0: the same in every replica of this version.
+pub fn hashed(salt: u8, text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u8(salt);
+    hasher.write(text.as_bytes());
+    hasher.finish().max(1)
 }
 
 #[cfg(test)]
@@ -153,11 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn the_clients_span_and_whether_it_records() {
+        let parent =
+            |text: &str| super::parent(text.as_bytes()).map(|parent| (parent.trace, parent.span, parent.sampled));
+        assert_eq!(parent(PARENT), Some((0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7, true)));
+        assert_eq!(parent(&PARENT.replace("-01", "-02")).map(|(.., sampled)| sampled), Some(false));
+    }
+
+    #[test]
     fn an_id_is_made_where_none_came() {
         let made = TraceIds::default().or_made("X_1_0_0");
         assert_eq!((made.first().unwrap().len(), made.clone()), (32, TraceIds::default().or_made("X_1_0_0")));
         assert_ne!(made, TraceIds::default().or_made("X_1_1_0"));
-        let own = TraceIds { ids: vec!["a".to_owned()] };
+        let own = TraceIds { ids: vec!["a".to_owned()], parent: None };
         assert_eq!(own.clone().or_made("X_1_0_0"), own);
     }
 }

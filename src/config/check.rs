@@ -60,6 +60,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     }
     let tls = check.tls();
     let calls = check.calls();
+    let traces = check.traces();
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
         Ok(Config {
@@ -71,6 +72,7 @@ pub fn resolve(sources: Sources) -> Resolved {
             nats,
             http,
             calls,
+            traces,
             access,
             relay,
             tls,
@@ -137,7 +139,7 @@ impl Resolver {
         self.faults.push(Fault { place: place.to_owned(), value: None, problem: problem.into() });
     }
 
-    fn one_of<T: Copy>(
+    pub(super) fn one_of<T: Copy>(
         &mut self,
         name: &str,
         field: impl Fn(&RawSettings) -> &Option<String>,

@@ -16,6 +16,7 @@ mod secret;
 mod shown;
 mod tls;
 mod tokens;
+mod trace_settings;
 
 pub use calls_settings::{http_without_bus, prices_of};
 pub use check::{http_of, operator_of, resolve};
@@ -28,7 +29,7 @@ use std::fmt;
 use crate::admin::Token;
 use crate::prices::PricesFile;
 use crate::server::ServerTls;
-use crate::{calls, http, nats, relay, telemetry};
+use crate::{calls, http, nats, relay, telemetry, traces};
 use balancer::broker;
 use types::mode::OperatingMode;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub http: http::Settings,
     /// Where finished calls go.
     pub calls: calls::Settings,
+    /// Where they go as traces, if anywhere.
+    pub traces: Option<traces::Settings>,
     /// Calls that are tried again elsewhere.
     pub relay: relay::Settings,
     /// Host names and tokens that HTTP accepts.

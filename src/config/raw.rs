@@ -130,6 +130,29 @@ pub struct RawSettings {
     /// Request header whose value is a trace id, besides traceparent, X-Trace-Id and x-portkey-trace-id [default: X-Trace-Id]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_trace_header: Option<String>,
+    /// Whether a client's traceparent may say that its call is sampled: ignore, or trust [default: ignore]
+    #[arg(long, global = true, value_name = "IGNORE|TRUST")]
+    pub(super) broker_trace_sampled: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_sdk_disabled: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_exporter_otlp_endpoint: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_exporter_otlp_traces_endpoint: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_exporter_otlp_headers: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_exporter_otlp_timeout: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_exporter_otlp_protocol: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_service_name: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_resource_attributes: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_traces_sampler: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_traces_sampler_arg: Option<String>,
     /// Log filter, such as info, debug or warn,gecholog_broker=trace [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) broker_log: Option<String>,

@@ -83,7 +83,7 @@ fn defaults() -> BTreeMap<String, String> {
 
 /// A value without what is secret in it: all of a token or a password, and user, password and query of each URL.
 fn masked(name: &str, value: &str) -> String {
-    let is_secret = ["TOKEN", "KEY", "PASSWORD", "SECRET"].iter().any(|end| name.ends_with(end));
+    let is_secret = ["TOKEN", "KEY", "PASSWORD", "SECRET", "HEADERS"].iter().any(|end| name.ends_with(end));
     if is_secret {
         return MASK.to_owned();
     }
@@ -137,9 +137,10 @@ mod tests {
                            tls,
                            bus,
                            calls,
+                           traces,
                        }: Config| {
             let text = format!(
-                "{broker:?} {pools:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus} {calls:?}",
+                "{broker:?} {pools:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus} {calls:?} {traces:?}",
                 nats.show(),
                 nats.processor
             );
@@ -182,6 +183,7 @@ mod tests {
         for (name, value, shows) in [
             ("NATS_TOKEN", "abc", "***"),
             ("BROKER_ADMIN_TOKEN", "abc", "***"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=abc", "***"),
             ("NATS_TOKEN_FILE", "/run/token", "/run/token"),
             ("NATS_URL", "nats://one:4222", "nats://one:4222"),
             ("NATS_URL", "nats://tok@one:4222, tls://u:p@two", "nats://***@one:4222, tls://***@two"),

@@ -306,8 +306,9 @@ fn help_names_every_switch_but_the_secrets() {
     let help = Cli::command().render_long_help().to_string();
     for name in super::names() {
         let flag = super::names::flag(name) + " ";
-        // A proxy's address may carry a password, and its variables are those of all programs.
+        // A proxy's address may carry a password, and its variables and OpenTelemetry's are those of all programs.
         let secret = matches!(name, "NATS_TOKEN" | "NATS_URL" | "BROKER_ADMIN_TOKEN") || name.ends_with("_PROXY");
+        let secret = secret || name.starts_with("OTEL_");
         assert_eq!(help.contains(&flag), !secret, "{flag}");
     }
 }

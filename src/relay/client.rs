@@ -56,12 +56,12 @@ pub(super) async fn connecting_within<F: Future>(limit: Duration, attempt: F) ->
 }
 
 /// A client.
-pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
+pub(crate) type Client = legacy::Client<Connector, Full<Bytes>>;
 
 /// The clients of the relay.
-pub(super) struct Clients {
+pub(crate) struct Clients {
     /// Keeps its connections for the next call.
-    pub(super) pooled: Client,
+    pub(crate) pooled: Client,
     /// Makes a connection for each call.
     pub(super) unpooled: Client,
 }
@@ -84,10 +84,10 @@ pub enum ClientError {
 
 /// How long connecting may take, TLS included; it may change.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectTimeout(Arc<AtomicU64>);
+pub(crate) struct ConnectTimeout(Arc<AtomicU64>);
 
 impl ConnectTimeout {
-    pub(super) fn new(time: Duration) -> Self {
+    pub(crate) fn new(time: Duration) -> Self {
         let patience = Self(Arc::default());
         patience.set(time);
         patience
@@ -108,7 +108,7 @@ impl ConnectTimeout {
 }
 
 /// Builds the clients.
-pub(super) fn build(
+pub(crate) fn build(
     authorities: Option<&Path>,
     proxy: Proxy,
     patience: ConnectTimeout,
@@ -161,7 +161,7 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
 
 /// Connects within a time: name, TCP, a tunnel through a proxy, and TLS together.
 #[derive(Debug, Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     https: HttpsConnector<ProxyConnector<TcpConnector>>,
     patience: ConnectTimeout,
 }

@@ -104,6 +104,12 @@ impl DirectUpstream {
         self.base.host()
     }
 
+    /// The provider of its target, by the pools file or by the host.
+    pub(super) fn provider_name(&self) -> Option<&'static str> {
+        let named = self.provider().map(|target| target.provider.name());
+        named.or_else(|| llm::prices::names::provider_of_host(self.host()))
+    }
+
     /// Whether it is called with a key of its own.
     pub(super) const fn has_own_key(&self) -> bool {
         !self.forwards

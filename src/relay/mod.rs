@@ -11,7 +11,7 @@ mod attempt_guard;
 mod body;
 mod call;
 mod changed_body;
-mod client;
+pub(crate) mod client;
 mod cors;
 mod credentials;
 mod direct;

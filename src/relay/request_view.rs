@@ -54,6 +54,15 @@ impl<'a> RequestView<'a> {
         self.content.model.as_deref()
     }
 
+    /// The end user that the body names: `user`.
+    pub(super) fn user(&self) -> Option<String> {
+        match self.content.field("user")? {
+            Field::Json(value) if value.bytes().len() <= LONGEST_VALUE => value.value()?.as_str().map(str::to_owned),
+            Field::Json(_) => None,
+            Field::Text(text) => Some(text.to_owned()),
+        }
+    }
+
     /// Whether the answer shall be a stream, by the body or by the path.
     pub(super) const fn asks_for_stream(&self) -> bool {
         self.content.stream

@@ -9,10 +9,12 @@ use super::attempt_guard::AttemptEnd;
 use super::headers;
 use super::hold::UpstreamResponse;
 use super::trace::{Attempt, Attempts};
+use crate::calls::context::{AttemptContext, CallContext};
 use crate::calls::cost::{self, Priced};
 use crate::calls::{CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
 use crate::shared_broker::SharedBroker;
 use crate::stamping::WrittenStamp;
+use crate::telemetry::gen_ai;
 use balancer::retry::AttemptResult;
 use llm::stream::StreamState;
 use llm::{Protocol, Usage, model};
@@ -55,6 +57,7 @@ struct Sent {
     stamp: WrittenStamp,
     transaction: String,
     at: BrokerTime,
+    provider: Option<&'static str>,
 }
 
 /// What is known of an answer whose end was still to come.
@@ -113,7 +116,23 @@ impl RunningCall {
     pub(super) fn sending(&mut self, router: &RouterPath, stamp: &WrittenStamp, transaction: String) {
         let at = self.handle.now();
         if let Some(begun) = &mut self.begun {
-            begun.sent = Some(Sent { router: router.clone(), stamp: stamp.clone(), transaction, at });
+            begun.sent = Some(Sent { router: router.clone(), stamp: stamp.clone(), transaction, at, provider: None });
+        }
+    }
+
+    /// What it asks for: the path and the end user that it names.
+    pub(super) fn asks(&mut self, path: &str, user: Option<&str>) {
+        if let Some(begun) = &mut self.begun {
+            let parent = begun.traces.parent();
+            let (user, operation) = (user.map(short), gen_ai::operation(path));
+            begun.record.context = CallContext { parent, user, operation };
+        }
+    }
+
+    /// Whose target the attempt that is under way goes to.
+    pub(super) fn goes_to(&mut self, provider: Option<&'static str>) {
+        if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.as_mut()) {
+            sent.provider = provider.map(gen_ai::provider);
         }
     }
 
@@ -128,6 +147,7 @@ impl RunningCall {
     pub(super) fn note(&mut self, mut attempt: Attempt) {
         if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.take()) {
             attempt.transaction = sent.transaction;
+            attempt.context = AttemptContext { sent: Some(sent.at), provider: sent.provider };
         }
         self.attempts.note(attempt);
     }
@@ -191,6 +211,7 @@ impl RunningCall {
                 stamp: sent.stamp,
                 transaction: sent.transaction,
                 first_byte: None,
+                context: AttemptContext { sent: Some(sent.at), provider: sent.provider },
             });
         }
         let is_gone = record.status.is_none();
@@ -303,6 +324,7 @@ impl Attempt {
             first_byte_ms: self.first_byte.map(millis),
             ms: Some(millis(self.time)),
             tries,
+            context: self.context,
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::headers;
 use crate::admin::Token;
+use crate::calls::context::AttemptContext;
 use crate::calls::short;
 use crate::stamping::WrittenStamp;
 use balancer::retry::AttemptResult;
@@ -44,6 +45,7 @@ pub(super) struct Attempt {
     pub(super) transaction: String,
     /// Until the first byte of its answer's body.
     pub(super) first_byte: Option<Duration>,
+    pub(super) context: AttemptContext,
 }
 
 /// The attempts of one call, in order.
@@ -90,8 +92,8 @@ impl Attempts {
 
 impl Attempt {
     pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: WrittenStamp) -> Self {
-        let (not_sent, transaction, first_byte) = Default::default();
-        Self { router, ended, not_sent, time, stamp, transaction, first_byte }
+        let (not_sent, transaction, first_byte, context) = Default::default();
+        Self { router, ended, not_sent, time, stamp, transaction, first_byte, context }
     }
 
     fn shown(&self) -> Value {

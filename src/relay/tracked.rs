@@ -91,7 +91,7 @@ impl Usage {
 
 /// A connection, after TLS: what TLS itself says is no answer.
 #[derive(Debug)]
-pub(super) struct TrackedConnection {
+pub(crate) struct TrackedConnection {
     stream: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
     usage: Usage,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Counter, RelayCounters};
@@ -69,6 +69,8 @@ pub struct Counts {
     pub wrong_tokens: Counter<&'static str>,
     /// Answers whose usage cannot be believed.
     invalid_usage: AtomicU64,
+    /// Calls by what became of them as traces; nothing where traces are off.
+    pub traced: Arc<Counter<&'static str>>,
     /// What the relay does.
     pub relayed: RelayCounters,
     reloads: Counter<ReloadResult>,
@@ -90,6 +92,7 @@ impl Default for Counts {
             exhausted_said: Counter::default(),
             wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
             invalid_usage: AtomicU64::default(),
+            traced: Arc::default(),
             relayed: RelayCounters::default(),
             reloads: Counter::with_kinds(ReloadResult::ALL),
             last_reload_failed: AtomicBool::default(),

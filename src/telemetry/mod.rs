@@ -5,6 +5,7 @@
 
 mod counter;
 mod counts;
+pub mod gen_ai;
 mod lines;
 mod relay_counters;
 

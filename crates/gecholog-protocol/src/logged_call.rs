@@ -52,6 +52,10 @@ pub struct Asked {
     /// The model that was sent to the upstream, where it is another one.
     pub sent_model: Option<String>,
     pub stream: bool,
+    /// The end user that the client names: `user`.
+    pub user: Option<String>,
+    /// The path of the request, without its query.
+    pub path: String,
 }
 
 /// A stamp in full.
@@ -90,13 +94,14 @@ impl LoggedCall<'_> {
         let path = format!("{ingress}{subpath}");
         let read = |payload: Option<RawJson<'_>>| {
             let view = RequestView::read(&path, None, payload.map(RawJson::bytes).unwrap_or_default());
-            (view.model.map(Cow::into_owned), view.stream)
+            let user = view.value(&["user"]).and_then(|user| user.as_str().map(str::to_owned));
+            (view.model.map(Cow::into_owned), view.stream, user)
         };
-        let (model, stream) = read(self.details.received);
+        let (model, stream, user) = read(self.details.received);
         // Most targets change nothing, and a payload may be long.
         let changed = self.details.sent.filter(|sent| Some(sent) != self.details.received.as_ref());
-        let (sent_model, _) = read(changed);
-        Asked { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream }
+        let (sent_model, ..) = read(changed);
+        Asked { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream, user, path }
     }
 
     /// The model that the answer names.

@@ -64,6 +64,7 @@ impl<'c> Call<'c> {
         self.keep_record(&to, &sent, underway);
         underway.set_key(target.key());
         self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()));
+        self.running.goes_to(to.direct.and_then(DirectUpstream::provider_name));
         let mut client = &relay.clients.pooled;
         loop {
             let came = self.exchange(client, &target, &sent, to.router).await;

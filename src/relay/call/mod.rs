@@ -137,6 +137,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
+    running.asks(head.uri.path(), view.user().as_deref());
     let call = Call {
         relay,
         ingress: &ingress,

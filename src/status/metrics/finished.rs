@@ -16,12 +16,16 @@ pub(super) struct Finished {
     /// Lines that were written to the file and lines that were lost, where there is a file.
     file: Option<(u64, u64)>,
     invalid_usage: u64,
+    /// Calls by what became of them as traces; none where traces are off.
+    traced: Vec<(&'static str, u64)>,
 }
 
 impl Finished {
     pub(super) fn of(calls: &Calls, counts: &Counts) -> Self {
         let file = calls.file_counts().map(|file| (file.written(), file.lost()));
-        Self { totals: calls.totals(), file, invalid_usage: counts.invalid_usage() }
+        let mut traced: Vec<_> = counts.traced.all().collect();
+        traced.sort_unstable();
+        Self { totals: calls.totals(), file, invalid_usage: counts.invalid_usage(), traced }
     }
 }
 
@@ -53,6 +57,13 @@ impl Collector for Finished {
         }
         let help = "Answers whose usage cannot be believed, and so is unknown";
         family(encoder, "invalid_usages", help, MetricType::Counter, None)?.counter([], self.invalid_usage)?;
+        if !self.traced.is_empty() {
+            let help = "Calls by what became of them as traces";
+            let mut traced = family(encoder, "traced_calls", help, MetricType::Counter, None)?;
+            for (result, count) in &self.traced {
+                traced.counter([("result", result)], *count)?;
+            }
+        }
         let Some((written, lost)) = self.file else { return Ok(()) };
         let help = "Calls that were to be written to the file of BROKER_CALLS, by result";
         let mut lines = family(encoder, "calls_file_lines", help, MetricType::Counter, None)?;

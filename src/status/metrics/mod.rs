@@ -4,6 +4,7 @@
 
 mod counted;
 mod finished;
+mod gen_ai;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use counted::Counted;
 use finished::Finished;
+use gen_ai::GenAi;
 
 use super::Status;
 use crate::calls::Calls;
@@ -35,6 +37,10 @@ pub fn metrics(status: Status, counts: &Counts, calls: &Calls) -> String {
     registry.register_collector(Box::new(Scrape { status, transitions: counts.transitions() }));
     let mut text = String::new();
     // Writing into a String cannot fail.
+    let _ = prometheus_text::encode(&mut text, &registry);
+    // Their names are OpenTelemetry's, and have no prefix.
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(GenAi(calls.histograms())));
     let _ = prometheus_text::encode(&mut text, &registry);
     text
 }

@@ -1,0 +1,33 @@
+//! What traces and metrics say of a call besides what stands in its record's JSON. It is in memory only: the end user that a
+//! client names belongs into no file of ours.
+
+use types::time::BrokerTime;
+
+/// The span of the client that a call belongs to: its `traceparent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParentSpan {
+    /// Never 0.
+    pub trace: u128,
+    /// Never 0.
+    pub span: u64,
+    /// The client says that it records this trace.
+    pub sampled: bool,
+}
+
+/// Of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallContext {
+    pub parent: Option<ParentSpan>,
+    /// The end user that the request names: `user`.
+    pub user: Option<String>,
+    /// `gen_ai.operation.name`; `None` where nothing is generated, or nobody knows.
+    pub operation: Option<&'static str>,
+}
+
+/// Of an attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttemptContext {
+    pub sent: Option<BrokerTime>,
+    /// `gen_ai.provider.name` of its target, where that is known.
+    pub provider: Option<&'static str>,
+}

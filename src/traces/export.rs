@@ -1,0 +1,183 @@
+//! The thread that sends: batches of calls as spans, over OpenTelemetry's exporter and the HTTP client of the relay.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use opentelemetry::KeyValue;
+use opentelemetry_http::{HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanExporter;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, Settings, TracedCalls, spans};
+use crate::calls::CallRecord;
+use crate::relay::Proxy;
+use crate::relay::client::{self, Client, ConnectTimeout};
+
+/// Calls that are sent in one request.
+const MAX_BATCH: usize = 128;
+/// The first call of a request waits so long for others.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+/// A collector that does not take what it gets is said at most so often.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest answer of a collector that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Exporter {
+    settings: Settings,
+    otlp: OtlpExporter,
+    /// Why the last request came to nothing.
+    fault: Arc<Mutex<String>>,
+    counts: Arc<TracedCalls>,
+    said: Option<Instant>,
+    /// How many were lost when that was said.
+    lost: u64,
+}
+
+impl Exporter {
+    pub(super) fn new(settings: Settings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
+        let clients = client::build(None, proxy, ConnectTimeout::new(CONNECT_TIMEOUT)).map_err(io::Error::other)?;
+        let fault = Arc::new(Mutex::new(String::new()));
+        let transport = Transport { client: clients.pooled, timeout: settings.timeout, fault: Arc::clone(&fault) };
+        let headers = settings.headers.iter().map(|(name, value)| (name.clone(), value.0.clone()));
+        let mut otlp = OtlpExporter::builder()
+            .with_http()
+            .with_http_client(transport)
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(settings.endpoint.to_string())
+            .with_timeout(settings.timeout)
+            .with_headers(headers.collect::<HashMap<_, _>>())
+            .build()
+            .map_err(io::Error::other)?;
+        let attributes = settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        otlp.set_resource(&Resource::builder_empty().with_attributes(attributes).build());
+        Ok(Self { settings, otlp, fault, counts, said: None, lost: 0 })
+    }
+
+    /// Sends until no more can come.
+    pub(super) fn run(mut self, records: mpsc::Receiver<Arc<CallRecord>>) {
+        match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.serve(records)),
+            Err(error) => tracing::warn!(%error, "no traces: cannot start a runtime"),
+        }
+    }
+
+    async fn serve(&mut self, mut records: mpsc::Receiver<Arc<CallRecord>>) {
+        while let Some(first) = records.recv().await {
+            let until = Instant::now() + MAX_DELAY;
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH
+                && let Ok(Some(more)) = timeout_at(until, records.recv()).await
+            {
+                batch.push(more);
+            }
+            self.send(batch).await;
+        }
+    }
+
+    async fn send(&mut self, mut batch: Vec<Arc<CallRecord>>) {
+        batch.retain(|record| {
+            let parent = record.context.parent.filter(|_| self.settings.trusts_clients);
+            let taken = self.settings.sampling.takes(spans::trace_of(record), parent);
+            if !taken {
+                self.counts.count(NOT_SAMPLED, record.at);
+            }
+            taken
+        });
+        if batch.is_empty() {
+            return;
+        }
+        let spans = batch.iter().flat_map(|record| spans::spans(record)).collect();
+        // The exporter repeats a request within its time, and may wait for that; none of it may last longer.
+        let sent = timeout(self.settings.timeout, self.otlp.export(spans)).await;
+        let result = if matches!(sent, Ok(Ok(()))) { EXPORTED } else { FAILED };
+        for record in &batch {
+            self.counts.count(result, record.at);
+        }
+        self.say(match sent {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(self.take_fault().unwrap_or_else(|| error.to_string())),
+            Err(_) => Some("no answer in time".to_owned()),
+        });
+    }
+
+    fn take_fault(&self) -> Option<String> {
+        let fault = std::mem::take(&mut *self.fault.lock().unwrap_or_else(PoisonError::into_inner));
+        (!fault.is_empty()).then_some(fault)
+    }
+
+    /// Says what was lost since that was last said, if it is time.
+    fn say(&mut self, fault: Option<String>) {
+        let lost = self.counts.total(FAILED) + self.counts.total(QUEUE_FULL);
+        let is_due = self.said.is_none_or(|said| said.elapsed() >= LOG_INTERVAL);
+        if lost > self.lost && is_due {
+            let why = fault.unwrap_or_else(|| "calls come faster than the collector takes them".to_owned());
+            let (endpoint, lost) = (self.settings.shown_endpoint(), lost - self.lost);
+            tracing::warn!(endpoint, lost, why, "calls could not be sent as traces (said at most once a minute)");
+            self.said = Some(Instant::now());
+            self.lost += lost;
+        }
+    }
+}
+
+/// The relay's HTTP client, as OpenTelemetry's exporter calls one.
+struct Transport {
+    client: Client,
+    timeout: Duration,
+    fault: Arc<Mutex<String>>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let exchange = async {
+            let answer = self.client.request(request.map(Full::new)).await?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        };
+        let answer = timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err("no answer in time".into()));
+        let fault = match &answer {
+            Ok(answer) if answer.status().is_success() => String::new(),
+            Ok(answer) => format!("the collector answers {}", answer.status()),
+            Err(error) => chain(error.as_ref()),
+        };
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        answer
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl HttpClient for Transport {
+    // What `async_trait` makes of it, without that crate.
+    fn send_bytes<'a, 'f>(
+        &'a self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        Box::pin(self.send(request))
+    }
+}

@@ -1,0 +1,298 @@
+//! The spans of one finished call: one of the kind SERVER for the call, and below it one of the kind CLIENT for each attempt.
+//!
+//! Tokens and cost stand on the attempt whose answer the client got, and nowhere else: backends add them up over the spans.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use serde_json::json;
+
+use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed};
+use crate::telemetry::gen_ai::{self, *};
+use llm::Usage;
+use types::time::BrokerTime;
+
+/// The trace of a call: the client's, else one that is made of the gateway's session, so that log and trace find each other.
+pub(super) fn trace_of(record: &CallRecord) -> TraceId {
+    if let Some(parent) = record.context.parent {
+        return TraceId::from(parent.trace);
+    }
+    let session = if record.session.is_empty() { &record.id } else { &record.session };
+    TraceId::from(u128::from(hashed(0, session)) << 64 | u128::from(hashed(1, session)))
+}
+
+/// The spans of a call, its own first.
+pub(super) fn spans(record: &CallRecord) -> Vec<SpanData> {
+    let call = Call { record, trace: trace_of(record), common: common(record) };
+    let answered = answered(record);
+    let attempts = record.attempts.iter().enumerate();
+    let attempts = attempts.map(|(place, attempt)| call.attempt(place, attempt, answered == Some(place)));
+    std::iter::once(call.server()).chain(attempts).collect()
+}
+
+/// The place of the attempt whose answer the client got.
+fn answered(record: &CallRecord) -> Option<usize> {
+    let router = record.router.as_ref()?;
+    record.attempts.iter().rposition(|attempt| attempt.router == *router)
+}
+
+struct Call<'a> {
+    record: &'a CallRecord,
+    trace: TraceId,
+    /// What stands on every span.
+    common: Vec<KeyValue>,
+}
+
+impl Call<'_> {
+    fn server(&self) -> SpanData {
+        let record = self.record;
+        let parent = record.context.parent.map_or(SpanId::INVALID, |parent| SpanId::from(parent.span));
+        let mut attributes = self.common.clone();
+        attributes.extend([
+            text(HTTP_ROUTE, &record.pool),
+            text(CALL_ID, &record.id),
+            text(CALL_CLASS, record.class.name()),
+            text(VIA, via(record)),
+            text(LANGFUSE_TYPE, "span"),
+            KeyValue::new(CALL_ATTEMPTS, whole(attempts(record))),
+            texts(TRACE_IDS, record.trace_ids.iter().cloned()),
+        ]);
+        attributes.extend(record.replica.as_deref().map(|replica| text(REPLICA, replica)));
+        attributes.extend(record.status.map(|status| KeyValue::new(HTTP_STATUS, i64::from(status))));
+        let is_fault = is_failure(record.class) && record.status.is_none_or(|status| status >= 500);
+        let status = self.outcome(&mut attributes, record.class, is_fault, "ERROR");
+        let start = self.start();
+        let span = hashed(2, &record.id);
+        self.span((span, parent), (SpanKind::Server, trace_name(record)), (start, end_of(record)), attributes, status)
+    }
+
+    fn attempt(&self, place: usize, attempt: &CallAttempt, answers: bool) -> SpanData {
+        let record = self.record;
+        let number = u64::from(record.attempts_left_out) + place as u64 + 1;
+        let start = attempt.context.sent.map_or(self.start(), wall);
+        let end = start + millis(attempt.ms);
+        let mut attributes = self.common.clone();
+        attributes.extend([
+            text(ROUTER, &attempt.router),
+            KeyValue::new(ATTEMPT, whole(number)),
+            text(
+                LANGFUSE_TYPE,
+                if record.context.operation == Some("embeddings") { "embedding" } else { "generation" },
+            ),
+        ]);
+        self.asked(attempt, &mut attributes);
+        decided(attempt, &mut attributes);
+        attributes.extend(attempt.status.map(|status| KeyValue::new(HTTP_STATUS, i64::from(status))));
+        attributes.extend(attempt.failure.as_deref().map(|failure| text(FAILURE, failure)));
+        attributes.extend(some(TRANSACTION, &attempt.transaction));
+        if attempt.tries > 1 {
+            attributes.push(KeyValue::new(HTTP_RESENDS, i64::from(attempt.tries - 1)));
+        }
+        if record.stream
+            && let Some(first) = attempt.first_byte_ms
+        {
+            attributes.push(KeyValue::new(TIME_TO_FIRST_CHUNK, first as f64 / 1e3));
+            let at = attempt.context.sent.map(|sent| sent.after(Duration::from_millis(first)).to_string());
+            attributes.extend(at.filter(|_| answers).map(|at| text(LANGFUSE_FIRST_TOKEN, &at)));
+        }
+        if answers {
+            used(record, &mut attributes);
+        }
+        let level = if record.class == CallClass::Success { "WARNING" } else { "ERROR" };
+        let status = self.outcome(&mut attributes, attempt.class, is_failure(attempt.class), level);
+        let ids = (hashed(3, &format!("{}/{number}", record.id)), SpanId::from(hashed(2, &record.id)));
+        let model = record.sent_model.as_deref().or(record.model.as_deref());
+        let name = match (record.context.operation, model) {
+            (Some(operation), Some(model)) => format!("{operation} {model}"),
+            (Some(operation), None) => operation.to_owned(),
+            (None, _) => attempt.router.clone(),
+        };
+        self.span(ids, (SpanKind::Client, name), (start, end), attributes, status)
+    }
+
+    /// What is asked of a model, if anything is.
+    fn asked(&self, attempt: &CallAttempt, attributes: &mut Vec<KeyValue>) {
+        let record = self.record;
+        let Some(operation) = record.context.operation else { return };
+        attributes.push(text(OPERATION, operation));
+        attributes.push(text(PROVIDER, attempt.context.provider.unwrap_or(UNKNOWN_PROVIDER)));
+        attributes.push(KeyValue::new(REQUEST_STREAM, record.stream));
+        let model = record.sent_model.as_deref().or(record.model.as_deref());
+        attributes.extend(model.map(|model| text(REQUEST_MODEL, model)));
+    }
+
+    /// How it ended, in attributes and as the span's status.
+    fn outcome(&self, attributes: &mut Vec<KeyValue>, class: CallClass, is_fault: bool, level: &'static str) -> Status {
+        if class == CallClass::Success {
+            return Status::Unset;
+        }
+        attributes.push(text(ERROR_TYPE, class.name()));
+        attributes.push(text(LANGFUSE_LEVEL, if is_failure(class) { level } else { "WARNING" }));
+        attributes.push(text(LANGFUSE_STATUS, class.name()));
+        if is_fault { Status::error(class.name()) } else { Status::Unset }
+    }
+
+    /// When the call came.
+    fn start(&self) -> SystemTime {
+        let end = end_of(self.record);
+        end.checked_sub(millis(self.record.ms)).unwrap_or(end)
+    }
+
+    fn span(
+        &self,
+        (span, parent): (u64, SpanId),
+        (span_kind, name): (SpanKind, String),
+        (start_time, end_time): (SystemTime, SystemTime),
+        attributes: Vec<KeyValue>,
+        status: Status,
+    ) -> SpanData {
+        let context =
+            SpanContext::new(self.trace, SpanId::from(span), TraceFlags::SAMPLED, false, TraceState::default());
+        SpanData {
+            span_context: context,
+            parent_span_id: parent,
+            parent_span_is_remote: span_kind == SpanKind::Server && parent != SpanId::INVALID,
+            span_kind,
+            name: name.into(),
+            start_time,
+            end_time,
+            attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status,
+            instrumentation_scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .with_schema_url(gen_ai::SCHEMA_URL)
+                .build(),
+        }
+    }
+}
+
+/// What Langfuse wants to find on every span. A trace that the client began has the name and the session that the client's own
+/// spans give it.
+fn common(record: &CallRecord) -> Vec<KeyValue> {
+    let metadata = |key: &str, value: &str| {
+        let key = format!("{LANGFUSE_METADATA}{key}");
+        (!value.is_empty()).then(|| KeyValue::new(key, value.to_owned()))
+    };
+    let named = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut common = vec![texts(LANGFUSE_TAGS, [record.pool.clone(), via(record).to_owned()])];
+    if record.context.parent.is_none() {
+        common.push(text(LANGFUSE_NAME, &trace_name(record)));
+        common.extend(some(LANGFUSE_SESSION, &record.session));
+    }
+    common.extend(record.context.user.as_deref().and_then(|user| some(LANGFUSE_USER, user)));
+    common.extend(metadata("call_id", &record.id));
+    common.extend(metadata("pool", &record.pool));
+    common.extend(metadata("router", &named(&record.router)));
+    common.extend(metadata("model", &named(&record.model)));
+    common.extend(metadata("class", record.class.name()));
+    common.extend(metadata("trace_id", &record.trace_ids.join(" ")));
+    common
+}
+
+/// Why this router was taken.
+fn decided(attempt: &CallAttempt, attributes: &mut Vec<KeyValue>) {
+    attributes.extend(attempt.decision.as_deref().map(|id| text(DECISION_ID, id)));
+    attributes.extend(attempt.p.map(|p| KeyValue::new(DECISION_P, p)));
+    attributes.extend(attempt.why.as_deref().map(|why| text(DECISION_WHY, why)));
+    if attempt.probe {
+        attributes.push(KeyValue::new(DECISION_PROBE, true));
+    }
+}
+
+/// What the answer used and what it cost.
+fn used(record: &CallRecord, attributes: &mut Vec<KeyValue>) {
+    attributes.extend(record.served_model.as_deref().map(|model| text(RESPONSE_MODEL, model)));
+    let known = record.models().next();
+    attributes.extend(known.map(|model| text(LANGFUSE_MODEL, model)));
+    if let Some(usage) = &record.usage {
+        for (name, value) in [
+            (INPUT_TOKENS, usage.input()),
+            (OUTPUT_TOKENS, usage.output),
+            (CACHE_READ_TOKENS, usage.cache_read),
+            (CACHE_WRITE_TOKENS, usage.cache_write),
+            (REASONING_TOKENS, usage.reasoning),
+        ] {
+            attributes.push(KeyValue::new(name, whole(value)));
+        }
+        attributes.push(text(LANGFUSE_USAGE, &usage_details(usage)));
+        if usage.estimated {
+            attributes.push(KeyValue::new(USAGE_ESTIMATED, true));
+        }
+    }
+    if let Some(cost) = &record.cost {
+        let dollars = cost.nano_usd as f64 / 1e9;
+        attributes.push(text(LANGFUSE_COST, &json!({"total": dollars}).to_string()));
+        attributes.push(text(PRICE, &cost.price));
+    }
+}
+
+/// Each token once: Langfuse adds the kinds up.
+fn usage_details(usage: &Usage) -> String {
+    json!({
+        "input": usage.input_uncached,
+        "cache_read_input_tokens": usage.cache_read,
+        "cache_creation_input_tokens": usage.cache_write,
+        "output": usage.output.saturating_sub(usage.reasoning),
+        "output_reasoning_tokens": usage.reasoning,
+        "total": usage.total(),
+    })
+    .to_string()
+}
+
+/// The name of the trace and of the call's span.
+fn trace_name(record: &CallRecord) -> String {
+    match record.context.operation {
+        Some(operation) => format!("{operation} {}", record.pool),
+        None => record.pool.clone(),
+    }
+}
+
+const fn is_failure(class: CallClass) -> bool {
+    !matches!(class, CallClass::Success | CallClass::ClientGone)
+}
+
+const fn via(record: &CallRecord) -> &'static str {
+    match record.via {
+        Via::Relay => "relay",
+        Via::Gateway => "gateway",
+    }
+}
+
+fn attempts(record: &CallRecord) -> u64 {
+    u64::from(record.attempts_left_out) + record.attempts.len() as u64
+}
+
+fn end_of(record: &CallRecord) -> SystemTime {
+    wall(record.at)
+}
+
+fn wall(time: BrokerTime) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(time.as_nanos())
+}
+
+fn millis(ms: Option<u64>) -> Duration {
+    // No call takes years; what a log says may be anything.
+    Duration::from_millis(ms.unwrap_or(0).min(86_400_000 * 365))
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn text(name: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(name, value.to_owned())
+}
+
+fn some(name: &'static str, value: &str) -> Option<KeyValue> {
+    (!value.is_empty()).then(|| text(name, value))
+}
+
+fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> KeyValue {
+    let values = values.into_iter().map(StringValue::from).collect();
+    KeyValue::new(name, Value::Array(Array::String(values)))
+}
