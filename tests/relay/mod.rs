@@ -2,7 +2,7 @@
 //!
 //! `affinity` has where calls go that name what a target made; `answers` what an answer means; `faults` the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
 //! begun; `outage` a minute of it; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
-//! on; `reuse` what a kept connection that breaks comes to; `told` what is said about
+//! on; `providers` each provider that is known by name; `reuse` what a kept connection that breaks comes to; `told` what is said about
 //! calls, `measured` what is counted of them; `trace` what operators are told of one.
 
 mod affinity;
@@ -19,6 +19,7 @@ mod metrics;
 mod no_bus;
 mod outage;
 mod protocol;
+mod providers;
 mod proxy;
 mod requests;
 mod reuse;
