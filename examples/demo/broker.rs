@@ -62,6 +62,14 @@ impl Broker {
         Ok(broker)
     }
 
+    /// The same without a bus: until its relay listens.
+    pub(crate) async fn start_alone(binary: &Path, variables: &[(OsString, OsString)]) -> anyhow::Result<Self> {
+        let (child, lines, last) = spawn(binary, &[], variables)?;
+        let mut broker = Self { child, lines, last, http: None, relay: None, remarks: Vec::new() };
+        broker.ready(1).await?;
+        Ok(broker)
+    }
+
     /// Until both of its connections are of use, and whatever else is missing.
     async fn ready(&mut self, mut missing: u32) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;

@@ -72,8 +72,8 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
     /// Shows the relay: a target that always fails and one that dies and comes back, and clients who notice nothing. Takes
-    /// about 35 s, or as many calls as --requests says
-    #[arg(long, conflicts_with_all = ["faults", "failing", "config", "gl_config"])]
+    /// about 35 s, or as many calls as --requests says. With --config, the providers of that file, played by fake vendors
+    #[arg(long, conflicts_with_all = ["faults", "failing", "gl_config"])]
     relay: bool,
     /// With --relay: waits for calls afterwards, until Ctrl-C
     #[arg(long, requires = "relay")]
@@ -130,6 +130,14 @@ fn complain(error: &anyhow::Error) -> ExitCode {
 async fn show(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let mut screen = Screen::new();
+    if let (true, Some(file)) = (args.relay, &args.config) {
+        let right = tokio::select! {
+            biased;
+            () = stop.asked() => false,
+            right = relay::providers::show(&screen, file, args.requests, args.rate.unwrap_or(20), args.relay_port) => right?,
+        };
+        return Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let mut world = tokio::select! {
         biased;
         () = stop.asked() => return Ok(ExitCode::FAILURE),

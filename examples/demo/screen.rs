@@ -122,6 +122,11 @@ impl Screen {
         ))?;
         world.remarks.iter().try_for_each(|remark| self.show(remark))?;
         self.say("")?;
+        self.relayed_head()
+    }
+
+    /// The head of the table of [`Screen::relayed`].
+    pub(crate) fn relayed_head(&self) -> io::Result<()> {
         self.say(&row("call", "client called", "answered by", "status", "ms", "what it took"))
     }
 

@@ -262,7 +262,7 @@ impl Plan {
 }
 
 /// One fault at the end of the sentence, several below it.
-fn lines<T: ToString>(faults: &[T]) -> String {
+pub(crate) fn lines<T: ToString>(faults: &[T]) -> String {
     match faults {
         [one] => format!(" {}", one.to_string()),
         all => all.iter().map(|fault| format!("\n  {}", fault.to_string())).collect(),

@@ -2,6 +2,7 @@
 //!
 //! None of them looks like a bad key, and each that is worth another try says when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +57,8 @@ pub(super) enum LocalReply {
     Exhausted,
     /// Too many wrong operators' tokens.
     TooManyGuesses(TooMany),
+    /// No target of the pool serves this model; those that there are.
+    UnknownModel(String, Arc<[String]>),
     /// No target could be sent this request.
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
@@ -76,6 +79,7 @@ impl LocalReply {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
             Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
+            Self::UnknownModel(..) => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::NotSent(reason) => match reason {
                 NotSent::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
                 NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel | EndpointError::InvalidPath)) => {
@@ -116,6 +120,12 @@ impl LocalReply {
                 "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
             }
             Self::TooManyGuesses(fault) => fault.to_string(),
+            Self::UnknownModel(asked, models) => {
+                let (asked, more) = (shortened(asked), models.len().saturating_sub(MOST_MODELS));
+                let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+                let models = models.iter().take(MOST_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
+                format!("The model `{asked}` does not exist here. There are: {models}{more}.")
+            }
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
         }
@@ -123,7 +133,7 @@ impl LocalReply {
 
     /// OpenAI's word for it, where the client is at fault.
     fn kind(&self) -> &'static str {
-        let is_clients = matches!(self, Self::NotSent(_)) && self.code().0.is_client_error();
+        let is_clients = matches!(self, Self::NotSent(_) | Self::UnknownModel(..)) && self.code().0.is_client_error();
         if is_clients { "invalid_request_error" } else { "broker_error" }
     }
 
@@ -133,6 +143,7 @@ impl LocalReply {
             Self::NotSent(NotSent::Prepare(PrepareError::Translate(TranslateError::Invalid { param, .. }))) => {
                 Some(param)
             }
+            Self::UnknownModel(..) => Some("model"),
             _ => None,
         }
     }
@@ -160,6 +171,7 @@ impl LocalReply {
             Self::Busy,
             Self::Exhausted,
             Self::TooManyGuesses(TooMany),
+            Self::UnknownModel(String::new(), Arc::default()),
             Self::NotSent(NotSent::NoKey),
             Self::NotSent(NotSent::Address),
             Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
@@ -188,6 +200,16 @@ impl LocalReply {
         }
         response
     }
+}
+
+/// So many models are named at most.
+const MOST_MODELS: usize = 100;
+
+/// A name as a client wrote it, of a length that fits into an answer.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 100;
+    let short: String = name.chars().take(MOST).collect();
+    if short.len() < name.len() { format!("{short}…") } else { short }
 }
 
 /// Whole seconds, never too few.

@@ -212,6 +212,11 @@ impl SharedBroker {
         self.lock().broker.models(ingress).cloned()
     }
 
+    /// The models of this pool, if the one that is asked for is none of those that its targets serve.
+    pub fn models_instead_of(&self, ingress: &RouterPath, asked: &str) -> Option<Arc<[String]>> {
+        self.lock().broker.models_instead_of(ingress, asked).cloned()
+    }
+
     /// The next step of a request that may be sent more than once. `plan` judges the offered target under the same lock in which
     /// the choice is counted, so that no two requests get the same probe slot.
     pub fn next(

@@ -9,6 +9,7 @@
 //! - `defaults`: what a pool with addresses does where no setting says otherwise, and its time limits; `budgets`: token limits;
 //! - `callers`: what a client chooses itself; `requests`: how its requests are read and changed; `limits`: how much and how
 //!   slowly it may send and read;
+//! - `providers`: each provider that is known by name;
 //! - `protocol`: what of HTTP is accepted and passed on; `reuse`: kept connections that break; `proxy`, `tls`: the way out;
 //! - `log_entries`: what the log has of calls; `metrics`: what is counted of them; `trace`: what operators see of one;
 //! - `examples`, `sdk`: the shipped pools files, and the OpenAI SDK.
@@ -28,6 +29,7 @@ mod metrics;
 mod no_bus;
 mod outage;
 mod protocol;
+mod providers;
 mod proxy;
 mod requests;
 mod reuse;

@@ -15,6 +15,7 @@
 //! - `object`, `side`, `payload`, `headers`, `query`, `session`, `clock`: the types that these use.
 //! - [`nats_server`]: a real bus, as a child process.
 //! - [`llm`]: a fake LLM whose behaviour can be changed while it runs; [`script`]: its faults by time.
+//! - [`vendors`]: fake vendors of models, each in its own protocol, which refuse what the vendors refuse.
 //!
 //! # Known differences from the real gateway
 //!
@@ -76,3 +77,4 @@ mod side;
 mod target;
 mod transaction;
 mod upstream;
+pub mod vendors;

@@ -29,21 +29,24 @@ pub(super) fn read(raw: RawJson<'_>) -> Patch {
     Patch { merge, model_map }
 }
 
-/// The body with the patch applied; `None` if it is no object, or breaks off: then it must go out as it is.
+/// The body with the patch applied; the very bytes of one that already says all this. `None` if it is no object, or breaks off:
+/// then it must go out as it is.
 pub fn apply(patch: &Patch, body: RawJson<'_>) -> Option<Vec<u8>> {
     if !body.is_object() {
         return None;
     }
-    let mut out = Out { bytes: Vec::with_capacity(body.bytes().len() + growth(patch)), done: Vec::new() };
+    let mut out =
+        Out { bytes: Vec::with_capacity(body.bytes().len() + growth(patch)), done: Vec::new(), differs: false };
     out.bytes.push(b'{');
     body.cursor().fields(|name, value| out.member(patch, name, value.raw()?)).ok()?;
     for (name, value) in patch.merge.iter().filter(|(_, value)| !value.is_null()) {
         if !out.done.contains(name) {
             out.push(json!(name).to_string().as_bytes(), value.to_string().as_bytes());
+            out.differs = true;
         }
     }
     out.bytes.push(b'}');
-    Some(out.bytes)
+    Some(if out.differs { out.bytes } else { body.bytes().to_vec() })
 }
 
 /// By how many bytes a body grows at most, if it names none of its fields twice.
@@ -57,6 +60,8 @@ struct Out {
     bytes: Vec<u8>,
     /// Fields that have been set: a second one of the same name goes.
     done: Vec<String>,
+    /// Something is not as it was.
+    differs: bool,
 }
 
 impl Out {
@@ -65,14 +70,18 @@ impl Out {
         let quoted = [b"\"", name, b"\""].concat();
         let plain = serde_json::from_slice::<String>(&quoted).unwrap_or_default();
         match patch.merge.get(&plain) {
-            Some(Value::Null) => {}
-            Some(_) if self.done.contains(&plain) => {}
+            Some(Value::Null) => self.differs = true,
+            Some(_) if self.done.contains(&plain) => self.differs = true,
             Some(set) => {
+                self.differs |= value.value().as_ref() != Some(set);
                 self.push(&quoted, set.to_string().as_bytes());
                 self.done.push(plain);
             }
             None => match renamed(patch, &plain, value) {
-                Some(model) => self.push(&quoted, json!(model).to_string().as_bytes()),
+                Some(model) => {
+                    self.push(&quoted, json!(model).to_string().as_bytes());
+                    self.differs = true;
+                }
                 None => self.push(&quoted, value.bytes()),
             },
         }
@@ -103,6 +112,21 @@ mod tests {
     use super::*;
     use llm::json::Cursor;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_body_that_says_it_already_keeps_its_bytes() {
+        let patch = patch(json!({"model": "m", "n": 1}), json!({"a": "b"}));
+        let of = |body: &str| apply(&patch, Cursor::new(body.as_bytes()).raw().unwrap()).unwrap();
+        let body = "{ \"n\" : 1,\n\"model\":\"\\u006d\" , \"x\":1e0}";
+        assert_eq!(of(body), body.as_bytes());
+        for (body, made) in [
+            ("{ \"n\":1, \"model\":\"m\", \"n\":1}", "{\"n\":1,\"model\":\"m\"}"),
+            ("{ \"model\":\"m\"}", "{\"model\":\"m\",\"n\":1}"),
+            ("{ \"n\":2, \"model\":\"m\"}", "{\"n\":1,\"model\":\"m\"}"),
+        ] {
+            assert_eq!(of(body), made.as_bytes());
+        }
+    }
 
     fn patch(merge: Value, model_map: Value) -> Patch {
         let bytes = json!({"merge": merge, "model_map": model_map}).to_string();

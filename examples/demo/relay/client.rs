@@ -1,6 +1,6 @@
 //! A client of the relay: one call, and whether its answer is whole.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::calls::{BODY, PATIENCE};
 
@@ -47,6 +47,81 @@ impl Way {
     }
 }
 
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Chat,
+    Stream,
+    Tools,
+    StreamedTools,
+    Embeddings,
+}
+
+impl Ask {
+    /// Those of a chat.
+    pub(super) const ALL: [Self; 4] = [Self::Chat, Self::Stream, Self::Tools, Self::StreamedTools];
+
+    /// The ways in turn.
+    pub(super) const fn of(number: u32) -> Self {
+        Self::ALL[(number % 4) as usize]
+    }
+
+    /// The text in the table.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Stream => "chat, stream",
+            Self::Tools => "tools",
+            Self::StreamedTools => "tools, stream",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    fn body(self, model: &str) -> Value {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": "Weather in Paris and Rome?"}]});
+        match self {
+            Self::Embeddings => return json!({"model": model, "input": "Paris"}),
+            Self::Chat => {}
+            Self::Stream => body["stream"] = json!(true),
+            Self::Tools | Self::StreamedTools => {
+                let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+                body["tools"] =
+                    json!([{"type": "function", "function": {"name": "weather", "parameters": parameters}}]);
+                body["stream"] = json!(self == Self::StreamedTools);
+            }
+        }
+        body
+    }
+
+    /// Why a text is not what was asked for.
+    fn broken(self, text: &str) -> Option<String> {
+        let answer: Value = serde_json::from_str(text).unwrap_or_default();
+        match self {
+            Self::Chat => broken_answer(text),
+            Self::Stream => broken_stream(text),
+            Self::Embeddings => answer["data"][0]["embedding"].is_null().then(|| "there is no embedding".to_owned()),
+            Self::Tools => {
+                let calls = answer["choices"][0]["message"]["tool_calls"].as_array().map_or(0, Vec::len);
+                (calls != 2).then(|| format!("{calls} calls of tools instead of 2"))
+            }
+            Self::StreamedTools => broken_stream(text)
+                .or_else(|| (!text.contains("\"tool_calls\"")).then(|| "there are no calls of tools".to_owned())),
+        }
+    }
+}
+
+/// Asks for something, and waits for the answer's end.
+pub(super) fn ask(agent: &ureq::Agent, url: &str, model: &str, ask: Ask) -> Result<Answer, String> {
+    let path = if ask == Ask::Embeddings { "embeddings" } else { "chat/completions" };
+    let request = agent.post(format!("{url}{path}")).header("Content-Type", "application/json");
+    let mut response = request.send(ask.body(model).to_string()).map_err(|error| error.to_string())?;
+    let broken = match response.body_mut().read_to_string() {
+        Err(error) => Some(error.to_string()),
+        Ok(text) => ask.broken(&text),
+    };
+    Ok(Answer::of(&response, broken))
+}
+
 /// Makes a call, and waits for its end.
 pub(super) fn call(agent: &ureq::Agent, url: &str, way: Way) -> Result<Answer, String> {
     let stream = way == Way::Streaming;
@@ -54,19 +129,25 @@ pub(super) fn call(agent: &ureq::Agent, url: &str, way: Way) -> Result<Answer, S
     let request = agent.post(url).header("Content-Type", "application/json").header("Api-Key", "any-key");
     let mut response = request.send(body).map_err(|error| error.to_string())?;
     let text = response.body_mut().read_to_string();
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let broken = match text {
         Err(error) => Some(error.to_string()),
         Ok(text) if stream => broken_stream(&text),
         Ok(text) => broken_answer(&text),
     };
-    Ok(Answer {
-        status: response.status().as_u16(),
-        broken,
-        router: header("X-Broker-Router").to_owned(),
-        attempts: header("X-Broker-Attempts").parse().unwrap_or(0),
-        session: header("X-Broker-Session").to_owned(),
-    })
+    Ok(Answer::of(&response, broken))
+}
+
+impl Answer {
+    fn of<B>(response: &ureq::http::Response<B>, broken: Option<String>) -> Self {
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self {
+            status: response.status().as_u16(),
+            broken,
+            router: header("X-Broker-Router").to_owned(),
+            attempts: header("X-Broker-Attempts").parse().unwrap_or(0),
+            session: header("X-Broker-Session").to_owned(),
+        }
+    }
 }
 
 /// Who makes the calls.

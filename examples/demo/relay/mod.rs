@@ -3,10 +3,11 @@
 //!
 //! Calls are made one after the other: directly, as a stream, and through the gateway. What the scenes wait for is what the
 //! broker says, so that the show is the same on any machine; only how long a target is left out is waited for. `client` makes
-//! a call, `judge` says whether all was right. A trace is the output of `broker watch --grouped`.
+//! a call, `judge` says whether all was right. `providers` is another show, of a pools file's providers. A trace is the output of `broker watch --grouped`.
 
 mod client;
 mod judge;
+pub(crate) mod providers;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -132,6 +132,12 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
+    if is_generation(head.method.as_str(), head.uri.path())
+        && let Some(asked) = view.model()
+        && let Some(models) = relay.handle.models_instead_of(&ingress, asked)
+    {
+        return LocalReply::UnknownModel(asked.to_owned(), models).response();
+    }
     let stream = view.asks_for_stream();
     let needs = view.needs();
     let affinity =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Broker, Decision, Pass, PathRole, Pool};
-use crate::strategy::{Asks, Read};
+use crate::strategy::{Asks, Read, Tree};
 use types::request::{Request, RequestNeeds};
 use types::router::RouterPath;
 
@@ -25,10 +25,19 @@ impl Reading {
 impl Broker {
     /// The models that clients may ask the pool at this ingress for, in order, if its settings name those of all targets.
     pub fn models(&self, ingress: &RouterPath) -> Option<&Arc<[String]>> {
+        self.tree(ingress)?.models()
+    }
+
+    /// The models of the pool at this ingress, if the one that is asked for is none of those that its targets serve.
+    pub fn models_instead_of(&self, ingress: &RouterPath, asked: &str) -> Option<&Arc<[String]>> {
+        self.tree(ingress)?.models_instead_of(asked)
+    }
+
+    fn tree(&self, ingress: &RouterPath) -> Option<&Tree> {
         let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(ingress).copied() else {
             return None;
         };
-        self.pool(id)?.tree().models()
+        self.pool(id).map(Pool::tree)
     }
 }
 

@@ -21,6 +21,20 @@ pub(super) fn names(root: &Target) -> Option<Vec<String>> {
     (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
+/// Whether some target serves whatever name is asked for: no condition on the model is before it.
+pub(super) fn takes_any(root: &Target) -> bool {
+    match &root.kind {
+        _ if root.drained => false,
+        TargetKind::Router(_) => true,
+        TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
+            let open = conditions.iter().filter(|condition| named(&condition.query).is_none());
+            let mut open = open.map(|condition| condition.then).chain(*default);
+            open.any(|child| targets.get(usize::from(child)).is_some_and(takes_any))
+        }
+        TargetKind::Branch { targets, .. } => targets.iter().any(takes_any),
+    }
+}
+
 /// What a target serves of the requests that reach it: all, or those for `asked`. A drained one serves nothing.
 fn served(target: &Target, asked: Option<&Names>) -> Option<Names> {
     if target.drained {
@@ -181,6 +195,8 @@ mod tests {
         .into_iter()
         .enumerate()
         {
+            let is_limited = [5, 10, 12, 14, 15].contains(&number);
+            assert_eq!(takes_any(&root), !is_limited && number != 4, "{number}");
             let found = super::names(&root);
             let found: Option<Vec<_>> = found.as_ref().map(|names| names.iter().map(String::as_str).collect());
             assert_eq!(found, names, "{number}");

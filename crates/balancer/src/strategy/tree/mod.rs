@@ -156,6 +156,8 @@ pub struct Tree {
     learns: bool,
     /// The models that it serves, if it is known of all targets.
     models: Option<Arc<[String]>>,
+    /// Some target serves whatever model is asked for.
+    takes_any_model: bool,
     /// Round robins whose children have changed, with the sum of their weights before that.
     unsettled: SmallVec<[(NodeId, Tier, f64); 1]>,
 }
@@ -165,9 +167,15 @@ impl Tree {
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
-        let (nodes, unsettled) = (Vec::new(), SmallVec::new());
-        let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, models: None, unsettled };
-        tree.models = models::names(root).map(Arc::from);
+        let mut tree = Self {
+            nodes: Vec::new(),
+            asks: Arc::default(),
+            turns: false,
+            learns: false,
+            models: models::names(root).map(Arc::from),
+            takes_any_model: models::takes_any(root),
+            unsettled: SmallVec::new(),
+        };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -220,6 +228,12 @@ impl Tree {
     /// The models that clients may ask for, in order, if the settings name those of all targets.
     pub fn models(&self) -> Option<&Arc<[String]>> {
         self.models.as_ref()
+    }
+
+    /// The models that there are, if no target serves the one that is asked for, whatever its state.
+    pub fn models_instead_of(&self, asked: &str) -> Option<&Arc<[String]>> {
+        let models = self.models.as_ref().filter(|_| !self.takes_any_model)?;
+        models.binary_search_by(|model| model.as_str().cmp(asked)).is_err().then_some(models)
     }
 
     /// Whether anything in the tree may serve in this tier.

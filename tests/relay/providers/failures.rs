@@ -1,0 +1,207 @@
+//! What becomes of clients' mistakes, of vendors' errors, and of answers that break.
+
+use gateway_sim::vendors::{Fault, Kind};
+use serde_json::{Value, json};
+
+use super::super::super::support::http;
+use super::super::super::support::scripted::{Move, Scripted, chunk, last_chunk, stream};
+use super::{Vendors, error, read, router, unchunked};
+
+#[tokio::test]
+async fn s2_errors_keep_their_status_and_come_in_the_clients_form() {
+    let vendors = Vendors::start().await;
+    // One target and no other: the client is sent what it said.
+    let world = vendors.each().await;
+    for (name, kind, _) in &vendors.targets {
+        for status in [400, 429, 503] {
+            let file = json!({"pools": [{"ingress": "/llm/", "targets": [vendors.target(name)]}]});
+            let alone = vendors.world(&file).await;
+            vendors.of(*kind).always(Some(Fault::Status(status)));
+            let answer = alone.chat("/llm/", &json!({})).await;
+            vendors.of(*kind).always(None);
+            assert_eq!(answer.status, status, "{name}: {}", answer.text());
+            let said = error(&answer);
+            assert_eq!(said["message"], "This is what the script says.", "{name} {status}");
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{name}");
+        }
+    }
+    world.assert_nothing_disabled();
+}
+
+#[tokio::test]
+async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
+    let vendors = Vendors::start().await;
+    for (name, kind) in [("anthropic", Kind::Anthropic), ("converse", Kind::Bedrock), ("bedrockclaude", Kind::Bedrock)]
+    {
+        let world = vendors.pool(&[vendors.target(name)]).await;
+        let call = json!({"id": "a", "type": "function", "function": {"name": "t", "arguments": "{}"}});
+        for (changes, param) in [
+            (json!({"n": 2}), "n"),
+            (json!({"messages": 7}), "messages"),
+            (
+                json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]}),
+                "messages",
+            ),
+            (json!({"messages": [{"role": "tool", "tool_call_id": "x", "content": "1"}]}), "messages"),
+        ] {
+            let answer = world.chat("/llm/", &changes).await;
+            assert_eq!(answer.status, 400, "{name} {changes}: {}", answer.text());
+            let said = error(&answer);
+            assert_eq!(said["type"], "invalid_request_error", "{name}: {said}");
+            assert!(said["param"].as_str().unwrap_or_default().starts_with(param), "{name}: {said}");
+        }
+        let answer = world.send_with("/llm/chat/completions", &[], "{\"model\":").await;
+        assert_eq!((answer.status, &error(&answer)["type"]), (400, &json!("invalid_request_error")), "{name}");
+        assert_eq!(vendors.calls(kind), 0, "{name} was not called");
+        world.assert_nothing_disabled();
+        assert_eq!(read(&world.chat("/llm/", &json!({})).await)["object"], "chat.completion");
+        vendors.of(kind).forget();
+    }
+}
+
+/// What the vendors refuse because the client asked for it is a 400 too, and trips nobody.
+#[tokio::test]
+async fn s2_what_a_vendor_refuses_trips_no_target() {
+    let vendors = Vendors::start().await;
+    let world = vendors.each().await;
+    for (name, kind, _) in &vendors.targets {
+        let answer = world.chat(&format!("/{name}/"), &json!({"messages": []})).await;
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
+        error(&answer);
+        assert!(vendors.calls(*kind) < 20, "{name}");
+    }
+    world.assert_nothing_disabled();
+}
+
+/// Each broken answer: whose, what is asked, and what is wrong.
+fn broken() -> Vec<(&'static str, Kind, Value, Fault)> {
+    let (whole, stream) = (json!({}), json!({"stream": true}));
+    let schema = json!({"type": "object", "properties": {}});
+    let tools =
+        json!({"stream": true, "tools": [{"type": "function", "function": {"name": "t", "parameters": schema}}]});
+    vec![
+        ("anthropic", Kind::Anthropic, whole.clone(), Fault::CutWithin(0)),
+        ("bedrockclaude", Kind::Bedrock, whole.clone(), Fault::CutWithin(0)),
+        ("converse", Kind::Bedrock, whole.clone(), Fault::CutWithin(0)),
+        ("vertexclaude", Kind::Vertex, whole, Fault::CutWithin(0)),
+        ("anthropic", Kind::Anthropic, stream.clone(), Fault::CutAfter(1)),
+        ("anthropic", Kind::Anthropic, stream.clone(), Fault::CutWithin(0)),
+        ("converse", Kind::Bedrock, stream.clone(), Fault::CutAfter(0)),
+        ("converse", Kind::Bedrock, stream.clone(), Fault::WrongChecksum(0)),
+        ("converse", Kind::Bedrock, stream.clone(), Fault::LongFrame(0)),
+        ("converse", Kind::Bedrock, stream.clone(), Fault::LongFrame(1)),
+        ("bedrockclaude", Kind::Bedrock, stream.clone(), Fault::WrongChecksum(0)),
+        ("bedrockclaude", Kind::Bedrock, stream.clone(), Fault::WrongChecksum(1)),
+        ("bedrockclaude", Kind::Bedrock, stream, Fault::CutWithin(1)),
+        ("anthropic", Kind::Anthropic, tools.clone(), Fault::CutAfter(1)),
+        ("converse", Kind::Bedrock, tools, Fault::CutAfter(1)),
+    ]
+}
+
+#[tokio::test]
+async fn s5_a_broken_answer_of_which_nothing_was_sent_comes_from_elsewhere() {
+    let vendors = Vendors::start().await;
+    for (name, kind, asked, fault) in broken() {
+        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        vendors.of(kind).once(fault);
+        let answer = world.chat("/llm/", &asked).await;
+        assert_eq!(
+            (answer.status, router(&answer)),
+            (200, "/llm/openai/"),
+            "{name} {asked} {fault:?}: {}",
+            answer.text()
+        );
+        let disabled = world.broker.until(&["router disabled"]).await;
+        assert!(disabled.contains(&format!("/llm/{name}/")), "{disabled}");
+    }
+}
+
+#[tokio::test]
+async fn s5_an_answer_that_breaks_after_its_beginning_ends_with_an_error_event() {
+    let vendors = Vendors::start().await;
+    let schema = json!({"type": "object", "properties": {}});
+    let tools =
+        json!({"stream": true, "tools": [{"type": "function", "function": {"name": "t", "parameters": schema}}]});
+    let text = json!({"stream": true});
+    for (name, kind, asked, fault) in [
+        ("anthropic", Kind::Anthropic, &text, Fault::CutAfter(4)),
+        ("anthropic", Kind::Anthropic, &text, Fault::CutWithin(3)),
+        ("anthropic", Kind::Anthropic, &tools, Fault::Without(3)),
+        ("bedrockclaude", Kind::Bedrock, &text, Fault::WrongChecksum(4)),
+        ("bedrockclaude", Kind::Bedrock, &tools, Fault::Without(3)),
+        ("converse", Kind::Bedrock, &text, Fault::WrongChecksum(3)),
+        ("converse", Kind::Bedrock, &text, Fault::LongFrame(3)),
+        ("converse", Kind::Bedrock, &text, Fault::CutWithin(3)),
+        ("converse", Kind::Bedrock, &tools, Fault::Without(3)),
+        ("vertexclaude", Kind::Vertex, &text, Fault::CutAfter(4)),
+    ] {
+        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        vendors.of(kind).once(fault);
+        let answer = world.chat("/llm/", asked).await;
+        assert_eq!((answer.status, router(&answer)), (200, format!("/llm/{name}/").as_str()), "{fault:?}");
+        let text = unchunked(&answer);
+        assert!(!text.contains("[DONE]") && !text.contains("\"finish_reason\":\"stop\""), "{name} {fault:?}: {text}");
+        let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
+        let last: Value = serde_json::from_str(last).unwrap();
+        assert!(last["error"]["message"].is_string(), "{name} {fault:?}: {text}");
+        let disabled = world.broker.until(&["router disabled"]).await;
+        assert!(disabled.contains(&format!("/llm/{name}/")), "{name} {fault:?}: {disabled}");
+    }
+}
+
+#[tokio::test]
+async fn s5_a_client_of_messages_gets_its_own_error_event() {
+    let vendors = Vendors::start().await;
+    let world = vendors.pool(&[vendors.target("bedrockclaude")]).await;
+    vendors.of(Kind::Bedrock).once(Fault::WrongChecksum(4));
+    let body = json!({"model": "x", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    let text = unchunked(&world.send("/llm/v1/messages", &body).await);
+    let last = text.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.starts_with("event: error\ndata: {\"type\":\"error\""), "{text}");
+}
+
+/// A stream that is translated is held back until it has content, and then passed on as it comes.
+#[tokio::test]
+async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let event = |kind: &str, rest: &str| chunk(&format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n"));
+    let start = event(
+        "message_start",
+        r#","message":{"id":"m","type":"message","role":"assistant","model":"c","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}"#,
+    );
+    let begin = event("content_block_start", r#","index":0,"content_block":{"type":"text","text":""}"#);
+    let delta = |text: &str| {
+        event("content_block_delta", &format!(r#","index":0,"delta":{{"type":"text_delta","text":"{text}"}}"#))
+    };
+    let end = [
+        event("content_block_stop", r#","index":0"#),
+        event(
+            "message_delta",
+            r#","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2}"#,
+        ),
+        event("message_stop", ""),
+        last_chunk(),
+    ];
+    let wait = || Move::Await(std::sync::Arc::clone(&go));
+    let mut act = vec![stream(), start, begin, wait(), delta("one"), wait(), delta("two")];
+    act.extend(end);
+    let upstream = Scripted::start(act).await;
+    let target =
+        json!({"name": "a", "provider": "anthropic", "api_key": "${KEY}", "url": upstream.url(), "model": "claude-x"});
+    let world = super::World::of(&[("/llm/", &[target])]).await;
+    let mut open =
+        http::Open::post(world.relay, "/llm/chat/completions", &super::asking(&json!({"stream": true})).to_string())
+            .await;
+    upstream.called(1).await;
+    assert_eq!(open.text(), "", "nothing is passed on before there is content");
+    go.notify_one();
+    open.until("\"content\":\"one\"").await;
+    assert!(!open.text().contains("two"));
+    go.notify_one();
+    open.until("data: [DONE]").await;
+    assert!(
+        open.text().contains("\"content\":\"two\"") && open.text().contains("\"finish_reason\":\"stop\""),
+        "{}",
+        open.text()
+    );
+}

@@ -1,0 +1,69 @@
+//! Which models there are.
+
+use gateway_sim::vendors::Kind;
+use serde_json::{Value, json};
+
+use super::super::super::support::http;
+use super::{Vendors, World, error, read, router};
+
+/// A pool that asks each model's own target.
+async fn by_model(vendors: &Vendors) -> World {
+    let named = [("gpt-4o", "openai"), ("claude", "anthropic"), ("llama", "converse"), ("nomic", "ollama")];
+    let conditions: Vec<_> = named
+        .iter()
+        .map(|(model, target)| json!({"query": {"params.model": {"$eq": model}}, "then": target}))
+        .collect();
+    let targets: Vec<_> = named.iter().map(|(_, target)| vendors.target(target)).collect();
+    let pool =
+        json!({"ingress": "/llm/", "strategy": {"mode": "conditional", "conditions": conditions}, "targets": targets});
+    vendors.world(&json!({"pools": [pool]})).await
+}
+
+#[tokio::test]
+async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
+    let vendors = Vendors::start().await;
+    let world = by_model(&vendors).await;
+    let answer = world.chat("/llm/", &json!({"model": "claude"})).await;
+    assert_eq!((read(&answer)["object"].as_str(), router(&answer)), (Some("chat.completion"), "/llm/anthropic/"));
+    let calls = |vendors: &Vendors| Kind::ALL.map(|kind| vendors.calls(kind));
+    let before = calls(&vendors);
+    for path in ["/llm/chat/completions", "/llm/v1/messages", "/llm/embeddings"] {
+        let body = json!({"model": "gpt-5-\u{e4}\"", "messages": [], "input": "hi"});
+        let answer = world.send(path, &body).await;
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        let said = error(&answer);
+        assert_eq!(
+            (&said["type"], &said["code"], &said["param"]),
+            (&json!("invalid_request_error"), &json!("model_not_found"), &json!("model"))
+        );
+        let message = said["message"].as_str().unwrap();
+        assert!(message.contains("`gpt-5-\u{e4}\"`"), "{message}");
+        assert!(message.contains("claude, gpt-4o, llama, nomic"), "{message}");
+        assert_eq!(answer.header("x-broker-router"), None);
+    }
+    assert_eq!(calls(&vendors), before);
+    world.assert_nothing_disabled();
+}
+
+#[tokio::test]
+async fn s2_a_pool_that_sets_its_models_itself_takes_any_name() {
+    let vendors = Vendors::start().await;
+    let world = vendors.pool(&[vendors.target("anthropic"), vendors.target("openai")]).await;
+    assert_eq!(router(&world.chat("/llm/", &json!({"model": "anything"})).await), "/llm/anthropic/");
+}
+
+#[tokio::test]
+async fn s3_the_models_of_a_pool_are_listed_and_no_target_is_called() {
+    let vendors = Vendors::start().await;
+    let world = by_model(&vendors).await;
+    let answer = http::send(world.relay, "GET", "/llm/v1/models", &[], b"").await.unwrap();
+    let said = read(&answer);
+    let ids: Vec<_> = said["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!((said["object"].as_str(), ids), (Some("list"), vec!["claude", "gpt-4o", "llama", "nomic"]));
+    assert_eq!(Kind::ALL.map(|kind| vendors.calls(kind)), [0; 7]);
+    // Where the settings do not name them, the provider is asked.
+    let target = json!({"name": "a", "provider": "openai", "url": vendors.of(Kind::OpenAi).url(), "api_key": "${KEY}"});
+    let world = vendors.pool(&[target]).await;
+    let answer = http::send(world.relay, "GET", "/llm/models", &[], b"").await.unwrap();
+    assert_eq!(read(&answer)["data"][0]["id"], Value::from("a-model-of-openai"));
+}

@@ -1,0 +1,1 @@
+//! The SDKs of OpenAI and Anthropic, unchanged but for their addresses.
