@@ -81,6 +81,9 @@ impl Eligible {
 
     /// A child comes, changes or goes; one that stays keeps its current weight.
     pub(super) fn set(&mut self, child: u16, now: Option<EligibleChild>) {
+        if now.is_none() && self.get(child).is_none() {
+            return;
+        }
         let block = self.block(child);
         let from = match (block.open.binary_search_by_key(&child, |open| open.child), now) {
             (Ok(place), Some(now)) => {
@@ -202,6 +205,14 @@ mod tests {
 
     fn child(child: u16, weight: f64) -> EligibleChild {
         EligibleChild { child, router: None, weight, cumulative_weight: 0.0, identity: 0, current_weight: 0.0 }
+    }
+
+    #[test]
+    fn a_child_that_goes_without_having_been_there_changes_nothing() {
+        let mut eligible = Eligible::new([child(0, 1.0)].into_iter());
+        eligible.set(BLOCK, None);
+        assert_eq!(eligible.nth(0).map(|open| open.child), Some(0));
+        assert_eq!(eligible.at_weight(0.0).map(|open| open.child), Some(0));
     }
 
     proptest! {
