@@ -240,7 +240,7 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         assert!(shaped.is_ok(), "{}: {shaped:?}", path.display());
         examples += 1;
     }
-    assert_eq!(examples, 5);
+    assert_eq!(examples, 9);
 }
 
 #[test]
