@@ -22,8 +22,8 @@ demo: toolchain ## bus, fake LLMs, simulated gateway and broker on this machine;
 test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> runs them against a real gateway
 	@# Cargo builds an example with tests of its own only as those; its own test needs the program.
 	@cargo build --locked --example demo
-	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && \
-	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" BROWSER_PYTHON=later cargo test --workspace --locked $(ARGS)
+	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && old=$$(script/python-old-sdk) && \
+	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" OLD_OPENAI_PYTHON="$$old" BROWSER_PYTHON=later cargo test --workspace --locked $(ARGS)
 	@# The browser by itself: beside all other tests it gets too little of the machine.
 	@nats=$$(script/nats-server) && browser=$$(script/browser) && \
 	NATS_SERVER="$$nats" BROWSER_PYTHON="$$browser" cargo test --locked --test tests -- page::
@@ -47,8 +47,8 @@ check: toolchain ## what CI checks before the tests: form, lints, documentation,
 	script/msrv
 	script/deny
 
-clean-tools: ## removes what the scripts fetched: .tools and .venv
-	rm -rf .tools .venv
+clean-tools: ## removes what the scripts fetched: .tools, .venv and .venv-old
+	rm -rf .tools .venv .venv-old
 
 toolchain:
 	@command -v cargo >/dev/null || { \

@@ -182,6 +182,27 @@ fn the_relay_is_shown_and_no_client_notices_what_fails() {
 }
 
 #[test]
+fn each_file_with_providers_is_shown_by_fake_vendors() {
+    for (file, routers) in [
+        ("cookbook-loadbalance-fallback.json", &["/llm/openai/", "/llm/anthropic/", "/llm/azure/"][..]),
+        ("cookbook-canary.json", &["/llm/stable/"]),
+        (
+            "06-every-provider.json",
+            &["/llm/openai/", "/llm/bedrock/", "/llm/vertex/", "/llm/anthropic/", "/llm/ollama/"],
+        ),
+    ] {
+        let path = format!("{}/examples/relay/{file}", env!("CARGO_MANIFEST_DIR"));
+        let mut demo = demo(&["--relay", "--relay-port", "0", "--config", &path, "--rate", "200"]);
+        let output = demo.output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{file}: {said}");
+        for words in routers.iter().chain(&["tools, stream", "Right."]) {
+            assert!(said.contains(words), "{file}, {words}: {said}");
+        }
+    }
+}
+
+#[test]
 fn the_relay_is_there_for_a_person_afterwards() {
     let mut demo = demo(&[&FREE[..], &["--relay-port", "0", "--relay", "--stay"]].concat());
     demo.args(["--requests", "30", "--rate", "50", "--disabled-time", "0.02"]);

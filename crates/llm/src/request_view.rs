@@ -229,7 +229,7 @@ impl<'a> RequestView<'a> {
         while let Some(segment) = segments.next() {
             let Some(next) = segments.peek() else { break };
             let named = match segment {
-                "deployments" | "model" => Some(*next),
+                "deployments" | "engines" | "model" => Some(*next),
                 "models" => next.rsplit_once(':').map(|(model, _)| model),
                 _ => None,
             };

@@ -104,7 +104,7 @@ impl Show {
         let address = broker.relay.clone().context("the relay says no address")?;
         let url = format!("http://{address}{pool}");
         // With a model for each target there is nobody else to answer.
-        let failing = (models.len() == 1).then(|| vendors.keys().next_back().copied()).flatten();
+        let failing = (models.len() == 1 && vendors.len() > 1).then(|| vendors.keys().next().copied()).flatten();
         Ok(Self { vendors, broker, url, models, failing, _file: place })
     }
 

@@ -1,5 +1,7 @@
 //! Targets of a provider that is known by name: what the table of `llm::provider` does not say of them.
 
+use hyper::header::HeaderValue;
+
 use super::health;
 use super::reader::{Item, Reader};
 use super::variables::Variables;
@@ -126,6 +128,11 @@ impl Keys<'_, '_> {
             }
         }
         match (api_key, aws, account) {
+            (Some(key), ..) if HeaderValue::from_str(&key).is_err() || key.is_empty() => {
+                let item = self.target.get("api_key")?;
+                reader.missing(&item, "has a value that no header can have");
+                None
+            }
             (Some(key), ..) => Some(TargetKey::Text(key)),
             (None, (Some(id), Some(secret), session_token), _) => {
                 Some(TargetKey::Aws(AwsKey { id, secret, session_token }))

@@ -256,7 +256,9 @@ impl<'s> Reader<'s> {
         let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice);
         if chosen.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-            self.fault(item, format!("must be {}", names.join(" or ")));
+            let known: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let near = nearest(&word, &known).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            self.fault(item, format!("must be {}{near}", names.join(" or ")));
         }
         chosen
     }
@@ -359,7 +361,7 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 fn foreign(name: &str) -> Option<&'static str> {
     match name {
         "provider" | "virtual_key" | "virtualKey" | "api_key" | "apiKey" => {
-            Some("providers and keys are the gateway's: name one of its routers with \"router\"")
+            Some("a target names one of the gateway's routers with \"router\", or a \"provider\" with its \"api_key\"")
         }
         "on_status_codes" | "retry_on" => Some("it belongs into \"strategy\""),
         "retry" => Some("a call that failed is answered with its error; the next one goes elsewhere"),

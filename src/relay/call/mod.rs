@@ -59,6 +59,9 @@ struct Call<'a> {
     body: Bytes,
     /// The body as the last target that changes something in it is sent it.
     changed: Option<(Patch, Bytes)>,
+    /// The body with the model that the path names, for providers, whose paths are their own; `None` as long as none was asked,
+    /// and where the body is right for them as it is.
+    named: Option<Bytes>,
     session: Session,
     came: BrokerTime,
     rules: Arc<RelayRules>,
@@ -150,6 +153,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         head,
         body,
         changed: None,
+        named: None,
         session,
         came: now,
         stream,
@@ -180,7 +184,7 @@ impl Call<'_> {
                 NextStep::Stop(stop, words) => return self.give_up(stop, words),
                 NextStep::Send(dispatch) => {
                     let router = dispatch.router.clone();
-                    let Ok(body) = self.body_for(&dispatch.patch) else {
+                    let Ok(body) = self.body_for(&dispatch.patch, &router) else {
                         self.relay.handle.abandon(&dispatch.route);
                         return LocalReply::Busy.response();
                     };

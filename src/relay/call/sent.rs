@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
+use llm::json::RawJson;
 use tokio::time::Instant;
 
 use super::super::Relay;
@@ -66,7 +67,13 @@ impl Call<'_> {
 
     /// The body with what the target changes in it; one that is no object, or encoded, goes as it is. Attempts with the same
     /// changes share one copy.
-    pub(super) fn body_for(&mut self, patch: &Patch) -> Result<Bytes, NoMemory> {
+    pub(super) fn body_for(&mut self, patch: &Patch, router: &RouterPath) -> Result<Bytes, NoMemory> {
+        let direct = self.relay.direct(router);
+        if direct.is_some_and(|direct| direct.provider().is_some())
+            && let Some(model) = self.model_of_path()
+        {
+            return self.named_body_for(patch, model);
+        }
         if patch.is_empty() {
             return Ok(self.body.clone());
         }
@@ -79,6 +86,31 @@ impl Call<'_> {
         let body = changed.unwrap_or_else(|| self.body.clone());
         self.changed = Some((patch.clone(), body.clone()));
         Ok(body)
+    }
+
+    /// The model that the path names (`deployments/NAME`, `engines/NAME`), where the body is one that could name it and does not.
+    fn model_of_path(&self) -> Option<String> {
+        let path = self.head.uri.path();
+        if !["/deployments/", "/engines/"].iter().any(|part| path.contains(part)) {
+            return None;
+        }
+        let body = RawJson::parse(&self.body).ok().filter(|body| body.is_object() && body.field("model").is_none())?;
+        llm::request_view::RequestView::read(path, None, body.bytes()).model.map(std::borrow::Cow::into_owned)
+    }
+
+    /// The body with this model, and with what the target changes in that.
+    fn named_body_for(&mut self, patch: &Patch, model: String) -> Result<Bytes, NoMemory> {
+        let body = match &self.named {
+            Some(body) => body.clone(),
+            None => {
+                let name = [("model".to_owned(), model.into())].into_iter().collect();
+                let patch = Patch { merge: name, ..Patch::default() };
+                let named = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, &patch)?;
+                self.named.insert(named.unwrap_or_else(|| self.body.clone())).clone()
+            }
+        };
+        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, &body, patch)?;
+        Ok(changed.unwrap_or(body))
     }
 
     pub(super) fn times(&self, router: &RouterPath) -> AttemptTimeouts {

@@ -25,12 +25,12 @@ impl Reading {
 impl Broker {
     /// The models that clients may ask the pool at this ingress for, in order, if its settings name those of all targets.
     pub fn models(&self, ingress: &RouterPath) -> Option<&Arc<[String]>> {
-        self.tree(ingress)?.models()
+        self.tree(ingress)?.models().names()
     }
 
     /// The models of the pool at this ingress, if the one that is asked for is none of those that its targets serve.
     pub fn models_instead_of(&self, ingress: &RouterPath, asked: &str) -> Option<&Arc<[String]>> {
-        self.tree(ingress)?.models_instead_of(asked)
+        self.tree(ingress)?.models().instead_of(asked)
     }
 
     fn tree(&self, ingress: &RouterPath) -> Option<&Tree> {

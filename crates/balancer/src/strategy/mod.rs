@@ -22,6 +22,7 @@ mod weighted;
 use rand::Rng;
 
 pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath, first};
+pub use models::Models;
 pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;

@@ -4,6 +4,7 @@
 //! for. One that passes on whatever it is asked for is not known, and then neither is the pool.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -14,6 +15,31 @@ use super::tree::{Policy, Target, TargetKind};
 const MODEL: &str = "model";
 
 type Names = BTreeSet<String>;
+
+/// The models of a pool.
+#[derive(Debug, Clone)]
+pub struct Models {
+    names: Option<Arc<[String]>>,
+    /// Some target serves whatever name is asked for.
+    takes_any: bool,
+}
+
+impl Models {
+    pub(super) fn of(root: &Target) -> Self {
+        Self { names: names(root).map(Arc::from), takes_any: takes_any(root) }
+    }
+
+    /// Those that clients may ask for, in order, if the settings name those of all targets.
+    pub const fn names(&self) -> Option<&Arc<[String]>> {
+        self.names.as_ref()
+    }
+
+    /// The same, if no target serves the one that is asked for, whatever its state.
+    pub fn instead_of(&self, asked: &str) -> Option<&Arc<[String]>> {
+        let names = self.names.as_ref().filter(|_| !self.takes_any)?;
+        names.binary_search_by(|name| name.as_str().cmp(asked)).is_err().then_some(names)
+    }
+}
 
 /// The names that clients may ask for; `None` if a target may serve others too, or there is no target.
 pub(super) fn names(root: &Target) -> Option<Vec<String>> {
@@ -111,8 +137,6 @@ fn named(query: &Query) -> Option<Names> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::super::tree::Condition;

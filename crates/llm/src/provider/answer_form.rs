@@ -82,6 +82,8 @@ impl AnswerForm {
     /// The body of an answer with an error status; `None` where it passes as it is. `amazon_type` is its `x-amzn-errortype`.
     pub fn error(&self, status: u16, amazon_type: Option<&str>, body: &[u8]) -> Option<Vec<u8>> {
         match self {
+            // Bedrock's own errors, where the model speaks OpenAI's protocol.
+            Self::OpenAi if amazon_type.is_some() => Some(converse::error(status, amazon_type, body)),
             Self::OpenAi => error::unwrap(body).map(<[u8]>::to_vec),
             Self::Messages | Self::FramedMessages => None,
             Self::Anthropic { is_framed: false, .. } => Some(anthropic::error(status, body)),

@@ -104,13 +104,14 @@ pub enum WhenAllDisabled {
     Any,
 }
 
-/// A router, a url, or a branch: a strategy over further targets.
+/// A router, a url, a provider, or a branch: a strategy over further targets.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "oneOf" = [
         {"required": ["router"], "properties": {"strategy": false}},
-        {"required": ["url"], "properties": {"strategy": false}},
+        {"required": ["url"], "properties": {"strategy": false, "provider": false}},
+        {"required": ["provider"], "properties": {"strategy": false, "endpoint": false}},
         {"required": ["targets"], "properties": {"budget": false, "price": false}}
     ]
 ))]

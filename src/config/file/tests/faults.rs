@@ -73,7 +73,8 @@ fn keys() {
         ),
         (target("\"Weight\": 1"), "pools[0].targets[0].Weight: ", "did you mean weight?"),
         (target("\"overrideParams\": {}"), "targets[0].overrideParams: ", "did you mean override_params?"),
-        (target("\"provider\": \"openai\""), "targets[0].provider: ", "name one of its routers with \"router\""),
+        (target("\"provider\": \"ollama\""), "targets[0].provider: ", "is beside \"router\""),
+        (target("\"virtual_key\": \"a\""), "targets[0].virtual_key: ", "or a \"provider\" with its \"api_key\""),
         (target("\"a b\\n\": 1"), "targets[0][\"a b\"]: ", "no such key; there are name, router, url"),
         (
             strategy("{\"mode\": \"fallback\", \"on_status_codes\": [\"4x\"]}"),
@@ -117,7 +118,7 @@ fn pools_and_targets() {
         (
             targets("{}"),
             "targets[0]: ",
-            "needs a \"router\", such as /azure/gpt4/, a \"url\", or a \"strategy\" over \"targets\"",
+            "needs a \"router\", such as /azure/gpt4/, a \"provider\", a \"url\", or a \"strategy\" over \"targets\"",
         ),
         (targets("{\"router\": \"/gpt-4/\"}"), "targets[0].router=\"/gpt-4/\": ", "has the character '-'"),
         (targets("{\"router\": null}"), "targets[0].router=\"null\": ", "must be a text, and is null"),

@@ -2,6 +2,7 @@
 
 mod examples;
 mod faults;
+mod providers;
 mod relayed;
 mod resolved;
 

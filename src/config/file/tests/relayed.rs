@@ -221,6 +221,8 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/relay");
     let names = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU", "EAST", "WEST", "NORTH"];
     let mut variables: BTreeMap<_, _> = names.map(|name| (format!("{name}_API_KEY"), "x".to_owned())).into();
+    variables.extend(["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name.to_owned(), "x".to_owned())));
+    variables.insert("VERTEX_SERVICE_ACCOUNT".to_owned(), super::providers::account());
     variables.insert("LLM_URL".to_owned(), "http://localhost:5399".to_owned());
     let variables = Variables::new(variables);
     let mut examples = 0;
@@ -238,7 +240,7 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         assert!(shaped.is_ok(), "{}: {shaped:?}", path.display());
         examples += 1;
     }
-    assert_eq!(examples, 5);
+    assert_eq!(examples, 9);
 }
 
 #[test]

@@ -154,10 +154,7 @@ pub struct Tree {
     turns: bool,
     /// It contains a policy that chooses by load.
     learns: bool,
-    /// The models that it serves, if it is known of all targets.
-    models: Option<Arc<[String]>>,
-    /// Some target serves whatever model is asked for.
-    takes_any_model: bool,
+    models: models::Models,
     /// Round robins whose children have changed, with the sum of their weights before that.
     unsettled: SmallVec<[(NodeId, Tier, f64); 1]>,
 }
@@ -167,15 +164,10 @@ impl Tree {
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
-        let mut tree = Self {
-            nodes: Vec::new(),
-            asks: Arc::default(),
-            turns: false,
-            learns: false,
-            models: models::names(root).map(Arc::from),
-            takes_any_model: models::takes_any(root),
-            unsettled: SmallVec::new(),
-        };
+        let models = models::Models::of(root);
+        let unsettled = SmallVec::new();
+        let mut tree =
+            Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -225,15 +217,9 @@ impl Tree {
         (!self.asks.is_empty()).then_some(&self.asks)
     }
 
-    /// The models that clients may ask for, in order, if the settings name those of all targets.
-    pub fn models(&self) -> Option<&Arc<[String]>> {
-        self.models.as_ref()
-    }
-
-    /// The models that there are, if no target serves the one that is asked for, whatever its state.
-    pub fn models_instead_of(&self, asked: &str) -> Option<&Arc<[String]>> {
-        let models = self.models.as_ref().filter(|_| !self.takes_any_model)?;
-        models.binary_search_by(|model| model.as_str().cmp(asked)).is_err().then_some(models)
+    /// The models that it serves, as far as the settings say.
+    pub const fn models(&self) -> &models::Models {
+        &self.models
     }
 
     /// Whether anything in the tree may serve in this tier.

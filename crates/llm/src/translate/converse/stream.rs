@@ -5,6 +5,7 @@ use super::error::write_error;
 use super::{AnswerContext, AnswerIdentity, text};
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
+use crate::translate::json_progress::JsonProgress;
 use crate::translate::{BrokenAnswer, StreamTranslator};
 use crate::usage::{self, Usage};
 
@@ -24,17 +25,19 @@ struct State {
     /// The number of tool calls so far.
     calls: usize,
     block: Block,
+    /// The arguments of a call broke off.
+    cut_call: bool,
     usage: Option<(TokenUsage, Option<Usage>)>,
     progress: Progress,
 }
 
 /// The block that is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Block {
     /// None, or one that is no call of the client's.
     Other,
-    /// A tool call, with or without arguments so far.
-    Call { has_arguments: bool },
+    /// A tool call, and how far its arguments have come.
+    Call(JsonProgress),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,7 @@ impl ConverseStream {
             role_sent: false,
             calls: 0,
             block: Block::Other,
+            cut_call: false,
             usage: None,
             progress: Progress::Running,
         };
@@ -121,10 +125,13 @@ impl State {
             "contentBlockStart" => self.start(payload, out),
             "contentBlockDelta" => self.delta(payload, out),
             "contentBlockStop" => {
-                if self.block == (Block::Call { has_arguments: false }) {
-                    self.arguments(b"{}", out);
+                if let Block::Call(arguments) = std::mem::replace(&mut self.block, Block::Other) {
+                    if arguments.is_empty() {
+                        self.arguments(b"{}", out);
+                    } else {
+                        self.cut_call |= !arguments.is_complete();
+                    }
                 }
-                self.block = Block::Other;
                 Ok(())
             }
             "messageStop" => self.stop(payload, out),
@@ -155,7 +162,7 @@ impl State {
         out.extend_from_slice(b",\"arguments\":\"\"}}]");
         end_delta(out);
         self.calls += 1;
-        self.block = Block::Call { has_arguments: false };
+        self.block = Block::Call(JsonProgress::default());
         Ok(())
     }
 
@@ -192,11 +199,13 @@ impl State {
     }
 
     fn input(&mut self, call: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        let Block::Call { .. } = self.block else { return Ok(()) };
-        let inside = call.field("input").map_or(Ok(&b""[..]), text::one_line)?;
+        let Block::Call(arguments) = &mut self.block else { return Ok(()) };
+        let Some(input) = call.field("input") else { return Ok(()) };
+        let inside = text::one_line(input)?;
         if !inside.is_empty() {
+            let text = input.text().ok_or(BrokenAnswer("a piece of a tool call's arguments is no text"))?;
+            arguments.push(text.as_bytes()).map_err(|_| BrokenAnswer("a tool call's arguments are no JSON"))?;
             self.arguments(inside, out);
-            self.block = Block::Call { has_arguments: true };
         }
         Ok(())
     }
@@ -234,7 +243,7 @@ impl State {
     }
 
     fn stop(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        if self.block != Block::Other {
+        if matches!(self.block, Block::Call(_)) {
             return Err(BrokenAnswer("it ended within a tool call"));
         }
         if self.progress != Progress::Running {
@@ -242,6 +251,10 @@ impl State {
         }
         let reason = payload.field("stopReason").and_then(RawJson::text).unwrap_or_default();
         let reason = answer::finish_reason(&reason, self.calls > 0)?;
+        // An answer that is cut at its length, or by a filter, may end within a call.
+        if self.cut_call && !matches!(reason, "length" | "content_filter") {
+            return Err(BrokenAnswer("a tool call's arguments break off"));
+        }
         self.begin_delta(out);
         // The comma behind a role that had no content before.
         if out.last() == Some(&b',') {
