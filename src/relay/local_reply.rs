@@ -56,6 +56,8 @@ pub(super) enum LocalReply {
     Exhausted,
     /// Too many wrong operators' tokens.
     TooManyGuesses(TooMany),
+    /// What is wrong with the configuration that the client sent along.
+    ClientConfig(Vec<String>),
     /// No target could be sent this request.
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
@@ -76,6 +78,7 @@ impl LocalReply {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
             Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
+            Self::ClientConfig(_) => (StatusCode::BAD_REQUEST, "invalid_config"),
             Self::NotSent(reason) => match reason {
                 NotSent::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
                 NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel | EndpointError::InvalidPath)) => {
@@ -116,6 +119,7 @@ impl LocalReply {
                 "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
             }
             Self::TooManyGuesses(fault) => fault.to_string(),
+            Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
         }
@@ -123,7 +127,7 @@ impl LocalReply {
 
     /// OpenAI's word for it, where the client is at fault.
     fn kind(&self) -> &'static str {
-        let is_clients = matches!(self, Self::NotSent(_)) && self.code().0.is_client_error();
+        let is_clients = matches!(self, Self::NotSent(_) | Self::ClientConfig(_)) && self.code().0.is_client_error();
         if is_clients { "invalid_request_error" } else { "broker_error" }
     }
 
@@ -160,6 +164,7 @@ impl LocalReply {
             Self::Busy,
             Self::Exhausted,
             Self::TooManyGuesses(TooMany),
+            Self::ClientConfig(Vec::new()),
             Self::NotSent(NotSent::NoKey),
             Self::NotSent(NotSent::Address),
             Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),

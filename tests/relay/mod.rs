@@ -1,7 +1,7 @@
 //! The relay: a call that fails at one target is answered by another, inside the same call.
 //!
 //! `affinity` has where calls go that name what a target made; `answers` what an answer means; `faults` the table of what can go wrong, directly and through the gateway; `streams` what happens once an answer has
-//! begun; `outage` a minute of it; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `capabilities` what targets' models lack; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
+//! begun; `outage` a minute of it; `client_config` what clients bring along; `defaults` what a pool with addresses does where no setting says otherwise, and its time limits; `budgets` who has room; `callers` what a client chooses itself; `capabilities` what targets' models lack; `edges` what a client may and may not do; `protocol` what of HTTP is taken and passed
 //! on; `reuse` what a kept connection that breaks comes to; `told` what is said about
 //! calls, `measured` what is counted of them; `trace` what operators are told of one; `usage` what streams are asked for.
 
@@ -10,6 +10,7 @@ mod answers;
 mod budgets;
 mod callers;
 mod capabilities;
+mod client_config;
 mod defaults;
 mod examples;
 mod faults;

@@ -24,8 +24,8 @@ use types::router::RouterPath;
 /// The keys of the file.
 pub(super) const FILE_KEYS: [&str; 4] = ["$schema", "pools", "health", "relay"];
 /// The keys of a pool.
-pub(super) const POOL_KEYS: [&str; 7] =
-    ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay", "affinity"];
+pub(super) const POOL_KEYS: [&str; 8] =
+    ["ingress", "strategy", "targets", "health", "when_all_disabled", "relay", "affinity", "client_config"];
 /// The keys of a target.
 pub(super) const TARGET_KEYS: [&str; 33] = [
     "name",
@@ -179,6 +179,7 @@ impl Pools {
         let has_addresses = self.direct_health.len() > directs;
         if let Some((path, pool)) = ingress.as_ref().and_then(|path| Some((path, self.times.get_mut(path)?))) {
             pool.affinity = limits::affinity(reader, item, has_addresses, self.relayed.contains(path));
+            pool.client_config = limits::client_config(reader, item, self.relayed.contains(path));
         }
         let usual = if has_addresses { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
         let root = Target::plain(TargetKind::Branch { mode, targets });

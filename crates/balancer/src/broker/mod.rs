@@ -6,6 +6,7 @@
 //! replicas.
 
 mod attempt_history;
+mod client_pools;
 mod command;
 mod configure;
 mod decision;
@@ -34,6 +35,7 @@ use rand::Rng;
 use rustc_hash::FxHashMap;
 
 pub use attempt_history::{AttemptHistory, NextTarget};
+pub use client_pools::{ClientTree, MAX_CLIENT_POOLS};
 pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
 pub use explain::{Caveat, RouteReason};
@@ -50,10 +52,11 @@ pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
-use crate::health::{Health, TickEffect};
+use crate::health::{Health, HealthSettings, TickEffect};
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
 use crate::strategy::{Candidate, first};
+use client_pools::ClientPools;
 use in_flight::InFlightCalls;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
@@ -92,6 +95,7 @@ pub struct Broker {
     path_roles: FxHashMap<RouterPath, PathRole>,
     routers: Routers,
     pools: Vec<Pool>,
+    client_pools: ClientPools,
     dedup: OutcomeDedup,
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
@@ -118,6 +122,7 @@ impl Broker {
             path_roles: FxHashMap::default(),
             routers: Routers::default(),
             pools: Vec::new(),
+            client_pools: ClientPools::default(),
             dedup: OutcomeDedup::default(),
             loads: None,
             in_flight: InFlightCalls::default(),
@@ -271,8 +276,15 @@ impl Broker {
         } else {
             self.in_flight.begin(route.number, route.router(), now);
         }
-        let Some(pool) = self.pools.get_mut(usize::from(route.pool.0)) else { return };
-        pool.count(route);
+        let of_settings = self.client_pools.base(route.pool).unwrap_or(route.pool);
+        if let Some(pool) = self.pools.get_mut(usize::from(of_settings.0)) {
+            pool.count(route);
+        }
+        let pool = match self.client_pools.get_mut(route.pool) {
+            Some(pool) => Some(pool),
+            None => self.pools.get_mut(usize::from(route.pool.0)),
+        };
+        let Some(pool) = pool else { return };
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
         let one_at_a_time = match route.kind {
             RouteKind::Normal | RouteKind::LastResort => false,
@@ -317,7 +329,7 @@ impl Broker {
 
     /// `None` if it is not this broker's.
     pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
-        self.pools.get(usize::from(pool.0))
+        self.client_pools.get(pool).or_else(|| self.pools.get(usize::from(pool.0)))
     }
 
     /// The path of a router.
@@ -385,14 +397,21 @@ impl Broker {
             return;
         }
         self.next_return = self.routers.iter().filter_map(Router::due).chain(self.operator.next_deadline()).min();
-        for pool in &mut self.pools {
-            let router = |id: RouterId| self.routers.get(usize::from(id.0));
-            // To the pool, a drained router does not exist.
-            let there = |id: &RouterId| self.operator.hold(*id).is_none();
-            let health =
-                |id| router(id).filter(|_| there(&id)).map(|router| (router.health(), &router.settings().health));
-            changes.extend(pool.refresh(health));
+        let mut pools = std::mem::take(&mut self.pools);
+        for pool in &mut pools {
+            changes.extend(pool.refresh(|id| self.health_for_pools(id)));
         }
+        self.pools = pools;
+        let mut client_pools = std::mem::take(&mut self.client_pools);
+        // What becomes of all targets of a pool is told by that pool.
+        client_pools.iter_mut().for_each(|pool| drop(pool.refresh(|id| self.health_for_pools(id))));
+        self.client_pools = client_pools;
+    }
+
+    /// What a pool sees of a router. A drained one does not exist.
+    fn health_for_pools(&self, id: RouterId) -> Option<(&Health, &HealthSettings)> {
+        let router = self.routers.get(usize::from(id.0)).filter(|_| self.operator.hold(id).is_none())?;
+        Some((router.health(), &router.settings().health))
     }
 }
 

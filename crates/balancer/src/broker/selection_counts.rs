@@ -136,6 +136,7 @@ impl Broker {
         match pass {
             Pass::UnknownIngress => self.not_ours = self.not_ours.wrapping_add(1),
             Pass::AllDisabled(pool) | Pass::NoMatchingTarget(pool, _) => {
+                let pool = self.client_pools.base(*pool).unwrap_or(*pool);
                 if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
                     pool.count_pass(pass);
                 }
