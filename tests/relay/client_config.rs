@@ -1,10 +1,12 @@
 //! Clients that send a strategy of their own along: where their calls go, and what they may not do.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::super::support::http::Answer;
 use super::super::support::scripted::{Scripted, answer};
-use super::super::support::soon;
+use super::super::support::{PoolsFile, soon, tool};
 use super::{CHAT, Harness, good, target};
 
 const CONFIG: &str = "x-portkey-config";
@@ -80,12 +82,19 @@ async fn a_nested_config_leads_where_it_says_and_health_is_the_targets_own() {
 
 #[tokio::test]
 async fn a_single_target_is_called_once_and_with_retries_more_often() {
-    let world = World::new(true).await;
-    let config = |retries: Value| json!({"virtual_key": "b", "retry": {"attempts": retries}}).to_string();
-    let alone = world.send(r#"{"virtual_key": "b"}"#).await;
-    assert_eq!((alone.status, world.calls()), (503, [0, 1, 0]));
-    let faults = world.send(&config(json!(-1))).await;
-    assert_eq!((faults.status, world.calls()), (400, [0, 1, 0]));
+    let upstreams =
+        [Scripted::start(good()).await, Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await];
+    let relay = Harness::shipped(PoolsFile::of(&pools(&upstreams, true)), |setup| setup).await;
+    for (config, attempts) in [
+        (json!({"virtual_key": "b"}), 1),
+        (json!({"virtual_key": "b", "retry": {"attempts": 2}}), 3),
+        (json!({"virtual_key": "b", "retry": {"attempts": 20}}), 4),
+    ] {
+        let before = upstreams[1].calls();
+        let answer = relay.send(CHAT, &[(CONFIG, &config.to_string())], ASK).await;
+        assert_eq!((answer.status, upstreams[1].calls() - before), (503, attempts), "{config}");
+    }
+    assert_eq!((upstreams[0].calls(), upstreams[2].calls()), (0, 0));
 }
 
 #[tokio::test]
@@ -144,4 +153,32 @@ async fn another_file_holds_for_configs_that_are_known_already() {
     })
     .await;
     assert_eq!(world.send(r#"{"virtual_key": "d"}"#).await.status, 200);
+}
+
+/// Portkey's own SDK, unchanged but for its address: the cookbook's two configurations, whole and as a stream.
+#[tokio::test]
+async fn portkeys_sdk_runs_the_cookbook() {
+    let Some(python) = std::env::var_os("PORTKEY_PYTHON").filter(|path| !path.is_empty()) else {
+        return tool::missing("Portkey SDK", "PORTKEY_PYTHON names no Python that has it; `make test` sets it");
+    };
+    let upstreams = [
+        Scripted::answering(super::sdk::openai).await,
+        Scripted::start(answer(503, &[], "{}")).await,
+        Scripted::answering(super::sdk::openai).await,
+    ];
+    let relay = Harness::of(&pools(&upstreams, true)).await;
+    let url = format!("http://{}/llm/", relay.relay);
+    let run = tokio::task::spawn_blocking(move || {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/portkey.py");
+        Command::new(python).args([script, &url]).env_clear().output().unwrap()
+    });
+    let output = run.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines =
+        "fallback hello\nfallback stream hello\ncanary hello\ncanary stream hello\nrefused 400 invalid_config\n";
+    assert_eq!(said, lines, "{output:?}");
+    assert_eq!((upstreams[0].calls(), upstreams[1].calls(), upstreams[2].calls()), (2, 1, 2));
+    let trace = relay.broker.get("/api/v1/calls?trace=request-loadbalance-fallback").await;
+    let page: Value = serde_json::from_slice(&trace.body).unwrap();
+    assert_eq!(page["calls"].as_array().map(Vec::len), Some(4), "{page}");
 }

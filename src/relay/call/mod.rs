@@ -39,7 +39,7 @@ use llm::capability::Needs;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::Patch;
-use types::router::{RouterId, RouterPath};
+use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
