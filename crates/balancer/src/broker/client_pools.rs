@@ -137,3 +137,84 @@ impl Broker {
         Some((base, pool))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::broker::{BrokerInput, BrokerSettings, NextTarget, Route, RouterSettings};
+    use crate::strategy::{Policy, TargetKind};
+    use types::outcome::{CallObservation, Source};
+    use types::time::BrokerTime;
+
+    const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
+
+    fn path(text: &str) -> RouterPath {
+        RouterPath::parse(text).unwrap()
+    }
+
+    fn broker() -> Broker {
+        Broker::new(BrokerSettings::flat(path("/in/"), vec![path("/a/"), path("/b/")], RouterSettings::default()))
+    }
+
+    fn tree(broker: &Broker, digest: &str, routers: &[&str]) -> Arc<ClientTree> {
+        let targets = routers.iter().map(|router| Target::plain(TargetKind::Router(path(router)))).collect();
+        let root = Target::plain(TargetKind::Branch { mode: Policy::Fallback, targets });
+        let generation = broker.client_base(&path("/in/")).unwrap().1;
+        Arc::new(ClientTree { ingress: path("/in/"), digest: digest.to_owned(), root, attempts: 4, generation })
+    }
+
+    fn chosen(broker: &mut Broker, tree: &Arc<ClientTree>) -> Option<Route> {
+        let mut history = AttemptHistory::default();
+        broker.use_client_tree(tree, &mut history);
+        match broker.next_target(&"/in/", &mut history, &mut SmallRng::seed_from_u64(1)) {
+            NextTarget::Untried(route) => Some(route),
+            NextTarget::Retry(_) | NextTarget::None { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_tree_chooses_for_its_call_and_what_is_learnt_and_counted_is_shared() {
+        let mut broker = broker();
+        let tree = tree(&broker, "x", &["/b/", "/a/"]);
+        let route = chosen(&mut broker, &tree).unwrap();
+        assert_eq!(broker.path(route.router()), Some(&path("/b/")));
+        assert_eq!(broker.pool(route.pool).unwrap().ingress(), &path("/in/"));
+        broker.apply(BrokerInput::Chosen(&route), NOW);
+        assert_eq!(broker.pools()[0].selections().counts().map(|(_, _, count)| count).sum::<u64>(), 1);
+        let failed = CallObservation {
+            served_path: Some("/b/"),
+            status: Some(500),
+            transaction: Some("X_1_1_1"),
+            ..CallObservation::empty(Source::Attempt)
+        };
+        broker.apply(BrokerInput::Observed(&failed), NOW);
+        let next = chosen(&mut broker, &tree).unwrap();
+        assert_eq!(broker.path(next.router()), Some(&path("/a/")), "the other one is out for this tree too");
+        assert_eq!(broker.pools().len(), 1);
+    }
+
+    #[test]
+    fn the_trees_used_last_are_kept_and_none_outlives_its_settings() {
+        let mut broker = broker();
+        let first = tree(&broker, "first", &["/a/"]);
+        chosen(&mut broker, &first).unwrap();
+        for number in 0..2 * MAX_CLIENT_POOLS {
+            let other = tree(&broker, &number.to_string(), &["/b/"]);
+            chosen(&mut broker, &other).unwrap();
+            chosen(&mut broker, &first).unwrap();
+            assert!(broker.client_pools.kept.len() <= MAX_CLIENT_POOLS);
+        }
+        let known = |broker: &Broker, digest: &str| broker.client_tree(&path("/in/"), digest).is_some();
+        assert!(known(&broker, "first") && known(&broker, "511") && !known(&broker, "0"));
+        assert!(broker.client_tree(&path("/other/"), "first").is_none());
+
+        let settings = BrokerSettings::flat(path("/in/"), vec![path("/b/")], RouterSettings::default());
+        broker.apply(BrokerInput::Configured(&settings), NOW);
+        assert!(!known(&broker, "first"));
+        assert_eq!(chosen(&mut broker, &first).map(|route| route.router()), None, "a target that is gone");
+        assert!(!known(&broker, "first"), "of other settings");
+    }
+}
