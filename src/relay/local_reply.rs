@@ -59,6 +59,8 @@ pub(super) enum LocalReply {
     TooManyGuesses(TooMany),
     /// No target of the pool serves this model; those that there are.
     UnknownModel(String, Arc<[String]>),
+    /// What is wrong with the configuration that the client sent along.
+    ClientConfig(Vec<String>),
     /// No target could be sent this request.
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
@@ -80,6 +82,7 @@ impl LocalReply {
             Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
             Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::UnknownModel(..) => (StatusCode::NOT_FOUND, "model_not_found"),
+            Self::ClientConfig(_) => (StatusCode::BAD_REQUEST, "invalid_config"),
             Self::NotSent(reason) => match reason {
                 NotSent::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
                 NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel | EndpointError::InvalidPath)) => {
@@ -126,6 +129,7 @@ impl LocalReply {
                 let models = models.iter().take(MOST_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
                 format!("The model `{asked}` does not exist here. There are: {models}{more}.")
             }
+            Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
         }
@@ -133,7 +137,8 @@ impl LocalReply {
 
     /// OpenAI's word for it, where the client is at fault.
     fn kind(&self) -> &'static str {
-        let is_clients = matches!(self, Self::NotSent(_) | Self::UnknownModel(..)) && self.code().0.is_client_error();
+        let is_clients = matches!(self, Self::NotSent(_) | Self::UnknownModel(..) | Self::ClientConfig(_))
+            && self.code().0.is_client_error();
         if is_clients { "invalid_request_error" } else { "broker_error" }
     }
 
@@ -172,6 +177,7 @@ impl LocalReply {
             Self::Exhausted,
             Self::TooManyGuesses(TooMany),
             Self::UnknownModel(String::new(), Arc::default()),
+            Self::ClientConfig(Vec::new()),
             Self::NotSent(NotSent::NoKey),
             Self::NotSent(NotSent::Address),
             Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),

@@ -12,6 +12,7 @@ mod body;
 mod call;
 mod changed_body;
 pub(crate) mod client;
+mod client_config;
 mod cors;
 mod credentials;
 mod direct;
@@ -124,6 +125,8 @@ pub struct PoolTimes {
     pub targets: BTreeMap<RouterPath, TimeLimits>,
     /// What names something that a target made goes there.
     pub affinity: bool,
+    /// Clients may send a strategy of their own along.
+    pub client_config: bool,
 }
 
 impl RelayRules {
@@ -139,6 +142,11 @@ impl RelayRules {
     /// Whether what names something that a target of this pool made goes there.
     pub(crate) fn has_affinity(&self, ingress: &RouterPath) -> bool {
         self.pools.get(ingress).is_some_and(|pool| pool.affinity)
+    }
+
+    /// Whether clients of this pool may send a strategy of their own along.
+    pub(crate) fn allows_client_config(&self, ingress: &RouterPath) -> bool {
+        self.pools.get(ingress).is_some_and(|pool| pool.client_config)
     }
 
     /// The time limits of an attempt.

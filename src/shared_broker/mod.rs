@@ -21,10 +21,10 @@ use crate::recent_calls::RecentCalls;
 use crate::stamping::{self, WrittenStamp};
 use crate::telemetry::Counts;
 use balancer::broker::{
-    Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, Decision, NextTarget, Route, Snapshot,
+    Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Decision, NextTarget, Route, Snapshot,
 };
 use balancer::retry::{GiveUp, Step};
-use balancer::strategy::Read;
+use balancer::strategy::{Read, Target};
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::Degradation;
@@ -217,17 +217,32 @@ impl SharedBroker {
         self.lock().broker.models_instead_of(ingress, asked).cloned()
     }
 
-    /// The next step of a request that may be sent more than once. `plan` judges the offered target under the same lock in which
+    /// The tree of this digest over the targets of a pool, if a client has brought it along before.
+    pub fn client_tree(&self, ingress: &RouterPath, digest: &str) -> Option<Arc<ClientTree>> {
+        self.lock().broker.client_tree(ingress, digest)
+    }
+
+    /// The targets of a pool, for trees that clients bring along, and which settings they are of.
+    pub fn client_base(&self, ingress: &RouterPath) -> Option<(Target, u64)> {
+        self.lock().broker.client_base(ingress).map(|(root, generation)| (root.clone(), generation))
+    }
+
+    /// The next step of a request that may be sent more than once; over the client's own tree, if it has one. `plan` judges the
+    /// offered target under the same lock in which
     /// the choice is counted, so that no two requests get the same probe slot.
     pub fn next(
         &self,
         request: &impl Request,
         history: &mut AttemptHistory,
+        client_tree: Option<&Arc<ClientTree>>,
         plan: impl FnOnce(NextTarget, BrokerTime, &mut SmallRng) -> Step,
     ) -> NextStep {
         let (next, changes) = self.with_read(request, |state, read, now| {
             let SharedState { broker, signature, rng, recent, .. } = state;
             let mut changes = broker.advance_clock(now);
+            if let Some(tree) = client_tree {
+                broker.use_client_tree(tree, history);
+            }
             let target = broker.next_target(read, history, rng);
             let explanation = match &target {
                 NextTarget::None { why, .. } => Some(broker.explain(&Decision::Pass(*why))),

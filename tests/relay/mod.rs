@@ -7,6 +7,7 @@
 //! - `capabilities`: what targets' models lack; `usage`: what streams are asked for;
 //! - `streams`: what happens once an answer has begun;
 //! - `defaults`: what a pool with addresses does where no setting says otherwise, and its time limits; `budgets`: token limits;
+//! - `client_config`: strategies that clients send along;
 //! - `callers`: what a client chooses itself; `requests`: how its requests are read and changed; `limits`: how much and how
 //!   slowly it may send and read;
 //! - `providers`: each provider that is known by name;
@@ -19,6 +20,7 @@ mod answers;
 mod budgets;
 mod callers;
 mod capabilities;
+mod client_config;
 mod defaults;
 mod examples;
 mod faults;

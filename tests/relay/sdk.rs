@@ -7,7 +7,7 @@ use super::super::support::tool;
 use super::Harness;
 
 /// What OpenAI says to each kind of call.
-fn openai(call: &Call) -> Act {
+pub(super) fn openai(call: &Call) -> Act {
     let delta = |text: &str| {
         format!(
             r#"data: {{"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}{}"#,

@@ -53,6 +53,17 @@ pub(super) fn affinity(reader: &mut Reader<'_>, pool: &Item<'_>, has_addresses: 
     is_on
 }
 
+/// Whether clients may send a strategy of their own along.
+pub(super) fn client_config(reader: &mut Reader<'_>, pool: &Item<'_>, is_relayed: bool) -> bool {
+    let Some(flag) = pool.get("client_config") else { return false };
+    let is_on = reader.flag(&flag) == Some(true);
+    if is_on && !is_relayed {
+        let needs = "needs \"relay\": true or a target with a \"url\": only the relay reads what clients send along";
+        reader.key_fault(&flag, needs);
+    }
+    is_on
+}
+
 fn read_times(reader: &mut Reader<'_>, item: &Item<'_>, times: &mut TimeLimits) {
     time(reader, item, "connect", &mut times.connect);
     if let Some(time) = item.get("first_byte").and_then(|item| span(reader, &item)) {

@@ -138,6 +138,7 @@ impl Pools {
         let has_addresses = self.direct_health.len() > directs;
         if let Some((path, pool)) = ingress.as_ref().and_then(|path| Some((path, self.times.get_mut(path)?))) {
             pool.affinity = limits::affinity(reader, item, has_addresses, self.relayed.contains(path));
+            pool.client_config = limits::client_config(reader, item, self.relayed.contains(path));
         }
         let usual = if has_addresses { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
         let root = Target::plain(TargetKind::Branch { mode, targets });

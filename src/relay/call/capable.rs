@@ -1,13 +1,16 @@
-//! Targets whose model cannot serve a request, passed over while another one can.
+//! Targets that are not sent a request: those that cannot be, and, while another one can serve, those whose model cannot.
 
 use llm::capability::Lack;
 use llm::json::RawJson;
 use llm::prices::names::provider_of_host;
 
+use super::super::provider_target::NotSent;
+use super::super::trace::Attempt;
 use super::Call;
 use super::exchanged::Sending;
 use crate::shared_broker::NextStep;
 use balancer::broker::{AttemptHistory, RouteKind};
+use types::router::RouterId;
 
 /// Whether targets are looked at before they are sent the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,20 @@ impl Call<'_> {
         let provider = provider.or_else(|| provider_of_host(direct.host()))?;
         let model = RawJson::parse(to.patched).ok()?.field("model")?.text()?;
         self.needs.lacking(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
+    }
+
+    /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
+    /// the client is told of the first reason.
+    pub(super) fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
+        tracing::debug!(router = %attempt.router, "passed over: {reason}");
+        self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
+        self.course.note(id, false);
+        if let NotSent::Incapable(lack) = reason {
+            self.course.note_passed_over(id, lack.words());
+            self.capability_check = CapabilityCheck::PassedOver;
+        }
+        self.plan.pass_over();
+        self.passed_over.get_or_insert(reason);
     }
 
     /// Where no target serves that was not passed over for what its model lacks, and none was sent the request: has the targets

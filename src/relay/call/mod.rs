@@ -28,9 +28,9 @@ use super::request_view::RequestView;
 use super::running_call::RunningCall;
 use super::session::Session;
 use super::trace::{self, Attempt};
-use super::{Relay, RelayRules, changed_body, cors, headers, metrics};
+use super::{Relay, RelayRules, changed_body, client_config, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
-use balancer::broker::AttemptHistory;
+use balancer::broker::{AttemptHistory, ClientTree};
 use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
 use capable::CapabilityCheck;
 use exchanged::{Exchanged, Sending};
@@ -39,7 +39,7 @@ use llm::capability::Needs;
 use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::Patch;
-use types::router::{RouterId, RouterPath};
+use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
@@ -68,6 +68,8 @@ struct Call<'a> {
     /// The client asks for a stream.
     stream: bool,
     affinity: CallAffinity,
+    /// Chosen over instead of the pool's.
+    client_tree: Option<Arc<ClientTree>>,
     /// Resends that left no log entry, and take no number.
     unlogged: u32,
     /// Of the whole body, once an attempt has ended.
@@ -126,6 +128,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         Ok(ingress) => ingress,
         Err(response) => return *response,
     };
+    let client_tree = match client_config::of_call(relay, &ingress, &head.headers) {
+        Ok(tree) => tree,
+        Err(reply) => return reply.response(),
+    };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
     let now = relay.handle.now();
     let body = match admission::read(relay, body).await {
@@ -147,6 +153,12 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);
     running.asks(head.uri.path(), view.user().as_deref());
+    let mut limits = rules.limits_of(&ingress);
+    let own_head = client_tree.as_ref().map(|tree| {
+        limits.attempts = limits.attempts.min(tree.attempts);
+        client_config::without_headers(head)
+    });
+    let head = own_head.as_ref().unwrap_or(head);
     let call = Call {
         relay,
         ingress: &ingress,
@@ -158,9 +170,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         came: now,
         stream,
         affinity: affinity.unwrap_or_default(),
+        client_tree,
         unlogged: 0,
         digest: OnceLock::new(),
-        plan: RetryPlan::new(rules.limits_of(&ingress), now),
+        plan: RetryPlan::new(limits, now),
         rules,
         course: AttemptHistory::default(),
         last: None,
@@ -201,7 +214,7 @@ impl Call<'_> {
             RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
                 .preferring(self.affinity.preferred());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
-        self.relay.handle.next(&asked, &mut self.course, |offer, now, rng| {
+        self.relay.handle.next(&asked, &mut self.course, self.client_tree.as_ref(), |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
         })
     }
@@ -287,20 +300,6 @@ impl Call<'_> {
     fn resend(&mut self) -> bool {
         let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.resend(&mut budget, self.relay.handle.now())
-    }
-
-    /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
-    /// the client is told of the first reason.
-    fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
-        tracing::debug!(router = %attempt.router, "passed over: {reason}");
-        self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
-        self.course.note(id, false);
-        if let NotSent::Incapable(lack) = reason {
-            self.course.note_passed_over(id, lack.words());
-            self.capability_check = CapabilityCheck::PassedOver;
-        }
-        self.plan.pass_over();
-        self.passed_over.get_or_insert(reason);
     }
 
     /// What the request is recognised by; an empty one by nothing.

@@ -22,6 +22,8 @@ pub struct AttemptHistory {
     config_generation: u64,
     tried: SmallVec<[Tried; 4]>,
     passed_over: Option<(RouterId, &'static str)>,
+    /// The pool of the tree that the client brought along.
+    pub(super) client_pool: Option<PoolId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -139,9 +141,7 @@ impl Broker {
         history: &AttemptHistory,
         rng: &mut R,
     ) -> Option<Route> {
-        let (PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(request.path()).copied()? else {
-            return None;
-        };
+        let id = self.pool_of(request, history)?;
         let pool = self.pool(id)?;
         let wanted = |router| !history.has_tried(router) && (request.is_generation() || !self.probes(router));
         let leaf = pool.tree().preferred_leaf(preferred, request).filter(|_| wanted(preferred))?;
@@ -151,12 +151,19 @@ impl Broker {
         Some(route)
     }
 
+    /// The pool whose tree is chosen over.
+    fn pool_of(&self, request: &impl Request, history: &AttemptHistory) -> Option<PoolId> {
+        match self.path_roles.get(request.path())? {
+            PathRole::Ingress(id) | PathRole::Relayed(id) => Some(history.client_pool.unwrap_or(*id)),
+            PathRole::Router(_) => None,
+        }
+    }
+
     /// The next target in the order of the policies.
     fn next_in_order<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
-        let Some(PathRole::Ingress(id) | PathRole::Relayed(id)) = self.path_roles.get(request.path()).copied() else {
+        let Some((id, pool)) = self.pool_of(request, history).and_then(|id| Some((id, self.pool(id)?))) else {
             return NextTarget::None { why: Pass::UnknownIngress, until: None };
         };
-        let Some(pool) = self.pool(id) else { return NextTarget::None { why: Pass::UnknownIngress, until: None } };
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
         }

@@ -16,6 +16,7 @@ impl Broker {
         self.config_generation += 1;
         self.settings = settings.clone();
         self.path_roles.clear();
+        self.client_pools.clear();
         let before = std::mem::take(&mut self.pools);
         let before: FxHashMap<&RouterPath, &Pool> = before.values().map(|pool| (pool.ingress(), pool)).collect();
         let known = self.routers.iter().map(|(id, router)| (router.path.clone(), id));

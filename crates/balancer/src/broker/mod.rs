@@ -8,6 +8,7 @@
 mod attempt_history;
 mod canonical;
 mod choose;
+mod client_pools;
 mod command;
 mod configure;
 mod decision;
@@ -38,6 +39,7 @@ use smallvec::SmallVec;
 pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use attempt_history::{AttemptHistory, NextTarget};
 pub use canonical::Values;
+pub use client_pools::{ClientTree, MAX_CLIENT_POOLS};
 pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
 pub use explain::{Caveat, RouteReason};
@@ -58,6 +60,7 @@ use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
 use crate::table::Table;
+use client_pools::ClientPools;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
@@ -95,6 +98,7 @@ pub struct Broker {
     path_roles: FxHashMap<RouterPath, PathRole>,
     routers: Routers,
     pools: Table<PoolId, Pool>,
+    client_pools: ClientPools,
     dedup: OutcomeDedup,
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
@@ -121,6 +125,7 @@ impl Broker {
             path_roles: FxHashMap::default(),
             routers: Routers::default(),
             pools: Table::default(),
+            client_pools: ClientPools::default(),
             dedup: OutcomeDedup::default(),
             loads: None,
             in_flight: InFlight::default(),
@@ -204,26 +209,6 @@ impl Broker {
         }
     }
 
-    fn count_choice(&mut self, route: &Route, now: BrokerTime) {
-        self.decisions = self.decisions.wrapping_add(1);
-        let Some(pool) = self.pools.get_mut(route.pool) else { return };
-        pool.count(route);
-        pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
-        let one_at_a_time = match route.kind {
-            RouteKind::Normal | RouteKind::LastResort => false,
-            RouteKind::Probe => true,
-            RouteKind::Panic => pool.when_all_disabled() == WhenAllDisabled::Soonest,
-        };
-        self.start_call(route, one_at_a_time, now);
-        if let Some(stats) = self.routers.stats(route.router()) {
-            stats.chosen += 1;
-        }
-        if one_at_a_time {
-            self.routers
-                .change_health(route.router(), |health, settings| health.acquire_probe(route.number, settings, now));
-        }
-    }
-
     /// Releases the probe slot of a decision that ended without evidence about its router.
     pub(super) fn release_probe(&mut self, router: RouterId, decision: u64) {
         self.routers.change_health(router, |health, _| health.release_probe(decision));
@@ -249,7 +234,7 @@ impl Broker {
 
     /// `None` if it is not this broker's.
     pub fn pool(&self, pool: PoolId) -> Option<&Pool> {
-        self.pools.get(pool)
+        self.client_pools.get(pool).or_else(|| self.pools.get(pool))
     }
 
     /// The path of a router.
@@ -320,29 +305,34 @@ impl Broker {
     /// Not inlined, because most inputs change no router's standing.
     #[inline(never)]
     fn tell_pools(&mut self, changes: &mut Vec<BrokerEvent>) {
-        let Self { routers, operator, pools, .. } = self;
+        let Self { routers, operator, pools, client_pools, .. } = self;
         if routers.take_stale() {
             for pool in pools.values_mut() {
                 // To the pool, a drained router does not exist.
                 pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
                 changes.extend(pool.settle());
             }
-            return;
-        }
-        let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
-        for id in routers.take_changed() {
-            let Some(router) = routers.get(id) else { continue };
-            for (pool, leaf) in router.leaves() {
-                touched.push(*pool);
-                if let Some(pool) = pools.get_mut(*pool) {
-                    pool.set_standing(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
+        } else {
+            let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
+            for id in routers.take_changed() {
+                let Some(router) = routers.get(id) else { continue };
+                for (pool, leaf) in router.leaves() {
+                    touched.push(*pool);
+                    if let Some(pool) = pools.get_mut(*pool) {
+                        pool.set_standing(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
+                    }
                 }
             }
+            touched.sort_unstable();
+            touched.dedup();
+            for pool in touched {
+                changes.extend(pools.get_mut(pool).and_then(Pool::settle));
+            }
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for pool in touched {
-            changes.extend(pools.get_mut(pool).and_then(Pool::settle));
+        for pool in client_pools.iter_mut() {
+            pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
+            // What becomes of all targets of a pool is reported for the pool of the settings.
+            let _ = pool.settle();
         }
     }
 }

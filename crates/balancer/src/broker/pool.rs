@@ -60,6 +60,14 @@ impl Pool {
         Self { ingress, tree, when_all_disabled, limits, served, selections }
     }
 
+    /// The same over other targets, before its first refresh.
+    pub(super) fn over(&self, tree: Tree) -> Self {
+        let selections = SelectionCounts::default();
+        let Self { ingress, when_all_disabled, limits, .. } = self;
+        let (ingress, when_all_disabled, limits) = (ingress.clone(), *when_all_disabled, *limits);
+        Self { ingress, tree, when_all_disabled, limits, served: true, selections }
+    }
+
     /// The router that clients call.
     pub const fn ingress(&self) -> &RouterPath {
         &self.ingress

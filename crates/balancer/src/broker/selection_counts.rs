@@ -1,9 +1,10 @@
-//! Counts of a pool's decisions by router and reason. Bounded per router, whatever clients send.
+//! Counts of a pool's decisions by router and reason, and what else a decision changes. Bounded per router, whatever clients send.
 
-use super::{Broker, Pass, Route, RouteKind};
+use super::{Broker, Pass, Route, RouteKind, WhenAllDisabled};
 use crate::strategy::PickReason;
 use crate::table::Table;
 use types::router::RouterId;
+use types::time::BrokerTime;
 
 /// Why a router was selected, as counted in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,12 +128,41 @@ impl SelectionCounts {
 }
 
 impl Broker {
+    /// A request got this one.
+    pub(super) fn count_choice(&mut self, route: &Route, now: BrokerTime) {
+        self.decisions = self.decisions.wrapping_add(1);
+        let of_settings = self.client_pools.base(route.pool).unwrap_or(route.pool);
+        if let Some(pool) = self.pools.get_mut(of_settings) {
+            pool.count(route);
+        }
+        let pool = match self.client_pools.get_mut(route.pool) {
+            Some(pool) => Some(pool),
+            None => self.pools.get_mut(route.pool),
+        };
+        let Some(pool) = pool else { return };
+        pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
+        let one_at_a_time = match route.kind {
+            RouteKind::Normal | RouteKind::LastResort => false,
+            RouteKind::Probe => true,
+            RouteKind::Panic => pool.when_all_disabled() == WhenAllDisabled::Soonest,
+        };
+        self.start_call(route, one_at_a_time, now);
+        if let Some(stats) = self.routers.stats(route.router()) {
+            stats.chosen += 1;
+        }
+        if one_at_a_time {
+            self.routers
+                .change_health(route.router(), |health, settings| health.acquire_probe(route.number, settings, now));
+        }
+    }
+
     /// A request got no router.
     pub(super) fn count_pass(&mut self, pass: &Pass) {
         match pass {
             Pass::UnknownIngress => self.not_ours = self.not_ours.wrapping_add(1),
             Pass::AllDisabled(pool) | Pass::NoMatchingTarget(pool, _) => {
-                if let Some(pool) = self.pools.get_mut(*pool) {
+                let pool = self.client_pools.base(*pool).unwrap_or(*pool);
+                if let Some(pool) = self.pools.get_mut(pool) {
                     pool.count_pass(pass);
                 }
             }

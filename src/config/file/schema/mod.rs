@@ -90,6 +90,9 @@ pub struct Pool {
     /// Whether a request that names a response, thread, file or batch goes to the target that made it, if that may serve.
     /// Without: true for a pool with a target that has a url. Only in pools that the relay serves.
     pub affinity: Option<bool>,
+    /// True: clients may send a strategy over the targets of this pool along, in `x-portkey-config`. Only in pools that the relay
+    /// serves.
+    pub client_config: Option<bool>,
 }
 
 /// What becomes of a request when every router that it may go to is disabled.

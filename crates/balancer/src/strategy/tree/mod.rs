@@ -166,8 +166,7 @@ impl Tree {
         let mut asks = Asks::default();
         let models = models::Models::of(root);
         let unsettled = SmallVec::new();
-        let mut tree =
-            Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models, unsettled };
+        let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
