@@ -163,6 +163,53 @@ fn nanos(value: &Value) -> u64 {
     value.as_u64().unwrap()
 }
 
+/// As the first attempt of that call is.
+fn is_a_failed_attempt(failed: &Value) {
+    let mapped = &failed["langfuse"];
+    assert_eq!(
+        (&mapped["type"], &mapped["level"], &mapped["statusMessage"]),
+        (&json!("generation"), &json!("WARNING"), &json!("overloaded"))
+    );
+    assert_eq!((&mapped["usage"], &mapped["cost"]), (&json!({}), &Value::Null), "{failed}");
+    assert_eq!(
+        (&failed["status"], &failed["attributes"]["error.type"]),
+        (&json!("STATUS_CODE_ERROR"), &json!("overloaded"))
+    );
+    assert_eq!(
+        (&failed["attributes"]["http.response.status_code"], &failed["attributes"]["broker.router"]),
+        (&json!(503), &json!("/llm/a/"))
+    );
+}
+
+/// As the second one is.
+fn is_the_answer(good: &Value) {
+    let mapped = &good["langfuse"];
+    assert_eq!(
+        (&mapped["type"], &mapped["level"], &mapped["model"]),
+        (&json!("generation"), &json!("DEFAULT"), &json!("gpt-4o-2024-08-06"))
+    );
+    let usage = json!({"input": 8, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output": 3, "output_reasoning_tokens": 2, "total": 17});
+    assert_eq!(mapped["usage"], usage);
+    assert_eq!(mapped["cost"], json!({"total": 0.000_075}));
+    let attributes = &good["attributes"];
+    for (name, value) in [
+        ("gen_ai.operation.name", json!("chat")),
+        ("gen_ai.provider.name", json!("openai")),
+        ("gen_ai.request.model", json!("gpt-4o")),
+        ("gen_ai.response.model", json!("gpt-4o-2024-08-06")),
+        ("gen_ai.request.stream", json!(false)),
+        ("gen_ai.usage.input_tokens", json!(12)),
+        ("gen_ai.usage.output_tokens", json!(5)),
+        ("gen_ai.usage.cache_read.input_tokens", json!(4)),
+        ("gen_ai.usage.reasoning.output_tokens", json!(2)),
+        ("broker.router", json!("/llm/b/")),
+        ("broker.attempt.number", json!(2)),
+    ] {
+        assert_eq!(attributes[name], value, "{name}: {good}");
+    }
+    assert!(attributes["broker.decision.p"].is_f64() && attributes["broker.decision.why"].is_string(), "{good}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     let Some(receiver) = Receiver::start() else { return };
@@ -204,46 +251,8 @@ async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     assert_eq!((&mapped["type"], &mapped["model"], &mapped["cost"]), (&json!("span"), &Value::Null, &Value::Null));
     assert_eq!(mapped["usage"], json!({}), "usage stands once, on the attempt");
 
-    let mapped = &failed["langfuse"];
-    assert_eq!(
-        (&mapped["type"], &mapped["level"], &mapped["statusMessage"]),
-        (&json!("generation"), &json!("WARNING"), &json!("overloaded"))
-    );
-    assert_eq!((&mapped["usage"], &mapped["cost"]), (&json!({}), &Value::Null), "{failed}");
-    assert_eq!(
-        (&failed["status"], &failed["attributes"]["error.type"]),
-        (&json!("STATUS_CODE_ERROR"), &json!("overloaded"))
-    );
-    assert_eq!(
-        (&failed["attributes"]["http.response.status_code"], &failed["attributes"]["broker.router"]),
-        (&json!(503), &json!("/llm/a/"))
-    );
-
-    let mapped = &good["langfuse"];
-    assert_eq!(
-        (&mapped["type"], &mapped["level"], &mapped["model"]),
-        (&json!("generation"), &json!("DEFAULT"), &json!("gpt-4o-2024-08-06"))
-    );
-    let usage = json!({"input": 8, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output": 3, "output_reasoning_tokens": 2, "total": 17});
-    assert_eq!(mapped["usage"], usage);
-    assert_eq!(mapped["cost"], json!({"total": 0.000_075}));
-    let attributes = &good["attributes"];
-    for (name, value) in [
-        ("gen_ai.operation.name", json!("chat")),
-        ("gen_ai.provider.name", json!("openai")),
-        ("gen_ai.request.model", json!("gpt-4o")),
-        ("gen_ai.response.model", json!("gpt-4o-2024-08-06")),
-        ("gen_ai.request.stream", json!(false)),
-        ("gen_ai.usage.input_tokens", json!(12)),
-        ("gen_ai.usage.output_tokens", json!(5)),
-        ("gen_ai.usage.cache_read.input_tokens", json!(4)),
-        ("gen_ai.usage.reasoning.output_tokens", json!(2)),
-        ("broker.router", json!("/llm/b/")),
-        ("broker.attempt.number", json!(2)),
-    ] {
-        assert_eq!(attributes[name], value, "{name}: {good}");
-    }
-    assert!(attributes["broker.decision.p"].is_f64() && attributes["broker.decision.why"].is_string(), "{good}");
+    is_a_failed_attempt(failed);
+    is_the_answer(good);
     assert_eq!((&good["name"], &good["parent"]), (&json!("chat gpt-4o"), &server["span"]));
     assert!(nanos(&server["start"]) <= nanos(&failed["start"]) && nanos(&failed["start"]) <= nanos(&good["start"]));
     assert!(nanos(&good["start"]) <= nanos(&good["end"]), "{good}");
