@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::support::gateway::{HI as GATEWAY_HI, two_rows};
 use super::support::http::{self, Open};
 use super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
+use super::support::tls;
 use super::support::{Broker, Bus, GPT4, Gateway, Llms, Log, PoolsFile, Setup, soon, tool};
 
 const CHAT: &str = "/llm/chat/completions";
@@ -30,6 +31,11 @@ struct Receiver {
 impl Receiver {
     /// `None` where the decoder is missing.
     fn start() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// The same, with a certificate and its key.
+    fn with(certificate: &[String]) -> Option<Self> {
         let python = std::env::var_os("OPENAI_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
         let has = |python: &PathBuf| {
             let check = Command::new(python).args(["-c", "import opentelemetry.proto"]).stderr(Stdio::null()).status();
@@ -41,6 +47,7 @@ impl Receiver {
         };
         let mut child = Command::new(python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/otlp_receiver.py"))
+            .args(certificate)
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -331,6 +338,36 @@ async fn a_call_that_only_the_gateway_carried_has_a_trace_too() {
         (&attempt["langfuse"]["usage"]["input"], &attempt["langfuse"]["usage"]["output"]),
         (&json!(12), &json!(5))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_may_have_a_certificate_of_its_own_authority() {
+    let file = |name: &str| format!("{}/{name}", tls::FOLDER);
+    let Some(receiver) = Receiver::with(&[file("server.pem"), file("server.key")]) else { return };
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let endpoint = format!("https://localhost:{}", receiver.port);
+    let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    let world = World::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")).await;
+    world.call(&[]).await;
+    world.until("failed", 1).await;
+    assert_eq!(world.broker.count(&["calls could not be sent", "certificate"]), 1, "{}", world.broker.text());
+    let ca = file("ca.pem");
+    let world = World::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_CERTIFICATE", ca)).await;
+    world.call(&[]).await;
+    world.until("exported", 1).await;
+    assert_eq!(receiver.received(2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again() {
+    let collector = Scripted::start(answer(200, &[], "")).await;
+    collector.once(answer(503, &[], "{}"));
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let world = World::before(&a, &b, |setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())).await;
+    world.call(&[]).await;
+    world.until("exported", 1).await;
+    assert_eq!((collector.calls(), world.count("failed").await), (2, 0));
+    assert_eq!(world.broker.count(&["calls could not be sent"]), 0, "{}", world.broker.text());
 }
 
 #[tokio::test]

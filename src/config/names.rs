@@ -6,7 +6,7 @@
 use super::Fault;
 
 /// Every variable that we read.
-pub(super) const KNOWN: [&str; 54] = [
+pub(super) const KNOWN: [&str; 55] = [
     "NATS_TOKEN",
     "NATS_TOKEN_FILE",
     "GECHOLOG_HOST",
@@ -53,6 +53,7 @@ pub(super) const KNOWN: [&str; 54] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
     "OTEL_SERVICE_NAME",
