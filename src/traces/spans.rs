@@ -2,6 +2,7 @@
 //!
 //! Tokens and cost stand on the attempt whose answer the client got, and nowhere else: backends add them up over the spans.
 
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -10,9 +11,17 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use serde_json::json;
 
 use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed};
-use crate::telemetry::gen_ai::{self, *};
+use crate::telemetry::gen_ai::*;
 use llm::Usage;
 use types::time::BrokerTime;
+
+/// Who makes the spans.
+static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build()
+});
 
 /// The trace of a call: the client's, else one that is made of the gateway's session, so that log and trace find each other.
 pub(super) fn trace_of(record: &CallRecord) -> TraceId {
@@ -163,10 +172,7 @@ impl Call<'_> {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status,
-            instrumentation_scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .with_schema_url(gen_ai::SCHEMA_URL)
-                .build(),
+            instrumentation_scope: SCOPE.clone(),
         }
     }
 }
@@ -174,23 +180,23 @@ impl Call<'_> {
 /// What Langfuse wants to find on every span. A trace that the client began has the name and the session that the client's own
 /// spans give it.
 fn common(record: &CallRecord) -> Vec<KeyValue> {
-    let metadata = |key: &str, value: &str| {
-        let key = format!("{LANGFUSE_METADATA}{key}");
-        (!value.is_empty()).then(|| KeyValue::new(key, value.to_owned()))
-    };
-    let named = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut common = vec![texts(LANGFUSE_TAGS, [record.pool.clone(), via(record).to_owned()])];
     if record.context.parent.is_none() {
         common.push(text(LANGFUSE_NAME, &trace_name(record)));
         common.extend(some(LANGFUSE_SESSION, &record.session));
     }
     common.extend(record.context.user.as_deref().and_then(|user| some(LANGFUSE_USER, user)));
-    common.extend(metadata("call_id", &record.id));
-    common.extend(metadata("pool", &record.pool));
-    common.extend(metadata("router", &named(&record.router)));
-    common.extend(metadata("model", &named(&record.model)));
-    common.extend(metadata("class", record.class.name()));
-    common.extend(metadata("trace_id", &record.trace_ids.join(" ")));
+    let (router, model) = (record.router.as_deref(), record.model.as_deref());
+    for (name, value) in [
+        (LANGFUSE_CALL, record.id.as_str()),
+        (LANGFUSE_POOL, &record.pool),
+        (LANGFUSE_ROUTER, router.unwrap_or_default()),
+        (LANGFUSE_ASKED, model.unwrap_or_default()),
+        (LANGFUSE_CLASS, record.class.name()),
+        (LANGFUSE_TRACE_ID, &record.trace_ids.join(" ")),
+    ] {
+        common.extend(some(name, value));
+    }
     common
 }
 
@@ -284,8 +290,9 @@ fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Shared, because what stands on every span is copied.
 fn text(name: &'static str, value: &str) -> KeyValue {
-    KeyValue::new(name, value.to_owned())
+    KeyValue::new(name, Arc::<str>::from(value))
 }
 
 fn some(name: &'static str, value: &str) -> Option<KeyValue> {
