@@ -75,7 +75,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         );
     }
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
-    let traces = begin_calls(&handle, &config)?;
+    begin_calls(&handle, &config)?;
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -113,26 +113,21 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
     let ended = runtime.block_on(serve(bus, handle.clone(), (token.as_ref(), heard, started), failure, relay, stop));
-    if let Some(traces) = traces {
-        traces.close();
-    }
     handle.calls().end();
     ended
 }
 
 /// Finished calls have prices and go where the settings say.
-fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
+fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
     prices::begin(handle.prices(), config, handle.now());
     handle.know_models();
-    let start = |settings: &traces::Settings| {
+    let start = |settings: &traces::Settings| -> std::io::Result<Arc<dyn CallSink>> {
         let counts = Arc::clone(&handle.counts().traced);
-        Traces::start(settings.clone(), config.relay.proxy.clone(), counts).map(Arc::new)
+        Ok(Arc::new(Traces::start(settings.clone(), config.relay.proxy.clone(), counts)?))
     };
     let traces = config.traces.as_ref().map(start).transpose().context("cannot send traces")?;
     // What else is to hear of them is listed here.
-    let sinks = traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn CallSink>).collect();
-    handle.calls().begin(&config.calls, sinks).context("cannot start a thread")?;
-    Ok(traces)
+    handle.calls().begin(&config.calls, traces.into_iter().collect()).context("cannot start a thread")
 }
 
 /// Decisions, until the end. Without a bus there are only those of the relay.

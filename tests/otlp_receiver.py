@@ -3,6 +3,7 @@ span what Langfuse makes of it by its documented mapping (https://langfuse.com/i
 
 import http.server
 import json
+import ssl
 import sys
 import threading
 
@@ -98,6 +99,10 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
 server.daemon_threads = True
+if len(sys.argv) > 1:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*sys.argv[1:])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 # It ends with the test, which closes the standard input.
 threading.Thread(target=server.serve_forever, daemon=True).start()

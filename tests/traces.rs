@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::support::gateway::{HI as GATEWAY_HI, two_rows};
 use super::support::http::{self, Open};
 use super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
+use super::support::tls;
 use super::support::{Broker, Bus, GPT4, Gateway, Llms, Log, PoolsFile, Setup, soon, tool};
 
 const CHAT: &str = "/llm/chat/completions";
@@ -30,6 +31,11 @@ struct Receiver {
 impl Receiver {
     /// `None` where the decoder is missing.
     fn start() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// The same, with a certificate and its key.
+    fn with(certificate: &[String]) -> Option<Self> {
         let python = std::env::var_os("OPENAI_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
         let has = |python: &PathBuf| {
             let check = Command::new(python).args(["-c", "import opentelemetry.proto"]).stderr(Stdio::null()).status();
@@ -41,6 +47,7 @@ impl Receiver {
         };
         let mut child = Command::new(python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/otlp_receiver.py"))
+            .args(certificate)
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -163,6 +170,53 @@ fn nanos(value: &Value) -> u64 {
     value.as_u64().unwrap()
 }
 
+/// As the first attempt of that call is.
+fn is_a_failed_attempt(failed: &Value) {
+    let mapped = &failed["langfuse"];
+    assert_eq!(
+        (&mapped["type"], &mapped["level"], &mapped["statusMessage"]),
+        (&json!("generation"), &json!("WARNING"), &json!("overloaded"))
+    );
+    assert_eq!((&mapped["usage"], &mapped["cost"]), (&json!({}), &Value::Null), "{failed}");
+    assert_eq!(
+        (&failed["status"], &failed["attributes"]["error.type"]),
+        (&json!("STATUS_CODE_ERROR"), &json!("overloaded"))
+    );
+    assert_eq!(
+        (&failed["attributes"]["http.response.status_code"], &failed["attributes"]["broker.router"]),
+        (&json!(503), &json!("/llm/a/"))
+    );
+}
+
+/// As the second one is.
+fn is_the_answer(good: &Value) {
+    let mapped = &good["langfuse"];
+    assert_eq!(
+        (&mapped["type"], &mapped["level"], &mapped["model"]),
+        (&json!("generation"), &json!("DEFAULT"), &json!("gpt-4o-2024-08-06"))
+    );
+    let usage = json!({"input": 8, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output": 3, "output_reasoning_tokens": 2, "total": 17});
+    assert_eq!(mapped["usage"], usage);
+    assert_eq!(mapped["cost"], json!({"total": 0.000_075}));
+    let attributes = &good["attributes"];
+    for (name, value) in [
+        ("gen_ai.operation.name", json!("chat")),
+        ("gen_ai.provider.name", json!("openai")),
+        ("gen_ai.request.model", json!("gpt-4o")),
+        ("gen_ai.response.model", json!("gpt-4o-2024-08-06")),
+        ("gen_ai.request.stream", json!(false)),
+        ("gen_ai.usage.input_tokens", json!(12)),
+        ("gen_ai.usage.output_tokens", json!(5)),
+        ("gen_ai.usage.cache_read.input_tokens", json!(4)),
+        ("gen_ai.usage.reasoning.output_tokens", json!(2)),
+        ("broker.router", json!("/llm/b/")),
+        ("broker.attempt.number", json!(2)),
+    ] {
+        assert_eq!(attributes[name], value, "{name}: {good}");
+    }
+    assert!(attributes["broker.decision.p"].is_f64() && attributes["broker.decision.why"].is_string(), "{good}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     let Some(receiver) = Receiver::start() else { return };
@@ -204,46 +258,8 @@ async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     assert_eq!((&mapped["type"], &mapped["model"], &mapped["cost"]), (&json!("span"), &Value::Null, &Value::Null));
     assert_eq!(mapped["usage"], json!({}), "usage stands once, on the attempt");
 
-    let mapped = &failed["langfuse"];
-    assert_eq!(
-        (&mapped["type"], &mapped["level"], &mapped["statusMessage"]),
-        (&json!("generation"), &json!("WARNING"), &json!("overloaded"))
-    );
-    assert_eq!((&mapped["usage"], &mapped["cost"]), (&json!({}), &Value::Null), "{failed}");
-    assert_eq!(
-        (&failed["status"], &failed["attributes"]["error.type"]),
-        (&json!("STATUS_CODE_ERROR"), &json!("overloaded"))
-    );
-    assert_eq!(
-        (&failed["attributes"]["http.response.status_code"], &failed["attributes"]["broker.router"]),
-        (&json!(503), &json!("/llm/a/"))
-    );
-
-    let mapped = &good["langfuse"];
-    assert_eq!(
-        (&mapped["type"], &mapped["level"], &mapped["model"]),
-        (&json!("generation"), &json!("DEFAULT"), &json!("gpt-4o-2024-08-06"))
-    );
-    let usage = json!({"input": 8, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output": 3, "output_reasoning_tokens": 2, "total": 17});
-    assert_eq!(mapped["usage"], usage);
-    assert_eq!(mapped["cost"], json!({"total": 0.000_075}));
-    let attributes = &good["attributes"];
-    for (name, value) in [
-        ("gen_ai.operation.name", json!("chat")),
-        ("gen_ai.provider.name", json!("openai")),
-        ("gen_ai.request.model", json!("gpt-4o")),
-        ("gen_ai.response.model", json!("gpt-4o-2024-08-06")),
-        ("gen_ai.request.stream", json!(false)),
-        ("gen_ai.usage.input_tokens", json!(12)),
-        ("gen_ai.usage.output_tokens", json!(5)),
-        ("gen_ai.usage.cache_read.input_tokens", json!(4)),
-        ("gen_ai.usage.reasoning.output_tokens", json!(2)),
-        ("broker.router", json!("/llm/b/")),
-        ("broker.attempt.number", json!(2)),
-    ] {
-        assert_eq!(attributes[name], value, "{name}: {good}");
-    }
-    assert!(attributes["broker.decision.p"].is_f64() && attributes["broker.decision.why"].is_string(), "{good}");
+    is_a_failed_attempt(failed);
+    is_the_answer(good);
     assert_eq!((&good["name"], &good["parent"]), (&json!("chat gpt-4o"), &server["span"]));
     assert!(nanos(&server["start"]) <= nanos(&failed["start"]) && nanos(&failed["start"]) <= nanos(&good["start"]));
     assert!(nanos(&good["start"]) <= nanos(&good["end"]), "{good}");
@@ -322,6 +338,36 @@ async fn a_call_that_only_the_gateway_carried_has_a_trace_too() {
         (&attempt["langfuse"]["usage"]["input"], &attempt["langfuse"]["usage"]["output"]),
         (&json!(12), &json!(5))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_may_have_a_certificate_of_its_own_authority() {
+    let file = |name: &str| format!("{}/{name}", tls::FOLDER);
+    let Some(receiver) = Receiver::with(&[file("server.pem"), file("server.key")]) else { return };
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let endpoint = format!("https://localhost:{}", receiver.port);
+    let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    let world = World::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")).await;
+    world.call(&[]).await;
+    world.until("failed", 1).await;
+    assert_eq!(world.broker.count(&["calls could not be sent", "certificate"]), 1, "{}", world.broker.text());
+    let ca = file("ca.pem");
+    let world = World::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_CERTIFICATE", ca)).await;
+    world.call(&[]).await;
+    world.until("exported", 1).await;
+    assert_eq!(receiver.received(2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again() {
+    let collector = Scripted::start(answer(200, &[], "")).await;
+    collector.once(answer(503, &[], "{}"));
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let world = World::before(&a, &b, |setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())).await;
+    world.call(&[]).await;
+    world.until("exported", 1).await;
+    assert_eq!((collector.calls(), world.count("failed").await), (2, 0));
+    assert_eq!(world.broker.count(&["calls could not be sent"]), 0, "{}", world.broker.text());
 }
 
 #[tokio::test]

@@ -86,9 +86,19 @@ impl CallsFile {
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
+}
+
+impl CallSink for CallsFile {
+    fn finished(&self, record: &Arc<CallRecord>) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
+        if !sent {
+            self.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
 
     /// Takes no more, and waits until what is in the queue is written, for 2 s at most.
-    pub fn close(&self) {
+    fn close(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let (ended, end) = sync_channel::<()>(0);
@@ -99,16 +109,6 @@ impl CallsFile {
         });
         if waiting.is_ok() && end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("ended before every call was written to the file of BROKER_CALLS");
-        }
-    }
-}
-
-impl CallSink for CallsFile {
-    fn finished(&self, record: &Arc<CallRecord>) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
-        if !sent {
-            self.counts.lost.fetch_add(1, Relaxed);
         }
     }
 }

@@ -58,6 +58,9 @@ impl Default for Settings {
 pub trait CallSink: Send + Sync + fmt::Debug {
     /// A call is over.
     fn finished(&self, record: &Arc<CallRecord>);
+
+    /// The process ends: what waits is written or sent, within 2 s.
+    fn close(&self);
 }
 
 /// The finished calls of a process.
@@ -101,11 +104,9 @@ impl Calls {
         Ok(())
     }
 
-    /// The process ends: what waits to be written is written, within 2 s.
+    /// The process ends: what waits is written and sent, each within 2 s.
     pub fn end(&self) {
-        if let Some(file) = self.file.get() {
-            file.close();
-        }
+        self.sinks.get().into_iter().flatten().for_each(|sink| sink.close());
     }
 
     /// Whether something beside memory and metrics is told of calls: the file of `BROKER_CALLS`, or an export.

@@ -142,6 +142,8 @@ pub struct RawSettings {
     #[arg(skip)]
     pub(super) otel_exporter_otlp_headers: Option<String>,
     #[arg(skip)]
+    pub(super) otel_exporter_otlp_certificate: Option<String>,
+    #[arg(skip)]
     pub(super) otel_exporter_otlp_timeout: Option<String>,
     #[arg(skip)]
     pub(super) otel_exporter_otlp_protocol: Option<String>,

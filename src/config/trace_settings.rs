@@ -37,6 +37,7 @@ impl Resolver {
             self.one_of("BROKER_TRACE_SAMPLED", |raw| &raw.broker_trace_sampled, &[("ignore", false), ("trust", true)]);
         Some(Settings {
             endpoint: endpoint.unwrap_or_default(),
+            authorities: self.file("OTEL_EXPORTER_OTLP_CERTIFICATE", |raw| &raw.otel_exporter_otlp_certificate),
             headers: self.trace_headers(),
             timeout: timeout.map_or(DEFAULT_TIMEOUT, |ms| Duration::from_millis(ms.into())),
             resource: self.resource(),
@@ -202,6 +203,7 @@ mod tests {
         let faults = with(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@collector:4318"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization s3cret"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_RESOURCE_ATTRIBUTES", "prod"),
@@ -209,7 +211,7 @@ mod tests {
             ("BROKER_TRACE_SAMPLED", "yes"),
         ]);
         let faults = faults.unwrap_err();
-        assert_eq!(faults.len(), 7, "{faults:?}");
+        assert_eq!(faults.len(), 8, "{faults:?}");
         assert!(!faults.concat().contains("s3cret"), "{faults:?}");
         for address in ["collector:4318", "grpc://collector", "http://", "/v1/traces"] {
             assert!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", address)]).is_err(), "{address}");

@@ -54,8 +54,13 @@ pub const LANGFUSE_NAME: &str = "langfuse.trace.name";
 pub const LANGFUSE_USER: &str = "langfuse.user.id";
 pub const LANGFUSE_SESSION: &str = "langfuse.session.id";
 pub const LANGFUSE_TAGS: &str = "langfuse.trace.tags";
-/// Only what has this prefix can be filtered by.
-pub const LANGFUSE_METADATA: &str = "langfuse.trace.metadata.";
+/// Metadata: only what has this prefix can be filtered by.
+pub const LANGFUSE_CALL: &str = "langfuse.trace.metadata.call_id";
+pub const LANGFUSE_POOL: &str = "langfuse.trace.metadata.pool";
+pub const LANGFUSE_ROUTER: &str = "langfuse.trace.metadata.router";
+pub const LANGFUSE_ASKED: &str = "langfuse.trace.metadata.model";
+pub const LANGFUSE_CLASS: &str = "langfuse.trace.metadata.class";
+pub const LANGFUSE_TRACE_ID: &str = "langfuse.trace.metadata.trace_id";
 /// Langfuse: of one span.
 pub const LANGFUSE_TYPE: &str = "langfuse.observation.type";
 pub const LANGFUSE_LEVEL: &str = "langfuse.observation.level";

@@ -46,7 +46,9 @@ pub(super) struct Exporter {
 
 impl Exporter {
     pub(super) fn new(settings: Settings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
-        let clients = client::build(None, proxy, ConnectTimeout::new(CONNECT_TIMEOUT)).map_err(io::Error::other)?;
+        let authorities = settings.authorities.as_deref();
+        let connect = ConnectTimeout::new(CONNECT_TIMEOUT);
+        let clients = client::build(authorities, proxy, connect).map_err(io::Error::other)?;
         let fault = Arc::new(Mutex::new(String::new()));
         let transport = Transport { client: clients.pooled, timeout: settings.timeout, fault: Arc::clone(&fault) };
         let headers = settings.headers.iter().map(|(name, value)| (name.clone(), value.0.clone()));

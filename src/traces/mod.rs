@@ -67,9 +67,20 @@ impl Traces {
         tracing::info!(endpoint, "calls are sent as traces");
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), counts })
     }
+}
+
+impl CallSink for Traces {
+    fn finished(&self, record: &Arc<CallRecord>) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
+        drop(queue);
+        if !sent {
+            self.counts.count(QUEUE_FULL, record.at);
+        }
+    }
 
     /// Takes no more, and waits until what is in the queue is sent, for 2 s at most.
-    pub fn close(&self) {
+    fn close(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let (ended, end) = sync_channel::<()>(0);
@@ -80,17 +91,6 @@ impl Traces {
         });
         if waiting.is_ok() && end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("ended before every trace was sent");
-        }
-    }
-}
-
-impl CallSink for Traces {
-    fn finished(&self, record: &Arc<CallRecord>) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
-        drop(queue);
-        if !sent {
-            self.counts.count(QUEUE_FULL, record.at);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where traces go and which: the standard variables of OpenTelemetry.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -15,6 +16,8 @@ use crate::nats::Secret;
 pub struct Settings {
     /// The whole address, with its path. It carries no user and no password.
     pub endpoint: Uri,
+    /// Certificate authorities besides the system's, a PEM file.
+    pub authorities: Option<PathBuf>,
     /// Sent with every request.
     pub headers: Vec<(String, Secret)>,
     /// For one request, with its repetitions.

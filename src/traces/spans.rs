@@ -2,6 +2,7 @@
 //!
 //! Tokens and cost stand on the attempt whose answer the client got, and nowhere else: backends add them up over the spans.
 
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -10,9 +11,17 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use serde_json::json;
 
 use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed};
-use crate::telemetry::gen_ai::{self, *};
+use crate::telemetry::gen_ai::*;
 use llm::Usage;
 use types::time::BrokerTime;
+
+/// Who makes the spans.
+static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build()
+});
 
 /// The trace of a call: the client's, else one that is made of the gateway's session, so that log and trace find each other.
 pub(super) fn trace_of(record: &CallRecord) -> TraceId {
@@ -163,10 +172,7 @@ impl Call<'_> {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status,
-            instrumentation_scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .with_schema_url(gen_ai::SCHEMA_URL)
-                .build(),
+            instrumentation_scope: SCOPE.clone(),
         }
     }
 }
@@ -174,23 +180,23 @@ impl Call<'_> {
 /// What Langfuse wants to find on every span. A trace that the client began has the name and the session that the client's own
 /// spans give it.
 fn common(record: &CallRecord) -> Vec<KeyValue> {
-    let metadata = |key: &str, value: &str| {
-        let key = format!("{LANGFUSE_METADATA}{key}");
-        (!value.is_empty()).then(|| KeyValue::new(key, value.to_owned()))
-    };
-    let named = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut common = vec![texts(LANGFUSE_TAGS, [record.pool.clone(), via(record).to_owned()])];
     if record.context.parent.is_none() {
         common.push(text(LANGFUSE_NAME, &trace_name(record)));
         common.extend(some(LANGFUSE_SESSION, &record.session));
     }
     common.extend(record.context.user.as_deref().and_then(|user| some(LANGFUSE_USER, user)));
-    common.extend(metadata("call_id", &record.id));
-    common.extend(metadata("pool", &record.pool));
-    common.extend(metadata("router", &named(&record.router)));
-    common.extend(metadata("model", &named(&record.model)));
-    common.extend(metadata("class", record.class.name()));
-    common.extend(metadata("trace_id", &record.trace_ids.join(" ")));
+    let (router, model) = (record.router.as_deref(), record.model.as_deref());
+    for (name, value) in [
+        (LANGFUSE_CALL, record.id.as_str()),
+        (LANGFUSE_POOL, &record.pool),
+        (LANGFUSE_ROUTER, router.unwrap_or_default()),
+        (LANGFUSE_ASKED, model.unwrap_or_default()),
+        (LANGFUSE_CLASS, record.class.name()),
+        (LANGFUSE_TRACE_ID, &record.trace_ids.join(" ")),
+    ] {
+        common.extend(some(name, value));
+    }
     common
 }
 
@@ -284,8 +290,9 @@ fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Shared, because what stands on every span is copied.
 fn text(name: &'static str, value: &str) -> KeyValue {
-    KeyValue::new(name, value.to_owned())
+    KeyValue::new(name, Arc::<str>::from(value))
 }
 
 fn some(name: &'static str, value: &str) -> Option<KeyValue> {
@@ -295,4 +302,111 @@ fn some(name: &'static str, value: &str) -> Option<KeyValue> {
 fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> KeyValue {
     let values = values.into_iter().map(StringValue::from).collect();
     KeyValue::new(name, Value::Array(Array::String(values)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::context::{AttemptContext, CallContext, ParentSpan};
+    use crate::calls::cost::Cost;
+    use llm::ErrorClass;
+
+    fn attempt(router: &str, class: CallClass) -> CallAttempt {
+        let context = AttemptContext { sent: Some(BrokerTime::from_nanos(5_000_000_000)), provider: None };
+        CallAttempt { router: router.to_owned(), class, ms: Some(7), tries: 1, context, ..CallAttempt::default() }
+    }
+
+    fn call(attempts: Vec<CallAttempt>) -> CallRecord {
+        CallRecord {
+            id: "X_1_0_0".to_owned(),
+            session: "X_1_0_0".to_owned(),
+            at: BrokerTime::from_nanos(6_000_000_000),
+            ms: Some(2_000),
+            router: attempts.last().map(|last| last.router.clone()),
+            usage: Some(Usage { input_uncached: 3, output: 2, ..Usage::default() }),
+            cost: Some(Cost { nano_usd: 7, ..Cost::default() }),
+            context: CallContext { operation: Some("chat"), ..CallContext::default() },
+            attempts,
+            ..CallRecord::default()
+        }
+    }
+
+    fn value(span: &SpanData, name: &str) -> Option<String> {
+        let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name)?;
+        Some(found.value.as_str().into_owned())
+    }
+
+    #[test]
+    fn usage_and_cost_stand_once_also_where_a_router_was_tried_twice() {
+        let failed = CallClass::Error(ErrorClass::Overloaded);
+        let tried = ["/a/", "/b/", "/a/"].map(|router| attempt(router, failed));
+        for answered in 1..=3 {
+            let mut attempts = tried[..answered].to_vec();
+            attempts[answered - 1].class = CallClass::Success;
+            let spans = spans(&call(attempts));
+            for name in [LANGFUSE_USAGE, LANGFUSE_COST, INPUT_TOKENS] {
+                let with: Vec<_> = (0..spans.len()).filter(|place| value(&spans[*place], name).is_some()).collect();
+                assert_eq!(with, [answered], "{name}");
+            }
+        }
+        let nobody = CallRecord { router: None, ..call(tried.to_vec()) };
+        assert!(spans(&nobody).iter().all(|span| value(span, LANGFUSE_COST).is_none()));
+    }
+
+    #[test]
+    fn ids_are_those_of_the_call_and_each_span_has_its_own() {
+        let record = call(vec![attempt("/a/", CallClass::Success), attempt("/a/", CallClass::Success)]);
+        let (one, two) = (spans(&record), spans(&record));
+        assert_eq!(one, two, "the same in every replica");
+        let ids: std::collections::BTreeSet<_> =
+            one.iter().map(|span| span.span_context.span_id().to_bytes()).collect();
+        assert_eq!(ids.len(), 3);
+        assert!(one.iter().all(|span| span.span_context.is_valid() && span.span_context.is_sampled()));
+        let other = CallRecord { id: "X_1_1_0".to_owned(), ..record.clone() };
+        assert_eq!(trace_of(&other), trace_of(&record), "one session, one trace");
+        assert_ne!(spans(&other)[0].span_context.span_id(), one[0].span_context.span_id());
+        let parent = ParentSpan { trace: 9, span: 8, sampled: false };
+        let continued =
+            CallRecord { context: CallContext { parent: Some(parent), ..CallContext::default() }, ..record };
+        let continued = spans(&continued);
+        assert_eq!(
+            (trace_of(&call(Vec::new())) == TraceId::from(9), continued[0].parent_span_id),
+            (false, SpanId::from(8))
+        );
+        assert!(continued[0].parent_span_is_remote && !continued[1].parent_span_is_remote);
+        assert!(continued.iter().all(|span| value(span, OPERATION).is_none()), "no operation, nothing of gen_ai");
+    }
+
+    #[test]
+    fn times_are_those_of_the_attempt_and_odd_ones_harm_nothing() {
+        let spans = spans(&call(vec![attempt("/a/", CallClass::Success)]));
+        let at = |seconds, ms| UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(ms);
+        assert_eq!((spans[0].start_time, spans[0].end_time), (at(4, 0), at(6, 0)));
+        assert_eq!((spans[1].start_time, spans[1].end_time), (at(5, 0), at(5, 7)));
+        let odd =
+            CallAttempt { ms: Some(u64::MAX), first_byte_ms: Some(u64::MAX), ..attempt("/a/", CallClass::Success) };
+        let odd = CallRecord {
+            ms: Some(u64::MAX),
+            at: BrokerTime::MAX,
+            attempts_left_out: u32::MAX,
+            stream: true,
+            ..call(vec![odd])
+        };
+        assert_eq!(super::spans(&odd).len(), 2);
+    }
+
+    #[test]
+    fn a_client_that_went_away_is_no_error() {
+        let gone = CallRecord { class: CallClass::ClientGone, ..call(vec![attempt("/a/", CallClass::ClientGone)]) };
+        for span in spans(&gone) {
+            assert_eq!(
+                (span.status.clone(), value(&span, LANGFUSE_LEVEL).as_deref()),
+                (Status::Unset, Some("WARNING"))
+            );
+        }
+        let none = CallRecord { class: CallClass::NoTarget, status: Some(503), ..call(Vec::new()) };
+        let spans = spans(&none);
+        assert_eq!((spans.len(), &spans[0].status), (1, &Status::error("no_target")));
+        assert_eq!(value(&spans[0], LANGFUSE_LEVEL).as_deref(), Some("ERROR"));
+    }
 }
