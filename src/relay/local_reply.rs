@@ -85,7 +85,7 @@ impl LocalReply {
                 NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel | EndpointError::InvalidPath)) => {
                     (StatusCode::BAD_REQUEST, "invalid_request")
                 }
-                NotSent::Prepare(_) | NotSent::Address => (StatusCode::NOT_FOUND, "not_supported"),
+                NotSent::Prepare(_) | NotSent::Address | NotSent::Lacks(_) => (StatusCode::NOT_FOUND, "not_supported"),
                 NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
                 NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },

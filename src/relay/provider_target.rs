@@ -12,6 +12,7 @@ use llm::provider::{
     Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel,
     prepare,
 };
+use llm::request_view::{Media, RequestView, ResponseFormat};
 use llm::sigv4;
 use llm::translate::Unsupported;
 
@@ -79,6 +80,9 @@ pub(super) enum NotSent {
     /// There is no key at this moment.
     #[error("there is no key for it at this moment")]
     NoKey,
+    /// Its model cannot do something that is asked for, and another target was not asked yet.
+    #[error("its model does not take {0}")]
+    Lacks(&'static str),
     /// There is no memory for its body.
     #[error("there is no memory for another body")]
     NoMemory,
@@ -151,6 +155,30 @@ impl ProviderTarget {
             anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),
         };
         prepare(&target, &request)
+    }
+
+    /// What a request asks for that its model cannot do, by the table: such a target is asked last. A size is estimated, at four
+    /// bytes per token, and only of texts.
+    pub(super) fn lacks(&self, path: &str, body: &[u8], table: &PriceTable) -> Option<&'static str> {
+        const BYTES_PER_TOKEN: usize = 4;
+        let makes_text =
+            [Operation::Chat, Operation::Messages, Operation::Responses].contains(&Operation::of_path(path));
+        let model = llm::json::RawJson::parse(body).ok().filter(|_| makes_text)?.field("model")?.text()?;
+        let row = table.find(Some(self.provider.name()), &model)?;
+        let (can, context) = (row.capabilities, row.limits.context);
+        if [can.tools, can.vision, can.response_schema].iter().all(|one| *one != Some(false)) && context.is_none() {
+            return None;
+        }
+        let asked = RequestView::read(path, None, body);
+        let is_text = asked.media == Media::default();
+        let tokens = u64::try_from(asked.bytes / BYTES_PER_TOKEN).unwrap_or(u64::MAX);
+        let lacks = [
+            (can.tools == Some(false) && asked.tools > 0, "tools"),
+            (can.vision == Some(false) && asked.media.images > 0, "images"),
+            (can.response_schema == Some(false) && asked.response_format == ResponseFormat::JsonSchema, "a schema"),
+            (is_text && context.is_some_and(|most| tokens > most), "a request of this length"),
+        ];
+        lacks.into_iter().find_map(|(lacks, what)| lacks.then_some(what))
     }
 
     /// The address of a prepared request, with what else the client's query says where it speaks the provider's protocol.

@@ -159,7 +159,8 @@ impl Keys<'_, '_> {
 
     /// Where the vendors' own libraries look.
     fn from_environment(&self, reader: &mut Reader<'_>) -> Option<TargetKey> {
-        let get = |name: &str| self.variables.get(name);
+        // An empty variable is an unset one.
+        let get = |name: &str| self.variables.get(name).filter(|value| !value.is_empty());
         if self.brings_key || matches!(self.provider, Provider::Ollama | Provider::OpenAiCompatible) {
             return Some(TargetKey::None);
         }

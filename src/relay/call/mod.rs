@@ -75,6 +75,8 @@ struct Call<'a> {
     last: Option<(UpstreamResponse, RouterPath)>,
     /// Why the first target that was passed over was not sent the request.
     passed_over: Option<NotSent>,
+    /// Those that are asked only when no other is left.
+    asked_last: Vec<RouterId>,
     running: &'a mut RunningCall,
 }
 
@@ -157,6 +159,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         course: AttemptHistory::default(),
         last: None,
         passed_over: None,
+        asked_last: Vec::new(),
         running,
     };
     call.run().await.map(|passing| passing.with_permits(place))
@@ -204,7 +207,7 @@ impl Call<'_> {
         let direct = self.relay.direct(&router);
         let relay = self.relay;
         let target = relay.target(direct.as_deref(), &router, self.session.before(self.number()));
-        let Outgoing { request, body, translation } = match self.outgoing(&target, &patched).await {
+        let Outgoing { request, body, translation } = match self.first_outgoing(&target, &patched, id).await {
             Ok(outgoing) => outgoing,
             Err(reason) => {
                 self.pass_over(Attempt::new(router, None, underway.time(), stamp), id, reason);
@@ -287,16 +290,6 @@ impl Call<'_> {
     fn resend(&mut self) -> bool {
         let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
         self.plan.resend(&mut budget, self.relay.handle.now())
-    }
-
-    /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
-    /// the client is told of the first reason.
-    fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
-        tracing::debug!(router = %attempt.router, "passed over: {reason}");
-        self.running.note(attempt);
-        self.course.note(id, false);
-        self.plan.pass_over();
-        self.passed_over.get_or_insert(reason);
     }
 
     /// What the request is recognised by; an empty one by nothing.

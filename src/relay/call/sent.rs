@@ -1,6 +1,7 @@
 //! What a target is sent of a call, and how long it may take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,9 +18,10 @@ use super::super::outgoing::{Draft, Means, Outgoing};
 use super::super::provider_target::NotSent;
 use super::super::record::{Record, logged_headers};
 use super::super::target::{ForwardedRequest, Target};
+use super::super::trace::Attempt;
 use super::Call;
 use types::request::Patch;
-use types::router::RouterPath;
+use types::router::{RouterId, RouterPath};
 
 impl Call<'_> {
     /// The request as this target is sent it.
@@ -30,6 +32,41 @@ impl Call<'_> {
         let Relay { handle, bodies, keys, .. } = self.relay;
         let means = Means { handle, memory: bodies, keys, session: &session };
         Outgoing::new(target, Draft { method: &self.head.method, onward, body }, means).await
+    }
+
+    /// The same for a target that was not sent the request yet: one whose model cannot do what is asked for waits until no other is
+    /// left.
+    pub(super) async fn first_outgoing(
+        &self,
+        target: &Target<'_>,
+        body: &Bytes,
+        id: RouterId,
+    ) -> Result<Outgoing, NotSent> {
+        if let Target::Direct(direct) = target
+            && let Some(provider) = direct.provider()
+            && !self.asked_last.contains(&id)
+            && let book = self.relay.handle.prices().book()
+            && let Some(what) = provider.lacks(subpath(self.head, self.ingress), body, book.table())
+        {
+            return Err(NotSent::Lacks(what));
+        }
+        self.outgoing(target, body).await
+    }
+
+    /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
+    /// the client is told of the first reason.
+    pub(super) fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
+        tracing::debug!(router = %attempt.router, "passed over: {reason}");
+        self.running.note(attempt);
+        let may_come_again = matches!(reason, NotSent::Lacks(_));
+        self.course.note(id, may_come_again);
+        self.plan.pass_over();
+        if may_come_again {
+            self.asked_last.push(id);
+            self.plan.note_retry_after(id, Some(Duration::ZERO), self.relay.handle.now());
+        } else {
+            self.passed_over.get_or_insert(reason);
+        }
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
