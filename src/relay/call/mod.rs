@@ -147,8 +147,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     {
         return LocalReply::UnknownModel(asked.to_owned(), models).response();
     }
-    let stream = view.asks_for_stream();
-    let needs = view.needs();
+    let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), body.len(), now);

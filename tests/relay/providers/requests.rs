@@ -3,7 +3,8 @@
 use gateway_sim::vendors::{Fault, Kind};
 use serde_json::{Value, json};
 
-use super::{KEY, Vendors, chunks, read, router, unchunked};
+use super::super::super::support::PoolsFile;
+use super::{KEY, Vendors, World, chunks, read, router, unchunked};
 
 #[tokio::test]
 async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere() {
@@ -215,6 +216,44 @@ async fn s2_anthropics_later_version_gets_no_sampling() {
     );
     let call = vendors.last(Kind::Anthropic);
     assert_eq!((call.header("anthropic-version"), call.json().get("temperature")), (Some("2026-10-21"), None));
+}
+
+/// The table says what models lack; such a target is asked only where no other serves.
+#[tokio::test]
+async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
+    let vendors = Vendors::start().await;
+    let rows = json!({
+        "ollama/poor": {"input": 0, "output": 0, "lacks": ["tools", "vision", "response_schema"]},
+        "ollama/small": {"input": 0, "output": 0, "context": 100},
+    });
+    let prices = PoolsFile::of(&json!({"models": rows}).to_string());
+    let targets = |model: &str| [vendors.changed("ollama", &json!({"model": model})), vendors.target("openai")];
+    let pools = ["poor", "small"].map(
+        |model| json!({"ingress": format!("/{model}/"), "strategy": {"mode": "fallback"}, "targets": targets(model)}),
+    );
+    let path = prices.path();
+    let world = World::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
+    let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]);
+    let tools = json!([{"type": "function", "function": {"name": "t", "parameters": {"type": "object"}}}]);
+    let schema = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});
+    for (ingress, changes, first) in [
+        ("/poor/", json!({}), true),
+        ("/poor/", json!({"tools": tools}), false),
+        ("/poor/", json!({"messages": [{"role": "user", "content": image}]}), false),
+        ("/poor/", json!({"response_format": schema}), false),
+        ("/small/", json!({}), true),
+        ("/small/", json!({"messages": [{"role": "user", "content": "word ".repeat(200)}]}), false),
+    ] {
+        let answer = world.chat(ingress, &changes).await;
+        let expected = format!("{ingress}{}/", if first { "ollama" } else { "openai" });
+        assert_eq!((answer.status, router(&answer)), (200, expected.as_str()), "{changes}: {}", answer.text());
+        assert_eq!(answer.header("x-broker-attempts"), Some("1"), "{changes}");
+    }
+    world.assert_nothing_disabled();
+    // Where the other one cannot serve, it gets the call after all.
+    vendors.of(Kind::OpenAi).always(Some(Fault::Status(503)));
+    let answer = world.chat("/poor/", &json!({"tools": tools})).await;
+    assert_eq!((answer.status, router(&answer)), (200, "/poor/ollama/"), "{}", answer.text());
 }
 
 #[tokio::test]

@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 mod price;
 pub mod relay;
+mod target;
 
 pub use health::Health;
+pub use target::{Budget, Target};
 
 /// The JSON Schema of the file, as text.
 pub fn schema() -> String {
@@ -105,174 +107,6 @@ pub enum WhenAllDisabled {
     Soonest,
     /// Any of them gets it, except those whose upstream named a time to wait for.
     Any,
-}
-
-/// A router, a url, a provider, or a branch: a strategy over further targets.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend(
-    "oneOf" = [
-        {"required": ["router"], "properties": {"strategy": false}},
-        {"required": ["url"], "properties": {"strategy": false, "provider": false}},
-        {"required": ["provider"], "properties": {"strategy": false, "endpoint": false}},
-        {"required": ["targets"], "properties": {"budget": false, "price": false}}
-    ]
-))]
-pub struct Target {
-    /// Its name in reasons and conditions; unique in its branch.
-    #[schemars(length(min = 1, max = 80))]
-    pub name: Option<String>,
-    /// The gateway's router that serves it, such as /azure/gpt4/.
-    #[schemars(regex(pattern = r"^(/[a-zA-Z0-9]+)+/$"), length(max = 80))]
-    pub router: Option<String>,
-    /// The address of a target that the relay calls without the gateway, such as `https://api.openai.com/v1/`. The rest of the
-    /// client's path follows it. ${NAME} is a variable of the environment, ${file:/path} what a file holds, here and in the next three.
-    #[schemars(length(min = 1))]
-    pub url: Option<String>,
-    /// For a url: the path below it, instead of the rest of the client's.
-    #[schemars(length(min = 1))]
-    pub endpoint: Option<String>,
-    /// For a url: parameters of the query, instead of the client's of the same name, however the client spells it.
-    pub query: Option<BTreeMap<String, Word>>,
-    /// For a url: headers that are sent, instead of the client's of the same name: {"Authorization": ["Bearer
-    /// ${OPENAI_API_KEY}"]}.
-    pub headers: Option<relay::Headers>,
-    /// For a url: headers of the client's that are not sent.
-    #[schemars(length(min = 1))]
-    pub remove_headers: Option<Vec<Word>>,
-    /// For a url: the client's own credentials, in headers and in the query, go there. Without: no.
-    pub forward_credentials: Option<bool>,
-    /// Who serves it, called by the relay without the gateway: address, paths, key header and protocol follow from that, and
-    /// requests in OpenAI's form are translated where the provider speaks another one. `url`, `headers` and `query` replace what follows.
-    pub provider: Option<ProviderName>,
-    /// For a provider: the model that it is asked for, whatever the client names. Without: the client's, by `model_map`.
-    #[schemars(length(min = 1))]
-    pub model: Option<String>,
-    /// For a provider: its key, best as "${OPENAI_API_KEY}".
-    #[schemars(length(min = 1))]
-    pub api_key: Option<String>,
-    /// For a provider: the protocol that the model speaks there, if its name does not say that.
-    pub api: Option<Api>,
-    /// For azure: the api-version, which asks for the addresses with deployments. For anthropic: the anthropic-version.
-    #[schemars(length(min = 1))]
-    pub api_version: Option<String>,
-    /// For azure: the name of the resource.
-    #[schemars(length(min = 1))]
-    pub resource: Option<String>,
-    /// For bedrock: the region of AWS.
-    #[schemars(length(min = 1))]
-    pub region: Option<String>,
-    /// For vertex: the project. Without: that of the service account.
-    #[schemars(length(min = 1))]
-    pub project: Option<String>,
-    /// For vertex: the location, such as europe-west1 or global.
-    #[schemars(length(min = 1))]
-    pub location: Option<String>,
-    /// For bedrock: the id of a key of AWS. Without, and without api_key: what AWS's variables in the environment name.
-    #[schemars(length(min = 1))]
-    pub access_key_id: Option<String>,
-    /// For bedrock: the secret of that key.
-    #[schemars(length(min = 1))]
-    pub secret_access_key: Option<String>,
-    /// For bedrock: the session token of a temporary key.
-    #[schemars(length(min = 1))]
-    pub session_token: Option<String>,
-    /// For vertex: the JSON file of a service account, as "${file:/path/to/account.json}".
-    #[schemars(length(min = 1))]
-    pub service_account: Option<String>,
-    /// For a provider: what becomes of fields that it cannot take. Without: drop.
-    pub unsupported: Option<Unsupported>,
-    /// For a provider that demands a limit of output tokens: the one where the client says none. Without: that of the model.
-    #[schemars(range(min = 1, max = 4294967295_u32))]
-    pub max_tokens: Option<u32>,
-    /// How the branch chooses among its targets.
-    pub strategy: Option<Strategy>,
-    /// The targets of the branch, nested at most 16 deep.
-    #[schemars(length(min = 1))]
-    pub targets: Option<Vec<Target>>,
-    /// Its share among its siblings, relative to theirs; 0 receives nothing. Counts for all modes but fallback and
-    /// conditional.
-    #[serde(default = "one")]
-    #[schemars(range(min = 0))]
-    pub weight: f64,
-    /// True: no calls until it is removed.
-    #[serde(default)]
-    pub drained: bool,
-    /// Fields that are set in the JSON request on its way to this target; null removes one. A branch's hold for all below
-    /// it, and the nearest wins.
-    pub override_params: Option<Map<String, Value>>,
-    /// New names for the request's field `model`, by the old ones; names that are not here pass. A branch's hold for all
-    /// below it, and the nearest wins.
-    pub model_map: Option<BTreeMap<String, Word>>,
-    /// For the routers at or below this target.
-    pub health: Option<Health>,
-    /// The router's rate limit: when it cannot take a request, it is skipped while another router can. It belongs to the
-    /// router, and two targets must not give one router different budgets.
-    pub budget: Option<Budget>,
-    /// What its tokens cost, instead of what the tables of prices say: dollars per million tokens. It belongs to the router, and
-    /// two targets must not give one router different prices.
-    pub price: Option<price::Price>,
-    /// Time limits of the relay at or below this target.
-    pub relay: Option<relay::TimeLimits>,
-}
-
-/// A provider that is known by name.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProviderName {
-    /// OpenAI.
-    Openai,
-    /// Azure OpenAI.
-    Azure,
-    /// Anthropic.
-    Anthropic,
-    /// Google's Gemini API.
-    Gemini,
-    /// Google's Vertex AI.
-    Vertex,
-    /// Amazon Bedrock.
-    Bedrock,
-    /// Ollama.
-    Ollama,
-    /// Anything else that speaks OpenAI's protocol, at its `url`.
-    OpenaiCompatible,
-}
-
-/// A protocol.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Api {
-    /// OpenAI's.
-    Openai,
-    /// Anthropic's Messages.
-    Messages,
-    /// Bedrock's Converse.
-    Converse,
-}
-
-/// What becomes of a field that a provider cannot take.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Unsupported {
-    /// It is left out, and the answer's header X-Broker-Dropped names it.
-    Drop,
-    /// The request is refused, or goes to another target.
-    Refuse,
-    /// It is sent as it is.
-    Pass,
-}
-
-/// The limits of a router per minute. Empty: only what its upstream reports as remaining (x-ratelimit-remaining-*), which
-/// counts in any case.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// Requests per minute.
-    #[schemars(range(min = 1, max = 4294967295_u32))]
-    pub rpm: Option<u32>,
-    /// Tokens per minute, of prompts and completions. The broker's processor must see outbound_payload.
-    #[schemars(range(min = 1, max = 4294967295_u32))]
-    pub tpm: Option<u32>,
 }
 
 /// A text with something in it.
