@@ -255,7 +255,7 @@ impl<'s> Reader<'s> {
         if chosen.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             let known: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            let near = nearest(&word, &known).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            let near = nearest(word, &known).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
             self.fault(item, format!("must be {}{near}", names.join(" or ")));
         }
         chosen

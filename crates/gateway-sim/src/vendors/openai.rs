@@ -141,7 +141,7 @@ fn operation(kind: Kind, call: &Call) -> Result<Operation, Refusal> {
     }
 }
 
-fn check_model<'b>(kind: Kind, body: &'b Value) -> Result<&'b str, Refusal> {
+fn check_model(kind: Kind, body: &Value) -> Result<&str, Refusal> {
     match text(body, "model") {
         // A deployment's name is in the path.
         "" if kind == Kind::Azure => Ok("deployed"),
