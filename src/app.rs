@@ -318,8 +318,7 @@ impl BackgroundTasks {
             tokio::join!(handle.run_timers(), following, follow_files(&handle, tls.clone(), prices));
             anyhow::Ok(())
         };
-        tokio::try_join!(http, learning, endless)?;
-        Ok(())
+        tokio::try_join!(http, learning, endless).map(drop)
     }
 }
 

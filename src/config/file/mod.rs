@@ -8,6 +8,7 @@ mod budget;
 mod direct;
 mod health;
 mod limits;
+mod patch;
 mod pools;
 mod price;
 mod provider;

@@ -12,7 +12,7 @@ use super::direct::{self, Directs};
 use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
-use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, price, provider, schema, strategy};
+use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, patch, price, provider, schema, strategy};
 use crate::relay::{PoolTimes, RelayRules};
 use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
 use balancer::retry::TimeLimits;
@@ -195,7 +195,7 @@ impl Pools {
         let name = item.get("name").and_then(|name| label(reader, &name));
         let weight = item.get("weight").map_or(Some(1.0), |weight| reader.amount(&weight, "a number"));
         let drained = item.get("drained").map_or(Some(false), |drained| reader.flag(&drained));
-        let patch = patch(reader, item, &above.patch);
+        let patch = patch::read(reader, item, &above.patch);
         let mut health = above.health.below(reader, item.get("health"));
         budget::take(reader, item, &mut health);
         let times = limits::times_below(reader, item.get("relay"), above.times);
@@ -354,32 +354,4 @@ fn unique(reader: &mut Reader<'_>, targets: &[Item<'_>], names: &[Option<&str>])
             }
         }
     }
-}
-
-/// What changes in a request, all that it inherits included.
-fn patch(reader: &mut Reader<'_>, target: &Item<'_>, above: &Arc<Patch>) -> Arc<Patch> {
-    let (merge, model_map) = (target.get("override_params"), target.get("model_map"));
-    let model = target.get("model");
-    if merge.is_none() && model_map.is_none() && model.is_none() {
-        return Arc::clone(above);
-    }
-    let mut patch = Patch::clone(above);
-    if let Some(model) = model.and_then(|model| reader.word(&model)) {
-        patch.merge.insert("model".to_owned(), model.into());
-    }
-    if let Some(merge) = merge
-        && reader.map(&merge, "{\"max_tokens\": 200}")
-    {
-        patch.merge.extend(reader.json_map(&merge).unwrap_or_default());
-    }
-    if let Some(map) = model_map
-        && reader.map(&map, "{\"gpt-4\": \"gpt4\"}")
-    {
-        for (name, item) in map.fields() {
-            if let Some(model) = reader.word(&item) {
-                patch.model_map.insert(name.to_owned(), model.to_owned());
-            }
-        }
-    }
-    Arc::new(patch)
 }

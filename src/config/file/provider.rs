@@ -142,7 +142,7 @@ impl Keys<'_, '_> {
                 None
             }
             (None, _, Some(account)) => self.account(reader, &account),
-            (None, ..) => self.key_of_environment(reader),
+            (None, ..) => self.environment_key(reader),
         }
     }
 
@@ -158,7 +158,7 @@ impl Keys<'_, '_> {
     }
 
     /// Where the vendors' own libraries look.
-    fn key_of_environment(&self, reader: &mut Reader<'_>) -> Option<TargetKey> {
+    fn environment_key(&self, reader: &mut Reader<'_>) -> Option<TargetKey> {
         // An empty variable is an unset one.
         let get = |name: &str| self.variables.get(name).filter(|value| !value.is_empty());
         if self.brings_key || matches!(self.provider, Provider::Ollama | Provider::OpenAiCompatible) {

@@ -2,6 +2,7 @@
 
 mod capable;
 mod exchanged;
+mod kept;
 mod sent;
 
 use std::cell::OnceCell;
@@ -266,28 +267,7 @@ impl Call<'_> {
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
         self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(DirectUpstream::host));
-        // What is still to come can still break off.
-        if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
-            underway.finish(end);
-        }
-        if lead == RetryDecision::DoNotRetry {
-            underway.teach(&self.affinity, &mut answer);
-            return Some(AcceptedResponse { answer, underway, end });
-        }
-        self.last = Some((answer, router));
-        None
-    }
-
-    /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
-    fn keep_preamble(
-        &mut self,
-        came: Result<UpstreamResponse, FailedAttempt>,
-        router: &RouterPath,
-    ) -> Result<UpstreamResponse, FailedAttempt> {
-        let answer = came?;
-        let Some(failure) = answer.broken else { return Ok(answer) };
-        self.last.get_or_insert_with(|| (answer, router.clone()));
-        Err(failure.into())
+        self.accept(AcceptedResponse { answer, underway, end }, lead, router)
     }
 
     /// The number of the attempt in its session.

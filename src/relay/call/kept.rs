@@ -1,0 +1,40 @@
+//! Which answers are passed on, and which are kept in case nothing better comes.
+
+use super::super::hold::{FailedAttempt, UpstreamResponse};
+use super::{AcceptedResponse, Call};
+use balancer::retry::RetryDecision;
+use types::router::RouterPath;
+
+impl Call<'_> {
+    /// An answer to pass on; another one is kept, in case nothing better comes.
+    pub(super) fn accept(
+        &mut self,
+        mut response: AcceptedResponse,
+        lead: RetryDecision,
+        router: RouterPath,
+    ) -> Option<AcceptedResponse> {
+        let AcceptedResponse { answer, underway, end } = &mut response;
+        // What is still to come can still break off.
+        if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
+            underway.finish(*end);
+        }
+        if lead == RetryDecision::DoNotRetry {
+            underway.teach(&self.affinity, answer);
+            return Some(response);
+        }
+        self.last = Some((response.answer, router));
+        None
+    }
+
+    /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
+    pub(super) fn keep_preamble(
+        &mut self,
+        came: Result<UpstreamResponse, FailedAttempt>,
+        router: &RouterPath,
+    ) -> Result<UpstreamResponse, FailedAttempt> {
+        let answer = came?;
+        let Some(failure) = answer.broken else { return Ok(answer) };
+        self.last.get_or_insert_with(|| (answer, router.clone()));
+        Err(failure.into())
+    }
+}
