@@ -18,7 +18,7 @@ use super::admission::{self, subpath};
 use super::affinity::CallAffinity;
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::direct::DirectUpstream;
-use super::hold::{FailedAttempt, UpstreamResponse};
+use super::hold::UpstreamResponse;
 use super::judgement::{Judgement, judge};
 use super::local_reply::{LocalReply, seconds};
 use super::outgoing::Outgoing;
