@@ -1,6 +1,6 @@
 //! The prices in force: of targets (`price` in the pools file), over a user's file (`BROKER_PRICES`), over the shipped table.
 //!
-//! Whoever makes the record of a call takes the [`PriceBook`] of the moment, which never changes; the file is read again when its
+//! The record of a call is made with the [`PriceBook`] of the moment, which never changes; the file is read again when its
 //! content changes, and a faulty one changes nothing.
 
 use std::collections::BTreeMap;

@@ -53,7 +53,7 @@ async fn drain_wait_and_resume_say_what_they_changed_and_where() {
     let done = command(&bus, &["drain", &used, "--for", "30m", "--reason", "new keys", "--wait"]).await;
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.out.contains(&format!("{used} drained on 2 replicas")), "{}", done.out);
-    assert!(done.out.contains("no call is under way"), "{}", done.out);
+    assert!(done.out.contains("no call is in progress"), "{}", done.out);
     for broker in &brokers {
         broker.until(&["command of an operator", "the command line over the bus", "new keys"]).await;
     }

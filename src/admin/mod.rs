@@ -140,7 +140,7 @@ pub struct AdminResult {
     /// Ingresses whose calls the gateway now serves by their own endpoint, because nothing else is left.
     #[serde(default, rename = "left_without", skip_serializing_if = "Vec::is_empty")]
     pub pools_left_empty: Vec<RouterPath>,
-    /// Calls under way to the router, sent by this replica, where that is known.
+    /// Calls in progress to the router, sent by this replica, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
 }

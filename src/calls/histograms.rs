@@ -12,7 +12,7 @@ use crate::telemetry::gen_ai::{DURATION_STEPS_MS, TOKEN_STEPS, UNKNOWN_PROVIDER}
 const MAX_KINDS: usize = 2_048;
 const OTHER: &str = "other";
 
-/// What a histogram is told apart by.
+/// The labels of a histogram.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind {
     pub operation: &'static str,

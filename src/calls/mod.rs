@@ -53,7 +53,7 @@ impl Default for Settings {
     }
 }
 
-/// Something that is told of each call of this replica once it is over. It is called on the thread of the call, and must
+/// A consumer of the finished calls of this replica. It is called on the thread of the call, and must
 /// neither wait nor fail: what it cannot take it drops and counts.
 pub trait CallSink: Send + Sync + fmt::Debug {
     /// A call is over.
@@ -109,7 +109,7 @@ impl Calls {
         self.sinks.get().into_iter().flatten().for_each(|sink| sink.close());
     }
 
-    /// Whether something beside memory and metrics is told of calls: the file of `BROKER_CALLS`, or an export.
+    /// Whether something beside memory and metrics consumes calls: the file of `BROKER_CALLS`, or an export.
     pub fn has_sinks(&self) -> bool {
         self.sinks.get().is_some_and(|sinks| !sinks.is_empty())
     }

@@ -1,6 +1,6 @@
 //! Sums of tokens and cost by router and model, for the metrics.
 //!
-//! A client may name any model: so a model is told apart only if the settings or the price table know it, and all others are
+//! A client may name any model: so a model has a label of its own only if the settings or the price table know it, and all others are
 //! `other`. A router is one of the settings'.
 
 use std::collections::{BTreeMap, BTreeSet};

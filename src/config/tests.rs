@@ -62,8 +62,8 @@ fn a_preset_is_a_whole_set_and_what_is_said_besides_wins() {
     let minute = health::HealthSettings { disabled_time: Duration::from_secs(60), ..resilient };
     assert_eq!(health(&[("BROKER_HEALTH", "resilient"), ("DISABLED_TIME", "1")]), minute);
     assert!(!health(&[("BROKER_HEALTH", "resilient"), ("BROKER_RETRY_AFTER", "ignore")]).retry_after.honor);
-    let told = faults(&[("BROKER_HEALTH", "robust")]);
-    assert_eq!(told, ["BROKER_HEALTH=\"robust\": must be documented or resilient"]);
+    let reported = faults(&[("BROKER_HEALTH", "robust")]);
+    assert_eq!(reported, ["BROKER_HEALTH=\"robust\": must be documented or resilient"]);
 }
 
 #[test]

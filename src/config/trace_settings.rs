@@ -1,6 +1,6 @@
 //! The settings of traces: the standard variables of OpenTelemetry, as far as they concern traces over HTTP.
 //!
-//! Without an endpoint, or with `OTEL_SDK_DISABLED=true`, there are no traces, and the others are not looked at: whoever set them
+//! Without an endpoint, or with `OTEL_SDK_DISABLED=true`, there are no traces, and the others are not looked at: the one who set them
 //! may have meant other programs.
 
 use std::time::Duration;

@@ -117,7 +117,9 @@ impl Linter<'_> {
     fn stamps(&mut self) {
         let (config, rule) = (self.config, "stamps-unseen");
         let effect = match (self.needs.learns(), self.needs.tokens()) {
-            (Some(ingress), _) => format!("fastest and least_busy of {ingress} do not know which calls are under way"),
+            (Some(ingress), _) => {
+                format!("fastest and least_busy of {ingress} do not know which calls are in progress")
+            }
             (None, Some((_, router))) => {
                 format!("the budget of {router} counts the tokens that calls may use and not those they did")
             }

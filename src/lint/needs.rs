@@ -13,7 +13,7 @@ pub(super) struct PoolNeeds<'a> {
     pub(super) fields: Vec<&'a Field>,
     /// Whether a target changes the request.
     pub(super) patches: bool,
-    /// Whether a strategy chooses by the calls that are under way.
+    /// Whether a strategy chooses by the calls that are in progress.
     pub(super) learns: bool,
     /// A router whose budget counts tokens.
     pub(super) tokens: Option<&'a RouterPath>,
@@ -45,7 +45,7 @@ impl<'a> PoolsNeeds<'a> {
         self.pools.iter().any(|(_, pool)| pool.patches)
     }
 
-    /// The ingress of a pool that chooses by the calls that are under way.
+    /// The ingress of a pool that chooses by the calls that are in progress.
     pub(super) fn learns(&self) -> Option<&'a RouterPath> {
         self.pools.iter().find(|(_, pool)| pool.learns).map(|(ingress, _)| *ingress)
     }

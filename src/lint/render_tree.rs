@@ -110,7 +110,7 @@ fn name(mode: &Policy) -> String {
         Policy::RoundRobin => "round_robin".to_owned(),
         Policy::Fallback => "fallback, the first that serves".to_owned(),
         Policy::Fastest => "fastest, no shares: by what was learnt".to_owned(),
-        Policy::LeastBusy => "least_busy, no shares: by the calls under way".to_owned(),
+        Policy::LeastBusy => "least_busy, no shares: by the calls in progress".to_owned(),
         Policy::Sticky(field) => format!("sticky by {field}"),
         Policy::Conditional { .. } => "conditional, shares below are of the calls that come there".to_owned(),
     }

@@ -15,7 +15,7 @@ use crate::relay::{Affinity, Relay};
 
 /// So long after something was learnt, more is gathered.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
-/// All that is known is told at most once in this time: asking must not cost more than answering.
+/// All that is known is sent at most once in this time: asking must not cost more than answering.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shares until the connection ends. `replica`: this one, whose own messages come back.

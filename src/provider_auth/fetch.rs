@@ -1,4 +1,4 @@
-//! One small HTTP exchange with whoever hands out keys.
+//! One small HTTP exchange with the issuer of a key.
 
 use std::future::Future;
 

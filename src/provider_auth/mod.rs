@@ -149,7 +149,7 @@ impl KeySource {
             Look::Absent => {}
         }
         let _one = self.fetching.lock().await;
-        // Somebody else may have fetched meanwhile.
+        // Another call may have fetched meanwhile.
         match self.look(now()) {
             Look::Valid(key) | Look::Ending(key) => Some(key),
             Look::Failed => None,

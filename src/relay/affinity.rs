@@ -26,7 +26,7 @@ const CAPACITY: usize = 32_768;
 const MAX_UNSHARED: usize = 1_024;
 /// The most entries in one message, some 130 bytes each.
 const MAX_BATCH: usize = 256;
-/// A replica that starts is told of so many of the newest.
+/// A replica that starts gets this many of the newest.
 const MAX_TOLD: usize = 4_096;
 
 /// What stands for an id below an ingress.
@@ -146,7 +146,7 @@ impl Affinity {
         }
     }
 
-    /// What a replica that starts is told, in messages.
+    /// What a replica that starts gets, in messages.
     pub fn messages(&self) -> Vec<Vec<u8>> {
         let mut known: Vec<_> = {
             let state = self.lock();

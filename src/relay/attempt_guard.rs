@@ -1,7 +1,6 @@
-//! An attempt under way. However it ends, it is told once: as an outcome, or as one that nobody is to blame for.
+//! An attempt in progress. However it ends, it is reported once: as an outcome, or as one that says nothing about its target.
 //!
-//! The last is what happens when it is dropped, which is how a call ends whose client went away: so no path through this room
-//! can forget a router that is being found out about.
+//! The last is what happens when it is dropped, as when a client goes away: so no path through the relay can forget a probe slot.
 
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ pub(super) struct AttemptGuard {
     neutral: Option<&'static str>,
     /// What the client's request is recognised by.
     pub(super) digest: Option<PayloadDigest>,
-    told: bool,
+    reported: bool,
     /// Where it is to be noted what its answer shows to be made.
     maker: Option<(Affinity, RouterPath)>,
 }
@@ -79,7 +78,7 @@ impl AttemptEnd {
         }
     }
 
-    /// Without a good answer. What the client would have been told is what gateways say then.
+    /// Without a good answer. The status is the one that gateways answer with then.
     pub(super) const fn broken(breakage: TransportFailure) -> Self {
         let status = match breakage {
             TransportFailure::ConnectTimeout | TransportFailure::FirstByteTimeout => 504,
@@ -110,7 +109,7 @@ impl AttemptGuard {
             key: None,
             neutral: None,
             digest: None,
-            told: false,
+            reported: false,
             maker: None,
         }
     }
@@ -189,7 +188,7 @@ impl AttemptGuard {
 
     /// It has ended so.
     pub(super) fn finish(&mut self, mut end: AttemptEnd) {
-        if std::mem::replace(&mut self.told, true) {
+        if std::mem::replace(&mut self.reported, true) {
             return;
         }
         let error_class = end.broken.map_or(end.error_class, TransportFailure::error_class);
@@ -241,7 +240,7 @@ impl AttemptGuard {
 
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
-        if !self.told {
+        if !self.reported {
             metrics::neutral_attempt(&self.handle, self.neutral);
             self.handle.abandon(&self.route);
         }

@@ -17,7 +17,7 @@ use gecholog_protocol::patch;
 use llm::json::{Cursor, RawJson};
 use types::request::Patch;
 
-/// The first form that is changed is logged: whoever writes a model_map sees that it holds for forms too.
+/// The first form that is changed is logged: so that the author of a model_map sees that it holds for forms too.
 static FIRST_FORM: Once = Once::new();
 
 /// The body with what a target changes in it; `None` where nothing can be changed: it is neither an object nor a form, or encoded.

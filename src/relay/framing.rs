@@ -1,7 +1,7 @@
 //! Where a message ends, by its head (RFC 9112, section 6).
 //!
 //! An answer whose length can be read in two ways is refused: the next hop could read it the other way, and take a part of the
-//! body for the answer to somebody else's request. No length of a target is passed on but the one of an answer to `HEAD`; the
+//! body for the answer to another client's request. No length of a target is passed on but the one of an answer to `HEAD`; the
 //! relay writes its own, of the body as it was read.
 
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};

@@ -171,7 +171,7 @@ impl UpstreamResponse {
         Some(Box::new((self.head.headers, said)))
     }
 
-    /// Whether a failure cut a stream off whose client can be told in the stream itself.
+    /// Whether a failure cut a stream off whose client can learn of it in the stream itself.
     fn is_broken_preamble(&self, failure: TransportFailure) -> bool {
         use TransportFailure::{DeadlineExceeded, Stalled, Truncated};
         matches!(failure, Truncated | Stalled | DeadlineExceeded)

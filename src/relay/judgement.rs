@@ -28,37 +28,37 @@ pub(super) struct Judgement {
     pub(super) answer: Option<(UpstreamResponse, AttemptEnd)>,
 }
 
-/// What an attempt came to, in the words of the plan and of health. One that came to nothing is told.
+/// What an attempt came to, in the words of the plan and of health. One that failed is reported here.
 pub(super) fn judge<'n>(
     target: &Target<'_>,
     came: Result<UpstreamResponse, FailedAttempt>,
     naming: impl FnOnce() -> Naming<'n>,
-    underway: &mut AttemptGuard,
+    guard: &mut AttemptGuard,
 ) -> Judgement {
     match came {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, naming, (underway.now(), underway.counts()));
-            underway.answered(&answer.head.headers, &answer.held);
+            let (end, result) = ending(&answer, target, naming, (guard.now(), guard.counts()));
+            guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.hint, answer: Some((answer, end)) }
         }
         Err(FailedAttempt { failure: breakage, error }) => {
             let result = AttemptResult::Broken(breakage);
             if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
-                underway.end_without_blame(breakage.as_str());
+                guard.end_without_blame(breakage.as_str());
                 return Judgement { result, retry_after: None, answer: None };
             }
             let retry_after = error.and_then(|error| {
                 let (headers, said) = *error;
-                gateway::retry_after(AN_ERROR, &answer_headers(&headers), &said, received(underway.now()))
+                gateway::retry_after(AN_ERROR, &answer_headers(&headers), &said, received(guard.now()))
             });
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
-                underway.end_without_blame(metrics::GATEWAY_AWAY);
+                guard.end_without_blame(metrics::GATEWAY_AWAY);
             } else if breakage == TransportFailure::Stale {
-                underway.end_without_blame(breakage.as_str());
+                guard.end_without_blame(breakage.as_str());
             } else {
-                underway.finish(AttemptEnd { hint: retry_after, ..AttemptEnd::broken(breakage) });
+                guard.finish(AttemptEnd { hint: retry_after, ..AttemptEnd::broken(breakage) });
             }
             Judgement { result, retry_after, answer: None }
         }

@@ -28,7 +28,7 @@ pub(super) fn is_allowed(method: &Method) -> bool {
     METHODS.contains(method)
 }
 
-/// The mark of an answer of ours, for whoever counts.
+/// The mark of an answer of ours, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReplyCode(pub(super) &'static str);
 
@@ -118,7 +118,7 @@ impl LocalReply {
             Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
             Self::TooSlow => "The request's body did not come in time.".to_owned(),
             Self::Incomplete => "The request's body broke off.".to_owned(),
-            Self::Busy => "The broker has as many calls under way as it takes: come again.".to_owned(),
+            Self::Busy => "The broker has as many calls in progress as it takes: come again.".to_owned(),
             Self::Exhausted => {
                 "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
             }

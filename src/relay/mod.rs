@@ -1,7 +1,7 @@
 //! The relay: an HTTP hop that sends one call elsewhere when a target fails, until one answers or the call's limits are met.
 //!
 //! It walks the order that the core gives and does what `attempt` says; nothing is decided here. Answers are passed on as
-//! they come. What is bounded: connections, calls under way, the size of a request, the bytes of all requests together, and
+//! they come. What is bounded: connections, calls in progress, the size of a request, the bytes of all requests together, and
 //! every wait. It refuses to reach any address but those of its settings: of a request only the rest of its path, its query,
 //! headers and body go on.
 
@@ -77,7 +77,7 @@ use stream_usage::UsageRefusals;
 use target::Target;
 use types::router::RouterPath;
 
-/// Where the gateway listens unless told otherwise.
+/// Where the gateway listens by default.
 pub const GATEWAY_PORT: u16 = 5380;
 
 /// What holds for the whole process.
@@ -164,21 +164,21 @@ pub struct RelayLimits {
     /// The memory of all bodies of requests and of what targets change in them, in bytes as allocated. Default 512 MB; at least
     /// [`RelayLimits::for_one_body`].
     pub bodies: usize,
-    /// Calls under way; what comes beyond is told to come later: `BROKER_RELAY_CALLS`. Default 2,048.
+    /// Calls in progress; further ones get 503 with a Retry-After: `BROKER_RELAY_CALLS`. Default 2,048.
     pub calls: usize,
     /// Open connections of clients; more wait to be accepted. Default 4,096.
     pub connections: usize,
     /// From a request's head to its end, and between two parts of an answer that a client reads: `BROKER_RELAY_PATIENCE`.
     /// Default 60 s.
     pub patience: Duration,
-    /// How long calls under way may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within
+    /// How long calls in progress may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within
     /// Kubernetes' 30.
     pub grace: Duration,
 }
 
 impl RelayLimits {
     /// The same, or less where the process may have too few descriptors for it: `connections` of clients, and each of half of
-    /// them with a call under way.
+    /// them with a call in progress.
     #[must_use]
     pub fn within(self, connections: usize) -> Self {
         let connections = self.connections.min(connections);
@@ -283,7 +283,7 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Puts other rules in force. Calls under way keep their limits.
+    /// Puts other rules in force. Calls in progress keep their limits.
     pub fn configure(&self, rules: RelayRules) {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
         self.patience.set(rules.times.connect);

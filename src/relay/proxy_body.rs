@@ -34,7 +34,7 @@ pub(super) struct ProxyBody {
     rest: Option<Upstream>,
     /// It broke off.
     cut: Option<CutState>,
-    /// Its place among the calls under way.
+    /// Its place among the calls in progress.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -58,7 +58,7 @@ struct Upstream {
     /// The last bytes of what is no such stream.
     tail: Tail,
     end: AttemptEnd,
-    underway: Option<AttemptGuard>,
+    guard: Option<AttemptGuard>,
     /// The call that it answers.
     call: Option<RunningCall>,
     /// Takes out the usage that the client did not ask for.
@@ -77,14 +77,14 @@ impl ProxyBody {
         Self { held: held.into_iter().chain(event).collect(), cut: Some(CutState::Writing), ..Self::default() }
     }
 
-    /// A body that is still to come. `stream`: its events so far, if it is a stream of them. `underway` is told how it ends:
+    /// A body that is still to come. `stream`: its events so far, if it is a stream of them. `guard` reports how it ends:
     /// with `end`, if well.
     pub(super) fn streaming(
         held: Vec<Bytes>,
         body: UpstreamBody,
         idle: Duration,
         stream: Option<Box<StreamState>>,
-        underway: Option<AttemptGuard>,
+        guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
@@ -92,7 +92,7 @@ impl ProxyBody {
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
-        let rest = Upstream { body, idle, timer, stream, tail, end, underway, call: None, usage_filter: None };
+        let rest = Upstream { body, idle, timer, stream, tail, end, guard, call: None, usage_filter: None };
         Self { held: held.into(), rest: Some(rest), ..Self::default() }
     }
 
@@ -143,7 +143,7 @@ impl ProxyBody {
         self.finish_writing(context)
     }
 
-    /// Whoever asks is told to write what it has and to ask again at once.
+    /// The connection writes what it has, and polls again at once.
     fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         self.cut = Some(CutState::BrokerTime);
         context.waker().wake_by_ref();
@@ -159,9 +159,9 @@ fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
 impl Upstream {
     fn report(&mut self, broken: Option<TransportFailure>) {
         let usage = self.usage();
-        let time = self.underway.as_ref().map(AttemptGuard::time);
-        if let Some(mut underway) = self.underway.take() {
-            underway.finish(AttemptEnd { broken, usage, ..self.end });
+        let time = self.guard.as_ref().map(AttemptGuard::time);
+        if let Some(mut guard) = self.guard.take() {
+            guard.finish(AttemptEnd { broken, usage, ..self.end });
         }
         if let Some(call) = self.call.take() {
             let error_class = self.end.error_class;
@@ -217,14 +217,14 @@ impl Upstream {
 
     /// A part of it came.
     fn note(&mut self, part: &Bytes) {
-        if let Some(underway) = &mut self.underway {
-            underway.add(part);
+        if let Some(guard) = &mut self.guard {
+            guard.add(part);
         }
         match &mut self.stream {
             Some(stream) => {
                 stream.push(part);
-                if let Some(underway) = &self.underway {
-                    underway.note_ids(stream);
+                if let Some(guard) = &self.guard {
+                    guard.note_ids(stream);
                 }
             }
             None => self.tail.push(part),
@@ -239,7 +239,7 @@ impl Drop for Upstream {
         if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
             self.report(None);
         }
-        let (usage, time) = (self.usage(), self.underway.as_ref().map(AttemptGuard::time));
+        let (usage, time) = (self.usage(), self.guard.as_ref().map(AttemptGuard::time));
         if let Some(call) = self.call.take() {
             call.finish_stream(StreamedEnd { time, usage, gone: true, ..StreamedEnd::default() });
         }

@@ -1,6 +1,6 @@
 //! The record of a call that does not pass the gateway: what its log entry is made of, collected while it runs.
 //!
-//! No header by which somebody says who he is, and none that the settings add, stands in it with its value; nor does a query.
+//! No header with credentials, and none that the settings add, stands in it with its value; nor does a query.
 
 use std::sync::Arc;
 

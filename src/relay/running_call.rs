@@ -1,4 +1,4 @@
-//! A call under way. However it ends, it is recorded once: at its answer's end, or when its client is gone.
+//! A call in progress. However it ends, it is recorded once: at its answer's end, or when its client is gone.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ struct Begun {
     request_bytes: u64,
     /// Where the last answer came from, if not through the gateway.
     host: Option<String>,
-    /// The attempt that is under way.
+    /// The attempt that is in progress.
     sent: Option<Sent>,
 }
 
@@ -129,7 +129,7 @@ impl RunningCall {
         }
     }
 
-    /// Whose target the attempt that is under way goes to.
+    /// Whose target the attempt that is in progress goes to.
     pub(super) fn goes_to(&mut self, provider: Option<&'static str>) {
         if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.as_mut()) {
             sent.provider = provider.map(gen_ai::provider);

@@ -1,4 +1,4 @@
-//! The server: connections in, within their bounds, and an end that lets calls under way finish.
+//! The server: connections in, within their bounds, and an end that lets calls in progress finish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Accepting fails when descriptors run out, which no event announces the end of.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` says so, then lets the calls under way finish within the grace, and cuts the rest.
+/// Serves until `stop` says so, then lets the calls in progress finish within the grace, and cuts the rest.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>, mut stop: watch::Receiver<bool>) {
     let places = Places::new(relay.room.connections);
     let graceful = GracefulShutdown::new();
@@ -43,13 +43,13 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
             serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), place);
         tasks.spawn(connection);
         while tasks.try_join_next().is_some() {}
-        // Whoever has come is looked at before the next one can take its place.
+        // A connection is looked at before the next one can take its place.
         tokio::task::yield_now().await;
     }
     drop(listener);
     let left = graceful.count();
     if tokio::time::timeout(relay.room.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = left, "the relay's time to end is over: calls under way are cut");
+        tracing::warn!(connections = left, "the relay's time to end is over: calls in progress are cut");
     }
 }
 

@@ -2,12 +2,12 @@
 //! below that address passes.
 //!
 //! Servers decode paths, some of them twice, cut parameters after `;`, and take `\` for `/`; what one of them could read as a
-//! step upwards is refused. An encoded slash is allowed: names have it, such as Bedrock's ARNs, and whoever decodes it stays
+//! step upwards is refused. An encoded slash is allowed: names have it, such as Bedrock's ARNs, and a server that decodes it stays
 //! below all the same.
 
 use percent_encoding::percent_decode_str;
 
-/// Whether a path stays below what it is put behind, whoever reads it.
+/// Whether a path stays below what it is put behind, however a server reads it.
 pub(super) fn stays_below(subpath: &str) -> bool {
     let Ok(decoded) = percent_decode_str(subpath).decode_utf8() else { return false };
     let encoded = |byte: &str| subpath.to_ascii_lowercase().contains(byte);

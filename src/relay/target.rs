@@ -169,7 +169,7 @@ impl Target<'_> {
         }
     }
 
-    /// Whether somebody stands before it, who answers for it.
+    /// Whether the gateway stands before it, and answers for it.
     pub(super) const fn is_behind_gateway(&self) -> bool {
         match self {
             Self::Router { .. } => true,

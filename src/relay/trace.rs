@@ -241,10 +241,10 @@ mod tests {
             (vec![(EXPLAIN, "1"), (TOKEN, "the-operators-own-toke")], Some(OWN), "not the operators' token"),
             (vec![(EXPLAIN, "yes"), (TOKEN, OWN)], Some(OWN), "must be 1"),
         ] {
-            let told = ask(&headers, token, &attempts).unwrap();
-            let said = told["error"].as_str().unwrap();
-            assert!(said.contains(words) && !said.contains(OWN), "{headers:?}: {told}");
-            assert_eq!(told.as_object().unwrap().len(), 1, "and nothing else: {told}");
+            let reported = ask(&headers, token, &attempts).unwrap();
+            let said = reported["error"].as_str().unwrap();
+            assert!(said.contains(words) && !said.contains(OWN), "{headers:?}: {reported}");
+            assert_eq!(reported.as_object().unwrap().len(), 1, "and nothing else: {reported}");
         }
     }
 
@@ -253,10 +253,10 @@ mod tests {
         let router = path(&format!("/{}/", "a".repeat(78)));
         let long = Attempt { router, ..attempt(answered(500), &"x".repeat(200)) };
         let many = attempts((0..100_u16).map(|number| Attempt { ended: answered(400 + number), ..long.clone() }));
-        let told = ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &many).unwrap();
-        assert_eq!(told[0], json!({"left_out": 84}));
-        assert_eq!((told.as_array().unwrap().len(), &told[16]["status"]), (17, &json!(499)));
-        assert!(told.to_string().len() <= 8 << 10, "{}", told.to_string().len());
+        let reported = ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &many).unwrap();
+        assert_eq!(reported[0], json!({"left_out": 84}));
+        assert_eq!((reported.as_array().unwrap().len(), &reported[16]["status"]), (17, &json!(499)));
+        assert!(reported.to_string().len() <= 8 << 10, "{}", reported.to_string().len());
         assert!(many.to_string().starts_with("84 attempts, and then /aaa"));
         assert_eq!(ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &Attempts::default()), Some(json!([])));
     }

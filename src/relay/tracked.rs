@@ -28,9 +28,9 @@ struct Flags {
     written: AtomicU64,
     /// The head of an answer has come, and nothing of another request was written since.
     answered: AtomicBool,
-    /// The request under way is not the first one.
+    /// The request in progress is not the first one.
     reused: AtomicBool,
-    /// A byte was read since the request under way began.
+    /// A byte was read since the request in progress began.
     heard: AtomicBool,
 }
 
@@ -58,7 +58,7 @@ impl Usage {
         self.0.answered.store(true, Relaxed);
     }
 
-    /// How far the request under way has come.
+    /// How far the request in progress has come.
     pub(super) fn progress(&self) -> Progress {
         let Flags { answered, reused, heard, .. } = &*self.0;
         match (answered.load(Relaxed), reused.load(Relaxed), heard.load(Relaxed)) {

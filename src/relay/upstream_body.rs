@@ -14,7 +14,7 @@ pub(super) struct UpstreamBody<B = Incoming> {
     translation: Option<Translation>,
 }
 
-/// A translation under way.
+/// A translation in progress.
 #[derive(Debug)]
 struct Translation {
     translator: Box<dyn StreamTranslator>,

@@ -1,4 +1,4 @@
-//! A stream whose bytes somebody watches as they pass.
+//! A stream with an observer of the bytes that pass.
 
 use std::io;
 use std::pin::Pin;

@@ -82,7 +82,7 @@ pub struct Dispatch {
     /// What the target changes in the request's body.
     pub patch: Arc<Patch>,
     /// The answers after which the request may be sent to another target, where the user lists them.
-    pub leads: Option<Arc<FailureRule>>,
+    pub retry_on: Option<Arc<FailureRule>>,
     /// The target has a budget of tokens.
     pub counts_tokens: bool,
     /// Its stamp.
@@ -387,8 +387,8 @@ fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Optio
     let router = broker.path(route.router())?.clone();
     let tree = broker.pool(route.pool)?.tree();
     let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
-    let leads = tree.retry_on(route.chosen.leaf).cloned();
+    let retry_on = tree.retry_on(route.chosen.leaf).cloned();
     let counts_tokens = broker.settings().for_router(&router).rate_limit.is_some_and(|limit| limit.tpm.is_some());
     let stamp = stamping::written(signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, patch, leads, counts_tokens, stamp }))
+    Some(Box::new(Dispatch { route, router, patch, retry_on, counts_tokens, stamp }))
 }

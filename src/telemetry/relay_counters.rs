@@ -1,4 +1,4 @@
-//! What the relay counts: calls by how they ended for the client, attempts by what came of them, and how many are under way.
+//! What the relay counts: calls by how they ended for the client, attempts by what came of them, and how many are in progress.
 //! Every kind is a word of ours. Where the relay is off there is nothing, not even a zero.
 
 use std::sync::{Arc, OnceLock};
@@ -37,7 +37,7 @@ impl RelayCounters {
         let _ = self.room.set(CallLimit { free, all });
     }
 
-    /// How many calls are under way, and how many there may be. Nothing where the relay is off.
+    /// How many calls are in progress, and how many there may be. Nothing where the relay is off.
     pub fn under_way(&self) -> Option<(usize, usize)> {
         self.room.get().map(|room| (room.all.saturating_sub(room.free.available_permits()), room.all))
     }

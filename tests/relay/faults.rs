@@ -146,7 +146,7 @@ async fn many_calls_at_once_into_an_outage_all_come_through() {
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(world.disabled(), ["/llm/a/"], "those that were under way neither extend nor repeat it");
+    assert_eq!(world.disabled(), ["/llm/a/"], "those that were in progress neither extend nor repeat it");
     let met = a.calls();
     for _ in 0..10 {
         world.call().await;

@@ -7,7 +7,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`health`] | whether a router may serve, and until when it may not |
-//! | `in_flight` | the calls under way, and what each holds of its router |
+//! | `in_flight` | the calls in progress, and what each holds of its router |
 //! | [`load`] | latency and rate limits of each router |
 //! | [`strategy`] | in which order the routers of a pool are tried |
 //! | [`broker`] | the state of all pools: choose a router, learn from the call's outcome |

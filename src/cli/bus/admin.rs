@@ -129,7 +129,7 @@ impl Orders {
             let mut text = summary(&done)?;
             if let Some(router) = asked.router.as_ref().filter(|_| wait) {
                 wait_until_idle(&client, operator, router).await?;
-                let _ = writeln!(text, "no call is under way to {router}");
+                let _ = writeln!(text, "no call is in progress to {router}");
             }
             Ok(text)
         })
@@ -170,11 +170,11 @@ async fn wait_until_idle(client: &async_nats::Client, operator: &Operator, route
         let documents = peers::documents(client, &operator.nats, "status").await?;
         let routers = documents.iter().flat_map(|document| list(&document["routers"]));
         let reported: Vec<_> = routers.filter(|one| one["router"] == router.as_str()).collect();
-        // A replica that never sent it a call has nothing under way there.
+        // A replica that never sent it a call has nothing in progress there.
         let unknown =
             reported.iter().any(|one| one["in_flight"].is_null() && one["requests"].as_u64().unwrap_or(1) > 0);
         if unknown {
-            bail!("whether calls are under way cannot be known: no stamp of a broker has come back in the log yet");
+            bail!("whether calls are in progress cannot be known: no stamp of a broker has come back in the log yet");
         }
         if reported.iter().all(|one| one["in_flight"].as_u64().unwrap_or(0) == 0) {
             return Ok(());

@@ -17,7 +17,7 @@ use crate::nats::peers;
 
 /// The longest line of a file that is read, in bytes; a record has a few hundred, at most some thousands.
 const MAX_LINE_BYTES: u64 = 1 << 20;
-/// Calls that are told at most: a session of a client, or a trace, can have any number.
+/// The most calls that are shown: a session of a client, or a trace, can have any number.
 const MAX_TOLD: usize = 100;
 
 /// Which call, and where it is looked for.

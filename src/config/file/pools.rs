@@ -31,7 +31,7 @@ struct Above {
     /// How many lists of targets are around these.
     depth: usize,
     patch: Arc<Patch>,
-    leads: Option<Arc<FailureRule>>,
+    retry_on: Option<Arc<FailureRule>>,
     health: HealthOverrides,
     times: TimeLimits,
     /// The pool says itself what becomes of a call when all targets are out: it gets none.
@@ -173,9 +173,9 @@ impl Pools {
         if !reader.list(&list, "targets") {
             return None;
         }
-        let listed = item.get("strategy").and_then(|strategy| leads(reader, &strategy));
-        let leads = listed.or_else(|| above.leads.clone());
-        let above = Above { depth: above.depth + 1, leads, ..above.clone() };
+        let listed = item.get("strategy").and_then(|strategy| retry_on(reader, &strategy));
+        let retry_on = listed.or_else(|| above.retry_on.clone());
+        let above = Above { depth: above.depth + 1, retry_on, ..above.clone() };
         let targets: Vec<_> = list.elements().map(|target| self.target(reader, &target, &above)).collect();
         let elements: Vec<_> = list.elements().collect();
         let names: Vec<_> = elements.iter().map(name).collect();
@@ -204,9 +204,9 @@ impl Pools {
         self.prices.read(reader, item, kind.as_ref());
         let kind = kind?;
         let is_leaf = matches!(kind, TargetKind::Router(_));
-        let leads = above.leads.filter(|_| is_leaf);
+        let retry_on = above.retry_on.filter(|_| is_leaf);
         let patch = if is_leaf { above.patch } else { Arc::default() };
-        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, retry_on: leads, kind })
+        Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, retry_on, kind })
     }
 
     fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<TargetKind> {
@@ -311,7 +311,7 @@ fn when_all_disabled(reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<Option<
 }
 
 /// The answers after which the relay sends a request elsewhere, if a branch lists them.
-fn leads(reader: &mut Reader<'_>, strategy: &Item<'_>) -> Option<Arc<FailureRule>> {
+fn retry_on(reader: &mut Reader<'_>, strategy: &Item<'_>) -> Option<Arc<FailureRule>> {
     let lists = ["retry_on", "on_status_codes"].into_iter().filter_map(|key| strategy.get(key));
     let rules: Vec<_> = lists.filter_map(|list| health::failure_status(reader, &list)).collect();
     rules.into_iter().reduce(FailureRule::union).map(Arc::new)

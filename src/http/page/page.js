@@ -216,7 +216,7 @@ function fillCard(card, router) {
   const seconds = old ? (new Date(status.at) - new Date(before.at)) / 1000 : 0;
   const rate = seconds > 0 ? ((router.requests - old.requests) / seconds).toFixed(1) : "–";
   const millis = (time) => (time === null ? "–" : time <= FIRST_STEP ? `≤ ${FIRST_STEP} ms` : `${Math.round(time)} ms`);
-  // Every replica learns of every finished call; which router it chose, and what is under way, each knows for itself.
+  // Every replica learns of every finished call; which router it chose, and what is in progress, each knows for itself.
   const finished = router.successes + router.neutral + router.failures;
   const everywhere = [
     ["calls", finished], ["failures", router.failures],

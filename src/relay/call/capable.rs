@@ -35,13 +35,13 @@ impl Call<'_> {
     }
 
     /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
-    /// the client is told of the first reason.
+    /// the client gets the first reason.
     pub(super) fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
         tracing::debug!(router = %attempt.router, "passed over: {reason}");
         self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
-        self.course.note(id, false);
+        self.history.note(id, false);
         if let NotSent::Incapable(lack) = reason {
-            self.course.note_passed_over(id, lack.words());
+            self.history.note_passed_over(id, lack.words());
             self.capability_check = CapabilityCheck::PassedOver;
         }
         self.plan.pass_over();
@@ -67,7 +67,7 @@ impl Call<'_> {
             NextStep::Pause(_) | NextStep::Stop(..) if self.plan.sent() > 0 => return false,
             NextStep::Pause(_) | NextStep::Stop(..) => {}
         }
-        (self.capability_check, self.course, self.passed_over) =
+        (self.capability_check, self.history, self.passed_over) =
             (CapabilityCheck::Off, AttemptHistory::default(), None);
         true
     }

@@ -46,11 +46,7 @@ impl<'c> Call<'c> {
     ///
     /// # Errors
     /// It cannot be sent there, which is not the target's fault.
-    pub(super) async fn send<'a>(
-        &mut self,
-        to: Sending<'a>,
-        underway: &mut AttemptGuard,
-    ) -> Result<Exchanged<'a>, NotSent>
+    pub(super) async fn send<'a>(&mut self, to: Sending<'a>, guard: &mut AttemptGuard) -> Result<Exchanged<'a>, NotSent>
     where
         'c: 'a,
     {
@@ -61,8 +57,8 @@ impl<'c> Call<'c> {
         let mut target = relay.target(to.direct, to.router, self.session.before(self.number()));
         let mut asks_usage = self.needs_usage(&to);
         let mut sent = self.outgoing(&target, to.patched, asks_usage).await?;
-        self.keep_record(&to, &sent, underway);
-        underway.set_key(target.key());
+        self.keep_record(&to, &sent, guard);
+        guard.set_key(target.key());
         self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()));
         self.running.goes_to(to.direct.and_then(DirectUpstream::provider_name));
         let mut client = &relay.clients.pooled;
@@ -72,8 +68,8 @@ impl<'c> Call<'c> {
                 // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
                 self.unlogged += u32::from(to.direct.is_some());
                 let transaction = self.session.transaction(self.number());
-                self.running.resent(to.router, to.stamp, underway.time(), transaction.clone());
-                underway.resent(TransportFailure::Stale.as_str(), transaction);
+                self.running.resent(to.router, to.stamp, guard.time(), transaction.clone());
+                guard.resent(TransportFailure::Stale.as_str(), transaction);
                 target = relay.target(to.direct, to.router, self.session.before(self.number()));
                 client = &relay.clients.unpooled;
             } else if sent.adds_usage && stream_usage::is_refused(&came) {
@@ -84,7 +80,7 @@ impl<'c> Call<'c> {
             }
             // Signed anew, where it is signed.
             sent = self.outgoing(&target, to.patched, asks_usage).await?;
-            self.keep_record(&to, &sent, underway);
+            self.keep_record(&to, &sent, guard);
         }
     }
 
@@ -96,9 +92,9 @@ impl<'c> Call<'c> {
         stream_usage::is_needed(&self.relay.handle, (to.router, direct), to.counts_tokens, to.patched)
     }
 
-    fn keep_record(&self, to: &Sending<'_>, sent: &Outgoing, underway: &mut AttemptGuard) {
+    fn keep_record(&self, to: &Sending<'_>, sent: &Outgoing, guard: &mut AttemptGuard) {
         if to.direct.is_some() {
-            underway.record(self.record(to.stamp.bytes.clone(), &sent.request, sent.body.clone(), to.patch.clone()));
+            guard.record(self.record(to.stamp.bytes.clone(), &sent.request, sent.body.clone(), to.patch.clone()));
         }
     }
 

@@ -13,13 +13,13 @@ impl Call<'_> {
         lead: RetryDecision,
         router: RouterPath,
     ) -> Option<AcceptedResponse> {
-        let AcceptedResponse { answer, underway, end } = &mut response;
+        let AcceptedResponse { answer, guard, end } = &mut response;
         // What is still to come can still break off.
         if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
-            underway.finish(*end);
+            guard.finish(*end);
         }
         if lead == RetryDecision::DoNotRetry {
-            underway.teach(&self.affinity, answer);
+            guard.teach(&self.affinity, answer);
             return Some(response);
         }
         self.last = Some((response.answer, router));

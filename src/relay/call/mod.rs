@@ -76,7 +76,7 @@ struct Call<'a> {
     /// Of the whole body, once an attempt has ended.
     digest: OnceLock<PayloadDigest>,
     plan: RetryPlan,
-    course: AttemptHistory,
+    history: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
     last: Option<(UpstreamResponse, RouterPath)>,
     /// What the client's request needs of a model.
@@ -90,8 +90,8 @@ struct Call<'a> {
 /// An answer that is worth passing on.
 struct AcceptedResponse {
     answer: UpstreamResponse,
-    /// Told already, or to be told at the answer's end.
-    underway: AttemptGuard,
+    /// Reported already, or at the answer's end.
+    guard: AttemptGuard,
     end: AttemptEnd,
 }
 
@@ -175,7 +175,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         digest: OnceLock::new(),
         plan: RetryPlan::new(limits, now),
         rules,
-        course: AttemptHistory::default(),
+        history: AttemptHistory::default(),
         last: None,
         needs,
         capability_check: CapabilityCheck::On,
@@ -201,8 +201,8 @@ impl Call<'_> {
                         self.relay.handle.abandon(&dispatch.route);
                         return LocalReply::Busy.response();
                     };
-                    if let Some(AcceptedResponse { answer, underway, end }) = self.attempt(*dispatch, body).await {
-                        return self.pass_on(answer, &router, Some(underway), end);
+                    if let Some(AcceptedResponse { answer, guard, end }) = self.attempt(*dispatch, body).await {
+                        return self.pass_on(answer, &router, Some(guard), end);
                     }
                 }
             }
@@ -214,18 +214,18 @@ impl Call<'_> {
             RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
                 .preferring(self.affinity.preferred());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
-        self.relay.handle.next(&asked, &mut self.course, self.client_tree.as_ref(), |offer, now, rng| {
+        self.relay.handle.next(&asked, &mut self.history, self.client_tree.as_ref(), |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
         })
     }
 
     /// One attempt. `None`: another one may do better.
     async fn attempt(&mut self, dispatch: Dispatch, patched: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, patch, leads, counts_tokens, stamp } = dispatch;
+        let Dispatch { route, router, patch, retry_on, counts_tokens, stamp } = dispatch;
         let id = route.router();
         let transaction = self.session.transaction(self.number());
         let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
-        let mut underway =
+        let mut guard =
             AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
         let direct = self.relay.direct(&router);
         let to = Sending {
@@ -236,18 +236,18 @@ impl Call<'_> {
             stamp: &stamp,
             counts_tokens,
         };
-        let Exchanged { target, sent, came } = match self.send(to, &mut underway).await {
+        let Exchanged { target, sent, came } = match self.send(to, &mut guard).await {
             Ok(exchanged) => exchanged,
             Err(reason) => {
-                self.pass_over(Attempt::new(router, None, underway.time(), stamp), id, reason);
+                self.pass_over(Attempt::new(router, None, guard.time(), stamp), id, reason);
                 return None;
             }
         };
         let Outgoing { request, body, translation, hides_usage, .. } = sent;
         let path = request.uri().path();
-        let time = underway.time();
+        let time = guard.time();
         let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
-        underway.digest = self.digest();
+        guard.digest = self.digest();
         let came = self.keep_preamble(came, &router);
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
@@ -259,15 +259,15 @@ impl Call<'_> {
             sent: changed_body::for_naming(headers, &body, &sent),
             patch: Some(&patch),
         };
-        let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut underway);
+        let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut guard);
         self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp.clone()) });
-        let lead = retry_decision(ended, target.key(), leads.as_deref());
-        self.course.note(id, lead == RetryDecision::AnyTarget);
+        let lead = retry_decision(ended, target.key(), retry_on.as_deref());
+        self.history.note(id, lead == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
         self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(DirectUpstream::host));
-        self.accept(AcceptedResponse { answer, underway, end }, lead, router)
+        self.accept(AcceptedResponse { answer, guard, end }, lead, router)
     }
 
     /// The number of the attempt in its session.
@@ -291,7 +291,7 @@ impl Call<'_> {
         self,
         answer: UpstreamResponse,
         router: &RouterPath,
-        underway: Option<AttemptGuard>,
+        guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
         let UpstreamResponse { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
@@ -318,7 +318,7 @@ impl Call<'_> {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
             (Some(body), None) => {
-                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, underway, end)
+                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, guard, end)
             }
         };
         Response::from_parts(head, if is_stream && hides_usage { passing.without_usage() } else { passing })

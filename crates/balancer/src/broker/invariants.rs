@@ -68,7 +68,7 @@ pub fn choices_respect_health_and_drains(broker: &Broker) -> bool {
     })
 }
 
-/// Whoever is next in an order serves, and a pool has an order exactly if one of its routers that is not drained serves.
+/// The next router in an order serves, and a pool has an order exactly if one of its routers that is not drained serves.
 pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     let serves = |id: RouterId| {
         let router = broker.routers.get(id);

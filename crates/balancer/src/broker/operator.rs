@@ -1,6 +1,6 @@
 //! What of the operators' orders still holds: which routers are drained, and which weights differ from the file's.
 //!
-//! Pools are derived from both, so they change in here only, and whoever derives sees that they did.
+//! Pools are derived from both, so they change in here only, and what is derived from them is marked.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -16,7 +16,7 @@ pub const MAX_WEIGHT_OVERRIDES: usize = 1_024;
 pub struct Override {
     /// Since when.
     pub since: BrokerTime,
-    /// Until when; none: until somebody says otherwise.
+    /// Until when; none: until an operator ends it.
     pub until: Option<BrokerTime>,
     /// Who asked for it.
     pub by: String,

@@ -42,7 +42,7 @@ fn branch(mode: Policy, targets: Vec<Target>) -> Target {
 
 /// Pools that share routers, some of them nested; and health of one kind or another.
 ///
-/// How many may prove a router at a time stays as it was: a reload that lowers it leaves alone those that are under way.
+/// How many may prove a router at a time stays as it was: a reload that lowers it leaves alone those that are in progress.
 fn settings(rng: &mut SmallRng, concurrency: u32) -> BrokerSettings {
     let mut health = [Preset::Documented, Preset::Resilient].choose(rng).unwrap().settings();
     health.disabled_time = Duration::from_millis(rng.random_range(0..20_000));

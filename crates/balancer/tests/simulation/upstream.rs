@@ -14,7 +14,7 @@ use crate::call::{Answer, Kind};
 const LONGEST: Duration = Duration::from_secs(200);
 /// How long it takes an upstream to say that it will not do it.
 const REFUSAL: Duration = Duration::from_millis(50);
-/// Within which time the calls under way break off when an upstream dies.
+/// Within which time the calls in progress break off when an upstream dies.
 const BREAKING: Duration = Duration::from_secs(1);
 
 /// What goes wrong.

@@ -454,7 +454,7 @@ fn everything_at_once_in_the_order_of_the_file() {
   ],
   "health": { "disabled_time": -1 }
 }"#;
-    let told = faults(text);
+    let reported = faults(text);
     let expected = [
         "broker.json:6:29 pools[0].strategy.mode=\"loadbalanced\": no such mode; did you mean loadbalance?",
         "broker.json:8:21 pools[0].targets[0].router=\"/azure/gpt-4/\": has the character '-'",
@@ -467,24 +467,28 @@ fn everything_at_once_in_the_order_of_the_file() {
         "broker.json:18:47 pools[1].targets[0].router=\"/azure/\": is the ingress of another pool",
         "broker.json:21:32 health.disabled_time=\"-1\": must be minutes",
     ];
-    assert_eq!(told.len(), expected.len(), "{}", told.join("\n"));
-    for (told, expected) in told.iter().zip(expected) {
-        assert!(told.starts_with(expected), "{told}\n{expected}");
+    assert_eq!(reported.len(), expected.len(), "{}", reported.join("\n"));
+    for (reported, expected) in reported.iter().zip(expected) {
+        assert!(reported.starts_with(expected), "{reported}\n{expected}");
     }
 }
 
 #[test]
 fn a_hundred_faults_are_enough() {
-    let told = faults(&targets(&vec!["{}"; 250].join(",")));
-    assert_eq!(told.len(), 101);
-    assert!(told[100].contains("broker.json: has 150 faults more"), "{}", told[100]);
+    let reported = faults(&targets(&vec!["{}"; 250].join(",")));
+    assert_eq!(reported.len(), 101);
+    assert!(reported[100].contains("broker.json: has 150 faults more"), "{}", reported[100]);
 }
 
 #[test]
 fn long_values_are_shortened_and_columns_count_characters() {
-    let told = faults(&target(&format!("\"name\": \"ä\", \"drained\": \"{}\"", "é\t".repeat(400))));
-    assert!(told[0].starts_with("broker.json:1:86 "), "{}", told[0]);
-    assert!(told[0].contains("é…\": must be true or false") && told[0].chars().count() < 250, "{}", told[0]);
+    let reported = faults(&target(&format!("\"name\": \"ä\", \"drained\": \"{}\"", "é\t".repeat(400))));
+    assert!(reported[0].starts_with("broker.json:1:86 "), "{}", reported[0]);
+    assert!(
+        reported[0].contains("é…\": must be true or false") && reported[0].chars().count() < 250,
+        "{}",
+        reported[0]
+    );
 }
 
 /// Any JSON, and JSON made of the words that the file knows.

@@ -32,9 +32,9 @@ fn load(targets: &str, more: &[(&str, &str)]) -> Result<usize, String> {
             Ok(settings.pools.len())
         }
         Err(faults) => {
-            let told: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
-            assert!(!told.contains(KEY) && !told.contains("PRIVATE KEY"), "{told}");
-            Err(told)
+            let reported: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
+            assert!(!reported.contains(KEY) && !reported.contains("PRIVATE KEY"), "{reported}");
+            Err(reported)
         }
     }
 }
@@ -121,15 +121,15 @@ fn s1_faults_of_providers_say_what_would_be_right_and_show_no_secret() {
         (r#""router": "/a/", "api_key": "${KEY}""#, "without one api_key means nothing"),
         (r#""provider": "openai", "api_key": "${KEY}", "strategy": {"mode": "fallback"}"#, "belongs to a branch"),
     ] {
-        let told = load(&format!("{{{target}}}"), &[]).expect_err(target);
-        assert!(told.contains(words), "{target}\n{told}");
+        let reported = load(&format!("{{{target}}}"), &[]).expect_err(target);
+        assert!(reported.contains(words), "{target}\n{reported}");
     }
 }
 
 #[test]
 fn s1_the_faults_of_all_targets_are_said_at_once() {
-    let told =
+    let reported =
         load(r#"{"name": "a", "provider": "bedrock", "api_key": "k"}, {"name": "b", "provider": "openai"}"#, &[]);
-    let told = told.unwrap_err();
-    assert!(told.contains("needs `region`") && told.contains("needs a key"), "{told}");
+    let reported = reported.unwrap_err();
+    assert!(reported.contains("needs `region`") && reported.contains("needs a key"), "{reported}");
 }

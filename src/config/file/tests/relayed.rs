@@ -32,9 +32,9 @@ fn targets(targets: &str) -> String {
 
 fn fault(text: &str) -> String {
     let faults = load(text).unwrap_err();
-    let told: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
-    assert!(!told.contains(KEY), "{told}");
-    told
+    let reported: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
+    assert!(!reported.contains(KEY), "{reported}");
+    reported
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn s1_5_each_time_limit_holds_for_the_nearest_place_that_sets_it() {
         (r#""relay": {"attempts": 2}"#, "there are connect, first_byte, idle"),
         (r#""relay": {"idle": 3}"#, "must be a text"),
     ] {
-        let told = fault(&targets(&format!("{{\"router\": \"/a/\", {relay}}}")));
-        assert!(told.contains(words), "{told}");
+        let reported = fault(&targets(&format!("{{\"router\": \"/a/\", {relay}}}")));
+        assert!(reported.contains(words), "{reported}");
     }
     let twice = r#"{"router": "/a/"}, {"targets": [{"router": "/a/", "relay": {"idle": "3s"}}]}"#;
     assert!(fault(&targets(twice)).contains("other time limits"));
@@ -198,8 +198,8 @@ fn faults_say_what_would_be_right_and_show_no_secret() {
         (r#""router": "/a/", "headers": {"Key": "${KEY}"}"#, "belongs to a target with \"url\""),
         (r#""url": "https://h/", "name": "---""#, "give it a short name of letters"),
     ] {
-        let told = fault(&targets(&format!("{{{target}}}")));
-        assert!(told.contains(words), "{target}\n{told}");
+        let reported = fault(&targets(&format!("{{{target}}}")));
+        assert!(reported.contains(words), "{target}\n{reported}");
     }
     for (relay, words) in [
         (r#"{"attempts": 0}"#, "whole number from 1 on"),
@@ -211,8 +211,8 @@ fn faults_say_what_would_be_right_and_show_no_secret() {
         let text = format!(
             "{{\"relay\": {relay}, \"pools\": [{{\"ingress\": \"/in/\", \"targets\": [{{\"router\": \"/a/\"}}]}}]}}"
         );
-        let told = fault(&text);
-        assert!(told.contains(words), "{relay}\n{told}");
+        let reported = fault(&text);
+        assert!(reported.contains(words), "{relay}\n{reported}");
     }
 }
 
@@ -259,7 +259,7 @@ fn s1_9_affinity_is_on_for_pools_with_addresses_and_can_be_set() {
         (r#""affinity": true"#, "only the relay sees what answers make"),
         (r#""affinity": "yes""#, "must be true or false"),
     ] {
-        let told = fault(&format!(r#"{{"pools": [{{"ingress": "/in/", {pool}, {router}}}]}}"#));
-        assert!(told.contains(words), "{told}");
+        let reported = fault(&format!(r#"{{"pools": [{{"ingress": "/in/", {pool}, {router}}}]}}"#));
+        assert!(reported.contains(words), "{reported}");
     }
 }

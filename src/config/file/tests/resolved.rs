@@ -252,6 +252,9 @@ fn lists_and_texts_of_statuses_say_the_same() {
 
 #[test]
 fn a_path_leads_to_the_fault() {
-    let told = faults(r#"{"pools": [{"ingress": "/in/", "targets": [{"targets": [{"router": 1}]}]}]}"#);
-    assert_eq!(told, ["broker.json:1:68 pools[0].targets[0].targets[0].router=\"1\": must be a text, and is a number"]);
+    let reported = faults(r#"{"pools": [{"ingress": "/in/", "targets": [{"targets": [{"router": 1}]}]}]}"#);
+    assert_eq!(
+        reported,
+        ["broker.json:1:68 pools[0].targets[0].targets[0].router=\"1\": must be a text, and is a number"]
+    );
 }

@@ -14,7 +14,7 @@ enum Happening {
     Call,
     /// An attempt of the relay.
     Attempt,
-    /// One of the calls under way ends: by its message, its log, or the relay's report.
+    /// One of the calls in progress ends: by its message, its log, or the relay's report.
     Ends(Index, Source, u16, Option<u64>),
     /// The client of one goes away.
     Abandoned(Index),

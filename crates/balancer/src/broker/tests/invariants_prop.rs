@@ -101,7 +101,7 @@ fn guesses_were_harmless(mut serving: Vec<bool>, emitted: &[BrokerEvent]) -> boo
     })
 }
 
-/// A world under way.
+/// A world in progress.
 pub(super) struct Play<'a> {
     pub(super) world: World,
     pub(super) settings: &'a BrokerSettings,

@@ -155,7 +155,7 @@ fn fast_errors_attract_nobody() {
 
 #[test]
 fn long_answers_are_not_slow() {
-    // The first two answer five times as long, and a token takes them half the time. One call at a time: a call under way
+    // The first two answer five times as long, and a token takes them half the time. One call at a time: a call in progress
     // would count besides.
     let talks = Behaviour { tokens: Some(984), ..takes(10_000) };
     let terse = Behaviour { tokens: Some(84), ..takes(2_000) };

@@ -375,7 +375,7 @@ mod returning {
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
         assert_eq!(world.learn(probe, 5_200), Effect::Returned);
         let straggler = Outcome { evidence: Evidence::Passive, ..outcome(Class::Failure, 5_099, 5_300) };
-        assert_eq!(world.learn(straggler, 5_300), Effect::None, "under way before the probe");
+        assert_eq!(world.learn(straggler, 5_300), Effect::None, "in progress before the probe");
         assert_eq!(world.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
     }
 

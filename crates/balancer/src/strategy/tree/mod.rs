@@ -150,7 +150,7 @@ pub struct Tree {
     nodes: Vec<Node>,
     /// What it asks of requests.
     asks: Arc<Asks>,
-    /// Somebody in it takes turns.
+    /// A branch in it takes turns.
     turns: bool,
     /// It contains a policy that chooses by load.
     learns: bool,

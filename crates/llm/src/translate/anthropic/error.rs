@@ -19,7 +19,7 @@ const TYPES: [(&str, u16, &str); 11] = [
     ("overloaded_error", 529, "server_error"),
 ];
 
-/// What is told by the error's details: a limit on spending, which no waiting of a minute lifts.
+/// What the error's details say: a limit on spending, which no waiting of a minute lifts.
 const SPEND_LIMITS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
 
 /// Translates the body of an error answer. Its status stays.
