@@ -3,7 +3,7 @@
 //! The relay makes a record when one of its calls ends; a call that passes only through the gateway gives the same record from
 //! the gateway's log ([`from_log`]). Everything that shows, counts or keeps calls reads this one value: `recent` for the API,
 //! the page and `broker why`; `totals` for the metrics; and any number of [`CallSink`]s, such as the file of `BROKER_CALLS`
-//! ([`file`]).
+//! ([`mod@file`]).
 //!
 //! A record holds ids, names, numbers and times. Never a prompt, an answer, a query, a key, or a header that is no id.
 

@@ -15,7 +15,7 @@ use types::time::BrokerTime;
 /// The version of the JSON form.
 pub const VERSION: u32 = 1;
 
-/// A finished call. Texts that clients choose are short: see [`super::TraceIds`] and [`short`].
+/// A finished call. Texts that clients choose are short: see [`super::TraceIds`] and `short`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallRecord {

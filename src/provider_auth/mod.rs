@@ -1,7 +1,7 @@
 //! The keys of ours that expire: fetched when they are first needed, renewed before their end, one fetch at a time.
 //!
 //! A call waits for a key only while there is none. Where none can be had, the call goes on to the next target, and for
-//! [`RETRY_AFTER`] nobody asks again.
+//! `RETRY_AFTER` nobody asks again.
 
 mod aws;
 mod fetch;

@@ -130,7 +130,7 @@ impl Affinity {
         })
     }
 
-    /// Waits until something was learnt that is to be shared, and returns the message: at most [`MAX_BATCH`] entries.
+    /// Waits until something was learnt that is to be shared, and returns the message: at most `MAX_BATCH` entries.
     pub async fn next_message(&self) -> Vec<u8> {
         loop {
             let learnt = self.0.learnt.notified();

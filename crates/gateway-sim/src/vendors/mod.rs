@@ -2,7 +2,7 @@
 //!
 //! They refuse what the vendors refuse and say so in the vendors' form, check keys and signatures, and answer whole and streamed,
 //! with texts, parallel tool calls, schemas and usage. The sources are the vendors' documents and the types of their SDKs; what
-//! they take was not compared with the vendors themselves. No model is behind them: [`reply`](mod@reply) says what they say.
+//! they take was not compared with the vendors themselves. No model is behind them: `reply` says what they say.
 
 mod anthropic;
 mod bedrock;

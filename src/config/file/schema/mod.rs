@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 mod price;
+mod provider;
 pub mod relay;
 mod target;
 
