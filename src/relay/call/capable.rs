@@ -9,7 +9,7 @@ use super::super::trace::Attempt;
 use super::Call;
 use super::exchanged::Sending;
 use crate::shared_broker::NextStep;
-use balancer::broker::{AttemptHistory, RouteKind};
+use balancer::broker::RouteKind;
 use types::router::RouterId;
 
 /// Whether targets are looked at before they are sent the request.
@@ -19,7 +19,7 @@ pub(super) enum CapabilityCheck {
     On,
     /// Some were.
     PassedOver,
-    /// All that are left were: the first choice is sent the request.
+    /// All that are left were: they are sent the request.
     Off,
 }
 
@@ -48,8 +48,8 @@ impl Call<'_> {
         self.passed_over.get_or_insert(reason);
     }
 
-    /// Where no target serves that was not passed over for what its model lacks, and none was sent the request: has the targets
-    /// looked at again, without that check, instead of taking this step. True if so.
+    /// Where no target is left but those that were passed over for what their models lack: offers these, without that check,
+    /// instead of taking this step. True if so.
     pub(super) fn ends_capability_check(&mut self, step: &NextStep) -> bool {
         if self.capability_check != CapabilityCheck::PassedOver {
             return false;
@@ -64,11 +64,10 @@ impl Call<'_> {
                 self.relay.handle.abandon(&dispatch.route);
                 self.plan.pass_over();
             }
-            NextStep::Pause(_) | NextStep::Stop(..) if self.plan.sent() > 0 => return false,
             NextStep::Pause(_) | NextStep::Stop(..) => {}
         }
-        (self.capability_check, self.history, self.passed_over) =
-            (CapabilityCheck::Off, AttemptHistory::default(), None);
+        (self.capability_check, self.passed_over) = (CapabilityCheck::Off, None);
+        self.history.offer_passed_over();
         true
     }
 }

@@ -21,7 +21,8 @@ pub struct AttemptHistory {
     /// The settings that the cursor is valid for.
     config_generation: u64,
     tried: SmallVec<[Tried; 4]>,
-    passed_over: Option<(RouterId, &'static str)>,
+    /// Routers that could not serve the request and were not sent it, each with the reason.
+    passed_over: SmallVec<[(RouterId, &'static str); 1]>,
     /// The pool of the tree that the client brought along.
     pub(super) client_pool: Option<PoolId>,
 }
@@ -61,7 +62,14 @@ impl AttemptHistory {
     /// This router could not serve the request, for this reason, and was not sent it; decisions from now on say so of the first.
     pub fn note_passed_over(&mut self, router: RouterId, reason: &'static str) {
         self.note(router, false);
-        self.passed_over.get_or_insert((router, reason));
+        self.passed_over.push((router, reason));
+    }
+
+    /// Offers the routers again that were passed over.
+    pub fn offer_passed_over(&mut self) {
+        let passed_over = std::mem::take(&mut self.passed_over);
+        self.tried.retain(|tried| passed_over.iter().all(|(router, _)| *router != tried.router));
+        self.cursor = CandidateCursor::default();
     }
 
     fn has_tried(&self, router: RouterId) -> bool {
@@ -111,7 +119,7 @@ impl Broker {
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let mut next = self.next_preferred(request, history, rng);
         if let NextTarget::Untried(route) | NextTarget::Retry(route) = &mut next {
-            route.passed_over = history.passed_over;
+            route.passed_over = history.passed_over.first().copied();
         }
         next
     }
