@@ -215,6 +215,7 @@ impl AttemptGuard {
             error_class,
             key: self.key,
             // What is estimated here was estimated when the call was sent.
+            completion_tokens: end.usage.filter(|usage| !usage.estimated).map(|usage| usage.output),
             total_tokens: end.usage.filter(|usage| !usage.estimated).map(|usage| usage.total()),
             quota: end.quota,
             transport_failure: end.broken,

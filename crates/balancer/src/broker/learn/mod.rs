@@ -3,9 +3,9 @@
 //! The questions are in the order in which the gateway's contract makes them answerable (docs/gateway-protocol.md
 //! 3.3, 4.7, 5.2); without a router there is nothing to blame.
 
+mod attempt;
 mod judgement;
 
-use super::loads::knows_usage;
 use super::outcome_dedup::{Key, Match, PendingOutcome};
 use super::{Broker, PathRole};
 use crate::health::Effect;
@@ -233,38 +233,6 @@ impl Broker {
             && router.is_some_and(|router| router.settings().health.retry_after.honor)
     }
 
-    /// The relay saw the end itself, so it counts at once; the call's log only adds what the relay does not know. A
-    /// log that came first has counted already, and only lacks the probe slot.
-    fn learn_attempt(
-        &mut self,
-        report: &CallObservation<'_>,
-        outcome: Outcome,
-        call: Option<Call>,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) {
-        let key = Key::new(report.transaction, outcome.router, outcome.status);
-        if self.dedup.take_earlier_log(key) {
-            if let Some(decision) = report.decision.filter(|_| report.probe) {
-                self.release_probe(outcome.router, decision);
-            }
-            return;
-        }
-        if knows_usage(report) {
-            self.learn_usage(report, &outcome, call, now);
-        }
-        // The log adds the time, and cannot know better whether this was old news.
-        let at_fault = self.is_at_fault(report, &outcome, now, changes);
-        let class = if at_fault { Class::Neutral } else { outcome.class };
-        let outcome = Outcome { class, latency: None, ..outcome };
-        let mut verdict = self.count_outcome(&outcome, now, changes);
-        self.remember_trip(report, outcome.router, verdict);
-        if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
-            *effect = Effect::Counted;
-        }
-        self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, verdict }, now);
-    }
-
     /// A log is final: it counts, unless its message has counted; then it only adds what the message lacked.
     fn learn_log(
         &mut self,
@@ -280,15 +248,25 @@ impl Broker {
             return Err(IgnoreReason::Twice);
         }
         // The relay has reported the request of its attempt already, by a digest of all of it.
-        let by_relay = matches!(
-            &met,
-            Match::Message(PendingOutcome { outcome: Outcome { evidence: Evidence::Local { .. }, .. }, .. })
-        );
+        let reported = match &met {
+            Match::Message(PendingOutcome { outcome, .. }) if matches!(outcome.evidence, Evidence::Local { .. }) => {
+                Some(*outcome)
+            }
+            _ => None,
+        };
+        let by_relay = reported.is_some();
         let at_fault = !by_relay && self.is_at_fault(report, outcome, now, changes);
-        let neutral;
-        let outcome = if at_fault {
-            neutral = Outcome { class: Class::Neutral, ..*outcome };
-            &neutral
+        let knows_speed = reported.is_some_and(|reported| reported.latency.is_some());
+        let knows_tokens = reported.is_some_and(|reported| reported.completion_tokens.is_some());
+        let rest;
+        let outcome = if at_fault || by_relay {
+            rest = Outcome {
+                class: if at_fault { Class::Neutral } else { outcome.class },
+                latency: outcome.latency.filter(|_| !knows_speed),
+                completion_tokens: outcome.completion_tokens.filter(|_| !knows_tokens),
+                ..*outcome
+            };
+            &rest
         } else {
             outcome
         };
@@ -304,7 +282,9 @@ impl Broker {
         if !by_relay {
             self.remember_trip(report, outcome.router, verdict);
         }
-        self.learn_speed(outcome, now);
+        if !knows_speed {
+            self.learn_speed(outcome, now);
+        }
         self.learn_usage(report, outcome, call, now);
         Ok(())
     }

@@ -78,6 +78,32 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
 }
 
 #[test]
+fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
+    let mut settings = settings(2);
+    let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
+    settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::Fastest, targets });
+    let mut world = World::of(settings);
+    let observed = |world: &World| world.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
+    let (served, second) = (router(0), Duration::from_secs(1));
+    let attempt = |tokens, id| CallObservation {
+        sent_at: Some(at(0)),
+        latency: Some(second),
+        completion_tokens: tokens,
+        ..CallObservation { source: Source::Attempt, ..log(&served, 200, id, 0, 1_000) }
+    };
+    let entry =
+        |id| CallObservation { latency: Some(second), completion_tokens: Some(9), ..log(&served, 200, id, 0, 1_000) };
+    world.learn(&attempt(Some(9), "L_1_1_1"), at(1_000));
+    assert!(observed(&world).is_some(), "before its log");
+    world.learn(&entry("L_1_1_1"), at(1_100));
+    assert_eq!((world.stats(0).latency.count(), world.stats(0).tokens), (1, 9));
+    world.learn(&attempt(None, "L_1_2_1"), at(2_000));
+    assert_eq!(world.stats(0).latency.count(), 1, "without tokens it waits for its log");
+    world.learn(&entry("L_1_2_1"), at(2_100));
+    assert_eq!((world.stats(0).latency.count(), world.stats(0).tokens), (2, 18));
+}
+
+#[test]
 fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
     let silent = |report| CallObservation {
         status: Some(504),
