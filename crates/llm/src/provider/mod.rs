@@ -1,7 +1,7 @@
 //! The providers of models: one table from which addresses, keys, headers, fields and protocols follow.
 //!
 //! A target names its provider, and [`endpoint::endpoint`] says where a request goes and in which protocol. Secrets are no part
-//! of it: [`KeyHeader`] says how a key is sent. What the vendors' documents say has its source beside it in [`table`]; none of
+//! of it: [`KeyHeader`] says how a key is sent. What the vendors' documents say has its source beside it in `table.rs`; none of
 //! it was tried against the vendors themselves.
 
 mod answer_form;
