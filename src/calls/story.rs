@@ -127,7 +127,10 @@ pub fn tokens(usage: &Usage) -> String {
 }
 
 fn cost(record: &CallRecord) -> String {
-    let Some(cost) = &record.cost else { return "unknown: no price for this model and usage".to_owned() };
+    let Some(cost) = &record.cost else {
+        let why = if record.usage.is_some() { "no price for this model and usage" } else { "no tokens were reported" };
+        return format!("unknown: {why}");
+    };
     let table = [&cost.table, &cost.priced].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
     let table = if table.is_empty() { table } else { format!(" ({table})") };
     format!("{} by the price of {}{table}", dollars(cost.nano_usd), cost.price)

@@ -112,8 +112,11 @@ fn describe(
         writeln!(text, "{place} -> {router}{p}: {:#}", pool.tree().why(&candidate.why))?;
         if let Some(patch) = pool.tree().patch(candidate.leaf).filter(|patch| !patch.is_empty()) {
             let fields: Vec<_> = patch.merge.keys().map(String::as_str).collect();
-            let model = if patch.model_map.is_empty() { "" } else { " and may rename model" };
-            writeln!(text, "       sets {}{model}", fields.join(", "))?;
+            match (fields.is_empty(), patch.model_map.is_empty()) {
+                (true, _) => writeln!(text, "       may rename model")?,
+                (false, true) => writeln!(text, "       sets {}", fields.join(", "))?,
+                (false, false) => writeln!(text, "       sets {} and may rename model", fields.join(", "))?,
+            }
         }
         if let Some(budget) = broker.settings().for_router(router).rate_limit {
             writeln!(text, "       as long as it has room: {budget}")?;

@@ -82,7 +82,8 @@ impl ModelPlan<'_> {
         let days = self.today.until(retires).ok()?.get_days();
         let when = match days {
             ..=0 => format!("was retired on {retires}"),
-            1..=RETIRES_WITHIN_DAYS => format!("is retired on {retires}, in {days} days"),
+            1 => format!("is retired tomorrow, on {retires}"),
+            2..=RETIRES_WITHIN_DAYS => format!("is retired on {retires}, in {days} days"),
             _ => return None,
         };
         let (name, source) = (row.name(), &row.source.name);
@@ -148,7 +149,7 @@ mod tests {
         for (today, says) in [
             ("2026-11-01", Some("is retired on 2026-12-31, in 60 days")),
             ("2026-10-31", None),
-            ("2026-12-30", Some("in 1 days")),
+            ("2026-12-30", Some("tomorrow")),
             ("2027-02-01", Some("was retired on 2026-12-31")),
         ] {
             let found = found(router, Some(PRICES), today);

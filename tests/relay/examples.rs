@@ -51,7 +51,7 @@ async fn half_to_one_provider_and_half_to_a_pair() {
     }
     assert!(served["/llm/anthropic/"] >= 25 && served["/llm/openai/"] >= 25 && served.len() == 2, "{served:?}");
     assert!(one.last().head.contains("authorization: bearer secret-of-anthropic"));
-    assert_eq!(body(&one)["model"], "claude-sonnet-4-5");
+    assert_eq!(body(&one)["model"], "claude-sonnet-5");
     two.always(answer(503, &[], "{}"));
     while router(&world.call().await) != "/llm/azure/" {}
     assert_eq!((&body(&three)["max_tokens"], &body(&three)["model"]), (&250.into(), &"gpt-4o".into()));

@@ -196,11 +196,12 @@ impl Directs {
     }
 }
 
-/// The path of a target in logs and headers: the ingress, and the letters and digits of its name, else of its
-/// host.
+/// The path of a target in logs and headers: the ingress, and the letters and digits of its name, else of its provider, else of
+/// its host.
 fn path(reader: &mut Reader<'_>, target: &Item<'_>, ingress: &RouterPath, base: &Base) -> Option<RouterPath> {
-    let name = target.get("name");
-    let said = name.as_ref().and_then(|name| name.value.as_string_lit()).map_or(base.host(), |name| &name.value);
+    let (name, provider) = (target.get("name"), target.get("provider"));
+    let said = name.as_ref().or(provider.as_ref()).and_then(|name| name.value.as_string_lit());
+    let said = said.map_or(base.host(), |name| &name.value);
     let word: String = said.chars().filter(char::is_ascii_alphanumeric).collect();
     match RouterPath::parse(&format!("{ingress}{word}/")) {
         Ok(path) => Some(path),
