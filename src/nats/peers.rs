@@ -18,7 +18,7 @@ use crate::calls::{CallQuery, CallsPage};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
-/// All answers are in when none came for this time.
+/// All answers are in when none came for this time, and for as long as the first one took.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(250);
 /// Timeout of the first answer. Longer than a replica holds back its answer to a wrong token
 /// ([`WRONG_TOKEN_DELAY`](crate::guesses::WRONG_TOKEN_DELAY)), so that this answer is seen.
@@ -107,7 +107,7 @@ async fn ask(
     client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(|_| PeerError::Gone)?;
     let (mut all, mut gather) = (Vec::new(), Reassembler::up_to(most));
     let begin = Instant::now();
-    let mut end = begin + FIRST_ANSWER_TIMEOUT;
+    let (mut end, mut pause) = (begin + FIRST_ANSWER_TIMEOUT, None);
     while let Some(answer) = next(&mut answers, end).await {
         if answer.status == Some(StatusCode::NO_RESPONDERS) {
             break;
@@ -116,7 +116,9 @@ async fn ask(
         if all.len() >= MAX_REPLICAS {
             break;
         }
-        end = (Instant::now() + QUIET_TIMEOUT).min(begin + MAX_WAIT);
+        // The others may take as long as the first: a large answer, or a busy machine.
+        let pause = *pause.get_or_insert_with(|| begin.elapsed().max(QUIET_TIMEOUT));
+        end = (Instant::now() + pause).min(begin + MAX_WAIT);
     }
     match gather.broken() {
         Some(replica) if all.len() < MAX_REPLICAS => Err(PeerError::Broken(clean(replica))),

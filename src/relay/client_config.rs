@@ -25,6 +25,8 @@ const HEADER: &str = "x-portkey-config";
 const HEADERS: &str = "x-portkey-";
 const MAX_DEPTH: usize = 8;
 const MAX_TARGETS: usize = 128;
+/// The memory of the parameters of all targets of one config, about, in bytes; 256 configs are kept.
+const MAX_PARAMS_BYTES: usize = 512 << 10;
 const MAX_FAULTS: usize = 16;
 /// Retries of one target; Portkey has 5 at most.
 const MAX_RETRIES: u64 = 20;
@@ -85,7 +87,7 @@ fn read(config: &[u8], base: &Target) -> Result<(Target, u32), Vec<String>> {
     let form = "must be a JSON object such as {\"strategy\": {\"mode\": \"fallback\"}, \"targets\": [{\"virtual_key\": \
                 \"…\"}]}, or that in base64; ids of stored configs (pc-…) are not known here";
     let Ok(Value::Object(config)) = serde_json::from_slice(&text) else { return Err(vec![form.to_owned()]) };
-    let mut reading = Reading { base, targets: 0, attempts: 0, faults: Vec::new() };
+    let mut reading = Reading { base, targets: 0, attempts: 0, size: 0, is_too_large: false, faults: Vec::new() };
     let root = reading.target(&config, "", &Above::default());
     match root {
         Some(root) if reading.faults.is_empty() => {
@@ -104,6 +106,19 @@ fn read(config: &[u8], base: &Target) -> Result<(Target, u32), Vec<String>> {
     }
 }
 
+/// What a value takes in memory, about, in bytes.
+fn size(value: &Value) -> usize {
+    /// An object with one field takes some 600 bytes.
+    const PER_VALUE: usize = 600;
+    PER_VALUE
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(size).sum(),
+            Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size(value)).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+}
+
 /// What holds for the targets below.
 #[derive(Debug, Clone, Default)]
 struct Above {
@@ -117,6 +132,9 @@ struct Reading<'b> {
     base: &'b Target,
     targets: usize,
     attempts: u32,
+    /// The memory of all parameters so far, about, in bytes.
+    size: usize,
+    is_too_large: bool,
     faults: Vec<String>,
 }
 
@@ -267,6 +285,18 @@ impl Reading<'_> {
             return None;
         };
         self.attempts = self.attempts.saturating_add(1 + above.retries);
+        self.size += above.params.values().map(size).sum::<usize>();
+        if self.size > MAX_PARAMS_BYTES {
+            if !self.is_too_large {
+                self.fault(
+                    path,
+                    "override_params",
+                    "are too large: those of all targets together take too much memory",
+                );
+            }
+            self.is_too_large = true;
+            return None;
+        }
         let mut merge = above.params.clone();
         // What the file says of its target holds.
         merge.extend(found.patch.merge.clone());

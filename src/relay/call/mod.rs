@@ -252,12 +252,13 @@ impl Call<'_> {
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
+        let (asked, compared) = self.bodies_for_naming(translation.is_some(), &patched, &body);
         let naming = || Naming {
-            path: Some(path).filter(|_| direct.is_some()),
-            subpath: Some(subpath(self.head, self.ingress)),
-            received: changed_body::for_naming(headers, &self.body, &received),
-            sent: changed_body::for_naming(headers, &body, &sent),
-            patch: Some(&patch),
+            path: Some(if translation.is_some() { "" } else { path }).filter(|_| direct.is_some()),
+            subpath: Some(subpath(self.head, self.ingress)).filter(|_| translation.is_none()),
+            received: changed_body::for_naming(headers, asked, &received),
+            sent: changed_body::for_naming(headers, compared, &sent),
+            patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
         let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut guard);
         self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp.clone()) });

@@ -37,6 +37,19 @@ impl Call<'_> {
         Outgoing::new(target, Draft { method: &self.head.method, onward, body, asks_usage }, means).await
     }
 
+    /// The bodies that show who named a model: the one that came, and the one with the changes of the target's settings. A
+    /// provider's address is made of the model, so it shows nothing; and what a client's own strategy changes is the client's.
+    pub(super) fn bodies_for_naming<'b>(
+        &'b self,
+        is_provider: bool,
+        patched: &'b Bytes,
+        sent: &'b Bytes,
+    ) -> (&'b Bytes, &'b Bytes) {
+        let received = self.named.as_ref().filter(|_| is_provider).unwrap_or(&self.body);
+        let received = if self.client_tree.is_some() { patched } else { received };
+        (received, if is_provider { patched } else { sent })
+    }
+
     /// What the log entry of a call that does not pass the gateway is made of.
     pub(super) fn record(
         &self,

@@ -1,6 +1,7 @@
 //! What becomes of a target's answer on its way to the client: nothing, or a translation of streams, whole answers and errors.
 
 use super::error;
+use crate::json::RawJson;
 use crate::translate::anthropic::{self, AnswerContext};
 use crate::translate::bedrock_invoke::InvokeStream;
 use crate::translate::{BrokenAnswer, StreamTranslator, converse};
@@ -114,6 +115,11 @@ impl StreamTranslator for Whole {
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let body = std::mem::take(&mut self.body);
+        // An error with a good status is one of its own kind, and judged as such.
+        if let Some(error) = self.form.error(200, None, &body).filter(|_| is_error(&body)) {
+            *out = error;
+            return Ok(());
+        }
         *out = match &self.form {
             AnswerForm::Anthropic { context, .. } => anthropic::answer(&body, context, self.id.created)?,
             AnswerForm::Converse(context) => converse::answer(
@@ -125,6 +131,13 @@ impl StreamTranslator for Whole {
         };
         Ok(())
     }
+}
+
+/// Whether a whole answer is an error of Anthropic's (`type`) or of Amazon's (`__type`).
+fn is_error(body: &[u8]) -> bool {
+    let body = RawJson::parse(body).ok();
+    let field = |name: &str| body.and_then(|body| body.field(name));
+    field("type").is_some_and(|kind| kind.is_text("error")) || field("__type").is_some()
 }
 
 /// Anthropic's events in AWS's frames, as events for a client of Anthropic's protocol, or as chunks of OpenAI's.

@@ -165,7 +165,9 @@ impl Broker {
             report.source == Source::Attempt || known.is_some_and(|router| self.settings.relayed.contains(&router.path))
         };
         let (class, cause) = judgement::judge(settings, report, status, now, by_relay);
-        let class = if class == Class::Success && !report.is_generation { Class::Neutral } else { class };
+        // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
+        let shows_nothing = matches!(class, Class::Success | Class::Refused) && !report.is_generation;
+        let class = if shows_nothing { Class::Neutral } else { class };
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {

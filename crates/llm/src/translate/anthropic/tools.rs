@@ -10,6 +10,9 @@ use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::TranslateError;
 
+/// More tools than any vendor takes; OpenAI takes 128. What is read of each is larger than its shortest text.
+const MAX_TOOLS: usize = 4_096;
+
 /// Which tools the model may or must call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Choice {
@@ -94,11 +97,17 @@ impl Tools {
             if !list.is_array() {
                 return Err(invalid("tools", "it is no array"));
             }
-            // Nothing here can break off: the body has been checked.
-            let _ = list.cursor().elements(|tool| {
+            // Nothing here can break off: the body has been checked. An error ends the reading.
+            let read = list.cursor().elements(|tool| {
+                if definitions.len() == MAX_TOOLS {
+                    return Err(SyntaxError);
+                }
                 definitions.push(Definition::read(tool)?);
                 Ok(())
             });
+            if read.is_err() {
+                return Err(invalid("tools", &format!("there are more than {MAX_TOOLS}")));
+            }
             for name in definitions.iter().filter_map(|tool| tool.name.as_deref()) {
                 draft.names.reserve(name);
             }
