@@ -366,6 +366,22 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_all_targets_together_have_a_bounded_size() {
+        let config = |fields: usize, targets: usize| {
+            let params: Vec<Value> = (0..fields).map(|_| json!({"": 0})).collect();
+            let targets = vec![json!({"provider": "b"}); targets];
+            json!({"strategy": {"mode": "loadbalance"}, "override_params": {"a": params}, "targets": targets})
+                .to_string()
+        };
+        assert!(read(config(20, 20).as_bytes(), &base()).is_ok());
+        let faults = read(config(2_000, 100).as_bytes(), &base()).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].contains("are too large"), "{faults:?}");
+        let text = json!({"strategy": {"mode": "loadbalance"}, "override_params": {"a": "x".repeat(50_000)},
+            "targets": vec![json!({"provider": "b"}); 100]});
+        assert!(read(text.to_string().as_bytes(), &base()).is_err());
+    }
+
+    #[test]
     fn all_faults_are_told_at_once_and_nothing_else_is_taken() {
         let config = json!({"strategy": {"mode": "conditional", "conditions": []}, "cache": {}, "targets": [
             {"virtual_key": "nobody", "weight": -1},

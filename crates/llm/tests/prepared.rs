@@ -149,6 +149,19 @@ fn what_a_target_does_not_have_is_said_and_is_no_fault_of_its() {
     assert!(matches!(invalid, Err(PrepareError::Translate(TranslateError::Invalid { .. }))), "{invalid:?}");
 }
 
+#[test]
+fn more_tools_than_anyone_takes_are_refused_before_they_are_read() {
+    let tools = |count: usize| {
+        let tools: Vec<_> =
+            (0..count).map(|number| format!(r#"{{"type":"function","function":{{"name":"t{number}"}}}}"#)).collect();
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"tools":[{}]}}"#, tools.join(","))
+    };
+    let anthropic = target(Provider::Anthropic, Settings::default());
+    assert!(sent(&anthropic, "v1/chat/completions", &tools(4_096)).is_ok());
+    let refused = sent(&anthropic, "v1/chat/completions", &tools(4_097)).unwrap_err();
+    assert!(refused.to_string().contains("more than 4096"), "{refused}");
+}
+
 /// A frame as AWS writes it.
 fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     let mut head = Vec::new();
@@ -235,6 +248,9 @@ fn whole_answers_and_errors_come_in_the_clients_form() {
     assert_eq!(whole["choices"][0]["message"]["content"], "hi");
     assert!(form.whole(&id).unwrap().finish(&mut Vec::new()).is_err(), "cut off");
     assert!(AnswerForm::OpenAi.whole(&id).is_none() && AnswerForm::OpenAi.stream(&id).is_none());
+    let refused = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    let error: Value = serde_json::from_str(&translated(form.whole(&id).unwrap(), refused, 9)).unwrap();
+    assert_eq!(error["error"]["message"], "Overloaded", "an error with a good status is an error");
     let wrapped = br#"[{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}]"#;
     let unwrapped = AnswerForm::OpenAi.error(429, None, wrapped).unwrap();
     assert!(text(&unwrapped).starts_with("{\"error\""));

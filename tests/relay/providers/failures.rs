@@ -4,7 +4,7 @@ use gateway_sim::vendors::{Fault, Kind};
 use serde_json::{Value, json};
 
 use super::super::super::support::http;
-use super::super::super::support::scripted::{Move, Scripted, chunk, last_chunk, stream};
+use super::super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::{Vendors, error, read, router, unchunked};
 
 #[tokio::test]
@@ -205,4 +205,37 @@ async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {
         "{}",
         open.text()
     );
+}
+
+#[tokio::test]
+async fn s2_a_model_that_a_client_makes_up_takes_no_target_out() {
+    let deployment =
+        r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#;
+    let bedrock = r#"{"message":"The provided model identifier is invalid."}"#;
+    let unknown = r#"{"message":"Could not resolve the foundation model from the provided model identifier."}"#;
+    let key = json!({"api_key": "k"});
+    for (provider, settings, status, body) in [
+        ("azure", json!({"api_version": "2024-06-01"}), 404, deployment),
+        ("bedrock", json!({"region": "eu-central-1"}), 400, bedrock),
+        ("bedrock", json!({"region": "eu-central-1"}), 404, unknown),
+    ] {
+        let upstreams =
+            [Scripted::start(answer(status, &[], body)).await, Scripted::start(answer(status, &[], body)).await];
+        let targets: Vec<Value> = upstreams
+            .iter()
+            .enumerate()
+            .map(|(number, upstream)| {
+                let mut target = json!({"name": format!("t{number}"), "provider": provider, "url": upstream.url()});
+                for more in [&key, &settings] {
+                    target.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                }
+                target
+            })
+            .collect();
+        let file = json!({"pools": [{"ingress": "/llm/", "targets": targets}], "health": {"consecutive": 1}});
+        let world = super::World::with(&file, &[]).await;
+        let refused = world.chat("/llm/", &json!({"model": "made-up"})).await;
+        assert!(refused.status == status || refused.status == 503, "{provider}: {}", refused.text());
+        world.assert_nothing_disabled();
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::health::{HealthSettings, Preset};
-use types::outcome::{NamedBy, PayloadDigest, TransportFailure};
+use types::outcome::{ErrorClass, NamedBy, PayloadDigest, TransportFailure};
 
 /// Routers whose settings are these, and whose ingress only the relay serves.
 fn relayed(routers: usize, health: HealthSettings) -> World {
@@ -196,4 +196,22 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
     let mut world = relayed(1, HealthSettings { keep_last: false, ..once });
     attempt(&mut world, 0, 500, "first", 1);
     assert_eq!(world.out().len(), 1);
+}
+
+#[test]
+fn a_refused_call_that_makes_nothing_takes_no_target_out() {
+    let mut world = relayed(2, resilient());
+    let refused = |makes: bool| {
+        move |report| CallObservation {
+            status: Some(403),
+            error_class: Some(ErrorClass::KeyRefused),
+            key: Some(NamedBy::Target),
+            is_generation: makes,
+            ..report
+        }
+    };
+    ended(&mut world, 0, 1, refused(false));
+    assert_eq!(world.out(), Vec::<String>::new(), "a list, or a path for which the key has no scope");
+    ended(&mut world, 0, 2, refused(true));
+    assert_eq!(world.out(), ["/azure/r0/"]);
 }
