@@ -87,6 +87,14 @@ async fn what_cannot_be_done_is_said_with_an_exit_code() {
     let unset = Setup::on(&bus).arguments(&["drain", DUD]).ended().await;
     assert_eq!(unset.code, Some(1), "{unset:?}");
     assert!(unset.err.contains("BROKER_ADMIN_TOKEN"), "{unset:?}");
+    // A wrong one is answered a second late, and the command is still there to hear it.
+    let other = "another-token-altogether";
+    let wrong = Setup::on(&bus).set("BROKER_ADMIN_TOKEN", other).secret(other).arguments(&["drain", DUD]).ended().await;
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert!(
+        wrong.err.contains("another BROKER_ADMIN_TOKEN") || wrong.out.contains("another BROKER_ADMIN_TOKEN"),
+        "{wrong:?}"
+    );
     for (arguments, code, words) in [
         (&["drain", "/nobodys/"][..], 1, "/nobodys/ is in no pool"),
         (&["drain", "dud"], 2, "begin and end with"),
