@@ -76,8 +76,8 @@ async fn s3_openais_sdk_does_everything_with_every_provider() {
     }
     expected.extend(
         [
-            "models claude-sonnet-4-5 gemini-2.5-flash gpt-4o gpt-4o-mini llama3-70b llama3.2 nomic-embed-text",
-            "claude-sonnet-4-5 Hello from anthropic.",
+            "models claude-sonnet-5 gemini-2.5-flash gpt-4o gpt-4o-mini llama3-70b llama3.2 nomic-embed-text",
+            "claude-sonnet-5 Hello from anthropic.",
             "gemini-2.5-flash Hello from vertex.",
             "gpt-4o Hello from openai.",
             "gpt-4o-mini Hello from openai.",
