@@ -18,7 +18,7 @@ pub mod lint;
 pub mod nats;
 pub mod prices;
 pub mod provider_auth;
-pub mod recent_calls;
+pub mod recent_decisions;
 pub mod relay;
 pub mod reload;
 pub mod server;

@@ -61,7 +61,7 @@ async fn a_drain_over_http_reaches_all_replicas_and_ends_with_a_resume() {
     for broker in [&one, &two] {
         let drained = router(broker, DUD).await["drained"].clone();
         assert_eq!(drained["reason"], "new keys", "{drained}");
-        assert_eq!(router(broker, DUD).await["standing"], "enabled", "a flag apart");
+        assert_eq!(router(broker, DUD).await["state"], "enabled", "a flag apart");
         broker.until(&["command of an operator", "drained", "new keys", DUD]).await;
     }
     assert_eq!(spread(&bus, 60).await, [GPT35, GPT4]);
@@ -88,10 +88,10 @@ async fn disable_enable_weight_and_mode() {
     let broker = admin(&bus).ready().await;
     say(&broker, DUD, "disable", r#"{"for":"1h"}"#).await;
     let dud = router(&broker, DUD).await;
-    assert_eq!((&dud["standing"], &dud["why"]), (&"disabled".into(), &"by an operator".into()), "{dud}");
+    assert_eq!((&dud["state"], &dud["why"]), (&"disabled".into(), &"by an operator".into()), "{dud}");
     assert_eq!(spread(&bus, 60).await, [GPT35, GPT4]);
     say(&broker, DUD, "enable", "").await;
-    assert_eq!(router(&broker, DUD).await["standing"], "enabled");
+    assert_eq!(router(&broker, DUD).await["state"], "enabled");
 
     let weigh = |router: &str, weight: f64| json!({"router": router, "weight": weight}).to_string();
     for (one, weight) in [(GPT35, 0.0), (GPT4, 0.0)] {
@@ -266,7 +266,7 @@ async fn a_replica_that_starts_takes_over_what_the_others_know() {
     let two = admin(&bus).ready().await;
     two.until(&["taking over what another replica knows"]).await;
     let dud = router(&two, DUD).await;
-    assert_eq!((&dud["standing"], &dud["why"]), (&"disabled".into(), &"answered 500".into()), "{dud}");
+    assert_eq!((&dud["state"], &dud["why"]), (&"disabled".into(), &"answered 500".into()), "{dud}");
     let left = dud["seconds_left"].as_f64().unwrap();
     assert!(left > 500.0 && left <= 600.0, "what is left of it: {left}");
     let drained = router(&two, GPT4).await["drained"].clone();
@@ -275,7 +275,7 @@ async fn a_replica_that_starts_takes_over_what_the_others_know() {
     assert_eq!(status(&two).await["pools"][0]["weights"][0]["weight"], 3.0);
 
     let without = Setup::on(&bus).ready().await;
-    assert_eq!(router(&without, DUD).await["standing"], "disabled", "health is taken over without a token");
+    assert_eq!(router(&without, DUD).await["state"], "disabled", "health is taken over without a token");
     assert_eq!(router(&without, GPT4).await["drained"], Value::Null, "what operators said is only theirs to say");
 }
 

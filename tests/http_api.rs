@@ -32,7 +32,8 @@ async fn the_status_tells_what_happened_to_each_router() {
         let share = target["share"].as_f64().unwrap();
         assert!((share - 1.0 / 3.0).abs() < 1e-9, "{target}");
     }
-    assert_eq!(router(&status, DUD)["standing"], "enabled");
+    assert_eq!(router(&status, DUD)["state"], "enabled");
+    assert_eq!(router(&status, DUD)["standing"], "enabled", "the old name, for one release more");
 
     let decision = bus.decide().await;
     let used = decision["gl_path"].as_str().unwrap().to_owned();
@@ -44,7 +45,7 @@ async fn the_status_tells_what_happened_to_each_router() {
 
     let status = json(&broker, "/api/v1/status").await;
     let dud = router(&status, DUD);
-    assert_eq!((&dud["standing"], &dud["why"]), (&"disabled".into(), &"answered 500".into()), "{dud}");
+    assert_eq!((&dud["state"], &dud["why"]), (&"disabled".into(), &"answered 500".into()), "{dud}");
     let left = dud["seconds_left"].as_f64().unwrap();
     assert!(left > 590.0 && left <= 600.0, "{left}");
     assert_eq!(dud["failures"], 1);
@@ -121,8 +122,8 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_outcomes_total", &[GPT35, "neutral"], 1.0),
         ("gecholog_broker_outcomes_total", &[DUD, "rate_limited"], 1.0),
         ("gecholog_broker_outcomes_total", &[DUD, r#"class="failure""#], 0.0),
-        ("gecholog_broker_router_standing", &[DUD, "disabled"], 1.0),
-        ("gecholog_broker_router_standing", &[DUD, "enabled"], 0.0),
+        ("gecholog_broker_router_state", &[DUD, "disabled"], 1.0),
+        ("gecholog_broker_router_state", &[DUD, "enabled"], 0.0),
         ("gecholog_broker_router_transitions_total", &[DUD, "disabled", "rate_limited"], 1.0),
         ("gecholog_broker_upstream_latency_seconds_count", &[GPT4], 1.0),
         ("gecholog_broker_upstream_latency_seconds_bucket", &[GPT4, r#"le="0.005""#], 1.0),
@@ -135,7 +136,8 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_build_info", &["balance", env!("CARGO_PKG_VERSION")], 1.0),
         ("gecholog_broker_log_entries_incomplete_total", &["response.gl_path"], 1.0),
         ("gecholog_broker_log_entries_incomplete_total", &["response.inbound_status_code"], 1.0),
-        // The old name, for one release more.
+        // The old names, for one release more.
+        ("gecholog_broker_router_standing", &[DUD, "disabled"], 1.0),
         ("gecholog_broker_log_entries_lacking_total", &["response.gl_path"], 1.0),
         ("gecholog_broker_log_entries_lacking_total", &["response.inbound_status_code"], 1.0),
         ("gecholog_broker_unreadable_hints_total", &[DUD], 1.0),

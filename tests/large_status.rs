@@ -35,7 +35,7 @@ async fn disabled(bus: &Bus, routers: usize) -> Vec<usize> {
     let count = |document: &Value| {
         let all = document["routers"].as_array().unwrap();
         assert_eq!(all.len(), routers);
-        all.iter().filter(|router| router["standing"] == "disabled").count()
+        all.iter().filter(|router| router["state"] == "disabled").count()
     };
     documents.as_array().unwrap().iter().map(count).collect()
 }

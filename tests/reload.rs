@@ -130,7 +130,7 @@ async fn a_bad_file_changes_nothing_and_lists_its_faults() {
 }
 
 #[tokio::test]
-async fn a_router_that_remains_keeps_its_standing() {
+async fn a_router_that_remains_keeps_its_state() {
     let bus = Bus::start().await;
     let file = PoolsFile::of(&flat(&[GPT4, GPT35, DUD]));
     let broker = broker(&bus, &file).await;

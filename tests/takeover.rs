@@ -203,7 +203,7 @@ async fn with_a_token_a_forged_state_neither_erases_a_drain_nor_takes_a_router_o
     let line = second.until(&["taking over what another replica knows"]).await;
     assert_eq!(field(&line, "replica").as_deref(), Some(first.replica().await.as_str()), "{line}");
     assert_calls(&bus, &[&first, &second], &[DUD, GPT35]).await;
-    assert_eq!(router(&second, GPT35).await["standing"], "enabled");
+    assert_eq!(router(&second, GPT35).await["state"], "enabled");
 
     drop((first, second));
     let alone = admin(&bus).ready().await;

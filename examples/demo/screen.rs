@@ -9,7 +9,7 @@ use crate::calls::{Amount, BODY};
 use crate::pools::Pool;
 use crate::relay;
 use crate::summary::{Run, Share, times};
-use crate::watch::{Call, Change, Event, Standing};
+use crate::watch::{Call, Change, Event, RouterState};
 use crate::world::{ADMIN, World};
 
 const RED: &str = "31";
@@ -167,12 +167,12 @@ impl Screen {
     fn change(&self, change: &Change) -> io::Result<()> {
         let router = &change.router;
         let line = match &change.to {
-            Standing::OnProbation => self.paint(
+            RouterState::OnProbation => self.paint(
                 GREEN,
                 &format!("        router {router} may prove itself: one call at a time until one succeeds"),
             ),
-            Standing::Enabled => self.paint(GREEN, &format!("        router {router} enabled again")),
-            Standing::Disabled { until, cause } => {
+            RouterState::Enabled => self.paint(GREEN, &format!("        router {router} enabled again")),
+            RouterState::Disabled { until, cause } => {
                 let left_out = Duration::try_from(until.duration_since(change.at)).unwrap_or_default();
                 let line = format!("        router {router} disabled for {}: {cause}", seconds(left_out));
                 self.paint(YELLOW, &line)

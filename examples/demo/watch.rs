@@ -19,7 +19,7 @@ const HOLD: Duration = Duration::from_millis(60);
 pub(crate) enum Event {
     /// A call passed through the gateway.
     Call(Call),
-    /// The broker changed a router's standing.
+    /// The broker changed a router's state.
     Change(Change),
     /// Something else that the broker logged and people should read.
     Remark(Timestamp, String),
@@ -61,12 +61,12 @@ pub(crate) struct Call {
 pub(crate) struct Change {
     pub(crate) at: Timestamp,
     pub(crate) router: String,
-    pub(crate) to: Standing,
+    pub(crate) to: RouterState,
 }
 
 /// A router's state from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum RouterState {
     /// May be chosen.
     Enabled,
     /// One request at a time finds out whether it works again.
@@ -116,10 +116,10 @@ impl Event {
         let at = moment(&line["timestamp"])?;
         let (message, router) = (text(&line["message"])?, text(&line["router"]));
         let to = match (message.as_str(), moment(&line["until"])) {
-            ("router enabled", _) => Standing::Enabled,
-            (message, _) if message.starts_with("router on probation") => Standing::OnProbation,
+            ("router enabled", _) => RouterState::Enabled,
+            (message, _) if message.starts_with("router on probation") => RouterState::OnProbation,
             ("router disabled", Some(until)) => {
-                Standing::Disabled { until, cause: text(&line["cause"]).unwrap_or_default() }
+                RouterState::Disabled { until, cause: text(&line["cause"]).unwrap_or_default() }
             }
             _ => return remark(at, message, line),
         };

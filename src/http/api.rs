@@ -11,7 +11,7 @@ use serde_json::json;
 use super::HttpState;
 use crate::calls::{CallQuery, CallRecord};
 use crate::nats::ConnectionStatus;
-use crate::recent_calls::{CAPACITY, RecentCalls, Ring};
+use crate::recent_decisions::{CAPACITY, RecentDecisions, Ring};
 use crate::shared_broker::MAX_COPIED;
 use crate::status::{self, ConfigStatus, Status};
 
@@ -86,10 +86,10 @@ pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): Raw
 }
 
 /// All that a ring keeps, copied in parts.
-fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentCalls) -> &Ring<T>) -> Vec<T> {
+fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentDecisions) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
-        let (first, part) = sources.handle.recent_calls(|recent| ring(recent).read(next, MAX_COPIED));
+        let (first, part) = sources.handle.recent_decisions(|recent| ring(recent).read(next, MAX_COPIED));
         let ended = part.len() < MAX_COPIED;
         next = first + part.len() as u64;
         all.extend(part);

@@ -22,7 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::limits::MAX_STREAMS;
 use super::{HttpState, api};
 use crate::calls::RecentRing;
-use crate::recent_calls::Ring;
+use crate::recent_decisions::Ring;
 use crate::shared_broker::{MAX_COPIED, SharedBroker};
 
 /// How often listeners hear. They are not woken by what happens: to wake this thread is a system call on the one that decides,
@@ -103,7 +103,11 @@ impl Cursor {
     /// Behind everything that is there.
     fn now(handle: &SharedBroker) -> Self {
         let calls = handle.calls().recent(RecentRing::next);
-        handle.recent_calls(|recent| Self { decisions: recent.decisions.next(), calls, changes: recent.changes.next() })
+        handle.recent_decisions(|recent| Self {
+            decisions: recent.decisions.next(),
+            calls,
+            changes: recent.changes.next(),
+        })
     }
 
     /// What is new, as events.
@@ -127,10 +131,10 @@ impl Cursor {
 /// The newest of a ring, and how many before them were left out.
 fn fresh<T: Clone>(
     handle: &SharedBroker,
-    ring: impl Fn(&crate::recent_calls::RecentCalls) -> &Ring<T>,
+    ring: impl Fn(&crate::recent_decisions::RecentDecisions) -> &Ring<T>,
     seen: &mut u64,
 ) -> (Vec<T>, u64) {
-    let (first, entries) = handle.recent_calls(|recent| ring(recent).newest(*seen, MAX_COPIED));
+    let (first, entries) = handle.recent_decisions(|recent| ring(recent).newest(*seen, MAX_COPIED));
     let skipped = first - *seen;
     *seen = first + entries.len() as u64;
     (entries, skipped)

@@ -26,7 +26,7 @@ const QUIET_TIMEOUT: Duration = Duration::from_millis(100);
 /// Timeout of the whole takeover.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Limit of all answers together in bytes, and what each router that this replica knows adds to it: a router's path,
-/// its standing, and orders with their reasons.
+/// its state, and orders with their reasons.
 const MAX_ANSWERS_BYTES: usize = 4 << 20;
 const MOST_OF_ROUTER: usize = 2 << 10;
 /// The longest nonce that is signed, in bytes.

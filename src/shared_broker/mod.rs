@@ -17,7 +17,7 @@ use crate::admin::{AdminCommand, Nonces};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::prices::LivePrices;
-use crate::recent_calls::RecentCalls;
+use crate::recent_decisions::RecentDecisions;
 use crate::stamping::{self, WrittenStamp};
 use crate::telemetry::Counts;
 use balancer::broker::{
@@ -58,7 +58,7 @@ struct SharedState {
     broker: Broker,
     signature: ReplicaIdentity,
     rng: SmallRng,
-    recent: RecentCalls,
+    recent: RecentDecisions,
     /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
     mode_order: Option<(AdminCommand, BrokerTime)>,
 }
@@ -101,7 +101,7 @@ impl SharedBroker {
         let rng = SmallRng::from_rng(&mut rand::rng());
         let replica = signature.replica().to_owned();
         let state =
-            Mutex::new(SharedState { broker, signature, rng, recent: RecentCalls::default(), mode_order: None });
+            Mutex::new(SharedState { broker, signature, rng, recent: RecentDecisions::default(), mode_order: None });
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
@@ -176,7 +176,7 @@ impl SharedBroker {
     }
 
     /// Reads recent decisions and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
-    pub fn recent_calls<T>(&self, read: impl FnOnce(&RecentCalls) -> T) -> T {
+    pub fn recent_decisions<T>(&self, read: impl FnOnce(&RecentDecisions) -> T) -> T {
         read(&self.lock().recent)
     }
 

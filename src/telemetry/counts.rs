@@ -140,7 +140,7 @@ impl Counts {
         self.last_reload_failed.load(Ordering::Relaxed)
     }
 
-    /// Counts a change of standing.
+    /// Counts a change of health state.
     pub fn change(&self, change: &BrokerEvent) {
         let BrokerEvent::HealthChanged(transition) = change else { return };
         let (to, cause) = match transition.state {
@@ -152,7 +152,7 @@ impl Counts {
         *transitions.entry((transition.router.clone(), to, cause)).or_default() += 1;
     }
 
-    /// Changes of standing: router, what it became, cause, how often.
+    /// Changes of health state: router, what it became, cause, how often.
     pub fn transitions(&self) -> Vec<(String, &'static str, &'static str, u64)> {
         let transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
         transitions.iter().map(|((router, to, cause), count)| (router.to_string(), *to, *cause, *count)).collect()

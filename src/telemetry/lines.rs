@@ -30,8 +30,8 @@ pub fn log_event(change: &BrokerEvent) {
 }
 
 fn log_transition(transition: &Transition) {
-    let Transition { router, epoch, state: standing, at } = transition;
-    match standing {
+    let Transition { router, epoch, state, at } = transition;
+    match state {
         HealthState::Serving => tracing::info!(%router, epoch, "router enabled"),
         HealthState::Probing { .. } => {
             tracing::info!(%router, epoch, "router on probation: one request at a time until one succeeds");

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::client::Answer;
-use crate::watch::{Call, Change, Standing};
+use crate::watch::{Call, Change, RouterState};
 
 pub(super) const EAST: &str = "/llm/east/";
 pub(super) const WEST: &str = "/llm/west/";
@@ -69,7 +69,7 @@ impl Run {
 
     /// How often it was left out.
     pub(super) fn disabled(&self, router: &str) -> usize {
-        let out = |change: &&Change| change.router == router && matches!(change.to, Standing::Disabled { .. });
+        let out = |change: &&Change| change.router == router && matches!(change.to, RouterState::Disabled { .. });
         self.changes.iter().filter(out).count()
     }
 
@@ -159,7 +159,7 @@ impl Run {
             faults.push(format!("{WEST} served nothing before it died"));
         }
         let last = self.changes.iter().rev().find(|change| change.router == WEST);
-        let back = last.is_some_and(|change| change.to == Standing::Enabled);
+        let back = last.is_some_and(|change| change.to == RouterState::Enabled);
         if !back || self.served_by_west(Scene::WestIsBack) == 0 {
             faults.push(format!("{WEST} was well again and did not come back"));
         }
@@ -206,12 +206,12 @@ mod tests {
         Made { scene, answer: Ok(answer), attempts }
     }
 
-    fn change(router: &str, to: Standing) -> Change {
+    fn change(router: &str, to: RouterState) -> Change {
         Change { at: Timestamp::UNIX_EPOCH, router: router.to_owned(), to }
     }
 
     fn good() -> Run {
-        let out = || Standing::Disabled { until: Timestamp::UNIX_EPOCH, cause: String::new() };
+        let out = || RouterState::Disabled { until: Timestamp::UNIX_EPOCH, cause: String::new() };
         Run {
             made: vec![
                 made(Scene::OneFails, &[(EAST, 503), (WEST, 200)]),
@@ -224,8 +224,8 @@ mod tests {
                 change(EAST, out()),
                 change(EAST, out()),
                 change(WEST, out()),
-                change(WEST, Standing::OnProbation),
-                change(WEST, Standing::Enabled),
+                change(WEST, RouterState::OnProbation),
+                change(WEST, RouterState::Enabled),
             ],
         }
     }

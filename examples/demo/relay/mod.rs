@@ -18,7 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use crate::screen::{Relayed, Screen};
 use crate::summary::times;
-use crate::watch::{Call, Event, Standing};
+use crate::watch::{Call, Event, RouterState};
 use crate::world::World;
 use client::Way;
 use judge::{EAST, Made, Run, Scene, WEST, is_good};
@@ -46,7 +46,7 @@ pub(crate) struct Show<'a> {
     entries: BTreeMap<String, Vec<Call>>,
     /// Changes and remarks that are not printed yet.
     news: Vec<Event>,
-    standings: BTreeMap<String, Standing>,
+    states: BTreeMap<String, RouterState>,
     calls: u32,
 }
 
@@ -63,14 +63,14 @@ pub(crate) async fn show(world: &mut World, screen: &mut Screen, calls: u32, rat
         run: Run::default(),
         entries: BTreeMap::new(),
         news: Vec::new(),
-        standings: BTreeMap::new(),
+        states: BTreeMap::new(),
         calls: 0,
     };
     let third = calls / 3;
     show.screen.title(&format!("{EAST} fails every call it gets. No client will notice."))?;
     show.world.llms().set("east", Behaviour { status: 503, ..Behaviour::default() });
     show.scene(Scene::OneFails, third).await?;
-    show.until(EAST, &Standing::OnProbation).await?;
+    show.until(EAST, &RouterState::OnProbation).await?;
     show.screen
         .title(&format!("{WEST} breaks now: it answers with half a JSON object, just as {EAST} is tried again."))?;
     // Not a closed connection: a reused one that closes is tried once more, which the log does not show.
@@ -78,9 +78,9 @@ pub(crate) async fn show(world: &mut World, screen: &mut Screen, calls: u32, rat
     show.scene(Scene::WestDies, third).await?;
     show.screen.title(&format!("{WEST} is well again. The first call after its time is over will find out."))?;
     show.world.llms().set("west", Behaviour::default());
-    show.until(WEST, &Standing::OnProbation).await?;
+    show.until(WEST, &RouterState::OnProbation).await?;
     show.scene(Scene::WestIsBack, calls - 2 * third).await?;
-    show.until(WEST, &Standing::Enabled).await?;
+    show.until(WEST, &RouterState::Enabled).await?;
     let run = show.run;
     let trace = match run.longest() {
         Some(answer) => watch.group(&answer.session, PATIENCE).await,
@@ -172,7 +172,7 @@ impl Show<'_> {
                 self.entries.entry(of_session(&call.transaction).to_owned()).or_default().push(call);
             }
             Event::Change(change) => {
-                self.standings.insert(change.router.clone(), change.to.clone());
+                self.states.insert(change.router.clone(), change.to.clone());
                 self.run.changes.push(change.clone());
                 self.news.push(Event::Change(change));
             }
@@ -181,9 +181,9 @@ impl Show<'_> {
     }
 
     /// Waits until a target has this state. No call is made meanwhile.
-    async fn until(&mut self, router: &str, wanted: &Standing) -> anyhow::Result<()> {
+    async fn until(&mut self, router: &str, wanted: &RouterState) -> anyhow::Result<()> {
         let by = Instant::now() + self.world.disabled_time() + PATIENCE;
-        while self.standings.get(router) != Some(wanted) {
+        while self.states.get(router) != Some(wanted) {
             match timeout_at(by, self.world.next()).await {
                 Ok(event) => self.take(event?),
                 Err(_) => break,

@@ -2,7 +2,7 @@
 //!
 //! Nothing is tolerated that need not be. The calls are made one after the other, and the broker learns of a failure
 //! before the client has its answer (a sync response processor), so each time that a failing router is enabled ends with
-//! its first failure: exactly one failure per period (`standing`). Whatever else fails must be scripted (`scripted`). What can only be seen in enough calls is not taken as seen in fewer.
+//! its first failure: exactly one failure per period (`periods`). Whatever else fails must be scripted (`scripted`). What can only be seen in enough calls is not taken as seen in fewer.
 //! Two things need a bound:
 //! - The draw is random: the even share is within five standard deviations of the binomial distribution, which a right
 //!   broker exceeds once in 1.7 million runs.
@@ -10,8 +10,8 @@
 //!   be on its way for longer. A call for which the gateway demonstrably waited that long is late: one in ten may be, and a
 //!   failure that the broker heard of late may be followed by one more. A missing answer without such a wait is a fault.
 
+mod periods;
 mod scripted;
-mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -229,7 +229,7 @@ impl Run {
             self.routers()
                 .into_iter()
                 .filter(|router| self.is_ill(router))
-                .flat_map(|ill| self.wrong_standing(ill))
+                .flat_map(|ill| self.wrong_state(ill))
                 .collect(),
             self.wrong_scripted(),
             if self.is_even() { self.uneven() } else { Vec::new() },

@@ -9,10 +9,10 @@ use balancer::health;
 use gateway_sim::script::{Episode, Fault};
 use jiff::Timestamp;
 
-use super::standing::Period;
+use super::periods::Period;
 use super::{Run, between, times};
 use crate::faults::{Faults, Scripted, words};
-use crate::watch::{Call, Change, Standing};
+use crate::watch::{Call, Change, RouterState};
 
 /// How much two clocks may be off around the beginning and the end of a fault.
 const SLACK: Duration = Duration::from_millis(50);
@@ -209,8 +209,9 @@ impl<'a> Seen<'a> {
 
     /// When the broker said that the router works again, and the calls that it served since the end.
     fn back(&self) -> (Option<Timestamp>, usize) {
-        let enabled =
-            |change: &&Change| change.router == self.router && change.to == Standing::Enabled && change.at >= self.to;
+        let enabled = |change: &&Change| {
+            change.router == self.router && change.to == RouterState::Enabled && change.at >= self.to
+        };
         let well = |call: &&Call| !call.failed() && call.began >= self.to;
         let enabled = self.run.changes.iter().find(enabled).map(|change| change.at);
         (enabled, self.run.served_by(self.router).filter(well).count())
@@ -278,7 +279,7 @@ impl<'a> Seen<'a> {
                 let inside = |at: Timestamp| (self.from..=self.to + OFF).contains(&at);
                 let out = self.periods.iter().filter(|period| inside(period.from)).count();
                 let changes = self.run.changes.iter().filter(|change| change.router == self.router);
-                let back = changes.filter(|change| change.to == Standing::Enabled && change.at >= self.from).count();
+                let back = changes.filter(|change| change.to == RouterState::Enabled && change.at >= self.from).count();
                 match out {
                     0 => "not enough in a row to leave it out".to_owned(),
                     _ => format!("disabled {}, enabled again {}", times(out), times(back)),

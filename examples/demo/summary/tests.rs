@@ -4,7 +4,7 @@ use balancer::broker::{BrokerSettings, RouterSettings};
 use types::router::RouterPath;
 
 use super::*;
-use crate::watch::Standing;
+use crate::watch::RouterState;
 
 /// Milliseconds since the run began.
 fn at(millis: i64) -> Timestamp {
@@ -30,12 +30,12 @@ fn call(run: &mut Run, millis: i64, router: &str, status: u16) {
     });
 }
 
-fn change(run: &mut Run, millis: i64, router: &str, to: Standing) {
+fn change(run: &mut Run, millis: i64, router: &str, to: RouterState) {
     run.take(Event::Change(Change { at: at(millis), router: router.to_owned(), to }));
 }
 
-fn disabled(until: i64) -> Standing {
-    Standing::Disabled { until: at(until), cause: String::new() }
+fn disabled(until: i64) -> RouterState {
+    RouterState::Disabled { until: at(until), cause: String::new() }
 }
 
 /// 120 calls, 50 ms apart: /d/ fails at 0 and at 3050, each time for 3 s; /a/ and /b/ alternate.
@@ -53,7 +53,7 @@ fn good() -> Run {
         call(&mut run, number * 50, router, status);
     }
     change(&mut run, 2, "/d/", disabled(3002));
-    change(&mut run, 3003, "/d/", Standing::Enabled);
+    change(&mut run, 3003, "/d/", RouterState::Enabled);
     change(&mut run, 3052, "/d/", disabled(6052));
     run.ended = at(5960);
     run
@@ -161,7 +161,7 @@ fn it_comes_back_in_time() {
 fn it_is_drawn_again() {
     wrong(
         |run| {
-            change(run, 6053, "/d/", Standing::Enabled);
+            change(run, 6053, "/d/", RouterState::Enabled);
             for number in 0..70 {
                 call(run, 6060 + number * 50, ["/a/", "/b/"][usize::from(number % 2 == 0)], 200);
             }
@@ -240,10 +240,10 @@ mod scripted {
             _ => None,
         });
         change(&mut run, 2_102, "/a/", disabled(5_102));
-        change(&mut run, 5_103, "/a/", Standing::OnProbation);
+        change(&mut run, 5_103, "/a/", RouterState::OnProbation);
         change(&mut run, 5_202, "/a/", disabled(8_202));
-        change(&mut run, 8_203, "/a/", Standing::OnProbation);
-        change(&mut run, 8_302, "/a/", Standing::Enabled);
+        change(&mut run, 8_203, "/a/", RouterState::OnProbation);
+        change(&mut run, 8_302, "/a/", RouterState::Enabled);
         run
     }
 
@@ -259,9 +259,9 @@ mod scripted {
             call.retry_after = Some(Duration::from_secs(2));
         }
         change(&mut run, 3_002, "/a/", disabled(5_002));
-        change(&mut run, 5_003, "/a/", Standing::Enabled);
+        change(&mut run, 5_003, "/a/", RouterState::Enabled);
         change(&mut run, 5_202, "/a/", disabled(7_202));
-        change(&mut run, 7_203, "/a/", Standing::Enabled);
+        change(&mut run, 7_203, "/a/", RouterState::Enabled);
         change(&mut run, 7_302, "/a/", disabled(11_302));
         run
     }

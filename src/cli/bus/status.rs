@@ -68,17 +68,7 @@ fn render(documents: &[Value]) -> String {
         list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool, documents));
     }
     let mut table = Table::default();
-    table.row([
-        "ROUTER",
-        "STANDING",
-        "DRAINED",
-        "REQUESTS",
-        "FAILURES",
-        "P50 ms",
-        "P95 ms",
-        "IN FLIGHT",
-        "LAST FAILURE",
-    ]);
+    table.row(["ROUTER", "STATE", "DRAINED", "REQUESTS", "FAILURES", "P50 ms", "P95 ms", "IN FLIGHT", "LAST FAILURE"]);
     for (router, reports) in routers(documents) {
         table.row(row(&router, &reports).iter().map(String::as_str));
     }
@@ -179,7 +169,7 @@ fn row(router: &str, reports: &[&Value]) -> [String; 9] {
     let in_flight = reports.iter().any(|one| one["in_flight"].is_u64());
     [
         clean(router),
-        agreed(reports, standing),
+        agreed(reports, state),
         agreed(reports, drained),
         sum("requests").to_string(),
         most("failures").to_string(),
@@ -199,8 +189,9 @@ fn agreed(reports: &[&Value], say: impl Fn(&Value) -> (String, String)) -> Strin
     format!("{word}{more}{of}")
 }
 
-fn standing(router: &Value) -> (String, String) {
-    let word = clean(router["standing"].as_str().unwrap_or("?"));
+fn state(router: &Value) -> (String, String) {
+    // Replicas before 0.1 call it `standing`.
+    let word = clean(router["state"].as_str().or_else(|| router["standing"].as_str()).unwrap_or("?"));
     let left = router["seconds_left"].as_f64().map(|left| format!(" for {}", span(left))).unwrap_or_default();
     let why = router["why"].as_str().map(|why| format!(", {}", clean(why))).unwrap_or_default();
     (word, left + &why)
@@ -255,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    fn document(replica: &str, standing: &str, requests: u64) -> Value {
+    fn document(replica: &str, state: &str, requests: u64) -> Value {
         json!({
             "replica": replica, "version": "0.1.0", "mode": "balance", "config": "abcd",
             "pools": [{"ingress": "/in/", "serves": true, "last_resort": false, "tree": {
@@ -264,7 +255,7 @@ mod tests {
                     {"name": "backup", "mode": "conditional", "share": 0.0, "targets": [{"router": "/b/", "share": null}]},
                 ]}}],
             "routers": [{
-                "router": "/a/", "standing": standing, "seconds_left": 61.2, "why": "answered 500\u{1b}[2J",
+                "router": "/a/", "state": state, "seconds_left": 61.2, "why": "answered 500\u{1b}[2J",
                 "drained": {"until": null, "reason": "new keys"}, "requests": requests, "failures": 4, "in_flight": 1,
                 "latency": {"count": 7, "p50_ms": 12.4, "p95_ms": 99.6},
                 "last_failure": {"at": "2026-01-01T00:00:00Z", "cause": "answered 500"},

@@ -197,9 +197,9 @@ function newCard(router) {
 }
 
 function fillCard(card, router) {
-  const color = router.drained ? "out" : EDGE[router.standing];
+  const color = router.drained ? "out" : EDGE[router.state];
   card.className = `card ${color}-edge`;
-  const tags = [make("span", `tag ${EDGE[router.standing]}`, router.standing)];
+  const tags = [make("span", `tag ${EDGE[router.state]}`, router.state)];
   if (router.seconds_left !== null) tags.push(make("span", "tag bad", `${span(router.seconds_left)} left`));
   if (router.probes) tags.push(make("span", "tag maybe", `${router.probes} probing`));
   if (router.drained) {
@@ -225,7 +225,7 @@ function fillCard(card, router) {
   const here = [["requests", router.requests], ["per second", rate], ["in flight", router.in_flight ?? "?"]];
   fillFacts(card, ".everywhere", "all replicas", everywhere);
   fillFacts(card, ".here", "this replica", here);
-  const hide = { drain: Boolean(router.drained), resume: !router.drained, enable: router.standing === "enabled" };
+  const hide = { drain: Boolean(router.drained), resume: !router.drained, enable: router.state === "enabled" };
   card.querySelectorAll("button").forEach((one) => { one.hidden = hide[one.dataset.verb]; });
 }
 
@@ -244,17 +244,17 @@ function timeline(router, now) {
   const start = Math.max(now - WINDOW, +new Date(status.started)), parts = [];
   const own = past.filter((one) => one.about === router.router);
   const withMoment = (words) => own.filter(words).map((one) => ({ ...one, moment: +new Date(one.at) }));
-  const standings = withMoment((one) => one.what in EDGE), drains = withMoment((one) => "drained" in one);
+  const states = withMoment((one) => one.what in EDGE), drains = withMoment((one) => "drained" in one);
   // Before its first change a router was enabled, if no change is missing; else its state is unknown.
-  let word = pastIsWhole && (standings.length || router.standing === "enabled") ? "enabled" : "unknown";
+  let word = pastIsWhole && (states.length || router.state === "enabled") ? "enabled" : "unknown";
   let from = +new Date(status.started);
   const turn = (next, moment) => {
     parts.push({ word, from, to: moment });
     [word, from] = [next, moment];
   };
-  standings.forEach(({ what, moment }) => turn(what, moment));
+  states.forEach(({ what, moment }) => turn(what, moment));
   // A status can come before the change that it shows.
-  if (word !== router.standing) turn(router.standing, before ? Math.max(from, +new Date(before.at)) : now);
+  if (word !== router.state) turn(router.state, before ? Math.max(from, +new Date(before.at)) : now);
   parts.push({ word, from, to: now });
   let since = null;
   for (const { drained, moment } of drains) {

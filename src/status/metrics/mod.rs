@@ -84,7 +84,7 @@ impl Collector for Scrape {
         let encoder = &mut encoder;
         self.process(encoder)?;
         self.decisions(encoder)?;
-        self.standings(encoder)?;
+        self.states(encoder)?;
         self.outcomes(encoder)?;
         self.latencies(encoder)
     }
@@ -155,18 +155,18 @@ impl Scrape {
         Ok(())
     }
 
-    fn standings(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut standing = family(
-            encoder,
-            "router_standing",
-            "1 for the current health state of the router",
-            MetricType::Gauge,
-            None,
-        )?;
-        for (path, router) in self.routers() {
-            for word in PublicState::ALL {
-                let value = if router.state == word { 1.0 } else { 0.0 };
-                standing.gauge([("router", path), ("standing", word.as_str())], value)?;
+    fn states(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, label, help) in [
+            ("router_state", "state", "1 for the current health state of the router"),
+            // The name until 0.1: emitted for one release more.
+            ("router_standing", "standing", "Deprecated: router_state"),
+        ] {
+            let mut states = family(encoder, name, help, MetricType::Gauge, None)?;
+            for (path, router) in self.routers() {
+                for state in PublicState::ALL {
+                    let value = if router.state == state { 1.0 } else { 0.0 };
+                    states.gauge([("router", path), (label, state.as_str())], value)?;
+                }
             }
         }
         let help = "Time until a disabled router is on probation; 0 if it is not disabled";

@@ -155,7 +155,7 @@ async fn s1_each_attempt_is_signed_anew() {
 async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
     let vendors = Vendors::start().await;
     let world = vendors.pool(&[vendors.target("vertexgemini"), vendors.target("openai")]).await;
-    vendors.of(Kind::Vertex).withhold_tokens(true);
+    vendors.of(Kind::Vertex).refuse_tokens(true);
     let answer = world.chat("/llm/", &json!({})).await;
     assert_eq!(router(&answer), "/llm/openai/", "{}", answer.text());
     assert_eq!(vendors.calls(Kind::Vertex), 0);
@@ -164,7 +164,7 @@ async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
     let alone = vendors.pool(&[vendors.target("vertexgemini")]).await;
     let answer = alone.chat("/llm/", &json!({})).await;
     assert_eq!((answer.status, &super::error(&answer)["code"]), (503, &json!("no_key")));
-    vendors.of(Kind::Vertex).withhold_tokens(false);
+    vendors.of(Kind::Vertex).refuse_tokens(false);
     alone.assert_nothing_disabled();
 }
 

@@ -302,7 +302,7 @@ impl Broker {
         self.tell_pools(changes);
     }
 
-    /// Not inlined, because most inputs change no router's standing.
+    /// Not inlined, because most inputs change no router's eligibility.
     #[inline(never)]
     fn tell_pools(&mut self, changes: &mut Vec<BrokerEvent>) {
         let Self { routers, operator, pools, client_pools, .. } = self;
@@ -319,7 +319,7 @@ impl Broker {
                 for (pool, leaf) in router.leaves() {
                     touched.push(*pool);
                     if let Some(pool) = pools.get_mut(*pool) {
-                        pool.set_standing(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
+                        pool.set_eligibility(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
                     }
                 }
             }

@@ -7,7 +7,7 @@ use super::routers::Router;
 use super::{Pass, Route, RouteKind, SelectionCounts};
 use crate::health::Health;
 use crate::load::Loads;
-use crate::strategy::{NodeId, RateLimitFilter, Standing, Tier, Tree};
+use crate::strategy::{Eligibility, NodeId, RateLimitFilter, Tier, Tree};
 use types::request::RequestNeeds;
 use types::router::{RouterId, RouterPath};
 use types::transition::BrokerEvent;
@@ -130,15 +130,15 @@ impl Pool {
         !self.tree.eligible_routers(Tier::Serving).any(|other| other != router && serves(other))
     }
 
-    /// One of its routers stands otherwise than before.
-    pub(super) fn set_standing(&mut self, leaf: NodeId, router: Option<&Router>) {
-        self.tree.set_standing(leaf, self.when_all_disabled.standing(router));
+    /// The eligibility of one of its routers may have changed.
+    pub(super) fn set_eligibility(&mut self, leaf: NodeId, router: Option<&Router>) {
+        self.tree.set_eligibility(leaf, self.when_all_disabled.eligibility(router));
     }
 
-    /// Derives anew how all of its routers stand.
+    /// Derives anew the eligibility of all of its routers.
     pub(super) fn refresh<'a>(&mut self, router: impl Fn(RouterId) -> Option<&'a Router>) {
         let when_all_disabled = self.when_all_disabled;
-        self.tree.refresh(|id| when_all_disabled.standing(router(id)));
+        self.tree.refresh(|id| when_all_disabled.eligibility(router(id)));
     }
 
     /// Ends a change; an event if the pool became unavailable or available by it.
@@ -156,7 +156,7 @@ impl Pool {
 
 impl WhenAllDisabled {
     /// In which tier a router may serve; in none where it is drained, and so not given.
-    fn standing(self, router: Option<&Router>) -> Standing {
+    fn eligibility(self, router: Option<&Router>) -> Eligibility {
         let router = router?;
         let (health, settings) = (router.health(), &router.settings().health);
         match health.share(settings) {

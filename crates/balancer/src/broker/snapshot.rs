@@ -46,8 +46,9 @@ pub struct PoolStatus {
     /// Requests while no target was available.
     pub all_disabled: u64,
     /// Requests that matched no available target.
-    #[serde(rename = "nothing_for_it")]
     pub no_matching_target: u64,
+    /// The name of `no_matching_target` until 0.1, for one release more.
+    pub nothing_for_it: u64,
 }
 
 /// A router's health as users see it.
@@ -91,8 +92,9 @@ pub struct RouterStatus {
     /// Its path.
     pub router: RouterPath,
     /// Its health.
-    #[serde(rename = "standing")]
     pub state: PublicState,
+    /// The name of `state` until 0.1, for one release more.
+    pub standing: PublicState,
     /// The end of the cooldown.
     pub until: Option<BrokerTime>,
     /// The same in seconds from now.
@@ -208,6 +210,7 @@ impl Broker {
             decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
             all_disabled: pool.selections().all_disabled,
             no_matching_target: pool.selections().no_matching_target,
+            nothing_for_it: pool.selections().no_matching_target,
         })
     }
 
@@ -231,6 +234,7 @@ impl Broker {
         Some(RouterStatus {
             router: path.clone(),
             state: PublicState::from_health(&state),
+            standing: PublicState::from_health(&state),
             until,
             seconds_left: until.map(|until| until.since(now).as_secs_f64()),
             why,

@@ -100,8 +100,8 @@ impl World {
 
     /// Routers that serve just now.
     fn serving(&self) -> Vec<usize> {
-        let standings = self.broker.routers().enumerate();
-        standings.filter(|(_, (_, state, _))| *state == HealthState::Serving).map(|(place, _)| place).collect()
+        let states = self.broker.routers().enumerate();
+        states.filter(|(_, (_, state, _))| *state == HealthState::Serving).map(|(place, _)| place).collect()
     }
 
     /// One request; `answer` gets the index of the called target and the number of its calls so far.

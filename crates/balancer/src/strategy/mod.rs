@@ -27,7 +27,7 @@ pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;
 pub use tree::{
-    Condition, Eligible, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Standing, Target, TargetKind,
+    Condition, Eligibility, Eligible, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Target, TargetKind,
     TargetStatus, Tier, Tree,
 };
 

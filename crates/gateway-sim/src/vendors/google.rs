@@ -16,12 +16,13 @@ pub(super) struct Tokens(Mutex<Issued>);
 #[derive(Debug, Default)]
 struct Issued {
     count: usize,
-    withhold: bool,
+    /// Every request for a token is answered 503.
+    is_unavailable: bool,
 }
 
 impl Tokens {
-    pub(super) fn withhold(&self, withhold: bool) {
-        lock(&self.0).withhold = withhold;
+    pub(super) fn set_unavailable(&self, is_unavailable: bool) {
+        lock(&self.0).is_unavailable = is_unavailable;
     }
 
     pub(super) fn count(&self) -> usize {
@@ -38,7 +39,7 @@ impl Tokens {
     pub(super) fn hand_out(&self, call: &Call) -> Answer {
         let refused = |error: &str| Answer::json(400, &json!({"error": error, "error_description": "See the script."}));
         let mut issued = lock(&self.0);
-        if issued.withhold {
+        if issued.is_unavailable {
             return Answer::json(503, &json!({"error": "temporarily_unavailable"}));
         }
         let fields: Vec<_> = url::form_urlencoded::parse(&call.body).collect();

@@ -230,9 +230,9 @@ impl Vendor {
         format!("http://{}/token", self.addr())
     }
 
-    /// Hands out no tokens from now on, or does so again.
-    pub fn withhold_tokens(&self, withhold: bool) {
-        self.state.google.withhold(withhold);
+    /// Whether the token endpoint answers 503 from now on.
+    pub fn refuse_tokens(&self, is_unavailable: bool) {
+        self.state.google.set_unavailable(is_unavailable);
     }
 
     /// Does this wrong once; calls of this come one after the other.

@@ -75,7 +75,7 @@ impl AnswerForm {
         match self {
             Self::OpenAi | Self::Messages | Self::FramedMessages => None,
             Self::Anthropic { .. } | Self::Converse(_) => {
-                Some(Box::new(Whole { form: self.clone(), id: id.clone(), body: Vec::new() }))
+                Some(Box::new(BufferedAnswer { form: self.clone(), id: id.clone(), body: Vec::new() }))
             }
         }
     }
@@ -96,15 +96,15 @@ impl AnswerForm {
     }
 }
 
-/// A whole answer, translated when all of it is here.
+/// An answer that is buffered and translated when it is complete.
 #[derive(Debug)]
-struct Whole {
+struct BufferedAnswer {
     form: AnswerForm,
     id: AnswerId,
     body: Vec<u8>,
 }
 
-impl StreamTranslator for Whole {
+impl StreamTranslator for BufferedAnswer {
     fn push(&mut self, bytes: &[u8], _: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         if self.body.len() + bytes.len() > MAX_WHOLE_BYTES {
             return Err(BrokenAnswer("it is larger than 16 MB"));

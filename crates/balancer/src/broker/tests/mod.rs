@@ -228,9 +228,9 @@ mod learning {
         world.tick(at(600_000));
         assert_eq!(world.out(), Vec::<String>::new());
         assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
-        let standings: Vec<_> =
+        let states: Vec<_> =
             world.emitted.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
-        assert_eq!(standings.len(), 2, "one line when it goes, one when it may prove itself");
+        assert_eq!(states.len(), 2, "one line when it goes, one when it may prove itself");
     }
 
     #[test]

@@ -4,11 +4,11 @@
 //! end. That happens when a router's health changes (rare), so that a decision (frequent) only reads.
 
 mod affinity;
+mod eligibility;
 mod eligible;
 mod explanation;
 mod load_view;
 mod rr_state;
-mod standing;
 mod status;
 mod within_limits;
 
@@ -16,11 +16,11 @@ use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
+pub use eligibility::Eligibility;
 pub use eligible::{Eligible, Tier};
 use explanation::Explanation;
 pub use explanation::Ineligible;
 pub use load_view::LoadView;
-pub use standing::Standing;
 pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
@@ -128,7 +128,7 @@ struct Node {
 
 #[derive(Debug, Clone)]
 enum NodeKind {
-    Leaf(RouterId, Standing),
+    Leaf(RouterId, Eligibility),
     /// Boxed, because most nodes are leaves and a branch is large.
     Branch(Box<Branch>),
 }

@@ -89,7 +89,7 @@ impl Tree {
     fn without(&self, these: impl Fn(RouterId) -> bool) -> Self {
         let mut tree = self.clone();
         for (leaf, _) in self.leaves().filter(|(_, router)| these(*router)) {
-            tree.set_standing(leaf, None);
+            tree.set_eligibility(leaf, None);
         }
         tree
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use types::outcome::JudgedAnswer;
 
 use super::{Run, between};
-use crate::watch::{Call, Standing};
+use crate::watch::{Call, RouterState};
 
 /// How late the line about a router's return may be: the broker sleeps until that moment, and machines are busy.
 const LATE: Duration = Duration::from_secs(1);
@@ -29,9 +29,11 @@ impl Run {
         let mut periods: Vec<Period> = Vec::new();
         for change in self.changes.iter().filter(|change| change.router == router) {
             match (&change.to, periods.last_mut()) {
-                (Standing::Enabled | Standing::OnProbation, Some(last)) => last.back = last.back.or(Some(change.at)),
-                (Standing::Enabled | Standing::OnProbation, None) => {}
-                (Standing::Disabled { until, .. }, _) => {
+                (RouterState::Enabled | RouterState::OnProbation, Some(last)) => {
+                    last.back = last.back.or(Some(change.at))
+                }
+                (RouterState::Enabled | RouterState::OnProbation, None) => {}
+                (RouterState::Disabled { until, .. }, _) => {
                     periods.push(Period { from: change.at, until: *until, back: None });
                 }
             }
@@ -49,7 +51,7 @@ impl Run {
     }
 
     /// What a router that fails shows.
-    pub(super) fn wrong_standing(&self, router: &str) -> Vec<String> {
+    pub(super) fn wrong_state(&self, router: &str) -> Vec<String> {
         let missed = if self.is_even() { self.missed(router) } else { Vec::new() };
         [self.wrong_periods(router), self.disturbed(router), self.wrong_returns(router), missed].concat()
     }

@@ -134,14 +134,14 @@ pub struct ChangeEntry {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct RecentCalls {
+pub struct RecentDecisions {
     /// Decisions of this replica.
     pub decisions: Ring<DecisionEntry>,
-    /// What this replica changed its mind about.
+    /// Changes of health, drains and weights that this replica applied.
     pub changes: Ring<ChangeEntry>,
 }
 
-impl RecentCalls {
+impl RecentDecisions {
     /// A decision was answered with this stamp.
     pub fn record_decision(&mut self, at: BrokerTime, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
         match decision {
@@ -180,7 +180,7 @@ impl ChangeEntry {
     pub fn of(change: &BrokerEvent, at: BrokerTime) -> Option<Self> {
         let plain =
             |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None, drained: None };
-        let standing = |transition: &Transition| {
+        let changed = |transition: &Transition| {
             let (until, cause) = match transition.state {
                 HealthState::Serving => (None, None),
                 HealthState::Cooling { until, cause } => (Some(until), Some(cause)),
@@ -191,9 +191,9 @@ impl ChangeEntry {
             Self { at: transition.at, about: transition.router.clone(), what, until, why, drained: None }
         };
         match change {
-            BrokerEvent::HealthChanged(transition) => Some(standing(transition)),
+            BrokerEvent::HealthChanged(transition) => Some(changed(transition)),
             BrokerEvent::Extended(transition) if matches!(transition.state, HealthState::Cooling { .. }) => {
-                Some(Self { what: "extended", ..standing(transition) })
+                Some(Self { what: "extended", ..changed(transition) })
             }
             BrokerEvent::AllDisabled { ingress, .. } => Some(plain(ingress, "all_disabled")),
             BrokerEvent::SomeEnabled(ingress) => Some(plain(ingress, "some_enabled")),

@@ -1,20 +1,20 @@
-//! Which nodes may serve: derived from how the routers stand, whole or along one path from a leaf.
+//! Which nodes may serve: derived from the eligibility of the routers, for the whole tree or along one path from a leaf.
 
 use super::{Branch, Eligible, Node, NodeId, NodeKind, Policy, Tier, Tree};
 use crate::strategy::{EligibleChild, round_robin};
 use types::router::RouterId;
 
 /// In which tier a router may serve, and the factor on its weight, above 0 and at most 1; `None` if in none.
-pub type Standing = Option<(Tier, f64)>;
+pub type Eligibility = Option<(Tier, f64)>;
 
 impl Tree {
     /// Derives anew which nodes may serve. A branch has the factor of its best child.
-    pub fn refresh(&mut self, standing: impl Fn(RouterId) -> Standing) {
+    pub fn refresh(&mut self, eligibility: impl Fn(RouterId) -> Eligibility) {
         for place in (0..self.nodes.len()).rev() {
             let (before, after) = self.nodes.split_at_mut(place + 1);
             let Some(node) = before.last_mut() else { continue };
             match &mut node.kind {
-                NodeKind::Leaf(router, known) => *known = standing(*router),
+                NodeKind::Leaf(router, known) => *known = eligibility(*router),
                 NodeKind::Branch(branch) => {
                     let node = |id: NodeId| after.get(usize::from(id.0).checked_sub(place + 1)?);
                     Tier::ALL.into_iter().for_each(|tier| branch.refresh(tier, node));
@@ -32,17 +32,17 @@ impl Tree {
         }
     }
 
-    /// One router stands otherwise than before: updates what is above its leaf. [`Tree::settle`] follows.
-    pub fn set_standing(&mut self, leaf: NodeId, standing: Standing) {
+    /// The eligibility of one leaf changed: updates its ancestors. [`Tree::settle`] follows.
+    pub fn set_eligibility(&mut self, leaf: NodeId, eligibility: Eligibility) {
         let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(usize::from(leaf.0)) else {
             return;
         };
-        let before = std::mem::replace(known, standing);
-        if *drained || before == standing {
+        let before = std::mem::replace(known, eligibility);
+        if *drained || before == eligibility {
             return;
         }
         for tier in Tier::ALL {
-            self.update_above(leaf, tier, share_in(before, tier), share_in(standing, tier));
+            self.update_above(leaf, tier, share_in(before, tier), share_in(eligibility, tier));
         }
     }
 
@@ -91,7 +91,7 @@ impl Node {
     pub(super) fn share(&self, tier: Tier) -> f64 {
         match &self.kind {
             _ if self.drained => 0.0,
-            NodeKind::Leaf(_, standing) => share_in(*standing, tier),
+            NodeKind::Leaf(_, eligibility) => share_in(*eligibility, tier),
             NodeKind::Branch(branch) => branch.eligible(tier).best(),
         }
     }
@@ -123,6 +123,6 @@ impl Branch {
     }
 }
 
-fn share_in(standing: Standing, tier: Tier) -> f64 {
-    standing.filter(|(of, _)| *of == tier).map_or(0.0, |(_, share)| share)
+fn share_in(eligibility: Eligibility, tier: Tier) -> f64 {
+    eligibility.filter(|(of, _)| *of == tier).map_or(0.0, |(_, share)| share)
 }
