@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 
 /// How many events a stream has.
 pub(crate) const EVENTS: usize = 2_000;
+/// The last event of a stream.
+const DONE: &[u8] = b"data: [DONE]\n\n";
 /// How long an answer is.
 pub(crate) const LENGTH: usize = 1_024;
 
@@ -45,7 +47,9 @@ impl Body for Said {
             return Poll::Pending;
         }
         (self.left, self.rested) = (self.left - 1, false);
-        Poll::Ready(Some(Ok(Frame::data(self.part.clone()))))
+        // A stream that does not say that it is whole counts as broken.
+        let part = if self.rests && self.left == 0 { Bytes::from_static(DONE) } else { self.part.clone() };
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 }
 
