@@ -365,6 +365,18 @@ async fn the_file_has_every_call_is_private_and_is_told_from() {
 }
 
 #[tokio::test]
+async fn a_symbolic_link_is_refused_at_the_start() {
+    let folder = Folder::new("link");
+    let (path, behind) = (folder.0.join("calls.jsonl"), folder.0.join("behind"));
+    std::os::unix::fs::symlink(&behind, &path).unwrap();
+    let setup = Setup::bare().set("BROKER_BUS", "off").set("BROKER_RELAY", "127.0.0.1:0").set("BROKER_CALLS", &path);
+    let ended = setup.ended().await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(format!("{ended:?}").contains("is a symbolic link, which is not followed"), "{ended:?}");
+    assert!(!behind.exists(), "nothing was made behind it");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call() {
     let folder = Folder::new("unwritable");
     let path = folder.0.join("not-yet-there").join("calls.jsonl");

@@ -201,7 +201,7 @@ impl Writer {
         let mut left = self.settings.bytes - self.file_bytes();
         for number in 1..FILES {
             let older = older(path, number);
-            let Ok(found) = fs::metadata(&older) else { continue };
+            let Ok(found) = fs::symlink_metadata(&older) else { continue };
             match left.checked_sub(found.len()) {
                 Some(less) => left = less,
                 None => fs::remove_file(&older)?,
@@ -231,12 +231,24 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// What is wrong with a path that is a symbolic link: who may write to its folder would choose which file is written to and gets
+/// the mode 0600.
+pub const SYMBOLIC_LINK: &str = "is a symbolic link, which is not followed: name the file itself";
+
+/// Whether there is a symbolic link at the path.
+pub fn is_symbolic_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
 /// Opens the file to add to it; with its length. Half a line, which a full disk left, is ended.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a pipe would wait for a reader.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let mut file =
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    let mut file = opened.map_err(|error| match is_symbolic_link(path) {
+        true => io::Error::new(io::ErrorKind::InvalidInput, format!("it {SYMBOLIC_LINK}")),
+        false => error,
+    })?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
@@ -333,6 +345,23 @@ mod tests {
         assert_eq!(ids(&path), ["000000", "000001", "000002"]);
         let size: u64 = files(&path).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
         assert!(size <= 4 * line, "{size}");
+    }
+
+    #[test]
+    fn a_symbolic_link_is_not_followed_not_even_one_that_comes_later() {
+        let folder = Folder::new("link");
+        let (path, behind) = (folder.0.join("calls.jsonl"), folder.0.join("behind"));
+        fs::write(&behind, b"of others\n").unwrap();
+        fs::set_permissions(&behind, Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&behind, &path).unwrap();
+        let error = open(&path).unwrap_err().to_string();
+        assert_eq!(error, format!("it {SYMBOLIC_LINK}"));
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        file.finished(&call(1));
+        file.close();
+        assert_eq!((file.counts.written(), file.counts.lost()), (0, 1));
+        assert_eq!(fs::read(&behind).unwrap(), b"of others\n");
+        assert_eq!(fs::metadata(&behind).unwrap().permissions().mode() & 0o777, 0o644);
     }
 
     #[test]

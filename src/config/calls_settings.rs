@@ -1,6 +1,7 @@
 //! The settings of finished calls: their memory, their file, the header that names a trace; and where one is asked for.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use hyper::header::HeaderName;
@@ -52,6 +53,10 @@ impl Resolver {
             && (written.value.trim().is_empty() || written.value.ends_with('/'))
         {
             self.fault(written, "must be a file, such as /var/log/broker/calls.jsonl");
+        } else if let Some(written) = &written
+            && file::is_symbolic_link(Path::new(&written.value))
+        {
+            self.fault(written, file::SYMBOLIC_LINK);
         }
         settings.file = written.map(|written| file::Settings { path: written.value.into(), bytes });
         settings
