@@ -74,10 +74,28 @@ pub struct RateLimits {
     pub tokens: Option<RateLimitHeaders>,
 }
 
+/// When an answer came: by its own `Date`, or else as the caller says. Read only where a moment has to be compared with it, which is
+/// rare: most answers say nothing of the kind.
+#[derive(Debug, Clone, Copy)]
+struct Received<'a> {
+    date: Option<&'a str>,
+    otherwise: Option<Timestamp>,
+}
+
+impl<'a> Received<'a> {
+    const fn new(headers: &AnswerHeaders<'a>, otherwise: Option<Timestamp>) -> Self {
+        Self { date: headers.date, otherwise }
+    }
+
+    fn at(self) -> Option<Timestamp> {
+        self.date.and_then(http_date).or(self.otherwise)
+    }
+}
+
 /// When to come back after an *error* answer. Of the body the first 64 KB are read; `received` is when the answer came, and
 /// is needed only where it has no `Date`.
 pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Timestamp>) -> Option<RetryAfter> {
-    let now = now(headers, received);
+    let now = Received::new(headers, received);
     let [ms, ms_of_azure, seconds] = headers.stated;
     let stated = [
         ms.map(|text| number(text).map(|ms| seconds_of(ms / 1e3))),
@@ -96,7 +114,7 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
 
 /// What the headers of any answer say about its target's rate limits.
 pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimits {
-    let now = now(headers, received);
+    let now = Received::new(headers, received);
     let remaining = |[limit, remaining, reset]: &[Option<&str>; 3]| {
         let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
         let reset = reset.and_then(|reset| time(reset, now)).unwrap_or(MAX_REFILL);
@@ -110,12 +128,8 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
 }
 
 /// What to measure moments against.
-fn now(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> Option<Timestamp> {
-    headers.date.and_then(http_date).or(received)
-}
-
 /// The reset of a window that is used up, or that tells nothing else.
-fn window(headers: &AnswerHeaders<'_>, now: Option<Timestamp>) -> Option<Duration> {
+fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
     let windows = headers.buckets.get(WINDOWS)?.iter();
     let used_up = windows.filter(|[_, remaining, _]| remaining.is_none_or(is_zero));
     used_up.filter_map(|[_, _, reset]| time((*reset)?, now)).max()
@@ -123,7 +137,7 @@ fn window(headers: &AnswerHeaders<'_>, now: Option<Timestamp>) -> Option<Duratio
 
 /// The longest time to the full refill of the buckets that are empty. A limit of 0 is none; a reset whose remaining amount
 /// is not given counts only where no bucket is known to be empty.
-fn refill(headers: &AnswerHeaders<'_>, now: Option<Timestamp>) -> Option<RetryAfter> {
+fn refill(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<RetryAfter> {
     let buckets = || headers.buckets.iter().take(WINDOWS.start).filter(|[limit, _, _]| !limit.is_some_and(is_zero));
     let empty: Vec<_> = buckets().filter(|[_, remaining, _]| remaining.is_some_and(is_zero)).collect();
     let unknown = || buckets().filter(|[_, remaining, _]| remaining.is_none()).collect();
@@ -140,13 +154,13 @@ fn is_zero(text: &str) -> bool {
 }
 
 /// What the body says, or else what the answer says that it quotes.
-fn in_body(body: &[u8], now: Option<Timestamp>) -> Option<Duration> {
+fn in_body(body: &[u8], now: Received<'_>) -> Option<Duration> {
     let error = ErrorBody::read(body);
     let quoted = || in_error(&ErrorBody::read(error.quoted.as_deref()?.as_bytes()), now);
     in_error(&error, now).or_else(quoted)
 }
 
-fn in_error(error: &ErrorBody<'_>, now: Option<Timestamp>) -> Option<Duration> {
+fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {
     let bare = |raw: RawJson<'_>| {
         let text = raw.text();
         text.map_or_else(|| String::from_utf8_lossy(raw.bytes()).into_owned(), std::borrow::Cow::into_owned)
@@ -154,7 +168,8 @@ fn in_error(error: &ErrorBody<'_>, now: Option<Timestamp>) -> Option<Duration> {
     let millis = || number(&bare(error.retry_delay_ms?)).map(|ms| seconds_of(ms / 1e3));
     let delay = || time(&bare(error.retry_delay?), now);
     let reset = || time(&bare(error.reset?), now);
-    let sentence = || in_sentence(error.message.as_deref()?).or_else(|| announced(error.message.as_deref()?, now?));
+    let sentence =
+        || in_sentence(error.message.as_deref()?).or_else(|| announced(error.message.as_deref()?, now.at()?));
     millis().or_else(delay).or_else(sentence).or_else(reset)
 }
 
@@ -195,7 +210,7 @@ fn in_sentence(message: &str) -> Option<Duration> {
 }
 
 /// Seconds, a span such as `6m0s`, a moment in seconds or milliseconds since 1970, or a date.
-fn time(text: &str, now: Option<Timestamp>) -> Option<Duration> {
+fn time(text: &str, now: Received<'_>) -> Option<Duration> {
     let text = text.trim();
     if text.len() > MAX_TEXT_BYTES {
         return None;
@@ -203,12 +218,12 @@ fn time(text: &str, now: Option<Timestamp>) -> Option<Duration> {
     if let Some(number) = number(text) {
         return match number {
             ..EPOCH_SECONDS => Some(seconds_of(number)),
-            ..EPOCH_MILLISECONDS => since(now?, number),
-            _ => since(now?, number / 1e3),
+            ..EPOCH_MILLISECONDS => since(now.at()?, number),
+            _ => since(now.at()?, number / 1e3),
         };
     }
     if let Some(moment) = http_date(text).or_else(|| text.parse().ok()) {
-        return Some(bounded(Duration::try_from(moment.duration_since(now?)).unwrap_or_default()));
+        return Some(bounded(Duration::try_from(moment.duration_since(now.at()?)).unwrap_or_default()));
     }
     let lower = text.to_ascii_lowercase();
     let wait = whole_span(&lower)?;
