@@ -3,11 +3,12 @@
 //!
 //! The caller masks secrets before it calls.
 
-use std::fmt::Display;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::patch;
 use types::request::Patch;
@@ -65,52 +66,56 @@ pub fn write(entry: &Entry<'_>) -> Vec<u8> {
     let payloads = [entry.ingress_payload, entry.outbound_payload, inbound, inbound];
     let length: usize =
         payloads.iter().map(|payload| payload.len()).filter(|length| *length <= MAX_PAYLOAD_BYTES).sum();
-    let mut out = Object::begin(Vec::with_capacity(4_096 + length));
-    let [came, sent, over] = entry.times.unwrap_or([BrokerTime::from_nanos(0); 3]);
-    out.value("session_id", &json!(entry.session));
-    out.value("transaction_id", &json!(entry.transaction));
-    out.value("ingress_egress_timer", &timer(came, over));
-    out.value("egress_post_timer", &timer(over, over));
-    out.raw("request", &request(entry, came, sent));
-    out.raw("response", &response(entry, inbound, sent, over));
-    out.end()
+    let mut out = Vec::with_capacity(4_096 + length);
+    let times = entry.times.unwrap_or([BrokerTime::from_nanos(0); 3]).map(Moment::of);
+    let [came, _, over] = &times;
+    let mut object = Object::begin(&mut out);
+    object.text("session_id", entry.session);
+    object.text("transaction_id", entry.transaction);
+    object.timer("ingress_egress_timer", came, over);
+    object.timer("egress_post_timer", over, over);
+    request(object.object("request"), entry, &times);
+    response(object.object("response"), entry, inbound, &times);
+    object.end();
+    out
 }
 
-fn request(entry: &Entry<'_>, came: BrokerTime, sent: BrokerTime) -> Vec<u8> {
-    let mut out = Object::begin(Vec::new());
-    out.value("gl_path", &json!(entry.router));
-    out.value("original_gl_path", &json!(entry.ingress));
-    out.value("ingress_subpath", &json!(entry.rest));
-    out.value("outbound_subpath", &json!(entry.rest));
-    out.raw("ingress_payload", &payload(entry.ingress_payload));
-    out.raw("outbound_payload", &payload(entry.outbound_payload));
-    if !entry.patch.is_empty() {
-        out.raw("broker_patch", &patch::write(&entry.patch));
+fn request(mut object: Object<'_>, entry: &Entry<'_>, [came, sent, _]: &[Moment; 3]) {
+    object.text("gl_path", entry.router);
+    object.text("original_gl_path", entry.ingress);
+    object.text("ingress_subpath", entry.rest);
+    object.text("outbound_subpath", entry.rest);
+    let ingress_payload = object.payload("ingress_payload", entry.ingress_payload);
+    if std::ptr::eq(entry.ingress_payload, entry.outbound_payload) {
+        object.copy("outbound_payload", ingress_payload);
+    } else {
+        object.payload("outbound_payload", entry.outbound_payload);
     }
-    out.value("outbound_headers", &headers(entry.asked));
-    out.value("url", &json!(entry.url));
-    out.value("ingress_outbound_timer", &timer(came, sent));
+    if !entry.patch.is_empty() {
+        object.raw("broker_patch", &patch::write(&entry.patch));
+    }
+    object.headers("outbound_headers", entry.asked);
+    object.text("url", entry.url);
+    object.timer("ingress_outbound_timer", came, sent);
     if !entry.stamp.is_empty() {
-        out.raw("broker", entry.stamp);
+        object.raw("broker", entry.stamp);
     }
     if !entry.call.is_empty() {
-        out.raw("broker_call", entry.call);
+        object.raw("broker_call", entry.call);
     }
-    out.end()
+    object.end();
 }
 
-fn response(entry: &Entry<'_>, inbound: &[u8], sent: BrokerTime, over: BrokerTime) -> Vec<u8> {
-    let mut out = Object::begin(Vec::new());
-    out.value("gl_path", &json!(entry.router));
-    out.value("inbound_status_code", &json!(entry.status));
-    out.value("egress_status_code", &json!(entry.status));
-    out.value("inbound_headers", &headers(entry.answered));
-    out.value("egress_headers", &headers(entry.answered));
-    let inbound = payload(inbound);
-    out.raw("inbound_payload", &inbound);
-    out.raw("egress_payload", &inbound);
-    out.value("outbound_inbound_timer", &timer(sent, over));
-    out.value("inbound_egress_timer", &timer(over, over));
+fn response(mut object: Object<'_>, entry: &Entry<'_>, inbound: &[u8], [_, sent, over]: &[Moment; 3]) {
+    object.text("gl_path", entry.router);
+    object.json("inbound_status_code", &entry.status);
+    object.json("egress_status_code", &entry.status);
+    let headers = object.headers("inbound_headers", entry.answered);
+    object.copy("egress_headers", headers);
+    let inbound = object.payload("inbound_payload", inbound);
+    object.copy("egress_payload", inbound);
+    object.timer("outbound_inbound_timer", sent, over);
+    object.timer("inbound_egress_timer", over, over);
     let mut errors = Vec::new();
     if let Some(error) = entry.error {
         errors.push(json!({"name": "relay", "details": error}));
@@ -119,65 +124,117 @@ fn response(entry: &Entry<'_>, inbound: &[u8], sent: BrokerTime, over: BrokerTim
         errors.push(json!({"name": "egress_status_code", "details": entry.status.to_string()}));
     }
     if !errors.is_empty() {
-        out.value("error", &Value::Array(errors));
+        object.json("error", &errors);
     }
-    out.end()
+    object.end();
 }
 
-/// A body as the gateway shows it: JSON as it is, everything else as one quoted text.
-fn payload(body: &[u8]) -> Vec<u8> {
-    if body.len() > MAX_PAYLOAD_BYTES {
-        return json!(format!("left out: {} bytes", body.len())).to_string().into_bytes();
-    }
-    match serde_json::from_slice::<IgnoredAny>(body) {
-        Ok(_) => body.to_vec(),
-        Err(_) => json!(String::from_utf8_lossy(body)).to_string().into_bytes(),
+/// A moment, and its text: one moment stands in several timers.
+struct Moment {
+    at: BrokerTime,
+    text: String,
+}
+
+impl Moment {
+    fn of(at: BrokerTime) -> Self {
+        let moment = Timestamp::from_nanosecond(at.as_nanos().into());
+        Self { at, text: moment.map_or_else(|_| ZERO_TIME.to_owned(), |moment| moment.to_string()) }
     }
 }
 
-fn headers(headers: &[Header]) -> Value {
-    Value::Object(headers.iter().map(|(name, values)| (name.clone(), json!(values))).collect())
+/// An object that is being written, at the end of the entry.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
 }
 
-fn timer(start: BrokerTime, stop: BrokerTime) -> Value {
-    json!({"start": moment(start), "stop": moment(stop), "duration": stop.since(start).as_millis()})
-}
-
-fn moment(now: BrokerTime) -> String {
-    Timestamp::from_nanosecond(now.as_nanos().into()).map_or_else(|_| ZERO_TIME.to_owned(), |moment| moment.to_string())
-}
-
-/// An object that is being written.
-struct Object(Vec<u8>);
-
-impl Object {
-    fn begin(mut bytes: Vec<u8>) -> Self {
-        bytes.push(b'{');
-        Self(bytes)
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, is_empty: true }
     }
 
-    fn value(&mut self, name: &str, value: &impl Display) {
-        self.raw(name, value.to_string().as_bytes());
-    }
-
-    fn raw(&mut self, name: &str, value: &[u8]) {
-        if self.0.len() > 1 {
-            self.0.push(b',');
+    /// `name` is one of this file, which need no escapes.
+    fn name(&mut self, name: &str) {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.out.push(b',');
         }
-        self.0.extend_from_slice(b"\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-        self.0.extend_from_slice(value);
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
     }
 
-    fn end(mut self) -> Vec<u8> {
-        self.0.push(b'}');
-        self.0
+    fn raw(&mut self, name: &str, json: &[u8]) {
+        self.name(name);
+        self.out.extend_from_slice(json);
+    }
+
+    /// A value that stands in the entry already.
+    fn copy(&mut self, name: &str, value: Range<usize>) {
+        self.name(name);
+        self.out.extend_from_within(value);
+    }
+
+    fn object(&mut self, name: &str) -> Object<'_> {
+        self.name(name);
+        Object::begin(self.out)
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.json(name, text);
+    }
+
+    /// Where the value stands then.
+    fn json(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Range<usize> {
+        self.name(name);
+        let start = self.out.len();
+        // Into memory, and every key is a text: it cannot fail.
+        let _ = serde_json::to_writer(&mut *self.out, value);
+        start..self.out.len()
+    }
+
+    fn headers(&mut self, name: &str, headers: &[Header]) -> Range<usize> {
+        self.json(name, &HeaderMap(headers))
+    }
+
+    /// A body as the gateway shows it: JSON as it is, everything else as one quoted text.
+    fn payload(&mut self, name: &str, body: &[u8]) -> Range<usize> {
+        if body.len() > MAX_PAYLOAD_BYTES {
+            return self.json(name, &format!("left out: {} bytes", body.len()));
+        }
+        if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+            return self.json(name, &String::from_utf8_lossy(body));
+        }
+        self.raw(name, body);
+        self.out.len() - body.len()..self.out.len()
+    }
+
+    fn timer(&mut self, name: &str, start: &Moment, stop: &Moment) {
+        let mut timer = self.object(name);
+        timer.text("start", &start.text);
+        timer.text("stop", &stop.text);
+        timer.json("duration", &stop.at.since(start.at).as_millis());
+        timer.end();
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// Headers as an object of names to lists of values.
+struct HeaderMap<'a>(&'a [Header]);
+
+impl Serialize for HeaderMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, values)| (name, values)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::log_entry;
     use std::time::Duration;
