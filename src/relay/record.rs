@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::credentials::is_credential;
 use crate::calls::cost::{self, Cost, Priced};
@@ -38,8 +39,13 @@ impl Entries {
         Self { log, handle }
     }
 
+    /// Whether they have a reader: without a bus there is none.
+    pub(super) fn are_wanted(&self) -> bool {
+        !self.log.is_closed()
+    }
+
     fn send(&self, entry: Vec<u8>, now: BrokerTime) {
-        if self.log.try_send(entry.into()).is_err()
+        if let Err(TrySendError::Full(_)) = self.log.try_send(entry.into())
             && let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, now)
         {
             tracing::warn!(
@@ -158,14 +164,19 @@ fn call_object(ending: &RecordEnd<'_>, traces: TraceIds, cost: Option<Cost>) -> 
         Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
         None => ending.error_class.into(),
     };
-    let mut object = json!({"class": class, "trace_ids": traces.into_vec()});
-    if let Some(usage) = ending.usage {
-        object["usage"] = json!(usage);
-    }
-    if let Some(cost) = cost {
-        object["cost"] = json!(cost);
-    }
-    object.to_string().into_bytes()
+    let object = CallObject { class, trace_ids: traces.into_vec(), usage: ending.usage, cost };
+    // All of its keys are texts: it cannot fail.
+    serde_json::to_vec(&object).unwrap_or_default()
+}
+
+#[derive(Debug, Serialize)]
+struct CallObject {
+    class: CallClass,
+    trace_ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
 }
 
 /// Headers as the gateway's log spells them: `Content-Type`, each with its values.
@@ -183,12 +194,13 @@ pub(super) fn logged_headers(headers: &HeaderMap) -> Vec<Header> {
 
 /// The first letter of each word in capitals.
 fn canonical(name: &str) -> String {
-    let word = |word: &str| {
-        let mut letters = word.chars();
-        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-        first.into_iter().chain(letters).collect::<String>()
-    };
-    name.split('-').map(word).collect::<Vec<_>>().join("-")
+    let mut spelled = String::with_capacity(name.len());
+    let mut begins = true;
+    for letter in name.chars() {
+        spelled.push(if begins { letter.to_ascii_uppercase() } else { letter });
+        begins = letter == '-';
+    }
+    spelled
 }
 
 #[cfg(test)]
