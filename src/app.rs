@@ -287,7 +287,8 @@ impl BackgroundTasks {
         let http = serve_http(listener, tls.clone(), state, &access);
         let learning = async {
             let Some(link) = links.last() else {
-                nats::learn_without_bus(&settings, &handle, &mut entries).await;
+                // Without a bus, entries have no reader.
+                drop(entries);
                 return Ok(());
             };
             let client = nats::connect(&settings, link, "gecholog-broker logs", MAX_PENDING_LOGS).await?;
@@ -304,7 +305,7 @@ impl BackgroundTasks {
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
             let replica = handle.signature().replica().to_owned();
             let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
-            let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
+            let publishing = nats::publish_entries(client.clone(), &settings, &replica, &mut entries);
             tokio::select! {
                 ended = sharing => match ended.map_err(anyhow::Error::from_boxed)? {},
                 ended = async { tokio::try_join!(learning, control) } => drop(ended?),

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
@@ -48,7 +48,7 @@ pub async fn share_affinity(
         let mut messages = pin!(stream::select(shared, told));
         let mut may_tell = Instant::now();
         while let Some(message) = messages.next().await {
-            if is_own(&message, replica) {
+            if peers::is_from(&message, replica) {
                 continue;
             }
             affinity.take(&message.payload, |target| relay.known_target(target));
@@ -64,10 +64,6 @@ pub async fn share_affinity(
         ended = publishing => ended,
         ended = reading => ended,
     }
-}
-
-fn is_own(message: &Message, replica: &str) -> bool {
-    message.headers.as_ref().and_then(|headers| headers.get(peers::REPLICA)).is_some_and(|by| by.as_str() == replica)
 }
 
 async fn tell(

@@ -27,7 +27,7 @@ pub use admin::{Control, Start, control};
 pub use affinity::share_affinity;
 pub use cluster::{follow_cluster, serve_requests};
 pub use link::{ConnectionStatus, LinkState};
-pub use logs::{learn_from_logs, learn_without_bus, publish_entries};
+pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
 pub use takeover::take_over;
 

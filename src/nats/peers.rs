@@ -85,6 +85,11 @@ pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<MessageSignature>
     Some(MessageSignature { at: text(TIME_HEADER)?.parse().ok()?, nonce: text(NONCE_HEADER)?, mac: text(MAC_HEADER)? })
 }
 
+/// Whether a message is from this replica, by its header.
+pub(super) fn is_from(message: &Message, replica: &str) -> bool {
+    message.headers.as_ref().and_then(|headers| headers.get(REPLICA)).is_some_and(|by| by.as_str() == replica)
+}
+
 /// Who asks, in a word of their own.
 pub(super) fn by(headers: Option<&HeaderMap>) -> String {
     let by = headers.and_then(|headers| headers.get(SENDER_HEADER)).map(|by| by.as_str());
