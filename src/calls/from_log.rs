@@ -186,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn the_tier_that_an_answer_names_prices_the_call() {
+        let cost = |payload: Value, count: Value| {
+            let mut entry = entry();
+            entry["request"]["outbound_payload"]["model"] = json!("gpt-5");
+            entry["request"]["url"] = json!("https://api.openai.com/v1/chat/completions");
+            entry["response"]["inbound_payload"] = payload;
+            entry["response"]["token_count"] = count;
+            of(&entry).unwrap().cost.map(|cost| cost.nano_usd)
+        };
+        let whole = |tier: &str| {
+            json!({"model": "gpt-5", "service_tier": tier,
+                "usage": {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}})
+        };
+        assert_eq!(cost(whole("default"), json!(null)), Some(2_250_000));
+        assert_eq!(cost(whole("flex"), json!(null)), Some(1_125_000));
+        assert_eq!(cost(whole("scale"), json!(null)), None, "paid in another way");
+        let stream = r#"data: {"model":"gpt-5","choices":[{"delta":{"content":"a"}}],"service_tier":"priority"}"#;
+        let counted = json!({"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100});
+        assert_eq!(cost(json!(format!("{stream}\n\n")), counted), Some(4_500_000), "counted by the gateway");
+    }
+
+    #[test]
     fn errors_have_their_class() {
         for (status, headers, class) in [
             (503, json!({"A": ["b"]}), ErrorClass::Overloaded),

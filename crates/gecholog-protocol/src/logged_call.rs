@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use llm::prices::ServiceTier;
 use llm::request_view::RequestView;
 use llm::stream::StreamState;
 use llm::usage::{self, InvalidUsage, Usage};
@@ -144,6 +145,7 @@ impl LoggedCall<'_> {
 impl Details<'_> {
     /// What the answer, or else the gateway, says that was used.
     pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let mut service_tier = ServiceTier::default();
         let of_answer = match self.answer {
             None => Ok(None),
             // The gateway makes one text of a stream.
@@ -152,6 +154,7 @@ impl Details<'_> {
                     let mut stream = StreamState::new(Protocol::Generic);
                     stream.push(events.as_bytes());
                     stream.finish();
+                    service_tier = stream.service_tier();
                     stream.usage()
                 }
                 Some(_) => Ok(None),
@@ -160,9 +163,11 @@ impl Details<'_> {
         };
         match (of_answer, self.token_count) {
             (Ok(Some(usage)), _) => Ok(Some(usage)),
-            (other, Some(count)) => {
-                usage::of_object(count.bytes()).and_then(|counted| counted.map_or(other, |counted| Ok(Some(counted))))
-            }
+            (other, Some(count)) => match usage::of_object(count.bytes())? {
+                // The gateway counts tokens and says nothing of the tier.
+                Some(counted) => Ok(Some(Usage { service_tier, ..counted })),
+                None => other,
+            },
             (other, None) => other,
         }
     }
