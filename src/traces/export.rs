@@ -15,13 +15,14 @@ use opentelemetry_otlp::{Protocol, SpanExporter as OtlpExporter, WithExportConfi
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter;
 use tokio::runtime;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, Settings, TracedCalls, spans};
 use crate::calls::CallRecord;
 use crate::relay::Proxy;
 use crate::relay::client::{self, Client, ConnectTimeout};
+use crate::system::queue::Queued;
 
 /// Calls that are sent in one request.
 const MAX_BATCH: usize = 128;
@@ -67,14 +68,14 @@ impl Exporter {
     }
 
     /// Sends until no more can come.
-    pub(super) fn run(mut self, records: mpsc::Receiver<Arc<CallRecord>>) {
+    pub(super) fn run(mut self, records: Receiver<Queued<Arc<CallRecord>>>) {
         match runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.serve(records)),
             Err(error) => tracing::warn!(%error, "no traces: cannot start a runtime"),
         }
     }
 
-    async fn serve(&mut self, mut records: mpsc::Receiver<Arc<CallRecord>>) {
+    async fn serve(&mut self, mut records: Receiver<Queued<Arc<CallRecord>>>) {
         while let Some(first) = records.recv().await {
             let until = Instant::now() + MAX_DELAY;
             let mut batch = vec![first];
@@ -87,7 +88,7 @@ impl Exporter {
         }
     }
 
-    async fn send(&mut self, mut batch: Vec<Arc<CallRecord>>) {
+    async fn send(&mut self, mut batch: Vec<Queued<Arc<CallRecord>>>) {
         batch.retain(|record| {
             let parent = record.context.parent.filter(|_| self.settings.trusts_clients);
             let taken = self.settings.sampling.takes(spans::trace_of(record), parent);
