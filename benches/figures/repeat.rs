@@ -139,7 +139,7 @@ fn record(times: u64) -> Result<()> {
     for number in 0..times {
         let record = from_log::any_record(black_box(&logged), "x-trace-id", Some(&book), moment(number));
         black_box(serde_json::to_vec(&record)?);
-        calls.finished(record, true);
+        calls.finished(record, None, true);
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use tokio::sync::mpsc::Receiver;
 
+use super::content::CallContent;
 use super::{CallRecord, CallSink};
 use crate::system::queue::{Bounds, Queued, WorkQueue};
 
@@ -80,7 +81,7 @@ impl CallsFile {
 }
 
 impl CallSink for CallsFile {
-    fn finished(&self, record: &Arc<CallRecord>) {
+    fn finished(&self, record: &Arc<CallRecord>, _content: Option<&Arc<CallContent>>) {
         if self.queue.push(Arc::clone(record), 0).is_err() {
             self.counts.lost.fetch_add(1, Relaxed);
         }
@@ -289,7 +290,7 @@ mod tests {
         let path = folder.0.join("calls.jsonl");
         let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
         let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
-        (0..95).for_each(|number| file.finished(&call(number)));
+        (0..95).for_each(|number| file.finished(&call(number), None));
         file.close();
         assert_eq!((file.counts.written(), file.counts.lost()), (95, 0));
         let expected: Vec<_> = (60..95).map(|number| format!("{number:06}")).collect();
@@ -298,7 +299,7 @@ mod tests {
             let found = fs::metadata(&path).unwrap();
             assert!(found.len() <= 10 * line && found.permissions().mode() & 0o777 == 0o600, "{path:?}");
         }
-        file.finished(&call(99));
+        file.finished(&call(99), None);
         assert_eq!(file.counts.lost(), 1, "what comes after the end is lost and counted");
     }
 
@@ -309,7 +310,7 @@ mod tests {
         fs::write(&path, b"{\"v\":1,\"id\":\"hal").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
-        file.finished(&call(1));
+        file.finished(&call(1), None);
         file.close();
         assert_eq!(ids(&path), ["000001"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -322,7 +323,7 @@ mod tests {
         fs::write(older(&path, 1), vec![b'\n'; 100_000]).unwrap();
         let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
         let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * line }).unwrap();
-        (0..3).for_each(|number| file.finished(&call(number)));
+        (0..3).for_each(|number| file.finished(&call(number), None));
         file.close();
         assert_eq!(ids(&path), ["000000", "000001", "000002"]);
         let size: u64 = files(&path).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
@@ -339,7 +340,7 @@ mod tests {
         let error = open(&path).unwrap_err().to_string();
         assert_eq!(error, format!("it {SYMBOLIC_LINK}"));
         let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
-        file.finished(&call(1));
+        file.finished(&call(1), None);
         file.close();
         assert_eq!((file.counts.written(), file.counts.lost()), (0, 1));
         assert_eq!(fs::read(&behind).unwrap(), b"of others\n");
@@ -352,12 +353,12 @@ mod tests {
         let path = folder.0.join("calls.jsonl");
         fs::create_dir(&path).unwrap();
         let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
-        file.finished(&call(1));
+        file.finished(&call(1), None);
         while file.counts.lost() == 0 {
             thread::yield_now();
         }
         fs::remove_dir(&path).unwrap();
-        file.finished(&call(2));
+        file.finished(&call(2), None);
         file.close();
         assert_eq!(ids(&path), ["000002"]);
         assert_eq!((file.counts.written(), file.counts.lost()), (1, 1));

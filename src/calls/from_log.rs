@@ -1,5 +1,6 @@
 //! The record of a call that passed only through the gateway, from the gateway's log.
 
+use super::content::CallContent;
 use super::context::{AttemptContext, CallContext};
 use super::cost::Priced;
 use super::record::short;
@@ -17,6 +18,14 @@ use types::time::{BrokerTime, GatewayTime};
 /// `configured` is the configured header of trace ids.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
     (!is_attempt(logged)).then(|| any_record(logged, configured, Some(book), now))
+}
+
+/// Prompt and answer of a call, as its entry has them.
+pub fn content(logged: &LoggedCall<'_>) -> CallContent {
+    let mut content = CallContent::default();
+    content.request.add(logged.request_body());
+    content.answer.add(&logged.answer_body());
+    content
 }
 
 /// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.

@@ -125,7 +125,8 @@ fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     let calls = handle.calls();
     if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
         let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
-        calls.finished(record, counts);
+        let content = (counts && calls.wants_content()).then(|| from_log::content(logged));
+        calls.finished(record, content, counts);
     }
 }
 

@@ -13,13 +13,15 @@ use std::sync::Arc;
 
 pub use settings::{Sampling, Settings};
 
+use crate::calls::content::CallContent;
 use crate::calls::{CallRecord, CallSink};
 use crate::relay::Proxy;
-use crate::system::queue::{Bounds, WorkQueue};
+use crate::system::queue::{Bounds, Rejected, WorkQueue};
 use crate::telemetry::Counter;
 
 /// Calls that wait to be sent. The records are those of the memory of recent calls, as long as they are kept there.
-const BOUNDS: Bounds = Bounds { items: 2_048, bytes: 0 };
+/// The bytes are those of prompts and answers.
+const BOUNDS: Bounds = Bounds { items: 2_048, bytes: 16 << 20 };
 
 /// What became of the calls.
 pub(crate) const EXPORTED: &str = "exported";
@@ -33,11 +35,36 @@ pub(crate) const FAILED: &str = "failed";
 /// Calls by what became of them; nothing where traces are off.
 pub type TracedCalls = Counter<&'static str>;
 
+/// A call that waits to be sent.
+#[derive(Debug)]
+struct TracedCall {
+    record: Arc<CallRecord>,
+    content: Content,
+}
+
+/// Its prompt and answer.
+#[derive(Debug)]
+enum Content {
+    /// They are not wanted.
+    None,
+    Kept(Arc<CallContent>),
+    /// Too much of others' was waiting.
+    LeftOut,
+}
+
+impl TracedCall {
+    /// How much of the bytes that may wait is its.
+    fn bytes(&self) -> usize {
+        if let Content::Kept(content) = &self.content { content.bytes() } else { 0 }
+    }
+}
+
 /// The queue to the thread that sends.
 #[derive(Debug)]
 pub struct Traces {
-    queue: WorkQueue<Arc<CallRecord>>,
+    queue: WorkQueue<TracedCall>,
     counts: Arc<TracedCalls>,
+    wants_content: bool,
 }
 
 impl Traces {
@@ -47,19 +74,31 @@ impl Traces {
     /// The system has no thread left, or no certificate authorities that can be read.
     pub fn start(settings: Settings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
         counts.preregister([EXPORTED, NOT_SAMPLED, QUEUE_FULL, FAILED]);
-        let endpoint = settings.shown_endpoint();
+        let (endpoint, wants_content) = (settings.shown_endpoint(), settings.content);
         let exporter = export::Exporter::new(settings, proxy, Arc::clone(&counts))?;
         let queue = WorkQueue::start("traces", BOUNDS, move |records| exporter.run(records))?;
-        tracing::info!(endpoint, "calls are sent as traces");
-        Ok(Self { queue, counts })
+        let content = if wants_content { "with prompts and answers" } else { "without prompts and answers" };
+        tracing::info!(endpoint, "calls are sent as traces, {content}");
+        Ok(Self { queue, counts, wants_content })
     }
 }
 
 impl CallSink for Traces {
-    fn finished(&self, record: &Arc<CallRecord>) {
-        if self.queue.push(Arc::clone(record), 0).is_err() {
+    fn finished(&self, record: &Arc<CallRecord>, content: Option<&Arc<CallContent>>) {
+        let content = content.filter(|_| self.wants_content).cloned().map_or(Content::None, Content::Kept);
+        let call = TracedCall { record: Arc::clone(record), content };
+        let bytes = call.bytes();
+        let queued = match self.queue.push(call, bytes) {
+            Err(Rejected::Bytes(call)) => self.queue.push(TracedCall { content: Content::LeftOut, ..call }, 0),
+            queued => queued,
+        };
+        if queued.is_err() {
             self.counts.count(QUEUE_FULL, record.at);
         }
+    }
+
+    fn wants_content(&self) -> bool {
+        self.wants_content
     }
 
     /// Takes no more, and waits until what is in the queue is sent, for 2 s at most.

@@ -115,6 +115,21 @@ impl LoggedCall<'_> {
         }
     }
 
+    /// The body of the client's request; empty where the entry has none.
+    pub fn request_body(&self) -> &[u8] {
+        self.details.received.map(RawJson::bytes).unwrap_or_default()
+    }
+
+    /// The body of the answer, a stream as its events; empty where the entry has none.
+    pub fn answer_body(&self) -> Cow<'_, [u8]> {
+        match self.details.answer.map(|answer| (answer, answer.text())) {
+            Some((_, Some(Cow::Owned(text)))) => Cow::Owned(text.into_bytes()),
+            Some((_, Some(Cow::Borrowed(text)))) => Cow::Borrowed(text.as_bytes()),
+            Some((answer, None)) => Cow::Borrowed(answer.bytes()),
+            None => Cow::Borrowed(&[]),
+        }
+    }
+
     /// The values of the client's headers, each with its name in small letters.
     pub fn for_each_header(&self, mut visit: impl FnMut(&str, &str)) {
         let Some(headers) = self.details.headers else { return };
