@@ -332,6 +332,7 @@ fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> KeyVal
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::content::CallContent;
     use crate::calls::context::{AttemptContext, CallContext, ParentSpan};
     use crate::calls::cost::Cost;
     use llm::ErrorClass;
@@ -376,6 +377,27 @@ mod tests {
         }
         let nobody = CallRecord { router: None, ..call(tried.to_vec()) };
         assert!(spans_of(&nobody).iter().all(|span| value(span, LANGFUSE_COST).is_none()));
+    }
+
+    #[test]
+    fn prompt_and_answer_stand_on_the_answer_or_else_on_the_call() {
+        let mut kept = CallContent::default();
+        kept.request.add(b"asked");
+        let kept = Content::Kept(Arc::new(kept));
+        let answered = call(vec![attempt("/a/", CallClass::Broker), attempt("/b/", CallClass::Success)]);
+        let nobody = CallRecord { router: None, ..answered.clone() };
+        for (record, place) in [(answered, 2), (nobody, 0)] {
+            let inputs = |content| -> Vec<_> {
+                spans(&record, content).iter().map(|span| value(span, LANGFUSE_INPUT)).collect()
+            };
+            for (content, text) in [(&kept, "asked"), (&Content::LeftOut, LEFT_OUT)] {
+                let mut expected = vec![None; 3];
+                expected[place] = Some(text.to_owned());
+                assert_eq!(inputs(content), expected);
+            }
+            assert_eq!(inputs(&Content::None), vec![None; 3]);
+            assert!(spans(&record, &kept).iter().all(|span| value(span, LANGFUSE_OUTPUT).is_none()), "an empty answer");
+        }
     }
 
     #[test]
