@@ -78,7 +78,10 @@ pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
             Ok(())
         })
     } else {
-        cursor.raw().map(|answer| counts.read_top(answer))
+        cursor.fields(|name, value| {
+            counts.top_field(name, value.raw()?);
+            Ok(())
+        })
     };
     counts.usage()
 }
@@ -129,7 +132,11 @@ pub(crate) struct Counts {
 impl Counts {
     /// Reads the usage wherever it stands in an answer or in the data of an event.
     pub(crate) fn read_top(&mut self, answer: RawJson<'_>) {
-        answer.for_each_field(|name, value| match name {
+        answer.for_each_field(|name, value| self.top_field(name, value));
+    }
+
+    fn top_field(&mut self, name: &[u8], value: RawJson<'_>) {
+        match name {
             b"usage" | b"usageMetadata" | b"usage_metadata" | b"token_count" => self.read(value),
             b"response" | b"message" | b"x_groq" if value.is_object() => self.read_holder(value),
             b"service_tier" | b"serviceTier" => self.read_tier(value),
@@ -139,7 +146,7 @@ impl Counts {
             }
             b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
             _ => {}
-        });
+        }
     }
 
     /// Reads what an object says that may hold an answer.
