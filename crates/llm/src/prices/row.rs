@@ -57,14 +57,22 @@ impl ServiceTier {
     /// Vertex AI, such as `ON_DEMAND_FLEX`
     /// (<https://googleapis.github.io/js-genai/release_docs/interfaces/types.UsageMetadata.html>).
     pub fn of_answer(name: &str) -> Self {
-        let name = name.to_ascii_lowercase();
-        let prefixes = ["service_tier_", "traffic_type_", "on_demand_"];
-        match prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name) {
-            "default" | "standard" | "auto" | "on_demand" | "unspecified" | "" => Self::Standard,
-            "batch" => Self::Batch,
-            "flex" => Self::Flex,
-            "priority" | "fast" => Self::Priority,
-            _ => Self::Other,
+        // Each event of a stream may say it, almost always like this.
+        Self::known(name).unwrap_or_else(|| {
+            let name = name.to_ascii_lowercase();
+            let prefixes = ["service_tier_", "traffic_type_", "on_demand_"];
+            let bare = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+            Self::known(bare.unwrap_or(&name)).unwrap_or(Self::Other)
+        })
+    }
+
+    fn known(name: &str) -> Option<Self> {
+        match name {
+            "default" | "standard" | "auto" | "on_demand" | "unspecified" | "" => Some(Self::Standard),
+            "batch" => Some(Self::Batch),
+            "flex" => Some(Self::Flex),
+            "priority" | "fast" => Some(Self::Priority),
+            _ => None,
         }
     }
 
