@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::civil::Date;
-use llm::prices::{PriceTable, PricedCall, Prices, Quote, ServiceTier};
-use llm::{Cost, Usage};
+use llm::Usage;
+use llm::prices::{PriceTable, PricedCall, Prices, Quote};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Config, Fault};
@@ -75,18 +75,6 @@ impl PriceBook {
     /// The `price` of a target in the pools file.
     pub fn target_price(&self, router: &RouterPath) -> Option<&Prices> {
         self.targets.get(router).map(AsRef::as_ref)
-    }
-
-    /// What a call cost at the standard tier; `None` if that is unknown.
-    pub fn cost(
-        &self,
-        provider: Option<&str>,
-        model: &str,
-        usage: &Usage,
-        target_price: Option<&Prices>,
-    ) -> Option<Cost> {
-        let call = PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
-        self.quote(call, usage).map(|quote| quote.cost)
     }
 
     /// What a call cost, and by which row of which table of which day; `None` if that is unknown.
@@ -256,8 +244,9 @@ mod tests {
         let router = RouterPath::parse("/azure/gpt4/").unwrap();
         let cost = |router: &RouterPath| {
             let book = prices.book();
-            let cost = book.cost(Some("openai"), "gpt-4o", &usage(1), book.target_price(router)).unwrap();
-            cost.nano_dollars
+            let target_price = book.target_price(router);
+            let call = PricedCall { provider: Some("openai"), model: "gpt-4o", target_price };
+            book.quote(call, &usage(1)).unwrap().cost.nano_dollars
         };
         assert_eq!(cost(&router), 2_500);
         assert!(!prices.book().has_own_prices());
@@ -278,7 +267,8 @@ mod tests {
         let mut file = PricesFile::open(path.clone()).unwrap();
         let prices = LivePrices::default();
         prices.set_table(file.table.clone());
-        let cost = || prices.book().cost(Some("a"), "m", &usage(1), None).map(|cost| cost.nano_dollars);
+        let call = PricedCall { provider: Some("a"), model: "m", target_price: None };
+        let cost = || prices.book().quote(call, &usage(1)).map(|quote| quote.cost.nano_dollars);
         assert_eq!(cost(), Some(1_000));
         file.take(br#"{"models": {"a/m": {"input": -1}}}"#.to_vec(), &prices);
         assert_eq!(cost(), Some(1_000));

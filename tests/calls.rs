@@ -206,6 +206,43 @@ async fn a_client_that_goes_away_and_a_call_that_nobody_answers_are_recorded_too
 }
 
 #[tokio::test]
+async fn a_call_is_priced_at_the_tier_that_served_it() {
+    let (a, b) = (Scripted::start(Vec::new()).await, Scripted::start(Vec::new()).await);
+    let world = World::before(&a, &b).await;
+    let usage = json!({"prompt_tokens": 8, "completion_tokens": 5, "total_tokens": 13});
+    let whole = |tier: &str, content: &str| {
+        let choices = json!([{"message": {"content": content}, "finish_reason": "stop"}]);
+        // In the order in which OpenAI writes them.
+        let body = format!(r#"{{"model":"gpt-5","choices":{choices},"usage":{usage},"service_tier":"{tier}"}}"#);
+        answer(200, &[], &body)
+    };
+    let long = "x".repeat(200_000);
+    // $1.25 and $10 per million tokens; half of it, and twice as much.
+    for (count, (act, nano_usd)) in [
+        (whole("default", "a"), Some(60_000)),
+        (whole("flex", "a"), Some(30_000)),
+        (whole("priority", &long), Some(120_000)),
+        (whole("scale", "a"), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        a.once(act);
+        assert_eq!(world.call(&[]).await.status, 200);
+        let call = calls(&world.broker, "", count + 1).await.remove(0);
+        assert_eq!(call["cost"]["nano_usd"].as_u64(), nano_usd, "{call}");
+    }
+    let event = json!({"model": "gpt-5", "choices": [{"delta": {"content": "a"}}], "service_tier": "flex"});
+    let last = json!({"model": "gpt-5", "choices": [], "usage": usage});
+    let events = format!("data: {event}\n\ndata: {last}\n\ndata: [DONE]\n\n");
+    a.once(vec![stream(), chunk(&events), last_chunk()]);
+    let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+    open.until("\r\n0\r\n\r\n").await;
+    let call = calls(&world.broker, "", 5).await.remove(0);
+    assert_eq!((&call["usage"]["service_tier"], &call["cost"]["nano_usd"]), (&json!("flex"), &json!(30_000)), "{call}");
+}
+
+#[tokio::test]
 async fn a_call_through_the_gateway_gives_the_same_record_from_its_log() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let broker = Setup::on(&bus).ready().await;

@@ -317,10 +317,61 @@ async fn a_stream_says_when_its_first_part_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
+    let Some(receiver) = Receiver::start() else { return };
+    let one = "data: {\"model\":\"gpt-4o\",\"choices\":[{\"delta\":{\"content\":\"marimba\"}}]}\n\n";
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n";
+    let done = "data: [DONE]\n\n";
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let set = to(&receiver);
+    let file = std::env::temp_dir().join(format!("broker-content-{}.jsonl", std::process::id()));
+    let world = World::before(&a, &b, |setup| {
+        set(setup).set("BROKER_TRACE_CONTENT", "full").set("BROKER_CALLS", file.display().to_string())
+    })
+    .await;
+    let content = |span: &Value| (span["langfuse"]["input"].clone(), span["langfuse"]["output"].clone());
+    let none = (Value::Null, Value::Null);
+
+    a.once(overloaded());
+    let answered = world.call(&[]).await;
+    let (server, attempts) = by_kind(&receiver.received(3).await);
+    assert_eq!(content(&attempts[1]), (json!(ASK), json!(answered.text())));
+    assert!((content(&server), content(&attempts[0])) == (none.clone(), none.clone()), "once, on the answer");
+
+    a.once(vec![stream(), chunk(one), chunk(usage), chunk(done), last_chunk()]);
+    let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+    open.until("\r\n0\r\n\r\n").await;
+    let (_, attempts) = by_kind(&receiver.received(5).await[3..]);
+    assert_eq!(content(&attempts[0]), (json!(STREAMED), json!(format!("{one}{done}"))), "as the client got it");
+
+    a.once(answer(200, &[], &format!("{{\"choices\":[{{\"message\":{{\"content\":\"{}\"}}}}]}}", "x".repeat(200_000))));
+    let long = world.call(&[]).await;
+    assert_eq!(long.text().len(), 200_040);
+    let (_, attempts) = by_kind(&receiver.received(7).await[5..]);
+    let (_, output) = content(&attempts[0]);
+    let output = output.as_str().unwrap();
+    assert!(output.ends_with("x (cut: 200040 bytes in all)") && output.len() < 66_000, "{}", output.len());
+
+    a.once(answer(400, &[], r#"{"error":{"message":"no"}}"#));
+    let refused = world.call(&[]).await;
+    assert_eq!(refused.status, 400);
+    let (_, attempts) = by_kind(&receiver.received(9).await[7..]);
+    assert_eq!(content(&attempts[0]), (json!(ASK), json!(refused.text())));
+
+    let calls = world.broker.get("/api/v1/calls").await.text();
+    drop(world);
+    let written = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(written.lines().count(), 4);
+    assert!([calls, written].iter().all(|text| !text.contains("xylophone") && !text.contains("marimba")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_only_the_gateway_carried_has_a_trace_too() {
     let Some(receiver) = Receiver::start() else { return };
     let (bus, llms) = (Bus::start().await, Llms::start().await);
-    let broker = to(&receiver)(Setup::on(&bus)).set("BROKER_ROUTERS", "/azure/gpt4/").ready().await;
+    let setup = to(&receiver)(Setup::on(&bus)).set("BROKER_TRACE_CONTENT", "full");
+    let broker = setup.set("BROKER_ROUTERS", "/azure/gpt4/").ready().await;
     let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
     let answered =
         gateway.send("/azure/", &[("X-Trace-Id", "request-loadbalance-fallback")], GATEWAY_HI.as_bytes()).await;
@@ -334,6 +385,9 @@ async fn a_call_that_only_the_gateway_carried_has_a_trace_too() {
     assert_eq!(server["attributes"]["broker.replica"], broker.replica().await.as_str());
     let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
     assert_eq!((&attempt["attributes"]["broker.router"], &attempt["parent"]), (&json!(GPT4), &server["span"]));
+    let body = |name: &str| serde_json::from_str::<Value>(attempt["langfuse"][name].as_str().unwrap()).unwrap();
+    assert_eq!(body("input"), serde_json::from_str::<Value>(GATEWAY_HI).unwrap());
+    assert_eq!(body("output"), serde_json::from_str::<Value>(&answered.text()).unwrap());
     assert_eq!(
         (&attempt["langfuse"]["usage"]["input"], &attempt["langfuse"]["usage"]["output"]),
         (&json!(12), &json!(5))

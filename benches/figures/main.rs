@@ -22,6 +22,7 @@ mod start;
 mod stats;
 mod table;
 mod upstream;
+mod usage;
 mod watched;
 mod whole_call;
 
@@ -72,6 +73,7 @@ enum Part {
     Start,
     WholeCall,
     Core,
+    Usage,
     Log,
     Flood,
     Relay,
@@ -143,6 +145,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::Start => start::measure(effort),
         Part::WholeCall => whole_call::measure(effort),
         Part::Core => core::measure(effort),
+        Part::Usage => usage::measure(effort),
         Part::Log => log::measure(effort),
         Part::Flood => flood::measure(effort),
         Part::Relay => relay::measure(effort),

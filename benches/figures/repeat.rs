@@ -16,12 +16,15 @@ use gecholog_broker::shared_broker::SharedBroker;
 use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry};
+use llm::Protocol;
+use llm::stream::StreamState;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::time::{BrokerTime, GatewayTime};
 
 use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt};
 use crate::entries;
+use crate::usage;
 
 /// What to repeat, and how often.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,6 +53,10 @@ enum Operation {
     LogEntry,
     /// Make the record of the call of that entry, which is read, with its cost; count it, keep it, and write its line
     Record,
+    /// Read the usage of an answer of 4 KB
+    Usage,
+    /// Take one event of a stream, of 300 bytes
+    StreamEvent,
 }
 
 /// Does it.
@@ -63,6 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Operation::Outcome => outcome(times),
         Operation::LogEntry => log_entry(times),
         Operation::Record => record(times),
+        Operation::Usage => answer_usage(times),
+        Operation::StreamEvent => stream_event(times),
     }
 }
 
@@ -139,7 +148,23 @@ fn record(times: u64) -> Result<()> {
     for number in 0..times {
         let record = from_log::any_record(black_box(&logged), "x-trace-id", Some(&book), moment(number));
         black_box(serde_json::to_vec(&record)?);
-        calls.finished(record, true);
+        calls.finished(record, None, true);
+    }
+    Ok(())
+}
+
+fn answer_usage(times: u64) -> Result<()> {
+    let answer = usage::whole_answer();
+    for _ in 0..times {
+        ensure!(llm::usage::of_answer(black_box(&answer))?.is_some(), "the answer has no usage");
+    }
+    Ok(())
+}
+
+fn stream_event(times: u64) -> Result<()> {
+    let mut stream = StreamState::new(Protocol::OpenAiChat);
+    for _ in 0..times {
+        black_box(stream.push(black_box(usage::EVENT)));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::prices::PriceBook;
 use llm::Usage;
 use llm::prices::names::provider_of_host;
-use llm::prices::{PriceBasis, PriceRow, PricedCall, ServiceTier};
+use llm::prices::{PriceBasis, PriceRow, PricedCall};
 use types::router::RouterPath;
 
 /// What a call cost, and by which price.
@@ -55,7 +55,7 @@ pub fn of<'a>(
     let provider = priced.host.and_then(provider_of_host);
     // A price of a target needs no model.
     let models = models.chain(target_price.map(|_| ""));
-    let call = |model| PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
+    let call = |model| PricedCall { provider, model, target_price };
     let quote = models.into_iter().find_map(|model| book.quote(call(model), usage))?;
     let nano_usd = quote.cost.nano_dollars;
     Some(match quote.basis {
@@ -89,6 +89,7 @@ pub fn dollars(nano_usd: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use llm::prices::ServiceTier;
 
     fn usage() -> Usage {
         Usage { input_uncached: 1_000, output: 100, ..Usage::default() }
@@ -124,6 +125,21 @@ mod tests {
         assert_eq!(of(None, &[]), None);
         let cost = super::of(&book, Priced { router: "/a/", host: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
         assert_eq!((cost.table.as_deref(), cost.priced.is_some()), (Some("shipped"), true));
+    }
+
+    #[test]
+    fn the_tier_that_served_a_call_has_its_own_price() {
+        let book = PriceBook::default();
+        let cost = |service_tier| {
+            let usage = Usage { service_tier, ..usage() };
+            let priced = Priced { router: "/a/", host: Some("api.openai.com") };
+            of(&book, priced, ["gpt-5"].into_iter(), &usage).map(|cost| cost.nano_usd)
+        };
+        // $1.25 and $10 per million; half of it, and twice as much.
+        assert_eq!(cost(ServiceTier::Standard), Some(2_250_000));
+        assert_eq!(cost(ServiceTier::Flex), Some(1_125_000));
+        assert_eq!(cost(ServiceTier::Priority), Some(4_500_000));
+        assert_eq!(cost(ServiceTier::Other), None);
     }
 
     #[test]

@@ -4,33 +4,32 @@
 //! not take, is lost and counted; that is said once, and once more when lines are written again. The file and the older ones
 //! beside it (`PATH.1` to `PATH.3`) are readable by their owner only and together never larger than the setting.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use tokio::sync::mpsc::Receiver;
 
+use super::content::CallContent;
 use super::{CallRecord, CallSink};
+use crate::system::queue::{Bounds, Queued, WorkQueue};
 
 /// The file and the older ones.
 const FILES: u64 = 4;
 /// What all files may have by default, in bytes.
 pub const DEFAULT_BYTES: u64 = 256 << 20;
-/// Calls that wait to be written.
-const MAX_QUEUED: usize = 4_096;
+/// Calls that wait to be written. The records are those of the memory of recent calls, as long as they are kept there.
+const BOUNDS: Bounds = Bounds { items: 4_096, bytes: 0 };
 /// Calls that are written in one go.
 const MAX_BATCH: usize = 256;
 /// After a fault the file is tried again after so long.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for what is in the queue.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where calls are written, and how much of them is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,16 +57,10 @@ impl Counts {
 }
 
 /// The queue to the thread that writes.
+#[derive(Debug)]
 pub struct CallsFile {
-    queue: Mutex<Option<SyncSender<Arc<CallRecord>>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    queue: WorkQueue<Arc<CallRecord>>,
     counts: Arc<Counts>,
-}
-
-impl fmt::Debug for CallsFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallsFile").field("counts", &self.counts).finish_non_exhaustive()
-    }
 }
 
 impl CallsFile {
@@ -76,11 +69,10 @@ impl CallsFile {
     /// # Errors
     /// The system has no thread left.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let (queue, records) = sync_channel(MAX_QUEUED);
         let counts = Arc::new(Counts::default());
         let mut writer = Writer { file: None, fault: None, counts: Arc::clone(&counts), settings };
-        let thread = thread::Builder::new().name("calls".to_owned()).spawn(move || writer.run(&records))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), counts })
+        let queue = WorkQueue::start("calls", BOUNDS, move |records| writer.run(records))?;
+        Ok(Self { queue, counts })
     }
 
     pub fn counts(&self) -> &Counts {
@@ -89,25 +81,15 @@ impl CallsFile {
 }
 
 impl CallSink for CallsFile {
-    fn finished(&self, record: &Arc<CallRecord>) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
-        if !sent {
+    fn finished(&self, record: &Arc<CallRecord>, _content: Option<&Arc<CallContent>>) {
+        if self.queue.push(Arc::clone(record), 0).is_err() {
             self.counts.lost.fetch_add(1, Relaxed);
         }
     }
 
     /// Takes no more, and waits until what is in the queue is written, for 2 s at most.
     fn close(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let (ended, end) = sync_channel::<()>(0);
-        // A disk that hangs hangs the thread, which then ends with the process.
-        let waiting = thread::Builder::new().spawn(move || {
-            drop(thread.join());
-            drop(ended);
-        });
-        if waiting.is_ok() && end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        if !self.queue.close() {
             tracing::warn!("ended before every call was written to the file of BROKER_CALLS");
         }
     }
@@ -124,14 +106,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, records: &Receiver<Arc<CallRecord>>) {
+    fn run(&mut self, mut records: Receiver<Queued<Arc<CallRecord>>>) {
         self.try_or_say(|_| Ok(()));
-        while let Ok(first) = records.recv() {
-            let batch: Vec<_> = std::iter::once(first).chain(records.try_iter().take(MAX_BATCH - 1)).collect();
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        while records.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
             let before = self.counts.written();
             let done = self.try_or_say(|writer| batch.iter().try_for_each(|record| writer.write(record)));
             let written = self.counts.written() - before;
             self.counts.lost.fetch_add(batch.len() as u64 - written, Relaxed);
+            batch.clear();
             if !done {
                 // Meanwhile the queue fills, and then what is new is lost.
                 thread::sleep(RETRY_DELAY);
@@ -307,7 +290,7 @@ mod tests {
         let path = folder.0.join("calls.jsonl");
         let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
         let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
-        (0..95).for_each(|number| file.finished(&call(number)));
+        (0..95).for_each(|number| file.finished(&call(number), None));
         file.close();
         assert_eq!((file.counts.written(), file.counts.lost()), (95, 0));
         let expected: Vec<_> = (60..95).map(|number| format!("{number:06}")).collect();
@@ -316,7 +299,7 @@ mod tests {
             let found = fs::metadata(&path).unwrap();
             assert!(found.len() <= 10 * line && found.permissions().mode() & 0o777 == 0o600, "{path:?}");
         }
-        file.finished(&call(99));
+        file.finished(&call(99), None);
         assert_eq!(file.counts.lost(), 1, "what comes after the end is lost and counted");
     }
 
@@ -327,7 +310,7 @@ mod tests {
         fs::write(&path, b"{\"v\":1,\"id\":\"hal").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
-        file.finished(&call(1));
+        file.finished(&call(1), None);
         file.close();
         assert_eq!(ids(&path), ["000001"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -340,7 +323,7 @@ mod tests {
         fs::write(older(&path, 1), vec![b'\n'; 100_000]).unwrap();
         let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
         let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * line }).unwrap();
-        (0..3).for_each(|number| file.finished(&call(number)));
+        (0..3).for_each(|number| file.finished(&call(number), None));
         file.close();
         assert_eq!(ids(&path), ["000000", "000001", "000002"]);
         let size: u64 = files(&path).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
@@ -357,7 +340,7 @@ mod tests {
         let error = open(&path).unwrap_err().to_string();
         assert_eq!(error, format!("it {SYMBOLIC_LINK}"));
         let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
-        file.finished(&call(1));
+        file.finished(&call(1), None);
         file.close();
         assert_eq!((file.counts.written(), file.counts.lost()), (0, 1));
         assert_eq!(fs::read(&behind).unwrap(), b"of others\n");
@@ -370,12 +353,12 @@ mod tests {
         let path = folder.0.join("calls.jsonl");
         fs::create_dir(&path).unwrap();
         let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
-        file.finished(&call(1));
+        file.finished(&call(1), None);
         while file.counts.lost() == 0 {
             thread::yield_now();
         }
         fs::remove_dir(&path).unwrap();
-        file.finished(&call(2));
+        file.finished(&call(2), None);
         file.close();
         assert_eq!(ids(&path), ["000002"]);
         assert_eq!((file.counts.written(), file.counts.lost()), (1, 1));

@@ -1,5 +1,6 @@
 //! The record of a call that passed only through the gateway, from the gateway's log.
 
+use super::content::CallContent;
 use super::context::{AttemptContext, CallContext};
 use super::cost::Priced;
 use super::record::short;
@@ -17,6 +18,14 @@ use types::time::{BrokerTime, GatewayTime};
 /// `configured` is the configured header of trace ids.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
     (!is_attempt(logged)).then(|| any_record(logged, configured, Some(book), now))
+}
+
+/// Prompt and answer of a call, as its entry has them.
+pub fn content(logged: &LoggedCall<'_>) -> CallContent {
+    let mut content = CallContent::default();
+    content.request.add(logged.request_body());
+    content.answer.add(&logged.answer_body());
+    content
 }
 
 /// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.
@@ -183,6 +192,28 @@ mod tests {
         let mut entry = entry();
         entry["response"]["inbound_payload"] = json!(events);
         assert!(of(&entry).unwrap().usage.unwrap().estimated, "what a vendor did not count is estimated");
+    }
+
+    #[test]
+    fn the_tier_that_an_answer_names_prices_the_call() {
+        let cost = |payload: Value, count: Value| {
+            let mut entry = entry();
+            entry["request"]["outbound_payload"]["model"] = json!("gpt-5");
+            entry["request"]["url"] = json!("https://api.openai.com/v1/chat/completions");
+            entry["response"]["inbound_payload"] = payload;
+            entry["response"]["token_count"] = count;
+            of(&entry).unwrap().cost.map(|cost| cost.nano_usd)
+        };
+        let whole = |tier: &str| {
+            json!({"model": "gpt-5", "service_tier": tier,
+                "usage": {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}})
+        };
+        assert_eq!(cost(whole("default"), json!(null)), Some(2_250_000));
+        assert_eq!(cost(whole("flex"), json!(null)), Some(1_125_000));
+        assert_eq!(cost(whole("scale"), json!(null)), None, "paid in another way");
+        let stream = r#"data: {"model":"gpt-5","choices":[{"delta":{"content":"a"}}],"service_tier":"priority"}"#;
+        let counted = json!({"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100});
+        assert_eq!(cost(json!(format!("{stream}\n\n")), counted), Some(4_500_000), "counted by the gateway");
     }
 
     #[test]

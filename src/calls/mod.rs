@@ -7,6 +7,7 @@
 //!
 //! A record holds ids, names, numbers and times. Never a prompt, an answer, a query, a key, or a header that is no id.
 
+pub mod content;
 pub mod context;
 pub mod cost;
 pub mod file;
@@ -30,6 +31,7 @@ pub use record::{CallAttempt, CallClass, CallRecord, UnknownCallClass, VERSION, 
 pub use totals::{CallTotals, Key};
 pub use trace_ids::{DEFAULT_HEADER, TraceIds, hashed};
 
+use content::CallContent;
 use file::CallsFile;
 use totals::Totals;
 
@@ -56,8 +58,13 @@ impl Default for Settings {
 /// A consumer of the finished calls of this replica. It is called on the thread of the call, and must
 /// neither wait nor fail: what it cannot take it drops and counts.
 pub trait CallSink: Send + Sync + fmt::Debug {
-    /// A call is over.
-    fn finished(&self, record: &Arc<CallRecord>);
+    /// A call is over. `content` is there only if a sink wants it.
+    fn finished(&self, record: &Arc<CallRecord>, content: Option<&Arc<CallContent>>);
+
+    /// Whether prompts and answers are to be kept for it.
+    fn wants_content(&self) -> bool {
+        false
+    }
 
     /// The process ends: what waits is written or sent, within 2 s.
     fn close(&self);
@@ -114,6 +121,11 @@ impl Calls {
         self.sinks.get().is_some_and(|sinks| !sinks.is_empty())
     }
 
+    /// Whether a sink wants prompts and answers.
+    pub fn wants_content(&self) -> bool {
+        self.sinks.get().is_some_and(|sinks| sinks.iter().any(|sink| sink.wants_content()))
+    }
+
     /// What became of the lines of the file, if there is one.
     pub fn file_counts(&self) -> Option<&file::Counts> {
         self.file.get().map(|file| file.counts())
@@ -130,11 +142,13 @@ impl Calls {
     }
 
     /// A call is over. `counts`: it is this replica's to count and to write down; else it is only shown.
-    pub fn finished(&self, record: CallRecord, counts: bool) {
+    /// `content`: where a sink wants it.
+    pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
         let record = Arc::new(record);
         if counts {
+            let content = content.map(Arc::new);
             lock(&self.totals).add(&record);
-            self.sinks.get().into_iter().flatten().for_each(|sink| sink.finished(&record));
+            self.sinks.get().into_iter().flatten().for_each(|sink| sink.finished(&record, content.as_ref()));
         }
         lock(&self.recent).push(record);
     }

@@ -223,6 +223,10 @@ pub(super) const MAX_TEXT_BYTES: usize = 128;
 pub(crate) fn short(text: &str) -> String {
     let end = (0..=text.len().min(MAX_TEXT_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let kept = text.get(..end).unwrap_or_default();
+    // As almost every text is.
+    if kept.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return kept.to_owned();
+    }
     kept.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 

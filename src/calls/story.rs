@@ -123,6 +123,9 @@ pub fn tokens(usage: &Usage) -> String {
     if usage.estimated {
         text.push_str(", estimated from bytes");
     }
+    if !usage.service_tier.is_standard() {
+        let _ = write!(text, ", at the tier {}", usage.service_tier.name());
+    }
     text
 }
 

@@ -133,6 +133,9 @@ pub struct RawSettings {
     /// Whether a client's traceparent may say that its call is sampled: ignore, or trust [default: ignore]
     #[arg(long, global = true, value_name = "IGNORE|TRUST")]
     pub(super) broker_trace_sampled: Option<String>,
+    /// Whether traces have prompts and answers: off, or full [default: off]
+    #[arg(long, global = true, value_name = "OFF|FULL")]
+    pub(super) broker_trace_content: Option<String>,
     #[arg(skip)]
     pub(super) otel_sdk_disabled: Option<String>,
     #[arg(skip)]

@@ -35,6 +35,8 @@ impl Resolver {
         );
         let trusts_clients =
             self.one_of("BROKER_TRACE_SAMPLED", |raw| &raw.broker_trace_sampled, &[("ignore", false), ("trust", true)]);
+        let content =
+            self.one_of("BROKER_TRACE_CONTENT", |raw| &raw.broker_trace_content, &[("off", false), ("full", true)]);
         Some(Settings {
             endpoint: endpoint.unwrap_or_default(),
             authorities: self.file("OTEL_EXPORTER_OTLP_CERTIFICATE", |raw| &raw.otel_exporter_otlp_certificate),
@@ -43,6 +45,7 @@ impl Resolver {
             resource: self.resource(),
             sampling: self.sampling(),
             trusts_clients: trusts_clients.unwrap_or_default(),
+            content: content.unwrap_or_default(),
         })
     }
 
@@ -180,6 +183,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
             ("BROKER_TRACE_SAMPLED", "trust"),
+            ("BROKER_TRACE_CONTENT", "full"),
         ]);
         let settings = settings.unwrap().unwrap();
         assert_eq!(settings.endpoint.to_string(), "https://cloud.langfuse.com/api/public/otel/v1/traces");
@@ -193,6 +197,7 @@ mod tests {
         assert_eq!(named(SERVICE_NAME), ["mine"]);
         assert_eq!(named("deployment.environment"), ["prod"]);
         assert_eq!((settings.sampling, settings.trusts_clients), (Sampling { ratio: 0.25, by_parent: false }, true));
+        assert!(settings.content && !with(&[ON]).unwrap().unwrap().content, "off by default");
         let own = with(&[ON, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://jaeger:4318/own")]).unwrap().unwrap();
         assert_eq!(own.endpoint.to_string(), "http://jaeger:4318/own", "as it is");
         assert_eq!(own.sampling, Sampling::default());
@@ -209,9 +214,10 @@ mod tests {
             ("OTEL_RESOURCE_ATTRIBUTES", "prod"),
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("BROKER_TRACE_SAMPLED", "yes"),
+            ("BROKER_TRACE_CONTENT", "yes"),
         ]);
         let faults = faults.unwrap_err();
-        assert_eq!(faults.len(), 8, "{faults:?}");
+        assert_eq!(faults.len(), 9, "{faults:?}");
         assert!(!faults.concat().contains("s3cret"), "{faults:?}");
         for address in ["collector:4318", "grpc://collector", "http://", "/v1/traces"] {
             assert!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", address)]).is_err(), "{address}");

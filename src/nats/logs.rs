@@ -118,12 +118,14 @@ fn is_a_call(report: &CallObservation<'_>, ignored: Option<IgnoreReason>, handle
 }
 
 /// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it
-/// down, and where no stamp says which that was, each of them does.
+/// down. Where no stamp says which that was (one row, or a router that was called itself), nothing else in the log does, and each
+/// of them counts it: docs/calls.md says what their numbers mean then.
 fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     let calls = handle.calls();
     if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
         let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
-        calls.finished(record, counts);
+        let content = (counts && calls.wants_content()).then(|| from_log::content(logged));
+        calls.finished(record, content, counts);
     }
 }
 

@@ -118,7 +118,8 @@ impl ProxyBody {
 
     /// The call is recorded: now, or at the end of what is still to come.
     #[must_use]
-    pub(super) fn recorded_by(mut self, call: RunningCall) -> Self {
+    pub(super) fn recorded_by(mut self, mut call: RunningCall) -> Self {
+        self.held.iter().for_each(|part| call.answers(part));
         match &mut self.rest {
             Some(rest) => rest.call = Some(call),
             None => call.finish(),
@@ -267,6 +268,9 @@ impl Body for ProxyBody {
                     let Ok(part) = frame.into_data() else { continue };
                     rest.note(&part);
                     let part = rest.shown(part);
+                    if let Some(call) = &mut rest.call {
+                        call.answers(&part);
+                    }
                     // A length that was said is not read beyond.
                     if rest.stream.is_none() && rest.body.is_end_stream() {
                         rest.report(None);

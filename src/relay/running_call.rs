@@ -9,6 +9,7 @@ use super::attempt_guard::AttemptEnd;
 use super::headers;
 use super::hold::UpstreamResponse;
 use super::trace::{Attempt, Attempts};
+use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
 use crate::calls::cost::{self, Priced};
 use crate::calls::{CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
@@ -45,6 +46,8 @@ struct Begun {
     came: BrokerTime,
     traces: TraceIds,
     request_bytes: u64,
+    /// Kept only where somebody wants it.
+    content: Option<Box<CallContent>>,
     /// Where the last answer came from, if not through the gateway.
     host: Option<String>,
     /// The attempt that is in progress.
@@ -83,7 +86,7 @@ impl RunningCall {
         (ingress, session): (&RouterPath, String),
         headers: &HeaderMap,
         (model, stream): (Option<&str>, bool),
-        request_bytes: usize,
+        body: &[u8],
         came: BrokerTime,
     ) {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
@@ -97,8 +100,13 @@ impl RunningCall {
             stream,
             ..CallRecord::default()
         };
-        let request_bytes = request_bytes as u64;
-        self.begun = Some(Box::new(Begun { record, came, traces, request_bytes, host: None, sent: None }));
+        let request_bytes = body.len() as u64;
+        let content = self.handle.calls().wants_content().then(|| {
+            let mut content = Box::<CallContent>::default();
+            content.request.add(body);
+            content
+        });
+        self.begun = Some(Box::new(Begun { record, came, traces, request_bytes, content, host: None, sent: None }));
     }
 
     /// Its trace ids, for the log entries of its attempts.
@@ -188,6 +196,13 @@ impl RunningCall {
         begun.record.router = router.map(str::to_owned);
     }
 
+    /// A part of its answer goes to the client.
+    pub(super) fn answers(&mut self, part: &[u8]) {
+        if let Some(content) = self.begun.as_mut().and_then(|begun| begun.content.as_mut()) {
+            content.answer.add(part);
+        }
+    }
+
     /// All of its answer was there when that began.
     pub(super) fn finish(mut self) {
         self.record(None);
@@ -201,7 +216,7 @@ impl RunningCall {
     fn record(&mut self, end: Option<StreamedEnd>) {
         let Some(begun) = self.begun.take() else { return };
         let now = self.handle.now();
-        let Begun { mut record, came, traces, sent, host, .. } = *begun;
+        let Begun { mut record, came, traces, sent, host, content, .. } = *begun;
         if let Some(sent) = sent {
             self.attempts.note(Attempt {
                 router: sent.router,
@@ -240,7 +255,7 @@ impl RunningCall {
             let priced = Priced { router, host: host.as_deref() };
             record.cost = cost::of(&self.handle.prices().book(), priced, record.models(), usage);
         }
-        self.handle.calls().finished(record, true);
+        self.handle.calls().finished(record, content.map(|content| *content), true);
     }
 }
 

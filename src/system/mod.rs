@@ -3,3 +3,4 @@
 
 pub mod descriptors;
 pub mod files;
+pub mod queue;

@@ -66,6 +66,9 @@ pub const LANGFUSE_TYPE: &str = "langfuse.observation.type";
 pub const LANGFUSE_LEVEL: &str = "langfuse.observation.level";
 pub const LANGFUSE_STATUS: &str = "langfuse.observation.status_message";
 pub const LANGFUSE_MODEL: &str = "langfuse.observation.model.name";
+/// The body of the request, as the client sent it, and that of its answer; see `BROKER_TRACE_CONTENT`.
+pub const LANGFUSE_INPUT: &str = "langfuse.observation.input";
+pub const LANGFUSE_OUTPUT: &str = "langfuse.observation.output";
 /// JSON: tokens by kind, each counted once.
 pub const LANGFUSE_USAGE: &str = "langfuse.observation.usage_details";
 /// JSON: US dollars.

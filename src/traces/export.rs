@@ -15,16 +15,18 @@ use opentelemetry_otlp::{Protocol, SpanExporter as OtlpExporter, WithExportConfi
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter;
 use tokio::runtime;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, Settings, TracedCalls, spans};
-use crate::calls::CallRecord;
+use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, Settings, TracedCall, TracedCalls, spans};
 use crate::relay::Proxy;
 use crate::relay::client::{self, Client, ConnectTimeout};
+use crate::system::queue::Queued;
 
 /// Calls that are sent in one request.
 const MAX_BATCH: usize = 128;
+/// Prompts and answers in one request, in bytes; the last call may exceed it. Langfuse takes requests of some megabytes.
+const MAX_BATCH_BYTES: usize = 2 << 20;
 /// The first call of a request waits so long for others.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 /// A collector that does not take what it gets is said at most so often.
@@ -67,18 +69,19 @@ impl Exporter {
     }
 
     /// Sends until no more can come.
-    pub(super) fn run(mut self, records: mpsc::Receiver<Arc<CallRecord>>) {
+    pub(super) fn run(mut self, records: Receiver<Queued<TracedCall>>) {
         match runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.serve(records)),
             Err(error) => tracing::warn!(%error, "no traces: cannot start a runtime"),
         }
     }
 
-    async fn serve(&mut self, mut records: mpsc::Receiver<Arc<CallRecord>>) {
+    async fn serve(&mut self, mut records: Receiver<Queued<TracedCall>>) {
         while let Some(first) = records.recv().await {
             let until = Instant::now() + MAX_DELAY;
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
+                && batch.iter().map(|call| call.bytes()).sum::<usize>() < MAX_BATCH_BYTES
                 && let Ok(Some(more)) = timeout_at(until, records.recv()).await
             {
                 batch.push(more);
@@ -87,8 +90,9 @@ impl Exporter {
         }
     }
 
-    async fn send(&mut self, mut batch: Vec<Arc<CallRecord>>) {
-        batch.retain(|record| {
+    async fn send(&mut self, mut batch: Vec<Queued<TracedCall>>) {
+        batch.retain(|call| {
+            let record = &call.record;
             let parent = record.context.parent.filter(|_| self.settings.trusts_clients);
             let taken = self.settings.sampling.takes(spans::trace_of(record), parent);
             if !taken {
@@ -99,12 +103,12 @@ impl Exporter {
         if batch.is_empty() {
             return;
         }
-        let spans = batch.iter().flat_map(|record| spans::spans(record)).collect();
+        let spans = batch.iter().flat_map(|call| spans::spans(&call.record, &call.content)).collect();
         // The exporter repeats a request within its time, and may wait for that; none of it may last longer.
         let sent = timeout(self.settings.timeout, self.otlp.export(spans)).await;
         let result = if matches!(sent, Ok(Ok(()))) { EXPORTED } else { FAILED };
-        for record in &batch {
-            self.counts.count(result, record.at);
+        for call in &batch {
+            self.counts.count(result, call.record.at);
         }
         self.say(match sent {
             Ok(Ok(())) => None,

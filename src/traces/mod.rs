@@ -8,25 +8,20 @@ mod export;
 mod settings;
 mod spans;
 
-use std::fmt;
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
 pub use settings::{Sampling, Settings};
 
+use crate::calls::content::CallContent;
 use crate::calls::{CallRecord, CallSink};
 use crate::relay::Proxy;
+use crate::system::queue::{Bounds, Rejected, WorkQueue};
 use crate::telemetry::Counter;
 
 /// Calls that wait to be sent. The records are those of the memory of recent calls, as long as they are kept there.
-const MAX_QUEUED: usize = 2_048;
-/// How long the end of the process waits for what is in the queue.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The bytes are those of prompts and answers.
+const BOUNDS: Bounds = Bounds { items: 2_048, bytes: 16 << 20 };
 
 /// What became of the calls.
 pub(crate) const EXPORTED: &str = "exported";
@@ -40,17 +35,36 @@ pub(crate) const FAILED: &str = "failed";
 /// Calls by what became of them; nothing where traces are off.
 pub type TracedCalls = Counter<&'static str>;
 
-/// The queue to the thread that sends.
-pub struct Traces {
-    queue: Mutex<Option<mpsc::Sender<Arc<CallRecord>>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    counts: Arc<TracedCalls>,
+/// A call that waits to be sent.
+#[derive(Debug)]
+struct TracedCall {
+    record: Arc<CallRecord>,
+    content: Content,
 }
 
-impl fmt::Debug for Traces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Traces").field("counts", &self.counts).finish_non_exhaustive()
+/// Its prompt and answer.
+#[derive(Debug)]
+enum Content {
+    /// They are not wanted.
+    None,
+    Kept(Arc<CallContent>),
+    /// Too much of others' was waiting.
+    LeftOut,
+}
+
+impl TracedCall {
+    /// How much of the bytes that may wait is its.
+    fn bytes(&self) -> usize {
+        if let Content::Kept(content) = &self.content { content.bytes() } else { 0 }
     }
+}
+
+/// The queue to the thread that sends.
+#[derive(Debug)]
+pub struct Traces {
+    queue: WorkQueue<TracedCall>,
+    counts: Arc<TracedCalls>,
+    wants_content: bool,
 }
 
 impl Traces {
@@ -60,36 +74,36 @@ impl Traces {
     /// The system has no thread left, or no certificate authorities that can be read.
     pub fn start(settings: Settings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
         counts.preregister([EXPORTED, NOT_SAMPLED, QUEUE_FULL, FAILED]);
-        let (queue, records) = mpsc::channel(MAX_QUEUED);
-        let endpoint = settings.shown_endpoint();
+        let (endpoint, wants_content) = (settings.shown_endpoint(), settings.content);
         let exporter = export::Exporter::new(settings, proxy, Arc::clone(&counts))?;
-        let thread = thread::Builder::new().name("traces".to_owned()).spawn(move || exporter.run(records))?;
-        tracing::info!(endpoint, "calls are sent as traces");
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), counts })
+        let queue = WorkQueue::start("traces", BOUNDS, move |records| exporter.run(records))?;
+        let content = if wants_content { "with prompts and answers" } else { "without prompts and answers" };
+        tracing::info!(endpoint, "calls are sent as traces, {content}");
+        Ok(Self { queue, counts, wants_content })
     }
 }
 
 impl CallSink for Traces {
-    fn finished(&self, record: &Arc<CallRecord>) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().is_some_and(|queue| queue.try_send(Arc::clone(record)).is_ok());
-        drop(queue);
-        if !sent {
+    fn finished(&self, record: &Arc<CallRecord>, content: Option<&Arc<CallContent>>) {
+        let content = content.filter(|_| self.wants_content).cloned().map_or(Content::None, Content::Kept);
+        let call = TracedCall { record: Arc::clone(record), content };
+        let bytes = call.bytes();
+        let queued = match self.queue.push(call, bytes) {
+            Err(Rejected::Bytes(call)) => self.queue.push(TracedCall { content: Content::LeftOut, ..call }, 0),
+            queued => queued,
+        };
+        if queued.is_err() {
             self.counts.count(QUEUE_FULL, record.at);
         }
     }
 
+    fn wants_content(&self) -> bool {
+        self.wants_content
+    }
+
     /// Takes no more, and waits until what is in the queue is sent, for 2 s at most.
     fn close(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let (ended, end) = sync_channel::<()>(0);
-        // A collector that hangs hangs the thread, which then ends with the process.
-        let waiting = thread::Builder::new().spawn(move || {
-            drop(thread.join());
-            drop(ended);
-        });
-        if waiting.is_ok() && end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        if !self.queue.close() {
             tracing::warn!("ended before every trace was sent");
         }
     }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub sampling: Sampling,
     /// Whether a client may say that its call is sampled: `BROKER_TRACE_SAMPLED=trust`.
     pub trusts_clients: bool,
+    /// Whether prompts and answers are sent too: `BROKER_TRACE_CONTENT=full`.
+    pub content: bool,
 }
 
 impl Settings {

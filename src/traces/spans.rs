@@ -10,6 +10,7 @@ use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use serde_json::json;
 
+use super::Content;
 use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed};
 use crate::telemetry::gen_ai::*;
 use llm::Usage;
@@ -23,6 +24,9 @@ static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
         .build()
 });
 
+/// In the place of a prompt and an answer.
+const LEFT_OUT: &str = "(left out: too much was waiting to be sent)";
+
 /// The trace of a call: the client's, else one that is made of the gateway's session, so that log and trace find each other.
 pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     if let Some(parent) = record.context.parent {
@@ -32,8 +36,29 @@ pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     TraceId::from(u128::from(hashed(0, session)) << 64 | u128::from(hashed(1, session)))
 }
 
-/// The spans of a call, its own first.
-pub(super) fn spans(record: &CallRecord) -> Vec<SpanData> {
+/// The spans of a call, its own first. Prompt and answer stand on the attempt whose answer the client got, or on the call
+/// where that is none.
+pub(super) fn spans(record: &CallRecord, content: &Content) -> Vec<SpanData> {
+    let mut spans = spans_of(record);
+    if let Some(span) = spans.get_mut(answered(record).map_or(0, |place| place + 1)) {
+        span.attributes.extend(bodies(content));
+    }
+    spans
+}
+
+fn bodies(content: &Content) -> Vec<KeyValue> {
+    match content {
+        Content::None => Vec::new(),
+        Content::Kept(content) => {
+            let bodies = [(LANGFUSE_INPUT, &content.request), (LANGFUSE_OUTPUT, &content.answer)];
+            bodies.into_iter().filter_map(|(name, body)| Some(KeyValue::new(name, body.text()?))).collect()
+        }
+        Content::LeftOut => [LANGFUSE_INPUT, LANGFUSE_OUTPUT].map(|name| KeyValue::new(name, LEFT_OUT)).to_vec(),
+    }
+}
+
+/// Without prompt and answer.
+fn spans_of(record: &CallRecord) -> Vec<SpanData> {
     let call = Call { record, trace: trace_of(record), common: common(record) };
     let answered = answered(record);
     let attempts = record.attempts.iter().enumerate();
@@ -307,6 +332,7 @@ fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> KeyVal
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::content::CallContent;
     use crate::calls::context::{AttemptContext, CallContext, ParentSpan};
     use crate::calls::cost::Cost;
     use llm::ErrorClass;
@@ -343,20 +369,41 @@ mod tests {
         for answered in 1..=3 {
             let mut attempts = tried[..answered].to_vec();
             attempts[answered - 1].class = CallClass::Success;
-            let spans = spans(&call(attempts));
+            let spans = spans_of(&call(attempts));
             for name in [LANGFUSE_USAGE, LANGFUSE_COST, INPUT_TOKENS] {
                 let with: Vec<_> = (0..spans.len()).filter(|place| value(&spans[*place], name).is_some()).collect();
                 assert_eq!(with, [answered], "{name}");
             }
         }
         let nobody = CallRecord { router: None, ..call(tried.to_vec()) };
-        assert!(spans(&nobody).iter().all(|span| value(span, LANGFUSE_COST).is_none()));
+        assert!(spans_of(&nobody).iter().all(|span| value(span, LANGFUSE_COST).is_none()));
+    }
+
+    #[test]
+    fn prompt_and_answer_stand_on_the_answer_or_else_on_the_call() {
+        let mut kept = CallContent::default();
+        kept.request.add(b"asked");
+        let kept = Content::Kept(Arc::new(kept));
+        let answered = call(vec![attempt("/a/", CallClass::Broker), attempt("/b/", CallClass::Success)]);
+        let nobody = CallRecord { router: None, ..answered.clone() };
+        for (record, place) in [(answered, 2), (nobody, 0)] {
+            let inputs = |content| -> Vec<_> {
+                spans(&record, content).iter().map(|span| value(span, LANGFUSE_INPUT)).collect()
+            };
+            for (content, text) in [(&kept, "asked"), (&Content::LeftOut, LEFT_OUT)] {
+                let mut expected = vec![None; 3];
+                expected[place] = Some(text.to_owned());
+                assert_eq!(inputs(content), expected);
+            }
+            assert_eq!(inputs(&Content::None), vec![None; 3]);
+            assert!(spans(&record, &kept).iter().all(|span| value(span, LANGFUSE_OUTPUT).is_none()), "an empty answer");
+        }
     }
 
     #[test]
     fn ids_are_those_of_the_call_and_each_span_has_its_own() {
         let record = call(vec![attempt("/a/", CallClass::Success), attempt("/a/", CallClass::Success)]);
-        let (one, two) = (spans(&record), spans(&record));
+        let (one, two) = (spans_of(&record), spans_of(&record));
         assert_eq!(one, two, "the same in every replica");
         let ids: std::collections::BTreeSet<_> =
             one.iter().map(|span| span.span_context.span_id().to_bytes()).collect();
@@ -364,11 +411,11 @@ mod tests {
         assert!(one.iter().all(|span| span.span_context.is_valid() && span.span_context.is_sampled()));
         let other = CallRecord { id: "X_1_1_0".to_owned(), ..record.clone() };
         assert_eq!(trace_of(&other), trace_of(&record), "one session, one trace");
-        assert_ne!(spans(&other)[0].span_context.span_id(), one[0].span_context.span_id());
+        assert_ne!(spans_of(&other)[0].span_context.span_id(), one[0].span_context.span_id());
         let parent = ParentSpan { trace: 9, span: 8, sampled: false };
         let continued =
             CallRecord { context: CallContext { parent: Some(parent), ..CallContext::default() }, ..record };
-        let continued = spans(&continued);
+        let continued = spans_of(&continued);
         assert_eq!(
             (trace_of(&call(Vec::new())) == TraceId::from(9), continued[0].parent_span_id),
             (false, SpanId::from(8))
@@ -379,7 +426,7 @@ mod tests {
 
     #[test]
     fn times_are_those_of_the_attempt_and_odd_ones_harm_nothing() {
-        let spans = spans(&call(vec![attempt("/a/", CallClass::Success)]));
+        let spans = spans_of(&call(vec![attempt("/a/", CallClass::Success)]));
         let at = |seconds, ms| UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(ms);
         assert_eq!((spans[0].start_time, spans[0].end_time), (at(4, 0), at(6, 0)));
         assert_eq!((spans[1].start_time, spans[1].end_time), (at(5, 0), at(5, 7)));
@@ -392,20 +439,20 @@ mod tests {
             stream: true,
             ..call(vec![odd])
         };
-        assert_eq!(super::spans(&odd).len(), 2);
+        assert_eq!(spans_of(&odd).len(), 2);
     }
 
     #[test]
     fn a_client_that_went_away_is_no_error() {
         let gone = CallRecord { class: CallClass::ClientGone, ..call(vec![attempt("/a/", CallClass::ClientGone)]) };
-        for span in spans(&gone) {
+        for span in spans_of(&gone) {
             assert_eq!(
                 (span.status.clone(), value(&span, LANGFUSE_LEVEL).as_deref()),
                 (Status::Unset, Some("WARNING"))
             );
         }
         let none = CallRecord { class: CallClass::NoTarget, status: Some(503), ..call(Vec::new()) };
-        let spans = spans(&none);
+        let spans = spans_of(&none);
         assert_eq!((spans.len(), &spans[0].status), (1, &Status::error("no_target")));
         assert_eq!(value(&spans[0], LANGFUSE_LEVEL).as_deref(), Some("ERROR"));
     }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use llm::prices::ServiceTier;
 use llm::request_view::RequestView;
 use llm::stream::StreamState;
 use llm::usage::{self, InvalidUsage, Usage};
@@ -114,6 +115,21 @@ impl LoggedCall<'_> {
         }
     }
 
+    /// The body of the client's request; empty where the entry has none.
+    pub fn request_body(&self) -> &[u8] {
+        self.details.received.map(RawJson::bytes).unwrap_or_default()
+    }
+
+    /// The body of the answer, a stream as its events; empty where the entry has none.
+    pub fn answer_body(&self) -> Cow<'_, [u8]> {
+        match self.details.answer.map(|answer| (answer, answer.text())) {
+            Some((_, Some(Cow::Owned(text)))) => Cow::Owned(text.into_bytes()),
+            Some((_, Some(Cow::Borrowed(text)))) => Cow::Borrowed(text.as_bytes()),
+            Some((answer, None)) => Cow::Borrowed(answer.bytes()),
+            None => Cow::Borrowed(&[]),
+        }
+    }
+
     /// The values of the client's headers, each with its name in small letters.
     pub fn for_each_header(&self, mut visit: impl FnMut(&str, &str)) {
         let Some(headers) = self.details.headers else { return };
@@ -144,6 +160,7 @@ impl LoggedCall<'_> {
 impl Details<'_> {
     /// What the answer, or else the gateway, says that was used.
     pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let mut service_tier = ServiceTier::default();
         let of_answer = match self.answer {
             None => Ok(None),
             // The gateway makes one text of a stream.
@@ -152,6 +169,7 @@ impl Details<'_> {
                     let mut stream = StreamState::new(Protocol::Generic);
                     stream.push(events.as_bytes());
                     stream.finish();
+                    service_tier = stream.service_tier();
                     stream.usage()
                 }
                 Some(_) => Ok(None),
@@ -160,9 +178,11 @@ impl Details<'_> {
         };
         match (of_answer, self.token_count) {
             (Ok(Some(usage)), _) => Ok(Some(usage)),
-            (other, Some(count)) => {
-                usage::of_object(count.bytes()).and_then(|counted| counted.map_or(other, |counted| Ok(Some(counted))))
-            }
+            (other, Some(count)) => match usage::of_object(count.bytes())? {
+                // The gateway counts tokens and says nothing of the tier.
+                Some(counted) => Ok(Some(Usage { service_tier, ..counted })),
+                None => other,
+            },
             (other, None) => other,
         }
     }

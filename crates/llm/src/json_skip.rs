@@ -28,6 +28,9 @@ pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut from = at + 1;
     loop {
         let quote = find_quote(bytes, from)?;
+        if bytes.get(quote - 1) != Some(&b'\\') {
+            return Some(quote + 1);
+        }
         let backslashes = bytes.get(from..quote)?.iter().rev().take_while(|byte| **byte == b'\\').count();
         from = quote + 1;
         if backslashes % 2 == 0 {

@@ -14,6 +14,7 @@ use crate::affinity;
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
 use crate::json::{RawJson, SyntaxError};
+use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
@@ -162,13 +163,18 @@ impl StreamState {
         self.seen.counts.usage()
     }
 
+    /// How the call is served, as far as the stream has said.
+    pub fn service_tier(&self) -> ServiceTier {
+        self.seen.counts.service_tier()
+    }
+
     /// What a call has used whose vendor did not count, or whose stream broke off before it did: what it did count, and the
     /// rest by bytes. `request_bytes` is the length of the request's body.
     pub fn estimated_usage(&self, request_bytes: u64) -> Usage {
         let counted = self.usage().ok().flatten();
         let output = self.seen.content_bytes.div_ceil(BYTES_PER_TOKEN).max(self.seen.counts.output().unwrap_or(0));
         let input = Usage { input_uncached: request_bytes.div_ceil(BYTES_PER_TOKEN), ..Usage::default() };
-        Usage { output, estimated: true, ..counted.unwrap_or(input) }
+        Usage { output, estimated: true, service_tier: self.service_tier(), ..counted.unwrap_or(input) }
     }
 
     /// The event that tells the client in its own protocol that the stream broke off; see [`broken_stream_event`].

@@ -22,6 +22,7 @@ struct Fields<'a> {
     usage: Option<RawJson<'a>>,
     /// An object that may have the usage inside.
     usage_holder: Option<RawJson<'a>>,
+    service_tier: Option<RawJson<'a>>,
 }
 
 impl<'a> Fields<'a> {
@@ -32,6 +33,11 @@ impl<'a> Fields<'a> {
         if cursor.is_at_end() { Ok(read) } else { Err(SyntaxError) }
     }
 
+    fn has_usage(&self) -> bool {
+        let held = || self.usage_holder?.field("usage").filter(|usage| !usage.is_null());
+        self.usage.or_else(held).is_some()
+    }
+
     fn field(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         match name {
             b"choices" => return self.chat.insert(Chunk::default()).read(value),
@@ -39,6 +45,7 @@ impl<'a> Fields<'a> {
             b"error" => self.error = Some(value.raw()?),
             b"delta" => self.delta = Some(value.raw()?),
             b"usage" | b"usageMetadata" => self.usage = Some(value.raw()?).filter(|usage| !usage.is_null()),
+            b"service_tier" => self.service_tier = Some(value.raw()?),
             b"candidates" => self.candidates = Some(value.raw()?),
             b"promptFeedback" => self.prompt_feedback = Some(value.raw()?),
             b"content_block" => self.content_block = Some(value.raw()?),
@@ -137,10 +144,13 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
         seen.fail(classify_error_body(data), data);
         return Ok(());
     }
-    let held = || fields.usage_holder?.field("usage").filter(|usage| !usage.is_null());
-    let usage = fields.usage.or_else(held);
-    if let Some(usage) = usage {
+    if let Some(tier) = fields.service_tier {
+        seen.counts.read_tier(tier);
+    }
+    if let Some(usage) = fields.usage {
         seen.counts.read(usage);
+    } else if let Some(holder) = fields.usage_holder {
+        seen.counts.read_holder(holder);
     }
     if let Some(chunk) = &fields.chat {
         chunk.apply(seen);
@@ -151,7 +161,7 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
         seen.speaks(Protocol::Gemini);
         gemini(seen, &fields);
     } else if !anthropic(seen, kind, &fields) {
-        other(seen, name, kind, &fields, usage.is_some(), data);
+        other(seen, name, kind, &fields, data);
     }
     Ok(())
 }
@@ -251,7 +261,7 @@ fn gemini(seen: &mut Seen, fields: &Fields<'_>) {
 }
 
 /// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and what nobody knows.
-fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, has_usage: bool, data: &[u8]) {
+fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     if is_ping(name) || is_ping(kind) {
         return;
     }
@@ -280,7 +290,7 @@ fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, has_usa
             }
         }
         // A usage alone, or a chunk without choices.
-        b"" if has_usage => {}
+        b"" if fields.has_usage() => {}
         b"" if RawJson::parse(data).is_ok_and(RawJson::is_blank) => {}
         b"" if field("object").is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
         _ => seen.content(data.len()),

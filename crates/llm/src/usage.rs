@@ -7,6 +7,7 @@
 //! than wrong.
 
 use crate::json::{Cursor, RawJson};
+use crate::prices::ServiceTier;
 
 /// No call uses more tokens of a kind than this.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
@@ -35,6 +36,9 @@ pub struct Usage {
     pub audio_output: u64,
     /// The vendor did not count, or not to the end: estimated from bytes.
     pub estimated: bool,
+    /// How the call was served, by which its price differs.
+    #[serde(skip_serializing_if = "ServiceTier::is_standard")]
+    pub service_tier: ServiceTier,
 }
 
 impl Usage {
@@ -74,7 +78,10 @@ pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
             Ok(())
         })
     } else {
-        cursor.raw().map(|answer| counts.read_top(answer))
+        cursor.fields(|name, value| {
+            counts.top_field(name, value.raw()?);
+            Ok(())
+        })
     };
     counts.usage()
 }
@@ -117,25 +124,53 @@ pub(crate) struct Counts {
     tool_input: Option<u64>,
     audio_input: Option<u64>,
     audio_output: Option<u64>,
+    tier: Option<ServiceTier>,
+    /// Anthropic's faster and dearer mode, whatever the tier.
+    fast: bool,
 }
 
 impl Counts {
     /// Reads the usage wherever it stands in an answer or in the data of an event.
     pub(crate) fn read_top(&mut self, answer: RawJson<'_>) {
-        answer.for_each_field(|name, value| match name {
+        answer.for_each_field(|name, value| self.top_field(name, value));
+    }
+
+    fn top_field(&mut self, name: &[u8], value: RawJson<'_>) {
+        match name {
             b"usage" | b"usageMetadata" | b"usage_metadata" | b"token_count" => self.read(value),
-            b"response" | b"message" | b"x_groq" if value.is_object() => {
-                if let Some(usage) = value.field("usage") {
-                    self.read(usage);
-                }
-            }
+            b"response" | b"message" | b"x_groq" if value.is_object() => self.read_holder(value),
+            b"service_tier" | b"serviceTier" => self.read_tier(value),
             b"prompt_eval_count" => {
                 self.seen = true;
                 self.number("prompt_eval_count", value, |counts| &mut counts.input);
             }
             b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
             _ => {}
+        }
+    }
+
+    /// Reads what an object says that may hold an answer.
+    pub(crate) fn read_holder(&mut self, holder: RawJson<'_>) {
+        holder.for_each_field(|name, value| match name {
+            b"usage" => self.read(value),
+            b"service_tier" => self.read_tier(value),
+            _ => {}
         });
+    }
+
+    /// Reads the tier that an answer names: a text, or Bedrock's `{"type": "flex"}`.
+    pub(crate) fn read_tier(&mut self, value: RawJson<'_>) {
+        if value.is_null() {
+            return;
+        }
+        let name = if value.is_object() { value.field("type") } else { Some(value) };
+        let name = name.and_then(RawJson::text);
+        self.tier = Some(name.map_or(ServiceTier::Other, |name| ServiceTier::of_answer(&name)));
+    }
+
+    /// How the call is served, as far as it is known.
+    pub(crate) fn service_tier(&self) -> ServiceTier {
+        if self.fast { ServiceTier::Other } else { self.tier.unwrap_or_default() }
     }
 
     /// Reads a usage object.
@@ -219,6 +254,8 @@ impl Counts {
                     _ => {}
                 });
             }
+            b"service_tier" | b"serviceTier" | b"trafficType" => self.read_tier(value),
+            b"speed" => self.fast = value.is_text("fast"),
             b"cache_creation" => value.for_each_field(|name, value| {
                 if name == b"ephemeral_1h_input_tokens" {
                     self.number("ephemeral_1h_input_tokens", value, |counts| &mut counts.cache_write_1h);
@@ -292,6 +329,7 @@ impl Counts {
             audio_input: self.audio_input.unwrap_or(0).min(input_uncached + cached),
             audio_output: self.audio_output.unwrap_or(0).min(output),
             estimated: false,
+            service_tier: self.service_tier(),
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! The usage of a long answer that passed by: vendors write it behind what is long, so the last bytes have it.
 
 use crate::json::{Cursor, RawJson};
+use crate::prices::ServiceTier;
 use crate::usage::{Usage, of_object};
 
 /// So many of the last bytes are enough: a usage has some hundred.
@@ -8,6 +9,8 @@ pub const TAIL_BYTES: usize = 4 << 10;
 
 /// The names under which answers have their usage.
 const NAMES: [&[u8]; 2] = [b"\"usage\"", b"\"usageMetadata\""];
+/// The name under which OpenAI's answers have their tier, behind the usage.
+const TIER: &[u8] = b"\"service_tier\"";
 
 /// The last bytes of an answer, as it passes by.
 #[derive(Debug, Default)]
@@ -24,14 +27,21 @@ impl Tail {
 
     /// The last usage in it that can be believed. A text that speaks of usages has no such name: its quotes are escaped.
     pub fn usage(&self) -> Option<Usage> {
-        let found = |name: &[u8]| {
-            let place = self.0.windows(name.len()).rposition(|bytes| bytes == name)?;
-            let is_escaped = place.checked_sub(1).is_some_and(|before| self.0.get(before) == Some(&b'\\'));
-            let value = self.0.get(place + name.len()..)?.trim_ascii_start().strip_prefix(b":")?;
-            let object = Cursor::new(value).raw().ok().filter(|value| value.is_object() && !is_escaped)?;
-            of_object(RawJson::bytes(object)).ok()?
-        };
-        NAMES.into_iter().find_map(found)
+        let usage = NAMES.into_iter().find_map(|name| {
+            let object = self.last(name).filter(|value| value.is_object())?;
+            of_object(object.bytes()).ok()?
+        })?;
+        let tier = self.last(TIER).and_then(RawJson::text);
+        let service_tier = tier.map_or(usage.service_tier, |name| ServiceTier::of_answer(&name));
+        Some(Usage { service_tier, ..usage })
+    }
+
+    /// The value behind a name, where that comes last.
+    fn last(&self, name: &[u8]) -> Option<RawJson<'_>> {
+        let place = self.0.windows(name.len()).rposition(|bytes| bytes == name)?;
+        let is_escaped = place.checked_sub(1).is_some_and(|before| self.0.get(before) == Some(&b'\\'));
+        let value = self.0.get(place + name.len()..)?.trim_ascii_start().strip_prefix(b":")?;
+        Cursor::new(value).raw().ok().filter(|_| !is_escaped)
     }
 }
 
@@ -60,6 +70,8 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(long.as_bytes());
         assert_eq!(tail.0.len(), TAIL_BYTES);
+        tail.push(br#", "service_tier": "flex"}"#);
+        assert_eq!(tail.usage().map(|usage| usage.service_tier), Some(ServiceTier::Flex));
     }
 
     #[test]

@@ -23,6 +23,11 @@ fn nano(cost: Option<Cost>) -> Option<u64> {
     cost.map(|cost| cost.nano_dollars)
 }
 
+/// In nano-dollars.
+fn cost_in(table: &PriceTable, provider: Option<&str>, model: &str, usage: &Usage) -> Option<u64> {
+    nano(table.quote(PricedCall { provider, model, target_price: None }, usage).map(|quote| quote.cost))
+}
+
 fn ours(models: &str) -> PriceTable {
     PriceTable::parse("mine", format!("{{\"models\": {models}}}").as_bytes()).unwrap()
 }
@@ -85,7 +90,7 @@ fn known_prices_of_vendors() {
         ("cohere", "command-a-03-2025", "cohere.com/pricing", 2_500_000_000, 10_000_000_000, 2_500_000_000),
         ("voyage", "voyage-4-lite", "docs.voyageai.com/docs/pricing", 20_000_000, 0, 20_000_000),
     ] {
-        let cost = |usage: Usage| nano(TABLE.cost(Some(provider), model, &usage, None));
+        let cost = |usage: Usage| cost_in(&TABLE, Some(provider), model, &usage);
         // In parts below each threshold of longer contexts.
         let of_input = (0..10).map(|_| cost(usage(million / 10, 0)).unwrap()).sum::<u64>();
         let of_cache =
@@ -101,12 +106,11 @@ fn prices_below_a_nano_dollar_are_rounded_once_per_call() {
     for (input, output, cost) in
         [(1, 0, 38), (2, 0, 75), (3, 0, 113), (0, 1, 0), (0, 2, 1), (1, 1, 38), (1_000_000, 0, 37_500_000)]
     {
-        assert_eq!(nano(table.cost(None, "m", &usage(input, output), None)), Some(cost), "{input} {output}");
+        assert_eq!(cost_in(&table, None, "m", &usage(input, output)), Some(cost), "{input} {output}");
     }
     // The shipped table has such prices.
-    let batch =
-        PricedCall { provider: Some("openai"), model: "gpt-6-luna", tier: ServiceTier::Batch, target_price: None };
-    let cached = Usage { cache_write: 1, ..Usage::default() };
+    let batch = PricedCall { provider: Some("openai"), model: "gpt-6-luna", target_price: None };
+    let cached = Usage { cache_write: 1, service_tier: ServiceTier::Batch, ..Usage::default() };
     assert_eq!(TABLE.quote(batch, &cached).unwrap().cost.nano_dollars, 63, "62.5");
 }
 
@@ -116,7 +120,7 @@ fn each_kind_of_token_has_its_price() {
         "audio_input": 4, "audio_output": 40, "above": {"200000": {"input": 2, "output": 15}, "400000": {"input": 3}},
         "batch": {"input": 0.5, "output": 5}, "priority": {"input": 2, "above": {"200000": {"input": 4}}}}"#;
     let prices = target_price(prices.as_bytes()).unwrap();
-    let of = |usage: Usage, tier| nano(prices.cost(&usage, tier));
+    let of = |usage: Usage, service_tier| nano(prices.cost(&Usage { service_tier, ..usage }));
     let standard = |usage| of(usage, ServiceTier::Standard);
     let zero = Usage::default();
     for (name, usage, cost) in [
@@ -147,12 +151,13 @@ fn each_kind_of_token_has_its_price() {
     assert_eq!(of(usage(200_001, 0), ServiceTier::Priority), Some(800_004_000));
     assert_eq!(of(usage(1, 1), ServiceTier::Priority), None, "output has no price there");
     assert_eq!(of(usage(1, 1), ServiceTier::Flex), None);
+    assert_eq!(of(usage(1, 1), ServiceTier::Other), None);
 }
 
 #[test]
 fn what_is_unknown_costs_nothing_that_is_known() {
     let table = ours(r#"{"a/free": {"input": 0, "output": 0}, "a/limits": {"context": 8}, "a/input": {"input": 1}}"#);
-    let cost = |model, usage| nano(table.cost(Some("a"), model, &usage, None));
+    let cost = |model, usage| cost_in(&table, Some("a"), model, &usage);
     assert_eq!(cost("free", usage(5, 5)), Some(0), "a price that was written down");
     assert_eq!(cost("limits", usage(5, 5)), None);
     assert_eq!(cost("limits", Usage::default()), None);
@@ -161,7 +166,8 @@ fn what_is_unknown_costs_nothing_that_is_known() {
     assert_eq!(cost("other", usage(5, 1)), None);
     let litellm =
         PriceTable::parse("x", br#"{"m": {"input_cost_per_token": 0, "output_cost_per_token": 0.0}}"#).unwrap();
-    assert_eq!(nano(litellm.cost(None, "m", &usage(1, 1), None)), None, "LiteLLM writes 0 for what it does not know");
+    let free = litellm.quote(PricedCall { model: "m", ..PricedCall::default() }, &usage(1, 1));
+    assert_eq!(free, None, "LiteLLM writes 0 for what it does not know");
 }
 
 #[test]
@@ -253,7 +259,7 @@ fn the_target_stands_over_the_users_file_and_that_over_the_shipped_table() {
     let table = PriceTable::parse("prices.json", mine).unwrap().over(&TABLE);
     let target = target_price(br#"{"input": 7, "output": 7}"#).unwrap();
     let quote = |model, target_price| {
-        let call = PricedCall { provider: Some("openai"), model, tier: ServiceTier::Standard, target_price };
+        let call = PricedCall { provider: Some("openai"), model, target_price };
         let quote = table.quote(call, &usage(1, 0)).unwrap();
         (quote.cost.nano_dollars, quote.basis.to_string())
     };
@@ -370,6 +376,7 @@ fn any_usage() -> impl Strategy<Value = Usage> {
                 audio_input,
                 audio_output,
                 estimated: false,
+                service_tier: ServiceTier::Standard,
             }
         },
     )
@@ -388,11 +395,11 @@ fn any_prices() -> impl Strategy<Value = Prices> {
 proptest! {
     #[test]
     fn no_usage_overflows_and_more_tokens_never_cost_less(usage in any_usage(), prices in any_prices(), more: u64) {
-        let cost = prices.cost(&usage, ServiceTier::Standard).unwrap();
+        let cost = prices.cost(&usage).unwrap();
         let longer = Usage { output: usage.output.saturating_add(more), ..usage };
         // Only output that is neither reasoning nor audio is added.
         prop_assume!(usage.reasoning.saturating_add(usage.audio_output) <= usage.output);
-        prop_assert!(prices.cost(&longer, ServiceTier::Standard).unwrap() >= cost);
+        prop_assert!(prices.cost(&longer).unwrap() >= cost);
     }
 
     #[test]
@@ -403,7 +410,7 @@ proptest! {
         let prices = target_price(text.as_bytes()).unwrap();
         let usage = Usage { input_uncached: input, cache_read: cached, output, ..Usage::default() };
         let exact = u128::from(a) * u128::from(input) + u128::from(b) * u128::from(output) + u128::from(c) * u128::from(cached);
-        let nano = prices.cost(&usage, ServiceTier::Standard).unwrap().nano_dollars;
+        let nano = prices.cost(&usage).unwrap().nano_dollars;
         prop_assert!(exact.abs_diff(u128::from(nano) * 1_000_000) <= 500_000);
     }
 

@@ -1,7 +1,10 @@
 //! What calls used, in every vendor's shape.
 
-use llm::Usage;
+use llm::prices::ServiceTier;
+use llm::stream::StreamState;
+use llm::translate::{anthropic, converse};
 use llm::usage::{InvalidUsage, MAX_TOKENS, of_answer, of_object};
+use llm::{Protocol, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -15,6 +18,7 @@ const NONE: Usage = Usage {
     audio_input: 0,
     audio_output: 0,
     estimated: false,
+    service_tier: ServiceTier::Standard,
 };
 
 fn of(answer: &Value) -> Result<Option<Usage>, InvalidUsage> {
@@ -210,4 +214,83 @@ proptest! {
     fn any_bytes_can_be_asked(bytes: Vec<u8>) {
         let _ = (of_answer(&bytes), of_object(&bytes));
     }
+}
+
+#[test]
+fn every_vendors_word_for_a_tier() {
+    let chat = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2});
+    let claude =
+        |tier, speed| json!({"usage": {"input_tokens": 1, "output_tokens": 1, "service_tier": tier, "speed": speed}});
+    let gemini =
+        |field: &str, tier| json!({"usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, field: tier}});
+    let bedrock =
+        |tier| json!({"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "serviceTier": {"type": tier}});
+    for (answer, tier) in [
+        (json!({"usage": chat}), ServiceTier::Standard),
+        (json!({"usage": chat, "service_tier": null}), ServiceTier::Standard),
+        (json!({"usage": chat, "service_tier": "default"}), ServiceTier::Standard),
+        (json!({"service_tier": "flex", "usage": chat}), ServiceTier::Flex),
+        (json!({"usage": chat, "service_tier": "priority"}), ServiceTier::Priority),
+        (json!({"usage": chat, "service_tier": "fast"}), ServiceTier::Priority),
+        (json!({"usage": chat, "service_tier": "scale"}), ServiceTier::Other),
+        (json!({"usage": chat, "service_tier": 7}), ServiceTier::Other),
+        (claude("standard", "standard"), ServiceTier::Standard),
+        (claude("batch", "standard"), ServiceTier::Batch),
+        (claude("priority", "standard"), ServiceTier::Priority),
+        (claude("standard", "fast"), ServiceTier::Other),
+        (gemini("trafficType", "ON_DEMAND"), ServiceTier::Standard),
+        (gemini("trafficType", "TRAFFIC_TYPE_UNSPECIFIED"), ServiceTier::Standard),
+        (gemini("trafficType", "ON_DEMAND_FLEX"), ServiceTier::Flex),
+        (gemini("trafficType", "PROVISIONED_THROUGHPUT"), ServiceTier::Other),
+        (gemini("serviceTier", "priority"), ServiceTier::Priority),
+        (bedrock("default"), ServiceTier::Standard),
+        (bedrock("flex"), ServiceTier::Flex),
+        (bedrock("reserved"), ServiceTier::Other),
+    ] {
+        assert_eq!(of(&answer).unwrap().unwrap().service_tier, tier, "{answer}");
+    }
+    let tiers =
+        [ServiceTier::Standard, ServiceTier::Batch, ServiceTier::Flex, ServiceTier::Priority, ServiceTier::Other];
+    tiers.iter().for_each(|tier| assert_eq!(ServiceTier::of_answer(tier.name()), *tier));
+}
+
+#[test]
+fn a_stream_says_its_tier_in_any_event_and_the_last_one_counts() {
+    let of = |events: &[Value]| {
+        let mut stream = StreamState::new(Protocol::Generic);
+        for event in events {
+            stream.push(format!("data: {event}\n\n").as_bytes());
+        }
+        stream.usage().unwrap().unwrap_or_else(|| stream.estimated_usage(8)).service_tier
+    };
+    let content = json!({"choices": [{"delta": {"content": "a"}}], "service_tier": "flex"});
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}});
+    assert_eq!(of(&[content.clone(), usage]), ServiceTier::Flex);
+    assert_eq!(of(&[content]), ServiceTier::Flex, "also where the tokens are estimated");
+    let response = |kind, tier, usage| json!({"type": kind, "response": {"service_tier": tier, "usage": usage}});
+    let counted = json!({"input_tokens": 1, "output_tokens": 1});
+    let responses =
+        [response("response.created", "auto", json!(null)), response("response.completed", "priority", counted)];
+    assert_eq!(of(&responses), ServiceTier::Priority);
+    let claude = [
+        json!({"type": "message_start", "message": {"usage": {"input_tokens": 1, "output_tokens": 1, "service_tier": "priority"}}}),
+        json!({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 7}}),
+    ];
+    assert_eq!(of(&claude), ServiceTier::Priority);
+    let gemini =
+        [json!({"candidates": [], "usageMetadata": {"promptTokenCount": 1, "trafficType": "ON_DEMAND_PRIORITY"}})];
+    assert_eq!(of(&gemini), ServiceTier::Priority);
+}
+
+#[test]
+fn translated_answers_keep_the_tier() {
+    let bedrock = json!({"output": {"message": {"role": "assistant", "content": [{"text": "a"}]}}, "stopReason": "end_turn",
+        "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "serviceTier": {"type": "flex"}});
+    let identity = converse::AnswerIdentity { id: "1", created: 0 };
+    let answer = converse::answer(bedrock.to_string().as_bytes(), &converse::AnswerContext::default(), identity);
+    assert_eq!(of_answer(&answer.unwrap()).unwrap().unwrap().service_tier, ServiceTier::Flex);
+    let claude = json!({"id": "1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "a"}],
+        "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1, "service_tier": "priority"}});
+    let answer = anthropic::answer(claude.to_string().as_bytes(), &anthropic::AnswerContext::default(), 0).unwrap();
+    assert_eq!(of_answer(&answer).unwrap().unwrap().service_tier, ServiceTier::Priority);
 }

@@ -34,14 +34,13 @@ use crate::Usage;
 /// The table that ships with the program, in our own form. It takes milliseconds to read: read it once, with [`PriceTable::parse`].
 pub const SHIPPED: &[u8] = include_bytes!("../../../../data/prices.json");
 
-/// What is asked for: the model of a call, and how it was served.
+/// What is asked for: the model of a call, and who served it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PricedCall<'a> {
     /// The provider that served it, if it is known.
     pub provider: Option<&'a str>,
     /// The model, best as the answer names it.
     pub model: &'a str,
-    pub tier: ServiceTier,
     /// The price of the target that served it, which stands over all tables.
     pub target_price: Option<&'a Prices>,
 }
@@ -145,25 +144,13 @@ impl PriceTable {
         self.layers.iter().find_map(|layer| layer.find(provider.as_deref(), &model))
     }
 
-    /// What a call cost at the standard tier; `None` if that is unknown.
-    pub fn cost(
-        &self,
-        provider: Option<&str>,
-        model: &str,
-        usage: &Usage,
-        target_price: Option<&Prices>,
-    ) -> Option<Cost> {
-        let call = PricedCall { provider, model, target_price, tier: ServiceTier::Standard };
-        self.quote(call, usage).map(|quote| quote.cost)
-    }
-
     /// What a call cost, and by which price; `None` if that is unknown.
     pub fn quote(&self, call: PricedCall<'_>, usage: &Usage) -> Option<Quote> {
         if let Some(prices) = call.target_price {
-            return Some(Quote { cost: prices.cost(usage, call.tier)?, basis: PriceBasis::Target });
+            return Some(Quote { cost: prices.cost(usage)?, basis: PriceBasis::Target });
         }
         let row = self.find(call.provider, call.model)?;
-        Some(Quote { cost: row.prices.cost(usage, call.tier)?, basis: PriceBasis::Row(Arc::clone(row)) })
+        Some(Quote { cost: row.prices.cost(usage)?, basis: PriceBasis::Row(Arc::clone(row)) })
     }
 }
 

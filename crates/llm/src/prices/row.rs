@@ -35,25 +35,61 @@ impl TokenKind {
 }
 
 /// How a call is served, which some vendors price differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServiceTier {
     #[default]
     Standard,
     Batch,
     Flex,
     Priority,
+    /// One that no table has prices of, such as capacity that is paid for in another way.
+    Other,
 }
 
 impl ServiceTier {
-    /// What the `service_tier` of an answer says; `None` for one that is unknown here, and so its price.
-    pub fn of_answer(name: &str) -> Option<Self> {
+    /// What an answer calls it.
+    ///
+    /// `service_tier` of OpenAI (<https://platform.openai.com/docs/api-reference/chat/object>; `fast` is its later name of
+    /// `priority`, <https://developers.openai.com/api/docs/guides/fast-mode>), Anthropic
+    /// (<https://platform.claude.com/docs/en/api/service-tiers>) and Groq (`on_demand`); `serviceTier` of Bedrock
+    /// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ServiceTier.html>) and Gemini; `trafficType` of
+    /// Vertex AI, such as `ON_DEMAND_FLEX`
+    /// (<https://googleapis.github.io/js-genai/release_docs/interfaces/types.UsageMetadata.html>).
+    pub fn of_answer(name: &str) -> Self {
+        // Each event of a stream may say it, almost always like this.
+        Self::known(name).unwrap_or_else(|| {
+            let name = name.to_ascii_lowercase();
+            let prefixes = ["service_tier_", "traffic_type_", "on_demand_"];
+            let bare = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+            Self::known(bare.unwrap_or(&name)).unwrap_or(Self::Other)
+        })
+    }
+
+    fn known(name: &str) -> Option<Self> {
         match name {
-            "default" | "standard" | "auto" | "on_demand" | "" => Some(Self::Standard),
+            "default" | "standard" | "auto" | "on_demand" | "unspecified" | "" => Some(Self::Standard),
             "batch" => Some(Self::Batch),
             "flex" => Some(Self::Flex),
-            "priority" => Some(Self::Priority),
+            "priority" | "fast" => Some(Self::Priority),
             _ => None,
         }
+    }
+
+    /// The name in a call's record, which [`Self::of_answer`] reads.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether it is the one that calls have by default.
+    pub fn is_standard(&self) -> bool {
+        *self == Self::Standard
     }
 }
 
@@ -91,12 +127,12 @@ impl Prices {
         self.entries.iter().all(|entry| entry.rate.femto_dollars() == 0)
     }
 
-    /// What a call costs; `None` if it used something whose price is unknown.
+    /// What a call costs at the tier that served it; `None` if it used something whose price is unknown.
     ///
     /// The price of longer contexts holds for all tokens of a call whose whole input is above the threshold. A tier that has no
     /// price for longer contexts, where the standard one has, has none there.
-    pub fn cost(&self, usage: &Usage, tier: ServiceTier) -> Option<Cost> {
-        let input = usage.input();
+    pub fn cost(&self, usage: &Usage) -> Option<Cost> {
+        let (input, tier) = (usage.input(), usage.service_tier);
         let threshold = |tier| self.entry(tier, TokenKind::Input, input).map_or(0, |entry| entry.above);
         if tier != ServiceTier::Standard && threshold(tier) < threshold(ServiceTier::Standard) {
             return None;

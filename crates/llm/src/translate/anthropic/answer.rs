@@ -51,7 +51,6 @@ pub fn answer(body: &[u8], context: &AnswerContext, created: u64) -> Result<Vec<
     out.extend_from_slice(finish_reason(&reason, has_calls).as_bytes());
     out.extend_from_slice(b"\"}]");
     if let Ok(Some(used)) = of_answer(message.bytes()) {
-        write::name(&mut out, "usage");
         usage::write(&mut out, &used);
     }
     out.push(b'}');

@@ -93,7 +93,7 @@ impl Chunks {
     /// The chunk with what was used, which has no choice.
     pub(super) fn usage(&self, used: &Usage, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(b"],\"usage\":");
+        out.push(b']');
         usage::write(out, used);
         out.extend_from_slice(b"}\n\n");
     }

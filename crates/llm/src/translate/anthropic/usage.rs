@@ -4,8 +4,17 @@
 use super::write;
 use crate::usage::Usage;
 
-/// Writes the object.
+/// Writes the fields of an answer: the usage, and the tier where it is another than the standard one.
 pub(super) fn write(out: &mut Vec<u8>, usage: &Usage) {
+    write::name(out, "usage");
+    object(out, usage);
+    if !usage.service_tier.is_standard() {
+        write::name(out, "service_tier");
+        write::string(out, usage.service_tier.name());
+    }
+}
+
+fn object(out: &mut Vec<u8>, usage: &Usage) {
     let count = |out: &mut Vec<u8>, field, number| {
         write::name(out, field);
         write::number(out, number);

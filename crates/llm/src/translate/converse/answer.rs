@@ -2,6 +2,7 @@
 
 use super::{AnswerContext, AnswerIdentity, text};
 use crate::json::RawJson;
+use crate::prices::ServiceTier;
 use crate::translate::BrokenAnswer;
 
 /// Translates a whole answer with a good status.
@@ -25,8 +26,7 @@ pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>
     out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":\"");
     out.extend_from_slice(finish.as_bytes());
     out.extend_from_slice(b"\"}]");
-    if let Some(usage) = body.field("usage").and_then(TokenUsage::read) {
-        out.extend_from_slice(b",\"usage\":");
+    if let Some(usage) = TokenUsage::read(body) {
         usage.write(&mut out);
     }
     out.push(b'}');
@@ -177,18 +177,25 @@ pub(super) struct TokenUsage {
     output: u64,
     cache_read: Option<u64>,
     cache_write: Option<u64>,
+    tier: ServiceTier,
 }
 
 impl TokenUsage {
-    /// `None` where a number is missing or cannot be believed: unknown is better than wrong.
-    pub(super) fn read(usage: RawJson<'_>) -> Option<Self> {
+    /// What an answer, or the last event of a stream, says. `None` where a number is missing or cannot be believed: unknown is
+    /// better than wrong.
+    pub(super) fn read(answer: RawJson<'_>) -> Option<Self> {
+        let usage = answer.field("usage")?;
+        let tier = answer.field("serviceTier").and_then(|tier| tier.field("type")).and_then(RawJson::text);
+        let tier = tier.map_or(ServiceTier::Standard, |tier| ServiceTier::of_answer(&tier));
         let number =
             |name| usage.field(name).and_then(RawJson::unsigned).filter(|count| *count <= crate::usage::MAX_TOKENS);
         let (cache_read, cache_write) = (number("cacheReadInputTokens"), number("cacheWriteInputTokens"));
-        Some(Self { input: number("inputTokens")?, output: number("outputTokens")?, cache_read, cache_write })
+        Some(Self { input: number("inputTokens")?, output: number("outputTokens")?, cache_read, cache_write, tier })
     }
 
+    /// Writes the fields of an answer: the usage, and the tier where it is another than the standard one.
     pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"usage\":");
         let input = self.input + self.cache_read.unwrap_or(0) + self.cache_write.unwrap_or(0);
         let (output, total) = (self.output, input + self.output);
         let numbers = format!("{{\"prompt_tokens\":{input},\"completion_tokens\":{output},\"total_tokens\":{total}");
@@ -200,5 +207,8 @@ impl TokenUsage {
             out.extend_from_slice(format!(",\"prompt_tokens_details\":{{{}}}", details.join(",")).as_bytes());
         }
         out.push(b'}');
+        if !self.tier.is_standard() {
+            out.extend_from_slice(format!(",\"service_tier\":\"{}\"", self.tier.name()).as_bytes());
+        }
     }
 }

@@ -269,9 +269,11 @@ impl State {
     }
 
     fn metadata(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) {
-        let Some(usage) = payload.field("usage") else { return };
-        if let Some(tokens) = TokenUsage::read(usage) {
-            self.usage = Some((tokens, usage::of_object(usage.bytes()).ok().flatten()));
+        if payload.field("usage").is_none() {
+            return;
+        }
+        if let Some(tokens) = TokenUsage::read(payload) {
+            self.usage = Some((tokens, usage::of_answer(payload.bytes()).ok().flatten()));
         }
         if self.progress == Progress::Finished {
             self.done(out);
@@ -282,7 +284,7 @@ impl State {
     fn done(&mut self, out: &mut Vec<u8>) {
         if let Some((usage, _)) = self.usage.filter(|_| self.context.include_usage) {
             out.extend_from_slice(&self.begin);
-            out.extend_from_slice(b",\"choices\":[],\"usage\":");
+            out.extend_from_slice(b",\"choices\":[]");
             usage.write(out);
             out.extend_from_slice(b"}\n\n");
         }
