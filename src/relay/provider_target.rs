@@ -129,7 +129,7 @@ impl ProviderTarget {
     /// It does not go there.
     pub(super) fn prepare<'b>(
         &self,
-        path: &'b str,
+        (operation, path): (Operation, &'b str),
         headers: &'b HeaderMap,
         body: &'b [u8],
         table: &PriceTable,
@@ -149,7 +149,7 @@ impl ProviderTarget {
             facts: facts.unwrap_or(ModelFacts { max_output: self.max_tokens, ..ModelFacts::default() }),
         };
         let request = ClientRequest {
-            operation: Operation::of_path(path),
+            operation,
             path,
             body,
             anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),

@@ -101,9 +101,15 @@ pub fn provider(ours: &'static str) -> &'static str {
     }
 }
 
-/// What `gen_ai.operation.name` calls what a path asks for; `None` where nothing is generated, or nobody knows.
+/// What `gen_ai.operation.name` calls what a whole path asks for; `None` where nothing is generated, or nobody knows. Where the path
+/// of the operation begins is not known here, so each of its ends is looked at, the longest first.
 pub fn operation(path: &str) -> Option<&'static str> {
-    match Operation::of_path(path) {
+    if path.contains("/usage/") || path.contains("/threads/") {
+        return None;
+    }
+    let ends = std::iter::successors(Some(path), |path| path.split_once('/').map(|(_, behind)| behind));
+    let operation = ends.map(Operation::of_path).find(|operation| *operation != Operation::Other);
+    match operation.unwrap_or(Operation::Other) {
         Operation::Chat | Operation::Responses | Operation::Messages => Some("chat"),
         Operation::Completions => Some("text_completion"),
         Operation::Embeddings => Some("embeddings"),
@@ -137,6 +143,7 @@ mod tests {
             ("/llm/model/anthropic.claude:0/converse-stream", Some("chat")),
             ("/llm/models", None),
             ("/llm/files", None),
+            ("/llm/v1/organization/usage/completions", None),
             ("", None),
         ] {
             assert_eq!(operation(path), name, "{path}");

@@ -142,7 +142,9 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
-    if is_generation(head.method.as_str(), head.uri.path())
+    // A client's own tree may set the model itself.
+    if client_tree.is_none()
+        && is_generation(head.method.as_str(), head.uri.path())
         && let Some(asked) = view.model()
         && let Some(models) = relay.handle.models_instead_of(&ingress, asked)
     {
