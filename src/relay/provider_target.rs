@@ -21,7 +21,7 @@ use super::target::Base;
 use crate::provider_auth::{AwsKey, Fetch, Key, KeySource};
 
 /// The header by which a client of Anthropic's protocol says its version.
-const ANTHROPIC_VERSION: &str = "anthropic-version";
+pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
 /// What a client says to Anthropic, which means nothing to anyone who is sent a translation.
 const ANTHROPIC_HEADERS: [&str; 2] = [ANTHROPIC_VERSION, "anthropic-beta"];
 

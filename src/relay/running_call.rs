@@ -345,7 +345,7 @@ pub(super) fn stream_usage(stream: &StreamState, request_bytes: u64) -> Option<U
 /// The model that a target is sent, if it is another than the client asks for.
 fn sent_model(patch: &Patch, asked: Option<&str>) -> Option<String> {
     let set = patch.merge.get("model").and_then(|model| model.as_str());
-    let mapped = asked.and_then(|asked| patch.model_map.get(asked)).map(String::as_str);
+    let mapped = asked.and_then(|asked| patch.renamed(asked));
     set.or(mapped).filter(|sent| Some(*sent) != asked).map(short)
 }
 

@@ -101,15 +101,9 @@ pub fn provider(ours: &'static str) -> &'static str {
     }
 }
 
-/// What `gen_ai.operation.name` calls what a whole path asks for; `None` where nothing is generated, or nobody knows. Where the path
-/// of the operation begins is not known here, so each of its ends is looked at, the longest first.
+/// What `gen_ai.operation.name` calls what a whole path asks for; `None` where nothing is generated, or nobody knows.
 pub fn operation(path: &str) -> Option<&'static str> {
-    if path.contains("/usage/") || path.contains("/threads/") {
-        return None;
-    }
-    let ends = std::iter::successors(Some(path), |path| path.split_once('/').map(|(_, behind)| behind));
-    let operation = ends.map(Operation::of_path).find(|operation| *operation != Operation::Other);
-    match operation.unwrap_or(Operation::Other) {
+    match Operation::of_whole_path(path) {
         Operation::Chat | Operation::Responses | Operation::Messages => Some("chat"),
         Operation::Completions => Some("text_completion"),
         Operation::Embeddings => Some("embeddings"),

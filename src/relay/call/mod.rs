@@ -113,7 +113,7 @@ async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBo
     if trace::is_guess(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.guesses.wrong("relay").await
     {
-        return LocalReply::TooManyGuesses(fault).response();
+        return LocalReply::TooManyGuesses(fault).response(head);
     }
     let mut running = RunningCall::new(relay.handle.clone());
     let mut response = respond(relay, head, body, &mut running).await;
@@ -131,13 +131,13 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     };
     let client_tree = match client_config::of_call(relay, &ingress, &head.headers) {
         Ok(tree) => tree,
-        Err(reply) => return reply.response(),
+        Err(reply) => return reply.response(head),
     };
-    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
+    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
     let now = relay.handle.now();
     let body = match admission::read(relay, body).await {
         Ok(body) => body,
-        Err(own) => return own.response(),
+        Err(own) => return own.response(head),
     };
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
@@ -148,7 +148,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         && let Some(asked) = view.model()
         && let Some(models) = relay.handle.models_instead_of(&ingress, asked)
     {
-        return LocalReply::UnknownModel(asked.to_owned(), models).response();
+        return LocalReply::UnknownModel(asked.to_owned(), models).response(head);
     }
     let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
@@ -201,7 +201,7 @@ impl Call<'_> {
                     let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch, &router) else {
                         self.relay.handle.abandon(&dispatch.route);
-                        return LocalReply::Busy.response();
+                        return LocalReply::Busy.response(self.head);
                     };
                     if let Some(AcceptedResponse { answer, guard, end }) = self.attempt(*dispatch, body).await {
                         return self.pass_on(answer, &router, Some(guard), end);
@@ -344,19 +344,20 @@ impl Call<'_> {
                 if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
                     tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
                 }
-                let mut response = LocalReply::Exhausted.response();
+                let mut response = LocalReply::Exhausted.response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }
             None if self.passed_over.is_some() && self.plan.sent() == 0 => {
-                let mut response = self.passed_over.take().map_or(LocalReply::NoPool, LocalReply::NotSent).response();
+                let mut response =
+                    self.passed_over.take().map_or(LocalReply::NoPool, LocalReply::NotSent).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }
             None => {
                 let words = words.filter(|_| self.running.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.running.attempts));
-                let mut response = LocalReply::NobodyLeft(story, wait).response();
+                let mut response = LocalReply::NobodyLeft(story, wait).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }

@@ -4,7 +4,8 @@
 //! for. One that passes on whatever it is asked for is not known, and then neither is the pool.
 //!
 //! A name that is none of those is refused, with two exceptions: a target that sets its model takes any name, and one with a
-//! `model_map` also takes the names that stand on its right side, since those are the target's own.
+//! `model_map` also takes the names that stand on its right side, since those are the target's own, and any where it has a row
+//! for all others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use super::query::{Field, Query, Test};
 use super::tree::{Policy, Target, TargetKind};
+use types::request::Patch;
 
 /// The field that names the model.
 const MODEL: &str = "model";
@@ -65,7 +67,10 @@ pub(super) fn names(root: &Target) -> Option<Vec<String>> {
 pub(super) fn takes_any(root: &Target) -> bool {
     match &root.kind {
         _ if root.drained => false,
-        TargetKind::Router(_) => root.patch.merge.contains_key(MODEL) || root.patch.model_map.is_empty(),
+        TargetKind::Router(_) => {
+            let map = &root.patch.model_map;
+            root.patch.merge.contains_key(MODEL) || map.is_empty() || map.contains_key(Patch::ANY)
+        }
         TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
             let open = conditions.iter().filter(|condition| named(&condition.query).is_none());
             let mut open = open.map(|condition| condition.then).chain(*default);
@@ -105,7 +110,8 @@ impl Target {
     /// The models that its settings and those of the targets below it set, map, or map to.
     pub fn models(&self) -> Vec<String> {
         let set = self.patch.merge.get(MODEL).and_then(Value::as_str).map(str::to_owned);
-        let mapped = self.patch.model_map.iter().flat_map(|(from, to)| [from.clone(), to.clone()]);
+        let mapped =
+            self.patch.model_map.iter().flat_map(|(from, to)| [from, to]).filter(|name| *name != Patch::ANY).cloned();
         let below = match &self.kind {
             TargetKind::Router(_) => &[][..],
             TargetKind::Branch { targets, .. } => targets,
@@ -120,9 +126,12 @@ fn own(leaf: &Target, side: Side) -> Option<Names> {
     match leaf.patch.merge.get(MODEL) {
         Some(Value::String(model)) => Some(Names::from([model.clone()])),
         Some(_) => None,
-        None if map.is_empty() => None,
-        None if side == Side::Both => Some(map.iter().flat_map(|(from, to)| [from, to]).cloned().collect()),
-        None => Some(map.keys().cloned().collect()),
+        None if map.is_empty() || map.get(Patch::ANY).is_some_and(|to| to == Patch::ANY) => None,
+        None => {
+            // What all other names become is a name for clients too.
+            let shown = map.iter().filter(|(from, _)| side == Side::Both || *from == Patch::ANY).map(|(_, to)| to);
+            Some(map.keys().chain(shown).filter(|name| *name != Patch::ANY).cloned().collect())
+        }
     }
 }
 
@@ -245,6 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn a_row_for_all_other_names_is_no_name() {
+        let map = |rows: &[(&str, &str)]| {
+            let model_map = rows.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+            leaf(Patch { model_map, ..Patch::default() })
+        };
+        for (rows, shown, all) in [
+            (&[("a", "x"), ("*", "y")][..], Some(vec!["a", "y"]), vec!["a", "x", "y"]),
+            (&[("a", "x"), ("*", "*")], None, vec!["a", "x"]),
+            (&[("a", "*")], Some(vec!["a"]), vec!["a"]),
+        ] {
+            let leaf = map(rows);
+            let names = super::names(&leaf);
+            assert_eq!(names, shown.map(|names| names.into_iter().map(str::to_owned).collect()), "{rows:?}");
+            assert_eq!(
+                leaf.models().into_iter().collect::<BTreeSet<_>>(),
+                all.into_iter().map(str::to_owned).collect()
+            );
+        }
+    }
+
+    #[test]
     fn s2_a_model_that_no_target_takes_is_known_before_one_is_asked() {
         let eq = |name: &str| model(vec![Test::Eq(json!(name))]);
         let own = || Target { drained: true, ..any() };
@@ -264,6 +294,9 @@ mod tests {
             (branch(Policy::Fallback, vec![mapped(&["a"]), any()]), vec!["a", "d"], vec![]),
             (conditional(vec![eq("a")], Some(1), vec![any(), any()]), vec!["a", "d"], vec![]),
             (branch(Policy::Fallback, vec![own()]), vec!["a"], vec![]),
+            // A row for all other names, which is no name itself.
+            (branch(Policy::Fallback, vec![mapped(&["a"]), mapped(&["b", "*"])]), vec!["a", "b", "d"], vec![]),
+            (conditional(vec![eq("a")], None, vec![mapped(&["*"])]), vec!["a"], vec!["b", "*"]),
         ]
         .into_iter()
         .enumerate()

@@ -1,6 +1,7 @@
 //! What a client's path asks for, and names that become a part of an address.
 
 use std::borrow::Cow;
+use std::iter::successors;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -50,6 +51,20 @@ impl Operation {
             "models" => Self::Models,
             _ => Self::Other,
         }
+    }
+
+    /// The operation of a whole path, whose beginning may be anything: a pool's ingress, the base of a target's address. What
+    /// only ends like an operation, such as `organization/usage/completions` or `threads/ID/messages`, is none.
+    pub fn of_whole_path(path: &str) -> Self {
+        let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+        let mut ends = successors(Some(path), |path| path.split_once('/').map(|(_, behind)| behind));
+        let found = ends.find_map(|end| Some((end, Self::of_path(end))).filter(|(_, found)| *found != Self::Other));
+        let Some((end, operation)) = found else { return Self::Other };
+        let mut before = path.strip_suffix(end).unwrap_or_default().trim_end_matches('/').rsplit('/');
+        let (last, last_but_one) = (before.next().unwrap_or_default(), before.next().unwrap_or_default());
+        // OpenAI's usage of its operations and messages of a thread and of a completion, Anthropic's report of its usage.
+        let is_resource = matches!(last, "usage" | "usage_report") || matches!(last_but_one, "threads" | "completions");
+        if is_resource && !end.contains('/') { Self::Other } else { operation }
     }
 
     /// What it is called in messages.
@@ -150,6 +165,31 @@ mod tests {
             ("", Other),
         ] {
             assert_eq!(Operation::of_path(path), operation, "{path}");
+        }
+    }
+
+    #[test]
+    fn operations_of_whole_paths() {
+        use Operation::{Chat, Completions, Embeddings, Messages, Models, Other, Responses};
+        for (path, operation) in [
+            ("/llm/v1/chat/completions", Chat),
+            ("/llm/eu/openai/deployments/completions/chat/completions?api-version=1", Chat),
+            ("/usage/chat/completions", Chat),
+            ("/threads/x/v1/messages", Messages),
+            ("/llm/completions/", Completions),
+            ("/base/of/it/embeddings", Embeddings),
+            ("/llm/responses", Responses),
+            ("/llm/v1/messages?beta=true", Messages),
+            ("/llm/v1/models", Models),
+            ("/llm/v1/organization/usage/completions", Other),
+            ("/llm/v1/organization/usage/embeddings", Other),
+            ("/v1/organizations/usage_report/messages", Other),
+            ("/v1/chat/completions/chatcmpl-1/messages", Other),
+            ("/v1/threads/thread_1/messages", Other),
+            ("/v1/messages/batches", Other),
+            ("", Other),
+        ] {
+            assert_eq!(Operation::of_whole_path(path), operation, "{path}");
         }
     }
 
