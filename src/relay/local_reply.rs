@@ -67,6 +67,8 @@ pub(super) enum LocalReply {
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
     NobodyLeft(String, Option<Duration>),
+    /// Every target that was tried is asked too often, and said so where no status could. With the same.
+    RateLimited(String, Option<Duration>),
 }
 
 impl LocalReply {
@@ -96,6 +98,7 @@ impl LocalReply {
                 NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
                 NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },
+            Self::RateLimited(..) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
             Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
@@ -133,7 +136,7 @@ impl LocalReply {
             }
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
-            Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
+            Self::NobodyLeft(story, _) | Self::RateLimited(story, _) => format!("No target could serve this request: {story}."),
         }
     }
 
@@ -158,14 +161,14 @@ impl LocalReply {
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
-            Self::NobodyLeft(_, wait) => *wait,
+            Self::NobodyLeft(_, wait) | Self::RateLimited(_, wait) => *wait,
             _ => None,
         }
     }
 
     /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-        let nobody = Self::NobodyLeft(String::new(), None);
+        let nobody = [Self::NobodyLeft(String::new(), None), Self::RateLimited(String::new(), None)];
         let own = [
             Self::NoPool,
             Self::Method,
@@ -184,7 +187,7 @@ impl LocalReply {
             Self::NotSent(NotSent::Address),
             Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
         ];
-        own.into_iter().chain([nobody]).map(|own| own.code().1)
+        own.into_iter().chain(nobody).map(|own| own.code().1)
     }
 
     /// The answer, in the form that the client's errors have by its request.

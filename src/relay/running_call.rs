@@ -66,6 +66,8 @@ pub(super) struct StreamedEnd {
     /// How long its attempt took.
     pub(super) time: Option<Duration>,
     pub(super) broken: Option<TransportFailure>,
+    /// Why it could not be translated.
+    pub(super) reason: Option<&'static str>,
     pub(super) error_class: Option<ErrorClass>,
     pub(super) usage: Option<Usage>,
     /// The client went away.
@@ -207,6 +209,7 @@ impl RunningCall {
                 router: sent.router,
                 ended: None,
                 not_sent: None,
+                reason: None,
                 time: now.since(sent.at),
                 stamp: sent.stamp,
                 transaction: sent.transaction,
@@ -258,6 +261,7 @@ impl StreamedEnd {
         }
         if let Some(broken) = self.broken {
             attempt.failure = Some(broken.as_str().to_owned());
+            attempt.reason = self.reason.map(str::to_owned);
             attempt.class = broken.error_class().map_or(CallClass::Broker, CallClass::Error);
         } else if self.error_class.is_some() {
             attempt.class = self.error_class.into();
@@ -321,6 +325,7 @@ impl Attempt {
             status,
             class,
             failure,
+            reason: self.reason.map(str::to_owned),
             first_byte_ms: self.first_byte.map(millis),
             ms: Some(millis(self.time)),
             tries,

@@ -251,6 +251,7 @@ impl Call<'_> {
         let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
         guard.digest = self.digest();
         let came = self.keep_preamble(came, &router);
+        let reason = came.as_ref().err().and_then(|failed| failed.reason);
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
@@ -263,7 +264,11 @@ impl Call<'_> {
             patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
         let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut guard);
-        self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp.clone()) });
+        self.running.note(Attempt {
+            first_byte,
+            reason,
+            ..Attempt::new(router.clone(), Some(ended), time, stamp.clone())
+        });
         let lead = retry_decision(ended, target.key(), retry_on.as_deref());
         self.history.note(id, lead == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
@@ -357,7 +362,12 @@ impl Call<'_> {
             None => {
                 let words = words.filter(|_| self.running.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.running.attempts));
-                let mut response = LocalReply::NobodyLeft(story, wait).response(self.head);
+                let reply = if self.running.attempts.ended_rate_limited() {
+                    LocalReply::RateLimited
+                } else {
+                    LocalReply::NobodyLeft
+                };
+                let mut response = reply(story, wait).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }
