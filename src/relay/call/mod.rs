@@ -144,11 +144,9 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
-        && is_generation(head.method.as_str(), head.uri.path())
-        && let Some(asked) = view.model()
-        && let Some(models) = relay.handle.models_instead_of(&ingress, asked)
+        && let Some(reply) = unknown_model(relay, &ingress, head, &view)
     {
-        return LocalReply::UnknownModel(asked.to_owned(), models).response(head);
+        return reply.response(head);
     }
     let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
@@ -185,6 +183,13 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         running,
     };
     call.run().await.map(|passing| passing.with_permits(place))
+}
+
+/// What is said of a model that no target of the pool takes.
+fn unknown_model(relay: &Relay, ingress: &RouterPath, head: &Parts, view: &RequestView<'_>) -> Option<LocalReply> {
+    let asked = view.model().filter(|_| is_generation(head.method.as_str(), head.uri.path()))?;
+    let models = relay.handle.models_instead_of(ingress, asked)?;
+    Some(LocalReply::UnknownModel(asked.to_owned(), models))
 }
 
 impl Call<'_> {
