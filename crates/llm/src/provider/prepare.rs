@@ -92,8 +92,9 @@ pub enum PrepareError {
 /// It does not go to this target.
 pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Result<Prepared<'a>, PrepareError> {
     let body = RawJson::parse(request.body).ok();
-    let model = body.and_then(|body| body.field("model")?.text()).unwrap_or_default();
-    let stream = body.and_then(|body| body.field("stream")).is_some_and(RawJson::is_true);
+    let [model, stream] = body.map(|body| body.pick(["model", "stream"])).unwrap_or_default();
+    let model = model.and_then(RawJson::text).unwrap_or_default();
+    let stream = stream.is_some_and(RawJson::is_true);
     let call = Call { operation: request.operation, model: &model, stream, path: request.path };
     let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
     let made = match (request.operation, endpoint.protocol) {
