@@ -104,6 +104,9 @@ pub struct CallAttempt {
     /// How it came to no whole answer: a result of `gecholog_broker_relay_attempts_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Why its answer could not be translated, in words; reads after "the answer is broken:".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Until the first byte of the answer's body, in milliseconds since it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<u64>,
@@ -183,7 +186,7 @@ impl CallRecord {
     pub fn bytes(&self) -> usize {
         let some = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let attempt = |one: &CallAttempt| {
-            let texts = [&one.decision, &one.why, &one.failure].map(some).iter().sum::<usize>();
+            let texts = [&one.decision, &one.why, &one.failure, &one.reason].map(some).iter().sum::<usize>();
             size_of::<CallAttempt>() + one.router.capacity() + one.transaction.capacity() + texts
         };
         let texts = [&self.id, &self.pool, &self.session, &self.cache].map(String::capacity).iter().sum::<usize>();

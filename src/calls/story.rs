@@ -67,6 +67,9 @@ fn attempted(attempt: &CallAttempt) -> String {
     if attempt.class != CallClass::Success {
         let _ = write!(text, " ({})", attempt.class);
     }
+    if let Some(reason) = &attempt.reason {
+        let _ = write!(text, ": {reason},");
+    }
     if let Some(ms) = attempt.ms {
         let _ = write!(text, " after {ms} ms");
     }
@@ -144,6 +147,20 @@ mod tests {
     use super::super::cost::Cost;
     use super::*;
     use types::outcome::ErrorClass;
+
+    #[test]
+    fn why_an_answer_is_broken() {
+        let attempt = CallAttempt {
+            router: "/llm/a/".to_owned(),
+            failure: Some("broken_answer".to_owned()),
+            reason: Some("its frames cannot be read".to_owned()),
+            class: CallClass::Error(ErrorClass::BrokenAnswer),
+            ms: Some(7),
+            ..CallAttempt::default()
+        };
+        let told = "/llm/a/  broken_answer (broken_answer): its frames cannot be read, after 7 ms";
+        assert_eq!(attempted(&attempt), told);
+    }
 
     #[test]
     fn a_call_is_told_from_the_choice_to_the_cost() {

@@ -50,7 +50,7 @@ fn models<'a>(target: &'a Target, named: &mut BTreeSet<NamedModel<'a>>) {
     match &target.kind {
         TargetKind::Branch { targets, .. } => targets.iter().for_each(|target| models(target, named)),
         TargetKind::Router(router) => {
-            let mapped = target.patch.model_map.values().map(String::as_str);
+            let mapped = target.patch.mapped_models();
             // What is set always wins over what is renamed.
             match target.patch.merge.get("model") {
                 Some(Value::String(model)) => drop(named.insert(NamedModel { router, model })),

@@ -20,7 +20,7 @@ use types::router::RouterPath;
 /// # Errors
 /// The answer to one that needs no target: why it is refused, or the models of its pool.
 pub(super) fn admit(relay: &Relay, head: &Parts) -> Result<RouterPath, Box<Response<ProxyBody>>> {
-    let refuse = |reply: LocalReply| Err(Box::new(reply.response()));
+    let refuse = |reply: LocalReply| Err(Box::new(reply.response(head)));
     if !is_allowed(&head.method) {
         return refuse(LocalReply::Method);
     }

@@ -96,8 +96,8 @@ fn form_changes<'p>(form_type: &str, body: &[u8], patch: &'p Patch) -> Vec<(&'p 
     let mut changes: Vec<_> = patch.merge.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
     if !patch.model_map.is_empty() && !patch.merge.contains_key("model") {
         let asked = RequestView::read("", Some(form_type), body).model;
-        let renamed = asked.and_then(|model| patch.model_map.get(model.as_ref()));
-        changes.extend(renamed.map(|model| ("model", Some(Cow::Borrowed(model.as_str())))));
+        let renamed = asked.and_then(|model| patch.renamed(model.as_ref()));
+        changes.extend(renamed.map(|model| ("model", Some(Cow::Borrowed(model)))));
     }
     changes
 }

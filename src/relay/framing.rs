@@ -18,6 +18,9 @@ pub(super) enum Fault {
     /// `101 Switching Protocols`: no request of the relay asks for it.
     #[error("switches to another protocol, which was not asked for")]
     Upgrade,
+    /// A status that HTTP does not have.
+    #[error("has a status that is not between 100 and 599")]
+    Status,
     /// Two ways to find its end.
     #[error("has both a Content-Length and a Transfer-Encoding")]
     TwoLengths,
@@ -40,6 +43,10 @@ pub(super) fn check(head: &Parts) -> Result<(), Fault> {
     let Parts { status, headers, .. } = head;
     if *status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Fault::Upgrade);
+    }
+    // RFC 9110, section 15: such an answer counts as a server error, and no client is to get it.
+    if status.as_u16() >= 600 {
+        return Err(Fault::Status);
     }
     if head_bytes(headers) > MAX_HEAD_BYTES {
         return Err(Fault::TooLarge);
@@ -170,6 +177,10 @@ mod tests {
     #[test]
     fn no_other_protocol_and_no_endless_head() {
         assert_eq!(check(&head(101, &[("upgrade", "websocket")])), Err(Fault::Upgrade));
+        assert_eq!(check(&head(599, &[])), Ok(()));
+        for status in [600, 999] {
+            assert_eq!(check(&head(status, &[])), Err(Fault::Status));
+        }
         let value = "x".repeat(MAX_HEAD_BYTES - 5);
         assert_eq!(check(&head(200, &[("x", &value)])), Ok(()));
         let value = "x".repeat(MAX_HEAD_BYTES - 4);

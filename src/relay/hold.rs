@@ -42,11 +42,13 @@ pub(super) struct FailedAttempt {
     pub(super) failure: TransportFailure,
     /// The headers of an answer with a good status that carries an error, and what that says; nothing otherwise.
     pub(super) error: Option<Box<(HeaderMap, Bytes)>>,
+    /// Why the answer could not be translated; reads after "it", which is the answer.
+    pub(super) reason: Option<&'static str>,
 }
 
 impl From<TransportFailure> for FailedAttempt {
     fn from(failure: TransportFailure) -> Self {
-        Self { failure, error: None }
+        Self { failure, error: None, reason: None }
     }
 }
 
@@ -68,6 +70,8 @@ pub(super) struct UpstreamResponse {
     pub(super) hides_usage: bool,
     /// How it broke off, with a preamble and no content.
     pub(super) broken: Option<TransportFailure>,
+    /// Why it could not be translated.
+    pub(super) reason: Option<&'static str>,
     /// When the first byte of its body came; of an empty one its head.
     pub(super) first_byte: Instant,
 }
@@ -139,6 +143,7 @@ impl UpstreamResponse {
             translation: None,
             hides_usage: false,
             broken: None,
+            reason: None,
             first_byte: Instant::now(),
         };
         let mut held = HeldBody::default();
@@ -148,7 +153,8 @@ impl UpstreamResponse {
         let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
         if is_text_of_gateway {
             answer.stream = None;
-            return Ok(read.map(|()| answer)?);
+            let reason = answer.reason;
+            return read.map(|()| answer).map_err(|failure| FailedAttempt { reason, ..failure.into() });
         }
         match read.and_then(|()| answer.judge(asked)) {
             Ok(()) => Ok(answer),
@@ -156,7 +162,10 @@ impl UpstreamResponse {
                 (answer.rest, answer.broken) = (None, Some(failure));
                 Ok(answer)
             }
-            Err(failure) => Err(FailedAttempt { failure, error: answer.into_error(failure) }),
+            Err(failure) => {
+                let reason = answer.reason;
+                Err(FailedAttempt { failure, error: answer.into_error(failure), reason })
+            }
         }
     }
 
@@ -173,8 +182,8 @@ impl UpstreamResponse {
 
     /// Whether a failure cut a stream off whose client can learn of it in the stream itself.
     fn is_broken_preamble(&self, failure: TransportFailure) -> bool {
-        use TransportFailure::{DeadlineExceeded, Stalled, Truncated};
-        matches!(failure, Truncated | Stalled | DeadlineExceeded)
+        use TransportFailure::{BrokenAnswer, DeadlineExceeded, Stalled, Truncated};
+        matches!(failure, Truncated | Stalled | DeadlineExceeded | BrokenAnswer)
             && self.stream.as_ref().is_some_and(|stream| stream.has_begun())
     }
 
@@ -200,8 +209,11 @@ impl UpstreamResponse {
                     return Err(TransportFailure::Stalled);
                 }
                 Err(_) => return Err(late),
-                Ok(Some(Err(_))) if length == 0 => return Err(TransportFailure::ConnectionClosed),
-                Ok(Some(Err(_))) => return Err(TransportFailure::Truncated),
+                Ok(Some(Err(error))) => {
+                    let (failure, reason) = error.failure(length > 0);
+                    self.reason = reason;
+                    return Err(failure);
+                }
                 Ok(None) => {
                     self.rest = None;
                     return Ok(());

@@ -41,7 +41,7 @@ pub(super) fn judge<'n>(
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.hint, answer: Some((answer, end)) }
         }
-        Err(FailedAttempt { failure: breakage, error }) => {
+        Err(FailedAttempt { failure: breakage, error, .. }) => {
             let result = AttemptResult::Broken(breakage);
             if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
                 guard.end_without_blame(breakage.as_str());

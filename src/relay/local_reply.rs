@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use llm::Protocol;
 use llm::provider::{EndpointError, PrepareError};
 use llm::translate::TranslateError;
 use serde_json::json;
 
-use super::provider_target::NotSent;
+use super::provider_target::{ANTHROPIC_VERSION, NotSent};
 use super::proxy_body::ProxyBody;
 use crate::guesses::TooMany;
 
@@ -65,6 +67,8 @@ pub(super) enum LocalReply {
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
     NobodyLeft(String, Option<Duration>),
+    /// Every target that was tried is asked too often, and said so where no status could. With the same.
+    RateLimited(String, Option<Duration>),
 }
 
 impl LocalReply {
@@ -94,6 +98,7 @@ impl LocalReply {
                 NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
                 NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },
+            Self::RateLimited(..) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
             Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
@@ -131,7 +136,7 @@ impl LocalReply {
             }
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
-            Self::NobodyLeft(story, _) => format!("No target could serve this request: {story}."),
+            Self::NobodyLeft(story, _) | Self::RateLimited(story, _) => format!("No target could serve this request: {story}."),
         }
     }
 
@@ -156,14 +161,14 @@ impl LocalReply {
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
-            Self::NobodyLeft(_, wait) => *wait,
+            Self::NobodyLeft(_, wait) | Self::RateLimited(_, wait) => *wait,
             _ => None,
         }
     }
 
     /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-        let nobody = Self::NobodyLeft(String::new(), None);
+        let nobody = [Self::NobodyLeft(String::new(), None), Self::RateLimited(String::new(), None)];
         let own = [
             Self::NoPool,
             Self::Method,
@@ -182,14 +187,19 @@ impl LocalReply {
             Self::NotSent(NotSent::Address),
             Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
         ];
-        own.into_iter().chain([nobody]).map(|own| own.code().1)
+        own.into_iter().chain(nobody).map(|own| own.code().1)
     }
 
-    /// The answer.
-    pub(super) fn response(&self) -> Response<ProxyBody> {
+    /// The answer, in the form that the client's errors have by its request.
+    pub(super) fn response(&self, asked: &Parts) -> Response<ProxyBody> {
         let (status, code) = self.code();
-        let error = json!({"message": self.message(), "type": self.kind(), "param": self.param(), "code": code});
-        let body = Bytes::from(json!({"error": error}).to_string());
+        let error = if speaks_anthropic(asked) {
+            let error = json!({"type": anthropic_kind(status), "message": self.message(), "code": code});
+            json!({"type": "error", "error": error})
+        } else {
+            json!({"error": {"message": self.message(), "type": self.kind(), "param": self.param(), "code": code}})
+        };
+        let body = Bytes::from(error.to_string());
         let mut response = Response::new(ProxyBody::buffered([body]));
         *response.status_mut() = status;
         response.extensions_mut().insert(ReplyCode(code));
@@ -205,6 +215,29 @@ impl LocalReply {
             headers.insert(RETRY_AFTER, seconds(wait));
         }
         response
+    }
+}
+
+/// Whether a client knows errors in Anthropic's form. The header comes with all of Anthropic's calls, so it decides where the path
+/// says nothing.
+fn speaks_anthropic(asked: &Parts) -> bool {
+    match Protocol::of_path(asked.uri.path()) {
+        Protocol::Anthropic => true,
+        Protocol::Generic => asked.headers.contains_key(ANTHROPIC_VERSION),
+        Protocol::OpenAiChat | Protocol::OpenAiResponses | Protocol::Gemini => false,
+    }
+}
+
+/// Anthropic's word for a status (<https://docs.anthropic.com/en/api/errors>).
+fn anthropic_kind(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        // assumed: Anthropic's own has status 529.
+        503 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
     }
 }
 
@@ -226,12 +259,32 @@ pub(super) fn seconds(wait: Duration) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::Request;
+
+    fn asked(path: &str, version: bool) -> Parts {
+        let request = Request::builder().uri(path);
+        let request = if version { request.header(ANTHROPIC_VERSION, "2023-06-01") } else { request };
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn clients_of_anthropics_api_get_its_form() {
+        for (path, version, is_anthropic) in [
+            ("/llm/v1/messages", false, true),
+            ("/llm/v1/messages/count_tokens", true, true),
+            ("/llm/v1/messages/count_tokens", false, false),
+            ("/llm/v1/chat/completions", true, false),
+            ("/llm/v1/embeddings", false, false),
+        ] {
+            assert_eq!(speaks_anthropic(&asked(path, version)), is_anthropic, "{path} {version}");
+        }
+    }
 
     #[test]
     fn methods_are_passed_on_by_their_exact_names() {
         let named: Vec<_> = METHODS.iter().map(Method::as_str).collect();
         assert_eq!(named.join(", "), ALLOW);
-        assert_eq!(LocalReply::Method.response().headers()[header::ALLOW], ALLOW);
+        assert_eq!(LocalReply::Method.response(&asked("/", false)).headers()[header::ALLOW], ALLOW);
         for name in ["TRACE", "CONNECT", "get", "Post", "FOO", "PROPFIND", "QUERY"] {
             assert!(!is_allowed(&Method::from_bytes(name.as_bytes()).unwrap()), "{name}");
         }
@@ -248,7 +301,7 @@ mod tests {
             (LocalReply::Upgrade, 501, None),
             (LocalReply::TooLarge(20 << 20), 413, None),
         ] {
-            let response = own.response();
+            let response = own.response(&asked("/llm/v1/chat/completions", false));
             assert_eq!(response.status(), status);
             let said = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
             assert_eq!(said, wait, "{own:?}");

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use llm::provider::Operation;
 use serde_json::{Value, json};
 
 use super::proxy_body::ProxyBody;
@@ -11,7 +12,7 @@ use super::proxy_body::ProxyBody;
 pub(super) fn is_list(subpath: &str) -> bool {
     let path = subpath.trim_matches('/');
     let first = path.split('/').next().unwrap_or_default();
-    path.rsplit('/').next() == Some("models") && !first.starts_with("v1beta")
+    Operation::of_path(path) == Operation::Models && !first.starts_with("v1beta")
 }
 
 /// The list in OpenAI's form.
@@ -37,7 +38,16 @@ mod tests {
         for path in ["models", "/models", "models/", "v1/models", "openai/v1/models", "openai/models"] {
             assert!(is_list(path), "{path}");
         }
-        for path in ["", "models/gpt-4", "v1/model", "v1beta/models", "v1beta1/models", "xmodels", "models/x/y"] {
+        for path in [
+            "",
+            "models/gpt-4",
+            "v1/model",
+            "v1beta/models",
+            "v1beta1/models",
+            "xmodels",
+            "models/x/y",
+            "fine_tuning/models",
+        ] {
             assert!(!is_list(path), "{path}");
         }
     }

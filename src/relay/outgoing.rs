@@ -105,8 +105,9 @@ impl Outgoing {
         Means { handle, memory, keys, session }: Means<'_>,
     ) -> Result<Self, NotSent> {
         let book = handle.prices().book();
-        let mut prepared = provider.prepare(onward.rest, onward.headers, body, book.table())?;
-        let is_asked = asks_usage && prepared.takes_include_usage(Operation::of_path(onward.rest));
+        let operation = Operation::of(method.as_str(), onward.rest);
+        let mut prepared = provider.prepare((operation, onward.rest), onward.headers, body, book.table())?;
+        let is_asked = asks_usage && prepared.takes_include_usage(operation);
         let asking = if is_asked { add_include_usage(&prepared.body) } else { None };
         let adds_usage = asking.is_some();
         prepared.body = asking.map_or(prepared.body, Cow::Owned);

@@ -21,7 +21,7 @@ use super::target::Base;
 use crate::provider_auth::{AwsKey, Fetch, Key, KeySource};
 
 /// The header by which a client of Anthropic's protocol says its version.
-const ANTHROPIC_VERSION: &str = "anthropic-version";
+pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
 /// What a client says to Anthropic, which means nothing to anyone who is sent a translation.
 const ANTHROPIC_HEADERS: [&str; 2] = [ANTHROPIC_VERSION, "anthropic-beta"];
 
@@ -129,7 +129,7 @@ impl ProviderTarget {
     /// It does not go there.
     pub(super) fn prepare<'b>(
         &self,
-        path: &'b str,
+        (operation, path): (Operation, &'b str),
         headers: &'b HeaderMap,
         body: &'b [u8],
         table: &PriceTable,
@@ -149,7 +149,7 @@ impl ProviderTarget {
             facts: facts.unwrap_or(ModelFacts { max_output: self.max_tokens, ..ModelFacts::default() }),
         };
         let request = ClientRequest {
-            operation: Operation::of_path(path),
+            operation,
             path,
             body,
             anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),

@@ -130,12 +130,12 @@ impl ProxyBody {
     /// Ends it. A stream of events says why.
     fn cut(
         &mut self,
-        breakage: TransportFailure,
+        (breakage, reason): (TransportFailure, Option<&'static str>),
         context: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         self.cut = Some(CutState::Writing);
         let event = self.rest.take().and_then(|mut rest| {
-            rest.report(Some(breakage));
+            rest.report(Some(breakage), reason);
             rest.stream.as_deref().map(|stream| broken_event(stream, breakage))
         });
         if let Some(event) = event {
@@ -158,7 +158,7 @@ fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
 }
 
 impl Upstream {
-    fn report(&mut self, broken: Option<TransportFailure>) {
+    fn report(&mut self, broken: Option<TransportFailure>, reason: Option<&'static str>) {
         let usage = self.usage();
         let time = self.guard.as_ref().map(AttemptGuard::time);
         if let Some(mut guard) = self.guard.take() {
@@ -166,7 +166,7 @@ impl Upstream {
         }
         if let Some(call) = self.call.take() {
             let error_class = self.end.error_class;
-            call.finish_stream(StreamedEnd { time, broken, error_class, usage, gone: false });
+            call.finish_stream(StreamedEnd { time, broken, reason, error_class, usage, gone: false });
         }
     }
 
@@ -184,11 +184,11 @@ impl Upstream {
     fn finish(&mut self) -> Option<TransportFailure> {
         let end = self.stream.as_mut().map_or(StreamEnd::Complete, |stream| stream.finish());
         match end {
-            StreamEnd::Complete => self.report(None),
+            StreamEnd::Complete => self.report(None, None),
             StreamEnd::Truncated => return Some(TransportFailure::Truncated),
             StreamEnd::Failed(class) if class.is_callers_fault() => {
                 self.end.error_class = Some(class);
-                self.report(None);
+                self.report(None, None);
             }
             StreamEnd::Failed(ErrorClass::EmptyAnswer) => return Some(TransportFailure::EmptyAnswer),
             // No error came, and no content.
@@ -196,7 +196,7 @@ impl Upstream {
                 return Some(TransportFailure::Truncated);
             }
             // The client has read of it already.
-            StreamEnd::Failed(class) => self.report(Some(TransportFailure::ErrorEvent(class))),
+            StreamEnd::Failed(class) => self.report(Some(TransportFailure::ErrorEvent(class)), None),
         }
         None
     }
@@ -238,7 +238,7 @@ impl Drop for Upstream {
     /// Some clients close the connection at the last event, and some only after the end of the body.
     fn drop(&mut self) {
         if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
-            self.report(None);
+            self.report(None, None);
         }
         let (usage, time) = (self.usage(), self.guard.as_ref().map(AttemptGuard::time));
         if let Some(call) = self.call.take() {
@@ -273,22 +273,22 @@ impl Body for ProxyBody {
                     }
                     // A length that was said is not read beyond.
                     if rest.stream.is_none() && rest.body.is_end_stream() {
-                        rest.report(None);
+                        rest.report(None, None);
                         self.rest = None;
                     }
                     return Poll::Ready(Some(Ok(Frame::data(part))));
                 }
-                Poll::Ready(Some(Err(_))) => return self.cut(TransportFailure::Truncated, context),
+                Poll::Ready(Some(Err(error))) => return self.cut(error.failure(true), context),
                 Poll::Ready(None) => {
                     if let Some(failure) = rest.finish() {
-                        return self.cut(failure, context);
+                        return self.cut((failure, None), context);
                     }
                     let last = rest.last_shown();
                     self.rest = None;
                     return Poll::Ready(last.map(|part| Ok(Frame::data(part))));
                 }
                 Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {
-                    return self.cut(TransportFailure::Stalled, context);
+                    return self.cut((TransportFailure::Stalled, None), context);
                 }
                 Poll::Pending => return Poll::Pending,
             }

@@ -69,6 +69,8 @@ pub(super) struct StreamedEnd {
     /// How long its attempt took.
     pub(super) time: Option<Duration>,
     pub(super) broken: Option<TransportFailure>,
+    /// Why it could not be translated.
+    pub(super) reason: Option<&'static str>,
     pub(super) error_class: Option<ErrorClass>,
     pub(super) usage: Option<Usage>,
     /// The client went away.
@@ -222,6 +224,7 @@ impl RunningCall {
                 router: sent.router,
                 ended: None,
                 not_sent: None,
+                reason: None,
                 time: now.since(sent.at),
                 stamp: sent.stamp,
                 transaction: sent.transaction,
@@ -273,6 +276,7 @@ impl StreamedEnd {
         }
         if let Some(broken) = self.broken {
             attempt.failure = Some(broken.as_str().to_owned());
+            attempt.reason = self.reason.map(str::to_owned);
             attempt.class = broken.error_class().map_or(CallClass::Broker, CallClass::Error);
         } else if self.error_class.is_some() {
             attempt.class = self.error_class.into();
@@ -336,6 +340,7 @@ impl Attempt {
             status,
             class,
             failure,
+            reason: self.reason.map(str::to_owned),
             first_byte_ms: self.first_byte.map(millis),
             ms: Some(millis(self.time)),
             tries,
@@ -360,7 +365,7 @@ pub(super) fn stream_usage(stream: &StreamState, request_bytes: u64) -> Option<U
 /// The model that a target is sent, if it is another than the client asks for.
 fn sent_model(patch: &Patch, asked: Option<&str>) -> Option<String> {
     let set = patch.merge.get("model").and_then(|model| model.as_str());
-    let mapped = asked.and_then(|asked| patch.model_map.get(asked)).map(String::as_str);
+    let mapped = asked.and_then(|asked| patch.renamed(asked));
     set.or(mapped).filter(|sent| Some(*sent) != asked).map(short)
 }
 

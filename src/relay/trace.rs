@@ -18,7 +18,7 @@ use crate::calls::context::AttemptContext;
 use crate::calls::short;
 use crate::stamping::WrittenStamp;
 use balancer::retry::AttemptResult;
-use types::outcome::TransportFailure;
+use types::outcome::{ErrorClass, TransportFailure};
 use types::router::RouterPath;
 
 /// `1`: the client wants a trace.
@@ -37,6 +37,8 @@ pub(super) struct Attempt {
     pub(super) ended: Option<AttemptResult>,
     /// Why it was not sent, where that is known.
     pub(super) not_sent: Option<String>,
+    /// Why its answer could not be translated.
+    pub(super) reason: Option<&'static str>,
     /// Until that was known.
     pub(super) time: Duration,
     /// The stamp of its decision.
@@ -84,6 +86,20 @@ impl Attempts {
         self.last.back().is_some_and(|last| last.ended == Some(AttemptResult::Broken(TransportFailure::Exhausted)))
     }
 
+    /// Whether each was refused by a target that is asked too often, in an answer that began as a good one.
+    pub(super) fn ended_rate_limited(&self) -> bool {
+        use TransportFailure::{ErrorAnswer, ErrorEvent};
+        let is_limited = |attempt: &Attempt| {
+            let of_class = |class| class == ErrorClass::RateLimited;
+            match attempt.ended {
+                Some(AttemptResult::Broken(ErrorEvent(class) | ErrorAnswer(class))) => of_class(class),
+                Some(AttemptResult::Answered { error_class, .. }) => error_class.is_some_and(of_class),
+                Some(AttemptResult::Broken(_)) | None => false,
+            }
+        };
+        !self.is_empty() && self.left_out == 0 && self.last.iter().all(is_limited)
+    }
+
     fn trace(&self) -> Value {
         let before = (self.left_out > 0).then(|| json!({"left_out": self.left_out}));
         before.into_iter().chain(self.last.iter().map(Attempt::shown)).collect()
@@ -92,8 +108,8 @@ impl Attempts {
 
 impl Attempt {
     pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: WrittenStamp) -> Self {
-        let (not_sent, transaction, first_byte, context) = Default::default();
-        Self { router, ended, not_sent, time, stamp, transaction, first_byte, context }
+        let (not_sent, reason, transaction, first_byte, context) = Default::default();
+        Self { router, ended, not_sent, reason, time, stamp, transaction, first_byte, context }
     }
 
     fn shown(&self) -> Value {
@@ -115,7 +131,10 @@ impl Attempt {
     fn summary(&self) -> String {
         match self.ended {
             Some(AttemptResult::Answered { status, .. }) => format!("answered {status}"),
-            Some(AttemptResult::Broken(breakage)) => breakage.to_string(),
+            Some(AttemptResult::Broken(breakage)) => match self.reason {
+                Some(reason) => format!("{breakage}: {reason}"),
+                None => breakage.to_string(),
+            },
             None => match &self.not_sent {
                 Some(reason) => format!("was passed over: {}", short(reason)),
                 None => "was not finished".to_owned(),

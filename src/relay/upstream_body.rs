@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use llm::translate::{BrokenAnswer, StreamTranslator};
+use types::outcome::TransportFailure;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -39,6 +40,17 @@ pub(super) enum UpstreamError<E> {
     /// What came breaks the protocol of the vendor.
     #[error(transparent)]
     Broken(BrokenAnswer),
+}
+
+impl<E> UpstreamError<E> {
+    /// What that means, and in words why, where the answer itself says it. `has_begun`: some of the body had come.
+    pub(super) const fn failure(&self, has_begun: bool) -> (TransportFailure, Option<&'static str>) {
+        match self {
+            Self::Connection(_) if has_begun => (TransportFailure::Truncated, None),
+            Self::Connection(_) => (TransportFailure::ConnectionClosed, None),
+            Self::Broken(BrokenAnswer(reason)) => (TransportFailure::BrokenAnswer, Some(*reason)),
+        }
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {

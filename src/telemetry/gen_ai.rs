@@ -104,9 +104,9 @@ pub fn provider(ours: &'static str) -> &'static str {
     }
 }
 
-/// What `gen_ai.operation.name` calls what a path asks for; `None` where nothing is generated, or nobody knows.
+/// What `gen_ai.operation.name` calls what a whole path asks for; `None` where nothing is generated, or nobody knows.
 pub fn operation(path: &str) -> Option<&'static str> {
-    match Operation::of_path(path) {
+    match Operation::of_whole_path(path) {
         Operation::Chat | Operation::Responses | Operation::Messages => Some("chat"),
         Operation::Completions => Some("text_completion"),
         Operation::Embeddings => Some("embeddings"),
@@ -140,6 +140,7 @@ mod tests {
             ("/llm/model/anthropic.claude:0/converse-stream", Some("chat")),
             ("/llm/models", None),
             ("/llm/files", None),
+            ("/llm/v1/organization/usage/completions", None),
             ("", None),
         ] {
             assert_eq!(operation(path), name, "{path}");

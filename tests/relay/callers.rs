@@ -95,7 +95,7 @@ fn cases() -> Vec<Case> {
         },
         Case {
             about: "a model that the target does not rename",
-            settings: r#""model_map": {"gpt-4o": "mine"}, "#,
+            settings: r#""model_map": {"gpt-4o": "mine", "*": "*"}, "#,
             subpath: chat,
             body: named,
             error: NO_MODEL,

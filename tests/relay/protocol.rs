@@ -64,6 +64,7 @@ fn invalid_answers() -> Vec<(&'static str, Vec<u8>)> {
         ("chunked twice", with("200 OK", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", &chunked)),
         ("chunks from HTTP/1.0", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_vec()),
         ("another protocol", with("101 Switching Protocols", "Upgrade: websocket\r\nConnection: Upgrade\r\n", "")),
+        ("a status beyond those of HTTP", with("999 Odd", "Content-Length: 2\r\n", "{}")),
         ("a folded header", with("200 OK", "X-A: 1\r\n 2\r\nContent-Length: 2\r\n", "{}")),
         ("a space before a colon", with("200 OK", "Content-Length : 2\r\n", "{}")),
         ("no HTTP", b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()),

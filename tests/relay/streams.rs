@@ -91,6 +91,29 @@ async fn s1_7_an_error_before_the_content_of_a_stream_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_rate_limit_before_the_content_of_a_stream_is_429_where_there_is_nobody_else() {
+    let event = |kind: &str| {
+        format!(
+            "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"{kind}\",\"message\":\"Please try again in 77s\"}}}}\n\n"
+        )
+    };
+    let streamed = |kind: &str| vec![stream(), chunk(&event(kind)), last_chunk()];
+    for (kinds, status, code) in [
+        (["rate_limit_error", "rate_limit_error"], 429, "all_targets_rate_limited"),
+        (["rate_limit_error", "api_error"], 503, "all_targets_unavailable"),
+    ] {
+        let (a, b) = (Scripted::start(streamed(kinds[0])).await, Scripted::start(streamed(kinds[1])).await);
+        let world = Harness::before(&[&a, &b]).await;
+        let answer = world.call().await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["error"]["code"], code);
+        let wait: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((60..=77).contains(&wait), "{wait}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_ends_its_call_and_counts_for_nobody() {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
     let world = Harness::before(&[&a, &b]).await;

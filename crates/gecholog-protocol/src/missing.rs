@@ -83,8 +83,7 @@ impl Naming<'_> {
         let sent = model(self.sent?)?;
         let received = model(self.received?);
         let set = self.patch.is_some_and(|patch| {
-            let mapped =
-                received.as_ref().and_then(Value::as_str).is_some_and(|name| patch.model_map.contains_key(name));
+            let mapped = received.as_ref().and_then(Value::as_str).is_some_and(|name| patch.renamed(name).is_some());
             mapped || patch.merge.get("model").is_some_and(|value| !value.is_null())
         });
         Some(if set || received != Some(sent) { NamedBy::Target } else { NamedBy::Client })

@@ -104,7 +104,7 @@ fn renamed<'p>(patch: &'p Patch, name: &str, value: RawJson<'_>) -> Option<&'p s
         return None;
     }
     let model = value.value()?;
-    patch.model_map.get(model.as_str()?).map(String::as_str)
+    patch.renamed(model.as_str()?)
 }
 
 #[cfg(test)]
@@ -112,6 +112,21 @@ mod tests {
     use super::*;
     use llm::json::Cursor;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_row_for_every_other_name() {
+        for (map, model, sent) in [
+            (json!({"a": "b", "*": "c"}), "a", "b"),
+            (json!({"a": "b", "*": "c"}), "x", "c"),
+            (json!({"a": "b", "*": "*"}), "x", "x"),
+            (json!({"a": "*", "*": "c"}), "a", "a"),
+            (json!({"a": "b"}), "*", "*"),
+        ] {
+            let body = json!({"model": model}).to_string();
+            let made = apply(&patch(json!({}), map), Cursor::new(body.as_bytes()).raw().unwrap()).unwrap();
+            assert_eq!(made, json!({"model": sent}).to_string().into_bytes());
+        }
+    }
 
     #[test]
     fn a_body_that_says_it_already_keeps_its_bytes() {

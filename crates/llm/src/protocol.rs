@@ -1,5 +1,7 @@
 //! The protocols that clients and vendors speak, and which of them a path belongs to.
 
+use crate::provider::Operation;
+
 /// A protocol, by the form of its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
@@ -19,16 +21,22 @@ pub enum Protocol {
 impl Protocol {
     /// The protocol of a request's path, with or without a query; the path's beginning does not matter.
     pub fn of_path(path: &str) -> Self {
+        match Operation::of_whole_path(path) {
+            Operation::Chat | Operation::Completions => Self::OpenAiChat,
+            Operation::Responses => Self::OpenAiResponses,
+            Operation::Messages => Self::Anthropic,
+            Operation::Embeddings | Operation::Models => Self::Generic,
+            Operation::Other => Self::of_method(path),
+        }
+    }
+
+    /// By Google's method behind the name of a model.
+    fn of_method(path: &str) -> Self {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
-        let (before, last) = path.rsplit_once('/').unwrap_or(("", path));
-        let method = last.rsplit_once(':').map_or("", |(_, method)| method);
-        match last {
-            "completions" => Self::OpenAiChat,
-            "responses" => Self::OpenAiResponses,
-            // The Assistants API has messages below a thread.
-            "messages" if before.rsplit('/').nth(1) != Some("threads") => Self::Anthropic,
-            _ if matches!(method, "generateContent" | "streamGenerateContent") => Self::Gemini,
-            _ if matches!(method, "rawPredict" | "streamRawPredict") => Self::Anthropic,
+        let last = path.rsplit('/').next().unwrap_or_default();
+        match last.rsplit_once(':').map_or("", |(_, method)| method) {
+            "generateContent" | "streamGenerateContent" => Self::Gemini,
+            "rawPredict" | "streamRawPredict" => Self::Anthropic,
             _ => Self::Generic,
         }
     }
@@ -51,6 +59,9 @@ mod tests {
             ("/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", Protocol::Gemini),
             ("/v1/projects/p/locations/l/publishers/anthropic/models/m:streamRawPredict", Protocol::Anthropic),
             ("/v1/embeddings", Protocol::Generic),
+            ("/v1/organization/usage/completions?limit=1", Protocol::Generic),
+            ("/v1/organizations/usage_report/messages", Protocol::Generic),
+            ("/v1/chat/completions/chatcmpl-1/messages", Protocol::Generic),
             ("/v1/responses/resp_1", Protocol::Generic),
             ("", Protocol::Generic),
         ] {

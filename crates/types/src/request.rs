@@ -110,7 +110,8 @@ pub struct RequestNeeds {
 pub struct Patch {
     /// Fields that are set; a `null` removes the field.
     pub merge: serde_json::Map<String, Value>,
-    /// Replacements for the field `model`; a model that is not listed stays as it is.
+    /// Replacements for the field `model`; [`Patch::ANY`] on the left stands for every name that is not listed, on the right for
+    /// the name as it was asked for. A model that is neither listed nor meant by that stays as it is.
     pub model_map: std::collections::BTreeMap<String, String>,
 }
 
@@ -123,6 +124,21 @@ impl fmt::Debug for Patch {
 }
 
 impl Patch {
+    /// In `model_map`: any other name on the left, the same name on the right.
+    pub const ANY: &'static str = "*";
+
+    /// What `model_map` makes of the model that was asked for; `None` where it stays as it is.
+    pub fn renamed(&self, asked: &str) -> Option<&str> {
+        let to = self.model_map.get(asked).or_else(|| self.model_map.get(Self::ANY))?;
+        (to != Self::ANY).then_some(to)
+    }
+
+    /// The models that `model_map` sends, as far as it names them.
+    pub fn mapped_models(&self) -> impl Iterator<Item = &str> {
+        let sent = self.model_map.iter().map(|(from, to)| if to == Self::ANY { from } else { to });
+        sent.map(String::as_str).filter(|name| *name != Self::ANY)
+    }
+
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.merge.is_empty() && self.model_map.is_empty()

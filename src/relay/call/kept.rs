@@ -34,7 +34,8 @@ impl Call<'_> {
     ) -> Result<UpstreamResponse, FailedAttempt> {
         let answer = came?;
         let Some(failure) = answer.broken else { return Ok(answer) };
+        let reason = answer.reason;
         self.last.get_or_insert_with(|| (answer, router.clone()));
-        Err(failure.into())
+        Err(FailedAttempt { reason, ..failure.into() })
     }
 }

@@ -113,7 +113,7 @@ async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBo
     if trace::is_guess(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.guesses.wrong("relay").await
     {
-        return LocalReply::TooManyGuesses(fault).response();
+        return LocalReply::TooManyGuesses(fault).response(head);
     }
     let mut running = RunningCall::new(relay.handle.clone());
     let mut response = respond(relay, head, body, &mut running).await;
@@ -131,22 +131,22 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     };
     let client_tree = match client_config::of_call(relay, &ingress, &head.headers) {
         Ok(tree) => tree,
-        Err(reply) => return reply.response(),
+        Err(reply) => return reply.response(head),
     };
-    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response() };
+    let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
     let now = relay.handle.now();
     let body = match admission::read(relay, body).await {
         Ok(body) => body,
-        Err(own) => return own.response(),
+        Err(own) => return own.response(head),
     };
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
-    if is_generation(head.method.as_str(), head.uri.path())
-        && let Some(asked) = view.model()
-        && let Some(models) = relay.handle.models_instead_of(&ingress, asked)
+    // A client's own tree may set the model itself.
+    if client_tree.is_none()
+        && let Some(reply) = unknown_model(relay, &ingress, head, &view)
     {
-        return LocalReply::UnknownModel(asked.to_owned(), models).response();
+        return reply.response(head);
     }
     let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
@@ -185,6 +185,13 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     call.run().await.map(|passing| passing.with_permits(place))
 }
 
+/// What is said of a model that no target of the pool takes.
+fn unknown_model(relay: &Relay, ingress: &RouterPath, head: &Parts, view: &RequestView<'_>) -> Option<LocalReply> {
+    let asked = view.model().filter(|_| is_generation(head.method.as_str(), head.uri.path()))?;
+    let models = relay.handle.models_instead_of(ingress, asked)?;
+    Some(LocalReply::UnknownModel(asked.to_owned(), models))
+}
+
 impl Call<'_> {
     async fn run(mut self) -> Response<ProxyBody> {
         loop {
@@ -199,7 +206,7 @@ impl Call<'_> {
                     let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch, &router) else {
                         self.relay.handle.abandon(&dispatch.route);
-                        return LocalReply::Busy.response();
+                        return LocalReply::Busy.response(self.head);
                     };
                     if let Some(AcceptedResponse { answer, guard, end }) = self.attempt(*dispatch, body).await {
                         return self.pass_on(answer, &router, Some(guard), end);
@@ -249,6 +256,7 @@ impl Call<'_> {
         let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
         guard.digest = self.digest();
         let came = self.keep_preamble(came, &router);
+        let reason = came.as_ref().err().and_then(|failed| failed.reason);
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
@@ -261,7 +269,11 @@ impl Call<'_> {
             patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
         let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut guard);
-        self.running.note(Attempt { first_byte, ..Attempt::new(router.clone(), Some(ended), time, stamp.clone()) });
+        self.running.note(Attempt {
+            first_byte,
+            reason,
+            ..Attempt::new(router.clone(), Some(ended), time, stamp.clone())
+        });
         let lead = retry_decision(ended, target.key(), retry_on.as_deref());
         self.history.note(id, lead == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
@@ -342,19 +354,25 @@ impl Call<'_> {
                 if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
                     tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
                 }
-                let mut response = LocalReply::Exhausted.response();
+                let mut response = LocalReply::Exhausted.response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }
             None if self.passed_over.is_some() && self.plan.sent() == 0 => {
-                let mut response = self.passed_over.take().map_or(LocalReply::NoPool, LocalReply::NotSent).response();
+                let mut response =
+                    self.passed_over.take().map_or(LocalReply::NoPool, LocalReply::NotSent).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }
             None => {
                 let words = words.filter(|_| self.running.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.running.attempts));
-                let mut response = LocalReply::NobodyLeft(story, wait).response();
+                let reply = if self.running.attempts.ended_rate_limited() {
+                    LocalReply::RateLimited
+                } else {
+                    LocalReply::NobodyLeft
+                };
+                let mut response = reply(story, wait).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);
                 response
             }

@@ -109,6 +109,32 @@ async fn s3_each_provider_calls_tools_side_by_side_and_takes_their_results() {
 }
 
 #[tokio::test]
+async fn s3_functions_of_the_old_form_reach_those_who_know_tools_only() {
+    let vendors = Vendors::start().await;
+    let world = vendors.each().await;
+    let functions: Vec<_> = tools().as_array().unwrap().iter().map(|tool| tool["function"].clone()).collect();
+    for (name, whose) in
+        [("anthropic", "anthropic"), ("bedrockclaude", "bedrock"), ("converse", "bedrock"), ("vertexclaude", "vertex")]
+    {
+        let ingress = format!("/{name}/");
+        let said = read(&world.chat(&ingress, &json!({"functions": functions})).await);
+        let choice = &said["choices"][0];
+        assert_eq!(choice["finish_reason"], "function_call", "{name} {said}");
+        let message = choice["message"].clone();
+        let arguments: Value = serde_json::from_str(message["function_call"]["arguments"].as_str().unwrap()).unwrap();
+        assert_eq!((&message["function_call"]["name"], &arguments["city"]), (&json!("weather"), &json!("Paris")));
+        let result = json!({"role": "function", "name": "weather", "content": "sunny"});
+        let messages = json!([{"role": "user", "content": "weather?"}, message, result]);
+        let said = read(&world.chat(&ingress, &json!({"functions": functions, "messages": messages})).await);
+        assert_eq!(said["choices"][0]["message"]["content"], format!("It is sunny, says {whose}."), "{name}");
+        let streamed = chunks(&world.chat(&ingress, &json!({"functions": functions, "stream": true})).await);
+        let last = streamed.last().unwrap();
+        assert_eq!(last["choices"][0]["finish_reason"], "function_call", "{name} {last}");
+    }
+    world.assert_nothing_disabled();
+}
+
+#[tokio::test]
 async fn s3_each_provider_streams_calls_of_tools_side_by_side() {
     let vendors = Vendors::start().await;
     let world = vendors.each().await;

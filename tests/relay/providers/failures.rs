@@ -150,6 +150,34 @@ async fn s5_an_answer_that_breaks_after_its_beginning_ends_with_an_error_event()
 }
 
 #[tokio::test]
+async fn why_an_answer_could_not_be_translated_stands_in_the_words_and_in_the_record() {
+    let vendors = Vendors::start().await;
+    for (asked, fault, status) in [
+        (json!({"stream": true}), Fault::WrongChecksum(0), 503),
+        (json!({"stream": true}), Fault::WrongChecksum(3), 200),
+        (json!({}), Fault::CutWithin(0), 503),
+    ] {
+        let world = vendors.pool(&[vendors.target("converse")]).await;
+        vendors.of(Kind::Bedrock).always(Some(fault));
+        let answer = world.chat("/llm/", &asked).await;
+        assert_eq!(answer.status, status, "{fault:?} {}", answer.text());
+        let reason = if asked["stream"] == json!(true) { "its frames cannot be read" } else { "it is no JSON object" };
+        if status == 503 {
+            let said = format!("/llm/converse/ sent an answer that breaks its provider's protocol: {reason} after");
+            assert!(answer.text().contains(&said), "{}", answer.text());
+        }
+        let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+        let attempt = &page["calls"][0]["attempts"][0];
+        assert_eq!(
+            (&attempt["class"], &attempt["failure"], &attempt["reason"]),
+            (&json!("broken_answer"), &json!("broken_answer"), &json!(reason)),
+            "{page}"
+        );
+        vendors.of(Kind::Bedrock).always(None);
+    }
+}
+
+#[tokio::test]
 async fn s5_a_client_of_messages_gets_its_own_error_event() {
     let vendors = Vendors::start().await;
     let world = vendors.pool(&[vendors.target("bedrockclaude")]).await;

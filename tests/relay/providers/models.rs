@@ -1,6 +1,6 @@
 //! Which models there are.
 
-use gateway_sim::vendors::Kind;
+use gateway_sim::vendors::{Fault, Kind};
 use serde_json::{Value, json};
 
 use super::super::super::support::http;
@@ -31,11 +31,15 @@ async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
         let body = json!({"model": "gpt-5-\u{e4}\"", "messages": [], "input": "hi"});
         let answer = world.send(path, &body).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
-        let said = error(&answer);
-        assert_eq!(
-            (&said["type"], &said["code"], &said["param"]),
-            (&json!("invalid_request_error"), &json!("model_not_found"), &json!("model"))
-        );
+        let whole: Value = serde_json::from_slice(&answer.body).unwrap();
+        let said = &whole["error"];
+        assert_eq!(said["code"], "model_not_found");
+        if path.ends_with("messages") {
+            assert_eq!((&whole["type"], &said["type"]), (&json!("error"), &json!("not_found_error")));
+            assert_eq!(said["param"], Value::Null);
+        } else {
+            assert_eq!((&said["type"], &said["param"]), (&json!("invalid_request_error"), &json!("model")));
+        }
         let message = said["message"].as_str().unwrap();
         assert!(message.contains("`gpt-5-\u{e4}\"`"), "{message}");
         assert!(message.contains("claude, gpt-4o, llama, nomic"), "{message}");
@@ -43,6 +47,37 @@ async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
     }
     assert_eq!(calls(&vendors), before);
     world.assert_nothing_disabled();
+}
+
+#[tokio::test]
+async fn s2_where_all_targets_map_models_others_are_404_unless_a_row_lets_them_pass() {
+    let vendors = Vendors::start().await;
+    let pool = |row: Option<&str>| {
+        let target = |name: &str| {
+            let mut target = vendors.target(name);
+            target.as_object_mut().unwrap().remove("model");
+            target["model_map"] = json!({"fast": format!("{name}-1")});
+            target
+        };
+        let (first, mut last) = (target("openai"), target("azure"));
+        if let Some(row) = row {
+            last["model_map"]["*"] = json!(row);
+        }
+        json!({"pools": [{"ingress": "/llm/", "targets": [first, last], "strategy": {"mode": "fallback"}}]})
+    };
+    for (row, sent) in [(None, None), (Some("*"), Some("other")), (Some("all"), Some("all"))] {
+        let world = vendors.world(&pool(row)).await;
+        vendors.of(Kind::OpenAi).always(Some(Fault::Status(503)));
+        let before = vendors.calls(Kind::Azure);
+        let answer = world.chat("/llm/", &json!({"model": "other"})).await;
+        assert_eq!(answer.status, if sent.is_some() { 200 } else { 404 }, "{}", answer.text());
+        assert_eq!(vendors.calls(Kind::Azure) - before, usize::from(sent.is_some()));
+        if let Some(sent) = sent {
+            assert_eq!(vendors.of(Kind::Azure).calls().last().unwrap().json()["model"], sent);
+        } else {
+            assert!(error(&answer)["message"].as_str().unwrap().contains("There are: fast."), "{}", answer.text());
+        }
+    }
 }
 
 #[tokio::test]

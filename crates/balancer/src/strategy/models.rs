@@ -2,6 +2,10 @@
 //!
 //! A target serves what the conditions before it name; else the model that it sets, or those that its `model_map` has a name
 //! for. One that passes on whatever it is asked for is not known, and then neither is the pool.
+//!
+//! A name that is none of those is refused, with two exceptions: a target that sets its model takes any name, and one with a
+//! `model_map` also takes the names that stand on its right side, since those are the target's own, and any where it has a row
+//! for all others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use serde_json::Value;
 
 use super::query::{Field, Query, Test};
 use super::tree::{Policy, Target, TargetKind};
+use types::request::Patch;
 
 /// The field that names the model.
 const MODEL: &str = "model";
@@ -20,13 +25,14 @@ type Names = BTreeSet<String>;
 #[derive(Debug, Clone)]
 pub struct Models {
     names: Option<Arc<[String]>>,
-    /// Some target serves whatever name is asked for.
-    takes_any: bool,
+    /// Those, and the targets' own names, if nothing else is taken.
+    taken: Option<Names>,
 }
 
 impl Models {
     pub(super) fn of(root: &Target) -> Self {
-        Self { names: names(root).map(Arc::from), takes_any: takes_any(root) }
+        let taken = if takes_any(root) { None } else { served(root, None, Side::Both) };
+        Self { names: names(root).map(Arc::from), taken }
     }
 
     /// Those that clients may ask for, in order, if the settings name those of all targets.
@@ -36,22 +42,35 @@ impl Models {
 
     /// The same, if no target serves the one that is asked for, whatever its state.
     pub fn instead_of(&self, asked: &str) -> Option<&Arc<[String]>> {
-        let names = self.names.as_ref().filter(|_| !self.takes_any)?;
-        names.binary_search_by(|name| name.as_str().cmp(asked)).is_err().then_some(names)
+        let is_unknown = self.taken.as_ref().is_some_and(|taken| !taken.contains(asked));
+        self.names.as_ref().filter(|_| is_unknown)
     }
+}
+
+/// Which names of a `model_map` are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// Those for clients.
+    Clients,
+    /// Those, and the target's own.
+    Both,
 }
 
 /// The names that clients may ask for; `None` if a target may serve others too, or there is no target.
 pub(super) fn names(root: &Target) -> Option<Vec<String>> {
-    let names = served(root, None)?;
+    let names = served(root, None, Side::Clients)?;
     (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
-/// Whether some target serves whatever name is asked for: no condition on the model is before it.
+/// Whether some target takes whatever name is asked for: no condition on the model is before it, and it sets the model itself or
+/// passes every name on.
 pub(super) fn takes_any(root: &Target) -> bool {
     match &root.kind {
         _ if root.drained => false,
-        TargetKind::Router(_) => true,
+        TargetKind::Router(_) => {
+            let map = &root.patch.model_map;
+            root.patch.merge.contains_key(MODEL) || map.is_empty() || map.contains_key(Patch::ANY)
+        }
         TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
             let open = conditions.iter().filter(|condition| named(&condition.query).is_none());
             let mut open = open.map(|condition| condition.then).chain(*default);
@@ -62,12 +81,12 @@ pub(super) fn takes_any(root: &Target) -> bool {
 }
 
 /// What a target serves of the requests that reach it: all, or those for `asked`. A drained one serves nothing.
-fn served(target: &Target, asked: Option<&Names>) -> Option<Names> {
+fn served(target: &Target, asked: Option<&Names>, side: Side) -> Option<Names> {
     if target.drained {
         return Some(Names::new());
     }
     match &target.kind {
-        TargetKind::Router(_) => asked.cloned().or_else(|| own(target)),
+        TargetKind::Router(_) => asked.cloned().or_else(|| own(target, side)),
         TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
             let mut all = Names::new();
             let by_condition = conditions.iter().map(|condition| (condition.then, named(&condition.query)));
@@ -76,12 +95,12 @@ fn served(target: &Target, asked: Option<&Names>) -> Option<Names> {
                     (Some(named), Some(asked)) => Some(named.intersection(asked).cloned().collect()),
                     (named, asked) => named.or_else(|| asked.cloned()),
                 };
-                all.extend(served(targets.get(usize::from(child))?, both.as_ref())?);
+                all.extend(served(targets.get(usize::from(child))?, both.as_ref(), side)?);
             }
             Some(all)
         }
         TargetKind::Branch { targets, .. } => {
-            let all: Option<Vec<Names>> = targets.iter().map(|target| served(target, asked)).collect();
+            let all: Option<Vec<Names>> = targets.iter().map(|target| served(target, asked, side)).collect();
             Some(all?.into_iter().flatten().collect())
         }
     }
@@ -91,7 +110,8 @@ impl Target {
     /// The models that its settings and those of the targets below it set, map, or map to.
     pub fn models(&self) -> Vec<String> {
         let set = self.patch.merge.get(MODEL).and_then(Value::as_str).map(str::to_owned);
-        let mapped = self.patch.model_map.iter().flat_map(|(from, to)| [from.clone(), to.clone()]);
+        let mapped =
+            self.patch.model_map.iter().flat_map(|(from, to)| [from, to]).filter(|name| *name != Patch::ANY).cloned();
         let below = match &self.kind {
             TargetKind::Router(_) => &[][..],
             TargetKind::Branch { targets, .. } => targets,
@@ -101,11 +121,17 @@ impl Target {
 }
 
 /// What a leaf serves whatever it is asked for, by its own settings.
-fn own(leaf: &Target) -> Option<Names> {
+fn own(leaf: &Target, side: Side) -> Option<Names> {
+    let map = &leaf.patch.model_map;
     match leaf.patch.merge.get(MODEL) {
         Some(Value::String(model)) => Some(Names::from([model.clone()])),
         Some(_) => None,
-        None => (!leaf.patch.model_map.is_empty()).then(|| leaf.patch.model_map.keys().cloned().collect()),
+        None if map.is_empty() || map.get(Patch::ANY).is_some_and(|to| to == Patch::ANY) => None,
+        None => {
+            // What all other names become is a name for clients too.
+            let shown = map.iter().filter(|(from, _)| side == Side::Both || *from == Patch::ANY).map(|(_, to)| to);
+            Some(map.keys().chain(shown).filter(|name| *name != Patch::ANY).cloned().collect())
+        }
     }
 }
 
@@ -219,11 +245,70 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let is_limited = [5, 10, 12, 14, 15].contains(&number);
+            let is_limited = [2, 5, 7, 8, 10, 12, 14, 15].contains(&number);
             assert_eq!(takes_any(&root), !is_limited && number != 4, "{number}");
             let found = super::names(&root);
             let found: Option<Vec<_>> = found.as_ref().map(|names| names.iter().map(String::as_str).collect());
             assert_eq!(found, names, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_row_for_all_other_names_is_no_name() {
+        let map = |rows: &[(&str, &str)]| {
+            let model_map = rows.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+            leaf(Patch { model_map, ..Patch::default() })
+        };
+        for (rows, shown, all) in [
+            (&[("a", "x"), ("*", "y")][..], Some(vec!["a", "y"]), vec!["a", "x", "y"]),
+            (&[("a", "x"), ("*", "*")], None, vec!["a", "x"]),
+            (&[("a", "*")], Some(vec!["a"]), vec!["a"]),
+        ] {
+            let leaf = map(rows);
+            let names = super::names(&leaf);
+            assert_eq!(names, shown.map(|names| names.into_iter().map(str::to_owned).collect()), "{rows:?}");
+            assert_eq!(
+                leaf.models().into_iter().collect::<BTreeSet<_>>(),
+                all.into_iter().map(str::to_owned).collect()
+            );
+        }
+    }
+
+    #[test]
+    fn s2_a_model_that_no_target_takes_is_known_before_one_is_asked() {
+        let eq = |name: &str| model(vec![Test::Eq(json!(name))]);
+        let own = || Target { drained: true, ..any() };
+        for (number, (root, taken, unknown)) in [
+            // The target's own name is taken, and not shown.
+            (
+                branch(Policy::Fallback, vec![mapped(&["b", "a"]), mapped(&["c"])]),
+                vec!["a", "b", "c", "x"],
+                vec!["d", ""],
+            ),
+            (branch(Policy::Fallback, vec![mapped(&["a"]), own()]), vec!["a", "x"], vec!["b"]),
+            (conditional(vec![eq("a")], Some(1), vec![any(), mapped(&["m"])]), vec!["a", "m", "x"], vec!["b"]),
+            // Behind a condition only what it names arrives.
+            (conditional(vec![eq("a")], None, vec![mapped(&["a", "b"])]), vec!["a"], vec!["b", "x"]),
+            // An alias, and a target that judges itself.
+            (branch(Policy::Fallback, vec![mapped(&["a"]), set(json!("c"))]), vec!["a", "c", "d"], vec![]),
+            (branch(Policy::Fallback, vec![mapped(&["a"]), any()]), vec!["a", "d"], vec![]),
+            (conditional(vec![eq("a")], Some(1), vec![any(), any()]), vec!["a", "d"], vec![]),
+            (branch(Policy::Fallback, vec![own()]), vec!["a"], vec![]),
+            // A row for all other names, which is no name itself.
+            (branch(Policy::Fallback, vec![mapped(&["a"]), mapped(&["b", "*"])]), vec!["a", "b", "d"], vec![]),
+            (conditional(vec![eq("a")], None, vec![mapped(&["*"])]), vec!["a"], vec!["b", "*"]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let models = Models::of(&root);
+            for name in taken {
+                assert_eq!(models.instead_of(name), None, "{number} {name}");
+            }
+            for name in unknown {
+                assert_eq!(models.instead_of(name), models.names(), "{number} {name}");
+                assert!(models.names().is_some(), "{number}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use super::error;
 use crate::json::RawJson;
 use crate::translate::anthropic::{self, AnswerContext};
 use crate::translate::bedrock_invoke::InvokeStream;
+use crate::translate::functions::AsFunctions;
 use crate::translate::{BrokenAnswer, StreamTranslator, converse};
 
 /// The largest whole answer that is translated, in bytes; the longest texts of models have half a megabyte.
@@ -27,6 +28,8 @@ pub enum AnswerForm {
     },
     /// Converse's, for a client that speaks OpenAI's protocol.
     Converse(converse::AnswerContext),
+    /// One of those two, for a client that knows functions and no tools.
+    Functions(Box<Self>),
 }
 
 /// How an answer is known to its client, where its vendor gives it no id.
@@ -50,6 +53,7 @@ impl AnswerForm {
             Self::OpenAi | Self::Messages | Self::FramedMessages => return false,
             Self::Anthropic { context, .. } => &mut context.include_usage,
             Self::Converse(context) => &mut context.include_usage,
+            Self::Functions(form) => return form.ask_for_usage(),
         };
         !std::mem::replace(asked, true)
     }
@@ -67,6 +71,7 @@ impl AnswerForm {
                 let identity = converse::AnswerIdentity { id: &id.id, created: id.created };
                 Box::new(converse::ConverseStream::new(context.clone(), identity))
             }
+            Self::Functions(form) => Box::new(AsFunctions::new(form.stream(id)?, true)),
         })
     }
 
@@ -74,6 +79,7 @@ impl AnswerForm {
     pub fn whole(&self, id: &AnswerId) -> Option<Box<dyn StreamTranslator>> {
         match self {
             Self::OpenAi | Self::Messages | Self::FramedMessages => None,
+            Self::Functions(form) => Some(Box::new(AsFunctions::new(form.whole(id)?, false))),
             Self::Anthropic { .. } | Self::Converse(_) => {
                 Some(Box::new(BufferedAnswer { form: self.clone(), id: id.clone(), body: Vec::new() }))
             }
@@ -87,6 +93,7 @@ impl AnswerForm {
             Self::OpenAi if amazon_type.is_some() => Some(converse::error(status, amazon_type, body)),
             Self::OpenAi => error::unwrap(body).map(<[u8]>::to_vec),
             Self::Messages | Self::FramedMessages => None,
+            Self::Functions(form) => form.error(status, amazon_type, body),
             Self::Anthropic { is_framed: false, .. } => Some(anthropic::error(status, body)),
             // The errors of Bedrock's own, whatever the model speaks.
             Self::Anthropic { is_framed: true, .. } | Self::Converse(_) => {
@@ -127,7 +134,8 @@ impl StreamTranslator for BufferedAnswer {
                 context,
                 converse::AnswerIdentity { id: &self.id.id, created: self.id.created },
             )?,
-            AnswerForm::OpenAi | AnswerForm::Messages | AnswerForm::FramedMessages => body,
+            // None of these is buffered.
+            AnswerForm::OpenAi | AnswerForm::Messages | AnswerForm::FramedMessages | AnswerForm::Functions(_) => body,
         };
         Ok(())
     }

@@ -86,7 +86,7 @@ pub enum EndpointError {
     #[error("the path must have neither empty names nor dots")]
     InvalidPath,
     /// The provider, or the model's protocol there, does not have this.
-    #[error("provider {provider} has no {operation:?} for this model")]
+    #[error("provider {provider} has no {} for this model", .operation.words())]
     Unsupported {
         /// The provider's name.
         provider: &'static str,
@@ -232,7 +232,8 @@ impl Place<'_> {
         let path = match self.call.operation {
             Operation::Chat | Operation::Messages => "messages",
             Operation::Models => "models",
-            Operation::Other if self.provider.row().other_paths => {
+            // What is called there is translated; to read or delete it, there is nothing.
+            Operation::Other if self.provider.row().other_paths && !path::is_openais_alone(self.call.path) => {
                 path::behind_base(self.call.path).ok_or(EndpointError::InvalidPath)?
             }
             _ => return Err(self.unsupported()),

@@ -9,7 +9,7 @@ use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
 use crate::json::RawJson;
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
-use crate::translate::{Dropped, TranslateError, Unsupported, converse};
+use crate::translate::{Dropped, TranslateError, Unsupported, converse, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
@@ -92,17 +92,14 @@ pub enum PrepareError {
 /// It does not go to this target.
 pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Result<Prepared<'a>, PrepareError> {
     let body = RawJson::parse(request.body).ok();
-    let model = body.and_then(|body| body.field("model")?.text()).unwrap_or_default();
-    let stream = body.and_then(|body| body.field("stream")).is_some_and(RawJson::is_true);
+    let [model, stream] = body.map(|body| body.pick(["model", "stream"])).unwrap_or_default();
+    let model = model.and_then(RawJson::text).unwrap_or_default();
+    let stream = stream.is_some_and(RawJson::is_true);
     let call = Call { operation: request.operation, model: &model, stream, path: request.path };
     let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
     let made = match (request.operation, endpoint.protocol) {
-        (Operation::Chat, TargetProtocol::Messages(envelope)) => {
-            chat_as_messages(target, request.body, &model, envelope)?
-        }
-        (Operation::Chat, TargetProtocol::Converse) => {
-            let made = converse::request(request.body, target.unsupported)?;
-            (Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer))
+        (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
+            translated(target, request.body, &model, protocol)?
         }
         (_, TargetProtocol::Messages(envelope)) => {
             if let Some(version) = request.anthropic_version {
@@ -122,6 +119,29 @@ pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Res
 }
 
 type Made<'a> = (Cow<'a, [u8]>, Vec<Dropped>, AnswerForm);
+
+/// A chat in another protocol than the client's. Functions of the old form become tools first.
+fn translated<'a>(
+    target: &TargetModel<'_>,
+    body: &[u8],
+    model: &str,
+    protocol: TargetProtocol,
+) -> Result<Made<'a>, TranslateError> {
+    let translate = |body: &[u8]| match protocol {
+        TargetProtocol::Messages(envelope) => chat_as_messages(target, body, model, envelope),
+        TargetProtocol::Converse | TargetProtocol::OpenAi => {
+            let made = converse::request(body, target.unsupported)?;
+            Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer)))
+        }
+    };
+    match functions::as_tools(body, protocol != TargetProtocol::Converse) {
+        None => translate(body),
+        Some(body) => {
+            let (body, dropped, answer) = translate(&body).map_err(functions::error)?;
+            Ok((body, functions::dropped(dropped), AnswerForm::Functions(Box::new(answer))))
+        }
+    }
+}
 
 fn chat_as_messages<'a>(
     target: &TargetModel<'_>,

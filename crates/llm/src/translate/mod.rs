@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod bedrock_invoke;
 pub mod converse;
+pub mod functions;
 pub mod json_progress;
 
 use std::fmt;

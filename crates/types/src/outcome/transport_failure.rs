@@ -35,13 +35,15 @@ pub enum TransportFailure {
     EmptyAnswer,
     /// The answer is declared as JSON and does not parse.
     InvalidJson,
+    /// The answer breaks the protocol of its provider, so that it cannot be translated.
+    BrokenAnswer,
     /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
     Exhausted,
 }
 
 impl TransportFailure {
     /// All of them, of several that differ in their error class one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::ConnectionClosed,
@@ -55,6 +57,7 @@ impl TransportFailure {
         Self::ErrorAnswer(ErrorClass::ServerError),
         Self::EmptyAnswer,
         Self::InvalidJson,
+        Self::BrokenAnswer,
         Self::Exhausted,
     ];
 
@@ -62,7 +65,9 @@ impl TransportFailure {
     pub const fn error_class(self) -> Option<ErrorClass> {
         Some(match self {
             Self::Connect | Self::ConnectTimeout => ErrorClass::Unreachable,
-            Self::ConnectionClosed | Self::Protocol | Self::Truncated | Self::InvalidJson => ErrorClass::BrokenAnswer,
+            Self::ConnectionClosed | Self::Protocol | Self::Truncated | Self::InvalidJson | Self::BrokenAnswer => {
+                ErrorClass::BrokenAnswer
+            }
             Self::FirstByteTimeout | Self::Stalled => ErrorClass::TimedOut,
             Self::ErrorEvent(class) | Self::ErrorAnswer(class) => class,
             Self::EmptyAnswer => ErrorClass::EmptyAnswer,
@@ -86,6 +91,7 @@ impl TransportFailure {
             Self::ErrorAnswer(_) => "error_in_answer",
             Self::EmptyAnswer => "empty_answer",
             Self::InvalidJson => "invalid_json",
+            Self::BrokenAnswer => "broken_answer",
             Self::Exhausted => "broker_exhausted",
         }
     }
@@ -107,6 +113,7 @@ impl fmt::Display for TransportFailure {
             Self::ErrorAnswer(_) => "sent an error with a good status",
             Self::EmptyAnswer => "sent a good status without an answer",
             Self::InvalidJson => "sent invalid JSON",
+            Self::BrokenAnswer => "sent an answer that breaks its provider's protocol",
             Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })
     }

@@ -103,8 +103,9 @@ pub struct Target {
     /// Fields that are set in the JSON request on its way to this target; null removes one. A branch's hold for all below
     /// it, and the nearest wins.
     pub override_params: Option<Map<String, Value>>,
-    /// New names for the request's field `model`, by the old ones; names that are not here pass. A branch's hold for all
-    /// below it, and the nearest wins.
+    /// New names for the request's field `model`, by the old ones; `*` on the left stands for every other name, on the right for
+    /// the name as it is. Names that are not here pass, unless every target of a relay's pool has a map and none names them. A
+    /// branch's hold for all below it, and the nearest wins.
     pub model_map: Option<BTreeMap<String, Word>>,
     /// For the routers at or below this target.
     pub health: Option<Health>,

@@ -1,0 +1,232 @@
+//! The calls of functions of 2023 (`functions`, `function_call`, messages of the role `function`) as tools, and answers back.
+//!
+//! What the vendors' translations read is tools; a request of the old form is brought into that form first, and the answer back
+//! into the old form last. Source: OpenAI's API reference of chat completions, which has both and calls the old form deprecated.
+//! The old form has one call in a turn, so the vendor is asked for one where it can be.
+
+use serde_json::Value;
+
+use super::{BrokenAnswer, Dropped, StreamTranslator, TranslateError};
+use crate::json::{RawJson, unescaped_name};
+
+/// The request with tools instead of functions; `None` where it has nothing of the old form, or `tools` too. `says_one`: whether
+/// the vendor can be asked for one call at a time.
+pub fn as_tools(body: &[u8], says_one: bool) -> Option<Vec<u8>> {
+    // Almost no request has it, and then nothing is read.
+    if memchr::memmem::find(body, b"function_call").is_none() && memchr::memmem::find(body, b"\"functions\"").is_none()
+    {
+        return None;
+    }
+    let json = RawJson::parse(body).ok().filter(|json| json.is_object())?;
+    let [tools, functions, calls] = json.pick(["tools", "functions", "parallel_tool_calls"]);
+    if tools.is_some_and(|tools| !tools.is_null()) {
+        return None;
+    }
+    let functions = functions.filter(|functions| functions.is_array());
+    let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
+    let mut object = Object::begin(&mut out);
+    json.for_each_field(|name, value| match &*unescaped_name(name) {
+        "functions" if functions.is_some() => object.tools(value),
+        "function_call" => object.choice(value),
+        "messages" if value.is_array() => object.messages(value),
+        "tools" => {}
+        _ => object.put(name, value.bytes()),
+    });
+    if says_one && functions.is_some() && calls.is_none() {
+        object.put(b"parallel_tool_calls", b"false");
+    }
+    object.end();
+    Some(out)
+}
+
+/// A JSON object that is being written.
+struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'o> Object<'o> {
+    fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, is_empty: true }
+    }
+
+    /// A field whose value follows; `name` is as it stands between the quotes.
+    fn name(&mut self, name: &[u8]) {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(name);
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) {
+        self.name(name);
+        self.out.extend_from_slice(value);
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+
+    fn tools(&mut self, functions: RawJson<'_>) {
+        self.name(b"tools");
+        self.list(functions, |out, function| {
+            out.extend_from_slice(b"{\"type\":\"function\",\"function\":");
+            out.extend_from_slice(function.bytes());
+            out.push(b'}');
+        });
+    }
+
+    /// `none`, `auto`, or an object with the name of the one that is to be called.
+    fn choice(&mut self, choice: RawJson<'_>) {
+        if !choice.is_object() {
+            return self.put(b"tool_choice", choice.bytes());
+        }
+        self.name(b"tool_choice");
+        self.out.extend_from_slice(b"{\"type\":\"function\",\"function\":");
+        self.out.extend_from_slice(choice.bytes());
+        self.out.push(b'}');
+    }
+
+    fn messages(&mut self, messages: RawJson<'_>) {
+        self.name(b"messages");
+        let mut calls = 0;
+        self.list(messages, |out, message| write_message(out, message, &mut calls));
+    }
+
+    fn list(&mut self, list: RawJson<'_>, mut write: impl FnMut(&mut Vec<u8>, RawJson<'_>)) {
+        let mut open = b'[';
+        list.for_each(|one| {
+            self.out.push(std::mem::replace(&mut open, b','));
+            write(self.out, one);
+        });
+        if open == b'[' {
+            self.out.push(open);
+        }
+        self.out.push(b']');
+    }
+}
+
+/// A message; `calls` is the number of calls before it. Tools know by an id whose result a message is, and functions by the order.
+fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, calls: &mut usize) {
+    if !message.is_object() {
+        return out.extend_from_slice(message.bytes());
+    }
+    let [role, call] = message.pick(["role", "function_call"]);
+    let is_result = role.is_some_and(|role| role.is_text("function"));
+    let mut object = Object::begin(out);
+    message.for_each_field(|name, value| match &*unescaped_name(name) {
+        "role" if is_result => {
+            object.put(name, b"\"tool\"");
+            object.put(b"tool_call_id", format!("\"call_{calls}\"").as_bytes());
+        }
+        "name" if is_result => {}
+        // assumed: a function without a result says null.
+        "content" if is_result && value.is_null() => object.put(name, b"\"\""),
+        "function_call" if call.is_some_and(RawJson::is_object) => {
+            *calls += 1;
+            object.put(
+                b"tool_calls",
+                format!("[{{\"id\":\"call_{calls}\",\"type\":\"function\",\"function\":").as_bytes(),
+            );
+            object.out.extend_from_slice(value.bytes());
+            object.out.extend_from_slice(b"}]");
+        }
+        "function_call" if value.is_null() => {}
+        _ => object.put(name, value.bytes()),
+    });
+    object.end();
+}
+
+/// What was left out of the request, by the names that the client used.
+pub(crate) fn dropped(dropped: Vec<Dropped>) -> Vec<Dropped> {
+    dropped.into_iter().map(|Dropped(path)| Dropped(old_name(&path))).collect()
+}
+
+/// What is wrong with the request, by the names that the client used.
+pub(crate) fn error(error: TranslateError) -> TranslateError {
+    match error {
+        TranslateError::Invalid { param, message } => TranslateError::Invalid { param: old_name(&param), message },
+        TranslateError::Unsupported(several) => TranslateError::Unsupported(dropped(several)),
+    }
+}
+
+fn old_name(path: &str) -> String {
+    match path.strip_prefix("tools") {
+        Some(rest) => format!("functions{}", rest.replacen(".function", "", 1)),
+        None if path == "tool_choice" => "function_call".to_owned(),
+        None => path.replacen(".tool_calls[0].function", ".function_call", 1),
+    }
+}
+
+/// Answers with tools, which come out of `inner`, as answers with functions.
+#[derive(Debug)]
+pub(crate) struct AsFunctions {
+    inner: Box<dyn StreamTranslator>,
+    /// A stream of events instead of one whole answer.
+    is_stream: bool,
+}
+
+impl AsFunctions {
+    pub(crate) fn new(inner: Box<dyn StreamTranslator>, is_stream: bool) -> Self {
+        Self { inner, is_stream }
+    }
+
+    /// What came out: whole events, or the whole answer.
+    fn write(&self, made: &[u8], out: &mut Vec<u8>) {
+        if !self.is_stream {
+            return write_json(made, out);
+        }
+        for line in made.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_prefix(b"data: ") {
+                Some(data) if data.starts_with(b"{") => {
+                    out.extend_from_slice(b"data: ");
+                    write_json(data.trim_ascii_end(), out);
+                    out.push(b'\n');
+                }
+                _ => out.extend_from_slice(line),
+            }
+        }
+    }
+}
+
+impl StreamTranslator for AsFunctions {
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let mut made = Vec::new();
+        let result = self.inner.push(bytes, &mut made);
+        self.write(&made, out);
+        result
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        let mut made = Vec::new();
+        let result = self.inner.finish(&mut made);
+        self.write(&made, out);
+        result
+    }
+}
+
+/// An answer or a chunk; bytes without any calls stay as they are.
+fn write_json(json: &[u8], out: &mut Vec<u8>) {
+    let has_calls = memchr::memmem::find(json, b"\"tool_calls\"").is_some();
+    let Some(mut value) = has_calls.then(|| serde_json::from_slice::<Value>(json).ok()).flatten() else {
+        return out.extend_from_slice(json);
+    };
+    for choice in value.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(reason) = choice.get_mut("finish_reason").filter(|reason| *reason == "tool_calls") {
+            *reason = "function_call".into();
+        }
+        for holder in ["message", "delta"] {
+            let Some(holder) = choice.get_mut(holder).and_then(Value::as_object_mut) else { continue };
+            let Some(Value::Array(calls)) = holder.remove("tool_calls") else { continue };
+            // The old form has no place for a second call.
+            let first = calls.into_iter().find(|call| call.get("index").is_none_or(|index| *index == 0));
+            if let Some(function) = first.and_then(|mut call| call.get_mut("function").map(Value::take)) {
+                holder.insert("function_call".to_owned(), function);
+            }
+        }
+    }
+    out.extend_from_slice(value.to_string().as_bytes());
+}
