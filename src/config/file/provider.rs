@@ -68,7 +68,7 @@ pub(super) fn read(
         && let Some(item) = target.get("api_version")
         && ApiVersion::parse(api_version.as_deref().unwrap_or_default()).is_none()
     {
-        reader.fault(&item, "must be 2023-06-01 or 2026-10-21");
+        reader.choice_fault(&item, "must be 2023-06-01 or 2026-10-21");
         return None;
     }
     let keys = Keys { target, provider, region: region.as_deref(), variables, brings_key };
