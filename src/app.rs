@@ -59,21 +59,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let broker = Broker::new(config.broker.clone());
     let replica = replica();
     let signature = ReplicaIdentity::new(&replica, broker.settings().fingerprint(), config.mode);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        replica = signature.replica(),
-        config = signature.config(),
-        mode = %config.mode,
-        "broker starts"
-    );
-    if config.relay.listen.is_some() && room != config.relay.room {
-        tracing::warn!(
-            descriptors,
-            connections = room.connections,
-            calls = room.calls,
-            "the relay takes fewer connections and calls, because the process may have few open files: raise its hard limit"
-        );
-    }
+    log_start(&config, &signature, room, descriptors);
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
     begin_calls(&handle, &config)?;
     let decisions = ConnectionStatus::new("decisions", clock);
@@ -115,6 +101,25 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let ended = runtime.block_on(serve(bus, handle.clone(), (token.as_ref(), heard, started), failure, relay, stop));
     handle.calls().end();
     ended
+}
+
+/// What starts, and whether the relay takes less than the settings say.
+fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLimits, descriptors: u64) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        replica = signature.replica(),
+        config = signature.config(),
+        mode = %config.mode,
+        "broker starts"
+    );
+    if config.relay.listen.is_some() && room != config.relay.room {
+        tracing::warn!(
+            descriptors,
+            connections = room.connections,
+            calls = room.calls,
+            "the relay takes fewer connections and calls, because the process may have few open files: raise its hard limit"
+        );
+    }
 }
 
 /// Finished calls have prices and go where the settings say.

@@ -119,7 +119,8 @@ fn why(args: &WhyArgs, sources: Sources) -> anyhow::Result<ExitCode> {
 }
 
 fn order(sources: Sources, order: Orders) -> anyhow::Result<ExitCode> {
-    print(&order.run(&operator(sources)?)?)
+    order.run(&operator(sources)?, &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn operator(sources: Sources) -> anyhow::Result<config::Operator> {

@@ -121,7 +121,7 @@ pub struct ChangeEntry {
     pub at: BrokerTime,
     /// A router or an ingress.
     pub about: RouterPath,
-    /// `enabled`, `disabled`, `probation`, `extended`, `all_disabled`, `some_enabled`, or `ordered`.
+    /// `enabled`, `disabled`, `probation`, `extended`, `all_disabled`, `some_enabled`, or `operator_action`.
     pub what: &'static str,
     /// Until when, if it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,7 +200,7 @@ impl ChangeEntry {
             BrokerEvent::OperatorAction(order) => {
                 let by =
                     if order.reason.is_empty() { order.by.clone() } else { format!("{}: {}", order.by, order.reason) };
-                let (what, why) = ("ordered", Some(format!("{} by {by}", order.action)));
+                let (what, why) = ("operator_action", Some(format!("{} by {by}", order.action)));
                 let (about, drained) = (order.router.clone(), order.action.drained());
                 Some(Self { at: order.at, about, what, until: order.until, why, drained })
             }

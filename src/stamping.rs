@@ -1,6 +1,6 @@
 //! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
 
-use balancer::broker::{Broker, Decision, Route, RouteKind, RouteReason};
+use balancer::broker::{Broker, Decision, Route, RouteReason};
 use bytes::Bytes;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::reply::{self, RouteReply};
@@ -13,7 +13,7 @@ fn stamp<'a>(broker: &'a Broker, route: &Route, reason: &'a RouteReason<'a>) -> 
         pool: broker.pool(route.pool)?.ingress(),
         router: broker.path(route.router())?,
         probability: route.chosen.p,
-        probe: matches!(route.kind, RouteKind::Probe | RouteKind::Panic),
+        probe: route.kind.is_test(),
         reason,
     })
 }

@@ -62,9 +62,60 @@ async fn drain_wait_and_resume_say_what_they_changed_and_where() {
     let done = command(&bus, &["resume", &used]).await;
     assert!(done.out.contains("resumed on 2 replicas"), "{done:?}");
     let done = command(&bus, &["weight", "/azure/", DUD, "0"]).await;
-    assert!(done.out.contains("weighs 0 on 2 replicas"), "{done:?}");
+    assert!(done.out.contains("has weight 0 on 2 replicas"), "{done:?}");
     let done = command(&bus, &["mode", "observe"]).await;
     assert!(done.out.contains("mode is observe on 2 replicas"), "{done:?}");
+}
+
+/// A broker with calls in progress, of which one has come back; the log entries of the others.
+async fn busy(bus: &Bus) -> (super::support::Broker, Vec<Log>) {
+    let broker = admin(bus).set("BROKER_ROUTERS", GPT4).ready().await;
+    let mut logs = Vec::new();
+    for _ in 0..3 {
+        let decision = bus.decide().await;
+        logs.push(Log::of(GPT4, 200).with("/request/broker", decision["broker"].clone()));
+    }
+    bus.log(logs.remove(0)).await;
+    super::support::soon("one has come back", async {
+        while !broker.get("/metrics").await.text().contains(&format!(r#"pending_calls{{router="{GPT4}"}} 2"#)) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    (broker, logs)
+}
+
+#[tokio::test]
+async fn drain_with_wait_shows_the_calls_in_progress_as_they_end() {
+    let bus = Bus::start().await;
+    let (_broker, mut logs) = busy(&bus).await;
+    let draining = admin(&bus).unset("BROKER_HTTP").arguments(&["drain", GPT4, "--wait"]).spawn();
+    draining.until(&["drained on 1 replica"]).await;
+    draining.until(&["2 calls are in progress to", GPT4]).await;
+    bus.log(logs.remove(0)).await;
+    draining.until(&["1 call is in progress to", GPT4]).await;
+    bus.log(logs.remove(0)).await;
+    let ended = draining.ended().await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.out.ends_with("no call is in progress to /azure/gpt4/\n"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_it_waits_under() {
+    let bus = Bus::start().await;
+    let (broker, _logs) = busy(&bus).await;
+    for (verb, undone, state) in [("drain", "resume", "drained"), ("disable", "enable", "disabled")] {
+        let waiting = admin(&bus).unset("BROKER_HTTP").arguments(&[verb, GPT4, "--for", "1h", "--wait"]).spawn();
+        waiting.until(&["2 calls are in progress to", GPT4]).await;
+        assert_eq!(command(&bus, &[undone, GPT4]).await.code, Some(0));
+        let ended = waiting.ended().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let words = format!("{GPT4} is {state} no more, and 2 calls are in progress to {GPT4}");
+        assert!(ended.err.contains(&words) && ended.out.contains("on 1 replica"), "{ended:?}");
+    }
+    let ended = command(&bus, &["drain", GPT4, "--for", "1s", "--wait"]).await;
+    assert_eq!(ended.code, Some(1), "the time given with --for is over: {ended:?}");
+    drop(broker);
 }
 
 #[tokio::test]
@@ -224,16 +275,16 @@ async fn s3_what_changes_nothing_says_so_and_weights_of_operators_are_shown() {
     assert!(done.out.contains("/azure/gpt4/ resumed on 2 replicas"), "{done:?}");
 
     let shown = command(&bus, &["status"]).await;
-    assert!(!shown.out.contains("weighs"), "{}", shown.out);
+    assert!(!shown.out.contains("has weight"), "{}", shown.out);
     command(&bus, &["weight", "/azure/", GPT4, "0.25", "--for", "1h", "--reason", "cold"]).await;
     let shown = command(&bus, &["status"]).await;
-    let line = shown.out.lines().find(|line| line.contains("weighs")).unwrap_or_default();
-    for words in ["/azure/gpt4/ weighs 0.25 instead of what the file says until 2", "the command line", ": cold"] {
+    let line = shown.out.lines().find(|line| line.contains("has weight")).unwrap_or_default();
+    for words in ["/azure/gpt4/ has weight 0.25 instead of the file's until 2", "the command line", ": cold"] {
         assert!(line.contains(words), "{words:?} in\n{}", shown.out);
     }
     command(&bus, &["weight", "/azure/", GPT4]).await;
     let shown = command(&bus, &["status"]).await;
-    assert!(!shown.out.contains("weighs"), "{}", shown.out);
+    assert!(!shown.out.contains("has weight"), "{}", shown.out);
 }
 
 #[tokio::test]

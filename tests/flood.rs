@@ -57,8 +57,8 @@ async fn a_flood_of_logs_delays_no_decision_and_fills_no_memory() {
         times[times.len() - 1]
     );
     assert!(times.len() > 500, "decisions keep being answered");
-    // Some 10 ms here; far more than the other tests on the same two cores can add. `make bench` has the real figure.
-    assert!(p99 < Duration::from_millis(200), "p99 {p99:?}");
+    // A decision that waited behind the flood would take as long as the flood, whatever the machine; `make bench` has figures.
+    assert!(p99 < took / 10, "p99 {p99:?} of {took:?}");
     assert!(most < MEMORY, "{most} kB");
     // What was lost in the flood is lost; what comes after it is learnt.
     while broker.count(&["router disabled", DUD]) == 0 {

@@ -280,8 +280,7 @@ async fn a_slow_sender_is_cut_off_and_a_probe_is_answered_meanwhile() {
         let mut rest = Vec::new();
         soon("the end of a slow one", stream.read_to_end(&mut rest)).await.unwrap();
     }
-    let took = began.elapsed();
-    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(15), "{took:?}");
+    assert!(began.elapsed() > Duration::from_secs(4), "a sender has that time: {:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -132,3 +132,33 @@ async fn what_cannot_be_read_or_is_not_understood_is_2_and_says_so_on_the_standa
         assert!(!ended.err.is_empty(), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn where_only_the_relay_serves_no_gateway_is_needed() {
+    let direct = PoolsFile::of(
+        r#"{"pools": [{"ingress": "/llm/", "targets": [{"url": "https://api.openai.com/v1", "forward_credentials": true}]}]}"#,
+    );
+    let through = PoolsFile::of(EVEN);
+    let check = |file: &PoolsFile, bus: &'static str| {
+        Setup::bare()
+            .set("BROKER_CONFIG", file.path())
+            .set("BROKER_RELAY", "127.0.0.1:0")
+            .set("BROKER_BUS", bus)
+            .set("NATS_TOKEN", TOKEN)
+            .arguments(&["check", "--strict"])
+    };
+    for bus in ["on", "off"] {
+        let ended = check(&direct, bus).ended().await;
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{bus}: {ended:?}");
+        assert!(ended.out.contains("no errors, 0 cannot say, 0 warnings"), "{bus}: {}", ended.out);
+    }
+    let ended = check(&through, "off").ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("[routers-unchecked]"), "{}", ended.out);
+    let ended = check(&through, "on").ended().await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.err.contains("needs --gl-config FILE") && ended.err.contains("BROKER_BUS=off"), "{ended:?}");
+    let files = Files::with("coburn.gl.broker.apply", "coburn.gl.other");
+    let without_bus = files.unset(&[]).set("BROKER_BUS", "off").set("BROKER_RELAY", "127.0.0.1:0").ended().await;
+    assert_eq!(without_bus.code, Some(0), "nothing asks over a bus that is off: {without_bus:?}");
+}

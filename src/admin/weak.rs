@@ -10,12 +10,12 @@ const VARIETY: usize = 6;
 /// Why a token is too weak; reads after its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Weakness {
-    #[error("must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 16")]
+    #[error("must have at least 16 characters, drawn at random, such as the output of: openssl rand -hex 32")]
     Short,
     /// The same few characters, the same part again, or rows such as `abcd` and `1234`.
     #[error(
         "is too easy to guess (few different characters, a repeated part, or rows such as 1234): must be drawn at random, such as \
-         the output of: openssl rand -hex 16"
+         the output of: openssl rand -hex 32"
     )]
     Simple,
 }

@@ -77,6 +77,9 @@ pub struct CallRecord {
     pub context: CallContext,
 }
 
+/// `failure` of an attempt whose target was chosen and not sent the request.
+pub const PASSED_OVER: &str = "passed_over";
+
 /// One attempt: the same request to one target.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -91,7 +94,7 @@ pub struct CallAttempt {
     /// Its reason, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// It was sent to find out whether a disabled router works again.
+    /// How it ends decides whether its router serves again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub probe: bool,
     /// The gateway's transaction.
@@ -117,6 +120,19 @@ pub struct CallAttempt {
     pub tries: u32,
     #[serde(skip)]
     pub context: AttemptContext,
+}
+
+impl CallRecord {
+    /// The attempts that are kept, each with its number among those that were made, from 1; without one where the target was
+    /// passed over.
+    pub fn numbered_attempts(&self) -> impl Iterator<Item = (Option<u32>, &CallAttempt)> {
+        let mut made = self.attempts_left_out;
+        self.attempts.iter().map(move |attempt| {
+            let is_made = attempt.failure.as_deref() != Some(PASSED_OVER);
+            made = made.saturating_add(is_made.into());
+            (is_made.then_some(made), attempt)
+        })
+    }
 }
 
 /// Which way a call went.

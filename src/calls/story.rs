@@ -21,9 +21,11 @@ pub fn of(record: &CallRecord) -> String {
     if record.attempts_left_out > 0 {
         let _ = writeln!(text, "  attempts     {} before these, which are not kept", record.attempts_left_out);
     }
-    for (place, attempt) in record.attempts.iter().enumerate() {
-        let number = place + 1 + record.attempts_left_out as usize;
-        let _ = writeln!(text, "  attempt {number:<4} {}", attempted(attempt));
+    for (number, attempt) in record.numbered_attempts() {
+        let _ = match number {
+            Some(number) => writeln!(text, "  attempt {number:<4} {}", attempted(attempt)),
+            None => writeln!(text, "  passed over  {}", attempt.router),
+        };
         let _ = writeln!(text, "               chosen: {}", chosen(attempt));
     }
     let _ = writeln!(text, "  answered     {}", answered(record));
@@ -68,9 +70,10 @@ fn attempted(attempt: &CallAttempt) -> String {
         let _ = write!(text, " ({})", attempt.class);
     }
     if let Some(reason) = &attempt.reason {
-        let _ = write!(text, ": {reason},");
+        let _ = write!(text, ": {reason}");
     }
-    if let Some(ms) = attempt.ms {
+    if let Some(ms) = attempt.ms.filter(|ms| *ms > 0) {
+        text.push_str(if attempt.reason.is_some() { "," } else { "" });
         let _ = write!(text, " after {ms} ms");
     }
     if let Some(ms) = attempt.first_byte_ms {
@@ -88,7 +91,7 @@ fn chosen(attempt: &CallAttempt) -> String {
         let _ = write!(text, ", with probability {p}");
     }
     if attempt.probe {
-        text.push_str(", as a probe");
+        text.push_str(", to find out whether it works again");
     }
     if let Some(decision) = &attempt.decision {
         let _ = write!(text, " (decision {decision})");
@@ -144,6 +147,7 @@ fn cost(record: &CallRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PASSED_OVER;
     use super::super::cost::Cost;
     use super::*;
     use types::outcome::ErrorClass;
@@ -160,6 +164,38 @@ mod tests {
         };
         let told = "/llm/a/  broken_answer (broken_answer): its frames cannot be read, after 7 ms";
         assert_eq!(attempted(&attempt), told);
+    }
+
+    #[test]
+    fn attempts_that_were_made_are_numbered_and_those_passed_over_are_named() {
+        let attempt = |router: &str, failure: Option<&str>| CallAttempt {
+            router: router.to_owned(),
+            failure: failure.map(str::to_owned),
+            class: CallClass::Broker,
+            ms: Some(0),
+            tries: 1,
+            ..CallAttempt::default()
+        };
+        let attempts = vec![
+            attempt("/a/", Some(PASSED_OVER)),
+            attempt("/b/", Some("refused")),
+            attempt("/c/", Some(PASSED_OVER)),
+            attempt("/d/", None),
+        ];
+        let lines = |left_out| -> Vec<String> {
+            let record =
+                CallRecord { attempts: attempts.clone(), attempts_left_out: left_out, ..CallRecord::default() };
+            let tried = |line: &&str| line.starts_with("  attempt ") || line.starts_with("  passed over");
+            of(&record).lines().filter(tried).map(str::to_owned).collect()
+        };
+        let expected = [
+            "  passed over  /a/",
+            "  attempt 1    /b/  refused (broker)",
+            "  passed over  /c/",
+            "  attempt 2    /d/ (broker)",
+        ];
+        assert_eq!(lines(0), expected);
+        assert_eq!(lines(20)[1], "  attempt 21   /b/  refused (broker)");
     }
 
     #[test]

@@ -27,8 +27,12 @@ pub(super) struct GlFile {
 /// Arguments of `check`.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
-    #[command(flatten)]
-    file: GlFile,
+    /// The gateway's configuration; needed unless only the relay serves the pools, or there is no bus
+    #[arg(long, value_name = "FILE")]
+    gl_config: Option<PathBuf>,
+    /// File with the variables of the gateway, one NAME=value per line; variables it lacks are taken from the environment
+    #[arg(long, value_name = "FILE", requires = "gl_config")]
+    env_file: Option<PathBuf>,
     /// Treat what depends on a variable that is unset here as an error
     #[arg(long)]
     strict: bool,
@@ -65,13 +69,29 @@ impl GlFile {
 /// Judges the files; the report, and whether all is well.
 ///
 /// # Errors
-/// A file cannot be read.
+/// A file cannot be read, or the gateway's configuration is needed and not given.
 pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)> {
-    let gl_config = args.file.read()?;
     let settings = &config.broker;
     let nats = &config.nats;
-    let plan = Plan { settings, subject: &nats.subject, logger_subject: &nats.logger_subject, mode: config.mode };
-    let mut findings = lint::check(plan, &gl_config, args.strict);
+    let plan = Plan {
+        settings,
+        subject: &nats.subject,
+        logger_subject: &nats.logger_subject,
+        mode: config.mode,
+        bus: config.bus,
+    };
+    let mut findings = match &args.gl_config {
+        Some(path) => {
+            let file = GlFile { gl_config: path.clone(), env_file: args.env_file.clone() };
+            lint::check(plan, &file.read()?, args.strict)
+        }
+        None if lint::needs_gateway(plan) => {
+            let problem = "needs --gl-config FILE, the gateway's configuration: the gateway asks this broker for routers. \
+                           Where there is no gateway, only the relay serves calls: set BROKER_BUS=off";
+            return Err(BadArgument(problem.to_owned()).into());
+        }
+        None => lint::without_gateway(plan),
+    };
     findings.extend(models(config));
     let report = match args.format {
         Format::Text => report::text(&findings, settings),

@@ -121,6 +121,7 @@ mod tests {
             subject: "coburn.gl.broker",
             logger_subject: "coburn.gl.logger",
             mode: OperatingMode::Balance,
+            bus: true,
         };
         let findings = check(plan, &config, true);
         assert!(report::is_ok(&findings), "{}", report::text(&findings, &settings));

@@ -149,7 +149,9 @@ impl Resolver {
         let chosen = choices.iter().find(|(word, _)| *word == written.value.trim());
         if chosen.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            self.fault(&written, format!("must be {}", words.join(" or ")));
+            let value = secret::shown_choice(written.value.trim()).map(str::to_owned);
+            let problem = format!("must be {}", words.join(" or "));
+            self.faults.push(Fault { place: written.place.clone(), value, problem });
         }
         chosen.map(|(_, choice)| *choice)
     }

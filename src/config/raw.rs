@@ -64,11 +64,12 @@ pub struct RawSettings {
     /// Name of the broker's processor in the gateway's configuration, for counting calls that were not balanced [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_processor: Option<String>,
-    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 429, 5xx but 501 and 505,
-    /// and a 404 that says the target's own deployment or model does not exist]
+    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 424, 425, 429, 498, 5xx but 501
+    /// and 505, a refused key or a used-up quota that the target's settings give, and a 404 that says the target's own
+    /// deployment or model does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
-    /// Preset of the health settings: documented, or resilient [default: documented]
+    /// Preset of the health settings: documented, or resilient [default: documented; for targets with a url: resilient]
     #[arg(long, global = true, value_name = "PRESET")]
     pub(super) broker_health: Option<String>,
     /// How an upstream's Retry-After is used: honor (it replaces DISABLED_TIME), or ignore [default: honor]

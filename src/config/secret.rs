@@ -20,6 +20,33 @@ const NAMES: [&str; 12] = [
     "token",
     "virtualkey",
 ];
+/// What the keys of vendors begin with, in small letters.
+const KEY_PREFIXES: [&str; 18] = [
+    "sk-",
+    "sk_",
+    "pk-",
+    "rk_",
+    "akia",
+    "asia",
+    "aiza",
+    "eyj",
+    "ya29",
+    "ghp_",
+    "github_pat_",
+    "gsk_",
+    "hf_",
+    "xai-",
+    "pplx-",
+    "nvapi-",
+    "absk",
+    "r8_",
+];
+/// Changes between small letters, capitals and digits in a word that somebody wrote, at most: two in `gpt4o`.
+const MOST_CHANGES: usize = 3;
+/// Letters and digits of a word on end, at most.
+const LONGEST_RUN: usize = 24;
+/// The longest value that is shown where one of a few names belongs, in bytes.
+const LONGEST_CHOICE: usize = 40;
 /// The longest name that is shown of a header or a parameter, in bytes; longer ones are no names.
 const LONGEST_NAME: usize = 64;
 
@@ -41,15 +68,52 @@ pub(super) fn has_user(text: &str) -> bool {
     })
 }
 
-/// A value as it may be shown, if it may: without a user in a URL.
+/// A value as it may be shown, if it may: without a user in a URL and without a word that looks like a key.
 pub(super) fn shown(value: String) -> Option<String> {
-    (!has_user(&value)).then_some(value)
+    (!has_user(&value) && !has_key(&value)).then_some(value)
+}
+
+/// A value where one of a few names belongs, if it may be shown: only what could be such a name, misspelt.
+pub(super) fn shown_choice(value: &str) -> Option<&str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (value.len() <= LONGEST_CHOICE && value.bytes().all(plain) && !has_key(value)).then_some(value)
+}
+
+/// Whether a part of a text looks like a key: it begins as vendors' keys do, or is drawn at random rather than written.
+fn has_key(text: &str) -> bool {
+    let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')));
+    words.into_iter().any(|word| {
+        let lower = word.to_ascii_lowercase();
+        KEY_PREFIXES.iter().any(|prefix| lower.len() > prefix.len() && lower.starts_with(prefix)) || is_random(word)
+    })
+}
+
+/// Whether a word changes between small letters, capitals and digits as words, dates and versions do not.
+fn is_random(word: &str) -> bool {
+    let runs = word.split(['-', '_']);
+    let longest = runs.clone().map(str::len).max().unwrap_or_default();
+    let changes = runs.map(|run| run.as_bytes().windows(2).filter(|pair| is_change(pair)).count()).sum::<usize>();
+    changes > MOST_CHANGES || longest > LONGEST_RUN
+}
+
+/// A capital that begins a word is no change.
+const fn is_change(pair: &[u8]) -> bool {
+    match pair {
+        [a, b] if a.is_ascii_digit() || b.is_ascii_digit() => a.is_ascii_digit() != b.is_ascii_digit(),
+        [a, b] => a.is_ascii_lowercase() && b.is_ascii_uppercase(),
+        _ => false,
+    }
 }
 
 /// The name of a header or a parameter, if it is one: a whole header in place of a name may contain its value.
 pub(super) fn shown_name(name: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b' ');
     if name.len() <= LONGEST_NAME && name.bytes().all(plain) { name } else { "…" }
+}
+
+/// A key of the file: what stands in its place by mistake may be a secret.
+pub(super) fn shown_key(name: &str) -> &str {
+    if has_key(name) { "…" } else { name }
 }
 
 #[cfg(test)]
@@ -84,6 +148,49 @@ mod tests {
         }
         for url in ["https://h/", "me@example.com", "https://h/ and me@example.com", "a://b"] {
             assert!(!has_user(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_key_is_not_shown_where_a_name_belongs() {
+        for key in [
+            "sk-proj-abcdef",
+            "sk-ant-api03-x",
+            "SK-VERY-SECRET",
+            "AKIAIOSFODNN7EXAMPLE",
+            "AIzaSyD-example",
+            "eyJhbGciOiJIUzI1NiJ9",
+            "0123456789abcdef0123456789abcdef",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
+            "aVeryLongButNotAtAllRandomPassphrase",
+            "s3cr3t-word",
+            "123456789012345678901234567890",
+        ] {
+            assert_eq!(shown_choice(key), None, "{key}");
+            assert_eq!(shown(format!("Bearer {key}")), None, "{key}");
+        }
+        for text in ["Bearer something", "two words", "${KEY}", "https://h/", "pass:word", &"ab-".repeat(14), "größe"]
+        {
+            assert_eq!(shown_choice(text), None, "{text}");
+        }
+        for name in [
+            "opnai",
+            "OpenAI-Compatible",
+            "gpt-4o-mini",
+            "claude-3-5-sonnet-20241022",
+            "2026-10-21",
+            "roundrobin",
+            "SK",
+            "",
+        ] {
+            assert_eq!(shown_choice(name), Some(name));
+            assert_eq!(shown(name.to_owned()).as_deref(), Some(name));
+        }
+        for value in
+            ["10 parsecs", "https://host.example.com/v1/chat/completions?a=1", "0.5.1", "10.0.0.1:5390", "/a/b/"]
+        {
+            assert!(shown(value.to_owned()).is_some(), "{value}");
         }
     }
 

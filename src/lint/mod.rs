@@ -62,6 +62,8 @@ pub struct Plan<'a> {
     pub logger_subject: &'a str,
     /// Whether its answers change anything.
     pub mode: OperatingMode,
+    /// Whether the gateway asks it over the bus. If not, calls reach the gateway only from the relay.
+    pub bus: bool,
 }
 
 impl Finding {
@@ -129,6 +131,8 @@ pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
     check.whole();
     if config.readable {
         check.routers();
+    }
+    if config.readable && plan.bus {
         check.chain();
         check.payload();
         check.learning();
@@ -145,6 +149,20 @@ pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// Whether the gateway has a part in what the broker would do over the bus: a pool that not only the relay serves.
+pub fn needs_gateway(plan: Plan<'_>) -> bool {
+    plan.bus && !PoolsNeeds::of(plan.settings).pools.is_empty()
+}
+
+/// What stays unchecked without the gateway's configuration: the routers that the relay sends calls to through the gateway.
+pub fn without_gateway(plan: Plan<'_>) -> Vec<Finding> {
+    let unchecked = |(ingress, _): (&_, _)| {
+        let reason = "its routers are the gateway's, and whether the gateway has them was not checked";
+        Finding::warning("routers-unchecked", format!("pool {ingress}"), reason, "add --gl-config FILE")
+    };
+    PoolsNeeds::of(plan.settings).pools.into_iter().map(unchecked).collect()
 }
 
 /// Either of two, of which one is enough.

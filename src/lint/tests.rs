@@ -52,7 +52,13 @@ fn pool(strategy: &str, first: &str) -> BrokerSettings {
 }
 
 fn plan(settings: &BrokerSettings) -> Plan<'_> {
-    Plan { settings, subject: "coburn.gl.broker", logger_subject: "coburn.gl.logger", mode: OperatingMode::Balance }
+    Plan {
+        settings,
+        subject: "coburn.gl.broker",
+        logger_subject: "coburn.gl.logger",
+        mode: OperatingMode::Balance,
+        bus: true,
+    }
 }
 
 fn found(settings: &BrokerSettings, text: &str, strict: bool) -> Vec<Finding> {

@@ -13,7 +13,7 @@ use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use crate::telemetry::Counts;
-use balancer::broker::{Route, RouteKind};
+use balancer::broker::Route;
 use llm::Usage;
 use llm::affinity::ids_of_answer;
 use llm::stream::StreamState;
@@ -202,8 +202,7 @@ impl AttemptGuard {
         self.handle.learn(&CallObservation {
             served_path: router,
             stamped_path: router,
-            // A disabled one that is tried because there is nothing else finds out too.
-            probe: matches!(self.route.kind, RouteKind::Probe | RouteKind::Panic),
+            probe: self.route.kind.is_test(),
             is_generation: self.is_generation,
             decision: Some(self.route.number),
             status: Some(end.status),

@@ -12,7 +12,7 @@ use super::trace::{Attempt, Attempts};
 use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
 use crate::calls::cost::{self, Priced};
-use crate::calls::{CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
+use crate::calls::{CallAttempt, CallClass, CallRecord, PASSED_OVER, TraceIds, Via, short};
 use crate::shared_broker::SharedBroker;
 use crate::stamping::WrittenStamp;
 use crate::telemetry::gen_ai;
@@ -28,7 +28,6 @@ use types::time::BrokerTime;
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// What became of an attempt whose target was not sent the request.
-const PASSED_OVER: &str = "passed_over";
 
 /// A call, from its request to the end of its answer.
 #[derive(Debug)]

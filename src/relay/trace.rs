@@ -1,8 +1,8 @@
 //! What became of a call's attempts, as data: the words of our own answers and the trace that operators may read both come of
 //! it.
 //!
-//! Nobody reads a trace who does not hold the operators' token: it names targets that a client need not know of. It refuses to
-//! grow: how often a call is sent has no upper limit, and what clients take of headers has.
+//! Only holders of the operators' token can read a trace, because it names targets that clients need not know of. It keeps the
+//! last attempts only: their number has no upper limit, and the length of a header has.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -54,15 +54,16 @@ pub(super) struct Attempt {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Attempts {
     last: VecDeque<Attempt>,
-    /// How many there were before those.
+    /// How many were made before those.
     left_out: u32,
 }
 
 impl Attempts {
     pub(super) fn note(&mut self, attempt: Attempt) {
         if self.last.len() >= MAX_ATTEMPTS {
-            self.last.pop_front();
-            self.left_out = self.left_out.saturating_add(1);
+            let first = self.last.pop_front();
+            let is_made = first.is_some_and(|first| first.not_sent.is_none());
+            self.left_out = self.left_out.saturating_add(is_made.into());
         }
         self.last.push_back(attempt);
     }
@@ -72,7 +73,7 @@ impl Attempts {
         self.last.iter()
     }
 
-    /// How many there were before those.
+    /// How many were made before those.
     pub(super) const fn left_out(&self) -> u32 {
         self.left_out
     }
@@ -151,7 +152,11 @@ impl fmt::Display for Attempts {
         }
         for (place, attempt) in self.last.iter().enumerate() {
             let comma = if place == 0 { "" } else { ", " };
-            write!(f, "{comma}{} {} after {} ms", attempt.router, attempt.summary(), millis(attempt.time))?;
+            write!(f, "{comma}{} {}", attempt.router, attempt.summary())?;
+            // What was passed over, or failed at once, was not waited for.
+            if attempt.not_sent.is_none() && millis(attempt.time) > 0 {
+                write!(f, " after {} ms", millis(attempt.time))?;
+            }
         }
         Ok(())
     }
@@ -236,7 +241,7 @@ mod tests {
         assert_eq!(
             attempts.to_string(),
             "/llm/a/ answered 503 after 12 ms, /llm/a/ gave no answer in time after 12 ms, \
-             /llm/a/ was passed over: its model takes no tools after 12 ms"
+             /llm/a/ was passed over: its model takes no tools"
         );
         assert_eq!(
             ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &attempts),

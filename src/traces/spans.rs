@@ -61,8 +61,9 @@ fn bodies(content: &Content) -> Vec<KeyValue> {
 fn spans_of(record: &CallRecord) -> Vec<SpanData> {
     let call = Call { record, trace: trace_of(record), common: common(record) };
     let answered = answered(record);
-    let attempts = record.attempts.iter().enumerate();
-    let attempts = attempts.map(|(place, attempt)| call.attempt(place, attempt, answered == Some(place)));
+    let attempts = record.numbered_attempts().enumerate();
+    let attempts =
+        attempts.map(|(place, (number, attempt))| call.attempt((place, number), attempt, answered == Some(place)));
     std::iter::once(call.server()).chain(attempts).collect()
 }
 
@@ -102,20 +103,20 @@ impl Call<'_> {
         self.span((span, parent), (SpanKind::Server, trace_name(record)), (start, end_of(record)), attributes, status)
     }
 
-    fn attempt(&self, place: usize, attempt: &CallAttempt, answers: bool) -> SpanData {
+    /// `number`: among the attempts that were made.
+    fn attempt(&self, (place, number): (usize, Option<u32>), attempt: &CallAttempt, answers: bool) -> SpanData {
         let record = self.record;
-        let number = u64::from(record.attempts_left_out) + place as u64 + 1;
         let start = attempt.context.sent.map_or(self.start(), wall);
         let end = start + millis(attempt.ms);
         let mut attributes = self.common.clone();
         attributes.extend([
             text(ROUTER, &attempt.router),
-            KeyValue::new(ATTEMPT, whole(number)),
             text(
                 LANGFUSE_TYPE,
                 if record.context.operation == Some("embeddings") { "embedding" } else { "generation" },
             ),
         ]);
+        attributes.extend(number.map(|number| KeyValue::new(ATTEMPT, i64::from(number))));
         self.asked(attempt, &mut attributes);
         decided(attempt, &mut attributes);
         attributes.extend(attempt.status.map(|status| KeyValue::new(HTTP_STATUS, i64::from(status))));
@@ -136,7 +137,10 @@ impl Call<'_> {
         }
         let level = if record.class == CallClass::Success { "WARNING" } else { "ERROR" };
         let status = self.outcome(&mut attributes, attempt.class, is_failure(attempt.class), level);
-        let ids = (hashed(3, &format!("{}/{number}", record.id)), SpanId::from(hashed(2, &record.id)));
+        let ids = (
+            hashed(3, &format!("{}/{}", record.id, u64::from(record.attempts_left_out) + place as u64 + 1)),
+            SpanId::from(hashed(2, &record.id)),
+        );
         let model = record.sent_model.as_deref().or(record.model.as_deref());
         let name = match (record.context.operation, model) {
             (Some(operation), Some(model)) => format!("{operation} {model}"),
@@ -295,7 +299,8 @@ const fn via(record: &CallRecord) -> &'static str {
 }
 
 fn attempts(record: &CallRecord) -> u64 {
-    u64::from(record.attempts_left_out) + record.attempts.len() as u64
+    let kept = record.numbered_attempts().filter(|(number, _)| number.is_some()).count();
+    u64::from(record.attempts_left_out) + kept as u64
 }
 
 fn end_of(record: &CallRecord) -> SystemTime {

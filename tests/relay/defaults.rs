@@ -117,9 +117,8 @@ async fn s1_5_the_first_byte_is_limited_for_streams_and_where_the_file_says_so_f
         let answer = world.send(CHAT, &[], body).await;
         let expected = if limited { (200, 1) } else { (503, 0) };
         assert_eq!((answer.status, b.calls()), expected, "{file} {body}");
-        let (least, most) = if limited { (300, 5_000) } else { (700, 5_000) };
-        let took = began.elapsed();
-        assert!((Duration::from_millis(least)..Duration::from_millis(most)).contains(&took), "{file} {body}: {took:?}");
+        let least = Duration::from_millis(if limited { 300 } else { 700 });
+        assert!(began.elapsed() >= least, "{file} {body}: {:?}", began.elapsed());
     }
 }
 
@@ -127,13 +126,12 @@ async fn s1_5_the_first_byte_is_limited_for_streams_and_where_the_file_says_so_f
 async fn s1_5_a_target_may_have_limits_of_its_own() {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
     let text = format!(
-        r#"{{"relay": {{"first_byte": "20s"}}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [
+        r#"{{"relay": {{"first_byte": "10m"}}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [
             {{"name": "a", "url": "{}", "relay": {{"first_byte": "200ms"}}}}, {{"name": "b", "url": "{}"}}]}}]}}"#,
         a.url(),
         b.url()
     );
     let world = Harness::shipped(PoolsFile::of(&text), |setup| setup).await;
-    let began = Instant::now();
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-    assert!(began.elapsed() < Duration::from_secs(10), "its own limit, and not the file's");
+    // The file's limit is longer than the test waits.
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "its own limit, and not the file's");
 }

@@ -120,8 +120,8 @@ impl fmt::Display for ActionDone {
             Self::Disabled => "disabled",
             Self::Enabled { was_enabled: true } => "enabled (it was enabled already)",
             Self::Enabled { was_enabled: false } => "enabled",
-            Self::Weighs(Some(weight)) => return write!(f, "weighs {weight}"),
-            Self::Weighs(None) => "weighs what the file says",
+            Self::Weighs(Some(weight)) => return write!(f, "has weight {weight}"),
+            Self::Weighs(None) => "has the weight of the file",
         })
     }
 }

@@ -1,12 +1,13 @@
 //! `broker drain`, `resume`, `disable`, `enable`, `weight`, `mode`: one order, given to all replicas, and what each did.
 
 use std::fmt::Write as _;
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
 
-use super::super::BadArgument;
+use super::super::{BadArgument, OutputError};
 use super::status::{count, list};
 use super::{clean, connect, run};
 use crate::admin::{AdminAction, AdminRequest, AdminResult};
@@ -108,13 +109,13 @@ impl Orders {
         }
     }
 
-    /// Sends the command; returns what was done, as text.
+    /// Sends the command and writes what was done; with `--wait`, also the calls in progress until there are none.
     ///
     /// # Errors
-    /// The command is invalid, no replica answers, or none carried it out.
-    pub fn run(&self, operator: &Operator) -> anyhow::Result<String> {
+    /// The command is invalid, no replica answers, none carried it out, or it ended before the calls did.
+    pub fn run(&self, operator: &Operator, out: &mut impl Write) -> anyhow::Result<()> {
         let (verb, asked, wait) = self.ask();
-        // What is wrong is said before anybody is asked.
+        // An invalid command is reported before a replica is asked.
         let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
         asked.clone().order(verb, String::new(), Clock::start().now()).map_err(fault)?;
         if operator.token.is_none() {
@@ -126,14 +127,18 @@ impl Orders {
             let now = Clock::start().now();
             let given = (verb, &asked);
             let done = peers::order(&client, &operator.nats, operator.token.as_ref(), who, given, now).await?;
-            let mut text = summary(&done)?;
+            print(out, &summary(&done)?)?;
             if let Some(router) = asked.router.as_ref().filter(|_| wait) {
-                wait_until_idle(&client, operator, router).await?;
-                let _ = writeln!(text, "no call is in progress to {router}");
+                wait_until_idle(&client, operator, (verb, router), out).await?;
             }
-            Ok(text)
+            Ok(())
         })
     }
+}
+
+fn print(out: &mut impl Write, text: &str) -> Result<(), OutputError> {
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
 }
 
 /// What the replicas did.
@@ -164,8 +169,14 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Waits until nothing is in flight to a router.
-async fn wait_until_idle(client: &async_nats::Client, operator: &Operator, router: &RouterPath) -> anyhow::Result<()> {
+/// Waits until nothing is in flight to a router, and writes each change of how many calls are.
+async fn wait_until_idle(
+    client: &async_nats::Client,
+    operator: &Operator,
+    (action, router): (AdminAction, &RouterPath),
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut written = None;
     loop {
         let documents = peers::documents(client, &operator.nats, "status").await?;
         let routers = documents.iter().flat_map(|document| list(&document["routers"]));
@@ -176,8 +187,24 @@ async fn wait_until_idle(client: &async_nats::Client, operator: &Operator, route
         if unknown {
             bail!("whether calls are in progress cannot be known: no stamp of a broker has come back in the log yet");
         }
-        if reported.iter().all(|one| one["in_flight"].as_u64().unwrap_or(0) == 0) {
-            return Ok(());
+        let in_flight: u64 = reported.iter().filter_map(|one| one["in_flight"].as_u64()).sum();
+        if in_flight == 0 {
+            return Ok(print(out, &format!("no call is in progress to {router}\n"))?);
+        }
+        let in_progress = match in_flight {
+            1 => format!("1 call is in progress to {router}"),
+            calls => format!("{calls} calls are in progress to {router}"),
+        };
+        let (holds, state) = match action {
+            AdminAction::Disable => (reported.iter().any(|one| one["state"] == "disabled"), "disabled"),
+            _ => (reported.iter().any(|one| !one["drained"].is_null()), "drained"),
+        };
+        if !holds {
+            bail!("{router} is {state} no more, and {in_progress}");
+        }
+        if written != Some(in_flight) {
+            print(out, &format!("{in_progress}\n"))?;
+            written = Some(in_flight);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }

@@ -132,7 +132,7 @@ fn weights(text: &mut String, ingress: &Value, documents: &[Value]) {
         let reason = said("reason").map(|reason| format!(": {reason}")).unwrap_or_default();
         let (router, by) = (said("router").unwrap_or_default(), said("by").unwrap_or_default());
         let line =
-            format!("{router} weighs {} instead of what the file says{until}, set by {by}{reason}", weight["weight"]);
+            format!("{router} has weight {} instead of the file's{until}, set by {by}{reason}", weight["weight"]);
         match found.iter_mut().find(|(other, _)| *other == line) {
             Some((_, replicas)) => *replicas += 1,
             None => found.push((line, 1)),
@@ -275,8 +275,8 @@ mod tests {
         let text = render(&[document, other]);
         for words in [
             "probes    /a/",
-            "weight  /a/ weighs 0.5 instead of what the file says, set by me: slow (on 1 of 2)",
-            "weight  /a/ weighs 0 instead of what the file says, set by me: slow (on 1 of 2)",
+            "weight  /a/ has weight 0.5 instead of the file's, set by me: slow (on 1 of 2)",
+            "weight  /a/ has weight 0 instead of the file's, set by me: slow (on 1 of 2)",
             " <=5 ",
         ] {
             assert!(text.contains(words), "{words:?} in\n{text}");

@@ -55,20 +55,16 @@ pub(super) fn read(
     let (api_key, account) = (field(reader, "api_key"), field(reader, "service_account"));
     let (id, secret) = (field(reader, "access_key_id"), field(reader, "secret_access_key"));
     let session_token = field(reader, "session_token");
-    let apis = [("openai", Api::OpenAi), ("messages", Api::Messages), ("converse", Api::Converse)];
-    let api = target.get("api").map(|item| reader.one_of(&item, &apis));
-    let ways = [("drop", Unsupported::Drop), ("refuse", Unsupported::Refuse), ("pass", Unsupported::Pass)];
-    let unsupported = target.get("unsupported").map_or(Some(Unsupported::Drop), |item| reader.one_of(&item, &ways));
-    let max_tokens = target.get("max_tokens").map(|item| health::count(reader, &item).map(u64::from));
-    let (provider, unsupported) = (provider?, unsupported?);
-    if !good || api == Some(None) || max_tokens == Some(None) {
+    let options = Options::read(reader, target);
+    let (provider, options) = (provider?, options?);
+    if !good {
         return None;
     }
     if provider == Provider::Anthropic
         && let Some(item) = target.get("api_version")
         && ApiVersion::parse(api_version.as_deref().unwrap_or_default()).is_none()
     {
-        reader.fault(&item, "must be 2023-06-01 or 2026-10-21");
+        reader.choice_fault(&item, "must be 2023-06-01 or 2026-10-21");
         return None;
     }
     let keys = Keys { target, provider, region: region.as_deref(), variables, brings_key };
@@ -85,9 +81,9 @@ pub(super) fn read(
         project,
         location,
         api_version,
-        api: api.flatten(),
-        unsupported,
-        max_tokens: max_tokens.flatten(),
+        api: options.api,
+        unsupported: options.unsupported,
+        max_tokens: options.max_tokens,
         key,
     };
     match made.address() {
@@ -96,6 +92,28 @@ pub(super) fn read(
             reader.fault(&named, problem);
             None
         }
+    }
+}
+
+/// How requests are written for the provider.
+struct Options {
+    api: Option<Api>,
+    unsupported: Unsupported,
+    max_tokens: Option<u64>,
+}
+
+impl Options {
+    /// Reads them all before it gives up, so that each fault is found.
+    fn read(reader: &mut Reader<'_>, target: &Item<'_>) -> Option<Self> {
+        let apis = [("openai", Api::OpenAi), ("messages", Api::Messages), ("converse", Api::Converse)];
+        let api = target.get("api").map(|item| reader.one_of(&item, &apis));
+        let ways = [("drop", Unsupported::Drop), ("refuse", Unsupported::Refuse), ("pass", Unsupported::Pass)];
+        let unsupported = target.get("unsupported").map_or(Some(Unsupported::Drop), |item| reader.one_of(&item, &ways));
+        let max_tokens = target.get("max_tokens").map(|item| health::count(reader, &item).map(u64::from));
+        if api == Some(None) || max_tokens == Some(None) {
+            return None;
+        }
+        Some(Self { api: api.flatten(), unsupported: unsupported?, max_tokens: max_tokens.flatten() })
     }
 }
 

@@ -132,7 +132,7 @@ impl fmt::Display for Path<'_> {
             Self::Root => Ok(()),
             Self::Element(parent, place) => write!(f, "{parent}[{place}]"),
             Self::Key(parent, name) => {
-                let name = if parent.is_sent() { secret::shown_name(name) } else { name };
+                let name = if parent.is_sent() { secret::shown_name(name) } else { secret::shown_key(name) };
                 let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
                 match parent {
                     _ if name.is_empty() || !name.chars().all(plain) => write!(f, "{parent}[{:?}]", shorten(name)),
@@ -188,6 +188,13 @@ impl<'s> Reader<'s> {
             other => Some(other.text(self.text).to_owned()),
         };
         self.push(&item.place(), value.map(|value| shorten(&value)), problem.into());
+    }
+
+    /// Something is wrong with a value where one of a few names belongs.
+    pub(super) fn choice_fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
+        let text = item.value.as_string_lit().filter(|_| !item.is_secret());
+        let value = text.and_then(|text| secret::shown_choice(&text.value)).map(str::to_owned);
+        self.push(&item.place(), value, problem.into());
     }
 
     /// Records a fault of a key, or of its place.
@@ -258,7 +265,7 @@ impl<'s> Reader<'s> {
             let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             let known: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             let near = nearest(word, &known).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-            self.fault(item, format!("must be {}{near}", names.join(" or ")));
+            self.choice_fault(item, format!("must be {}{near}", names.join(" or ")));
         }
         chosen
     }

@@ -1,8 +1,12 @@
 //! `strategy`: how a branch chooses among its targets.
 
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
+
 use super::query;
 use super::reader::{Item, Reader, nearest};
-use super::schema;
+use super::schema::{self, Mode};
 use crate::config::keys::keys;
 use balancer::strategy::{Condition, Policy};
 
@@ -15,33 +19,34 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Name
     if !reader.object::<schema::Strategy>(&item, "{\"mode\": \"fallback\"}") {
         return None;
     }
-    let mode = match item.get("mode") {
-        None => "loadbalance",
-        Some(mode) => reader.text(&mode).and_then(|text| known(reader, &mode, text))?,
+    let (mode, name) = match item.get("mode") {
+        None => (Mode::LoadBalance, "loadbalance"),
+        Some(mode) => reader.text(&mode).and_then(|text| Some((known(reader, &mode, text)?, text)))?,
     };
-    belongs(reader, &item, mode);
+    belongs(reader, &item, name);
     match mode {
-        "round_robin" => Some(Policy::RoundRobin),
-        "fallback" => Some(Policy::Fallback),
-        "fastest" => Some(Policy::Fastest),
-        "least_busy" => Some(Policy::LeastBusy),
-        "sticky" => sticky(reader, &item),
-        "conditional" => conditional(reader, &item, names),
-        _ => Some(Policy::LoadBalance),
+        Mode::LoadBalance => Some(Policy::LoadBalance),
+        Mode::RoundRobin => Some(Policy::RoundRobin),
+        Mode::Fallback => Some(Policy::Fallback),
+        Mode::Fastest => Some(Policy::Fastest),
+        Mode::LeastBusy => Some(Policy::LeastBusy),
+        Mode::Sticky => sticky(reader, &item),
+        Mode::Conditional => conditional(reader, &item, names),
     }
 }
 
-fn known<'m>(reader: &mut Reader<'_>, item: &Item<'_>, mode: &'m str) -> Option<&'m str> {
-    let modes = keys::<schema::Mode>();
-    if modes.contains(&mode) {
+fn known(reader: &mut Reader<'_>, item: &Item<'_>, mode: &str) -> Option<Mode> {
+    let name: StrDeserializer<'_, serde::de::value::Error> = mode.into_deserializer();
+    if let Ok(mode) = Mode::deserialize(name) {
         return Some(mode);
     }
+    let modes = keys::<Mode>();
     let problem = match nearest(mode, modes) {
         Some(near) => format!("no such mode; did you mean {near}?"),
         None if mode == "single" => "no such mode; a branch with one target needs none".to_owned(),
         None => format!("no such mode; there are {}", modes.join(", ")),
     };
-    reader.fault(item, problem);
+    reader.choice_fault(item, problem);
     None
 }
 

@@ -154,7 +154,7 @@ function showPool(pool) {
 function showTarget(target, depth, weights) {
   const name = [target.name, target.router || `(${target.mode})`].filter(Boolean).join(" ");
   const weight = weights.find((one) => one.router === target.router);
-  const notes = [target.drained && "drained in the file", weight && `weighs ${weight.weight} by an operator`].filter(Boolean);
+  const notes = [target.drained && "drained in the file", weight && `weight ${weight.weight}, set by an operator`].filter(Boolean);
   const label = make("span", "name", [name, ...notes].join(" · "));
   label.style.paddingLeft = `${depth * 1.1}rem`;
   const bar = make("i");
@@ -299,7 +299,7 @@ function changed(one) {
 function showChanges() {
   $("changes").replaceChildren(...changes.map((change) => {
     const color = EDGE[change.what] || (change.what === "all_disabled" ? "bad" : change.what === "some_enabled" ? "good" : "out");
-    const word = make("strong", color, ` ${change.what.replace("_", " ")} `);
+    const word = make("strong", color, ` ${change.what.replaceAll("_", " ")} `);
     const until = change.until ? `, until ${clock(change.until)}` : "";
     return make("li", "", null, make("time", "", clock(change.at)), word, `${change.about} ${change.why || ""}${until}`);
   }));
@@ -309,19 +309,22 @@ function showChanges() {
 
 function decided(one) {
   const id = one.id || `${one.pool} ${one.at}`;
-  put(id, { at: one.at, router: one.router || (one.would ? `would be ${one.would}` : "nothing"), why: one.why || "", probe: one.probe });
+  put(id, { at: one.at, router: one.router || (one.would ? `would be ${one.would}` : "nothing"), why: one.why || "" });
 }
 
 /** A finished call joins the decision that sent it there; another replica's is none of this list's. */
 function called(one) {
-  const before = one.attempts_left_out || 0, count = before + one.attempts.length;
+  const isMade = (attempt) => attempt.failure !== "passed_over";
+  const before = one.attempts_left_out || 0, count = before + one.attempts.filter(isMade).length;
   const answered = one.attempts.map((attempt) => attempt.router).lastIndexOf(one.router);
   one.attempts.forEach((attempt, place) => {
     if (!attempt.decision || !rows.has(attempt.decision)) return;
     // Tokens and cost are of the answer that the client got.
     const used = place === answered ? { model: one.served_model || one.sent_model || one.model, usage: one.usage, cost: one.cost } : {};
+    const number = before + one.attempts.slice(0, place + 1).filter(isMade).length;
+    const attempts = !isMade(attempt) ? "not sent" : count > 1 ? `${number} of ${count}` : "1";
     put(attempt.decision, { status: attempt.status || attempt.failure || attempt.class, kind: attempt.class, millis: attempt.ms,
-      session: one.session, served: attempt.router, attempts: count > 1 ? `${before + place + 1} of ${count}` : "1", ...used });
+      session: one.session, served: attempt.router, attempts, ...used });
   });
 }
 
@@ -356,7 +359,7 @@ function put(id, part) {
     make("td", "", null, make("time", "", clock(row.at))), make("td", "", row.router + elsewhere),
     make("td", color, row.status ? String(row.status) : "…"), make("td", "", row.millis ?? ""),
     make("td", "", row.model || ""), make("td", "number", row.usage ? tokens(row.usage) : ""), cost, make("td", "", row.attempts || ""),
-    make("td", "", row.probe ? `probe: ${row.why}` : row.why), make("td", "", row.session || ""));
+    make("td", "", row.why), make("td", "", row.session || ""));
   filter(row);
 }
 

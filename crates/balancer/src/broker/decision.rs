@@ -62,13 +62,18 @@ pub enum RouteKind {
     Normal,
     /// A router on probation, as a probe.
     Probe,
-    /// A router that is being probed already, because no other one is available.
+    /// A router on probation, not as a probe, because no other one is left.
     LastResort,
-    /// A disabled router, because all are, and `when_all_disabled` asks for it (Envoy's panic mode).
+    /// A disabled router, because no other one is left, and `when_all_disabled` asks for it (Envoy's panic mode).
     Panic,
 }
 
 impl RouteKind {
+    /// Whether how the call ends decides whether the router serves again.
+    pub const fn is_test(self) -> bool {
+        matches!(self, Self::Probe | Self::Panic)
+    }
+
     /// The tier that such a router is in.
     pub(crate) const fn tier(self) -> Tier {
         match self {

@@ -136,8 +136,8 @@ impl fmt::Display for Caveat<'_> {
         let state = match self.sent {
             RouteKind::Normal => return Ok(()),
             RouteKind::Probe => "on probation",
-            RouteKind::LastResort => "on probation and being tried, but nothing else is left",
-            RouteKind::Panic => "disabled, as all are",
+            RouteKind::LastResort => "on probation, and nothing else is left",
+            RouteKind::Panic => "disabled, and nothing else is left",
         };
         write!(f, "; {state} ({cause})")
     }

@@ -31,7 +31,7 @@ pub enum SelectionReason {
     Probe,
     /// It is being probed already, and no other one is available.
     LastResort,
-    /// It is disabled, as all are, and `when_all_disabled` asks for it.
+    /// It is disabled, nothing else is left, and `when_all_disabled` asks for it.
     Panic,
 }
 

@@ -13,7 +13,7 @@ pub struct Health {
     /// Sets all of the settings below; settings further out no longer apply. Without: BROKER_HEALTH, else documented, and
     /// resilient for a target with a url.
     pub preset: Option<Preset>,
-    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else 10.
+    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else the preset's (documented: 10, resilient: 5 s).
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
     /// The answers that count as failures, by their status or error class. Without: BROKER_FAILURE_STATUS, else 408, 424, 425,
@@ -22,23 +22,24 @@ pub struct Health {
     pub failure_status: Option<Statuses>,
     /// How that time grows when a router fails repeatedly.
     pub cooldown: Option<Cooldown>,
-    /// How many failures in a row disable a router. Without: 1. A 429 with a Retry-After is enough by itself.
+    /// How many failures in a row disable a router. Without: the preset's (documented: 1, resilient:
+    /// 3). A 429 with a Retry-After is enough by itself.
     #[schemars(range(min = 1))]
     pub consecutive: Option<u32>,
-    /// Disables a router when too few of its answers are good, but never the last one of a pool. False: off, which is the
-    /// default.
+    /// Disables a router when too few of its answers are good, but never the last one of a pool. False: off. Without: the
+    /// preset's (documented: off).
     pub ratio: Option<RatioOrOff>,
     /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
     pub retry_after: Option<RetryAfter>,
     /// How a router on probation is tested.
     pub probe: Option<Probe>,
     /// Slow start: the time over which a router that returns goes from a tenth of its weight to all of it; with its unit. False: at
-    /// once, which is the default.
+    /// once. Without: the preset's (documented: at once, resilient: 10 s).
     pub ramp: Option<SpanOrOff>,
     /// A good answer that took longer counts as a failure; a time with its unit. False: off, which is the default.
     pub slow_is_failure_after: Option<SpanOrOff>,
     /// True: a request that fails on a second router within a minute, while that one answers others, is blamed
-    /// itself and disables no router. Without: false.
+    /// itself and disables no router. Without: the preset's (documented: false, resilient: true).
     pub poison: Option<bool>,
 }
 
@@ -58,12 +59,14 @@ pub enum Preset {
 pub struct Cooldown {
     /// The same as disabled_time, with its unit: give one of them.
     pub base: Option<Word>,
-    /// Each further time is longer by this. Without: 1. A time that long in service takes one step back.
+    /// Each further time is longer by this. Without: the preset's (documented: 1, resilient: 2). A time that long in service takes one step back.
     #[schemars(range(min = 1, max = 100))]
     pub factor: Option<f64>,
-    /// The longest that the factor can make it, with its unit. Without: "1h".
+    /// The longest that the factor can make it, with its unit. Without: the preset's (documented: "1h", resilient:
+    /// "2m").
     pub max: Option<Word>,
-    /// It is longer by up to this fraction of itself, the same in every broker. Without: 0.
+    /// It is longer by up to this fraction of itself, the same in every broker. Without: the preset's (documented: 0,
+    /// resilient: 0.25).
     #[schemars(range(min = 0, max = 1))]
     pub jitter: Option<f64>,
 }

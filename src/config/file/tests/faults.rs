@@ -576,3 +576,38 @@ proptest! {
         let _ = read("broker.json".as_ref(), &example[..cut.min(example.len())], &RouterSettings::default());
     }
 }
+
+#[test]
+fn a_secret_in_place_of_a_name_is_not_shown_and_a_misspelt_name_is() {
+    let target = |fields: &str| {
+        format!(
+            r#"{{"pools": [{{"ingress": "/a/", "targets": [{{"url": "https://h/", "forward_credentials": true, {fields}}}]}}]}}"#
+        )
+    };
+    let pool =
+        |fields: &str| format!(r#"{{"pools": [{{"ingress": "/a/", {fields}, "targets": [{{"router": "/a/b/"}}]}}]}}"#);
+    let texts = [
+        |value: &str| format!(r#""provider": "{value}""#),
+        |value: &str| format!(r#""provider": "anthropic", "api": "{value}""#),
+        |value: &str| format!(r#""provider": "anthropic", "unsupported": "{value}""#),
+        |value: &str| format!(r#""provider": "anthropic", "api_version": "{value}""#),
+        |value: &str| format!(r#""health": {{"preset": "{value}"}}"#),
+        |value: &str| format!(r#""{value}": 1"#),
+    ];
+    let of_pools = [
+        |value: &str| format!(r#""strategy": {{"mode": "{value}"}}"#),
+        |value: &str| format!(r#""when_all_disabled": "{value}""#),
+        |value: &str| format!(r#""health": {{"retry_after": "{value}"}}"#),
+    ];
+    for secret in ["sk-proj-Zx81mQa", "0123456789abcdef0123456789abcdef", "550e8400-e29b-41d4-a716-446655440000"] {
+        let all = texts.iter().map(|text| target(&text(secret))).chain(of_pools.iter().map(|text| pool(&text(secret))));
+        for text in all {
+            let reported = faults(&text).join("\n");
+            assert!(!reported.contains(secret), "{text}\n{reported}");
+        }
+    }
+    let reported = faults(&pool(r#""strategy": {"mode": "fastst"}"#)).join("\n");
+    assert!(reported.contains(r#"mode="fastst": no such mode; did you mean fastest?"#), "{reported}");
+    let reported = faults(&target(r#""provider": "opnai""#)).join("\n");
+    assert!(reported.contains(r#"provider="opnai": must be "#), "{reported}");
+}

@@ -51,7 +51,9 @@ fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     let decision = world.decide(at(10_000));
     let emitted = world.broker.explain(&decision);
     assert!(
-        emitted.contains("/azure/r0/: random, 0 of 3 serve; disabled, as all are (answered 503); not /azure/r1/"),
+        emitted.contains(
+            "/azure/r0/: random, 0 of 3 serve; disabled, and nothing else is left (answered 503); not /azure/r1/"
+        ),
         "{emitted}"
     );
     let route = sent(decision).expect("the first is tried");

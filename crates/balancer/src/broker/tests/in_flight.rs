@@ -77,7 +77,7 @@ proptest! {
                     let Some(route) = any(&open, which) else { continue };
                     let (served, id) = (router(usize::from(route.router().0)), format!("A_1_1_{step}"));
                     let source = if route.relayed { Source::Attempt } else { source };
-                    let probe = matches!(route.kind, RouteKind::Probe | RouteKind::Panic);
+                    let probe = route.kind.is_test();
                     let report = CallObservation {
                         source,
                         decision: Some(route.number),

@@ -174,7 +174,7 @@ impl Play<'_> {
             RouteKind::Panic => assert_eq!(self.world.out().len(), 4, "a disabled one, though somebody serves"),
             _ => assert!(!self.world.out().contains(&chosen), "a disabled router was chosen"),
         }
-        if matches!(route.kind, RouteKind::Probe | RouteKind::Panic) {
+        if route.kind.is_test() {
             self.probe = Some((route.number, chosen));
         }
     }

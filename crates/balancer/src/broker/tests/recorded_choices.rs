@@ -138,7 +138,7 @@ fn play(seed: u64) -> String {
                 let report = CallObservation {
                     source,
                     decision: Some(route.number),
-                    probe: matches!(route.kind, RouteKind::Probe | RouteKind::Panic),
+                    probe: route.kind.is_test(),
                     stamped_path: Some(&served),
                     sent_at: route.relayed.then(|| at(millis)),
                     latency,

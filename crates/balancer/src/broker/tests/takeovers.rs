@@ -214,7 +214,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
             if let Decision::Route(route) = &decision {
                 assert_may_be_chosen(broker, route, now);
                 *last = Some(route.clone());
-                if matches!(route.kind, RouteKind::Probe | RouteKind::Panic) {
+                if route.kind.is_test() {
                     play.probe = Some((route.number, broker.path(route.router()).unwrap().to_string()));
                 }
             }
