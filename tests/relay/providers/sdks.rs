@@ -57,8 +57,13 @@ async fn s3_openais_sdk_does_everything_with_every_provider() {
     pools.extend(
         vendors.targets.iter().map(|(name, _, target)| json!({"ingress": format!("/{name}/"), "targets": [target]})),
     );
+    // The SDK asks for base64.
+    let embedding = [("embeddingstitan", "amazon.titan-embed-text-v2:0"), ("embeddingscohere", "cohere.embed-v4:0")];
+    pools.extend(embedding.map(|(name, model)| {
+        json!({"ingress": format!("/{name}/"), "targets": [super::embeddings::target(&vendors, name, model)]})
+    }));
     let world = world_of(&vendors, &file).await;
-    let names: Vec<_> = vendors.targets.iter().map(|(name, ..)| *name).collect();
+    let names: Vec<_> = vendors.targets.iter().map(|(name, ..)| *name).chain(embedding.map(|(name, _)| name)).collect();
     let Some(said) = run("OPENAI_PYTHON", "openai_sdk.py", world.relay, &names).await else { return };
     let mut expected = Vec::new();
     for (name, kind, _) in &vendors.targets {
@@ -74,6 +79,7 @@ async fn s3_openais_sdk_does_everything_with_every_provider() {
         expected.push(format!("{name} refused BadRequestError"));
         expected.push(format!("{name} embeddings {}", if has_embeddings { "[0.5, 0.25]" } else { "NotFoundError" }));
     }
+    expected.extend(embedding.map(|(name, _)| format!("{name} embeddings [0.5, 0.25]")));
     expected.extend(
         [
             "models claude-sonnet-5 gemini-2.5-flash gpt-4o gpt-4o-mini llama3-70b llama3.2 nomic-embed-text",
