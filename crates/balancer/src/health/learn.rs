@@ -217,15 +217,15 @@ impl Health {
         Effect::Extended
     }
 
-    /// Undoes the effect of an answer that turned out to be the request's own fault. True if the state changed.
-    pub fn undo_failure(&mut self, effect: Effect, epoch: u32) -> bool {
+    /// Undoes the effect of an answer that turned out to be the request's own fault.
+    pub fn undo_failure(&mut self, effect: Effect, epoch: u32) -> Effect {
         if !matches!(effect, Effect::Counted | Effect::Tripped) {
-            return false;
+            return Effect::None;
         }
         self.consecutive_failures = self.consecutive_failures.saturating_sub(1);
         let Some(Trip { undo: before, .. }) = self.trip_of(epoch).filter(|_| effect == Effect::Tripped) else {
             self.success_window.remove_failure();
-            return false;
+            return Effect::None;
         };
         (self.recovered, self.failed_returns, self.backoff_step) =
             (before.recovered, before.failed_returns, before.backoff_step);
@@ -235,7 +235,7 @@ impl Health {
         }
         self.probe_slots = ProbeSlots::default(); // of a request that was sent while nothing else was left
         self.trip = None;
-        true
+        Effect::Undone
     }
 
     /// The ejection `epoch`, if it is the current one.

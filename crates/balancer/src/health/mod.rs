@@ -42,6 +42,8 @@ pub enum Effect {
     Paused,
     /// The probe succeeded; serves again.
     Returned,
+    /// The last ejection is undone.
+    Undone,
     /// Its probe slot is free again.
     ProbeReleased,
 }
