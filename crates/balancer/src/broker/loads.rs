@@ -94,13 +94,13 @@ impl Broker {
     }
 
     /// Ends calls that the gateway has cut off by now.
-    pub(super) fn expire_calls(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn expire_calls(&mut self, now: BrokerTime) {
         while let Some((number, call)) = self.in_flight.expire(now) {
             self.release_probe(call.router, number);
         }
         self.advance_load_clock(now);
         if self.loads.as_mut().is_some_and(|loads| loads.misses_stamps(now)) {
-            changes.push(BrokerEvent::Advisory(Advisory::StampsMissing));
+            self.effects.push(BrokerEvent::Advisory(Advisory::StampsMissing));
         }
     }
 

@@ -32,14 +32,9 @@ impl Broker {
     ///
     /// # Errors
     /// Why there was nothing to learn.
-    pub(super) fn learn(
-        &mut self,
-        report: &CallObservation<'_>,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Result<Outcome, IgnoreReason> {
+    pub(super) fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
         let call = self.end_call(report);
-        let result = self.learn_from(report, call, now, changes);
+        let result = self.learn_from(report, call, now);
         // Whatever it showed, a call that is over holds no probe slot.
         if let Some((number, call)) = report.decision.zip(call.filter(|call| call.probe))
             && !self.in_flight.contains(number)
@@ -55,12 +50,11 @@ impl Broker {
         report: &CallObservation<'_>,
         call: Option<Call>,
         now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
     ) -> Result<Outcome, IgnoreReason> {
         if let Some(field) = report.filtered {
             if !self.filter_reported {
                 self.filter_reported = true;
-                changes.push(BrokerEvent::Advisory(Advisory::LogFiltered(field)));
+                self.effects.push(BrokerEvent::Advisory(Advisory::LogFiltered(field)));
             }
             return Err(IgnoreReason::Filtered);
         }
@@ -68,9 +62,9 @@ impl Broker {
         self.release(report, call, interpreted.as_ref().ok());
         let outcome = interpreted?;
         match report.source {
-            Source::Message | Source::OneRow => self.learn_message(report, &outcome, now, changes),
-            Source::Attempt => self.learn_attempt(report, outcome, call, now, changes),
-            Source::Log => self.learn_log(report, &outcome, call, now, changes)?,
+            Source::Message | Source::OneRow => self.learn_message(report, &outcome, now),
+            Source::Attempt => self.learn_attempt(report, outcome, call, now),
+            Source::Log => self.learn_log(report, &outcome, call, now)?,
         }
         Ok(outcome)
     }
@@ -124,11 +118,11 @@ impl Broker {
     }
 
     /// A message whose log did not arrive in time: no better evidence will come.
-    pub(super) fn settle(&mut self, waiting: PendingOutcome, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn settle(&mut self, waiting: PendingOutcome) {
         let PendingOutcome { outcome, at, counted, verdict } = waiting;
         if !counted {
             let evidence = self.infer_evidence(outcome.router, outcome.started);
-            self.count_outcome(&Outcome { evidence, ..outcome }, at, changes);
+            self.count_outcome(&Outcome { evidence, ..outcome }, at);
         } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
             (verdict, outcome.started)
         {
@@ -208,13 +202,7 @@ impl Broker {
     /// A failure ejects a router at once. Everything else waits for its log, which knows whether the call was a probe
     /// and so may decide about a router on probation, and when a busy upstream wants to be called again, if the
     /// message lacks its headers. Where no log can know better, the message decides.
-    fn learn_message(
-        &mut self,
-        report: &CallObservation<'_>,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) {
+    fn learn_message(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         if self.dedup.take_earlier_log(key) {
             return;
@@ -224,7 +212,7 @@ impl Broker {
             Source::OneRow => outcome.class.is_failure() || !serves,
             _ => outcome.class.is_failure() && serves && !(report.headers_missing && self.honors_hints(outcome)),
         };
-        let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
+        let verdict = if acts { self.count_outcome(outcome, now) } else { None };
         self.dedup.keep(key, PendingOutcome { outcome: *outcome, at: now, counted: acts, verdict }, now);
     }
 
@@ -242,7 +230,6 @@ impl Broker {
         outcome: &Outcome,
         call: Option<Call>,
         now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
     ) -> Result<(), IgnoreReason> {
         let key = Key::new(report.transaction, outcome.router, outcome.status);
         let met = self.dedup.log(key, report.egress_status, report.started, now);
@@ -257,7 +244,7 @@ impl Broker {
             _ => None,
         };
         let by_relay = reported.is_some();
-        let at_fault = !by_relay && self.is_at_fault(report, outcome, now, changes);
+        let at_fault = !by_relay && self.is_at_fault(report, outcome, now);
         let knows_speed = reported.is_some_and(|reported| reported.latency.is_some());
         let knows_tokens = reported.is_some_and(|reported| reported.completion_tokens.is_some());
         let rest;
@@ -274,12 +261,10 @@ impl Broker {
         };
         let verdict = match met {
             Match::Message(PendingOutcome { counted: true, verdict, .. }) if at_fault => {
-                self.undo_failure(outcome, verdict, now, changes)
+                self.undo_failure(outcome, verdict, now)
             }
-            Match::Message(PendingOutcome { counted: true, verdict, .. }) => {
-                self.complete(outcome, verdict, now, changes)
-            }
-            Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now, changes),
+            Match::Message(PendingOutcome { counted: true, verdict, .. }) => self.complete(outcome, verdict, now),
+            Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now),
         };
         if !by_relay {
             self.remember_trip(report, outcome.router, verdict);
@@ -292,12 +277,7 @@ impl Broker {
     }
 
     /// Counts an outcome and applies it to its router.
-    pub(super) fn count_outcome(
-        &mut self,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Option<Verdict> {
+    pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<Verdict> {
         let id = outcome.router;
         let stats = self.routers.stats(id)?;
         stats.count(outcome, now);
@@ -305,25 +285,19 @@ impl Broker {
         if outcome.class == Class::Success {
             self.last_success = Some(now);
         }
-        let verdict = self.judge(id, outcome, now, changes);
-        self.notice(id, outcome.status, changes);
+        let verdict = self.judge(id, outcome, now);
+        self.notice(id, outcome.status);
         verdict
     }
 
     /// The log of a request that has counted adds what its message lacked. If the message did nothing because it
     /// lacked the start time, the log is applied now.
-    fn complete(
-        &mut self,
-        outcome: &Outcome,
-        verdict: Option<Verdict>,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Option<Verdict> {
+    fn complete(&mut self, outcome: &Outcome, verdict: Option<Verdict>, now: BrokerTime) -> Option<Verdict> {
         let id = outcome.router;
         self.routers.stats(id)?.add(outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                return self.judge(id, outcome, now, changes);
+                return self.judge(id, outcome, now);
             }
             (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
                 self.routers.change_health(id, |health, _| health.set_trip_completed_at(epoch, stopped));
@@ -334,33 +308,22 @@ impl Broker {
     }
 
     /// Applies an outcome to the router's health, and emits what came of it.
-    fn judge(
-        &mut self,
-        id: RouterId,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Option<Verdict> {
-        let last = self.keeps_last(id, outcome, changes);
-        let mut effect = self.routers.change_health(id, |health, settings| {
+    fn judge(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Option<Verdict> {
+        let last = self.keeps_last(id, outcome);
+        let mut effect = self.change_health(id, now, |health, settings| {
             if !last {
                 return health.learn(outcome, settings, now);
             }
             // A refusal ejects whatever the settings say; of the last one it is counted as any failure.
             let class = if outcome.class == Class::Refused { Class::Failure } else { outcome.class };
             health.learn(&Outcome { class, ..*outcome }, &settings.sparing(outcome), now)
-        })?;
+        });
         if effect == Effect::Suspected {
-            effect = self.eject_suspected(id, outcome, now, changes);
+            effect = self.eject_suspected(id, outcome, now);
         }
         let epoch = self.routers.get(id)?.health().epoch();
-        match effect {
-            Effect::None | Effect::Counted | Effect::Suspected | Effect::ProbeReleased => {}
-            Effect::Tripped | Effect::Returned => self.emit_transition(id, now, BrokerEvent::HealthChanged, changes),
-            Effect::Extended | Effect::Paused => self.emit_transition(id, now, BrokerEvent::Extended, changes),
-        }
         if effect == Effect::Tripped {
-            self.advise(id, changes);
+            self.advise(id);
         }
         Some(Verdict { effect, epoch })
     }
