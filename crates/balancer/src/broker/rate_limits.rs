@@ -104,7 +104,7 @@ impl Broker {
         now: BrokerTime,
     ) {
         let Some(limits) = &mut self.limits else { return };
-        let Some(CallDetails { total_tokens: used, quota: remaining, .. }) = report.details().copied() else { return };
+        let CallDetails { total_tokens: used, quota: remaining, .. } = *report.details();
         let foreign = match report {
             CallObservation::Log { entry, decision } => match entry.stamp_id {
                 Some(_) => decision.is_none(),

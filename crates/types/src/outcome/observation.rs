@@ -129,6 +129,18 @@ pub struct Attempt<'a> {
     pub payload_digest: Option<PayloadDigest>,
 }
 
+impl CallDetails {
+    const NONE: Self = Self {
+        probe: false,
+        error_class: None,
+        missing: None,
+        latency: None,
+        completion_tokens: None,
+        total_tokens: None,
+        quota: RateLimitHeaders { requests: None, tokens: None },
+    };
+}
+
 impl<'a> CallObservation<'a> {
     /// The answer.
     pub const fn answer(&self) -> &'a CallAnswer<'a> {
@@ -139,12 +151,12 @@ impl<'a> CallObservation<'a> {
         }
     }
 
-    /// What the answer's body shows, where it was read.
-    pub const fn details(&self) -> Option<&'a CallDetails> {
+    /// What the answer's body shows; nothing where it was not read.
+    pub const fn details(&self) -> &'a CallDetails {
         match *self {
-            Self::Message(_) | Self::OneRow(_) => None,
-            Self::Log { entry, .. } => Some(&entry.details),
-            Self::Attempt(attempt) => Some(&attempt.details),
+            Self::Message(_) | Self::OneRow(_) => &CallDetails::NONE,
+            Self::Log { entry, .. } => &entry.details,
+            Self::Attempt(attempt) => &attempt.details,
         }
     }
 

@@ -24,9 +24,9 @@ pub(super) fn judge(
     let answer = JudgedAnswer {
         // A failure has no status of its own; what stands there is what the client was sent.
         status: if failure.is_some() { 200 } else { status },
-        error_class: details.and_then(|details| details.error_class).or(failure_class),
+        error_class: details.error_class.or(failure_class),
         gateway_generated: seen.gateway_generated,
-        missing: details.and_then(|details| details.missing),
+        missing: details.missing,
         key,
     };
     let class = settings.failures.classify(answer);
@@ -45,7 +45,7 @@ pub(super) fn judge(
     if class != Class::Success {
         return (class, cause);
     }
-    match details.and_then(|details| details.latency).zip(settings.health.slow) {
+    match details.latency.zip(settings.health.slow) {
         Some((latency, slow)) if latency > slow => (Class::Failure, Cause::TooSlow),
         _ if seen.html && (200..300).contains(&status) => (Class::Neutral, cause),
         _ => (class, cause),

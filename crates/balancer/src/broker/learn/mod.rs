@@ -176,8 +176,8 @@ impl Broker {
             retry_after: answer.retry_after,
             started,
             stopped,
-            latency: details.and_then(|details| details.latency),
-            completion_tokens: details.and_then(|details| details.completion_tokens),
+            latency: details.latency,
+            completion_tokens: details.completion_tokens,
         }
     }
 
