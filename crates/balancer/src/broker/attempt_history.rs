@@ -235,7 +235,8 @@ impl Broker {
         Some(route)
     }
 
-    fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
+    /// A call of the relay to a candidate.
+    pub(super) fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
         let sent = if self.probes(chosen.router) { RouteKind::Probe } else { RouteKind::Normal };
         Route {
             number: self.decisions,
