@@ -18,7 +18,7 @@ use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
 use gecholog_protocol::logged_call::LoggedCall;
-use types::outcome::LogEntry;
+use types::outcome::{CallObservation, LogEntry};
 use types::transition::IgnoreReason;
 
 /// So long after entries of our own were published, further ones are gathered.
@@ -89,7 +89,7 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
             if logged.usage.is_err() {
                 counts.count_invalid_usage();
             }
-            let learnt = handle.learn_log(report);
+            let learnt = handle.learn(CallObservation::Log { entry: report, decision: None });
             if is_a_call(report, learnt, handle) {
                 record(&logged, handle);
             }

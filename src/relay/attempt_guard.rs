@@ -18,8 +18,8 @@ use llm::Usage;
 use llm::affinity::ids_of_answer;
 use llm::stream::StreamState;
 use types::outcome::{
-    Attempt, CallAnswer, CallDetails, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter,
-    TransportFailure,
+    Attempt, CallAnswer, CallDetails, CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders,
+    RetryAfter, TransportFailure,
 };
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -201,7 +201,7 @@ impl AttemptGuard {
         }
         // What is estimated here was estimated when the call was sent.
         let usage = end.usage.filter(|usage| !usage.estimated);
-        self.handle.learn_attempt(&Attempt {
+        self.handle.learn(CallObservation::Attempt(&Attempt {
             answer: CallAnswer {
                 served_path: Some(self.router.as_str()),
                 transaction: Some(&self.transaction),
@@ -226,7 +226,7 @@ impl AttemptGuard {
             key: self.key,
             transport_failure: end.broken,
             payload_digest: self.digest,
-        });
+        }));
         if let Some(record) = record {
             record.publish(RecordEnd {
                 router: self.router.as_str(),

@@ -28,7 +28,7 @@ use balancer::strategy::{Read, Target};
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::Degradation;
-use types::outcome::{Attempt, CallObservation, FailureRule, LogEntry, ResponseMessage};
+use types::outcome::{CallObservation, FailureRule};
 use types::request::{Patch, Request};
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -295,28 +295,14 @@ impl SharedBroker {
         self.change(|state| state.broker.apply(BrokerInput::Abandoned(route), now));
     }
 
-    /// Learns from a response processor's message. Returns why it was ignored, if it was.
-    /// `one_row`: the gateway has the one-row configuration.
-    pub fn learn_message(&self, message: &ResponseMessage<'_>, one_row: bool) -> Option<IgnoreReason> {
-        self.learn(|_| if one_row { CallObservation::OneRow(message) } else { CallObservation::Message(message) })
-    }
-
-    /// Learns from an entry of the log. Returns why it was ignored, if it was.
-    pub fn learn_log(&self, entry: &LogEntry<'_>) -> Option<IgnoreReason> {
-        // Only decisions of this replica are in flight here; its identity tells them apart.
-        let decision = |signature: &ReplicaIdentity| entry.stamp_id.and_then(|id| signature.decision_number(id));
-        self.learn(|signature| CallObservation::Log { entry, decision: decision(signature) })
-    }
-
-    /// Learns from a call of the relay. Returns why it was ignored, if it was.
-    pub fn learn_attempt(&self, attempt: &Attempt<'_>) -> Option<IgnoreReason> {
-        self.learn(|_| CallObservation::Attempt(attempt))
-    }
-
-    fn learn<'a>(&self, observation: impl FnOnce(&ReplicaIdentity) -> CallObservation<'a>) -> Option<IgnoreReason> {
+    /// Learns from an observation. Returns why it was ignored, if it was.
+    pub fn learn(&self, mut observation: CallObservation<'_>) -> Option<IgnoreReason> {
         let now = self.now();
         let applied = self.change(|state| {
-            let observation = observation(&state.signature);
+            if let CallObservation::Log { entry, decision } = &mut observation {
+                // Only decisions of this replica are in flight here; its identity tells them apart.
+                *decision = entry.stamp_id.and_then(|id| state.signature.decision_number(id));
+            }
             state.broker.apply(BrokerInput::Observed(&observation), now)
         });
         applied.ignored
