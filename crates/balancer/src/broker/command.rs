@@ -193,9 +193,8 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::fixture::{START, decide, flat, path};
+    use crate::broker::tests::report::{Report, Source};
     use crate::broker::{BrokerInput, Decision, PublicState, invariants};
-    use types::outcome::{CallObservation, Source};
-
     fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
     }
@@ -212,13 +211,13 @@ mod tests {
     }
 
     fn fail(broker: &mut Broker, router: &str, now: BrokerTime) {
-        let report = CallObservation {
+        let report = Report {
             served_path: Some(router),
             status: Some(500),
             transaction: Some("t"),
-            ..CallObservation::empty(Source::Log)
+            ..Report::empty(Source::Log)
         };
-        broker.apply(BrokerInput::Observed(&report), now);
+        report.apply(broker, now);
     }
 
     /// How often each router is chosen, of a thousand times.

@@ -300,12 +300,20 @@ impl Broker {
 }
 
 fn payload_length(report: &CallObservation<'_>) -> Option<usize> {
-    report.payload_digest.map(|digest| digest.length).or(report.payload.map(<[u8]>::len))
+    match report {
+        CallObservation::Message(_) | CallObservation::OneRow(_) => None,
+        CallObservation::Log { entry, .. } => entry.payload.map(<[u8]>::len),
+        CallObservation::Attempt(attempt) => attempt.payload_digest.map(|digest| digest.length),
+    }
 }
 
 /// The relay's own digest, or one at constant cost of a log's payload: this runs under the lock.
 fn digest(report: &CallObservation<'_>) -> Option<PayloadDigest> {
-    report.payload_digest.or_else(|| report.payload.map(PayloadDigest::from_ends))
+    match report {
+        CallObservation::Message(_) | CallObservation::OneRow(_) => None,
+        CallObservation::Log { entry, .. } => entry.payload.map(PayloadDigest::from_ends),
+        CallObservation::Attempt(attempt) => attempt.payload_digest,
+    }
 }
 
 #[cfg(test)]

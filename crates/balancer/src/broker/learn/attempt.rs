@@ -5,7 +5,7 @@ use super::super::loads::knows_usage;
 use super::super::outcome_dedup::{Key, PendingOutcome};
 use super::{Effect, Verdict};
 use crate::in_flight::Call;
-use types::outcome::{CallObservation, Class, Outcome};
+use types::outcome::{Attempt, CallObservation, Class, Outcome};
 use types::time::BrokerTime;
 
 impl Broker {
@@ -14,18 +14,19 @@ impl Broker {
     pub(super) fn learn_attempt(
         &mut self,
         report: &CallObservation<'_>,
+        attempt: &Attempt<'_>,
         outcome: Outcome,
         call: Option<Call>,
         now: BrokerTime,
     ) {
-        let key = Key::new(report.transaction, outcome.router, outcome.status);
+        let key = Key::new(attempt.answer.transaction, outcome.router, outcome.status);
         if self.dedup.take_earlier_log(key) {
-            if let Some(decision) = report.decision.filter(|_| report.probe) {
-                self.release_probe(outcome.router, decision);
+            if attempt.details.probe {
+                self.release_probe(outcome.router, attempt.decision);
             }
             return;
         }
-        if knows_usage(report) {
+        if knows_usage(attempt) {
             self.learn_usage(report, &outcome, call, now);
         }
         // The log cannot know better whether this was old news.
