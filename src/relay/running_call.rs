@@ -26,8 +26,6 @@ use types::time::BrokerTime;
 /// The trace id of a call, in its answer.
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// What became of an attempt whose target was not sent the request.
-
 /// A call, from its request to the end of its answer.
 #[derive(Debug)]
 pub(super) struct RunningCall {
