@@ -232,7 +232,7 @@ mod learning {
         assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
         let states: Vec<_> =
             world.emitted.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
-        assert_eq!(states.len(), 2, "one line when it goes, one when it may prove itself");
+        assert_eq!(states.len(), 2, "one line when it is disabled, one when it is on probation");
     }
 
     #[test]
@@ -603,7 +603,7 @@ mod proving {
 
     const BACK: u64 = 600_000;
 
-    /// Two routers, of which the first is to prove itself.
+    /// Two routers, of which the first is on probation.
     fn world() -> World {
         let mut world = World::new(2);
         world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
@@ -611,7 +611,7 @@ mod proving {
         world
     }
 
-    /// Decides until a request goes to the router that has to prove itself.
+    /// Decides until a request goes to the router on probation.
     fn probe(world: &mut World, now: BrokerTime) -> u64 {
         let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
             Decision::Route(route) if route.kind == RouteKind::Probe => Some(route.number),

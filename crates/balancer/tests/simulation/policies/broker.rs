@@ -51,7 +51,7 @@ impl Seen {
         if std::mem::discriminant(&state) == std::mem::discriminant(&self.state) {
             return;
         }
-        // Whoever waited as it was told need not prove itself.
+        // A router that was left out for the time its upstream asked for serves again without probation.
         let waited = matches!(self.state, HealthState::Cooling { until, .. } if until <= at(now));
         if state == HealthState::Serving {
             self.proved = (!waited).then_some(now);
