@@ -38,7 +38,8 @@ fn learn(report: &CallObservation<'_>) {
 /// Requests and outcome messages: an answer is nothing, or one object that names a router of the pool.
 pub fn processor(data: &[u8]) {
     let Ok(message) = Message::read(data) else { return };
-    learn(&message.report);
+    learn(&CallObservation::Message(&message.response));
+    learn(&CallObservation::OneRow(&message.response));
     let Ok(request) = message.request() else { return };
     let mut broker = broker();
     let signature = ReplicaIdentity::new("fuzz", broker.settings().fingerprint(), OperatingMode::Balance);
@@ -64,8 +65,8 @@ pub fn row_2(data: &[u8]) {
 
 /// Log entries: what can be read teaches without harm, and what a parser refuses outright is not half believed.
 pub fn log_entry(data: &[u8]) {
-    if let Ok(report) = log_entry::read(data) {
-        learn(&report);
+    if let Ok(entry) = log_entry::read(data) {
+        learn(&CallObservation::Log { entry: &entry, decision: None });
     } else {
         let is_object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(data).is_ok();
         assert!(!is_object, "a proper object was refused");

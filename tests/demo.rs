@@ -47,7 +47,7 @@ fn it_makes_its_calls_and_finds_the_behaviour_right() {
     let output = demo.args(["--requests", "60", "--rate", "20", "--disabled-time", "0.02"]).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    for words in ["/azure/dud/ disabled", "/azure/dud/ may prove itself", "/azure/gpt4/", "/azure/gpt35turbo/", "502"] {
+    for words in ["/azure/dud/ disabled", "/azure/dud/ is on probation", "/azure/gpt4/", "/azure/gpt35turbo/", "502"] {
         assert!(said.contains(words), "{words} in:\n{said}");
     }
 }
@@ -109,7 +109,7 @@ fn a_scripted_outage_is_found_out_and_survived() {
     let said = faults("01-outage.json", &["--disabled-time", "0.02"]);
     let outage = "/azure/gpt4/ (and /azure/, the same fake LLM)";
     let (down, works) = (format!("-- from 2 s: {outage} is down"), format!("-- from 6 s: {outage} works again"));
-    has_all(&said, &[&down, &works, "/azure/gpt4/ may prove itself", "/azure/gpt4/ enabled again", "the outage's end"]);
+    has_all(&said, &[&down, &works, "/azure/gpt4/ is on probation", "/azure/gpt4/ enabled again", "the outage's end"]);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_scripted_rate_limit_is_heeded_and_not_ten_minutes() {
     let said = faults("02-rate-limit.json", &["--disabled-time", "10"]);
     has_all(&said, &["429", "/azure/gpt35turbo/ enabled again", "Retry-After said", "DISABLED_TIME is 600 s"]);
     assert!(!said.contains("/azure/gpt35turbo/ disabled for 10 min"), "{said}");
-    assert!(!said.contains("/azure/gpt35turbo/ may prove itself"), "rate-limited is not failing: {said}");
+    assert!(!said.contains("/azure/gpt35turbo/ is on probation"), "rate-limited is not failing: {said}");
 }
 
 #[test]

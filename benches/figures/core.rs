@@ -18,7 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Map, json};
 use std::hint::black_box;
-use types::outcome::{CallObservation, Source};
+use types::outcome::{CallAnswer, CallDetails, CallObservation, LogEntry};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -120,13 +120,16 @@ pub(crate) fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
     let mut broker = Broker::new(settings);
     for number in 0..routers {
         let served = name(number);
-        let report = CallObservation {
-            served_path: Some(&served),
-            status: Some(200),
-            latency: Some(Duration::from_millis(500 + u64::from(number))),
-            completion_tokens: Some(100),
-            ..CallObservation::empty(Source::Log)
+        let entry = LogEntry {
+            answer: CallAnswer { served_path: Some(&served), status: Some(200), ..CallAnswer::default() },
+            details: CallDetails {
+                latency: Some(Duration::from_millis(500 + u64::from(number))),
+                completion_tokens: Some(100),
+                ..CallDetails::default()
+            },
+            ..LogEntry::default()
         };
+        let report = CallObservation::Log { entry: &entry, decision: None };
         let applied = broker.apply(BrokerInput::Observed(&report), BrokerTime::from_nanos(u64::from(number)));
         ensure!(applied.ignored.is_none(), "{served} taught nothing");
     }
@@ -152,8 +155,9 @@ fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
 fn probe(effort: Effort, routers: u16) -> Result<f64> {
     let mut broker = learnt(Policy::Fallback, routers)?;
     let first = name(0);
-    let failed =
-        CallObservation { served_path: Some(&first), status: Some(500), ..CallObservation::empty(Source::Log) };
+    let answer = CallAnswer { served_path: Some(&first), status: Some(500), ..CallAnswer::default() };
+    let entry = LogEntry { answer, ..LogEntry::default() };
+    let failed = CallObservation::Log { entry: &entry, decision: None };
     broker.apply(BrokerInput::Observed(&failed), LEARNT);
     let now = LEARNT.after(Duration::from_secs(86_400));
     let mut rng = SmallRng::seed_from_u64(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use balancer::broker::BrokerInput;
 use gecholog_protocol::log_entry;
+use types::outcome::CallObservation;
 use types::time::{BrokerTime, GatewayTime};
 
 use crate::Effort;
@@ -39,8 +40,11 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
 
 fn read(effort: Effort, entry: &[u8]) -> Result<f64> {
     let report = log_entry::read(entry)?;
-    ensure!(report.status == Some(200) && report.stamped_path.is_some(), "the entry does not say what it should");
-    Ok(nanos(effort, || log_entry::read(black_box(entry)).map(|report| report.status)))
+    ensure!(
+        report.answer.status == Some(200) && report.stamped_path.is_some(),
+        "the entry does not say what it should"
+    );
+    Ok(nanos(effort, || log_entry::read(black_box(entry)).map(|report| report.answer.status)))
 }
 
 /// Each time the log of another call, a tenth of a millisecond after the last, as at ten thousand calls a second.
@@ -52,10 +56,11 @@ fn learn(effort: Effort, entry: &[u8]) -> Result<f64> {
     let mut refused = 0_u64;
     let took = nanos(effort, || {
         if let Some((number, id)) = calls.next() {
-            report.transaction = Some(id);
+            report.answer.transaction = Some(id);
             report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
+            let observation = CallObservation::Log { entry: &report, decision: None };
             let now = BrokerTime::from_nanos(1).after(Duration::from_micros(100 * number));
-            refused += u64::from(broker.apply(BrokerInput::Observed(black_box(&report)), now).ignored.is_some());
+            refused += u64::from(broker.apply(BrokerInput::Observed(black_box(&observation)), now).ignored.is_some());
         }
     });
     ensure!(refused == 0, "{refused} logs taught nothing");

@@ -20,6 +20,7 @@ use llm::Protocol;
 use llm::stream::StreamState;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use types::outcome::CallObservation;
 use types::time::{BrokerTime, GatewayTime};
 
 use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt};
@@ -124,9 +125,10 @@ fn outcome(times: u64) -> Result<()> {
     let mut report = log_entry::read(&entry)?;
     let mut broker = broker(3)?;
     for (number, id) in (0..times).zip(ids.iter().cycle()) {
-        report.transaction = Some(id);
+        report.answer.transaction = Some(id);
         report.started = Some(GatewayTime::from_nanos(1_000_000_000 + number));
-        let applied = black_box(broker.apply(BrokerInput::Observed(black_box(&report)), moment(number)));
+        let observation = CallObservation::Log { entry: &report, decision: None };
+        let applied = black_box(broker.apply(BrokerInput::Observed(black_box(&observation)), moment(number)));
         ensure!(applied.ignored.is_none(), "log entry {number} was ignored");
     }
     Ok(())
@@ -136,7 +138,7 @@ fn log_entry(times: u64) -> Result<()> {
     let entry = serde_json::to_vec(&entries::captured()?)?;
     for _ in 0..times {
         let report = log_entry::read(black_box(&entry))?;
-        black_box(report.status);
+        black_box(report.answer.status);
     }
     Ok(())
 }

@@ -26,13 +26,6 @@ pub struct Cost {
     pub priced: Option<String>,
 }
 
-impl Cost {
-    pub(super) fn heap_bytes(&self) -> usize {
-        let some = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
-        self.price.capacity() + some(&self.table) + some(&self.priced)
-    }
-}
-
 /// By what the price of a call is found.
 #[derive(Debug, Clone, Copy)]
 pub struct Priced<'a> {

@@ -11,7 +11,7 @@ use crate::telemetry::gen_ai;
 use gecholog_protocol::logged_call::LoggedCall;
 use gecholog_protocol::transaction;
 use llm::prices::names::provider_of_host;
-use types::outcome::{CallObservation, ErrorClass};
+use types::outcome::{ErrorClass, LogEntry};
 use types::time::{BrokerTime, GatewayTime};
 
 /// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
@@ -30,11 +30,11 @@ pub fn content(logged: &LoggedCall<'_>) -> CallContent {
 
 /// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.
 pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&PriceBook>, now: BrokerTime) -> CallRecord {
-    let CallObservation { session, transaction, ingress, served_path, started, stopped, .. } = logged.observation;
+    let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;
     let stamp = logged.stamp();
-    let transaction = short(transaction.unwrap_or_default());
+    let transaction = short(answer.transaction.unwrap_or_default());
     let (asked, usage) = (logged.asked(), logged.usage_or_estimate());
-    let router = served_path.map(short);
+    let router = answer.served_path.map(short);
     let url = logged.url();
     let host = url.as_deref().and_then(cost::host_of);
     let traces = trace_ids(logged, configured);
@@ -45,9 +45,9 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         why: stamp.why.as_deref().map(|why| why.chars().filter(|letter| !letter.is_control()).take(300).collect()),
         probe: stamp.probe,
         transaction: transaction.clone(),
-        status: logged.observation.status,
-        class: class(&logged.observation),
-        ms: logged.observation.latency.map(millis),
+        status: answer.status,
+        class: class(&logged.entry),
+        ms: logged.entry.details.latency.map(millis),
         tries: 1,
         context: AttemptContext { sent: None, provider: host.and_then(provider_of_host).map(gen_ai::provider) },
         ..CallAttempt::default()
@@ -70,7 +70,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         sent_model: asked.sent_model.as_deref().map(short),
         served_model: logged.served_model().as_deref().map(short),
         router,
-        status: logged.observation.egress_status.or(logged.observation.status),
+        status: logged.entry.egress_status.or(answer.status),
         class: attempt.class,
         stream: asked.stream,
         ms: started.zip(stopped).map(|(started, stopped)| between(started, stopped)),
@@ -88,12 +88,12 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
 /// Whether an attempt of a relay left an entry. Past the gateway the relay writes the entry, and says so. Through the gateway it
 /// calls the router itself, in a session that it began: named after its replica, in capitals, with attempts that count from 1.
 fn is_attempt(logged: &LoggedCall<'_>) -> bool {
-    let CallObservation { session, transaction, ingress, served_path, .. } = logged.observation;
+    let LogEntry { answer, session, ingress, .. } = logged.entry;
     let name = session.and_then(|session| session.split('_').next()).unwrap_or_default();
     let by_relay = logged.stamp().replica.is_some_and(|replica| replica.to_ascii_uppercase() == name);
-    let number = transaction.and_then(transaction::in_session).map_or(0, |(_, number)| number);
+    let number = answer.transaction.and_then(transaction::in_session).map_or(0, |(_, number)| number);
     let begun_by_relay = is_replica_id(name) && number > 0 && session.is_some_and(|session| session.ends_with("_0"));
-    logged.relay_call().is_some() || by_relay || (begun_by_relay && ingress == served_path)
+    logged.relay_call().is_some() || by_relay || (begun_by_relay && ingress == answer.served_path)
 }
 
 fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
@@ -102,12 +102,12 @@ fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
     TraceIds::of(configured, |name| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes()))
 }
 
-fn class(observation: &CallObservation<'_>) -> CallClass {
-    if observation.gateway_generated && observation.status.is_some_and(|status| status >= 400) {
+fn class(entry: &LogEntry<'_>) -> CallClass {
+    if entry.answer.gateway_generated && entry.answer.status.is_some_and(|status| status >= 400) {
         return CallClass::Error(ErrorClass::Unreachable);
     }
-    let by_status = observation.status.or(observation.egress_status).and_then(ErrorClass::of_status);
-    CallClass::from(observation.error_class.or(by_status))
+    let by_status = entry.answer.status.or(entry.egress_status).and_then(ErrorClass::of_status);
+    CallClass::from(entry.details.error_class.or(by_status))
 }
 
 fn millis(time: std::time::Duration) -> u64 {

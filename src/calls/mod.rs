@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use filter::{CallFilter, CallQuery, CallsPage, NotAStatus, QueryFault, StatusFilter};
 pub use histograms::{GenAiHistograms, Histogram, Kind};
-pub use recent::RecentRing;
+pub use recent::{KeptCall, RecentRing};
 pub(crate) use record::short;
 pub use record::{CallAttempt, CallClass, CallRecord, PASSED_OVER, UnknownCallClass, VERSION, Via};
 pub use totals::{CallTotals, Key};
@@ -144,13 +144,14 @@ impl Calls {
     /// A call is over. `counts`: it is this replica's to count and to write down; else it is only shown.
     /// `content`: where a sink wants it.
     pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
-        let record = Arc::new(record);
+        let kept = KeptCall::of(&record);
         if counts {
+            let record = Arc::new(record);
             let content = content.map(Arc::new);
             lock(&self.totals).add(&record);
             self.sinks.get().into_iter().flatten().for_each(|sink| sink.finished(&record, content.as_ref()));
         }
-        lock(&self.recent).push(record);
+        lock(&self.recent).push(kept);
     }
 
     /// Reads recent calls; `read` runs under the lock and may copy a few.
@@ -175,12 +176,11 @@ impl Calls {
     pub fn page(&self, replica: &str, query: CallQuery) -> Result<CallsPage, QueryFault> {
         let (calls, next) = self.find(&query.filter(replica)?);
         let next = next.map(|before| CallQuery::cursor(replica, before));
-        let calls = calls.into_iter().map(Arc::unwrap_or_clone).collect();
         Ok(CallsPage { replica: replica.to_owned(), calls, next })
     }
 
     /// The recent calls that are wanted, the newest first, and where the next page begins if there are more.
-    fn find(&self, filter: &CallFilter) -> (Vec<Arc<CallRecord>>, Option<u64>) {
+    fn find(&self, filter: &CallFilter) -> (Vec<CallRecord>, Option<u64>) {
         const PART: usize = 64;
         let mut found = Vec::new();
         let mut before = filter.before.unwrap_or(u64::MAX);
@@ -190,7 +190,8 @@ impl Calls {
             if part.is_empty() {
                 return (found, None);
             }
-            for (number, record) in part {
+            for (number, call) in part {
+                let record = call.record();
                 if filter.wants(&record) {
                     if found.len() == filter.limit {
                         return (found, Some(before));

@@ -1,14 +1,40 @@
 //! The last finished calls, as many as fit into a number of bytes; each with a number that only increases.
+//!
+//! Each is kept as its JSON: one short piece of memory instead of a dozen. Every call takes the place of the oldest, so what is
+//! kept is always memory that no processor has near, and its amount is most of what keeping a call costs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::CallRecord;
 
+/// The place of a call in the ring, and the counts of its `Arc`, in bytes.
+const OVERHEAD: usize = size_of::<KeptCall>() + 2 * size_of::<usize>();
+
+/// A finished call, as its JSON. Cheap to copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCall(Arc<[u8]>);
+
+impl KeptCall {
+    pub(super) fn of(record: &CallRecord) -> Self {
+        // All of its keys are texts: it cannot fail.
+        Self(serde_json::to_vec(record).unwrap_or_default().into())
+    }
+
+    /// The record, without its context.
+    pub fn record(&self) -> CallRecord {
+        serde_json::from_slice(&self.0).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.len() + OVERHEAD
+    }
+}
+
 /// The calls, the oldest first.
 #[derive(Debug)]
 pub struct RecentRing {
-    entries: VecDeque<Arc<CallRecord>>,
+    entries: VecDeque<KeptCall>,
     /// The number of the next.
     next: u64,
     bytes: usize,
@@ -16,7 +42,7 @@ pub struct RecentRing {
 }
 
 impl RecentRing {
-    pub(super) fn new(most_bytes: usize) -> Self {
+    pub(super) const fn new(most_bytes: usize) -> Self {
         Self { entries: VecDeque::new(), next: 0, bytes: 0, most_bytes }
     }
 
@@ -26,9 +52,9 @@ impl RecentRing {
         self.shrink();
     }
 
-    pub(super) fn push(&mut self, record: Arc<CallRecord>) {
-        self.bytes += record.bytes();
-        self.entries.push_back(record);
+    pub(super) fn push(&mut self, call: KeptCall) {
+        self.bytes += call.bytes();
+        self.entries.push_back(call);
         self.next += 1;
         self.shrink();
     }
@@ -51,30 +77,31 @@ impl RecentRing {
     }
 
     /// The newest calls from number `from` on, at most `most`; with the number of the first of them.
-    pub fn newest(&self, from: u64, most: usize) -> (u64, Vec<Arc<CallRecord>>) {
+    pub fn newest(&self, from: u64, most: usize) -> (u64, Vec<KeptCall>) {
         let start = from.max(self.next.saturating_sub(most as u64)).max(self.first());
         let place = usize::try_from(start - self.first()).unwrap_or(usize::MAX);
         (start.min(self.next), self.entries.iter().skip(place).cloned().collect())
     }
 
     /// The newest calls with a number below `before`, at most `most`, the newest first; each with its number.
-    pub(super) fn before(&self, before: u64, most: usize) -> Vec<(u64, Arc<CallRecord>)> {
+    pub(super) fn before(&self, before: u64, most: usize) -> Vec<(u64, KeptCall)> {
         let skipped = usize::try_from(self.next.saturating_sub(before)).unwrap_or(usize::MAX);
         let newest = self.entries.iter().rev().enumerate().skip(skipped).take(most);
-        newest.map(|(place, record)| (self.next - 1 - place as u64, Arc::clone(record))).collect()
+        newest.map(|(place, call)| (self.next - 1 - place as u64, call.clone())).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::CallAttempt;
     use super::*;
 
-    fn call(number: u64) -> Arc<CallRecord> {
-        Arc::new(CallRecord { id: format!("{number:04}"), ..CallRecord::default() })
+    fn call(number: u64) -> KeptCall {
+        KeptCall::of(&CallRecord { id: format!("{number:04}"), ..CallRecord::default() })
     }
 
-    fn ids(records: &[Arc<CallRecord>]) -> Vec<&str> {
-        records.iter().map(|record| record.id.as_str()).collect()
+    fn ids(calls: &[KeptCall]) -> Vec<String> {
+        calls.iter().map(|call| call.record().id).collect()
     }
 
     #[test]
@@ -85,9 +112,9 @@ mod tests {
         (0..5).for_each(|number| ring.push(call(number)));
         assert_eq!((ring.first(), ring.next(), ring.bytes), (2, 5, 3 * each));
         let (first, all) = ring.newest(0, 10);
-        assert_eq!((first, ids(&all)), (2, vec!["0002", "0003", "0004"]));
+        assert_eq!((first, ids(&all)), (2, ["0002", "0003", "0004"].map(str::to_owned).to_vec()));
         let (first, last) = ring.newest(0, 1);
-        assert_eq!((first, ids(&last)), (4, vec!["0004"]));
+        assert_eq!((first, ids(&last)), (4, vec!["0004".to_owned()]));
         assert_eq!(ring.newest(5, 10), (5, vec![]));
         let numbers = |before, most| ring.before(before, most).iter().map(|(number, _)| *number).collect::<Vec<_>>();
         assert_eq!((numbers(u64::MAX, 2), numbers(3, 5), numbers(2, 5)), (vec![4, 3], vec![2], vec![]));
@@ -96,9 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_with_all_its_texts() {
-        let small = call(1);
-        let large = CallRecord { trace_ids: vec!["x".repeat(100), "y".repeat(28)], ..(*small).clone() };
-        assert!(large.bytes() >= small.bytes() + 128 && small.bytes() > size_of::<CallRecord>());
+    fn a_call_is_kept_whole_and_counts_with_all_its_texts() {
+        let attempt = CallAttempt { p: Some(1.0 / 3.0), ..CallAttempt::default() };
+        let attempts = vec![attempt; 2];
+        let record =
+            CallRecord { trace_ids: vec!["x".repeat(100)], status: Some(200), attempts, ..CallRecord::default() };
+        let kept = KeptCall::of(&record);
+        assert_eq!(kept.record(), record);
+        assert!(kept.bytes() > 100 + KeptCall::of(&CallRecord::default()).bytes());
     }
 }

@@ -200,25 +200,6 @@ impl Default for CallRecord {
 }
 
 impl CallRecord {
-    /// The memory that it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        let some = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
-        let attempt = |one: &CallAttempt| {
-            let texts = [&one.decision, &one.why, &one.failure, &one.reason].map(some).iter().sum::<usize>();
-            size_of::<CallAttempt>() + one.router.capacity() + one.transaction.capacity() + texts
-        };
-        let texts = [&self.id, &self.pool, &self.session, &self.cache].map(String::capacity).iter().sum::<usize>();
-        let named =
-            [&self.replica, &self.model, &self.sent_model, &self.served_model, &self.router, &self.context.user]
-                .map(some);
-        let traces = self.trace_ids.iter().map(|id| size_of::<String>() + id.capacity()).sum::<usize>();
-        let cost = self.cost.as_ref().map_or(0, Cost::heap_bytes);
-        // The counts of an `Arc` and its place in the ring.
-        let shared = 3 * size_of::<usize>();
-        let attempts = self.attempts.iter().map(attempt).sum::<usize>();
-        size_of::<Self>() + shared + texts + named.iter().sum::<usize>() + traces + attempts + cost
-    }
-
     /// The models by which a price is found, the best known first.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         [&self.served_model, &self.sent_model, &self.model].into_iter().filter_map(|model| model.as_deref())

@@ -69,7 +69,7 @@ pub struct RawSettings {
     /// deployment or model does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
-    /// Preset of the health settings: documented, or resilient [default: documented; for targets with a url: resilient]
+    /// Preset of the health settings: documented, or resilient [default: documented, and resilient for targets with a url]
     #[arg(long, global = true, value_name = "PRESET")]
     pub(super) broker_health: Option<String>,
     /// How an upstream's Retry-After is used: honor (it replaces DISABLED_TIME), or ignore [default: honor]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::HttpState;
-use crate::calls::{CallQuery, CallRecord};
+use crate::calls::{CallQuery, CallRecord, KeptCall};
 use crate::nats::ConnectionStatus;
 use crate::recent_decisions::{CAPACITY, RecentDecisions, Ring};
 use crate::shared_broker::MAX_COPIED;
@@ -66,7 +66,7 @@ pub(super) async fn config(State(sources): State<HttpState>) -> Response {
 pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
     let replica = sources.handle.signature();
     let calls = sources.handle.calls().recent(|recent| recent.newest(0, CAPACITY).1);
-    let calls: Vec<&CallRecord> = calls.iter().map(AsRef::as_ref).collect();
+    let calls: Vec<CallRecord> = calls.iter().map(KeptCall::record).collect();
     let last = json!({
         "replica": replica.replica(),
         "decisions": all(&sources, |journal| &journal.decisions),

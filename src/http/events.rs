@@ -119,7 +119,7 @@ impl Cursor {
         self.calls = first_call + calls.len() as u64;
         let (changes, _) = fresh(handle, |recent| &recent.changes, &mut self.changes);
         decisions.iter().for_each(|one| event(&mut text, "decision", one));
-        calls.iter().for_each(|one| event(&mut text, "call", &**one));
+        calls.iter().for_each(|one| event(&mut text, "call", &one.record()));
         changes.iter().for_each(|one| event(&mut text, "change", one));
         if skipped + skipped_calls > 0 {
             event(&mut text, "skipped", &json!({"decisions": skipped, "calls": skipped_calls}));

@@ -18,7 +18,7 @@ use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
 use gecholog_protocol::logged_call::LoggedCall;
-use types::outcome::CallObservation;
+use types::outcome::{CallObservation, LogEntry};
 use types::transition::IgnoreReason;
 
 /// So long after entries of our own were published, further ones are gathered.
@@ -77,7 +77,7 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
     let counts = handle.counts();
     match log_entry::read_call(entry) {
         Ok(logged) => {
-            let report = logged.observation;
+            let report = &logged.entry;
             if let Some(why) = report.processor_errors.and_then(|errors| bypass::read(errors, processor)) {
                 count_bypass(handle, why);
             }
@@ -87,8 +87,8 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
             if logged.usage.is_err() {
                 counts.count_invalid_usage();
             }
-            let learnt = handle.learn(&report);
-            if is_a_call(&report, learnt, handle) {
+            let learnt = handle.learn(CallObservation::Log { entry: report, decision: None });
+            if is_a_call(report, learnt, handle) {
                 record(&logged, handle);
             }
             if let Some(why) = learnt
@@ -106,12 +106,12 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
 }
 
 /// Whether an entry is of a call to a pool: served by one of its routers, or by the ingress itself.
-fn is_a_call(report: &CallObservation<'_>, ignored: Option<IgnoreReason>, handle: &SharedBroker) -> bool {
+fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &SharedBroker) -> bool {
     match ignored {
         None => true,
         Some(IgnoreReason::Twice | IgnoreReason::Echo) => false,
         Some(_) => {
-            let ingress = report.ingress.filter(|_| report.status.or(report.egress_status).is_some());
+            let ingress = report.ingress.filter(|_| report.answer.status.or(report.egress_status).is_some());
             ingress.is_some_and(|path| handle.ingress_of(path).is_some_and(|ingress| ingress.as_str() == path))
         }
     }

@@ -20,7 +20,7 @@ use super::Settings;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::reply::{self, Degradation};
 use gecholog_protocol::{Malformed, Message};
-use types::outcome::{CallObservation, Source};
+use types::outcome::CallObservation;
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -187,8 +187,9 @@ impl Answers {
             Subject::Outcome if !self.learns.0.load(Ordering::Relaxed) => Ok(Vec::new()),
             Subject::Decide | Subject::Outcome => {
                 // An outcome on the subject of the requests: the gateway has the one-row configuration.
-                let source = if self.subject == Subject::Decide { Source::OneRow } else { Source::Message };
-                if let Some(ignored) = self.handle.learn(&CallObservation { source, ..message.report }) {
+                let one_row = self.subject == Subject::Decide;
+                let source = if one_row { CallObservation::OneRow } else { CallObservation::Message };
+                if let Some(ignored) = self.handle.learn(source(&message.response)) {
                     let total = self.handle.counts().ignored_messages.count(ignored, self.handle.now());
                     tracing::trace!(total, "a finished request {ignored}");
                 }

@@ -18,7 +18,8 @@ use llm::Usage;
 use llm::affinity::ids_of_answer;
 use llm::stream::StreamState;
 use types::outcome::{
-    CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter, Source, TransportFailure,
+    Attempt, CallAnswer, CallDetails, CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders,
+    RetryAfter, TransportFailure,
 };
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -198,31 +199,34 @@ impl AttemptGuard {
             // Its entry says so too, as the gateway's would.
             end.status = AttemptEnd::broken(breakage).status;
         }
-        let router = Some(self.router.as_str());
-        self.handle.learn(&CallObservation {
-            served_path: router,
-            stamped_path: router,
-            probe: self.route.kind.is_test(),
+        // What is estimated here was estimated when the call was sent.
+        let usage = end.usage.filter(|usage| !usage.estimated);
+        self.handle.learn(CallObservation::Attempt(&Attempt {
+            answer: CallAnswer {
+                served_path: Some(self.router.as_str()),
+                transaction: Some(&self.transaction),
+                status: Some(end.status),
+                gateway_generated: end.gateway_generated,
+                html: end.html,
+                retry_after: end.hint,
+            },
+            details: CallDetails {
+                // A disabled one that is tried because there is nothing else finds out too.
+                probe: self.route.kind.is_test(),
+                error_class,
+                missing: end.missing,
+                latency: Some(self.time()),
+                completion_tokens: usage.map(|usage| usage.output),
+                total_tokens: usage.map(|usage| usage.total()),
+                quota: end.quota,
+            },
+            decision: self.route.number,
+            sent_at: self.began,
             is_generation: self.is_generation,
-            decision: Some(self.route.number),
-            status: Some(end.status),
-            gateway_generated: end.gateway_generated,
-            retry_after: end.hint,
-            html: end.html,
-            latency: Some(self.time()),
-            missing: end.missing,
-            error_class,
             key: self.key,
-            // What is estimated here was estimated when the call was sent.
-            completion_tokens: end.usage.filter(|usage| !usage.estimated).map(|usage| usage.output),
-            total_tokens: end.usage.filter(|usage| !usage.estimated).map(|usage| usage.total()),
-            quota: end.quota,
             transport_failure: end.broken,
-            sent_at: Some(self.began),
-            transaction: Some(&self.transaction),
             payload_digest: self.digest,
-            ..CallObservation::empty(Source::Attempt)
-        });
+        }));
         if let Some(record) = record {
             record.publish(RecordEnd {
                 router: self.router.as_str(),

@@ -296,13 +296,14 @@ impl SharedBroker {
     }
 
     /// Learns from an observation. Returns why it was ignored, if it was.
-    pub fn learn(&self, report: &CallObservation<'_>) -> Option<IgnoreReason> {
+    pub fn learn(&self, mut observation: CallObservation<'_>) -> Option<IgnoreReason> {
         let now = self.now();
         let applied = self.change(|state| {
-            // Only decisions of this replica are in flight here; its identity tells them apart.
-            let decision = report.stamp_id.and_then(|id| state.signature.decision_number(id));
-            let decision = report.decision.or(decision);
-            state.broker.apply(BrokerInput::Observed(&CallObservation { decision, ..*report }), now)
+            if let CallObservation::Log { entry, decision } = &mut observation {
+                // Only decisions of this replica are in flight here; its identity tells them apart.
+                *decision = entry.stamp_id.and_then(|id| state.signature.decision_number(id));
+            }
+            state.broker.apply(BrokerInput::Observed(&observation), now)
         });
         applied.ignored
     }

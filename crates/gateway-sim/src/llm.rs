@@ -144,7 +144,7 @@ fn events(deployment: &str) -> String {
     let event = |(number, delta): (usize, &serde_json::Value)| {
         let reason = if number + 1 == parts.len() { json!("stop") } else { json!(null) };
         let part = json!({
-            "id": "chatcmpl-standin",
+            "id": "chatcmpl-simulated",
             "object": "chat.completion.chunk",
             "created": 1_706_824_088,
             "model": deployment,
@@ -187,7 +187,7 @@ fn default_body(status: u16, deployment: &str) -> String {
 
 fn completion(deployment: &str) -> String {
     json!({
-        "id": "chatcmpl-standin",
+        "id": "chatcmpl-simulated",
         "object": "chat.completion",
         "created": 1_706_824_088,
         "model": deployment,

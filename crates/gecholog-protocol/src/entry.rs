@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::log_entry;
     use std::time::Duration;
-    use types::outcome::{RetryAfter, Source};
+    use types::outcome::RetryAfter;
 
     fn entry<'a>() -> Entry<'a> {
         let came = BrokerTime::from_nanos(1_800_000_000_123_456_789);
@@ -264,13 +264,18 @@ mod tests {
         let answered = vec![("Retry-After".to_owned(), vec!["3".to_owned()])];
         let bytes = write(&Entry { answered: &answered, status: 429, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
-        assert_eq!(report.source, Source::Log);
-        assert_eq!((report.served_path, report.routed_path), (Some("/azure/openai/"), Some("/azure/openai/")));
+        assert_eq!((report.answer.served_path, report.routed_path), (Some("/azure/openai/"), Some("/azure/openai/")));
         assert_eq!((report.ingress, report.stamped_path), (Some("/azure/"), Some("/azure/openai/")));
-        assert_eq!((report.status, report.transaction), (Some(429), Some("AB_1_1_1")));
-        assert_eq!((report.filtered, report.gateway_generated, report.processor_generated), (None, false, false));
-        assert_eq!((report.completion_tokens, report.latency), (Some(7), Some(Duration::from_millis(250))));
-        assert_eq!(report.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
+        assert_eq!((report.answer.status, report.answer.transaction), (Some(429), Some("AB_1_1_1")));
+        assert_eq!(
+            (report.filtered, report.answer.gateway_generated, report.processor_generated),
+            (None, false, false)
+        );
+        assert_eq!(
+            (report.details.completion_tokens, report.details.latency),
+            (Some(7), Some(Duration::from_millis(250)))
+        );
+        assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
         assert!(report.started < report.stopped);
     }
 
@@ -278,7 +283,7 @@ mod tests {
     fn a_call_without_an_answer_looks_like_one_that_the_gateway_could_not_make() {
         let bytes = write(&Entry { status: 502, inbound_payload: None, error: Some("no \"luck\""), ..entry() });
         let report = log_entry::read(&bytes).unwrap();
-        assert_eq!((report.status, report.gateway_generated), (Some(502), true));
+        assert_eq!((report.answer.status, report.answer.gateway_generated), (Some(502), true));
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value["response"]["error"][0]["details"], "no \"luck\"");
         assert_eq!(value["response"]["egress_payload"]["error"], "failure making request");

@@ -13,18 +13,18 @@ use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
-use types::outcome::{CallObservation, NamedBy, Source};
+use types::outcome::{LogEntry, NamedBy};
 use types::time::GatewayTime;
 
 /// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
 pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code"];
 
-/// Reads an entry: the observation of a finished request.
+/// Reads an entry: what is learnt from it.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(bytes: &[u8]) -> Result<CallObservation<'_>, Malformed> {
-    read_call(bytes).map(|call| call.observation)
+pub fn read(bytes: &[u8]) -> Result<LogEntry<'_>, Malformed> {
+    read_call(bytes).map(|call| call.entry)
 }
 
 /// The same, with what a record of the call needs besides.
@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8]) -> Result<CallObservation<'_>, Malformed> {
 /// What is wrong with it.
 pub fn read_call(bytes: &[u8]) -> Result<LoggedCall<'_>, Malformed> {
     let mut parts = Parts {
-        report: CallObservation::empty(Source::Log),
+        entry: LogEntry::default(),
         upstream: Timer::default(),
         has_status: false,
         headers: AnswerHeaders::default(),
@@ -47,7 +47,7 @@ pub fn read_call(bytes: &[u8]) -> Result<LoggedCall<'_>, Malformed> {
 
 /// What has been read so far.
 struct Parts<'a> {
-    report: CallObservation<'a>,
+    entry: LogEntry<'a>,
     /// `outbound_inbound_timer`: runs while the upstream works.
     upstream: Timer<'a>,
     /// There is an `inbound_status_code`, be it a readable one or not.
@@ -79,15 +79,15 @@ struct Timer<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn read(&mut self, entry: &mut Cursor<'a>) -> Result<(), SyntaxError> {
-        entry.fields(|name, value| {
+    fn read(&mut self, object: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        object.fields(|name, value| {
             match name {
-                b"transaction_id" => self.report.transaction = value.plain()?,
-                b"session_id" => self.report.session = value.plain()?,
+                b"transaction_id" => self.entry.answer.transaction = value.plain()?,
+                b"session_id" => self.entry.session = value.plain()?,
                 b"ingress_egress_timer" => {
                     let timer = Timer::read(value)?;
-                    self.report.started = timer.start.and_then(moment);
-                    self.report.stopped = timer.stop.and_then(moment);
+                    self.entry.started = timer.start.and_then(moment);
+                    self.entry.stopped = timer.stop.and_then(moment);
                 }
                 b"request" => self.read_request(value)?,
                 b"response" => self.read_response(value)?,
@@ -98,16 +98,16 @@ impl<'a> Parts<'a> {
     }
 
     fn read_request(&mut self, request: &mut Cursor<'a>) -> Result<(), SyntaxError> {
-        let report = &mut self.report;
+        let entry = &mut self.entry;
         request.fields(|name, value| {
             match name {
-                b"gl_path" => report.routed_path = value.plain()?,
-                b"original_gl_path" => report.ingress = value.plain()?,
-                b"control" => report.processor_generated = true,
-                b"error" => report.processor_errors = Some(value.raw()?.bytes()),
+                b"gl_path" => entry.routed_path = value.plain()?,
+                b"original_gl_path" => entry.ingress = value.plain()?,
+                b"control" => entry.processor_generated = true,
+                b"error" => entry.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => {
                     let payload = value.raw()?;
-                    (report.payload, self.request.received) = (Some(payload.bytes()), Some(payload));
+                    (entry.payload, self.request.received) = (Some(payload.bytes()), Some(payload));
                 }
                 b"ingress_headers" => self.details.headers = Some(value.raw()?),
                 b"outbound_payload" => self.request.sent = Some(value.raw()?),
@@ -118,29 +118,29 @@ impl<'a> Parts<'a> {
                 b"broker" => {
                     self.details.stamp = Some(value.clone().raw()?);
                     let stamp = stamp::read(value)?;
-                    (report.stamped_path, report.stamp_id, report.probe) = (stamp.router, stamp.id, stamp.probe);
+                    (entry.stamped_path, entry.stamp_id, entry.details.probe) = (stamp.router, stamp.id, stamp.probe);
                 }
                 _ => {}
             }
             Ok(())
         })?;
-        report.ingress = report.ingress.or(report.routed_path);
+        entry.ingress = entry.ingress.or(entry.routed_path);
         Ok(())
     }
 
     fn read_response(&mut self, response: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         response.fields(|name, value| {
-            let report = &mut self.report;
+            let entry = &mut self.entry;
             match name {
-                b"gl_path" => report.served_path = value.plain()?,
+                b"gl_path" => entry.answer.served_path = value.plain()?,
                 b"inbound_status_code" => {
-                    report.status = value.raw()?.status();
+                    entry.answer.status = value.raw()?.status();
                     self.has_status = true;
                 }
-                b"egress_status_code" => report.egress_status = value.raw()?.status(),
+                b"egress_status_code" => entry.egress_status = value.raw()?.status(),
                 b"inbound_headers" => {
                     let headers = Headers::read(value)?;
-                    (report.gateway_generated, report.html) = (headers.are_none, headers.fields.is_html());
+                    (entry.answer.gateway_generated, entry.answer.html) = (headers.are_none, headers.fields.is_html());
                     self.headers = headers.fields;
                 }
                 b"inbound_payload" => {
@@ -157,26 +157,26 @@ impl<'a> Parts<'a> {
 
     fn finish(mut self) -> LoggedCall<'a> {
         let filtered = self.filtered();
-        let report = &mut self.report;
-        report.filtered = filtered;
-        if let Some(status) = report.status.or(report.egress_status) {
-            let received = report.stopped.and_then(|at| Timestamp::from_nanosecond(i128::from(at.as_nanos())).ok());
-            report.quota = answer_headers::rate_limits(&self.headers, received);
-            report.retry_after = answer_headers::retry_after(status, &self.headers, self.payload, received);
-            report.error_class = error_class::classify(status, &self.headers, self.payload);
-            let missing = Missing::of_error(status, report.error_class, self.payload);
-            report.missing = missing.map(|missing| self.request.who_named(missing));
+        let entry = &mut self.entry;
+        entry.filtered = filtered;
+        if let Some(status) = entry.answer.status.or(entry.egress_status) {
+            let received = entry.stopped.and_then(|at| Timestamp::from_nanosecond(i128::from(at.as_nanos())).ok());
+            entry.details.quota = answer_headers::rate_limits(&self.headers, received);
+            entry.answer.retry_after = answer_headers::retry_after(status, &self.headers, self.payload, received);
+            entry.details.error_class = error_class::classify(status, &self.headers, self.payload);
+            let missing = Missing::of_error(status, entry.details.error_class, self.payload);
+            entry.details.missing = missing.map(|missing| self.request.who_named(missing));
         }
-        report.started = report.started.or_else(|| report.transaction.and_then(transaction::started));
-        report.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
+        entry.started = entry.started.or_else(|| entry.answer.transaction.and_then(transaction::started));
+        entry.details.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
         let Sent { url, subpath, received, sent, .. } = self.request;
         let details = Details { url, subpath, received, sent, ..self.details };
         let usage = details.usage();
         if let Ok(Some(usage)) = usage {
-            report.completion_tokens = Some(usage.output).filter(|output| *output > 0);
-            report.total_tokens = Some(usage.total());
+            entry.details.completion_tokens = Some(usage.output).filter(|output| *output > 0);
+            entry.details.total_tokens = Some(usage.total());
         }
-        LoggedCall { observation: self.report, usage, details }
+        LoggedCall { entry: self.entry, usage, details }
     }
 
     /// The field that learning needs and that the gateway's filters took away. A call that never reached its upstream lacks
@@ -184,7 +184,7 @@ impl<'a> Parts<'a> {
     fn filtered(&self) -> Option<&'static str> {
         if self.upstream.start.is_some() && !self.upstream.has_run() {
             None
-        } else if self.report.served_path.is_none() {
+        } else if self.entry.answer.served_path.is_none() {
             Some(NEEDED[0])
         } else if !self.has_status {
             Some(NEEDED[1])

@@ -8,7 +8,7 @@ use llm::request_view::RequestView;
 use llm::stream::StreamState;
 use llm::usage::{self, InvalidUsage, Usage};
 use llm::{Protocol, model};
-use types::outcome::CallObservation;
+use types::outcome::LogEntry;
 
 use llm::json::{Cursor, RawJson};
 
@@ -16,7 +16,7 @@ use llm::json::{Cursor, RawJson};
 #[derive(Debug, Clone, Copy)]
 pub struct LoggedCall<'a> {
     /// What is learnt from it.
-    pub observation: CallObservation<'a>,
+    pub entry: LogEntry<'a>,
     /// The tokens that the call used, counted by the vendor or by the gateway's `token_count`; `Ok(None)` if neither says.
     ///
     /// It is an error if what they say cannot be believed.
@@ -90,7 +90,7 @@ impl LoggedCall<'_> {
 
     /// What the request asks for.
     pub fn asked(&self) -> Asked {
-        let ingress = self.observation.ingress.unwrap_or_default();
+        let ingress = self.entry.ingress.unwrap_or_default();
         let subpath = self.details.subpath.and_then(RawJson::text).unwrap_or_default();
         let path = format!("{ingress}{subpath}");
         let read = |payload: Option<RawJson<'_>>| {

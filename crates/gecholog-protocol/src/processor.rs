@@ -10,7 +10,7 @@ use super::reply::Degradation;
 use super::{Malformed, object, stamp, transaction};
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
-use types::outcome::{CallObservation, Source};
+use types::outcome::ResponseMessage;
 use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize};
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
@@ -20,8 +20,8 @@ pub struct Message<'a> {
     pub stamped_router: Option<&'a str>,
     /// Whether it is about a finished request.
     pub is_response: bool,
-    /// The observation, if it is.
-    pub report: CallObservation<'a>,
+    /// What it says about that one, if it is.
+    pub response: ResponseMessage<'a>,
     /// The JSON request, as it would go out.
     pub payload: Option<RawJson<'a>>,
     /// What the target changes in it, as row 2 sees it.
@@ -112,22 +112,23 @@ impl<'a> Message<'a> {
         let mut message = Self {
             stamped_router: None,
             is_response: false,
-            report: CallObservation { headers_missing: true, ..CallObservation::empty(Source::Message) },
+            response: ResponseMessage { headers_missing: true, ..ResponseMessage::default() },
             payload: None,
             patch: None,
             headers: None,
         };
         let mut answer = AnswerHeaders::default();
         object(bytes, |cursor| cursor.fields(|name, value| message.read_field(name, value, &mut answer)))?;
-        let report = &mut message.report;
+        let response = &mut message.response;
         // Its body is never sent with it.
-        report.retry_after = report
+        response.answer.retry_after = response
+            .answer
             .status
-            .or(report.egress_status)
+            .or(response.egress_status)
             .and_then(|status| answer_headers::retry_after(status, &answer, &[], None));
         // Without a single header and yet a success: no upstream said that, a processor did.
-        report.processor_generated = report.gateway_generated && report.status == Some(200);
-        report.started = report.transaction.and_then(transaction::started);
+        response.processor_generated = response.answer.gateway_generated && response.answer.status == Some(200);
+        response.started = response.answer.transaction.and_then(transaction::started);
         Ok(message)
     }
 
@@ -136,7 +137,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// There is no path, or it is no string.
     pub fn request(&self) -> Result<RouteRequest<'a>, Malformed> {
-        let path = self.report.served_path.ok_or(Malformed::NoPath)?;
+        let path = self.response.answer.served_path.ok_or(Malformed::NoPath)?;
         Ok(RouteRequest { path, payload: self.payload, headers: self.headers })
     }
 
@@ -146,9 +147,9 @@ impl<'a> Message<'a> {
         value: &mut Cursor<'a>,
         answer: &mut AnswerHeaders<'a>,
     ) -> Result<(), SyntaxError> {
-        let report = &mut self.report;
+        let response = &mut self.response;
         match name {
-            b"gl_path" => report.served_path = value.plain()?,
+            b"gl_path" => response.answer.served_path = value.plain()?,
             b"broker" => self.stamped_router = stamp::read(value)?.router,
             // What goes out before what came in: an earlier processor may have changed it.
             b"outbound_payload" => self.payload = Some(value.raw()?),
@@ -156,17 +157,18 @@ impl<'a> Message<'a> {
             b"outbound_headers" => self.headers = Some(value.raw()?),
             b"ingress_headers" => self.headers = self.headers.or(Some(value.raw()?)),
             b"broker_patch" => self.patch = Some(value.raw()?),
-            b"inbound_status_code" => report.status = value.raw()?.status(),
+            b"inbound_status_code" => response.answer.status = value.raw()?.status(),
             b"inbound_headers" => {
                 let headers = Headers::read(value)?;
-                (report.gateway_generated, report.html) = (headers.are_none, headers.fields.is_html());
+                (response.answer.gateway_generated, response.answer.html) =
+                    (headers.are_none, headers.fields.is_html());
                 *answer = headers.fields;
-                report.headers_missing = false;
+                response.headers_missing = false;
             }
-            b"egress_headers" => report.transaction = session_transaction(value)?,
+            b"egress_headers" => response.answer.transaction = session_transaction(value)?,
             b"egress_status_code" => {
                 self.is_response = true;
-                report.egress_status = value.raw()?.status();
+                response.egress_status = value.raw()?.status();
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use types::outcome::{CallObservation, NamedBy, RetryAfter};
+use types::outcome::{LogEntry, NamedBy, RetryAfter};
 use types::request::{Request, RequestSize};
 
 use types::time::GatewayTime;
@@ -40,7 +40,7 @@ fn captured() -> Vec<Captured> {
 }
 
 /// The logs of a scenario.
-fn logs<'a>(all: &'a [Captured], scenario: &str) -> Vec<CallObservation<'a>> {
+fn logs<'a>(all: &'a [Captured], scenario: &str) -> Vec<LogEntry<'a>> {
     let logs = all.iter().filter(|one| one.is_log && one.scenario == scenario);
     logs.map(|log| log_entry::read(&log.bytes).unwrap()).collect()
 }
@@ -52,7 +52,7 @@ fn every_captured_message_can_be_read() {
     for message in &all {
         if message.is_log {
             let report = log_entry::read(&message.bytes).unwrap();
-            assert!(report.transaction.is_some() && report.started.is_some(), "{}", message.scenario);
+            assert!(report.answer.transaction.is_some() && report.started.is_some(), "{}", message.scenario);
             assert!(report.started <= report.stopped, "{}", message.scenario);
             let filtered = message.scenario == "15_filter_nothing" || message.scenario == "15_filter_only_gl_path";
             assert_eq!(report.filtered.is_some(), filtered, "{}", message.scenario);
@@ -84,7 +84,12 @@ fn what_captured_logs_say() {
         let reports = logs(&all, scenario);
         assert!(!reports.is_empty(), "{scenario} is not among the fixtures");
         for report in reports {
-            let found = (report.served_path, report.status, report.egress_status, report.gateway_generated);
+            let found = (
+                report.answer.served_path,
+                report.answer.status,
+                report.egress_status,
+                report.answer.gateway_generated,
+            );
             assert_eq!(found, wanted, "{scenario}");
         }
     }
@@ -93,8 +98,8 @@ fn what_captured_logs_say() {
     let unknown = logs(&all, "11_broker_unknown_path");
     assert_eq!((unknown[0].routed_path, unknown[0].ingress), (Some("/nowhere/"), Some("/azure/")));
     let success = logs(&all, "01_success_azure_balanced");
-    assert_eq!(success[0].completion_tokens, Some(15));
-    assert_eq!(success[0].latency, Some(Duration::from_millis(0)));
+    assert_eq!(success[0].details.completion_tokens, Some(15));
+    assert_eq!(success[0].details.latency, Some(Duration::from_millis(0)));
     assert_eq!(success[0].started, Some(GatewayTime::from_nanos(1_795_324_897_644_499_599)));
     assert_eq!(success[0].stopped, Some(GatewayTime::from_nanos(1_795_324_897_646_168_907)));
 }
@@ -103,15 +108,15 @@ fn what_captured_logs_say() {
 fn captured_429s_carry_their_hint() {
     let mut carried = 0;
     for message in &captured() {
-        let report = if message.is_log {
-            log_entry::read(&message.bytes).unwrap()
+        let answer = if message.is_log {
+            log_entry::read(&message.bytes).unwrap().answer
         } else {
-            Message::read(&message.bytes).unwrap().report
+            Message::read(&message.bytes).unwrap().response.answer
         };
         // A processor that is sent the original fields only sees no headers.
-        let told = report.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
+        let told = answer.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
         let expected = told.then_some(RetryAfter::Delay(Duration::from_secs(7)));
-        assert_eq!(report.retry_after, expected, "{}", message.scenario);
+        assert_eq!(answer.retry_after, expected, "{}", message.scenario);
         carried += u32::from(told);
     }
     assert!(carried >= 3, "only {carried} hints found");
@@ -142,10 +147,10 @@ fn a_page_for_people_is_told_by_its_content_type() {
         let headers = json!({ name: [value], "Server": ["x"] });
         let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers}});
         let bytes = serde_json::to_vec(&entry).unwrap();
-        assert_eq!(log_entry::read(&bytes).unwrap().html, html, "{name}: {value}");
+        assert_eq!(log_entry::read(&bytes).unwrap().answer.html, html, "{name}: {value}");
         let message = json!({"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers});
         let bytes = serde_json::to_vec(&message).unwrap();
-        assert_eq!(Message::read(&bytes).unwrap().report.html, html, "{name}: {value}");
+        assert_eq!(Message::read(&bytes).unwrap().response.answer.html, html, "{name}: {value}");
     }
 }
 
@@ -156,7 +161,7 @@ fn requests_and_responses_are_told_apart() {
         let fields: Value = serde_json::from_slice(&message.bytes).unwrap();
         let read = Message::read(&message.bytes).unwrap();
         assert_eq!(read.is_response, fields.get("egress_status_code").is_some(), "{}", message.scenario);
-        assert_eq!(read.report.served_path, fields["gl_path"].as_str(), "{}", message.scenario);
+        assert_eq!(read.response.answer.served_path, fields["gl_path"].as_str(), "{}", message.scenario);
     }
 }
 
@@ -166,7 +171,7 @@ fn an_unusable_status_still_makes_a_response() {
         let text = format!("{{\"egress_status_code\":{status},\"gl_path\":\"/azure/\"}}");
         let message = Message::read(text.as_bytes()).unwrap();
         assert!(message.is_response, "{status}");
-        assert_eq!(message.report.egress_status, None, "{status}");
+        assert_eq!(message.response.egress_status, None, "{status}");
     }
 }
 
@@ -216,7 +221,10 @@ fn text_that_is_no_utf8_loses_itself_and_not_the_entry() {
         }
     }
     let report = log_entry::read(&entry).unwrap();
-    assert_eq!((report.served_path, report.status, report.missing), (Some("/azure/gpt4/"), Some(404), None));
+    assert_eq!(
+        (report.answer.served_path, report.answer.status, report.details.missing),
+        (Some("/azure/gpt4/"), Some(404), None)
+    );
 }
 
 #[test]
@@ -225,7 +233,7 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
         let entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404, "inbound_payload": payload}});
         let bytes = serde_json::to_vec(&entry).unwrap();
         let report = log_entry::read(&bytes).unwrap();
-        (report.missing, report.completion_tokens)
+        (report.details.missing, report.details.completion_tokens)
     };
     assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
     assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (Some(NamedBy::Client), None));
@@ -263,7 +271,7 @@ fn a_log_entry_shows_who_named_what_is_missing() {
             "inbound_payload": {"error": {"code": code}}}});
         entry["request"] = request;
         let bytes = serde_json::to_vec(&entry).unwrap();
-        assert_eq!(log_entry::read(&bytes).unwrap().missing, Some(by), "{entry}");
+        assert_eq!(log_entry::read(&bytes).unwrap().details.missing, Some(by), "{entry}");
     }
 }
 
@@ -272,7 +280,7 @@ fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
     let used = |usage: Value| {
         let entry =
             json!({"response": {"gl_path": "/a/", "inbound_status_code": 200, "inbound_payload": {"usage": usage}}});
-        log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().total_tokens
+        log_entry::read(&serde_json::to_vec(&entry).unwrap()).unwrap().details.total_tokens
     };
     for (usage, expected) in [
         (json!({"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 18}), Some(18)),
@@ -312,7 +320,7 @@ fn the_transaction_of_a_message_is_the_session_header() {
     let id = |headers: Value| {
         let message = json!({"egress_status_code": 200, "egress_headers": headers});
         let bytes = serde_json::to_vec(&message).unwrap();
-        Message::read(&bytes).unwrap().report.transaction.map(str::to_owned)
+        Message::read(&bytes).unwrap().response.answer.transaction.map(str::to_owned)
     };
     assert_eq!(id(json!({"A": ["B_1_1_0"], "Session-Id": ["A_1_1_0"]})).as_deref(), Some("A_1_1_0"));
     assert_eq!(id(json!({"Date": ["x"], "My-Session": ["A_1_1_3"]})).as_deref(), Some("A_1_1_3"), "named otherwise");

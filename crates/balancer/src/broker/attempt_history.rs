@@ -235,7 +235,8 @@ impl Broker {
         Some(route)
     }
 
-    fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
+    /// A call of the relay to a candidate.
+    pub(super) fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
         let sent = if self.probes(chosen.router) { RouteKind::Probe } else { RouteKind::Normal };
         Route {
             number: self.decisions,
@@ -281,18 +282,17 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::fixture::{INGRESS, START, flat};
+    use crate::broker::tests::report::{Report, Source};
     use crate::broker::{BrokerInput, invariants};
-    use types::outcome::{CallObservation, Source};
-
     const A: &str = "/azure/a/";
     const B: &str = "/azure/b/";
     fn broker(routers: &[&str]) -> Broker {
         flat(INGRESS, routers)
     }
 
-    fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {
-        let report = CallObservation::empty(source);
-        CallObservation { served_path: Some(router), status: Some(status), transaction: Some(transaction), ..report }
+    fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
+        let report = Report::empty(source);
+        Report { served_path: Some(router), status: Some(status), transaction: Some(transaction), ..report }
     }
 
     fn seconds(seconds: u64) -> BrokerTime {
@@ -312,16 +312,16 @@ mod tests {
     fn an_attempt_and_its_log_count_once_in_either_order() {
         for attempt_first in [true, false] {
             let mut broker = broker(&[A, B]);
-            let attempt = CallObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
+            let attempt = Report { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
             let mut events = [attempt, report(Source::Log, A, 500, "X_1_1_1")];
             if !attempt_first {
                 events.reverse();
             }
             for event in &events {
-                broker.apply(BrokerInput::Observed(event), seconds(1));
+                event.apply(&mut broker, seconds(1));
             }
             assert_eq!(failures(&broker), [1, 0]);
-            broker.apply(BrokerInput::Observed(&report(Source::Log, A, 500, "X_1_1_2")), seconds(1));
+            report(Source::Log, A, 500, "X_1_1_2").apply(&mut broker, seconds(1));
             assert_eq!(failures(&broker), [2, 0], "another call's log counts");
         }
     }
@@ -333,22 +333,22 @@ mod tests {
             HealthState::Cooling { until, .. } => until,
             state => panic!("{state:?}"),
         };
-        let attempt = |began, id| CallObservation { sent_at: Some(began), ..report(Source::Attempt, A, 500, id) };
-        broker.apply(BrokerInput::Observed(&attempt(START, "X_1_1_1")), seconds(10));
-        broker.apply(BrokerInput::Observed(&attempt(seconds(9), "X_1_2_1")), seconds(20));
+        let attempt = |began, id| Report { sent_at: Some(began), ..report(Source::Attempt, A, 500, id) };
+        attempt(START, "X_1_1_1").apply(&mut broker, seconds(10));
+        attempt(seconds(9), "X_1_2_1").apply(&mut broker, seconds(20));
         assert_eq!(until(&broker), seconds(610));
         // Its log says the same and must not extend the time either.
-        broker.apply(BrokerInput::Observed(&report(Source::Log, A, 500, "X_1_2_1")), seconds(21));
+        report(Source::Log, A, 500, "X_1_2_1").apply(&mut broker, seconds(21));
         assert_eq!(until(&broker), seconds(610));
-        broker.apply(BrokerInput::Observed(&attempt(seconds(11), "X_1_3_1")), seconds(20));
+        attempt(seconds(11), "X_1_3_1").apply(&mut broker, seconds(20));
         assert_eq!(until(&broker), seconds(620));
     }
 
     #[test]
     fn a_probe_decides_at_once_and_an_abandoned_one_frees_its_permit() {
         let mut broker = broker(&[A]);
-        let failed = CallObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
-        broker.apply(BrokerInput::Observed(&failed), START);
+        let failed = Report { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
+        failed.apply(&mut broker, START);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(600)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe);
         broker.apply(BrokerInput::Chosen(&probe), seconds(600));
@@ -360,9 +360,8 @@ mod tests {
         assert_eq!(probe.kind, RouteKind::Probe, "another may find out");
         broker.apply(BrokerInput::Chosen(&probe), seconds(602));
         let worked = report(Source::Attempt, A, 200, "X_1_2_1");
-        let worked =
-            CallObservation { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
-        broker.apply(BrokerInput::Observed(&worked), seconds(603));
+        let worked = Report { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
+        worked.apply(&mut broker, seconds(603));
         assert_eq!(broker.routers().next().unwrap().1, HealthState::Serving);
     }
 

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{Broker, Decision, Pass, PathRole, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
+use super::{Broker, Decision, Pass, PathRole, Pool, Route, RouteKind, WhenAllDisabled};
 use crate::health::Health;
 use crate::strategy::{Candidate, Tier, first};
 use types::request::Request;
@@ -15,27 +15,17 @@ impl Broker {
             return Decision::Pass(Pass::UnknownIngress);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::UnknownIngress) };
-        let (chosen, sent) = match first(pool.tree(), self.context(), request, rng) {
-            Some(chosen) if self.probes(chosen.router) => (chosen, RouteKind::Probe),
-            Some(chosen) => (chosen, RouteKind::Normal),
+        let route = match first(pool.tree(), self.context(), request, rng) {
+            Some(chosen) => self.route(id, chosen),
             None => match self.choose_when_none_serves(pool, request, rng, |_| true) {
-                Some(found) => found,
+                Some((chosen, kind)) => Route { kind, ..self.route(id, chosen) },
                 None if pool.is_available() => {
                     return Decision::Pass(Pass::NoMatchingTarget(id, pool.tree().dead_end(request)));
                 }
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        let mut route = Route {
-            number: self.decisions,
-            pool: id,
-            kind: sent,
-            chosen,
-            reservation: TokenReservation::default(),
-            relayed: false,
-            instead_of: None,
-            passed_over: None,
-        };
+        let mut route = Route { relayed: false, ..route };
         self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
         Decision::Route(route)
     }

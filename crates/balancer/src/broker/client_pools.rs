@@ -145,9 +145,9 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
+    use crate::broker::tests::report::{Report, Source};
     use crate::broker::{BrokerInput, BrokerSettings, NextTarget, Route, RouterSettings};
     use crate::strategy::{Policy, TargetKind};
-    use types::outcome::{CallObservation, Source};
     use types::time::BrokerTime;
 
     const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
@@ -185,13 +185,13 @@ mod tests {
         assert_eq!(broker.pool(route.pool).unwrap().ingress(), &path("/in/"));
         broker.apply(BrokerInput::Chosen(&route), NOW);
         assert_eq!(broker.pools()[0].selections().counts().map(|(_, _, count)| count).sum::<u64>(), 1);
-        let failed = CallObservation {
+        let failed = Report {
             served_path: Some("/b/"),
             status: Some(500),
             transaction: Some("X_1_1_1"),
-            ..CallObservation::empty(Source::Attempt)
+            ..Report::empty(Source::Attempt)
         };
-        broker.apply(BrokerInput::Observed(&failed), NOW);
+        failed.apply(&mut broker, NOW);
         let next = chosen(&mut broker, &tree).unwrap();
         assert_eq!(broker.path(next.router()), Some(&path("/a/")), "the other one is out for this tree too");
         assert_eq!(broker.pools().len(), 1);

@@ -5,7 +5,6 @@
 
 use super::operator::{Ended, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
-use crate::health::{Effect, Health};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::{ActionDone, BrokerEvent, HealthState, OperatorAction};
@@ -92,21 +91,15 @@ impl Broker {
     }
 
     /// Carries an operator's command out; one that could not be changes nothing.
-    pub(super) fn apply_command(&mut self, given: &OperatorCommand, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn apply_command(&mut self, given: &OperatorCommand, now: BrokerTime) {
         if let Some(id) = self.known(given.command.router()) {
             self.operator.note_order(id);
         }
-        self.carry_out(given, now, now, changes);
+        self.carry_out(given, now, now);
     }
 
     /// The same for a command that was given at `since`.
-    pub(super) fn carry_out(
-        &mut self,
-        given: &OperatorCommand,
-        since: BrokerTime,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) {
+    pub(super) fn carry_out(&mut self, given: &OperatorCommand, since: BrokerTime, now: BrokerTime) {
         let router = given.command.router();
         let (Ok(()), Some(id)) = (self.check(&given.command), self.known(router)) else { return };
         let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
@@ -124,12 +117,12 @@ impl Broker {
                 ActionDone::Resumed { was_drained }
             }
             Command::Disable(_) => {
-                self.override_health(id, now, changes, |health| health.eject(until.unwrap_or(now), now));
+                self.change_health(id, now, |health, _| health.eject(until.unwrap_or(now), now));
                 ActionDone::Disabled
             }
             Command::Enable(_) => {
                 let before = self.routers.get(id).map(|router| router.health().state());
-                self.override_health(id, now, changes, |health| health.readmit(now));
+                self.change_health(id, now, |health, _| health.readmit(now));
                 ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
             Command::SetWeight { pool, weight, .. } => {
@@ -138,24 +131,11 @@ impl Broker {
             }
         };
         let router = router.clone();
-        changes.push(BrokerEvent::OperatorAction(OperatorAction { router, action, until, by, reason, at: now }));
-    }
-
-    fn override_health(
-        &mut self,
-        router: RouterId,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-        order: impl FnOnce(&mut Health) -> Effect,
-    ) {
-        let effect = self.routers.change_health(router, |health, _| order(health));
-        if matches!(effect, Some(Effect::Tripped | Effect::Returned)) {
-            self.emit_transition(router, now, BrokerEvent::HealthChanged, changes);
-        }
+        self.effects.push(BrokerEvent::OperatorAction(OperatorAction { router, action, until, by, reason, at: now }));
     }
 
     /// Ends what was to hold only until now.
-    pub(super) fn expire_overrides(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn expire_overrides(&mut self, now: BrokerTime) {
         for ended in self.operator.expire(now) {
             let (router, action, hold) = match ended {
                 Ended::Drain(id, hold) => {
@@ -166,7 +146,7 @@ impl Broker {
             };
             let Some(router) = router else { continue };
             let (by, reason) = (hold.by, "its time is over".to_owned());
-            changes.push(BrokerEvent::OperatorAction(OperatorAction {
+            self.effects.push(BrokerEvent::OperatorAction(OperatorAction {
                 router,
                 action,
                 until: None,
@@ -213,9 +193,8 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::fixture::{START, decide, flat, path};
+    use crate::broker::tests::report::{Report, Source};
     use crate::broker::{BrokerInput, Decision, PublicState, invariants};
-    use types::outcome::{CallObservation, Source};
-
     fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
     }
@@ -232,13 +211,13 @@ mod tests {
     }
 
     fn fail(broker: &mut Broker, router: &str, now: BrokerTime) {
-        let report = CallObservation {
+        let report = Report {
             served_path: Some(router),
             status: Some(500),
             transaction: Some("t"),
-            ..CallObservation::empty(Source::Log)
+            ..Report::empty(Source::Log)
         };
-        broker.apply(BrokerInput::Observed(&report), now);
+        report.apply(broker, now);
     }
 
     /// How often each router is chosen, of a thousand times.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{Broker, BrokerSettings, PathRole, Pool, RouterSettings};
+use crate::health::Effect;
 use crate::strategy::Tree;
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
-use types::transition::{BrokerEvent, HealthState};
+use types::transition::HealthState;
 
 impl Broker {
     /// Rebuilds the pools; known routers keep their state, and round robins their position.
@@ -69,18 +70,15 @@ impl Broker {
     }
 
     /// Readmits routers that are never to be ejected under the new settings.
-    pub(super) fn readmit_exempt(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn readmit_exempt(&mut self, now: BrokerTime) {
         for id in self.routers.ids() {
-            let pardoned = self.routers.change_health(id, |health, settings| {
-                let pardoned = settings.disabled_time.is_zero() && health.state() != HealthState::Serving;
-                if pardoned {
-                    health.serve(now);
+            self.change_health(id, now, |health, settings| {
+                if !settings.disabled_time.is_zero() || health.state() == HealthState::Serving {
+                    return Effect::None;
                 }
-                pardoned
+                health.serve(now);
+                Effect::Returned
             });
-            if pardoned == Some(true) {
-                self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
-            }
         }
     }
 }

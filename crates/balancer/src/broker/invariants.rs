@@ -42,7 +42,7 @@ pub fn broken(broker: &Broker) -> Option<&'static str> {
 pub fn derived_state_is_current(broker: &Broker) -> bool {
     let mut anew = broker.clone();
     anew.configure(&broker.settings.clone());
-    anew.refresh(&mut Vec::new());
+    anew.refresh();
     let tiers = |pool: &Pool| Tier::ALL.map(|tier| pool.tree().eligible(tier).collect::<Vec<_>>());
     let deadline = |broker: &Broker| (broker.routers.next_deadline(), broker.operator.next_deadline());
     deadline(&anew) == deadline(broker) && anew.pools().iter().map(tiers).eq(broker.pools().iter().map(tiers))

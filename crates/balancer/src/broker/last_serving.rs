@@ -5,16 +5,15 @@ use crate::health::Effect;
 use types::outcome::Outcome;
 use types::router::RouterId;
 use types::time::BrokerTime;
-use types::transition::BrokerEvent;
 
 impl Broker {
     /// Whether this is a failure of the last router that serves in some pool, and its settings keep the last one.
-    pub(super) fn keeps_last(&mut self, id: RouterId, outcome: &Outcome, changes: &mut Vec<BrokerEvent>) -> bool {
+    pub(super) fn keeps_last(&mut self, id: RouterId, outcome: &Outcome) -> bool {
         let keeps = self.routers.get(id).is_some_and(|router| router.settings().health.keep_last);
         if !keeps || !outcome.class.is_failure() {
             return false;
         }
-        self.refresh(changes);
+        self.refresh();
         self.is_last_serving(outcome.router)
     }
 
@@ -25,19 +24,11 @@ impl Broker {
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
-    pub(super) fn eject_suspected(
-        &mut self,
-        id: RouterId,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Effect {
-        self.refresh(changes);
+    pub(super) fn eject_suspected(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Effect {
+        self.refresh();
         if self.is_last_serving(outcome.router) {
             return Effect::Counted;
         }
-        let convicted =
-            self.routers.change_health(id, |health, settings| health.eject_suspected(outcome, settings, now));
-        convicted.unwrap_or(Effect::None)
+        self.change_health(id, now, |health, settings| health.eject_suspected(outcome, settings, now))
     }
 }

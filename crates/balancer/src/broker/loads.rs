@@ -7,7 +7,7 @@ use super::{Broker, Pool, Route};
 use crate::in_flight::Call;
 use crate::load::{LoadReader, Loads};
 use crate::strategy::{Candidates, PickContext, Tier};
-use types::outcome::{CallObservation, Outcome, Source};
+use types::outcome::{Attempt, CallObservation, Outcome};
 use types::request::Request;
 use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent};
@@ -69,15 +69,11 @@ impl Broker {
 
     /// A call with this replica's stamp is over, even if nothing else is learned from it. Returns it as it was sent.
     pub(super) fn end_call(&mut self, report: &CallObservation<'_>) -> Option<Call> {
-        let number = report.decision?;
+        let number = report.decision()?;
         if let Some(loads) = &mut self.loads {
             loads.stamp_seen();
         }
-        let log_follows = match report.source {
-            Source::Message => true,
-            Source::Attempt => !knows_usage(report),
-            Source::OneRow | Source::Log => false,
-        };
+        let log_follows = matches!(report, CallObservation::Attempt(attempt) if !knows_usage(attempt));
         if log_follows { self.in_flight.answered(number) } else { self.in_flight.finish(number) }
     }
 
@@ -94,13 +90,13 @@ impl Broker {
     }
 
     /// Ends calls that the gateway has cut off by now.
-    pub(super) fn expire_calls(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn expire_calls(&mut self, now: BrokerTime) {
         while let Some((number, call)) = self.in_flight.expire(now) {
             self.release_probe(call.router, number);
         }
         self.advance_load_clock(now);
         if self.loads.as_mut().is_some_and(|loads| loads.misses_stamps(now)) {
-            changes.push(BrokerEvent::Advisory(Advisory::StampsMissing));
+            self.effects.push(BrokerEvent::Advisory(Advisory::StampsMissing));
         }
     }
 
@@ -122,7 +118,7 @@ impl Broker {
     }
 }
 
-/// Whether a relay's report has all that its log could say about usage; an error used nothing.
-pub(super) fn knows_usage(report: &CallObservation<'_>) -> bool {
-    report.total_tokens.is_some() || report.status.is_some_and(|status| status >= 400)
+/// Whether an attempt has all that its log could say about usage; an error used nothing.
+pub(super) fn knows_usage(attempt: &Attempt<'_>) -> bool {
+    attempt.details.total_tokens.is_some() || attempt.answer.status.is_some_and(|status| status >= 400)
 }

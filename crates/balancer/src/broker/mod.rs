@@ -55,7 +55,7 @@ pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
-use crate::health::TickEffect;
+use crate::health::{Effect, Health, HealthSettings, TickEffect};
 use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
@@ -115,6 +115,8 @@ pub struct Broker {
     /// Requests whose path is no pool's ingress.
     not_ours: u64,
     filter_reported: bool,
+    /// What the input in hand has emitted so far; empty between inputs.
+    effects: Vec<BrokerEvent>,
 }
 
 impl Broker {
@@ -137,6 +139,7 @@ impl Broker {
             config_generation: 0,
             not_ours: 0,
             filter_reported: false,
+            effects: Vec::new(),
         };
         broker.configure(&settings);
         broker
@@ -170,14 +173,16 @@ impl Broker {
             Decision::Route(route) => self.count_choice(route, now),
             Decision::Pass(pass) => self.count_pass(pass),
         }
-        self.refresh(changes);
+        self.refresh();
+        changes.append(&mut self.effects);
     }
 
     /// Applies an input. The only writer; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut applied = Applied::default();
         self.write(event, now, &mut applied);
-        self.refresh(&mut applied.changes);
+        self.refresh();
+        applied.changes = std::mem::take(&mut self.effects);
         applied
     }
 
@@ -185,26 +190,26 @@ impl Broker {
         match event {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
             BrokerInput::Observed(report) => {
-                self.tick(now, &mut applied.changes);
-                match self.learn(report, now, &mut applied.changes) {
+                self.tick(now);
+                match self.learn(report, now) {
                     Ok(outcome) => applied.outcome = Some(outcome),
                     Err(why) => applied.ignored = Some(why),
                 }
             }
             BrokerInput::Abandoned(route) => self.abandon(route),
             BrokerInput::Command(given) => {
-                self.tick(now, &mut applied.changes);
-                self.apply_command(given, now, &mut applied.changes);
+                self.tick(now);
+                self.apply_command(given, now);
             }
             BrokerInput::Imported(takeover) => {
-                self.tick(now, &mut applied.changes);
-                self.import_states(takeover, now, &mut applied.changes);
+                self.tick(now);
+                self.import_states(takeover, now);
             }
-            BrokerInput::Tick => self.tick(now, &mut applied.changes),
+            BrokerInput::Tick => self.tick(now),
             BrokerInput::Configured(settings) => {
-                self.tick(now, &mut applied.changes);
+                self.tick(now);
                 self.configure(settings);
-                self.readmit_exempt(now, &mut applied.changes);
+                self.readmit_exempt(now);
             }
         }
     }
@@ -252,65 +257,69 @@ impl Broker {
         &self.settings
     }
 
-    fn tick(&mut self, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
-        self.expire_calls(now, changes);
+    fn tick(&mut self, now: BrokerTime) {
+        self.expire_calls(now);
         while let Some(waiting) = self.dedup.expire(now) {
-            self.settle(waiting, changes);
-            self.refresh(changes);
+            self.settle(waiting);
+            self.refresh();
         }
         if self.operator.next_deadline().is_some_and(|due| due <= now) {
-            self.expire_overrides(now, changes);
+            self.expire_overrides(now);
         }
         if self.routers.next_deadline().is_some_and(|due| due <= now) {
             for id in self.routers.due(now) {
-                let effect = self.routers.change_health(id, |health, settings| health.tick(settings, now));
-                if effect == Some(TickEffect::Returned) {
-                    self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
-                }
+                self.change_health(id, now, |health, settings| match health.tick(settings, now) {
+                    TickEffect::Returned => Effect::Returned,
+                    TickEffect::Nothing | TickEffect::Changed => Effect::None,
+                });
             }
         }
-        self.refresh(changes);
+        self.refresh();
     }
 
-    /// Emits a router's new state.
-    fn emit_transition(
+    /// Changes a router's health and emits the new state where others have to learn of it; [`Effect::None`] if there is no
+    /// such router.
+    fn change_health(
         &mut self,
         id: RouterId,
         now: BrokerTime,
-        kind: fn(Transition) -> BrokerEvent,
-        changes: &mut Vec<BrokerEvent>,
-    ) {
-        let Some(router) = self.routers.get(id) else { return };
-        changes.push(kind(Transition {
-            router: router.path.clone(),
-            epoch: router.health().epoch(),
-            state: router.health().state(),
-            at: now,
-        }));
+        change: impl FnOnce(&mut Health, &HealthSettings) -> Effect,
+    ) -> Effect {
+        let effect = self.routers.change_health(id, change).unwrap_or(Effect::None);
+        let event = match effect {
+            Effect::None | Effect::Counted | Effect::Suspected | Effect::ProbeReleased => return effect,
+            Effect::Tripped | Effect::Returned | Effect::Undone => BrokerEvent::HealthChanged,
+            Effect::Extended | Effect::Paused => BrokerEvent::Extended,
+        };
+        if let Some(router) = self.routers.get(id) {
+            let (epoch, state) = (router.health().epoch(), router.health().state());
+            self.effects.push(event(Transition { router: router.path.clone(), epoch, state, at: now }));
+        }
+        effect
     }
 
     /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible. Each
     /// writer calls it last, and before it reads what it changed. It visits only what a change touches: the leaves of the
     /// routers that changed, and what is above them.
-    fn refresh(&mut self, changes: &mut Vec<BrokerEvent>) {
+    fn refresh(&mut self) {
         if self.operator.take_reweighed() {
             self.configure(&self.settings.clone());
         }
         if !self.routers.is_stale() {
             return;
         }
-        self.tell_pools(changes);
+        self.tell_pools();
     }
 
     /// Not inlined, because most inputs change no router's eligibility.
     #[inline(never)]
-    fn tell_pools(&mut self, changes: &mut Vec<BrokerEvent>) {
-        let Self { routers, operator, pools, client_pools, .. } = self;
+    fn tell_pools(&mut self) {
+        let Self { routers, operator, pools, client_pools, effects, .. } = self;
         if routers.take_stale() {
             for pool in pools.values_mut() {
                 // To the pool, a drained router does not exist.
                 pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
-                changes.extend(pool.settle());
+                effects.extend(pool.settle());
             }
         } else {
             let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
@@ -326,7 +335,7 @@ impl Broker {
             touched.sort_unstable();
             touched.dedup();
             for pool in touched {
-                changes.extend(pools.get_mut(pool).and_then(Pool::settle));
+                effects.extend(pools.get_mut(pool).and_then(Pool::settle));
             }
         }
         for pool in client_pools.iter_mut() {
@@ -338,4 +347,4 @@ impl Broker {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -222,13 +222,7 @@ impl Broker {
 
     /// Whether a failed request is itself at fault, or says nothing new (the `poison` setting). When the fault is found
     /// out, the ejections that it caused are undone.
-    pub(super) fn is_at_fault(
-        &mut self,
-        report: &CallObservation<'_>,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> bool {
+    pub(super) fn is_at_fault(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) -> bool {
         let Some(length) = payload_length(report).filter(|_| self.detects_poison(outcome.router)) else {
             return false;
         };
@@ -236,7 +230,7 @@ impl Broker {
         match outcome.class {
             Class::Success => {
                 for refusals in self.suspects.succeeded(length, digest, outcome) {
-                    self.undo_trips(&refusals, now, changes);
+                    self.undo_trips(&refusals, now);
                 }
                 false
             }
@@ -259,7 +253,7 @@ impl Broker {
                     Finding::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
                     Finding::Known => true,
                     Finding::Convicted(refusals) => {
-                        self.undo_trips(&refusals, now, changes);
+                        self.undo_trips(&refusals, now);
                         true
                     }
                 }
@@ -268,18 +262,15 @@ impl Broker {
     }
 
     /// A request is at fault: its routers are as they were before it ejected them.
-    fn undo_trips(&mut self, refusals: &[Refusal], now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    fn undo_trips(&mut self, refusals: &[Refusal], now: BrokerTime) {
         if let [first, .., last] = refusals
             && let (Some(first), Some(last)) = (self.path(first.router), self.path(last.router))
         {
-            changes.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), last.clone())));
+            self.effects.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), last.clone())));
         }
         for refusal in refusals {
             let (Some(epoch), id) = (refusal.tripped, refusal.router) else { continue };
-            let undo = self.routers.change_health(id, |health, _| health.undo_failure(Effect::Tripped, epoch));
-            if undo == Some(true) {
-                self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
-            }
+            self.change_health(id, now, |health, _| health.undo_failure(Effect::Tripped, epoch));
         }
     }
 
@@ -289,14 +280,11 @@ impl Broker {
         outcome: &Outcome,
         verdict: Option<Verdict>,
         now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
     ) -> Option<Verdict> {
         let id = outcome.router;
         self.routers.stats(id)?.add(outcome);
         let Verdict { effect, epoch } = verdict?;
-        if self.routers.change_health(id, |health, _| health.undo_failure(effect, epoch)) == Some(true) {
-            self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
-        }
+        self.change_health(id, now, |health, _| health.undo_failure(effect, epoch));
         None
     }
 
@@ -312,12 +300,20 @@ impl Broker {
 }
 
 fn payload_length(report: &CallObservation<'_>) -> Option<usize> {
-    report.payload_digest.map(|digest| digest.length).or(report.payload.map(<[u8]>::len))
+    match report {
+        CallObservation::Message(_) | CallObservation::OneRow(_) => None,
+        CallObservation::Log { entry, .. } => entry.payload.map(<[u8]>::len),
+        CallObservation::Attempt(attempt) => attempt.payload_digest.map(|digest| digest.length),
+    }
 }
 
 /// The relay's own digest, or one at constant cost of a log's payload: this runs under the lock.
 fn digest(report: &CallObservation<'_>) -> Option<PayloadDigest> {
-    report.payload_digest.or_else(|| report.payload.map(PayloadDigest::from_ends))
+    match report {
+        CallObservation::Message(_) | CallObservation::OneRow(_) => None,
+        CallObservation::Log { entry, .. } => entry.payload.map(PayloadDigest::from_ends),
+        CallObservation::Attempt(attempt) => attempt.payload_digest,
+    }
 }
 
 #[cfg(test)]

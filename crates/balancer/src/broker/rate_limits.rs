@@ -11,7 +11,7 @@ use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, When
 use crate::in_flight::Call;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
-use types::outcome::{CallObservation, Outcome};
+use types::outcome::{CallDetails, CallObservation, Outcome};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -104,11 +104,14 @@ impl Broker {
         now: BrokerTime,
     ) {
         let Some(limits) = &mut self.limits else { return };
-        let foreign = match report.stamp_id {
-            Some(_) => report.decision.is_none(),
-            None => report.ingress.is_some() && report.ingress == report.served_path,
+        let CallDetails { total_tokens: used, quota: remaining, .. } = *report.details();
+        let foreign = match report {
+            CallObservation::Log { entry, decision } => match entry.stamp_id {
+                Some(_) => decision.is_none(),
+                None => entry.ingress.is_some() && entry.ingress == entry.answer.served_path,
+            },
+            _ => false,
         };
-        let CallObservation { total_tokens: used, quota: remaining, .. } = *report;
         let tokens = used.or_else(|| (outcome.status >= 400).then_some(0));
         limits.learn(&Usage { router: outcome.router, sent, foreign, tokens, remaining }, now);
     }

@@ -95,15 +95,15 @@ impl RouterStats {
 
 impl Broker {
     /// Raises an advisory when a router fails right after each return.
-    pub(super) fn advise(&self, id: RouterId, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn advise(&mut self, id: RouterId) {
         let Some(router) = self.routers.get(id) else { return };
         if router.health().failed_returns() == FAILED_RETURNS {
-            changes.push(BrokerEvent::Advisory(Advisory::KeepsFailing(router.path.clone(), FAILED_RETURNS)));
+            self.effects.push(BrokerEvent::Advisory(Advisory::KeepsFailing(router.path.clone(), FAILED_RETURNS)));
         }
     }
 
     /// Raises advisories for conditions that do not resolve by waiting, once each.
-    pub(super) fn notice(&mut self, id: RouterId, status: u16, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn notice(&mut self, id: RouterId, status: u16) {
         let Some(Router { path, stats, .. }) = self.routers.get(id) else { return };
         let notice = if stats.refusals >= REFUSALS && !stats.refusals_reported {
             let works_elsewhere = self.last_success.is_some() && self.last_success >= stats.refused_since;
@@ -118,6 +118,6 @@ impl Broker {
             Advisory::RefusesCredentials(..) => stats.refusals_reported = true,
             _ => stats.not_found_reported = true,
         }
-        changes.push(BrokerEvent::Advisory(notice));
+        self.effects.push(BrokerEvent::Advisory(notice));
     }
 }

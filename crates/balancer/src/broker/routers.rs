@@ -28,7 +28,7 @@ pub(super) struct Router {
     leaves: SmallVec<[(PoolId, NodeId); 2]>,
 }
 
-/// All that is derived from one router's health.
+/// All that is derived from the health of a router that is not simply serving.
 #[derive(Debug, PartialEq)]
 struct Derived {
     due: Option<BrokerTime>,
@@ -61,14 +61,16 @@ impl Router {
         self.health.may_serve(&self.settings.health)
     }
 
-    fn derived(&self) -> Derived {
-        Derived {
+    /// `None` while it serves in full: nothing is due, and its share is whole. Nearly all outcomes find it so and leave it so.
+    fn derived(&self) -> Option<Derived> {
+        let derived = || Derived {
             due: self.due(),
             share: self.health.share(&self.settings.health),
             probing: self.health.is_probing(),
             out: self.health.until().is_some(),
             waits_for_upstream_hint: self.health.waits_for_upstream_hint(),
-        }
+        };
+        (!self.health.serves_in_full()).then(derived)
     }
 }
 
@@ -113,7 +115,8 @@ impl Routers {
         let after = router.derived();
         if before != after {
             self.changed.push(id);
-            self.set_deadline(id, before.due, after.due);
+            let due = |derived: Option<Derived>| derived.and_then(|derived| derived.due);
+            self.set_deadline(id, due(before), due(after));
         }
         Some(changed)
     }

@@ -9,7 +9,6 @@ use crate::health::Effect;
 use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::BrokerTime;
-use types::transition::BrokerEvent;
 
 /// What the other replicas know.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,10 +44,10 @@ pub struct TakenOverOrder {
 impl Broker {
     /// Takes over what is not known here already. A router about which an operator has given an order to this replica is left
     /// as it is: what the others knew is older.
-    pub(super) fn import_states(&mut self, takeover: &ImportedState, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn import_states(&mut self, takeover: &ImportedState, now: BrokerTime) {
         for TakenOverRouter { router, until, cause } in &takeover.routers {
             let Some(id) = self.known(router).filter(|id| !self.operator.has_ordered(*id)) else { continue };
-            let effect = self.routers.change_health(id, |health, settings| {
+            self.change_health(id, now, |health, settings| {
                 let ordered = takeover.proved && *cause == Cause::Operator;
                 if settings.disabled_time.is_zero() && !ordered {
                     return Effect::None;
@@ -57,14 +56,11 @@ impl Broker {
                 let until = until.map(|until| if takeover.proved { until } else { until.min(longest) });
                 health.import_state(until, *cause, now)
             });
-            if effect == Some(Effect::Tripped) {
-                self.emit_transition(id, now, BrokerEvent::HealthChanged, changes);
-            }
         }
         for TakenOverOrder { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {
             let known = self.known(given.command.router());
             if known.is_some_and(|id| !self.operator.has_ordered(id)) {
-                self.carry_out(given, *since, now, changes);
+                self.carry_out(given, *since, now);
             }
         }
     }

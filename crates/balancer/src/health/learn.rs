@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::probe_slots::ProbeSlots;
 use super::slow_start::SlowStart;
-use super::success_window::SuccessWindow;
 use super::{Effect, Health, HealthSettings, Trip, TripUndo, cooldown};
 use crate::in_flight::MAX_CALL_DURATION;
 use types::outcome::{Cause, Class, Evidence, Outcome, TransportFailure};
@@ -32,7 +31,7 @@ impl Health {
     fn is_suspected(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> bool {
         let good = outcome.class == Class::Success;
         let too_few = settings.ratio.is_some_and(|ratio| {
-            let (of_good, of_all) = self.success_window.count(good, ratio.over, now);
+            let (of_good, of_all) = self.success_window.get_or_insert_default().count(good, ratio.over, now);
             !good && of_all >= ratio.min && f64::from(of_good) < ratio.below * f64::from(of_all)
         });
         !settings.disabled_time.is_zero() && (too_few || settings.retry_after.preemptive_wait(outcome).is_some())
@@ -91,7 +90,7 @@ impl Health {
     pub fn serve(&mut self, now: BrokerTime) {
         self.state = HealthState::Serving;
         self.probe_slots = ProbeSlots::default();
-        self.success_window = SuccessWindow::default();
+        self.success_window = None;
         self.in_service_since = Some(now);
     }
 
@@ -217,15 +216,17 @@ impl Health {
         Effect::Extended
     }
 
-    /// Undoes the effect of an answer that turned out to be the request's own fault. True if the state changed.
-    pub fn undo_failure(&mut self, effect: Effect, epoch: u32) -> bool {
+    /// Undoes the effect of an answer that turned out to be the request's own fault.
+    pub fn undo_failure(&mut self, effect: Effect, epoch: u32) -> Effect {
         if !matches!(effect, Effect::Counted | Effect::Tripped) {
-            return false;
+            return Effect::None;
         }
         self.consecutive_failures = self.consecutive_failures.saturating_sub(1);
         let Some(Trip { undo: before, .. }) = self.trip_of(epoch).filter(|_| effect == Effect::Tripped) else {
-            self.success_window.remove_failure();
-            return false;
+            if let Some(window) = &mut self.success_window {
+                window.remove_failure();
+            }
+            return Effect::None;
         };
         (self.recovered, self.failed_returns, self.backoff_step) =
             (before.recovered, before.failed_returns, before.backoff_step);
@@ -235,7 +236,7 @@ impl Health {
         }
         self.probe_slots = ProbeSlots::default(); // of a request that was sent while nothing else was left
         self.trip = None;
-        true
+        Effect::Undone
     }
 
     /// The ejection `epoch`, if it is the current one.

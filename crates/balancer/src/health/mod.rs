@@ -42,6 +42,8 @@ pub enum Effect {
     Paused,
     /// The probe succeeded; serves again.
     Returned,
+    /// The last ejection is undone.
+    Undone,
     /// Its probe slot is free again.
     ProbeReleased,
 }
@@ -103,7 +105,8 @@ pub struct Health {
     /// Time in service that has not shortened the backoff yet.
     time_in_service: Duration,
     slow_start: Option<SlowStart>,
-    success_window: SuccessWindow,
+    /// Absent until an answer is counted in it: only routers with a least success rate need one.
+    success_window: Option<Box<SuccessWindow>>,
     probe_slots: ProbeSlots,
 }
 
@@ -121,7 +124,7 @@ impl Default for Health {
             in_service_since: None,
             time_in_service: Duration::ZERO,
             slow_start: None,
-            success_window: SuccessWindow::default(),
+            success_window: None,
             probe_slots: ProbeSlots::default(),
         }
     }
@@ -152,6 +155,11 @@ impl Health {
             HealthState::Cooling { until, .. } => Some(expiry.map_or(until, |expiry| expiry.min(until))),
             HealthState::Probing { .. } => expiry,
         }
+    }
+
+    /// Whether it serves with all of its weight, so that time alone changes nothing.
+    pub(crate) const fn serves_in_full(&self) -> bool {
+        matches!(self.state, HealthState::Serving) && self.slow_start.is_none()
     }
 
     /// The factor on its weight for the next request, 0 to 1; 0 if it may not take one.

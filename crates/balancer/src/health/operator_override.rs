@@ -26,7 +26,7 @@ impl Health {
         Effect::Tripped
     }
 
-    /// Out as another replica knows it to be; `until`: none means that its time is over, and it has yet to prove itself. It
+    /// Out as another replica knows it to be; `until`: none means that its time is over and it is on probation. It
     /// changes nothing if this replica knows better: if the router was out here before, unless it still is and for less long.
     pub fn import_state(&mut self, until: Option<BrokerTime>, cause: Cause, now: BrokerTime) -> Effect {
         let news = match self.state {

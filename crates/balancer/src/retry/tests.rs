@@ -5,13 +5,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::*;
+use crate::broker::tests::report::{Report, Source};
 use crate::broker::{
     AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, PoolSettings, Route, RouterSettings,
     WhenAllDisabled,
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
-use types::outcome::{CallObservation, ErrorClass, NamedBy, RetryAfter, Source, TransportFailure};
+use types::outcome::{ErrorClass, NamedBy, RetryAfter, TransportFailure};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
@@ -159,15 +160,15 @@ impl World {
         let broken = (answer.status == 0 || end >= by).then_some(TransportFailure::FirstByteTimeout);
         let wait = answer.retry_after.map(Duration::from_secs).filter(|_| broken.is_none());
         let served = self.broker.path(route.router()).unwrap().to_string();
-        let report = CallObservation {
+        let report = Report {
             served_path: Some(&served),
             status: Some(if broken.is_some() { 504 } else { answer.status }),
             retry_after: wait.map(RetryAfter::Delay),
             transport_failure: broken,
             sent_at: Some(began),
-            ..CallObservation::empty(Source::Attempt)
+            ..Report::empty(Source::Attempt)
         };
-        self.broker.apply(BrokerInput::Observed(&report), self.now);
+        report.apply(&mut self.broker, self.now);
         let ended = match broken {
             Some(breakage) => AttemptResult::Broken(breakage),
             None => AttemptResult::Answered {

@@ -14,7 +14,7 @@ use balancer::strategy::{Policy, Target, TargetKind};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
-use types::outcome::{CallObservation, FailureRule, RetryAfter, Source};
+use types::outcome::{CallAnswer, CallDetails, CallObservation, FailureRule, LogEntry, ResponseMessage, RetryAfter};
 use types::router::RouterPath;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{BrokerEvent, HealthState};
@@ -120,25 +120,36 @@ impl World {
         let transaction = format!("T{}", rng.random_range(0..200));
         let log = rng.random::<bool>();
         let status = STATUSES.choose(rng).copied();
-        let report = CallObservation {
+        let answer = CallAnswer {
             served_path: Some(&served),
-            routed_path: Some(&served),
-            ingress: Some("/pool/0/"),
-            stamped_path: named.as_deref().filter(|_| log),
-            probe: probe && log,
-            decision: route.as_ref().map(|route| route.number).filter(|_| log),
             status: status.filter(|_| rng.random_ratio(29, 30)),
-            egress_status: status,
             gateway_generated: rng.random_ratio(1, 20),
             retry_after: hint(rng),
             transaction: Some(&transaction),
-            started: moment(rng, self.now),
-            stopped: moment(rng, self.now).filter(|_| log),
-            latency: Some(Duration::from_millis(rng.random_range(0..210_000))),
-            completion_tokens: Some(rng.random()),
-            payload: PAYLOADS.choose(rng).copied().filter(|_| log),
-            ..CallObservation::empty(if log { Source::Log } else { Source::Message })
+            html: false,
         };
+        let started = moment(rng, self.now);
+        let message = ResponseMessage { answer, egress_status: status, started, ..ResponseMessage::default() };
+        let entry = LogEntry {
+            answer,
+            details: CallDetails {
+                probe,
+                latency: Some(Duration::from_millis(rng.random_range(0..210_000))),
+                completion_tokens: Some(rng.random()),
+                ..CallDetails::default()
+            },
+            routed_path: Some(&served),
+            ingress: Some("/pool/0/"),
+            stamped_path: named.as_deref(),
+            egress_status: status,
+            started,
+            stopped: moment(rng, self.now),
+            payload: PAYLOADS.choose(rng).copied(),
+            ..LogEntry::default()
+        };
+        let decision = route.as_ref().map(|route| route.number);
+        let report =
+            if log { CallObservation::Log { entry: &entry, decision } } else { CallObservation::Message(&message) };
         let applied = self.broker.apply(BrokerInput::Observed(&report), self.now);
         self.note(&applied.changes);
     }

@@ -1,19 +1,6 @@
-//! Where an observation comes from, and how much it may decide.
+//! How much an observation may decide.
 
 use crate::time::BrokerTime;
-
-/// Where an observation comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A response processor's message: arrives early, and knows little.
-    Message,
-    /// The message of the one-row configuration: as early, and without a stamp, so that its log knows no better.
-    OneRow,
-    /// The gateway's log: arrives last, and knows everything.
-    Log,
-    /// A call of the relay, which sent it and saw its end. The call's own log adds nothing to the judgement.
-    Attempt,
-}
 
 /// How much an outcome may decide about a router on probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,6 +6,7 @@
 
 mod error_class;
 mod evidence;
+mod observation;
 mod payload;
 mod rule;
 mod transport_failure;
@@ -14,13 +15,14 @@ use std::fmt;
 use std::time::Duration;
 
 pub use error_class::{ErrorClass, UnknownErrorClass};
-pub use evidence::{Evidence, Source};
+pub use evidence::Evidence;
+pub use observation::{Attempt, CallAnswer, CallDetails, CallObservation, LogEntry, ResponseMessage};
 pub use payload::PayloadDigest;
 pub use rule::{FailureRule, JudgedAnswer, StatusError, StatusRange};
 pub use transport_failure::TransportFailure;
 
 use crate::router::RouterId;
-use crate::time::{BrokerTime, GatewayTime};
+use crate::time::GatewayTime;
 
 /// What an answer says about its router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -80,118 +82,6 @@ impl RetryAfter {
         match self {
             Self::Delay(wait) | Self::QuotaReset(wait) => Some(wait),
             Self::Unparsable => None,
-        }
-    }
-}
-
-/// What one message says about one finished request, before any router is resolved.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CallObservation<'a> {
-    /// Where it comes from.
-    pub source: Source,
-    /// The router that served the call (`response.gl_path`).
-    pub served_path: Option<&'a str>,
-    /// The router that was requested when the gateway routed (`request.gl_path`); only in a log.
-    pub routed_path: Option<&'a str>,
-    /// The router that the client called; only in a log.
-    pub ingress: Option<&'a str>,
-    /// The router that the broker's stamp names; only in a log of the two-row configuration.
-    pub stamped_path: Option<&'a str>,
-    /// The id of the decision that wrote that stamp.
-    pub stamp_id: Option<&'a str>,
-    /// That decision was a probe.
-    pub probe: bool,
-    /// See [`Request::is_generation`](crate::request::Request::is_generation); no other success shows anything.
-    pub is_generation: bool,
-    /// The number of this replica's decision; `None` in what a parser returns.
-    pub decision: Option<u64>,
-    /// The upstream's status (`inbound_status_code`).
-    pub status: Option<u16>,
-    /// The status sent to the client (`egress_status_code`).
-    pub egress_status: Option<u16>,
-    /// The answer has no headers at all, so the gateway generated it (docs/gateway-protocol.md 4.7).
-    pub gateway_generated: bool,
-    /// The message does not carry the answer's headers.
-    pub headers_missing: bool,
-    /// A processor answered in place of the upstream.
-    pub processor_generated: bool,
-    /// The answer is an HTML page.
-    pub html: bool,
-    /// How long the upstream asks not to be called.
-    pub retry_after: Option<RetryAfter>,
-    /// Who named the deployment or model of which the upstream says that it does not exist.
-    pub missing: Option<NamedBy>,
-    /// What is wrong with the answer by its status, headers and body; `None` where the body was not read.
-    pub error_class: Option<ErrorClass>,
-    /// Whose key the upstream was called with; `None` where that is unknown, as in a log.
-    pub key: Option<NamedBy>,
-    /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
-    pub filtered: Option<&'static str>,
-    /// How a call of the relay failed without a complete answer.
-    pub transport_failure: Option<TransportFailure>,
-    /// When the relay sent the call.
-    pub sent_at: Option<BrokerTime>,
-    /// The transaction id; a client can make two calls share one.
-    pub transaction: Option<&'a str>,
-    /// The gateway's report on processors that failed, as JSON; only in a log.
-    pub processor_errors: Option<&'a [u8]>,
-    /// The session id, which a client may set; only in a log.
-    pub session: Option<&'a str>,
-    /// When the gateway received the request.
-    pub started: Option<GatewayTime>,
-    /// When the gateway answered the client.
-    pub stopped: Option<GatewayTime>,
-    /// The upstream's latency, in whole milliseconds as the gateway measures it.
-    pub latency: Option<Duration>,
-    /// Completion tokens, if the upstream reports them.
-    pub completion_tokens: Option<u64>,
-    /// Tokens of prompt and completion, if the upstream reports them.
-    pub total_tokens: Option<u64>,
-    /// The remaining rate-limit quota that the upstream reports; only in a log.
-    pub quota: RateLimitHeaders,
-    /// The client's payload as the log has it; only in a log.
-    pub payload: Option<&'a [u8]>,
-    /// The digest of the client's whole request; only of an attempt of the relay.
-    pub payload_digest: Option<PayloadDigest>,
-}
-
-impl CallObservation<'_> {
-    /// An observation without any field but its source.
-    pub const fn empty(source: Source) -> Self {
-        Self {
-            source,
-            served_path: None,
-            routed_path: None,
-            ingress: None,
-            stamped_path: None,
-            stamp_id: None,
-            probe: false,
-            is_generation: true,
-            decision: None,
-            status: None,
-            egress_status: None,
-            gateway_generated: false,
-            headers_missing: false,
-            processor_generated: false,
-            html: false,
-            retry_after: None,
-            missing: None,
-            error_class: None,
-            key: None,
-            filtered: None,
-            transport_failure: None,
-            sent_at: None,
-            transaction: None,
-            processor_errors: None,
-            session: None,
-            started: None,
-            stopped: None,
-            latency: None,
-            completion_tokens: None,
-            total_tokens: None,
-            quota: RateLimitHeaders { requests: None, tokens: None },
-            payload: None,
-            payload_digest: None,
         }
     }
 }

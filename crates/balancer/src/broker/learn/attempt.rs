@@ -5,9 +5,8 @@ use super::super::loads::knows_usage;
 use super::super::outcome_dedup::{Key, PendingOutcome};
 use super::{Effect, Verdict};
 use crate::in_flight::Call;
-use types::outcome::{CallObservation, Class, Outcome};
+use types::outcome::{Attempt, CallObservation, Class, Outcome};
 use types::time::BrokerTime;
-use types::transition::BrokerEvent;
 
 impl Broker {
     /// The relay saw the end itself, so it counts at once, with its time and tokens; the call's log only adds what the relay does
@@ -15,28 +14,28 @@ impl Broker {
     pub(super) fn learn_attempt(
         &mut self,
         report: &CallObservation<'_>,
+        attempt: &Attempt<'_>,
         outcome: Outcome,
         call: Option<Call>,
         now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
     ) {
-        let key = Key::new(report.transaction, outcome.router, outcome.status);
+        let key = Key::new(attempt.answer.transaction, outcome.router, outcome.status);
         if self.dedup.take_earlier_log(key) {
-            if let Some(decision) = report.decision.filter(|_| report.probe) {
-                self.release_probe(outcome.router, decision);
+            if attempt.details.probe {
+                self.release_probe(outcome.router, attempt.decision);
             }
             return;
         }
-        if knows_usage(report) {
+        if knows_usage(attempt) {
             self.learn_usage(report, &outcome, call, now);
         }
         // The log cannot know better whether this was old news.
-        let at_fault = self.is_at_fault(report, &outcome, now, changes);
+        let at_fault = self.is_at_fault(report, &outcome, now);
         let class = if at_fault { Class::Neutral } else { outcome.class };
         // Without tokens the time of a good answer waits for the log, which may have both: speeds are compared by token.
         let latency = outcome.latency.filter(|_| outcome.completion_tokens.is_some() || class != Class::Success);
         let outcome = Outcome { class, latency, ..outcome };
-        let mut verdict = self.count_outcome(&outcome, now, changes);
+        let mut verdict = self.count_outcome(&outcome, now);
         if outcome.latency.is_some() {
             self.learn_speed(&outcome, now);
         }

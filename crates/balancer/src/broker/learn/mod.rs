@@ -4,6 +4,7 @@
 //! 3.3, 4.7, 5.2); without a router there is nothing to blame.
 
 mod attempt;
+mod gateway;
 mod judgement;
 
 use super::outcome_dedup::{Key, Match, PendingOutcome};
@@ -11,13 +12,10 @@ use super::{Broker, PathRole};
 use crate::health::Effect;
 use crate::in_flight::Call;
 use crate::strategy::{NodeId, Tier, hash};
-use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, Source};
+use types::outcome::{Attempt, CallObservation, Class, Evidence, LogEntry, Outcome, ResponseMessage};
 use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
-use types::transition::{Advisory, BrokerEvent, IgnoreReason};
-
-/// The gateway itself answers below this path (docs/gateway-protocol.md 4.9).
-const ECHO: &str = "/echo/";
+use types::transition::IgnoreReason;
 
 /// What an outcome did to its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,16 +30,11 @@ impl Broker {
     ///
     /// # Errors
     /// Why there was nothing to learn.
-    pub(super) fn learn(
-        &mut self,
-        report: &CallObservation<'_>,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Result<Outcome, IgnoreReason> {
+    pub(super) fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
         let call = self.end_call(report);
-        let result = self.learn_from(report, call, now, changes);
+        let result = self.learn_from(report, call, now);
         // Whatever it showed, a call that is over holds no probe slot.
-        if let Some((number, call)) = report.decision.zip(call.filter(|call| call.probe))
+        if let Some((number, call)) = report.decision().zip(call.filter(|call| call.probe))
             && !self.in_flight.contains(number)
         {
             self.release_probe(call.router, number);
@@ -55,56 +48,51 @@ impl Broker {
         report: &CallObservation<'_>,
         call: Option<Call>,
         now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
     ) -> Result<Outcome, IgnoreReason> {
-        if let Some(field) = report.filtered {
-            if !self.filter_reported {
-                self.filter_reported = true;
-                changes.push(BrokerEvent::Advisory(Advisory::LogFiltered(field)));
-            }
-            return Err(IgnoreReason::Filtered);
-        }
+        self.refuse_filtered(report)?;
         let interpreted = self.interpret(report, now);
         self.release(report, call, interpreted.as_ref().ok());
         let outcome = interpreted?;
-        match report.source {
-            Source::Message | Source::OneRow => self.learn_message(report, &outcome, now, changes),
-            Source::Attempt => self.learn_attempt(report, outcome, call, now, changes),
-            Source::Log => self.learn_log(report, &outcome, call, now, changes)?,
+        match *report {
+            CallObservation::Message(message) => {
+                let serves = self.is_in_service(outcome.router);
+                let waits = message.headers_missing && self.honors_hints(&outcome);
+                let acts = outcome.class.is_failure() && serves && !waits;
+                self.learn_message(message, &outcome, acts, now);
+            }
+            CallObservation::OneRow(message) => {
+                let acts = outcome.class.is_failure() || !self.is_in_service(outcome.router);
+                self.learn_message(message, &outcome, acts, now);
+            }
+            CallObservation::Log { entry, .. } => self.learn_log(report, entry, &outcome, call, now)?,
+            CallObservation::Attempt(attempt) => self.learn_attempt(report, attempt, outcome, call, now),
         }
         Ok(outcome)
     }
 
     /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
     fn release(&mut self, report: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
-        let (Some(decision), Some(call)) = (report.decision, call) else { return };
+        let (Some(decision), Some(call)) = (report.decision(), call) else { return };
         if call.probe && outcome.is_none_or(|outcome| outcome.router != call.router) {
             self.release_probe(call.router, decision);
         }
     }
 
-    /// The router that the stamp names.
-    fn stamped(&self, report: &CallObservation<'_>) -> Option<RouterId> {
-        match report.stamped_path.and_then(|path| self.path_roles.get(path)) {
-            Some(PathRole::Router(router)) => Some(*router),
-            _ => None,
-        }
-    }
-
     /// How much an observation may decide about this router.
     fn evidence(&self, report: &CallObservation<'_>, router: RouterId) -> Evidence {
-        match (report.source, report.stamped_path) {
-            (Source::Attempt, _) => match report.sent_at {
-                Some(began) => {
-                    Evidence::Local { sent_at: began, probe_decision: report.decision.filter(|_| report.probe) }
-                }
-                None => Evidence::Passive,
+        match *report {
+            CallObservation::Attempt(attempt) => Evidence::Local {
+                sent_at: attempt.sent_at,
+                probe_decision: Some(attempt.decision).filter(|_| attempt.details.probe),
             },
-            (Source::OneRow, _) | (Source::Log, None) => self.infer_evidence(router, report.started),
-            (Source::Log, _) if report.probe && self.stamped(report) == Some(router) => {
-                Evidence::Probe(report.decision)
+            CallObservation::OneRow(message) => self.infer_evidence(router, message.started),
+            CallObservation::Log { entry, .. } if entry.stamped_path.is_none() => {
+                self.infer_evidence(router, entry.started)
             }
-            _ => Evidence::Provisional,
+            CallObservation::Log { entry, decision } if entry.details.probe && self.stamped(entry) == Some(router) => {
+                Evidence::Probe(decision)
+            }
+            CallObservation::Message(_) | CallObservation::Log { .. } => Evidence::Provisional,
         }
     }
 
@@ -124,11 +112,11 @@ impl Broker {
     }
 
     /// A message whose log did not arrive in time: no better evidence will come.
-    pub(super) fn settle(&mut self, waiting: PendingOutcome, changes: &mut Vec<BrokerEvent>) {
+    pub(super) fn settle(&mut self, waiting: PendingOutcome) {
         let PendingOutcome { outcome, at, counted, verdict } = waiting;
         if !counted {
             let evidence = self.infer_evidence(outcome.router, outcome.started);
-            self.count_outcome(&Outcome { evidence, ..outcome }, at, changes);
+            self.count_outcome(&Outcome { evidence, ..outcome }, at);
         } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
             (verdict, outcome.started)
         {
@@ -139,19 +127,15 @@ impl Broker {
 
     /// Which router an observation is about and what it says.
     fn interpret(&self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
-        if report.processor_generated {
-            return Err(IgnoreReason::ProcessorGenerated);
-        }
-        if report.ingress.or(report.served_path).is_some_and(|path| path.starts_with(ECHO)) {
-            return Err(IgnoreReason::Echo);
-        }
-        let status = match (report.status, report.egress_status) {
-            (Some(status), _) => status,
-            // The client's status replaces the upstream's, except a 500, which the gateway also generates.
-            (None, Some(status)) if report.source != Source::Log && status != 500 => status,
-            _ => return Err(IgnoreReason::NoStatus),
+        let answer = report.answer();
+        let status = match report {
+            CallObservation::Message(message) | CallObservation::OneRow(message) => {
+                gateway::status_of_message(message)?
+            }
+            CallObservation::Log { entry, .. } => gateway::status_of_log(entry)?,
+            CallObservation::Attempt(_) => answer.status.ok_or(IgnoreReason::NoStatus)?,
         };
-        match report.served_path.and_then(|path| self.path_roles.get(path)).copied() {
+        match answer.served_path.and_then(|path| self.path_roles.get(path)).copied() {
             Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status, now)),
             Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status, now),
             None => Err(IgnoreReason::UnknownRouter),
@@ -159,19 +143,20 @@ impl Broker {
     }
 
     fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
+        let (answer, details) = (report.answer(), report.details());
+        let (started, stopped) = report.gateway_times();
         let known = self.routers.get(router);
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let by_relay = || {
-            report.source == Source::Attempt || known.is_some_and(|router| self.settings.relayed.contains(&router.path))
-        };
-        let (class, cause) = judgement::judge(settings, report, status, now, by_relay);
+        let cut_off = || self.is_cut_off(report, router);
+        let (class, cause) = judgement::judge(settings, report, status, now, cut_off);
         // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
-        let shows_nothing = matches!(class, Class::Success | Class::Refused) && !report.is_generation;
+        let makes_nothing = matches!(report, CallObservation::Attempt(Attempt { is_generation: false, .. }));
+        let shows_nothing = makes_nothing && matches!(class, Class::Success | Class::Refused);
         let class = if shows_nothing { Class::Neutral } else { class };
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
-            hash(&[path, report.transaction.unwrap_or_default()].concat())
+            hash(&[path, answer.transaction.unwrap_or_default()].concat())
         } else {
             0
         };
@@ -182,49 +167,23 @@ impl Broker {
             cause,
             evidence: self.evidence(report, router),
             jitter_seed,
-            retry_after: report.retry_after,
-            started: report.started,
-            stopped: report.stopped,
-            latency: report.latency,
-            completion_tokens: report.completion_tokens,
+            retry_after: answer.retry_after,
+            started,
+            stopped,
+            latency: details.latency,
+            completion_tokens: details.completion_tokens,
         }
-    }
-
-    /// The ingress itself served the call. If a router of a pool was requested, the gateway does not have it; if the
-    /// stamp named one that was not requested, row 2 failed.
-    fn interpret_fallback(
-        &self,
-        report: &CallObservation<'_>,
-        status: u16,
-        now: BrokerTime,
-    ) -> Result<Outcome, IgnoreReason> {
-        if let Some(PathRole::Router(router)) = report.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
-            let outcome = self.outcome(report, router, status, now);
-            return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
-        }
-        Err(if report.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
     }
 
     /// A failure ejects a router at once. Everything else waits for its log, which knows whether the call was a probe
     /// and so may decide about a router on probation, and when a busy upstream wants to be called again, if the
     /// message lacks its headers. Where no log can know better, the message decides.
-    fn learn_message(
-        &mut self,
-        report: &CallObservation<'_>,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) {
-        let key = Key::new(report.transaction, outcome.router, outcome.status);
+    fn learn_message(&mut self, message: &ResponseMessage<'_>, outcome: &Outcome, acts: bool, now: BrokerTime) {
+        let key = Key::new(message.answer.transaction, outcome.router, outcome.status);
         if self.dedup.take_earlier_log(key) {
             return;
         }
-        let serves = self.is_in_service(outcome.router);
-        let acts = match report.source {
-            Source::OneRow => outcome.class.is_failure() || !serves,
-            _ => outcome.class.is_failure() && serves && !(report.headers_missing && self.honors_hints(outcome)),
-        };
-        let verdict = if acts { self.count_outcome(outcome, now, changes) } else { None };
+        let verdict = if acts { self.count_outcome(outcome, now) } else { None };
         self.dedup.keep(key, PendingOutcome { outcome: *outcome, at: now, counted: acts, verdict }, now);
     }
 
@@ -239,13 +198,13 @@ impl Broker {
     fn learn_log(
         &mut self,
         report: &CallObservation<'_>,
+        entry: &LogEntry<'_>,
         outcome: &Outcome,
         call: Option<Call>,
         now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
     ) -> Result<(), IgnoreReason> {
-        let key = Key::new(report.transaction, outcome.router, outcome.status);
-        let met = self.dedup.log(key, report.egress_status, report.started, now);
+        let key = Key::new(entry.answer.transaction, outcome.router, outcome.status);
+        let met = self.dedup.log(key, entry.egress_status, entry.started, now);
         if met == Match::Twice {
             return Err(IgnoreReason::Twice);
         }
@@ -257,7 +216,7 @@ impl Broker {
             _ => None,
         };
         let by_relay = reported.is_some();
-        let at_fault = !by_relay && self.is_at_fault(report, outcome, now, changes);
+        let at_fault = !by_relay && self.is_at_fault(report, outcome, now);
         let knows_speed = reported.is_some_and(|reported| reported.latency.is_some());
         let knows_tokens = reported.is_some_and(|reported| reported.completion_tokens.is_some());
         let rest;
@@ -274,12 +233,10 @@ impl Broker {
         };
         let verdict = match met {
             Match::Message(PendingOutcome { counted: true, verdict, .. }) if at_fault => {
-                self.undo_failure(outcome, verdict, now, changes)
+                self.undo_failure(outcome, verdict, now)
             }
-            Match::Message(PendingOutcome { counted: true, verdict, .. }) => {
-                self.complete(outcome, verdict, now, changes)
-            }
-            Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now, changes),
+            Match::Message(PendingOutcome { counted: true, verdict, .. }) => self.complete(outcome, verdict, now),
+            Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now),
         };
         if !by_relay {
             self.remember_trip(report, outcome.router, verdict);
@@ -292,12 +249,7 @@ impl Broker {
     }
 
     /// Counts an outcome and applies it to its router.
-    pub(super) fn count_outcome(
-        &mut self,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Option<Verdict> {
+    pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<Verdict> {
         let id = outcome.router;
         let stats = self.routers.stats(id)?;
         stats.count(outcome, now);
@@ -305,25 +257,19 @@ impl Broker {
         if outcome.class == Class::Success {
             self.last_success = Some(now);
         }
-        let verdict = self.judge(id, outcome, now, changes);
-        self.notice(id, outcome.status, changes);
+        let verdict = self.judge(id, outcome, now);
+        self.notice(id, outcome.status);
         verdict
     }
 
     /// The log of a request that has counted adds what its message lacked. If the message did nothing because it
     /// lacked the start time, the log is applied now.
-    fn complete(
-        &mut self,
-        outcome: &Outcome,
-        verdict: Option<Verdict>,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Option<Verdict> {
+    fn complete(&mut self, outcome: &Outcome, verdict: Option<Verdict>, now: BrokerTime) -> Option<Verdict> {
         let id = outcome.router;
         self.routers.stats(id)?.add(outcome);
         match (verdict, outcome.stopped) {
             (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                return self.judge(id, outcome, now, changes);
+                return self.judge(id, outcome, now);
             }
             (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
                 self.routers.change_health(id, |health, _| health.set_trip_completed_at(epoch, stopped));
@@ -334,33 +280,22 @@ impl Broker {
     }
 
     /// Applies an outcome to the router's health, and emits what came of it.
-    fn judge(
-        &mut self,
-        id: RouterId,
-        outcome: &Outcome,
-        now: BrokerTime,
-        changes: &mut Vec<BrokerEvent>,
-    ) -> Option<Verdict> {
-        let last = self.keeps_last(id, outcome, changes);
-        let mut effect = self.routers.change_health(id, |health, settings| {
+    fn judge(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Option<Verdict> {
+        let last = self.keeps_last(id, outcome);
+        let mut effect = self.change_health(id, now, |health, settings| {
             if !last {
                 return health.learn(outcome, settings, now);
             }
             // A refusal ejects whatever the settings say; of the last one it is counted as any failure.
             let class = if outcome.class == Class::Refused { Class::Failure } else { outcome.class };
             health.learn(&Outcome { class, ..*outcome }, &settings.sparing(outcome), now)
-        })?;
+        });
         if effect == Effect::Suspected {
-            effect = self.eject_suspected(id, outcome, now, changes);
+            effect = self.eject_suspected(id, outcome, now);
         }
         let epoch = self.routers.get(id)?.health().epoch();
-        match effect {
-            Effect::None | Effect::Counted | Effect::Suspected | Effect::ProbeReleased => {}
-            Effect::Tripped | Effect::Returned => self.emit_transition(id, now, BrokerEvent::HealthChanged, changes),
-            Effect::Extended | Effect::Paused => self.emit_transition(id, now, BrokerEvent::Extended, changes),
-        }
         if effect == Effect::Tripped {
-            self.advise(id, changes);
+            self.advise(id);
         }
         Some(Verdict { effect, epoch })
     }

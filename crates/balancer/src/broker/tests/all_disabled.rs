@@ -31,10 +31,8 @@ fn tried(world: &mut World, route: &Route, status: u16, millis: u64) {
     let path = world.broker.path(route.router()).unwrap().to_string();
     let id = format!("N_{}_1_0", route.number);
     let log = log(&path, status, &id, millis, millis + 5);
-    world.learn(
-        &CallObservation { stamped_path: Some(&path), probe: true, decision: Some(route.number), ..log },
-        at(millis + 5),
-    );
+    world
+        .learn(&Report { stamped_path: Some(&path), probe: true, decision: Some(route.number), ..log }, at(millis + 5));
 }
 
 #[test]
@@ -84,7 +82,7 @@ fn any_tries_all_but_those_whose_upstream_named_a_moment() {
     settings.pools[0].when_all_disabled = WhenAllDisabled::Any;
     let mut world = World::of(settings);
     let hint = Some(RetryAfter::Delay(Duration::from_secs(30)));
-    world.learn(&CallObservation { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
+    world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
     world.learn(&log("/azure/r1/", 503, "A_2_1_0", 0, 5), at(6));
     for _ in 0..20 {
         assert_eq!(sent(world.decide(at(10_000))).map(|route| route.router()), Some(RouterId(1)));
@@ -139,11 +137,8 @@ fn a_guess_takes_out_one_and_never_the_last_one() {
     fail(&mut world, 1, 50, 100);
     assert_eq!(world.out(), ["/azure/r0/"], "the other one serves, however badly");
     world.tick(at(700_000));
-    let probe = CallObservation {
-        stamped_path: Some("/azure/r0/"),
-        probe: true,
-        ..log("/azure/r0/", 200, "P_1_1_0", 700_000, 700_001)
-    };
+    let probe =
+        Report { stamped_path: Some("/azure/r0/"), probe: true, ..log("/azure/r0/", 200, "P_1_1_0", 700_000, 700_001) };
     world.learn(&probe, at(700_001));
     fail(&mut world, 1, 4, 700_100);
     assert_eq!(world.out(), ["/azure/r1/"], "it is no longer the last");
@@ -178,9 +173,9 @@ fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
     settings.defaults.health.retry_after.preempt = true;
     let mut world = World::of(settings);
     let hint = Some(RetryAfter::QuotaReset(Duration::from_secs(20)));
-    world.learn(&CallObservation { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
+    world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
     assert_eq!(world.until(0), Some(at(20_001)));
-    world.learn(&CallObservation { retry_after: hint, ..log("/azure/r1/", 200, "A_2_1_0", 0, 1) }, at(2));
+    world.learn(&Report { retry_after: hint, ..log("/azure/r1/", 200, "A_2_1_0", 0, 1) }, at(2));
     assert_eq!(world.until(1), None);
 }
 
@@ -191,11 +186,8 @@ fn a_share_grows_with_the_ramp() {
     let mut world = World::of(settings);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 1), at(1));
     world.tick(at(600_001));
-    let probe = CallObservation {
-        stamped_path: Some("/azure/r0/"),
-        probe: true,
-        ..log("/azure/r0/", 200, "P_1_1_0", 600_001, 600_002)
-    };
+    let probe =
+        Report { stamped_path: Some("/azure/r0/"), probe: true, ..log("/azure/r0/", 200, "P_1_1_0", 600_001, 600_002) };
     world.learn(&probe, at(600_002));
     for (millis, share) in [(0, 0.1 / 1.1), (5_000, 0.6 / 1.6), (10_000, 0.5)] {
         let now = at(600_002 + millis);

@@ -9,9 +9,9 @@ fn world() -> World {
 #[test]
 fn a_page_for_people_is_no_success() {
     let mut world = world();
-    world.learn(&CallObservation { html: true, ..log("/azure/r0/", 200, "A_1_1_0", 0, 5) }, START);
+    world.learn(&Report { html: true, ..log("/azure/r0/", 200, "A_1_1_0", 0, 5) }, START);
     assert_eq!((world.stats(0).successes, world.stats(0).neutral), (0, 1));
-    world.learn(&CallObservation { html: true, ..log("/azure/r0/", 502, "A_2_1_0", 0, 5) }, START);
+    world.learn(&Report { html: true, ..log("/azure/r0/", 502, "A_2_1_0", 0, 5) }, START);
     assert_eq!(world.out(), ["/azure/r0/"], "a failure is one however it looks");
 }
 
@@ -20,7 +20,7 @@ fn a_call_whose_client_was_cut_off_is_a_failure_whatever_its_status() {
     for (millis, status, out) in [(199_999, 200, false), (200_000, 200, true), (200_000, 400, true)] {
         let mut world = world();
         let latency = Some(Duration::from_millis(millis));
-        world.learn(&CallObservation { latency, ..log("/azure/r0/", status, "A_1_1_0", 0, millis) }, at(millis));
+        world.learn(&Report { latency, ..log("/azure/r0/", status, "A_1_1_0", 0, millis) }, at(millis));
         assert_eq!(!world.out().is_empty(), out, "{status} after {millis} ms");
     }
 }
@@ -32,7 +32,7 @@ fn slow_is_a_failure_where_that_is_asked_for() {
         settings.defaults.health.slow = slow.map(Duration::from_secs);
         let mut world = World::of(settings);
         let latency = Some(Duration::from_millis(millis));
-        world.learn(&CallObservation { latency, ..log("/azure/r0/", 200, "A_1_1_0", 0, millis) }, at(millis));
+        world.learn(&Report { latency, ..log("/azure/r0/", 200, "A_1_1_0", 0, millis) }, at(millis));
         assert_eq!(!world.out().is_empty(), out, "{millis} ms where {slow:?} s are allowed");
     }
 }
@@ -50,7 +50,7 @@ mod poison {
     fn answer(world: &mut World, place: usize, status: u16, payload: &str, millis: u64) {
         let (served, id) = (router(place), format!("P_{place}_{millis}_0"));
         let payload = Some(payload.as_bytes());
-        world.learn(&CallObservation { payload, ..log(&served, status, &id, millis, millis + 1) }, at(millis + 1));
+        world.learn(&Report { payload, ..log(&served, status, &id, millis, millis + 1) }, at(millis + 1));
     }
 
     #[test]
@@ -74,10 +74,10 @@ mod poison {
         let mut world = world();
         answer(&mut world, 0, 500, "bad", 0);
         answer(&mut world, 1, 200, "good", 100);
-        let early = CallObservation { started: gateway(200), ..message("/azure/r1/", 500, "M_1_1_0") };
+        let early = Report { started: gateway(200), ..message("/azure/r1/", 500, "M_1_1_0") };
         world.learn(&early, at(201));
         assert_eq!(world.out(), ["/azure/r0/", "/azure/r1/"], "the message knows no better");
-        let late = CallObservation { payload: Some(b"bad"), ..log("/azure/r1/", 500, "M_1_1_0", 200, 201) };
+        let late = Report { payload: Some(b"bad"), ..log("/azure/r1/", 500, "M_1_1_0", 200, 201) };
         world.learn(&late, at(202));
         assert_eq!(world.state(1), HealthState::Serving);
         assert_eq!(world.stats(1).failures, 1, "counts only ever rise");
@@ -115,7 +115,7 @@ mod poison {
         let mut world = world();
         answer(&mut world, 0, 500, "other", 0);
         // Began before the trip, and so did nothing.
-        let early = CallObservation { payload: Some(b"bad"), ..log("/azure/r0/", 500, "E_1_1_0", 0, 50) };
+        let early = Report { payload: Some(b"bad"), ..log("/azure/r0/", 500, "E_1_1_0", 0, 50) };
         world.learn(&early, at(50));
         answer(&mut world, 1, 200, "good", 100);
         answer(&mut world, 1, 500, "bad", 200);

@@ -6,9 +6,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::*;
+use super::report::{Report, Source};
 use crate::health;
 use crate::strategy::Target;
-use types::outcome::{CallObservation, FailureRule, Source};
+use types::outcome::FailureRule;
 use types::time::GatewayTime;
 
 pub(crate) const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
@@ -46,8 +47,8 @@ pub(crate) fn gateway(millis: u64) -> Option<GatewayTime> {
 }
 
 /// A log entry of a call that lasted from `from` to `to` on the gateway's clock.
-pub(crate) fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> CallObservation<'a> {
-    CallObservation {
+pub(crate) fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> Report<'a> {
+    Report {
         served_path: Some(served),
         routed_path: Some(served),
         ingress: Some(INGRESS),
@@ -56,18 +57,18 @@ pub(crate) fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: 
         transaction: Some(transaction),
         started: gateway(from),
         stopped: gateway(to),
-        ..CallObservation::empty(Source::Log)
+        ..Report::empty(Source::Log)
     }
 }
 
 /// The message of the same call.
-pub(crate) fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> CallObservation<'a> {
-    CallObservation {
+pub(crate) fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
+    Report {
         served_path: Some(served),
         status: Some(status),
         egress_status: Some(status),
         transaction: Some(transaction),
-        ..CallObservation::empty(Source::Message)
+        ..Report::empty(Source::Message)
     }
 }
 
@@ -105,8 +106,8 @@ impl World {
         Self::of(settings(routers))
     }
 
-    pub(crate) fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Option<IgnoreReason> {
-        let applied = self.broker.apply(BrokerInput::Observed(report), now);
+    pub(crate) fn learn(&mut self, report: &Report<'_>, now: BrokerTime) -> Option<IgnoreReason> {
+        let applied = report.apply(&mut self.broker, now);
         self.emitted.extend(applied.changes);
         assert_eq!(invariants::broken(&self.broker), None);
         applied.ignored

@@ -78,7 +78,7 @@ proptest! {
                     let (served, id) = (router(usize::from(route.router().0)), format!("A_1_1_{step}"));
                     let source = if route.relayed { Source::Attempt } else { source };
                     let probe = route.kind.is_test();
-                    let report = CallObservation {
+                    let report = Report {
                         source,
                         decision: Some(route.number),
                         probe,
@@ -88,7 +88,10 @@ proptest! {
                         ..log(&served, status, &id, millis, millis + 1)
                     };
                     world.learn(&report, at(millis));
-                    open.remove(&route.number);
+                    // A message has no stamp, so it ends no call.
+                    if source != Source::Message {
+                        open.remove(&route.number);
+                    }
                 }
                 Happening::Abandoned(which) => {
                     let Some(route) = any(&open, which) else { continue };

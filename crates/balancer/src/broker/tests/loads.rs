@@ -86,13 +86,7 @@ impl Calls {
                 let decision = (other == replica).then_some(number);
                 let log = log(&served, status, &id, end - millis, end);
                 world.learn(
-                    &CallObservation {
-                        decision,
-                        latency,
-                        completion_tokens: tokens,
-                        stamped_path: Some(&served),
-                        ..log
-                    },
+                    &Report { decision, latency, completion_tokens: tokens, stamped_path: Some(&served), ..log },
                     at(end),
                 );
             }
@@ -230,17 +224,17 @@ fn every_log_with_our_stamp_ends_its_call() {
     let mut calls = Calls::new(&Policy::LeastBusy, &[takes(1); 2]);
     let at_ingress = log(INGRESS, 200, "a_1_1_0", 1, 2);
     let reports = [
-        CallObservation { filtered: Some("response.gl_path"), ..CallObservation::empty(Source::Log) },
-        CallObservation { processor_generated: true, ..at_ingress },
+        Report { filtered: Some("response.gl_path"), ..Report::empty(Source::Log) },
+        Report { processor_generated: true, ..at_ingress },
         at_ingress,
-        CallObservation { status: None, egress_status: Some(500), ..at_ingress },
+        Report { status: None, egress_status: Some(500), ..at_ingress },
         log("/elsewhere/", 200, "b_1_1_0", 1, 2),
     ];
     for report in reports {
         let place = calls.call(0);
         assert_eq!(calls.pending(0, place), 1);
         let Some(number) = calls.ends.pop().map(|Reverse((_, _, number, _))| number) else { panic!() };
-        calls.worlds[0].learn(&CallObservation { decision: Some(number), ..report }, at(5));
+        calls.worlds[0].learn(&Report { decision: Some(number), ..report }, at(5));
         assert_eq!(calls.pending(0, place), 0, "{report:?}");
     }
 }
@@ -355,7 +349,7 @@ proptest! {
                     4 => {
                         let (decision, latency) = (Some(*number), Some(Duration::from_millis(*wait)));
                         let log = log(&served, status, &id, *number, number + 1);
-                        world.learn(&CallObservation { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
+                        world.learn(&Report { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
                     }
                     _ => drop(world.learn(&message(&served, status, &id), at(millis))),
                 }

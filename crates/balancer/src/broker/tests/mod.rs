@@ -8,12 +8,14 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::health;
 use crate::strategy::{Policy, Target, TargetKind};
-use types::outcome::{CallObservation, Cause, NamedBy, RetryAfter, Source};
+use types::outcome::{Cause, NamedBy, RetryAfter};
 use types::transition::Advisory;
 
 pub(super) mod fixture;
+pub(crate) mod report;
 
 use fixture::*;
+use report::{Report, Source};
 
 mod affinity;
 mod all_disabled;
@@ -230,7 +232,7 @@ mod learning {
         assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
         let states: Vec<_> =
             world.emitted.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
-        assert_eq!(states.len(), 2, "one line when it goes, one when it may prove itself");
+        assert_eq!(states.len(), 2, "one line when it is disabled, one when it is on probation");
     }
 
     #[test]
@@ -265,10 +267,7 @@ mod learning {
         let mut world = World::new(3);
         world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
-        world.learn(
-            &CallObservation { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) },
-            at(5),
-        );
+        world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
         assert_eq!(world.out(), ["/azure/r0/"]);
         assert_eq!(world.stats(0).answers(), 1, "one call counts once");
     }
@@ -280,7 +279,7 @@ mod learning {
             let id = format!("A_{n}_1_0");
             world.learn(&message("/azure/r0/", 404, &id), at(n));
             let log = log("/azure/r0/", 404, &id, n, n + 1);
-            world.learn(&CallObservation { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+            world.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
         }
         assert_eq!(world.out(), Vec::<String>::new());
         assert_eq!(world.stats(0).neutral, 20);
@@ -302,13 +301,13 @@ mod learning {
     fn an_answer_made_by_somebody_else_says_nothing() {
         let base = log("/azure/r0/", 500, "A_1_1_0", 0, 1);
         for (report, why) in [
-            (CallObservation { processor_generated: true, ..base }, IgnoreReason::ProcessorGenerated),
-            (CallObservation { ingress: Some("/echo/"), ..base }, IgnoreReason::Echo),
-            (CallObservation { ingress: Some("/echo/x/"), ..base }, IgnoreReason::Echo),
-            (CallObservation { served_path: Some("/elsewhere/"), ..base }, IgnoreReason::UnknownRouter),
-            (CallObservation { served_path: None, ..base }, IgnoreReason::UnknownRouter),
-            (CallObservation { status: None, ..base }, IgnoreReason::NoStatus),
-            (CallObservation { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
+            (Report { processor_generated: true, ..base }, IgnoreReason::ProcessorGenerated),
+            (Report { ingress: Some("/echo/"), ..base }, IgnoreReason::Echo),
+            (Report { ingress: Some("/echo/x/"), ..base }, IgnoreReason::Echo),
+            (Report { served_path: Some("/elsewhere/"), ..base }, IgnoreReason::UnknownRouter),
+            (Report { served_path: None, ..base }, IgnoreReason::UnknownRouter),
+            (Report { status: None, ..base }, IgnoreReason::NoStatus),
+            (Report { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
         ] {
             let mut world = World::new(3);
             assert_eq!(world.learn(&report, START), Some(why));
@@ -319,7 +318,7 @@ mod learning {
     #[test]
     fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
         let mut world = World::new(3);
-        let emitted = |status| CallObservation { status: None, transaction: None, ..message("/azure/r0/", status, "") };
+        let emitted = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
         assert_eq!(world.learn(&emitted(500), START), Some(IgnoreReason::NoStatus));
         assert_eq!(world.out(), Vec::<String>::new());
         assert_eq!(world.learn(&emitted(502), START), None);
@@ -330,7 +329,7 @@ mod learning {
     fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_nobodys_fault() {
         let mut world = World::new(3);
         let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
-        let row_2_failed = CallObservation { stamped_path: Some("/azure/r0/"), ..fallback };
+        let row_2_failed = Report { stamped_path: Some("/azure/r0/"), ..fallback };
         assert_eq!(world.learn(&row_2_failed, START), Some(IgnoreReason::NotApplied));
         assert_eq!(
             world.learn(&fallback, START),
@@ -338,7 +337,7 @@ mod learning {
             "all were disabled, or nobody asked us"
         );
         assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.learn(&CallObservation { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
+        assert_eq!(world.learn(&Report { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
         let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing told") };
         assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
@@ -348,8 +347,7 @@ mod learning {
     fn hidden_fields_are_told_once() {
         let mut world = World::new(3);
         for n in 0..5 {
-            world
-                .learn(&CallObservation { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
+            world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
         }
         assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
     }
@@ -428,10 +426,7 @@ mod pairing {
         world.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
         world.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
         let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
-        world.learn(
-            &CallObservation { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log },
-            at(10),
-        );
+        world.learn(&Report { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
         assert_eq!(world.stats(0).answers(), 1, "the log replaces the message");
         assert_eq!((world.stats(0).tokens, world.stats(0).latency.sum), (7, Duration::from_millis(30)));
         world.tick(at(9_500));
@@ -446,7 +441,7 @@ mod pairing {
     #[test]
     fn a_message_without_id_finds_the_log_with_its_router_and_status() {
         let mut world = World::new(2);
-        let bare = CallObservation { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
+        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
         world.learn(&bare, START);
         world.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
         assert_eq!(world.stats(0).failures, 1);
@@ -457,9 +452,9 @@ mod pairing {
     #[test]
     fn a_status_that_a_processor_changed_still_finds_its_log() {
         let mut world = World::new(2);
-        let bare = CallObservation { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
+        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
         world.learn(&bare, START);
-        world.learn(&CallObservation { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
+        world.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
         assert_eq!((world.stats(0).successes, world.stats(0).neutral), (1, 0));
     }
 
@@ -505,7 +500,7 @@ mod pairing {
         for n in 0..OUTCOME_DEDUP_CAPACITY + 100 {
             let id = format!("A_{n}_1_0");
             let message = message("/azure/r0/", 200, &id);
-            world.broker.apply(BrokerInput::Observed(&message), START);
+            message.apply(&mut world.broker, START);
         }
         world.tick(START);
         assert_eq!(invariants::broken(&world.broker), None);
@@ -533,7 +528,7 @@ mod stragglers {
     #[test]
     fn the_log_of_the_message_that_tripped_dates_the_trip() {
         let mut world = World::new(2);
-        let fresh = |id, started| CallObservation { started: gateway(started), ..message("/azure/r0/", 500, id) };
+        let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
         world.learn(&fresh("A_1_1_0", 100), START);
         world.learn(&fresh("A_2_1_0", 105), at(1));
         world.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
@@ -608,7 +603,7 @@ mod proving {
 
     const BACK: u64 = 600_000;
 
-    /// Two routers, of which the first is to prove itself.
+    /// Two routers, of which the first is on probation.
     fn world() -> World {
         let mut world = World::new(2);
         world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
@@ -616,7 +611,7 @@ mod proving {
         world
     }
 
-    /// Decides until a request goes to the router that has to prove itself.
+    /// Decides until a request goes to the router on probation.
     fn probe(world: &mut World, now: BrokerTime) -> u64 {
         let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
             Decision::Route(route) if route.kind == RouteKind::Probe => Some(route.number),
@@ -625,9 +620,9 @@ mod proving {
         sent.expect("no request went there")
     }
 
-    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> CallObservation<'a> {
+    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> Report<'a> {
         let log = log(served, status, id, BACK, BACK + 10);
-        CallObservation { stamped_path: Some("/azure/r0/"), probe: true, decision, ..log }
+        Report { stamped_path: Some("/azure/r0/"), probe: true, decision, ..log }
     }
 
     #[test]
@@ -655,7 +650,7 @@ mod proving {
         for (logged, state) in [(true, true), (false, false)] {
             let mut world = world();
             let number = probe(&mut world, at(BACK));
-            let message = |id| CallObservation { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
+            let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             world.learn(&message("P_1_1_0"), at(BACK + 5));
             assert!(world.broker.routers.as_slice()[0].health().is_probing());
             if logged {
@@ -675,8 +670,7 @@ mod proving {
         for served in ["/azure/r1/", INGRESS] {
             let mut world = world();
             let number = probe(&mut world, at(BACK));
-            let elsewhere =
-                CallObservation { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
+            let elsewhere = Report { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             world.learn(&elsewhere, at(BACK + 10));
             assert!(world.broker.routers.as_slice()[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut world, at(BACK + 10)), number);
@@ -696,7 +690,7 @@ mod proving {
 
     #[test]
     fn in_the_one_row_configuration_the_message_decides_at_once() {
-        let emitted = |status, id| CallObservation { source: Source::OneRow, ..message("/azure/r0/", status, id) };
+        let emitted = |status, id| Report { source: Source::OneRow, ..message("/azure/r0/", status, id) };
         for (status, back) in [(200, true), (503, false)] {
             let mut world = world();
             probe(&mut world, at(BACK));
@@ -731,7 +725,7 @@ mod proving {
     #[test]
     fn the_upstreams_own_word_replaces_the_disabled_time() {
         let mut world = World::new(2);
-        let limited = CallObservation {
+        let limited = Report {
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(2))),
             ..log("/azure/r0/", 429, "A_1_1_0", 0, 5)
         };
@@ -759,7 +753,7 @@ mod proving {
         let mut settings = settings(2);
         settings.defaults.health.consecutive = 2;
         let mut world = World { broker: Broker::new(settings), ..World::new(2) };
-        let fresh = |id| CallObservation { started: gateway(0), ..message("/azure/r0/", 500, id) };
+        let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
         world.learn(&fresh("A_1_1_0"), START);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
         assert_eq!(world.out(), Vec::<String>::new());
@@ -772,9 +766,9 @@ mod proving {
 fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
     let mut world = World::new(2);
     let hint = Some(RetryAfter::Delay(Duration::from_millis(43)));
-    let early = CallObservation { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
+    let early = Report { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
     world.learn(&early, at(100));
-    world.learn(&CallObservation { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
+    world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
     world.tick(at(143));
     assert_eq!(world.state(0), HealthState::Serving);
     world.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));
@@ -787,7 +781,7 @@ fn zero_minutes_never_disable() {
     settings.defaults.health.disabled_time = Duration::ZERO;
     let mut broker = Broker::new(settings);
     for n in 0..50 {
-        broker.apply(BrokerInput::Observed(&log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n)), at(n));
+        log("/azure/r0/", 500, &format!("A_{n}_1_0"), n, n).apply(&mut broker, at(n));
     }
     assert!(broker.routers().all(|(_, state, _)| state == HealthState::Serving));
 }

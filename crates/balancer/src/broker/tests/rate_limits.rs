@@ -152,9 +152,8 @@ fn tokens_are_estimated_and_corrected_by_the_log() {
     assert_eq!(world.route(&Sized(400, 300), 2).router(), RouterId(0), "400 are not");
     assert_eq!(world.route(&request, 3).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Tpm));
     let served = router(0);
-    let call =
-        CallObservation { decision: Some(first.number), total_tokens: Some(17), ..log(&served, 200, "A_1_1_0", 0, 5) };
-    world.learn(&CallObservation { stamped_path: Some(&served), stamp_id: Some("x-0"), ..call }, at(10));
+    let call = Report { decision: Some(first.number), total_tokens: Some(17), ..log(&served, 200, "A_1_1_0", 0, 5) };
+    world.learn(&Report { stamped_path: Some(&served), stamp_id: Some("x-0"), ..call }, at(10));
     assert_eq!(world.route(&Sized(400, 483), 11).router(), RouterId(0), "417 are used now");
     assert_eq!(world.route(&Sized(0, 1), 12).router(), RouterId(1));
 }
@@ -167,7 +166,7 @@ fn an_error_used_a_request_and_no_tokens() {
         let route = world.route(&request, status);
         let id = format!("A_{status}_1_0");
         let log = log(&served, u16::try_from(status).unwrap(), &id, status, status + 1);
-        world.learn(&CallObservation { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
+        world.learn(&Report { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
         assert_eq!(world.broker.limits.as_ref().unwrap().exceeded(RouterId(0), 1_000), exceeded, "{status}");
     }
 }
@@ -176,24 +175,21 @@ fn an_error_used_a_request_and_no_tokens() {
 fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
     let mut world = world(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: None }), None]);
     let served = router(0);
-    let theirs = CallObservation {
-        stamped_path: Some(&served),
-        stamp_id: Some("other-0"),
-        ..log(&served, 200, "A_1_1_0", 0, 5)
-    };
+    let theirs =
+        Report { stamped_path: Some(&served), stamp_id: Some("other-0"), ..log(&served, 200, "A_1_1_0", 0, 5) };
     world.learn(&theirs, at(0));
     assert_eq!(world.learn(&theirs, at(1)), Some(IgnoreReason::Twice));
     assert_eq!(world.route(&INGRESS, 2).router(), RouterId(0));
     assert_eq!(world.route(&INGRESS, 3).router(), RouterId(1));
     // A client that named the router itself, and one of whom nobody knows.
-    let direct = CallObservation { ingress: Some(&served), ..log(&served, 200, "B_1_1_0", 62_000, 62_005) };
+    let direct = Report { ingress: Some(&served), ..log(&served, 200, "B_1_1_0", 62_000, 62_005) };
     world.learn(&direct, at(62_000));
     world.learn(&log(&served, 200, "C_1_1_0", 62_000, 62_005), at(62_001));
     assert_eq!(world.route(&INGRESS, 62_002).router(), RouterId(0));
     assert_eq!(world.route(&INGRESS, 62_003).router(), RouterId(1));
     let left = QuotaRemaining { amount: 0, reset: Duration::from_secs(20) };
     let remaining = RateLimitHeaders { requests: Some(left), tokens: None };
-    world.learn(&CallObservation { quota: remaining, ..log(&served, 200, "D_1_1_0", 130_000, 130_005) }, at(130_000));
+    world.learn(&Report { quota: remaining, ..log(&served, 200, "D_1_1_0", 130_000, 130_005) }, at(130_000));
     assert_eq!(
         world.route(&INGRESS, 130_001).reservation.limit,
         LimitVerdict::Diverted(RouterId(0), LimitExceeded::Requests)
@@ -387,7 +383,7 @@ proptest! {
                     let (served, id) = (router(calls[number].1), format!("A_{number}_1_{used}"));
                     let decision = Some(routes[number].number);
                     let report = log(&served, 200, &id, now, now + 1);
-                    world.learn(&CallObservation { decision, stamp_id: Some("x"), stamped_path: Some(&served), total_tokens: Some(used), ..report }, at(now));
+                    world.learn(&Report { decision, stamp_id: Some("x"), stamped_path: Some(&served), total_tokens: Some(used), ..report }, at(now));
                     // The first log of a call counts, as long as its second does.
                     if routes[number].number != u64::MAX && calls[number].0 + 61_000 > now {
                         calls[number].2 = used;

@@ -135,7 +135,7 @@ fn play(seed: u64) -> String {
                 let (status, id) = ([200, 200, 500, 429, 400][dice.random_range(0..5)], format!("A_1_1_{step}"));
                 let latency = Some(Duration::from_millis(dice.random_range(50..5_000)));
                 let source = if route.relayed { Source::Attempt } else { Source::Log };
-                let report = CallObservation {
+                let report = Report {
                     source,
                     decision: Some(route.number),
                     probe: route.kind.is_test(),
@@ -144,7 +144,7 @@ fn play(seed: u64) -> String {
                     latency,
                     ..log(&served, status, &id, millis, millis + 1)
                 };
-                world.broker.apply(BrokerInput::Observed(&report), at(millis));
+                report.apply(&mut world.broker, at(millis));
             }
             _ => millis += dice.random_range(0..4_000),
         }

@@ -18,24 +18,19 @@ fn resilient() -> HealthSettings {
 
 /// An attempt that began a second before `at` seconds and ended then with this status.
 fn attempt(world: &mut World, place: usize, status: u16, payload: &str, seconds: u64) {
-    ended(world, place, seconds, |report| CallObservation {
+    ended(world, place, seconds, |report| Report {
         status: Some(status),
         payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
         ..report
     });
 }
 
-fn ended(
-    world: &mut World,
-    place: usize,
-    seconds: u64,
-    say: impl FnOnce(CallObservation<'static>) -> CallObservation<'static>,
-) {
+fn ended(world: &mut World, place: usize, seconds: u64, say: impl FnOnce(Report<'static>) -> Report<'static>) {
     let served: &'static str = ["/azure/r0/", "/azure/r1/", "/azure/r2/"][place];
-    let report = CallObservation {
+    let report = Report {
         served_path: Some(served),
         sent_at: Some(at(seconds * 1_000 - 500)),
-        ..CallObservation::empty(Source::Attempt)
+        ..Report::empty(Source::Attempt)
     };
     world.learn(&say(report), at(seconds * 1_000));
 }
@@ -61,18 +56,18 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
         assert_eq!(invariants::broken(&world.broker), None);
     }
     let served = router(place);
-    let report = CallObservation {
+    let report = Report {
         served_path: Some(&served),
         status: Some(200),
         decision: Some(route.number),
         sent_at: Some(at(0)),
         latency: Some(Duration::from_secs(3_601)),
-        ..CallObservation::empty(Source::Attempt)
+        ..Report::empty(Source::Attempt)
     };
     world.learn(&report, at(3_601_000));
     // The same call's log entry, as another replica sees it.
     let latency = Some(Duration::from_secs(3_601));
-    world.learn(&CallObservation { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
+    world.learn(&Report { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
     assert_eq!(world.out(), Vec::<String>::new());
     assert_eq!((world.stats(place).failures, world.state(place)), (0, HealthState::Serving));
 }
@@ -85,14 +80,13 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
     let mut world = World::of(settings);
     let observed = |world: &World| world.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
     let (served, second) = (router(0), Duration::from_secs(1));
-    let attempt = |tokens, id| CallObservation {
+    let attempt = |tokens, id| Report {
         sent_at: Some(at(0)),
         latency: Some(second),
         completion_tokens: tokens,
-        ..CallObservation { source: Source::Attempt, ..log(&served, 200, id, 0, 1_000) }
+        ..Report { source: Source::Attempt, ..log(&served, 200, id, 0, 1_000) }
     };
-    let entry =
-        |id| CallObservation { latency: Some(second), completion_tokens: Some(9), ..log(&served, 200, id, 0, 1_000) };
+    let entry = |id| Report { latency: Some(second), completion_tokens: Some(9), ..log(&served, 200, id, 0, 1_000) };
     world.learn(&attempt(Some(9), "L_1_1_1"), at(1_000));
     assert!(observed(&world).is_some(), "before its log");
     world.learn(&entry("L_1_1_1"), at(1_100));
@@ -105,11 +99,8 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
 
 #[test]
 fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
-    let silent = |report| CallObservation {
-        status: Some(504),
-        transport_failure: Some(TransportFailure::FirstByteTimeout),
-        ..report
-    };
+    let silent =
+        |report| Report { status: Some(504), transport_failure: Some(TransportFailure::FirstByteTimeout), ..report };
     let mut world = relayed(2, resilient());
     ended(&mut world, 0, 1, silent);
     assert_eq!(world.out(), ["/azure/r0/"]);
@@ -129,7 +120,7 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
     assert_eq!(world.out().len(), 3);
     let probe = |world: &mut World, place, payload: &str, status, seconds| {
         let digest = PayloadDigest::from_bytes(payload.as_bytes());
-        ended(world, place, seconds, |report| CallObservation {
+        ended(world, place, seconds, |report| Report {
             status: Some(status),
             probe: true,
             payload_digest: Some(digest),
@@ -173,7 +164,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
             }
             assert_eq!(world.out().len(), last);
             for seconds in 2..6 {
-                ended(&mut world, last, seconds, |report| CallObservation {
+                ended(&mut world, last, seconds, |report| Report {
                     status: Some(status),
                     retry_after: wait.map(|wait| RetryAfter::Delay(Duration::from_secs(wait))),
                     ..report
@@ -185,11 +176,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
     // A refused key takes a target out at once, but not the last one: its clients are told why.
     let mut world = relayed(2, resilient());
     for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
-        ended(&mut world, place, seconds, |report| CallObservation {
-            status: Some(401),
-            key: Some(NamedBy::Target),
-            ..report
-        });
+        ended(&mut world, place, seconds, |report| Report { status: Some(401), key: Some(NamedBy::Target), ..report });
         assert_eq!(world.out(), ["/azure/r0/"]);
     }
     // Without the setting, as routers of the gateway have it, the first failure ejects the last one too.
@@ -202,11 +189,11 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
 fn a_refused_call_that_makes_nothing_takes_no_target_out() {
     let mut world = relayed(2, resilient());
     let refused = |makes: bool| {
-        move |report| CallObservation {
+        move |report| Report {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
             key: Some(NamedBy::Target),
-            is_generation: makes,
+            makes_nothing: !makes,
             ..report
         }
     };

@@ -27,7 +27,7 @@ pub struct TargetStatus {
     /// Its part of the pool's next calls, from 0 to 1: expected, where a hash or a turn decides. Absent where that depends
     /// on what clients ask for, and for a router on probation, which gets a few calls at a time and no share.
     pub share: Option<f64>,
-    /// A router that has yet to prove itself.
+    /// A router on probation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub probation: bool,
     /// What stands in it, in the order of the file.

@@ -8,7 +8,7 @@ use balancer::broker::{
 };
 use balancer::health::Preset;
 use rand::rngs::SmallRng;
-use types::outcome::{CallObservation, FailureRule, RetryAfter, Source};
+use types::outcome::{CallAnswer, CallDetails, CallObservation, FailureRule, LogEntry, ResponseMessage, RetryAfter};
 use types::router::RouterPath;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
@@ -51,7 +51,7 @@ impl Seen {
         if std::mem::discriminant(&state) == std::mem::discriminant(&self.state) {
             return;
         }
-        // Whoever waited as it was told need not prove itself.
+        // A router that was left out for the time its upstream asked for serves again without probation.
         let waited = matches!(self.state, HealthState::Cooling { until, .. } if until <= at(now));
         if state == HealthState::Serving {
             self.proved = (!waited).then_some(now);
@@ -123,35 +123,36 @@ impl Brokers {
 }
 
 /// What the outcome message of a call says.
-fn message<'a>(paths: &'a [String], call: &'a Call) -> CallObservation<'a> {
+fn message<'a>(paths: &'a [String], call: &'a Call) -> ResponseMessage<'a> {
     let served = call.choice().map_or(INGRESS, |choice| &paths[choice.router]);
-    CallObservation {
+    let answer = CallAnswer {
         served_path: Some(served),
         status: Some(call.answer.status),
-        egress_status: Some(call.answer.status),
         gateway_generated: call.answer.gateway_generated,
         retry_after: call.answer.retry_after.map(RetryAfter::Delay),
         transaction: Some(&call.transaction),
-        started: gateway(call.started),
-        ..CallObservation::empty(Source::Message)
-    }
+        html: false,
+    };
+    let (egress_status, started) = (answer.status, gateway(call.started));
+    ResponseMessage { answer, egress_status, started, ..ResponseMessage::default() }
 }
 
-/// What its log says to one replica.
-fn log<'a>(paths: &'a [String], call: &'a Call, replica: usize) -> CallObservation<'a> {
+/// What its log says.
+fn log<'a>(paths: &'a [String], call: &'a Call) -> LogEntry<'a> {
     let choice = call.choice();
-    let message = message(paths, call);
-    CallObservation {
-        source: Source::Log,
-        routed_path: message.served_path,
+    let ResponseMessage { answer, egress_status, started, .. } = message(paths, call);
+    let probe = choice.is_some_and(|choice| choice.probe);
+    LogEntry {
+        answer,
+        details: CallDetails { probe, latency: Some(call.answer.after), ..CallDetails::default() },
+        routed_path: answer.served_path,
         ingress: Some(INGRESS),
-        stamped_path: choice.and(message.served_path),
-        probe: choice.is_some_and(|choice| choice.probe),
-        decision: choice.filter(|choice| choice.replica == replica).map(|choice| choice.number),
+        stamped_path: choice.and(answer.served_path),
+        egress_status,
+        started,
         stopped: gateway(call.stopped()),
-        latency: Some(call.answer.after),
         payload: Some(call.payload.as_bytes()),
-        ..message
+        ..LogEntry::default()
     }
 }
 
@@ -172,12 +173,21 @@ impl Policy for Brokers {
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
         let Self { replicas, paths, .. } = self;
-        let (report, replica) = match news {
+        let replica = match news {
             News::Answer(_) => return,
-            News::Message(call, replica) => (message(paths, call), replica),
-            News::Log(call, replica) => (log(paths, call, replica), replica),
+            News::Message(call, replica) => {
+                let message = message(paths, call);
+                replicas[replica].apply(BrokerInput::Observed(&CallObservation::Message(&message)), at(now));
+                replica
+            }
+            News::Log(call, replica) => {
+                let ours = call.choice().filter(|choice| choice.replica == replica);
+                let (entry, decision) = (log(paths, call), ours.map(|choice| choice.number));
+                let report = CallObservation::Log { entry: &entry, decision };
+                replicas[replica].apply(BrokerInput::Observed(&report), at(now));
+                replica
+            }
         };
-        replicas[replica].apply(BrokerInput::Observed(&report), at(now));
         self.look(replica, now);
     }
 

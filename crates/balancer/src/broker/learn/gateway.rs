@@ -1,0 +1,82 @@
+//! What only the gateway's own messages can mean: answers of processors and of the gateway itself, fields that its filters took
+//! away, calls that it cut off or sent elsewhere. None of it applies to a call of the relay.
+
+use super::super::{Broker, PathRole};
+use crate::in_flight::MAX_CALL_DURATION;
+use types::outcome::{CallObservation, Cause, Class, LogEntry, Outcome, ResponseMessage};
+use types::router::RouterId;
+use types::time::BrokerTime;
+use types::transition::{Advisory, BrokerEvent, IgnoreReason};
+
+/// The gateway itself answers below this path (docs/gateway-protocol.md 4.9).
+const ECHO: &str = "/echo/";
+
+/// The status that a response processor's message says.
+///
+/// # Errors
+/// No router gave the answer, or there is no status.
+pub(super) fn status_of_message(message: &ResponseMessage<'_>) -> Result<u16, IgnoreReason> {
+    from_upstream(message.processor_generated, message.answer.served_path)?;
+    // The client's status replaces the upstream's, except a 500, which the gateway also generates.
+    let status = message.answer.status.or(message.egress_status.filter(|status| *status != 500));
+    status.ok_or(IgnoreReason::NoStatus)
+}
+
+/// The status that a log entry says.
+///
+/// # Errors
+/// No router gave the answer, or there is no status.
+pub(super) fn status_of_log(entry: &LogEntry<'_>) -> Result<u16, IgnoreReason> {
+    from_upstream(entry.processor_generated, entry.ingress.or(entry.answer.served_path))?;
+    entry.answer.status.ok_or(IgnoreReason::NoStatus)
+}
+
+fn from_upstream(processor_generated: bool, path: Option<&str>) -> Result<(), IgnoreReason> {
+    if processor_generated {
+        return Err(IgnoreReason::ProcessorGenerated);
+    }
+    if path.is_some_and(|path| path.starts_with(ECHO)) { Err(IgnoreReason::Echo) } else { Ok(()) }
+}
+
+impl Broker {
+    /// Nothing is learnt from an entry without the fields that matter. Advised once.
+    pub(super) fn refuse_filtered(&mut self, report: &CallObservation<'_>) -> Result<(), IgnoreReason> {
+        let CallObservation::Log { entry: LogEntry { filtered: Some(field), .. }, .. } = *report else { return Ok(()) };
+        if !self.filter_reported {
+            self.filter_reported = true;
+            self.effects.push(BrokerEvent::Advisory(Advisory::LogFiltered(field)));
+        }
+        Err(IgnoreReason::Filtered)
+    }
+
+    /// The router that the stamp names.
+    pub(super) fn stamped(&self, entry: &LogEntry<'_>) -> Option<RouterId> {
+        match entry.stamped_path.and_then(|path| self.path_roles.get(path)) {
+            Some(PathRole::Router(router)) => Some(*router),
+            _ => None,
+        }
+    }
+
+    /// Whether the gateway gave up before the answer was complete: not if a relay made the call and left the entry.
+    pub(super) fn is_cut_off(&self, report: &CallObservation<'_>, router: RouterId) -> bool {
+        let CallObservation::Log { entry, .. } = report else { return false };
+        entry.details.latency.is_some_and(|latency| latency >= MAX_CALL_DURATION)
+            && !self.path(router).is_some_and(|path| self.settings.relayed.contains(path))
+    }
+
+    /// The ingress itself served the call. If a router of a pool was requested, the gateway does not have it; if the
+    /// stamp named one that was not requested, row 2 failed.
+    pub(super) fn interpret_fallback(
+        &self,
+        report: &CallObservation<'_>,
+        status: u16,
+        now: BrokerTime,
+    ) -> Result<Outcome, IgnoreReason> {
+        let CallObservation::Log { entry, .. } = report else { return Err(IgnoreReason::UnknownRouter) };
+        if let Some(PathRole::Router(router)) = entry.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
+            let outcome = self.outcome(report, router, status, now);
+            return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
+        }
+        Err(if entry.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
+    }
+}

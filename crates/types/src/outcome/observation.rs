@@ -1,0 +1,180 @@
+//! What one message says about one finished call, by where it comes from: each source has the fields that it knows, so that
+//! a rule about one cannot be applied to another.
+
+use std::time::Duration;
+
+use super::{ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter, TransportFailure};
+use crate::time::{BrokerTime, GatewayTime};
+
+/// A finished call as one source saw it, before any router is resolved.
+#[derive(Debug, Clone, Copy)]
+pub enum CallObservation<'a> {
+    /// A response processor's message: arrives early, and knows little.
+    Message(&'a ResponseMessage<'a>),
+    /// The message of the one-row configuration: as early, and without a stamp, so that its log knows no better.
+    OneRow(&'a ResponseMessage<'a>),
+    /// The gateway's log: arrives last, and knows everything.
+    Log {
+        /// What it says.
+        entry: &'a LogEntry<'a>,
+        /// The number of the decision, if the entry's stamp is this replica's.
+        decision: Option<u64>,
+    },
+    /// A call of the relay, which sent it and saw its end. The call's own log adds nothing to the judgement.
+    Attempt(&'a Attempt<'a>),
+}
+
+/// What every source knows of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CallAnswer<'a> {
+    /// The router that served the call (`response.gl_path`).
+    pub served_path: Option<&'a str>,
+    /// The transaction id; a client can make two calls share one.
+    pub transaction: Option<&'a str>,
+    /// The upstream's status (`inbound_status_code`).
+    pub status: Option<u16>,
+    /// The answer has no headers at all, so the gateway generated it (docs/gateway-protocol.md 4.7).
+    pub gateway_generated: bool,
+    /// The answer is an HTML page.
+    pub html: bool,
+    /// How long the upstream asks not to be called.
+    pub retry_after: Option<RetryAfter>,
+}
+
+/// What is known once the answer's body was read.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CallDetails {
+    /// The decision was a probe.
+    pub probe: bool,
+    /// What is wrong with the answer by its status, headers and body.
+    pub error_class: Option<ErrorClass>,
+    /// Who named the deployment or model of which the upstream says that it does not exist.
+    pub missing: Option<NamedBy>,
+    /// The upstream's latency; in a log in whole milliseconds, as the gateway measures it.
+    pub latency: Option<Duration>,
+    /// Completion tokens, if the upstream reports them.
+    pub completion_tokens: Option<u64>,
+    /// Tokens of prompt and completion, if the upstream reports them.
+    pub total_tokens: Option<u64>,
+    /// The remaining rate-limit quota that the upstream reports.
+    pub quota: RateLimitHeaders,
+}
+
+/// A message of the gateway to a response processor.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ResponseMessage<'a> {
+    /// The answer.
+    pub answer: CallAnswer<'a>,
+    /// The status sent to the client (`egress_status_code`).
+    pub egress_status: Option<u16>,
+    /// The message does not carry the answer's headers.
+    pub headers_missing: bool,
+    /// A processor answered in place of the upstream.
+    pub processor_generated: bool,
+    /// When the gateway received the request.
+    pub started: Option<GatewayTime>,
+}
+
+/// An entry of the gateway's log.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LogEntry<'a> {
+    /// The answer.
+    pub answer: CallAnswer<'a>,
+    /// What the answer's body and the timers show.
+    pub details: CallDetails,
+    /// The router that was requested when the gateway routed (`request.gl_path`).
+    pub routed_path: Option<&'a str>,
+    /// The router that the client called.
+    pub ingress: Option<&'a str>,
+    /// The router that the broker's stamp names; only in the two-row configuration.
+    pub stamped_path: Option<&'a str>,
+    /// The id of the decision that wrote that stamp.
+    pub stamp_id: Option<&'a str>,
+    /// The status sent to the client (`egress_status_code`).
+    pub egress_status: Option<u16>,
+    /// A processor answered in place of the upstream.
+    pub processor_generated: bool,
+    /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
+    pub filtered: Option<&'static str>,
+    /// The gateway's report on processors that failed, as JSON.
+    pub processor_errors: Option<&'a [u8]>,
+    /// The session id, which a client may set.
+    pub session: Option<&'a str>,
+    /// When the gateway received the request.
+    pub started: Option<GatewayTime>,
+    /// When the gateway answered the client.
+    pub stopped: Option<GatewayTime>,
+    /// The client's payload.
+    pub payload: Option<&'a [u8]>,
+}
+
+/// A call that the relay made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attempt<'a> {
+    /// The answer, or what a gateway would have said without one.
+    pub answer: CallAnswer<'a>,
+    /// What the answer's body shows, and the time until its end.
+    pub details: CallDetails,
+    /// The number of the decision.
+    pub decision: u64,
+    /// When the call was sent.
+    pub sent_at: BrokerTime,
+    /// See [`Request::is_generation`](crate::request::Request::is_generation); no other success shows anything.
+    pub is_generation: bool,
+    /// Whose key the upstream was called with; `None` where that is unknown, as behind the gateway.
+    pub key: Option<NamedBy>,
+    /// How the call failed without a complete answer.
+    pub transport_failure: Option<TransportFailure>,
+    /// The digest of the client's whole request.
+    pub payload_digest: Option<PayloadDigest>,
+}
+
+impl CallDetails {
+    const NONE: Self = Self {
+        probe: false,
+        error_class: None,
+        missing: None,
+        latency: None,
+        completion_tokens: None,
+        total_tokens: None,
+        quota: RateLimitHeaders { requests: None, tokens: None },
+    };
+}
+
+impl<'a> CallObservation<'a> {
+    /// The answer.
+    pub const fn answer(&self) -> &'a CallAnswer<'a> {
+        match *self {
+            Self::Message(message) | Self::OneRow(message) => &message.answer,
+            Self::Log { entry, .. } => &entry.answer,
+            Self::Attempt(attempt) => &attempt.answer,
+        }
+    }
+
+    /// What the answer's body shows; nothing where it was not read.
+    pub const fn details(&self) -> &'a CallDetails {
+        match *self {
+            Self::Message(_) | Self::OneRow(_) => &CallDetails::NONE,
+            Self::Log { entry, .. } => &entry.details,
+            Self::Attempt(attempt) => &attempt.details,
+        }
+    }
+
+    /// The number of this replica's decision, where it is known.
+    pub const fn decision(&self) -> Option<u64> {
+        match *self {
+            Self::Message(_) | Self::OneRow(_) => None,
+            Self::Log { decision, .. } => decision,
+            Self::Attempt(attempt) => Some(attempt.decision),
+        }
+    }
+
+    /// When the gateway received the request, and when it answered the client.
+    pub const fn gateway_times(&self) -> (Option<GatewayTime>, Option<GatewayTime>) {
+        match *self {
+            Self::Message(message) | Self::OneRow(message) => (message.started, None),
+            Self::Log { entry, .. } => (entry.started, entry.stopped),
+            Self::Attempt(_) => (None, None),
+        }
+    }
+}
