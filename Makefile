@@ -23,8 +23,8 @@ test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> ru
 	@# Cargo builds an example with tests of its own only as those; its own test needs the program.
 	@cargo build --locked --example demo
 	@nats=$$(script/nats-server) && python=$$(script/python-sdk) && old=$$(script/python-old-sdk) && \
-	portkey=$$(script/python-sdk portkey) && \
-	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" OLD_OPENAI_PYTHON="$$old" PORTKEY_PYTHON="$$portkey" BROWSER_PYTHON=later \
+	portkey=$$(script/python-sdk portkey) && node=$$(script/node-sdk) && \
+	NATS_SERVER="$$nats" OPENAI_PYTHON="$$python" OLD_OPENAI_PYTHON="$$old" PORTKEY_PYTHON="$$portkey" OPENAI_NODE="$$node" BROWSER_PYTHON=later \
 	cargo test --workspace --locked $(ARGS)
 	@# The browser by itself: beside all other tests it gets too little of the machine.
 	@nats=$$(script/nats-server) && browser=$$(script/browser) && \

@@ -357,6 +357,35 @@ fn a_broker_of_version_1_finds_every_field_that_it_needs_and_texts_that_it_knows
     }
 }
 
+/// As an older broker reads `broken_answer`, which came after the others: it has the same rule since version 2, and of version 1
+/// it is the text that counts.
+#[test]
+fn a_cause_of_a_newer_version_is_unknown_and_costs_its_router_nothing() {
+    for cause in [
+        r#"{"transport": "melted"}"#,
+        r#"{"transport": {"error_event": "bored"}}"#,
+        r#"{"transport": {"melted": 7}}"#,
+        r#"{"transport": 7}"#,
+        r#"{"answered": "late"}"#,
+        r#"{"answered": 500, "since": 7}"#,
+        r#""melted""#,
+        "[]",
+        "7",
+    ] {
+        let text = format!(
+            r#"{{"version": 2, "replica": "r", "mode": "auto", "orders": [], "routers": [
+                {{"router": "/a/", "seconds_left": 9, "why": "closed the connection without an answer", "cause": {cause}}},
+                {{"router": "/b/", "seconds_left": 5, "why": "answered 500", "cause": {{"answered": 500}}}}]}}"#
+        );
+        let expected = [EjectedRouter { cause: Cause::Unknown, ..out("/a/", Some(9.0)) }, out("/b/", Some(5.0))];
+        assert_eq!(read(&text).routers, expected, "{cause}");
+    }
+    let broken = EjectedRouter { cause: Cause::Transport(TransportFailure::BrokenAnswer), ..out("/a/", Some(9.0)) };
+    let sent: serde_json::Value = serde_json::to_value(&broken).unwrap();
+    assert_eq!(sent["cause"], serde_json::json!({"transport": "broken_answer"}));
+    assert_eq!(sent["why"], "closed the connection without an answer");
+}
+
 #[test]
 fn what_only_a_newer_version_knows_costs_nothing_else() {
     let text = r#"{"version": 9, "replica": "r", "mode": "pause", "mode_order": {"mode": "pause", "seconds_ago": 1, "by": "", "reason": ""},

@@ -160,6 +160,8 @@ pub enum CallClass {
     Broker,
     /// There was no target to send it to.
     NoTarget,
+    /// In a record of another version of the broker: of a class that this one does not know.
+    Unknown,
 }
 
 /// A name that no class of a call has.
@@ -243,6 +245,7 @@ impl CallClass {
             Self::ClientGone => "client_gone",
             Self::Broker => "broker",
             Self::NoTarget => "no_target",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -280,7 +283,8 @@ impl Serialize for CallClass {
 impl<'de> Deserialize<'de> for CallClass {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        name.parse().map_err(serde::de::Error::custom)
+        // A record says more than its class, so an unknown one does not cost the record.
+        Ok(name.parse().unwrap_or(Self::Unknown))
     }
 }
 
@@ -289,6 +293,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_class_of_a_newer_version_costs_nothing_else_of_the_record() {
+        let attempt = CallAttempt { class: CallClass::Success, status: Some(599), ..CallAttempt::default() };
+        let record = CallRecord { attempts: vec![attempt.clone(), attempt], ..CallRecord::default() };
+        let mut newer = serde_json::to_value(&record).unwrap();
+        newer["class"] = json!("bored");
+        newer["attempts"][1]["class"] = json!("bored");
+        let read: CallRecord = serde_json::from_value(newer).unwrap();
+        assert_eq!((read.class, read.attempts[0].class), (CallClass::Unknown, CallClass::Success));
+        assert_eq!((read.attempts[1].class, read.attempts[1].status), (CallClass::Unknown, Some(599)));
+        assert_eq!(serde_json::to_value(&read).unwrap()["class"], "unknown");
+        assert!("bored".parse::<CallClass>().is_err(), "to ask for it is a mistake");
+    }
 
     #[test]
     fn the_json_form_is_stable() {

@@ -27,6 +27,8 @@ use types::time::BrokerTime;
 
 /// The header in which Amazon names an error.
 const AMAZON_ERROR: &str = "x-amzn-errortype";
+/// The header in which Bedrock says how many tokens a model read.
+const AMAZON_INPUT_TOKENS: &str = "x-amzn-bedrock-input-token-count";
 /// The content type of AWS's event streams.
 const AMAZON_STREAM: &str = "application/vnd.amazon.eventstream";
 
@@ -150,7 +152,8 @@ impl Translation {
         let (translator, kind) = if is_stream {
             (self.form.stream(&self.id), "text/event-stream")
         } else {
-            (self.form.whole(&self.id), "application/json")
+            let counted = head.headers.get(AMAZON_INPUT_TOKENS).and_then(|tokens| tokens.to_str().ok()?.parse().ok());
+            (self.form.whole(&self.id, counted), "application/json")
         };
         let Some(translator) = translator else { return UpstreamBody::unchanged(body) };
         head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -244,12 +244,12 @@ fn whole_answers_and_errors_come_in_the_clients_form() {
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
     let form = AnswerForm::Anthropic { context: Default::default(), is_framed: false };
     let answer = br#"{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":1}}"#;
-    let whole: Value = serde_json::from_str(&translated(form.whole(&id).unwrap(), answer, 9)).unwrap();
+    let whole: Value = serde_json::from_str(&translated(form.whole(&id, None).unwrap(), answer, 9)).unwrap();
     assert_eq!(whole["choices"][0]["message"]["content"], "hi");
-    assert!(form.whole(&id).unwrap().finish(&mut Vec::new()).is_err(), "cut off");
-    assert!(AnswerForm::OpenAi.whole(&id).is_none() && AnswerForm::OpenAi.stream(&id).is_none());
+    assert!(form.whole(&id, None).unwrap().finish(&mut Vec::new()).is_err(), "cut off");
+    assert!(AnswerForm::OpenAi.whole(&id, None).is_none() && AnswerForm::OpenAi.stream(&id).is_none());
     let refused = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-    let error: Value = serde_json::from_str(&translated(form.whole(&id).unwrap(), refused, 9)).unwrap();
+    let error: Value = serde_json::from_str(&translated(form.whole(&id, None).unwrap(), refused, 9)).unwrap();
     assert_eq!(error["error"]["message"], "Overloaded", "an error with a good status is an error");
     let wrapped = br#"[{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}]"#;
     let unwrapped = AnswerForm::OpenAi.error(429, None, wrapped).unwrap();

@@ -1,4 +1,4 @@
-//! The SDKs of OpenAI (today's and 0.28) and of Anthropic, unchanged but for their addresses; their own retries are off.
+//! The SDKs of OpenAI (for Python today's and 0.28, for Node.js) and of Anthropic, unchanged but for their addresses; their own retries are off.
 
 use std::process::Command;
 
@@ -8,15 +8,17 @@ use serde_json::{Value, json};
 use super::super::super::support::tool;
 use super::Vendors;
 
-/// What a script prints with this Python; `None` if there is none, which is said.
-async fn run(python: &str, script: &str, relay: std::net::SocketAddr, names: &[&str]) -> Option<Vec<String>> {
-    let Some(path) = std::env::var_os(python).filter(|path| !path.is_empty()) else {
-        tool::missing("SDK", &format!("{python} names no Python that has it; `make test` sets it"));
+/// What a script prints with the interpreter that a variable names; `None` if there is none, which is said.
+async fn run(variable: &str, script: &str, relay: std::net::SocketAddr, names: &[&str]) -> Option<Vec<String>> {
+    let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
+        tool::missing("SDK", &format!("{variable} names no interpreter that has it; `make test` sets it"));
         return None;
     };
     let script = format!("{}/tests/relay/providers/{script}", env!("CARGO_MANIFEST_DIR"));
+    let modules = std::path::Path::new(&path).with_file_name("node_modules");
     let mut command = Command::new(path);
-    command.arg(script).arg(format!("http://{relay}")).args(names).env_clear();
+    // Python does not look at it.
+    command.arg(script).arg(format!("http://{relay}")).args(names).env_clear().env("NODE_PATH", modules);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -48,22 +50,37 @@ pub(super) async fn world_of(vendors: &Vendors, file: &Value) -> super::World {
     super::World::with(file, &variables).await
 }
 
-#[tokio::test]
-async fn s3_openais_sdk_does_everything_with_every_provider() {
-    let vendors = Vendors::start().await;
-    let mut file = example("06-every-provider.json", &vendors);
+/// The models of Bedrock that make embeddings, each at an ingress of this name. The SDKs ask for base64.
+const EMBEDDINGS: [(&str, &str); 2] =
+    [("embeddingstitan", "amazon.titan-embed-text-v2:0"), ("embeddingscohere", "cohere.embed-v4:0")];
+
+/// Every provider behind an ingress of its own, and the example with all of them at `/all/`; with the ingresses' names.
+async fn every_provider(vendors: &Vendors) -> (super::World, Vec<&'static str>) {
+    let mut file = example("06-every-provider.json", vendors);
     let pools = file["pools"].as_array_mut().unwrap();
     pools[0]["ingress"] = json!("/all/");
     pools.extend(
         vendors.targets.iter().map(|(name, _, target)| json!({"ingress": format!("/{name}/"), "targets": [target]})),
     );
-    let world = world_of(&vendors, &file).await;
-    let names: Vec<_> = vendors.targets.iter().map(|(name, ..)| *name).collect();
+    pools.extend(EMBEDDINGS.map(|(name, model)| {
+        json!({"ingress": format!("/{name}/"), "targets": [super::embeddings::target(vendors, name, model)]})
+    }));
+    let names = vendors.targets.iter().map(|(name, ..)| *name).chain(EMBEDDINGS.map(|(name, _)| name)).collect();
+    (world_of(vendors, &file).await, names)
+}
+
+fn has_embeddings(name: &str) -> bool {
+    ["openai", "azure", "azuredeployment", "gemini", "ollama"].contains(&name)
+}
+
+#[tokio::test]
+async fn s3_openais_sdk_does_everything_with_every_provider() {
+    let vendors = Vendors::start().await;
+    let (world, names) = every_provider(&vendors).await;
     let Some(said) = run("OPENAI_PYTHON", "openai_sdk.py", world.relay, &names).await else { return };
     let mut expected = Vec::new();
     for (name, kind, _) in &vendors.targets {
         let whose = kind.name();
-        let has_embeddings = ["openai", "azure", "azuredeployment", "gemini", "ollama"].contains(name);
         expected.push(format!("{name} chat ('Hello from {whose}.', 17)"));
         expected.push(format!("{name} stream ('Hello from {whose}.', 17)"));
         expected.push(format!("{name} use_tools ('weather(Paris) weather(Rome)', 'It is sunny, says {whose}.')"));
@@ -72,8 +89,10 @@ async fn s3_openais_sdk_does_everything_with_every_provider() {
             expected.push(format!("{name} schema name='Ada' age=36"));
         }
         expected.push(format!("{name} refused BadRequestError"));
-        expected.push(format!("{name} embeddings {}", if has_embeddings { "[0.5, 0.25]" } else { "NotFoundError" }));
+        expected
+            .push(format!("{name} embeddings {}", if has_embeddings(name) { "[0.5, 0.25]" } else { "NotFoundError" }));
     }
+    expected.extend(EMBEDDINGS.map(|(name, _)| format!("{name} embeddings [0.5, 0.25]")));
     expected.extend(
         [
             "models claude-sonnet-5 gemini-2.5-flash gpt-4o gpt-4o-mini llama3-70b llama3.2 nomic-embed-text",
@@ -88,6 +107,30 @@ async fn s3_openais_sdk_does_everything_with_every_provider() {
         ]
         .map(str::to_owned),
     );
+    assert_eq!(said, expected);
+    world.assert_nothing_disabled();
+}
+
+#[tokio::test]
+async fn s3_openais_sdk_for_node_does_everything_with_every_provider() {
+    let vendors = Vendors::start().await;
+    let (world, names) = every_provider(&vendors).await;
+    let Some(said) = run("OPENAI_NODE", "openai_sdk.cjs", world.relay, &names).await else { return };
+    let mut expected = Vec::new();
+    for (name, kind, _) in &vendors.targets {
+        let whose = kind.name();
+        expected.push(format!("{name} chat Hello from {whose}. 17"));
+        expected.push(format!("{name} stream Hello from {whose}. 17"));
+        expected.push(format!("{name} useTools weather(Paris) weather(Rome) It is sunny, says {whose}."));
+        expected.push(format!("{name} streamTools weather(Paris) weather(Rome)"));
+        expected.push(format!("{name} refused BadRequestError"));
+        expected
+            .push(format!("{name} embeddings {}", if has_embeddings(name) { "[0.5,0.25]" } else { "NotFoundError" }));
+    }
+    expected.extend(EMBEDDINGS.map(|(name, _)| format!("{name} embeddings [0.5,0.25]")));
+    let models = "claude-sonnet-5 gemini-2.5-flash gpt-4o gpt-4o-mini llama3-70b llama3.2 nomic-embed-text";
+    expected.push(format!("models {models}"));
+    expected.push("unknown true model_not_found model invalid_request_error".to_owned());
     assert_eq!(said, expected);
     world.assert_nothing_disabled();
 }

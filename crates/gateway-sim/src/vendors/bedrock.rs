@@ -1,11 +1,11 @@
-//! Bedrock's runtime: InvokeModel for Anthropic's models, Converse, and the OpenAI-shaped endpoint; signatures and keys. Source:
+//! Bedrock's runtime: InvokeModel for Anthropic's models and for embeddings, Converse, and the OpenAI-shaped endpoint; signatures and keys. Source:
 //! botocore's service model `bedrock-runtime`, and docs.aws.amazon.com/bedrock.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Refusal, State, anthropic, converse, frames, openai, refuse, sigv4};
+use super::{Answer, Call, Refusal, State, anthropic, converse, embeddings, frames, openai, refuse, sigv4};
 
 /// The content type of its streams.
 pub(super) const STREAM: &str = "application/vnd.amazon.eventstream";
@@ -29,6 +29,7 @@ pub(super) fn respond(state: &State, call: &Call) -> Result<Answer, Refusal> {
         return refuse(400, "The provided model identifier is invalid.");
     }
     match action {
+        "invoke" if embeddings::is_for(model) => embeddings::answer(model, &body),
         "invoke" => anthropic::answer(state.kind, &body, anthropic::Envelope::Bedrock, false),
         "invoke-with-response-stream" => invoke_stream(state, &body),
         "converse" => converse::answer(state.kind, &body, false),

@@ -7,6 +7,7 @@
 mod anthropic;
 mod bedrock;
 mod converse;
+mod embeddings;
 mod frames;
 mod google;
 mod openai;

@@ -5,7 +5,7 @@ use crate::json::RawJson;
 use crate::translate::anthropic::{self, AnswerContext};
 use crate::translate::bedrock_invoke::InvokeStream;
 use crate::translate::functions::AsFunctions;
-use crate::translate::{BrokenAnswer, StreamTranslator, converse};
+use crate::translate::{BrokenAnswer, StreamTranslator, converse, embeddings};
 
 /// The largest whole answer that is translated, in bytes; the longest texts of models have half a megabyte.
 const MAX_WHOLE_BYTES: usize = 16 << 20;
@@ -28,7 +28,9 @@ pub enum AnswerForm {
     },
     /// Converse's, for a client that speaks OpenAI's protocol.
     Converse(converse::AnswerContext),
-    /// One of those two, for a client that knows functions and no tools.
+    /// Embeddings of Bedrock's InvokeModel, for a client that speaks OpenAI's protocol.
+    Embeddings(embeddings::AnswerContext),
+    /// Anthropic's or Converse's, for a client that knows functions and no tools.
     Functions(Box<Self>),
 }
 
@@ -50,7 +52,7 @@ impl AnswerForm {
     /// Has the translation of a stream say the usage at its end. True if the client did not ask for that.
     pub fn ask_for_usage(&mut self) -> bool {
         let asked = match self {
-            Self::OpenAi | Self::Messages | Self::FramedMessages => return false,
+            Self::OpenAi | Self::Messages | Self::FramedMessages | Self::Embeddings(_) => return false,
             Self::Anthropic { context, .. } => &mut context.include_usage,
             Self::Converse(context) => &mut context.include_usage,
             Self::Functions(form) => return form.ask_for_usage(),
@@ -61,7 +63,8 @@ impl AnswerForm {
     /// What translates a stream; `None` where it passes as it is.
     pub fn stream(&self, id: &AnswerId) -> Option<Box<dyn StreamTranslator>> {
         Some(match self {
-            Self::OpenAi | Self::Messages => return None,
+            // Embeddings have no streams.
+            Self::OpenAi | Self::Messages | Self::Embeddings(_) => return None,
             Self::FramedMessages => Box::new(Framed::new(None)),
             Self::Anthropic { context, is_framed } => {
                 let stream = anthropic::Stream::new(context.clone(), id.created);
@@ -75,13 +78,13 @@ impl AnswerForm {
         })
     }
 
-    /// What translates a whole answer; `None` where it passes as it is.
-    pub fn whole(&self, id: &AnswerId) -> Option<Box<dyn StreamTranslator>> {
+    /// What translates a whole answer; `None` where it passes as it is. `counted` is its `x-amzn-bedrock-input-token-count`.
+    pub fn whole(&self, id: &AnswerId, counted: Option<u64>) -> Option<Box<dyn StreamTranslator>> {
         match self {
             Self::OpenAi | Self::Messages | Self::FramedMessages => None,
-            Self::Functions(form) => Some(Box::new(AsFunctions::new(form.whole(id)?, false))),
-            Self::Anthropic { .. } | Self::Converse(_) => {
-                Some(Box::new(BufferedAnswer { form: self.clone(), id: id.clone(), body: Vec::new() }))
+            Self::Functions(form) => Some(Box::new(AsFunctions::new(form.whole(id, counted)?, false))),
+            Self::Anthropic { .. } | Self::Converse(_) | Self::Embeddings(_) => {
+                Some(Box::new(BufferedAnswer { form: self.clone(), id: id.clone(), counted, body: Vec::new() }))
             }
         }
     }
@@ -96,7 +99,7 @@ impl AnswerForm {
             Self::Functions(form) => form.error(status, amazon_type, body),
             Self::Anthropic { is_framed: false, .. } => Some(anthropic::error(status, body)),
             // The errors of Bedrock's own, whatever the model speaks.
-            Self::Anthropic { is_framed: true, .. } | Self::Converse(_) => {
+            Self::Anthropic { is_framed: true, .. } | Self::Converse(_) | Self::Embeddings(_) => {
                 Some(converse::error(status, amazon_type, body))
             }
         }
@@ -108,6 +111,7 @@ impl AnswerForm {
 struct BufferedAnswer {
     form: AnswerForm,
     id: AnswerId,
+    counted: Option<u64>,
     body: Vec<u8>,
 }
 
@@ -134,6 +138,7 @@ impl StreamTranslator for BufferedAnswer {
                 context,
                 converse::AnswerIdentity { id: &self.id.id, created: self.id.created },
             )?,
+            AnswerForm::Embeddings(context) => embeddings::answer(&body, context, self.counted)?,
             // None of these is buffered.
             AnswerForm::OpenAi | AnswerForm::Messages | AnswerForm::FramedMessages | AnswerForm::Functions(_) => body,
         };

@@ -4,6 +4,7 @@ use super::fields::FieldRules;
 use super::path::{self, Operation};
 use super::table::Setting;
 use super::{Api, KeyHeader, MessagesEnvelope, Provider, TargetProtocol};
+use crate::translate::embeddings::EmbeddingModel;
 
 /// What the pools file says of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,6 +123,9 @@ pub fn endpoint(provider: Provider, settings: &Settings<'_>, call: &Call<'_>) ->
         return Err(EndpointError::Missing { provider: provider.name(), settings: missing });
     }
     let place = Place { provider, settings, call, base: base(provider, settings)? };
+    if provider == Provider::Bedrock && call.operation == Operation::Embeddings {
+        return place.bedrock_embeddings();
+    }
     match (provider, place.api()) {
         (Provider::Bedrock, Api::Converse) => place.bedrock("converse", "converse-stream", TargetProtocol::Converse),
         (Provider::Bedrock, Api::Messages) => {
@@ -252,10 +256,20 @@ impl Place<'_> {
             Operation::Messages if is_messages => {}
             _ => return Err(self.unsupported()),
         }
-        let action = if self.call.stream { stream } else { whole };
+        let (action, accept) =
+            if self.call.stream { (stream, "application/vnd.amazon.eventstream") } else { (whole, "application/json") };
+        self.bedrock_model(action, accept, protocol)
+    }
+
+    /// Whatever protocol the settings name for chats. Embeddings have no streams.
+    fn bedrock_embeddings(&self) -> Result<Endpoint, EndpointError> {
+        let family = EmbeddingModel::of(self.call.model).ok_or_else(|| self.unsupported())?;
+        self.bedrock_model("invoke", "application/json", TargetProtocol::Embeddings(family))
+    }
+
+    fn bedrock_model(&self, action: &str, accept: &str, protocol: TargetProtocol) -> Result<Endpoint, EndpointError> {
         let path = format!("model/{}/{action}", self.model_part()?);
         let mut endpoint = self.at(&path, protocol, BodyModel::Absent);
-        let accept = if self.call.stream { "application/vnd.amazon.eventstream" } else { "application/json" };
         endpoint.headers.push(("accept", accept.to_owned()));
         Ok(endpoint)
     }

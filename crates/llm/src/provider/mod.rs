@@ -17,6 +17,8 @@ pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint}
 pub use path::Operation;
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 
+use crate::translate::embeddings::EmbeddingModel;
+
 /// Who answers for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
@@ -134,6 +136,8 @@ pub enum TargetProtocol {
     Messages(MessagesEnvelope),
     /// Bedrock's Converse, its streams in AWS's frames.
     Converse,
+    /// Bedrock's InvokeModel for models that make embeddings.
+    Embeddings(EmbeddingModel),
 }
 
 /// What stands around a Messages request.

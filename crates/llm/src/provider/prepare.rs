@@ -9,7 +9,7 @@ use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
 use crate::json::RawJson;
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
-use crate::translate::{Dropped, TranslateError, Unsupported, converse, functions};
+use crate::translate::{Dropped, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
@@ -109,6 +109,10 @@ pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Res
             }
             messages(request.body, &model, envelope, &endpoint.model, stream)
         }
+        (_, TargetProtocol::Embeddings(family)) => {
+            let made = embeddings::request(request.body, family, target.unsupported)?;
+            (Cow::Owned(made.body), made.dropped, AnswerForm::Embeddings(made.answer))
+        }
         (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
             let (body, dropped) = fields::filter(request.body, &endpoint.fields, target.unsupported)?;
             (with_model(body, &model, &endpoint.model), dropped, AnswerForm::OpenAi)
@@ -129,7 +133,7 @@ fn translated<'a>(
 ) -> Result<Made<'a>, TranslateError> {
     let translate = |body: &[u8]| match protocol {
         TargetProtocol::Messages(envelope) => chat_as_messages(target, body, model, envelope),
-        TargetProtocol::Converse | TargetProtocol::OpenAi => {
+        TargetProtocol::Converse | TargetProtocol::OpenAi | TargetProtocol::Embeddings(_) => {
             let made = converse::request(body, target.unsupported)?;
             Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer)))
         }

@@ -1,4 +1,4 @@
-//! Requests in OpenAI's chat form for vendors that speak another protocol, and their answers back in OpenAI's form.
+//! Requests in OpenAI's form for vendors that speak another protocol, and their answers back in OpenAI's form.
 //!
 //! A translation is pure: bytes in, bytes out. The parts that need no change are copied as they stand, so the order of keys in
 //! messages, schemas and arguments is kept, and with it the vendors' prompt caches.
@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod bedrock_invoke;
 pub mod converse;
+pub mod embeddings;
 pub mod functions;
 pub mod json_progress;
 

@@ -42,7 +42,7 @@ fn answered(provider: Provider, is_stream: bool, parts: &[String]) -> String {
     let body = ASKED.replace("STREAM", if is_stream { "true" } else { "false" });
     let form = sent(provider, &body).unwrap().answer;
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 1 };
-    let mut translator = if is_stream { form.stream(&id) } else { form.whole(&id) }.unwrap();
+    let mut translator = if is_stream { form.stream(&id) } else { form.whole(&id, None) }.unwrap();
     let mut out = Vec::new();
     parts.iter().for_each(|part| translator.push(part.as_bytes(), &mut out).unwrap());
     translator.finish(&mut out).unwrap();
