@@ -98,6 +98,11 @@ impl Places {
         Ok(Arc::new(Place { shared: Arc::clone(&self.0), evicted, state: Mutex::new(PlaceState::Waiting(number)) }))
     }
 
+    /// Whether the next connection has to take the place of another one, or to wait.
+    pub fn are_taken(&self) -> bool {
+        self.0.lock().taken >= self.0.all
+    }
+
     /// Waits until it makes sense to try again; for one task at a time.
     pub async fn changed(&self, wait: Wait) {
         match wait {
@@ -190,6 +195,18 @@ mod tests {
 
     fn is_evicted(place: &Place) -> bool {
         place.evicted().now_or_never().is_some()
+    }
+
+    #[test]
+    fn all_are_taken_once_the_last_is_and_until_one_is_given_back() {
+        let places = Places::new(2);
+        let first = places.take().unwrap();
+        assert!(!places.are_taken());
+        let second = places.take().unwrap();
+        assert!(places.are_taken());
+        drop(second);
+        assert!(!places.are_taken());
+        drop(first);
     }
 
     #[test]
