@@ -1,7 +1,7 @@
 //! The last finished calls, as many as fit into a number of bytes; each with a number that only increases.
 //!
-//! Each is kept as its JSON: one short piece of memory instead of a dozen. Every call takes the place of the oldest, so what is
-//! kept is always memory that no processor has near, and its amount is most of what keeping a call costs.
+//! Each is kept as its JSON: one piece of memory, half as long as the dozen of the record, and freed as one. A reader gets the record
+//! again, a few microseconds for each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
