@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -65,6 +66,9 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    // Polled once, it listens: a signal that comes during the start ends the process in order.
+    let stop = stop.shared();
+    runtime.block_on(async { futures_util::poll!(stop.clone()).is_ready() });
     // From here on SIGHUP does not end the process, even before the file is followed.
     let _hangup = runtime.block_on(async { signal(SignalKind::hangup()) }).context("cannot listen for SIGHUP")?;
     let listener = runtime.block_on(async { config.http.listen() }).context("cannot listen where BROKER_HTTP says")?;
