@@ -60,13 +60,7 @@ pub(super) fn read(
     if !good {
         return None;
     }
-    if provider == Provider::Anthropic
-        && let Some(item) = target.get("api_version")
-        && ApiVersion::parse(api_version.as_deref().unwrap_or_default()).is_none()
-    {
-        reader.choice_fault(&item, "must be 2023-06-01 or 2026-10-21");
-        return None;
-    }
+    check_version(reader, target, provider, api_version.as_deref())?;
     let keys = Keys { target, provider, region: region.as_deref(), variables, brings_key };
     let key = keys.read(reader, api_key, (id, secret, session_token), account)?;
     let project = project.or_else(|| match &key {
@@ -93,6 +87,18 @@ pub(super) fn read(
             None
         }
     }
+}
+
+/// Anthropic's version, if one is given, is one whose rules are known.
+fn check_version(reader: &mut Reader<'_>, target: &Item<'_>, provider: Provider, version: Option<&str>) -> Option<()> {
+    if provider == Provider::Anthropic
+        && let Some(item) = target.get("api_version")
+        && ApiVersion::parse(version.unwrap_or_default()).is_none()
+    {
+        reader.choice_fault(&item, "must be 2023-06-01 or 2026-10-21");
+        return None;
+    }
+    Some(())
 }
 
 /// How requests are written for the provider.
