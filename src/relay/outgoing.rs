@@ -85,7 +85,8 @@ impl Outgoing {
         if let Target::Direct(direct) = target
             && let Some(provider) = direct.provider()
         {
-            return Self::to_provider(target, direct, provider, draft, means).await;
+            // In memory of its own, since it is larger than the rest of a call, which most targets need without it.
+            return Box::pin(Self::to_provider(target, direct, provider, draft, means)).await;
         }
         let uri = target.uri(draft.onward).ok_or(NotSent::Address)?;
         let is_asked = draft.asks_usage && Protocol::of_path(uri.path()) == Protocol::OpenAiChat;

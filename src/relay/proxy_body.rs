@@ -31,7 +31,8 @@ pub(super) struct BodyCut;
 #[derive(Debug, Default)]
 pub(super) struct ProxyBody {
     held: VecDeque<Bytes>,
-    rest: Option<Upstream>,
+    /// In memory of its own: the HTTP library moves bodies about, and most are here when they are passed on.
+    rest: Option<Box<Upstream>>,
     /// It broke off.
     cut: Option<CutState>,
     /// Its place among the calls in progress.
@@ -93,7 +94,7 @@ impl ProxyBody {
             held.iter().for_each(|part| tail.push(part));
         }
         let rest = Upstream { body, idle, timer, stream, tail, end, guard, call: None, usage_filter: None };
-        Self { held: held.into(), rest: Some(rest), ..Self::default() }
+        Self { held: held.into(), rest: Some(Box::new(rest)), ..Self::default() }
     }
 
     /// A stream of which the client does not see the usage at its end, since it did not ask for it.
