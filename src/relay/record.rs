@@ -2,16 +2,18 @@
 //!
 //! No header with credentials, and none that the settings add, stands in it with its value; nor does a query.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::header::HeaderName;
+use hyper::{HeaderMap, Uri};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::credentials::is_credential;
+use super::session::Session;
 use crate::calls::cost::{self, Cost, Priced};
 use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
@@ -19,6 +21,7 @@ use gecholog_protocol::entry::{self, Entry, Header};
 use llm::{Usage, model};
 use types::outcome::{ErrorClass, TransportFailure};
 use types::request::Patch;
+use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// The one kind of entry that is counted.
@@ -60,12 +63,12 @@ impl Entries {
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) entries: Entries,
-    pub(super) session: String,
-    pub(super) ingress: String,
+    pub(super) session: Session,
+    pub(super) ingress: RouterPath,
     pub(super) stamp: Bytes,
     pub(super) rest: String,
-    pub(super) url: String,
-    pub(super) asked: Vec<Header>,
+    pub(super) uri: Uri,
+    pub(super) asked: HeaderMap,
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
     pub(super) patch: Arc<Patch>,
@@ -80,7 +83,7 @@ pub(super) struct Record {
 /// What is known of an answer.
 #[derive(Debug, Clone)]
 pub(super) struct RecordedAnswer {
-    headers: Vec<Header>,
+    headers: HeaderMap,
     body: Vec<u8>,
     /// How many bytes there were.
     length: usize,
@@ -88,7 +91,7 @@ pub(super) struct RecordedAnswer {
 
 impl RecordedAnswer {
     pub(super) fn new(headers: &HeaderMap) -> Self {
-        Self { headers: logged_headers(headers), body: Vec::new(), length: 0 }
+        Self { headers: headers.clone(), body: Vec::new(), length: 0 }
     }
 
     /// A part of the body came. What is too long for an entry is only counted.
@@ -128,28 +131,30 @@ impl Record {
             Some(answer) => Some(answer.body.as_slice()),
         };
         let body = answer.as_ref().map(|answer| answer.body.as_slice());
-        let priced = Priced { router: ending.router, host: cost::host_of(&self.url) };
+        let priced = Priced { router: ending.router, host: self.uri.host() };
         let served = body.and_then(model::of_answer);
         let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
         let book = self.entries.handle.prices().book();
         let cost = ending.usage.and_then(|usage| cost::of(&book, priced, models, &usage));
         let call = call_object(&ending, self.traces, cost);
         let error = ending.broken.map(|broken| broken.to_string());
+        let url = url_without_query(&self.uri);
+        let answered = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
         let entry = entry::write(&Entry {
-            session: &self.session,
+            session: self.session.id(),
             transaction: ending.transaction,
-            ingress: &self.ingress,
+            ingress: self.ingress.as_str(),
             router: ending.router,
             stamp: &self.stamp,
             call: &call,
             rest: &self.rest,
-            url: &self.url,
-            asked: &self.asked,
+            url: &url,
+            asked: &logged_headers(&self.asked),
             ingress_payload: &self.ingress_payload,
             outbound_payload: &self.outbound_payload,
             patch: Arc::unwrap_or_clone(self.patch),
             status: ending.status,
-            answered: answer.as_ref().map(|answer| answer.headers.as_slice()).unwrap_or_default(),
+            answered: &answered,
             inbound_payload: inbound,
             error: error.as_deref(),
             times: Some([self.came, ending.sent, ending.over]),
@@ -180,16 +185,22 @@ struct CallObject {
 }
 
 /// Headers as the gateway's log spells them: `Content-Type`, each with its values.
-pub(super) fn logged_headers(headers: &HeaderMap) -> Vec<Header> {
+fn logged_headers(headers: &HeaderMap) -> Vec<Header<'_>> {
     let header = |name: &HeaderName| {
         let secret = is_credential(name.as_str());
         let shown = headers.get_all(name).iter().map(|value| match secret || value.is_sensitive() {
-            true => MASKED.to_owned(),
-            false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            true => Cow::Borrowed(MASKED),
+            false => String::from_utf8_lossy(value.as_bytes()),
         });
         (canonical(name.as_str()), shown.collect())
     };
     headers.keys().map(header).collect()
+}
+
+/// Where a request went.
+fn url_without_query(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    [uri.scheme_str().unwrap_or_default(), "://", authority, uri.path()].concat()
 }
 
 /// The first letter of each word in capitals.
@@ -226,7 +237,7 @@ mod tests {
         own.set_sensitive(true);
         headers.append("x-own", own);
         let shown = logged_headers(&headers);
-        let of = |name: &str| shown.iter().find(|(other, _)| other == name).map(|(_, values)| values[0].as_str());
+        let of = |name: &str| shown.iter().find(|(other, _)| other == name).map(|(_, values)| &*values[0]);
         assert_eq!(of("X-Ratelimit-Remaining-Tokens"), Some("5"));
         for name in
             ["Authorization", "Api-Key", "Api_key", "X-Auth-Token", "X-Amz-Security-Token", "Set-Cookie", "X-Own"]

@@ -82,19 +82,19 @@ impl RunningCall {
     /// Its request is here.
     pub(super) fn begin(
         &mut self,
-        (ingress, session): (&RouterPath, String),
+        (ingress, session): (&RouterPath, &str),
         headers: &HeaderMap,
         (model, stream): (Option<&str>, bool),
         body: &[u8],
         came: BrokerTime,
     ) {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
-        let traces = TraceIds::of(self.handle.calls().trace_header(), value).or_made(&session);
+        let traces = TraceIds::of(self.handle.calls().trace_header(), value).or_made(session);
         let record = CallRecord {
-            id: session.clone(),
+            id: session.to_owned(),
             via: Via::Relay,
             pool: ingress.to_string(),
-            session,
+            session: session.to_owned(),
             model: model.map(short),
             stream,
             ..CallRecord::default()

@@ -3,6 +3,7 @@
 //!
 //! The caller masks secrets before it calls.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 const UNREACHABLE_BODY: &[u8] = br#"{"error":"failure making request"}"#;
 
 /// A header's name, and its values.
-pub type Header = (String, Vec<String>);
+pub type Header<'a> = (String, Vec<Cow<'a, str>>);
 
 /// What is known of a call.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +43,7 @@ pub struct Entry<'a> {
     /// Where it went, without a query.
     pub url: &'a str,
     /// The headers that went there.
-    pub asked: &'a [Header],
+    pub asked: &'a [Header<'a>],
     /// The body that came from the client.
     pub ingress_payload: &'a [u8],
     /// The body that went to the target.
@@ -51,7 +52,7 @@ pub struct Entry<'a> {
     pub patch: Patch,
     pub status: u16,
     /// The headers of the answer; none where there was no answer.
-    pub answered: &'a [Header],
+    pub answered: &'a [Header<'a>],
     /// The body of the answer.
     pub inbound_payload: Option<&'a [u8]>,
     /// How it came to no good end.
@@ -193,7 +194,7 @@ impl<'a> Object<'a> {
         start..self.out.len()
     }
 
-    fn headers(&mut self, name: &str, headers: &[Header]) -> Range<usize> {
+    fn headers(&mut self, name: &str, headers: &[Header<'_>]) -> Range<usize> {
         self.json(name, &HeaderMap(headers))
     }
 
@@ -223,7 +224,7 @@ impl<'a> Object<'a> {
 }
 
 /// Headers as an object of names to lists of values.
-struct HeaderMap<'a>(&'a [Header]);
+struct HeaderMap<'a>(&'a [Header<'a>]);
 
 impl Serialize for HeaderMap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -57,7 +57,9 @@ struct Call<'a> {
     relay: &'a Relay,
     ingress: &'a RouterPath,
     head: &'a Parts,
-    body: Bytes,
+    body: &'a Bytes,
+    /// Head and body as choosing asks about them.
+    view: RequestView<'a>,
     /// The body as the last target that changes something in it is sent it.
     changed: Option<(Patch, Bytes)>,
     /// The body with the model that the path names, for providers, whose paths are their own; `None` as long as none was asked,
@@ -68,7 +70,7 @@ struct Call<'a> {
     rules: Arc<RelayRules>,
     /// The client asks for a stream.
     stream: bool,
-    affinity: CallAffinity,
+    affinity: &'a CallAffinity,
     /// Chosen over instead of the pool's.
     client_tree: Option<Arc<ClientTree>>,
     /// Resends that left no log entry, and take no number.
@@ -141,6 +143,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     };
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
+    let own_head = client_tree.as_ref().map(|_| client_config::without_headers(head));
+    let head = own_head.as_ref().unwrap_or(head);
     let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
@@ -151,25 +155,25 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
+    let affinity = affinity.unwrap_or_default();
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), &body, now);
     running.asks(head.uri.path(), view.user().as_deref());
     let mut limits = rules.limits_of(&ingress);
-    let own_head = client_tree.as_ref().map(|tree| {
+    if let Some(tree) = &client_tree {
         limits.attempts = limits.attempts.min(tree.attempts);
-        client_config::without_headers(head)
-    });
-    let head = own_head.as_ref().unwrap_or(head);
-    let call = Call {
+    }
+    let mut call = Call {
         relay,
         ingress: &ingress,
         head,
-        body,
+        body: &body,
+        view: view.preferring(affinity.preferred()),
         changed: None,
         named: None,
         session,
         came: now,
         stream,
-        affinity: affinity.unwrap_or_default(),
+        affinity: &affinity,
         client_tree,
         unlogged: 0,
         digest: OnceLock::new(),
@@ -193,7 +197,7 @@ fn unknown_model(relay: &Relay, ingress: &RouterPath, head: &Parts, view: &Reque
 }
 
 impl Call<'_> {
-    async fn run(mut self) -> Response<ProxyBody> {
+    async fn run(&mut self) -> Response<ProxyBody> {
         loop {
             let step = self.next();
             if self.ends_capability_check(&step) {
@@ -217,11 +221,8 @@ impl Call<'_> {
     }
 
     fn next(&mut self) -> NextStep {
-        let asked =
-            RequestView::new(self.ingress, (&self.head.method, self.head.uri.path()), &self.head.headers, &self.body)
-                .preferring(self.affinity.preferred());
         let (plan, budget) = (&mut self.plan, &self.relay.budget);
-        self.relay.handle.next(&asked, &mut self.history, self.client_tree.as_ref(), |offer, now, rng| {
+        self.relay.handle.next(&self.view, &mut self.history, self.client_tree.as_ref(), |offer, now, rng| {
             plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
         })
     }
@@ -296,12 +297,12 @@ impl Call<'_> {
 
     /// What the request is recognised by; an empty one by nothing.
     fn digest(&self) -> Option<PayloadDigest> {
-        (!self.body.is_empty()).then(|| *self.digest.get_or_init(|| PayloadDigest::from_bytes(&self.body)))
+        (!self.body.is_empty()).then(|| *self.digest.get_or_init(|| PayloadDigest::from_bytes(self.body)))
     }
 
     /// Passes an answer on.
     fn pass_on(
-        self,
+        &self,
         answer: UpstreamResponse,
         router: &RouterPath,
         guard: Option<AttemptGuard>,
@@ -338,7 +339,7 @@ impl Call<'_> {
     }
 
     /// There is nothing left to do: the last answer as it was, or one of our own.
-    fn give_up(mut self, stop: GiveUp, words: Option<String>) -> Response<ProxyBody> {
+    fn give_up(&mut self, stop: GiveUp, words: Option<String>) -> Response<ProxyBody> {
         let wait = match stop {
             GiveUp::NoTarget(until) => until.map(|until| until.since(self.relay.handle.now())),
             GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
@@ -391,6 +392,6 @@ impl Call<'_> {
             headers.insert(ROUTER, headers::value(router.as_str()));
         }
         headers.insert(ATTEMPTS, self.plan.sent().into());
-        headers.insert(SESSION, headers::value(&self.session.id()));
+        headers.insert(SESSION, headers::value(self.session.id()));
     }
 }

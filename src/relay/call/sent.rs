@@ -15,7 +15,7 @@ use super::super::changed_body;
 use super::super::exchange::AttemptTimeouts;
 use super::super::outgoing::{Draft, Means, Outgoing};
 use super::super::provider_target::NotSent;
-use super::super::record::{Record, logged_headers};
+use super::super::record::Record;
 use super::super::target::{ForwardedRequest, Target};
 use super::Call;
 use types::request::Patch;
@@ -31,9 +31,8 @@ impl Call<'_> {
     ) -> Result<Outgoing, NotSent> {
         let query = self.head.uri.query();
         let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
-        let session = self.session.id();
         let Relay { handle, bodies, keys, .. } = self.relay;
-        let means = Means { handle, memory: bodies, keys, session: &session };
+        let means = Means { handle, memory: bodies, keys, session: self.session.id() };
         Outgoing::new(target, Draft { method: &self.head.method, onward, body, asks_usage }, means).await
     }
 
@@ -45,7 +44,7 @@ impl Call<'_> {
         patched: &'b Bytes,
         sent: &'b Bytes,
     ) -> (&'b Bytes, &'b Bytes) {
-        let received = self.named.as_ref().filter(|_| is_provider).unwrap_or(&self.body);
+        let received = self.named.as_ref().filter(|_| is_provider).unwrap_or(self.body);
         let received = if self.client_tree.is_some() { patched } else { received };
         (received, if is_provider { patched } else { sent })
     }
@@ -58,16 +57,14 @@ impl Call<'_> {
         body: Bytes,
         patch: Arc<Patch>,
     ) -> Record {
-        let uri = request.uri();
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
         Record {
             entries: self.relay.entries.clone(),
-            session: self.session.id(),
-            ingress: self.ingress.to_string(),
+            session: self.session.clone(),
+            ingress: self.ingress.clone(),
             stamp,
             rest: subpath(self.head, self.ingress).to_owned(),
-            url: format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path()),
-            asked: logged_headers(request.headers()),
+            uri: request.uri().clone(),
+            asked: request.headers().clone(),
             ingress_payload: self.body.clone(),
             outbound_payload: body,
             models: self.running.models(&patch),
@@ -95,7 +92,7 @@ impl Call<'_> {
         }
         // Its memory is free before the next copy takes some.
         self.changed = None;
-        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, patch)?;
+        let changed = changed_body::apply(&self.relay.bodies, &self.head.headers, self.body, patch)?;
         let body = changed.unwrap_or_else(|| self.body.clone());
         self.changed = Some((patch.clone(), body.clone()));
         Ok(body)
@@ -107,7 +104,7 @@ impl Call<'_> {
         if !["/deployments/", "/engines/"].iter().any(|part| path.contains(part)) {
             return None;
         }
-        let body = RawJson::parse(&self.body).ok().filter(|body| body.is_object() && body.field("model").is_none())?;
+        let body = RawJson::parse(self.body).ok().filter(|body| body.is_object() && body.field("model").is_none())?;
         llm::request_view::RequestView::read(path, None, body.bytes()).model.map(std::borrow::Cow::into_owned)
     }
 
@@ -118,7 +115,7 @@ impl Call<'_> {
             None => {
                 let name = [("model".to_owned(), model.into())].into_iter().collect();
                 let patch = Patch { merge: name, ..Patch::default() };
-                let named = changed_body::apply(&self.relay.bodies, &self.head.headers, &self.body, &patch)?;
+                let named = changed_body::apply(&self.relay.bodies, &self.head.headers, self.body, &patch)?;
                 self.named.insert(named.unwrap_or_else(|| self.body.clone())).clone()
             }
         };
