@@ -7,9 +7,9 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::HeaderMap;
 use hyper::body::Body;
 use hyper::http::response::Parts;
+use hyper::{HeaderMap, StatusCode};
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamEnd, StreamState};
 use llm::{ErrorClass, Protocol, answer};
@@ -88,12 +88,11 @@ enum HoldUntil {
 }
 
 impl HoldUntil {
-    fn of(head: &Parts, body: &UpstreamBody, asked: AskedFor) -> Self {
-        let headers = answer_headers(&head.headers);
+    fn of(status: StatusCode, headers: &AnswerHeaders<'_>, body: &UpstreamBody, asked: AskedFor) -> Self {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // Gemini's stream without events is an array that grows.
         let is_whole = headers.is_json() && !headers.is_compressed() && asked.protocol != Protocol::Gemini;
-        if head.status.as_u16() >= 400 {
+        if status.as_u16() >= 400 {
             Self::End
         } else if headers.is_event_stream() {
             if asked.creates { Self::Content } else { Self::FirstByte }
@@ -132,8 +131,9 @@ impl UpstreamResponse {
         times: AttemptTimeouts,
         sent: Option<Instant>,
     ) -> Result<Self, FailedAttempt> {
-        let until = HoldUntil::of(&head, &body, asked);
-        let is_stream = head.status.as_u16() < 400 && answer_headers(&head.headers).is_event_stream();
+        let headers = answer_headers(&head.headers);
+        let until = HoldUntil::of(head.status, &headers, &body, asked);
+        let is_stream = head.status.as_u16() < 400 && headers.is_event_stream();
         let mut answer = Self {
             head,
             held: Vec::new(),

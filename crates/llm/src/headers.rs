@@ -51,33 +51,21 @@ impl<'a> AnswerHeaders<'a> {
 
     /// Adds one header; one that does not matter is ignored.
     pub fn add(&mut self, name: &[u8], value: &'a str) {
-        if let Some(place) = self.place(name) {
-            place.get_or_insert(value.trim());
-        }
+        let place = match Field::named(name) {
+            Some(Field::ContentType) => &mut self.content_type,
+            Some(Field::ContentEncoding) => &mut self.content_encoding,
+            Some(Field::Date) => &mut self.date,
+            Some(Field::AmazonError) => &mut self.amazon_error,
+            Some(Field::Stated(place)) => &mut self.stated[place],
+            Some(Field::Bucket(bucket, place)) => &mut self.buckets[bucket][place],
+            None => return,
+        };
+        place.get_or_insert(value.trim());
     }
 
     /// Whether this header matters, so that a caller need not decode the values of others.
     pub fn wants(name: &[u8]) -> bool {
-        Self::default().place(name).is_some()
-    }
-
-    /// Most headers are ruled out by their first letter.
-    fn place(&mut self, name: &[u8]) -> Option<&mut Option<&'a str>> {
-        let is = |known: &&[u8]| known.eq_ignore_ascii_case(name);
-        match name.first()?.to_ascii_lowercase() {
-            b'c' if name.eq_ignore_ascii_case(b"content-type") => Some(&mut self.content_type),
-            b'c' if name.eq_ignore_ascii_case(b"content-encoding") => Some(&mut self.content_encoding),
-            b'd' => name.eq_ignore_ascii_case(b"date").then_some(&mut self.date),
-            b'x' if name.eq_ignore_ascii_case(b"x-amzn-errortype") => Some(&mut self.amazon_error),
-            b'r' | b'x' | b'a' => match STATED.iter().position(is) {
-                Some(place) => self.stated.get_mut(place),
-                None => {
-                    let places = BUCKETS.iter().zip(&mut self.buckets);
-                    places.filter_map(|(names, places)| places.get_mut(names.iter().position(is)?)).next()
-                }
-            },
-            _ => None,
-        }
+        Field::named(name).is_some()
     }
 
     /// The media type without its parameters, for comparison without regard to case.
@@ -111,6 +99,35 @@ impl<'a> AnswerHeaders<'a> {
     /// Whether the body is compressed, and so cannot be read here.
     pub fn is_compressed(&self) -> bool {
         self.content_encoding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+    }
+}
+
+/// A header that matters; numbers are places in [`STATED`] and [`BUCKETS`].
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    ContentType,
+    ContentEncoding,
+    Date,
+    AmazonError,
+    Stated(usize),
+    Bucket(usize, usize),
+}
+
+impl Field {
+    /// Most headers are ruled out by their first letter.
+    fn named(name: &[u8]) -> Option<Self> {
+        let is = |known: &&[u8]| known.eq_ignore_ascii_case(name);
+        match name.first()?.to_ascii_lowercase() {
+            b'c' if name.eq_ignore_ascii_case(b"content-type") => Some(Self::ContentType),
+            b'c' if name.eq_ignore_ascii_case(b"content-encoding") => Some(Self::ContentEncoding),
+            b'd' if name.eq_ignore_ascii_case(b"date") => Some(Self::Date),
+            b'x' if name.eq_ignore_ascii_case(b"x-amzn-errortype") => Some(Self::AmazonError),
+            b'r' | b'x' | b'a' => STATED.iter().position(is).map(Self::Stated).or_else(|| {
+                let places = BUCKETS.iter().map(|names| names.iter().position(is)).enumerate();
+                places.filter_map(|(bucket, place)| Some(Self::Bucket(bucket, place?))).next()
+            }),
+            _ => None,
+        }
     }
 }
 
