@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
+use llm::prices::names::provider_of_host;
 
 use super::credentials::is_credential;
 use super::headers;
@@ -27,6 +28,7 @@ pub struct DirectUpstream {
     forwards: bool,
     /// Whose it is, if its provider is known by name.
     provider: Option<Arc<ProviderTarget>>,
+    provider_name: Option<&'static str>,
 }
 
 /// Why a header cannot be sent; reads after its name.
@@ -47,6 +49,7 @@ impl DirectUpstream {
     /// At this address. `forwards`: the client's own credentials go there.
     pub fn new(base: Base, endpoint: Option<String>, forwards: bool) -> Self {
         let endpoint = endpoint.map(|endpoint| endpoint.trim_start_matches('/').to_owned());
+        let provider_name = provider_of_host(base.host());
         Self {
             base,
             endpoint,
@@ -55,12 +58,14 @@ impl DirectUpstream {
             removed: Vec::new(),
             forwards,
             provider: None,
+            provider_name,
         }
     }
 
     /// A target of a provider that is known by name. `forwards`: the client's own credentials go there.
     pub fn of_provider(base: Base, provider: ProviderTarget, forwards: bool) -> Self {
-        Self { provider: Some(Arc::new(provider)), ..Self::new(base, None, forwards) }
+        let provider_name = Some(provider.provider.name());
+        Self { provider: Some(Arc::new(provider)), provider_name, ..Self::new(base, None, forwards) }
     }
 
     /// Whose it is, if its provider is known by name.
@@ -105,9 +110,8 @@ impl DirectUpstream {
     }
 
     /// The provider of its target, by the pools file or by the host.
-    pub(super) fn provider_name(&self) -> Option<&'static str> {
-        let named = self.provider().map(|target| target.provider.name());
-        named.or_else(|| llm::prices::names::provider_of_host(self.host()))
+    pub(super) const fn provider_name(&self) -> Option<&'static str> {
+        self.provider_name
     }
 
     /// Whether it is called with a key of its own.

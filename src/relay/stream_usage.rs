@@ -6,7 +6,6 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 use llm::json::RawJson;
-use llm::prices::names::provider_of_host;
 use llm::stream_usage;
 
 use super::body::BodyMemory;
@@ -51,13 +50,11 @@ pub(super) fn is_needed(
     if counts_tokens || handle.calls().has_sinks() || book.target_price(router).is_some() {
         return true;
     }
-    let provider = direct.provider().map(|target| target.provider.name());
-    if provider.is_none() && !book.has_file() {
+    if direct.provider().is_none() && !book.has_file() {
         return false;
     }
-    let provider = provider.or_else(|| provider_of_host(direct.host()));
     let model = RawJson::parse(body).ok().and_then(|body| body.field("model")?.text());
-    let row = model.and_then(|model| book.table().find(provider, &model));
+    let row = model.and_then(|model| book.table().find(direct.provider_name(), &model));
     row.is_some_and(|row| !row.prices.is_empty())
 }
 

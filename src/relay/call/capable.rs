@@ -2,7 +2,6 @@
 
 use llm::capability::Lack;
 use llm::json::RawJson;
-use llm::prices::names::provider_of_host;
 
 use super::super::provider_target::NotSent;
 use super::super::trace::Attempt;
@@ -28,8 +27,7 @@ impl Call<'_> {
     /// provider is, and what its model can do, it knows best itself.
     pub(super) fn lack(&self, to: &Sending<'_>) -> Option<Lack> {
         let direct = to.direct.filter(|_| self.capability_check != CapabilityCheck::Off)?;
-        let provider = direct.provider().map(|target| target.provider.name());
-        let provider = provider.or_else(|| provider_of_host(direct.host()))?;
+        let provider = direct.provider_name()?;
         let model = RawJson::parse(to.patched).ok()?.field("model")?.text()?;
         self.needs.lacking(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
     }
