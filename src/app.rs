@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -267,6 +269,9 @@ struct BackgroundTasks {
     entries: mpsc::Receiver<Bytes>,
 }
 
+/// One of the tasks that share a thread. Each is polled only when it is woken itself: log entries come with every call.
+type Task<'a> = LocalBoxFuture<'a, anyhow::Result<()>>;
+
 impl BackgroundTasks {
     /// Runs until the process ends; `failed` gets the reason if it cannot start.
     fn run(self, failed: oneshot::Sender<anyhow::Error>) {
@@ -315,20 +320,21 @@ impl BackgroundTasks {
             let replica = handle.signature().replica().to_owned();
             let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
             let publishing = nats::publish_entries(client.clone(), &settings, &replica, &mut entries);
-            tokio::select! {
-                ended = sharing => match ended.map_err(anyhow::Error::from_boxed)? {},
-                ended = async { tokio::try_join!(learning, control) } => drop(ended?),
-                () = publishing => {}
-                never = nats::follow_cluster(&client, &settings, link) => match never {},
-            }
-            anyhow::Ok(())
+            let mut tasks = FuturesUnordered::<Task<'_>>::new();
+            tasks
+                .push(Box::pin(async { sharing.await.map_err(anyhow::Error::from_boxed).map(|never| match never {}) }));
+            tasks.push(Box::pin(async { tokio::try_join!(learning, control).map(drop) }));
+            tasks.push(Box::pin(publishing.map(Ok)));
+            tasks.push(Box::pin(async { match nats::follow_cluster(&client, &settings, link).await {} }));
+            tasks.next().await.unwrap_or(Ok(()))
         };
         let following = reload::follow(pools, handle.clone(), relay.clone());
         let endless = async {
             tokio::join!(handle.run_timers(), following, follow_files(&handle, tls.clone(), prices));
             anyhow::Ok(())
         };
-        tokio::try_join!(http, learning, endless).map(drop)
+        let tasks: [Task<'_>; 3] = [Box::pin(http), Box::pin(learning), Box::pin(endless)];
+        FuturesUnordered::from_iter(tasks).try_collect().await
     }
 }
 
