@@ -86,7 +86,9 @@ impl<'c> Call<'c> {
 
     /// Whether the target is to be asked for the usage of a stream whose client may not have asked.
     fn needs_usage(&self, to: &Sending<'_>) -> bool {
-        let Some(direct) = to.direct.filter(|_| self.stream && !self.relay.usage_refusals.contains(to.router)) else {
+        let Some(direct) =
+            to.direct.filter(|_| self.view.asks_for_stream() && !self.relay.usage_refusals.contains(to.router))
+        else {
             return false;
         };
         stream_usage::is_needed(&self.relay.handle, (to.router, direct), to.counts_tokens, to.patched)

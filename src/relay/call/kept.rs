@@ -19,7 +19,7 @@ impl Call<'_> {
             guard.finish(*end);
         }
         if lead == RetryDecision::DoNotRetry {
-            guard.teach(&self.affinity, answer);
+            guard.teach(self.affinity, answer);
             return Some(response);
         }
         self.last = Some((response.answer, router));

@@ -68,8 +68,6 @@ struct Call<'a> {
     session: Session,
     came: BrokerTime,
     rules: Arc<RelayRules>,
-    /// The client asks for a stream.
-    stream: bool,
     affinity: &'a CallAffinity,
     /// Chosen over instead of the pool's.
     client_tree: Option<Arc<ClientTree>>,
@@ -152,11 +150,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     {
         return reply.response(head);
     }
-    let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
     let affinity = affinity.unwrap_or_default();
-    running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), &body, now);
+    running.begin((&ingress, session.id()), &head.headers, (view.model(), view.asks_for_stream()), &body, now);
     running.asks(head.uri.path(), view.user().as_deref());
     let mut limits = rules.limits_of(&ingress);
     if let Some(tree) = &client_tree {
@@ -167,12 +164,10 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         ingress: &ingress,
         head,
         body: &body,
-        view: view.preferring(affinity.preferred()),
         changed: None,
         named: None,
         session,
         came: now,
-        stream,
         affinity: &affinity,
         client_tree,
         unlogged: 0,
@@ -181,7 +176,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         rules,
         history: AttemptHistory::default(),
         last: None,
-        needs,
+        needs: view.needs(),
+        view: view.preferring(affinity.preferred()),
         capability_check: CapabilityCheck::On,
         passed_over: None,
         running,

@@ -128,7 +128,7 @@ impl Call<'_> {
         let deadline = self.came.after(times.timeout).min(self.plan.deadline());
         AttemptTimeouts {
             connect: times.connect,
-            first_byte: times.first_byte_of(self.stream),
+            first_byte: times.first_byte_of(self.view.asks_for_stream()),
             idle: times.idle,
             hold: times.hold,
             deadline: Instant::now() + deadline.since(self.relay.handle.now()),
