@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, RETRY_AFTER};
+use hyper::header::{CONTENT_LENGTH, HeaderName, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
@@ -44,13 +44,13 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
-pub(super) const ROUTER: &str = "x-broker-router";
-const ATTEMPTS: &str = "x-broker-attempts";
-const SESSION: &str = "x-broker-session";
-const REASON: &str = "x-broker-reason";
-const TRACE: &str = "x-broker-trace";
+pub(super) const ROUTER: HeaderName = HeaderName::from_static("x-broker-router");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-broker-attempts");
+const SESSION: HeaderName = HeaderName::from_static("x-broker-session");
+const REASON: HeaderName = HeaderName::from_static("x-broker-reason");
+const TRACE: HeaderName = HeaderName::from_static("x-broker-trace");
 /// What of the request its target could not take.
-const DROPPED: &str = "x-broker-dropped";
+const DROPPED: HeaderName = HeaderName::from_static("x-broker-dropped");
 
 /// A call whose body is here.
 struct Call<'a> {
