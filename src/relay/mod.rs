@@ -48,7 +48,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -285,11 +285,16 @@ impl Relay {
 
     /// Puts other rules in force. Calls in progress keep their limits.
     pub fn configure(&self, rules: RelayRules) {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner).allow(rules.spending);
+        self.budget().allow(rules.spending);
         self.patience.set(rules.times.connect);
         self.usage_refusals.forget();
         let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
+    }
+
+    /// The retries that all calls together may make. Never taken while the broker is locked.
+    fn budget(&self) -> MutexGuard<'_, RetryBudget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rules(&self) -> Arc<RelayRules> {

@@ -23,7 +23,7 @@ use crate::telemetry::Counts;
 use balancer::broker::{
     Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Decision, NextTarget, Route, Snapshot,
 };
-use balancer::retry::{GiveUp, Step};
+use balancer::retry::{GiveUp, RetryPlan, Step};
 use balancer::strategy::{Read, Target};
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
@@ -228,14 +228,14 @@ impl SharedBroker {
     }
 
     /// The next step of a request that may be sent more than once; over the client's own tree, if it has one. `plan` judges the
-    /// offered target under the same lock in which
-    /// the choice is counted, so that no two requests get the same probe slot.
+    /// offered target under the lock in which the choice is counted, so that no two requests get the same probe slot. It has
+    /// reserved its part of the retry budget before, because that has a lock of its own.
     pub fn next(
         &self,
         request: &impl Request,
         history: &mut AttemptHistory,
         client_tree: Option<&Arc<ClientTree>>,
-        plan: impl FnOnce(NextTarget, BrokerTime, &mut SmallRng) -> Step,
+        plan: &mut RetryPlan,
     ) -> NextStep {
         let (next, changes) = self.with_read(request, |state, read, now| {
             let SharedState { broker, signature, rng, recent, .. } = state;
@@ -248,7 +248,7 @@ impl SharedBroker {
                 NextTarget::None { why, .. } => Some(broker.explain(&Decision::Pass(*why))),
                 NextTarget::Untried(_) | NextTarget::Retry(_) => None,
             };
-            let next = match plan(target, now, rng) {
+            let next = match plan.next(target, now, rng) {
                 Step::Pause(pause) => NextStep::Pause(pause),
                 Step::Stop(stop) => NextStep::Stop(stop, explanation),
                 Step::Send(route) => match dispatch(broker, signature, route) {

@@ -6,7 +6,7 @@ mod kept;
 mod sent;
 
 use std::cell::OnceCell;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -217,10 +217,13 @@ impl Call<'_> {
     }
 
     fn next(&mut self) -> NextStep {
-        let (plan, budget) = (&mut self.plan, &self.relay.budget);
-        self.relay.handle.next(&self.view, &mut self.history, self.client_tree.as_ref(), |offer, now, rng| {
-            plan.next(offer, &mut budget.lock().unwrap_or_else(PoisonError::into_inner), now, rng)
-        })
+        let plan = &mut self.plan;
+        plan.reserve(&mut self.relay.budget(), self.relay.handle.now());
+        let step = self.relay.handle.next(&self.view, &mut self.history, self.client_tree.as_ref(), plan);
+        if !matches!(step, NextStep::Send(_)) {
+            plan.refund(&mut self.relay.budget());
+        }
+        step
     }
 
     /// One attempt. `None`: another one may do better.
@@ -287,8 +290,7 @@ impl Call<'_> {
 
     /// Counts one more attempt at the same target, if another one may be made.
     fn resend(&mut self) -> bool {
-        let mut budget = self.relay.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        self.plan.resend(&mut budget, self.relay.handle.now())
+        self.plan.resend(&mut self.relay.budget(), self.relay.handle.now())
     }
 
     /// What the request is recognised by; an empty one by nothing.

@@ -154,7 +154,8 @@ impl Broker {
         let wanted = |router| !history.has_tried(router) && (request.is_generation() || !self.probes(router));
         let leaf = pool.tree().preferred_leaf(preferred, request).filter(|_| wanted(preferred))?;
         let why = smallvec![(NodeId::ROOT, PickReason::Affinity)];
-        let mut route = self.route(id, Candidate { router: preferred, leaf, p: None, why });
+        let chosen = Candidate { router: preferred, leaf, p: None, why };
+        let mut route = self.route(id, chosen, self.kind(preferred));
         self.apply_rate_limits(pool, &mut route, request, rng, wanted);
         Some(route)
     }
@@ -180,7 +181,8 @@ impl Broker {
         // A call that makes nothing is no probe: its success would show nothing.
         let usable = |router| request.is_generation() || !self.probes(router);
         if let Some(chosen) = history.next_untried(known, request, rng, usable) {
-            let mut route = self.route(id, chosen);
+            let kind = self.kind(chosen.router);
+            let mut route = self.route(id, chosen, kind);
             let wanted = |router| !history.has_tried(router) && usable(router);
             self.apply_rate_limits(pool, &mut route, request, rng, wanted);
             if let (Some(cursor), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
@@ -198,7 +200,8 @@ impl Broker {
         }
         let usable_again = |router| again(router) && usable(router);
         if let Some(chosen) = first(&mut CandidateCursor::default(), known, request, rng, usable_again) {
-            let mut route = self.route(id, chosen);
+            let kind = self.kind(chosen.router);
+            let mut route = self.route(id, chosen, kind);
             self.apply_rate_limits(pool, &mut route, request, rng, usable_again);
             return NextTarget::Retry(route);
         }
@@ -206,7 +209,7 @@ impl Broker {
             // On probation, and not as a probe: it is better than no answer.
             let mut last_resort = |wanted: &dyn Fn(RouterId) -> bool| {
                 let chosen = first(&mut CandidateCursor::default(), known, request, rng, wanted)?;
-                Some(Route { kind: RouteKind::LastResort, ..self.route(id, chosen) })
+                Some(self.route(id, chosen, RouteKind::LastResort))
             };
             if let Some(route) = last_resort(&unseen) {
                 return NextTarget::Untried(route);
@@ -229,21 +232,21 @@ impl Broker {
         rng: &mut R,
         wanted: &impl Fn(RouterId) -> bool,
     ) -> Option<Route> {
-        let (chosen, sent) = self.choose_when_none_serves(pool, request, rng, wanted)?;
-        let mut route = Route { kind: sent, ..self.route(id, chosen) };
+        let (chosen, kind) = self.choose_when_none_serves(pool, request, rng, wanted)?;
+        let mut route = self.route(id, chosen, kind);
         self.apply_rate_limits(pool, &mut route, request, rng, wanted);
         Some(route)
     }
 
     /// A call of the relay to a candidate.
-    pub(super) fn route(&self, pool: PoolId, chosen: Candidate) -> Route {
-        let sent = if self.probes(chosen.router) { RouteKind::Probe } else { RouteKind::Normal };
+    #[inline]
+    pub(super) const fn route(&self, pool: PoolId, chosen: Candidate, kind: RouteKind) -> Route {
         Route {
             number: self.decisions,
             pool,
-            kind: sent,
+            kind,
             chosen,
-            reservation: TokenReservation::default(),
+            reservation: TokenReservation { tokens: 0, limit: LimitVerdict::Within },
             relayed: true,
             instead_of: None,
             passed_over: None,

@@ -2,9 +2,9 @@
 
 use rand::Rng;
 
-use super::{Broker, Decision, Pass, PathRole, Pool, Route, RouteKind, WhenAllDisabled};
+use super::{Broker, Decision, Pass, PathRole, Pool, RouteKind, WhenAllDisabled};
 use crate::health::Health;
-use crate::strategy::{Candidate, Tier, first};
+use crate::strategy::{Candidate, CandidateCursor, Tier};
 use types::request::Request;
 use types::router::RouterId;
 
@@ -15,17 +15,21 @@ impl Broker {
             return Decision::Pass(Pass::UnknownIngress);
         };
         let Some(pool) = self.pool(id) else { return Decision::Pass(Pass::UnknownIngress) };
-        let route = match first(pool.tree(), self.context(), request, rng) {
-            Some(chosen) => self.route(id, chosen),
+        let (chosen, kind) = match CandidateCursor::of_one_step().next(pool.tree(), self.context(), request, rng) {
+            Some(chosen) => {
+                let kind = self.kind(chosen.router);
+                (chosen, kind)
+            }
             None => match self.choose_when_none_serves(pool, request, rng, |_| true) {
-                Some((chosen, kind)) => Route { kind, ..self.route(id, chosen) },
+                Some(found) => found,
                 None if pool.is_available() => {
                     return Decision::Pass(Pass::NoMatchingTarget(id, pool.tree().dead_end(request)));
                 }
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        let mut route = Route { relayed: false, ..route };
+        let mut route = self.route(id, chosen, kind);
+        route.relayed = false;
         self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
         Decision::Route(route)
     }
@@ -53,6 +57,11 @@ impl Broker {
             WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
         };
         Some((chosen, RouteKind::Panic))
+    }
+
+    /// What a call to a router that may serve is.
+    pub(super) fn kind(&self, router: RouterId) -> RouteKind {
+        if self.probes(router) { RouteKind::Probe } else { RouteKind::Normal }
     }
 
     pub(super) fn probes(&self, router: RouterId) -> bool {

@@ -121,6 +121,8 @@ pub(super) struct OutcomeDedup {
     open: FxHashMap<Key, Unpaired>,
     logs: FxHashSet<(Key, GatewayTime)>,
     queue: VecDeque<(BrokerTime, Due)>,
+    /// Messages that wait: where there are none, as without an outcome processor, no log has to look for its own.
+    messages: usize,
 }
 
 impl OutcomeDedup {
@@ -137,7 +139,8 @@ impl OutcomeDedup {
         }
         let due = self.enqueue(Due { key, log: started }, now);
         let other = egress.filter(|status| *status != key.status).map(|status| key.with_status(status));
-        for known in [Some(key), other].into_iter().flatten() {
+        let known = if self.messages > 0 { [Some(key), other] } else { [None; 2] };
+        for known in known.into_iter().flatten() {
             for candidate in [known, known.without_transaction()] {
                 if let Some(waiting) = self.take_message(candidate) {
                     return Match::Message(waiting);
@@ -163,14 +166,15 @@ impl OutcomeDedup {
     /// Keeps a message until its log arrives. Only after [`OutcomeDedup::take_earlier_log`] returned false.
     pub(super) fn keep(&mut self, key: Key, waiting: PendingOutcome, now: BrokerTime) {
         let due = self.enqueue(Due { key, log: None }, now);
+        let waiting = (due, Box::new(waiting));
         match self.open.entry(key) {
-            Entry::Vacant(vacant) => drop(vacant.insert(Unpaired::Messages(Queue::new((due, Box::new(waiting)))))),
-            Entry::Occupied(mut occupied) => {
-                if let Unpaired::Messages(messages) = occupied.get_mut() {
-                    messages.push((due, Box::new(waiting)));
-                }
-            }
+            Entry::Vacant(vacant) => drop(vacant.insert(Unpaired::Messages(Queue::new(waiting)))),
+            Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                Unpaired::Messages(messages) => messages.push(waiting),
+                Unpaired::Logs(_) => return,
+            },
         }
+        self.messages += 1;
     }
 
     /// The next deadline.
@@ -215,6 +219,7 @@ impl OutcomeDedup {
                 None
             }
             Unpaired::Messages(messages) if messages.first.0 <= latest => {
+                self.messages = self.messages.saturating_sub(1);
                 let waiting = messages.advance().map(|(_, waiting)| *waiting);
                 waiting.or_else(|| match entry.remove() {
                     Unpaired::Messages(Queue { first: (_, waiting), .. }) => Some(*waiting),

@@ -66,7 +66,7 @@ impl Broker {
             return;
         };
         if matches!(route.kind, RouteKind::Normal | RouteKind::Probe) {
-            route.kind = if self.probes(other.router) { RouteKind::Probe } else { RouteKind::Normal };
+            route.kind = self.kind(other.router);
         }
         route.reservation.limit = LimitVerdict::Diverted(first, exceeded);
         route.chosen = Candidate { p: None, ..other };

@@ -1,5 +1,7 @@
 //! Counts of a pool's decisions by router and reason, and what else a decision changes. Bounded per router, whatever clients send.
 
+use smallvec::SmallVec;
+
 use super::{Broker, Pass, Route, RouteKind, WhenAllDisabled};
 use crate::strategy::PickReason;
 use crate::table::Table;
@@ -95,8 +97,8 @@ impl SelectionReason {
 /// The counts of one pool. They only rise.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SelectionCounts {
-    /// By the router's id.
-    routers: Table<RouterId, [u64; SelectionReason::ALL.len()]>,
+    /// By the router's id: the reasons that there were. Most routers have one or two.
+    routers: Table<RouterId, SmallVec<[(SelectionReason, u64); 1]>>,
     /// Requests while no target was available.
     pub all_disabled: u64,
     /// Requests that matched no available target.
@@ -105,9 +107,10 @@ pub struct SelectionCounts {
 
 impl SelectionCounts {
     pub(super) fn count(&mut self, route: &Route) {
-        let counts = self.routers.get_or_grow(route.router());
-        if let Some(count) = counts.get_mut(SelectionReason::from_route(route) as usize) {
-            *count += 1;
+        let (counts, reason) = (self.routers.get_or_grow(route.router()), SelectionReason::from_route(route));
+        match counts.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason, 1)),
         }
     }
 
@@ -119,11 +122,10 @@ impl SelectionCounts {
         }
     }
 
-    /// Router, reason and count.
+    /// Router, reason and count, of what was counted.
     pub fn counts(&self) -> impl Iterator<Item = (RouterId, SelectionReason, u64)> {
-        self.routers.iter().flat_map(|(router, counts)| {
-            SelectionReason::ALL.into_iter().zip(counts).map(move |(reason, count)| (router, reason, *count))
-        })
+        let routers = self.routers.iter();
+        routers.flat_map(|(router, counts)| counts.iter().map(move |(reason, count)| (router, *reason, *count)))
     }
 }
 

@@ -200,7 +200,7 @@ impl Broker {
             let is_probing = self.routers.get(id).is_some_and(|router| router.health().is_probing());
             is_probing && self.operator.hold(id).is_none()
         };
-        let counts = pool.selections().counts().filter(|(_, _, count)| *count > 0);
+        let counts = pool.selections().counts();
         Some(PoolStatus {
             ingress: pool.ingress().clone(),
             serves: pool.is_available(),

@@ -137,7 +137,7 @@ impl Health {
         self.recovered = false;
         let skip_probe = hint.is_some() && outcome.class != Class::Overloaded;
         let (stopped, upstream_hinted) = (outcome.stopped, hint.is_some());
-        self.trip = Some(Trip { at: now, stopped, upstream_hinted, skip_probe, pause: false, undo: before });
+        self.trip = Some(Box::new(Trip { at: now, stopped, upstream_hinted, skip_probe, pause: false, undo: before }));
         self.start_cooldown(now.after(time), outcome.cause);
         self.probe_slots = ProbeSlots::default();
         self.slow_start = None;
@@ -174,14 +174,14 @@ impl Health {
         }
         let before = self.trip_undo();
         self.epoch = self.epoch.wrapping_add(1);
-        self.trip = Some(Trip {
+        self.trip = Some(Box::new(Trip {
             at: now,
             stopped: outcome.stopped,
             upstream_hinted: true,
             skip_probe: true,
             pause: true,
             undo: before,
-        });
+        }));
         self.start_cooldown(now.after(wait), outcome.cause);
         Effect::Paused
     }
@@ -222,7 +222,8 @@ impl Health {
             return Effect::None;
         }
         self.consecutive_failures = self.consecutive_failures.saturating_sub(1);
-        let Some(Trip { undo: before, .. }) = self.trip_of(epoch).filter(|_| effect == Effect::Tripped) else {
+        let undo = self.trip_of(epoch).filter(|_| effect == Effect::Tripped).map(|trip| trip.undo);
+        let Some(before) = undo else {
             if let Some(window) = &mut self.success_window {
                 window.remove_failure();
             }
@@ -240,15 +241,15 @@ impl Health {
     }
 
     /// The ejection `epoch`, if it is the current one.
-    fn trip_of(&self, epoch: u32) -> Option<Trip> {
-        self.trip.filter(|_| epoch == self.epoch && self.is_ejected())
+    fn trip_of(&self, epoch: u32) -> Option<&Trip> {
+        self.trip.as_deref().filter(|_| epoch == self.epoch && self.is_ejected())
     }
 
     /// Whether an answer is about a request that began before the last ejection. Without start times it counts as one
     /// for as long as a client waits for an answer; only a probe is known to have begun later, and one whose slot is
     /// still in use is never a straggler, whatever the gateway's clock says.
     fn is_straggler(&self, outcome: &Outcome, now: BrokerTime) -> bool {
-        let Some(trip) = self.trip else { return false };
+        let Some(trip) = &self.trip else { return false };
         match (outcome.evidence, outcome.started, trip.stopped) {
             (Evidence::Local { sent_at, .. }, ..) => sent_at < trip.at,
             (Evidence::Probe(Some(decision)), ..) if self.probe_slots.holds(decision) => false,

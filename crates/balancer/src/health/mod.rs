@@ -89,7 +89,8 @@ pub enum TickEffect {
 pub struct Health {
     state: HealthState,
     epoch: u32,
-    trip: Option<Trip>,
+    /// The last ejection. Boxed, because most routers never had one.
+    trip: Option<Box<Trip>>,
     /// Failures since the last success.
     consecutive_failures: u32,
     /// Pauses since the last success.
@@ -205,12 +206,12 @@ impl Health {
 
     /// Whether its upstream named the end of the cooldown.
     pub fn waits_for_upstream_hint(&self) -> bool {
-        self.until().is_some() && self.trip.is_some_and(|trip| trip.upstream_hinted)
+        self.until().is_some() && self.trip.as_ref().is_some_and(|trip| trip.upstream_hinted)
     }
 
     /// Whether it is ejected for a second or more.
     pub fn is_ejected(&self) -> bool {
-        self.until().is_some() && !self.trip.is_some_and(|trip| trip.pause)
+        self.until().is_some() && !self.trip.as_ref().is_some_and(|trip| trip.pause)
     }
 
     /// Whether it serves, perhaps with a pause of less than a second.
@@ -220,7 +221,8 @@ impl Health {
 
     /// The evidence of a call without a stamp: the oldest probe in flight, unless the call began before the ejection.
     pub fn infer_evidence(&self, started: Option<GatewayTime>) -> Evidence {
-        let old = started.zip(self.trip.and_then(|trip| trip.stopped)).is_some_and(|(started, trip)| started < trip);
+        let stopped = self.trip.as_ref().and_then(|trip| trip.stopped);
+        let old = started.zip(stopped).is_some_and(|(started, stopped)| started < stopped);
         match self.probe_slots.oldest() {
             Some(decision) if !old => Evidence::Probe(Some(decision)),
             _ => Evidence::Passive,
@@ -250,7 +252,7 @@ impl Health {
             return TickEffect::Nothing;
         }
         self.probe_slots.expire(now);
-        match (self.state, self.trip) {
+        match (self.state, self.trip.as_deref()) {
             (HealthState::Cooling { until, .. }, _) if now < until => TickEffect::Changed,
             (HealthState::Cooling { .. }, Some(Trip { pause: true, .. })) => {
                 self.state = HealthState::Serving;

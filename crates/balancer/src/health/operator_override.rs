@@ -12,14 +12,14 @@ impl Health {
     pub fn eject(&mut self, until: BrokerTime, now: BrokerTime) -> Effect {
         let before = self.trip_undo();
         self.epoch = self.epoch.wrapping_add(1);
-        self.trip = Some(Trip {
+        self.trip = Some(Box::new(Trip {
             at: now,
             stopped: None,
             upstream_hinted: false,
             skip_probe: false,
             pause: false,
             undo: before,
-        });
+        }));
         self.slow_start = None;
         self.state = HealthState::Cooling { until, cause: Cause::Operator };
         self.probe_slots = ProbeSlots::default();
@@ -52,7 +52,7 @@ impl Health {
             (0, 0, 0, 0, true);
         self.slow_start = None;
         // Of an order, no call tells when it came: a straggler more is better than to be deaf to failures from now on.
-        self.trip = self.trip.filter(|trip| trip.stopped.is_some());
+        self.trip = self.trip.take().filter(|trip| trip.stopped.is_some());
         self.serve(now);
         if serves { Effect::None } else { Effect::Returned }
     }

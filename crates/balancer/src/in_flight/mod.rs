@@ -24,6 +24,10 @@ pub(crate) const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
 /// without a log, the oldest are removed early, as if they had timed out.
 pub const CAPACITY: usize = 65_536;
 
+/// The table grows by copying only up to here, and then at once to its capacity: it grows under the broker's lock, and to copy
+/// half of the capacity takes some hundred times as long as a decision.
+const FEW: usize = 1_024;
+
 /// One call in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Call {
@@ -70,6 +74,9 @@ impl InFlight {
             self.first = number;
         }
         let entry = Entry { call, over: false };
+        if self.calls.len() == self.calls.capacity() && self.calls.len() >= FEW {
+            self.calls.reserve_exact(CAPACITY - self.calls.len());
+        }
         match number.cmp(&self.first.wrapping_add(self.calls.len() as u64)) {
             Ordering::Equal => self.calls.push_back(Some(entry)),
             Ordering::Greater if self.place(number, entry) => {}

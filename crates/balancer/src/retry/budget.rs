@@ -62,6 +62,26 @@ impl RetryBudget {
         has_budget
     }
 
+    /// A request that was counted at this time was not sent.
+    pub fn undo_deposit(&mut self, counted: BrokerTime) {
+        if let Some(second) = self.counted_in(counted) {
+            second.requests = second.requests.saturating_sub(1);
+        }
+    }
+
+    /// A retry that was counted at this time was not sent.
+    pub fn undo_withdraw(&mut self, counted: BrokerTime) {
+        if let Some(second) = self.counted_in(counted) {
+            second.retries = second.retries.saturating_sub(1);
+        }
+    }
+
+    /// The second of this time, if it is still remembered.
+    fn counted_in(&mut self, counted: BrokerTime) -> Option<&mut Second> {
+        let number = counted.as_nanos() / SECOND;
+        self.seconds.iter_mut().find(|second| second.number == number)
+    }
+
     fn second(&mut self, now: BrokerTime) -> Option<&mut Second> {
         let number = now.as_nanos() / SECOND;
         let second = self.seconds.get_mut((number % WINDOW as u64) as usize)?;

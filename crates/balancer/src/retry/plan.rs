@@ -27,8 +27,10 @@ pub struct RetryPlan {
     /// When the last pause must be over.
     pauses_end: BrokerTime,
     sent: u32,
-    /// What the next attempt takes from the budget was taken for one that was not sent.
-    is_prepaid: bool,
+    /// The next attempt is counted in the budget.
+    is_paid: bool,
+    /// When an attempt was counted there last.
+    paid_at: BrokerTime,
     /// Resends over a new connection, at most `limits.attempts`: they take no attempt from another target.
     resent: u32,
     pauses: u32,
@@ -97,7 +99,8 @@ impl RetryPlan {
             deadline,
             pauses_end,
             sent: 0,
-            is_prepaid: false,
+            is_paid: false,
+            paid_at: now,
             resent: 0,
             pauses: 0,
             backed_off: false,
@@ -121,8 +124,32 @@ impl RetryPlan {
         self.hints.extend(wait.map(|wait| (router, now.after(wait))));
     }
 
+    /// Counts the next attempt in the budget, before its target is chosen: the choice is made under a lock, and the budget has one
+    /// of its own. [`RetryPlan::next`] needs it; [`RetryPlan::refund`] follows where that sends nothing.
+    pub fn reserve(&mut self, budget: &mut RetryBudget, now: BrokerTime) {
+        if self.is_paid || now >= self.deadline || self.sent >= self.limits.attempts {
+            return;
+        }
+        self.is_paid = if self.sent == 0 {
+            budget.deposit(now);
+            true
+        } else {
+            budget.withdraw(now)
+        };
+        self.paid_at = now;
+    }
+
+    /// Takes an attempt out of the budget that was counted and not sent.
+    pub fn refund(&mut self, budget: &mut RetryBudget) {
+        match (std::mem::take(&mut self.is_paid), self.sent) {
+            (false, _) => {}
+            (true, 0) => budget.undo_deposit(self.paid_at),
+            (true, _) => budget.undo_withdraw(self.paid_at),
+        }
+    }
+
     /// What to do, given the next target.
-    pub fn next<R: Rng>(&mut self, offer: NextTarget, budget: &mut RetryBudget, now: BrokerTime, rng: &mut R) -> Step {
+    pub fn next<R: Rng>(&mut self, offer: NextTarget, now: BrokerTime, rng: &mut R) -> Step {
         if now >= self.deadline {
             return Step::Stop(match offer {
                 NextTarget::None { until, .. } => GiveUp::NoTarget(until),
@@ -132,9 +159,9 @@ impl RetryPlan {
         match offer {
             NextTarget::None { until: None, .. } => Step::Stop(GiveUp::NoTarget(None)),
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
-            _ if self.sent > 0 && !self.is_prepaid && !budget.has_budget(now) => Step::Stop(GiveUp::Budget),
-            NextTarget::Untried(route) => self.send(route, budget, now),
-            NextTarget::Retry(route) if self.backed_off => self.send(route, budget, now),
+            _ if !self.is_paid => Step::Stop(GiveUp::Budget),
+            NextTarget::Untried(route) => self.send(route),
+            NextTarget::Retry(route) if self.backed_off => self.send(route),
             NextTarget::Retry(route) => {
                 let hint = self.hints.iter().find(|(router, _)| *router == route.router());
                 let wait =
@@ -149,10 +176,11 @@ impl RetryPlan {
         }
     }
 
-    /// The request was not sent after all, for a reason that is not the target's: the next attempt takes its place.
+    /// The request was not sent after all, for a reason that is not the target's: the next attempt takes its place,
+    /// also in the budget.
     pub const fn pass_over(&mut self) {
         self.sent = self.sent.saturating_sub(1);
-        self.is_prepaid = true;
+        self.is_paid = true;
     }
 
     /// Sends the request to the same target once more at once, over a new connection, because a reused one was closed before the
@@ -165,14 +193,8 @@ impl RetryPlan {
         may
     }
 
-    fn send(&mut self, route: Route, budget: &mut RetryBudget, now: BrokerTime) -> Step {
-        if std::mem::take(&mut self.is_prepaid) {
-            // The budget knows of it.
-        } else if self.sent == 0 {
-            budget.deposit(now);
-        } else if !budget.withdraw(now) {
-            return Step::Stop(GiveUp::Budget);
-        }
+    fn send(&mut self, route: Route) -> Step {
+        self.is_paid = false;
         self.sent += 1;
         self.backed_off = false;
         Step::Send(route)

@@ -73,6 +73,8 @@ struct RequestTrace {
 struct World {
     broker: Broker,
     budget: RetryBudget,
+    /// What was sent, counted when it was.
+    spent: RetryBudget,
     limits: RetryLimits,
     now: BrokerTime,
     rng: SmallRng,
@@ -88,6 +90,7 @@ impl World {
         Self {
             broker: Broker::new(BrokerSettings { pools, defaults, ..BrokerSettings::default() }),
             budget: RetryBudget::new(RetryBudgetSettings::default()),
+            spent: RetryBudget::new(RetryBudgetSettings::default()),
             limits: RetryLimits::default(),
             now: BrokerTime::from_nanos(1_800_000_000_000_000_000),
             rng: SmallRng::seed_from_u64(7),
@@ -117,7 +120,12 @@ impl World {
                 let untried = self.serving().into_iter().find(|place| !trace.tried.contains(place));
                 assert_eq!(untried, None, "offered again while somebody untried serves");
             }
-            match plan.next(offer, &mut self.budget, self.now, &mut self.rng) {
+            plan.reserve(&mut self.budget, self.now);
+            let step = plan.next(offer, self.now, &mut self.rng);
+            if !matches!(step, Step::Send(_)) {
+                plan.refund(&mut self.budget);
+            }
+            match step {
                 Step::Stop(stop) => {
                     trace.stop = Some(stop);
                     break;
@@ -131,6 +139,11 @@ impl World {
                     let by = self.now.after(FIRST_BYTE).min(plan.deadline());
                     let place = usize::from(route.router().0);
                     let before = trace.tried.iter().filter(|tried| **tried == place).count();
+                    if trace.tried.is_empty() {
+                        self.spent.deposit(self.now)
+                    } else {
+                        self.spent.withdraw(self.now);
+                    }
                     trace.tried.push(place);
                     self.broker.apply(BrokerInput::Chosen(&route), self.now);
                     if self.attempt(&route, by, answer(place, before), &mut plan, &mut history)
@@ -305,6 +318,52 @@ fn the_budget_of_the_first_request() {
     assert!(!budget.has_budget(now.after(Duration::from_secs(10))), "what was ten seconds ago is forgotten");
 }
 
+/// How many retries a budget has room for.
+fn retries_left(budget: &RetryBudget, now: BrokerTime) -> usize {
+    let mut budget = budget.clone();
+    std::iter::from_fn(|| budget.withdraw(now).then_some(())).count()
+}
+
+#[test]
+fn what_is_reserved_and_not_sent_goes_back() {
+    let mut world = fallback(2);
+    let (mut rng, now) = (SmallRng::seed_from_u64(1), world.now);
+    let (mut plan, mut history) = (RetryPlan::new(RetryLimits::default(), now), AttemptHistory::default());
+    let settings = RetryBudgetSettings { ratio: 1.0, per_second: 0 };
+    let mut budget = RetryBudget::new(settings);
+    plan.reserve(&mut budget, now);
+    plan.refund(&mut budget);
+    assert_eq!(retries_left(&budget, now), 0, "no request was sent, so there is nothing to retry");
+    let mut send = |plan: &mut RetryPlan, budget: &mut RetryBudget, now| {
+        plan.reserve(budget, now);
+        let offer = world.broker.next_target(&INGRESS, &mut history, &mut rng);
+        let step = plan.next(offer, now, &mut rng);
+        if let Step::Send(route) = &step {
+            history.note(route.router(), true);
+        }
+        step
+    };
+    assert!(matches!(send(&mut plan, &mut budget, now), Step::Send(_)));
+    assert_eq!(retries_left(&budget, now), 1);
+    assert!(matches!(send(&mut plan, &mut budget, now), Step::Send(_)));
+    assert_eq!(retries_left(&budget, now), 0);
+    plan.pass_over();
+    let later = now.after(Duration::from_secs(1));
+    plan.reserve(&mut budget, later);
+    assert_eq!(retries_left(&budget, later), 0, "what was passed over is paid for");
+    plan.refund(&mut budget);
+    assert_eq!(retries_left(&budget, later), 1, "in the second in which it was counted");
+    let mut other = RetryPlan::new(RetryLimits::default(), later);
+    budget.withdraw(later);
+    plan.reserve(&mut budget, later);
+    let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1));
+    assert_eq!(plan.next(offer.clone(), later, &mut SmallRng::seed_from_u64(1)), Step::Stop(GiveUp::Budget));
+    other.reserve(&mut budget, later);
+    let step = other.next(offer, later, &mut SmallRng::seed_from_u64(1));
+    assert!(matches!(step, Step::Send(_)), "the first attempt is never limited: {step:?}");
+    world.pass(Duration::ZERO);
+}
+
 fn modes() -> impl Strategy<Value = Policy> {
     prop_oneof![Just(Policy::Fallback), Just(Policy::LoadBalance), Just(Policy::RoundRobin)]
 }
@@ -345,6 +404,7 @@ proptest! {
             prop_assert!(trace.pauses.len() as u64 <= whole, "{trace:?}");
             let first: Vec<_> = trace.tried.iter().take(1).collect();
             prop_assert!(trace.stop.is_some() || !first.is_empty(), "{trace:?}");
+            prop_assert_eq!(retries_left(&world.budget, world.now), retries_left(&world.spent, world.now), "{:?}", trace);
             world.pass(millis(gap));
         }
     }
@@ -383,7 +443,8 @@ fn a_resend_is_counted_and_takes_no_attempt_from_another_target() {
     let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 10 });
     for sent in [1, 3] {
         let next = world.broker.next_target(&INGRESS, &mut history, &mut rng);
-        let Step::Send(route) = plan.next(next, &mut budget, now, &mut rng) else { panic!("attempt {sent}") };
+        plan.reserve(&mut budget, now);
+        let Step::Send(route) = plan.next(next, now, &mut rng) else { panic!("attempt {sent}") };
         assert_eq!(plan.sent(), sent);
         history.note(route.router(), false);
         assert!(plan.resend(&mut budget, now));

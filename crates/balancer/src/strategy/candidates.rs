@@ -4,7 +4,7 @@
 //! A router that is in two leaves comes twice; a retrying caller skips those it has tried.
 
 use rand::Rng;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::tree::{Branch, NodeId, RateLimitFilter, Tier, Tree};
 use super::{Choices, Pick, PickReason};
@@ -39,36 +39,66 @@ pub struct PickContext<'a> {
     pub tier: Tier,
 }
 
-/// A position in the order of candidates. Plain data, so that a caller may back off between two steps while routers
-/// come and go. It is valid for the tree it began in.
+/// A position in the order of candidates; its first step is all that most requests need. Plain data, so that a caller may back
+/// off between two steps while routers come and go. It is valid for the tree it began in.
 #[derive(Debug, Clone)]
 pub struct CandidateCursor {
-    path: SmallVec<[Frame; 4]>,
+    /// The branch that the next candidate is looked for in; `None` after the last candidate.
+    at: Option<Frame>,
+    /// The branches above it, from the root.
+    above: SmallVec<[Frame; 4]>,
+    /// The children that were picked before the last one, branch after branch from the root.
+    drawn: SmallVec<[u16; 8]>,
+    /// Begins again with new draws where the first descent ends below a condition whose target may not serve.
+    redraws: bool,
 }
 
-/// A branch on the path, and the children that were picked so far.
-#[derive(Debug, Clone)]
+/// A branch on the path.
+#[derive(Debug, Clone, Copy)]
 struct Frame {
     branch: NodeId,
-    drawn: SmallVec<[u16; 4]>,
-    p: Option<f64>,
+    /// The child that was picked last. Only the next pick needs to know, so a cursor of one step keeps no list.
+    last: Option<u16>,
     reason: PickReason,
+    /// The probability of coming here.
+    p: Option<f64>,
+    /// Where the children of this branch begin among those that were picked.
+    drawn_from: usize,
 }
 
 impl Frame {
-    const fn at(branch: NodeId, p: Option<f64>) -> Self {
-        Self { branch, drawn: SmallVec::new_const(), p, reason: PickReason::First }
+    const fn at(branch: NodeId, p: Option<f64>, drawn_from: usize) -> Self {
+        Self { branch, last: None, reason: PickReason::First, p, drawn_from }
     }
 }
 
 impl Default for CandidateCursor {
     /// At the start.
+    #[inline]
     fn default() -> Self {
-        Self { path: smallvec![Frame::at(NodeId::ROOT, Some(1.0))] }
+        let at = Some(Frame::at(NodeId::ROOT, Some(1.0), 0));
+        Self { at, above: SmallVec::new_const(), drawn: SmallVec::new_const(), redraws: false }
     }
 }
 
 impl CandidateCursor {
+    /// For a request that takes the first candidate only.
+    #[inline]
+    pub fn of_one_step() -> Self {
+        Self { redraws: true, ..Self::default() }
+    }
+
+    /// The branch has nothing more. Not inlined, because it is rare.
+    #[inline(never)]
+    fn leave_branch(&mut self) {
+        if self.redraws {
+            *self = Self::default();
+        } else {
+            self.drawn.truncate(self.at.map_or(0, |frame| frame.drawn_from));
+            self.at = self.above.pop();
+        }
+    }
+
     /// The next candidate that may serve now.
     #[inline]
     pub fn next<Q: Request, R: Rng>(
@@ -79,52 +109,33 @@ impl CandidateCursor {
         rng: &mut R,
     ) -> Option<Candidate> {
         loop {
-            let frame = self.path.last_mut()?;
-            let Some(branch) = tree.branch(frame.branch) else {
-                self.path.pop();
-                continue;
-            };
-            let Some((node, Pick { child, p, reason })) = pick_child(tree, branch, context, &frame.drawn, request, rng)
-            else {
-                self.path.pop();
-                continue;
-            };
-            frame.drawn.push(child);
-            frame.reason = reason;
-            let p = frame.p.zip(p).map(|(above, here)| above * here);
-            match tree.router(node) {
-                None => self.path.push(Frame::at(node, p)),
-                Some(router) => {
-                    let why = self.path.iter().map(|frame| (frame.branch, frame.reason)).collect();
-                    return Some(Candidate { router, leaf: node, p, why });
-                }
+            let frame = self.at.as_mut()?;
+            if let Some(last) = frame.last.take() {
+                self.drawn.push(last);
             }
+            let drawn = self.drawn.get(frame.drawn_from..).unwrap_or_default();
+            let picked =
+                tree.branch(frame.branch).and_then(|branch| pick_child(tree, branch, context, drawn, request, rng));
+            let Some((node, Pick { child, p, reason })) = picked else {
+                self.leave_branch();
+                continue;
+            };
+            (frame.last, frame.reason) = (Some(child), reason);
+            let p = frame.p.zip(p).map(|(above, here)| above * here);
+            let Some(router) = tree.router(node) else {
+                let below = Frame::at(node, p, self.drawn.len());
+                self.above.extend(self.at.replace(below));
+                continue;
+            };
+            self.redraws = false;
+            let mut why = PickPath::new_const();
+            for above in &self.above {
+                why.push((above.branch, above.reason));
+            }
+            why.push((frame.branch, reason));
+            return Some(Candidate { router, leaf: node, p, why });
         }
     }
-}
-
-/// The first candidate, which is all that most requests need, without the cost of a cursor. Falls back to a cursor
-/// where a condition matches a target that may not serve.
-#[inline]
-pub fn first<Q: Request, R: Rng>(tree: &Tree, context: PickContext<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
-    let (mut at, mut p, mut why) = (NodeId::ROOT, Some(1.0), PickPath::new_const());
-    while let Some((node, named)) =
-        tree.branch(at).and_then(|branch| pick_child(tree, branch, context, &[], request, rng))
-    {
-        p = p.zip(named.p).map(|(above, here)| above * here);
-        why.push((at, named.reason));
-        match tree.router(node) {
-            None => at = node,
-            Some(router) => return Some(Candidate { router, leaf: node, p, why }),
-        }
-    }
-    slow_path(tree, context, request, rng)
-}
-
-/// Not inlined, because it is rare.
-#[inline(never)]
-fn slow_path<Q: Request, R: Rng>(tree: &Tree, context: PickContext<'_>, request: &Q, rng: &mut R) -> Option<Candidate> {
-    CandidateCursor::default().next(tree, context, request, rng)
 }
 
 /// The next child of a branch after `drawn`, and its node.

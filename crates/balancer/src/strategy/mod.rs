@@ -21,7 +21,7 @@ mod weighted;
 
 use rand::Rng;
 
-pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath, first};
+pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath};
 pub use models::Models;
 pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};

@@ -62,7 +62,7 @@ fn order(tree: &Tree, request: &Body, rng: &mut SmallRng) -> Vec<u16> {
 
 /// The first candidate, used.
 fn take(tree: &mut Tree, request: &Body, rng: &mut SmallRng) -> Option<u16> {
-    let candidate = first(tree, PickContext::default(), request, rng)?;
+    let candidate = CandidateCursor::default().next(tree, PickContext::default(), request, rng)?;
     tree.advance(candidate.leaf, Tier::Serving, None);
     Some(candidate.router.0)
 }
@@ -349,17 +349,5 @@ proptest! {
         }
         prop_assert!(seen.values().all(|count| *count == 1));
         prop_assert_eq!(seen.is_empty(), !tree.has_eligible(Tier::Serving));
-    }
-
-    #[test]
-    fn the_short_way_finds_whom_the_walk_names_first(root in any_tree(), out: u16, seed: u64) {
-        let mut tree = tree(&root);
-        serve(&mut tree, |id| f64::from(out & (1 << id.0) == 0));
-        let dice = || SmallRng::seed_from_u64(seed);
-        // Beyond a dead end the dice have been thrown more often.
-        if tree.dead_end(&user("x")).is_none() {
-            let walked = Candidates::new(&tree, &user("x"), &mut dice()).next();
-            prop_assert_eq!(first(&tree, PickContext::default(), &user("x"), &mut dice()), walked);
-        }
     }
 }
