@@ -23,6 +23,8 @@ pub(crate) struct ErrorBody<'a> {
     words: [Option<Cow<'a, str>>; WORDS],
     /// A number in the place of the code or the status.
     pub(crate) number: Option<u64>,
+    /// It names the field `model` as the one at fault.
+    pub(crate) is_about_model: bool,
     /// The text for people.
     pub(crate) message: Option<Cow<'a, str>>,
     /// Gemini's `RetryInfo.retryDelay`, or a `retry_after` in seconds.
@@ -121,6 +123,7 @@ impl<'a> ErrorBody<'a> {
             b"code" | b"Code" => self.word(CODE, value.raw()?),
             b"type" | b"error_type" | b"__type" => self.word(TYPE, value.raw()?),
             b"status" => self.word(STATUS, value.raw()?),
+            b"param" => self.is_about_model = value.raw()?.plain() == Some("model"),
             b"message" | b"Message" | b"detail" | b"error_message" | b"errorMessage" => {
                 let text = value.raw()?.text();
                 self.set_message(text);
