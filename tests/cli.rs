@@ -8,7 +8,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
-use super::support::{Bus, DUD, Ended, GPT4, Log, Setup};
+use super::support::{Bus, DUD, Ended, GPT4, Log, PoolsFile, Setup};
 
 const ADMIN: &str = "the-operators-own-token";
 
@@ -259,6 +259,13 @@ async fn s3_a_path_that_is_no_ingress_is_not_explained() {
     }
     let ended = Setup::bare().arguments(&["explain", "--path", "/azure/"]).ended().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    let file = PoolsFile::of(r#"{"pools": [{"ingress": "/llm/", "targets": [{"name": "a", "url": "http://h/"}]}]}"#);
+    for (path, code) in [("/llm/", 0), ("/llm/chat/completions", 0), ("/llmx/", 1), ("/llm", 1)] {
+        let asked = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain", "--path", path]);
+        let ended = asked.ended().await;
+        assert_eq!(ended.code, Some(code), "{path}: {ended:?}");
+        assert_eq!(ended.out.contains("/llm/: only the relay serves it"), code == 0, "{path}: {ended:?}");
+    }
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ const LISTED: usize = 100;
 /// The request that is explained.
 #[derive(Debug, Clone, Args)]
 pub struct Explain {
-    /// The ingress that the client calls
+    /// The ingress that the client calls, or a path below one of the relay
     #[arg(long, default_value = "/azure/")]
     pub path: String,
     /// File with the JSON body of the request
@@ -46,18 +46,19 @@ pub struct Explain {
 /// # Errors
 /// The path is no ingress, the payload cannot be read, or a header has no `=`.
 pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
-    let bytes = serde_json::to_vec(&message(asked)?)?;
+    // What only the relay serves is explained all the same; it serves the paths below an ingress too.
+    let relayed = settings.relayed.iter().map(|ingress| ingress.as_str().to_owned());
+    let relayed = relayed.filter(|ingress| asked.path.starts_with(ingress)).max_by_key(String::len);
+    let path = relayed.as_deref().unwrap_or(&asked.path);
+    let bytes = serde_json::to_vec(&message(path, asked)?)?;
     let message = Message::read(&bytes).context("the request")?;
     let request = message.request().context("the request")?;
-    // What only the relay serves is explained all the same.
-    let relayed = settings.relayed.iter().any(|path| path.as_str() == asked.path);
     let broker = Broker::new(BrokerSettings { relayed: BTreeSet::new(), ..settings });
     let mut rng = SmallRng::from_rng(&mut rand::rng());
     let mut text = String::new();
     // Writing into a String cannot fail.
-    if relayed {
-        let _ =
-            writeln!(text, "{}: only the relay serves it; the gateway's requests for it are left alone", asked.path);
+    if relayed.is_some() {
+        let _ = writeln!(text, "{path}: only the relay serves it; the gateway's requests for it are left alone");
     }
     let _ = match broker.choose(&request, &mut rng) {
         Decision::Route(route) => describe(&mut text, &broker, route.pool, &request, &mut rng),
@@ -76,7 +77,7 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
 }
 
 /// The request as the gateway would send it.
-fn message(asked: &Explain) -> anyhow::Result<Value> {
+fn message(path: &str, asked: &Explain) -> anyhow::Result<Value> {
     let mut headers = Map::new();
     for header in &asked.headers {
         let Some((name, value)) = header.split_once('=') else {
@@ -85,7 +86,7 @@ fn message(asked: &Explain) -> anyhow::Result<Value> {
         let list = headers.entry(name).or_insert_with(|| json!([]));
         list.as_array_mut().into_iter().for_each(|list| list.push(json!(value)));
     }
-    let mut message = json!({"gl_path": asked.path, "outbound_headers": headers});
+    let mut message = json!({"gl_path": path, "outbound_headers": headers});
     if let Some(file) = &asked.payload {
         let text = fs::read_to_string(file)
             .map_err(|error| BadArgument(format!("--payload: cannot read {}: {error}", file.display())))?;

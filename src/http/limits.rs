@@ -67,8 +67,7 @@ pub async fn serve(
         };
         let (place, kept) = place(&room, &spare).await;
         tokio::spawn(connection(stream, tls.clone(), place, if kept { routes.clone() } else { probes.clone() }, kept));
-        // A new connection is inspected before the next one can take its place.
-        tokio::task::yield_now().await;
+        room.yield_if_taken().await;
     }
 }
 

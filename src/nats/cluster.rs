@@ -43,6 +43,7 @@ pub async fn serve_requests(
             _ = stop.changed() => None,
             moved = connect_elsewhere((&client, &learns), settings, link, name, capacity) => Some(moved),
             never = refresh(&client, settings, link) => match never {},
+            never = link.confirm_reconnects(&client) => match never {},
         };
         let _ = leave.send(true);
         ending.spawn(serving);
@@ -84,7 +85,7 @@ async fn connect_elsewhere(
     }
 }
 
-/// Keeps a connection in a cluster: knows its servers, and moves when the server announces its end. What comes in the
+/// Keeps a connection in a cluster: says when it is back, knows its servers, and moves when the server announces its end. What comes in the
 /// milliseconds of the move is lost: for log entries that costs a lesson each.
 pub async fn follow_cluster(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
     let moving = async {
@@ -103,6 +104,7 @@ pub async fn follow_cluster(client: &Client, settings: &Settings, link: &Connect
     };
     tokio::select! {
         never = refresh(client, settings, link) => never,
+        never = link.confirm_reconnects(client) => never,
         never = moving => never,
     }
 }

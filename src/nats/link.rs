@@ -1,10 +1,14 @@
 //! The state of one connection: logged in one line when it changes, read by the readiness probe.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_nats::Event;
+use async_nats::{Client, Event};
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::{retry_delay, sync_with_server};
 
 use crate::clock::Clock;
 use crate::status::Connection;
@@ -21,6 +25,8 @@ pub enum LinkState {
     Lost,
     /// The same, and the bus is there but does not take our credentials any more.
     Refused,
+    /// The connection is back; whether the bus knows the subscriptions again is not known yet.
+    Reconnected,
     Connected,
     /// Connected and subscribed.
     Ready,
@@ -68,7 +74,9 @@ impl ConnectionStatus {
             LinkState::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
             LinkState::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
             LinkState::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
-            LinkState::Connected => Some(format!("{}: connected to the bus, not yet subscribed", self.name)),
+            LinkState::Connected | LinkState::Reconnected => {
+                Some(format!("{}: connected to the bus, not yet subscribed", self.name))
+            }
         }
     }
 
@@ -108,7 +116,7 @@ impl ConnectionStatus {
                 self.connects.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = self.name, "connected to the bus and subscribed");
             }
-            LinkState::Connected | LinkState::Starting => {}
+            LinkState::Connected | LinkState::Reconnected | LinkState::Starting => {}
         }
     }
 
@@ -127,15 +135,33 @@ impl ConnectionStatus {
         self.lame_duck.notified().await;
     }
 
+    /// Each time that the library has the connection back: asks the bus whether it knows the subscriptions again, and says so.
+    /// The library sends them by itself, before anything of ours.
+    pub(super) async fn confirm_reconnects(&self, client: &Client) -> Infallible {
+        let mut states = self.state.subscribe();
+        loop {
+            // An error would mean that the sender is gone, which is in `self`.
+            let _ = states.wait_for(|state| *state == LinkState::Reconnected).await;
+            tokio::select! {
+                biased;
+                _ = states.changed() => {}
+                confirmed = sync_with_server(client) => match confirmed {
+                    true => self.set(LinkState::Ready),
+                    false => sleep(retry_delay()).await,
+                },
+            }
+        }
+    }
+
     /// Handles an event of the NATS library about the connection with this number.
     pub(super) fn take(&self, number: u64, event: &Event) {
         if number != self.current.load(Ordering::Relaxed) {
             return;
         }
         match event {
-            Event::Disconnected if *self.state.borrow() == LinkState::Ready => self.set(LinkState::Lost),
-            // The library renews the subscriptions before it reports the connection.
-            Event::Connected if self.is_lost() => self.set(LinkState::Ready),
+            Event::Disconnected if self.was_connected() => self.set(LinkState::Lost),
+            // The library reports the connection before it sends the subscriptions.
+            Event::Connected if self.is_lost() => self.set(LinkState::Reconnected),
             Event::SlowConsumer(_) => {
                 if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
                     tracing::warn!(
@@ -161,7 +187,31 @@ impl ConnectionStatus {
         }
     }
 
+    /// It has served at least once and is not known to be lost.
+    fn was_connected(&self) -> bool {
+        matches!(*self.state.borrow(), LinkState::Ready | LinkState::Reconnected)
+    }
+
     fn is_lost(&self) -> bool {
         matches!(*self.state.borrow(), LinkState::Lost | LinkState::Refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_back_is_of_no_use_until_the_bus_knows_the_subscriptions() {
+        let link = ConnectionStatus::new("decisions", Clock::start());
+        link.make_current(link.number());
+        link.set(LinkState::Ready);
+        for _ in 0..2 {
+            link.take(1, &Event::Disconnected);
+            assert_eq!(*link.state.borrow(), LinkState::Lost);
+            link.take(1, &Event::Connected);
+            assert!(link.reason().is_some_and(|reason| reason.contains("not yet subscribed")), "{:?}", link.reason());
+        }
+        assert_eq!(link.show().connects, 1);
     }
 }

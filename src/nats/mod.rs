@@ -188,16 +188,15 @@ async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions
 }
 
 /// Waits until the bus has processed all that was sent before: it answers in order, so a message to an inbox of our own comes
-/// after everything else. (`flush` ends when the bytes are written, before the bus has read them.) At most `REQUEST_TIMEOUT`.
-pub async fn sync_with_server(client: &Client) {
+/// after everything else. (`flush` ends when the bytes are written, before the bus has read them.) At most `REQUEST_TIMEOUT`;
+/// false if nothing came by then. At the start we are then no worse off than without the question.
+pub async fn sync_with_server(client: &Client) -> bool {
     use futures_util::StreamExt;
 
     let inbox = client.new_inbox();
-    let Ok(mut echo) = client.subscribe(inbox.clone()).await else { return };
-    if client.publish(inbox, bytes::Bytes::new()).await.is_ok() {
-        // Without an answer we are no worse off than without the question.
-        let _ = tokio::time::timeout(REQUEST_TIMEOUT, echo.next()).await;
-    }
+    let Ok(mut echo) = client.subscribe(inbox.clone()).await else { return false };
+    client.publish(inbox, bytes::Bytes::new()).await.is_ok()
+        && matches!(tokio::time::timeout(REQUEST_TIMEOUT, echo.next()).await, Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_address_of_a_name_is_tried_within_the_time() {
+    async fn s2_each_address_of_a_name_is_tried_within_the_time() {
         let (_listener, [alive, first, second, refused]) = hosts().await;
         let port = alive.port();
         let _holes =

@@ -16,6 +16,7 @@ use llm::{ErrorClass, Protocol, answer};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 
+use super::decoded::{decoded, is_readable};
 use super::exchange::AttemptTimeouts;
 use super::held::HeldBody;
 use super::outgoing::Translation;
@@ -91,7 +92,7 @@ impl HoldUntil {
     fn of(status: StatusCode, headers: &AnswerHeaders<'_>, body: &UpstreamBody, asked: AskedFor) -> Self {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // Gemini's stream without events is an array that grows.
-        let is_whole = headers.is_json() && !headers.is_compressed() && asked.protocol != Protocol::Gemini;
+        let is_whole = headers.is_json() && is_readable(headers) && asked.protocol != Protocol::Gemini;
         if status.as_u16() >= 400 {
             Self::End
         } else if headers.is_event_stream() {
@@ -276,8 +277,8 @@ impl UpstreamResponse {
 
     /// What is wrong with an answer that is here to its end and is no stream.
     fn whole_error(&self, asked: AskedFor) -> Option<ErrorClass> {
-        let headers = answer_headers(&self.head.headers);
         let body = self.start();
+        let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
         if asked.creates {
             return answer::judge(asked.protocol, self.head.status.as_u16(), &headers, &body);
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
+use super::decoded::decoded;
 use super::hold::{FailedAttempt, UpstreamResponse, answer_headers};
 use super::metrics;
 use super::target::Target;
@@ -49,7 +50,8 @@ pub(super) fn judge<'n>(
             }
             let retry_after = error.and_then(|error| {
                 let (headers, said) = *error;
-                gateway::retry_after(AN_ERROR, &answer_headers(&headers), &said, received(guard.now()))
+                let (headers, said) = decoded(answer_headers(&headers), &said);
+                gateway::retry_after(AN_ERROR, &headers, &said, received(guard.now()))
             });
             let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
@@ -77,9 +79,9 @@ fn ending<'n>(
     (now, counts): (BrokerTime, &Counts),
 ) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
-    let headers = answer_headers(&answer.head.headers);
     // Only an error, or a short answer, is here to its end.
     let body = if status >= 400 || answer.rest.is_none() { answer.start() } else { Bytes::new() };
+    let (headers, body) = decoded(answer_headers(&answer.head.headers), &body);
     let received = received(now);
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
     let used = match &answer.stream {

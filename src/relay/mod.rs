@@ -15,6 +15,7 @@ pub(crate) mod client;
 mod client_config;
 mod cors;
 mod credentials;
+mod decoded;
 mod direct;
 mod exchange;
 mod framing;

@@ -43,11 +43,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
             serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), place);
         tasks.spawn(connection);
         while tasks.try_join_next().is_some() {}
-        if places.are_taken() {
-            // A connection is looked at before the next one can take its place. Not otherwise: with many calls in progress, each
-            // turn of the others is some milliseconds, and new connections would be accepted at a hundred a second.
-            tokio::task::yield_now().await;
-        }
+        places.yield_if_taken().await;
     }
     drop(listener);
     let left = graceful.count();

@@ -98,8 +98,17 @@ impl Places {
         Ok(Arc::new(Place { shared: Arc::clone(&self.0), evicted, state: Mutex::new(PlaceState::Waiting(number)) }))
     }
 
+    /// Lets the connections that have just got a place be looked at before the next one can take it back; for an acceptor,
+    /// after each connection. Only where all are taken: with many calls in progress, each turn of the others is some
+    /// milliseconds, and new connections would be accepted at a hundred a second.
+    pub async fn yield_if_taken(&self) {
+        if self.are_taken() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Whether the next connection has to take the place of another one, or to wait.
-    pub fn are_taken(&self) -> bool {
+    fn are_taken(&self) -> bool {
         self.0.lock().taken >= self.0.all
     }
 

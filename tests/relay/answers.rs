@@ -59,6 +59,38 @@ async fn s1_1_a_refused_key_or_a_used_up_quota_of_ours_leads_on_and_takes_the_ta
     }
 }
 
+/// Answers that deny what a request asks for, and not the key.
+const DENIALS: [(u16, &str); 5] = [
+    (403, r#"{"error": {"message": "Project `p` does not have access to model `m`", "code": "model_not_found"}}"#),
+    (403, r#"{"error": {"message": "You are not allowed to sample from this model", "code": null}}"#),
+    (
+        403,
+        r#"{"type": "error", "error": {"type": "permission_error", "message": "Your API key does not have permission to use the specified resource."}}"#,
+    ),
+    (
+        401,
+        r#"{"error": {"message": "You have insufficient permissions for this operation.", "code": "missing_scope"}}"#,
+    ),
+    (402, r#"{"error": {"message": "This request requires more credits, or fewer max_tokens.", "code": 402}}"#),
+];
+
+#[tokio::test]
+async fn s1_1_a_denial_of_what_a_request_asks_for_leads_on_and_costs_its_target_nothing() {
+    for (status, body) in DENIALS {
+        backup_answers(body, answer(status, &[], body), false).await;
+    }
+}
+
+#[tokio::test]
+async fn s1_1_a_target_that_may_not_use_its_own_model_fails() {
+    let (a, b) = (Scripted::start(answer(403, &[], DENIALS[1].1)).await, Scripted::start(good()).await);
+    let own = target("a", &a.url()).replacen('{', r#"{"override_params": {"model": "m"}, "#, 1);
+    let world = Harness::of(&pools(&[own, target("b", &b.url())])).await;
+    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+    world.broker.until(&["router disabled", "/llm/a/", "answered 403"]).await;
+    assert_eq!((world.call().await.status, a.calls()), (200, 1));
+}
+
 #[tokio::test]
 async fn s1_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
     for (status, body) in REFUSALS {

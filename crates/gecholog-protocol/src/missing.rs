@@ -30,9 +30,10 @@ impl Missing {
     pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
         let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.plain();
         match status {
-            400 | 404 if class != Some(ErrorClass::NotFound) => None,
+            400 | 401 | 403 | 404 if class != Some(ErrorClass::NotFound) => None,
             404 if code() == Some("DeploymentNotFound") => Some(Self::Deployment),
-            400 | 404 => Some(Self::Model),
+            // 401 and 403: it is there, and not for us.
+            400 | 401 | 403 | 404 => Some(Self::Model),
             _ => None,
         }
     }
@@ -239,7 +240,9 @@ mod tests {
             (400, "DeploymentNotFound", Some(Missing::Model)),
             (404, "model_not_found", Some(Missing::Model)),
             (400, "model_not_found", Some(Missing::Model)),
-            (403, "model_not_found", None),
+            (403, "model_not_found", Some(Missing::Model)),
+            (403, "invalid_api_key", None),
+            (422, "model_not_found", None),
             (404, "404", None),
         ] {
             let body = format!(r#"{{"error": {{"code": "{code}"}}}}"#);

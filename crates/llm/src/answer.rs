@@ -80,7 +80,51 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
         return (protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
     }
     let answer = Answer::read(value);
-    answer.error().or_else(|| answer.emptiness())
+    let foreign = || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value));
+    answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
+}
+
+/// The fields of errors in forms of their own, and of what surrounds them: FastAPI's, DashScope's, Baidu's, Cloudflare's.
+const FOREIGN: [&[u8]; 15] = [
+    b"code",
+    b"detail",
+    b"error_code",
+    b"error_msg",
+    b"errors",
+    b"id",
+    b"message",
+    b"messages",
+    b"msg",
+    b"request_id",
+    b"requestId",
+    b"result",
+    b"status",
+    b"success",
+    b"type",
+];
+
+/// The error in an answer that has nothing but the fields of one: not any other field, nor an object in one of these.
+fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
+    let (mut only, mut says_why, mut failed) = (true, false, false);
+    value.for_each_field(|name, field| {
+        let is_failure = match name {
+            b"code" | b"error_code" => field
+                .unsigned()
+                .map_or_else(|| field.text().is_some_and(|code| is_word(&code)), |code| !matches!(code, 0 | 200)),
+            b"success" => field.bytes() == b"false",
+            b"detail" | b"errors" | b"error_msg" => !field.is_blank(),
+            _ => false,
+        };
+        failed |= is_failure;
+        says_why |= matches!(name, b"detail" | b"errors" | b"error_msg" | b"message" | b"msg") && !field.is_blank();
+        only &= FOREIGN.contains(&name) && (name == b"errors" || !field.is_object());
+    });
+    (only && says_why && failed).then(|| class_of(value))
+}
+
+/// A code for machines, such as `InvalidApiKey`.
+fn is_word(code: &str) -> bool {
+    !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
 fn class_of(value: RawJson<'_>) -> ErrorClass {
@@ -142,6 +186,12 @@ impl<'a> Answer<'a> {
             *place = Some(field);
         });
         read
+    }
+
+    /// No field that any known form of answers has.
+    fn has_none_of_an_answer(&self) -> bool {
+        let fields = [self.choices, self.candidates, self.content, self.output, self.usage, self.object];
+        fields.iter().all(Option::is_none)
     }
 
     fn is(place: Option<RawJson<'_>>, text: &str) -> bool {

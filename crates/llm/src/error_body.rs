@@ -23,6 +23,8 @@ pub(crate) struct ErrorBody<'a> {
     words: [Option<Cow<'a, str>>; WORDS],
     /// A number in the place of the code or the status.
     pub(crate) number: Option<u64>,
+    /// It names the field `model` as the one at fault.
+    pub(crate) is_about_model: bool,
     /// The text for people.
     pub(crate) message: Option<Cow<'a, str>>,
     /// Gemini's `RetryInfo.retryDelay`, or a `retry_after` in seconds.
@@ -118,14 +120,17 @@ impl<'a> ErrorBody<'a> {
     /// Fields that stand in the error, or at the top where there is none.
     fn common(&mut self, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         match name {
-            b"code" | b"Code" => self.word(CODE, value.raw()?),
+            b"code" | b"Code" | b"error_code" => self.word(CODE, value.raw()?),
             b"type" | b"error_type" | b"__type" => self.word(TYPE, value.raw()?),
             b"status" => self.word(STATUS, value.raw()?),
-            b"message" | b"Message" | b"detail" | b"error_message" | b"errorMessage" => {
+            b"param" => self.is_about_model = value.raw()?.plain() == Some("model"),
+            b"message" | b"Message" | b"msg" | b"detail" | b"error_msg" | b"error_message" | b"errorMessage" => {
                 let text = value.raw()?.text();
                 self.set_message(text);
             }
-            b"retry_after" | b"retryDelay" => self.retry_delay = Some(value.raw()?),
+            b"retry_after" | b"retryAfter" | b"retry_after_seconds" | b"retryDelay" => {
+                self.retry_delay = Some(value.raw()?)
+            }
             b"retry_after_ms" => self.retry_delay_ms = Some(value.raw()?),
             _ => {}
         }

@@ -5,7 +5,9 @@
 //! away from everybody else by what they write into a request.
 
 use crate::error_body::ErrorBody;
-use crate::error_words::{self, Sentence};
+use crate::error_denial;
+use crate::error_sentences::Sentence;
+use crate::error_words;
 use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
 use types::outcome::ErrorClass::{
@@ -55,10 +57,19 @@ fn by_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) ->
 
 /// The class by an error's words, and then by its sentence.
 fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) -> Option<ErrorClass> {
-    let word = error.words().chain(amazon).find_map(error_words::specific);
+    let known = |word| error_words::specific(word).map(|class| (class, error_words::is_permission(word)));
+    let known = error.words().chain(amazon).find_map(known);
+    let word = known.map(|(class, _)| class);
+    let is_denial = match known {
+        Some((_, is_permission)) => is_permission,
+        None => matches!(status.map(u64::from).or(error.number), Some(401 | 403)),
+    };
     // A sentence that begins with a quotation or says nothing new costs a copy of it: only where it can matter.
-    if word.is_some_and(|class| class != RateLimited) {
+    if word.is_some_and(|class| class != RateLimited) && !is_denial {
         return word;
+    }
+    if is_denial && error.is_about_model {
+        return Some(NotFound);
     }
     let Some(message) = error.message.as_deref() else { return word };
     let sentence = Sentence::new(message);
@@ -71,6 +82,10 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
         Some(ContextTooLong)
     } else if sentence.says_quota() {
         Some(QuotaExhausted)
+    } else if is_denial && sentence.says_filtered() {
+        Some(ContentFiltered)
+    } else if is_denial && let Some(denied) = error_denial::of_request(&sentence) {
+        Some(denied)
     } else if word.is_some() {
         word
     } else if sentence.says_model(not_found) {

@@ -1,8 +1,4 @@
-//! The words and sentences by which vendors say what is wrong: one table each.
-//!
-//! Words (codes, types, reasons) are protocol: only the vendor writes them. Sentences are not: a vendor may quote what the
-//! caller sent. So a sentence decides against a target (its key, its quota, its model) only by its *beginning*, quotations
-//! left out; what is the caller's fault anyway may be found anywhere in it.
+//! The words by which vendors say what is wrong: codes, types, reasons. They are protocol: only the vendor writes them.
 
 use crate::ErrorClass::{self, *};
 
@@ -19,17 +15,18 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("quota_exceeded", QuotaExhausted),
     ("QuotaExceeded", QuotaExhausted),
     ("spend_limit_reached", QuotaExhausted),
+    ("budget_exceeded", QuotaExhausted),
+    ("token_quota_reached", QuotaExhausted),
     ("credits_exhausted", QuotaExhausted),
     ("invalid_api_key", KeyRefused),
     ("incorrect_api_key", KeyRefused),
     ("InvalidApiKey", KeyRefused),
     ("account_deactivated", KeyRefused),
     ("access_terminated", KeyRefused),
+    ("organization_restricted", KeyRefused),
     ("invalid_organization", KeyRefused),
     ("mismatched_organization", KeyRefused),
     ("mismatched_project", KeyRefused),
-    ("insufficient_permissions", KeyRefused),
-    ("missing_scope", KeyRefused),
     ("ip_not_authorized", KeyRefused),
     ("unsupported_country_region_territory", KeyRefused),
     ("invalid_authentication_error", KeyRefused),
@@ -45,6 +42,15 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("unavailable_model", NotFound),
     ("unsupported_model", NotFound),
     ("ModelNotFound", NotFound),
+    ("model_terms_required", NotFound),
+    ("model_permission_blocked_org", NotFound),
+    ("model_permission_blocked_project", NotFound),
+    // LiteLLM's proxy, by whom the model is kept from.
+    ("key_model_access_denied", NotFound),
+    ("team_model_access_denied", NotFound),
+    ("user_model_access_denied", NotFound),
+    ("project_model_access_denied", NotFound),
+    ("org_model_access_denied", NotFound),
     ("rate_limit_exceeded", RateLimited),
     ("rate_limit_reached_error", RateLimited),
     ("rate_limit_error", RateLimited),
@@ -72,7 +78,6 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     // Azure.
     ("DeploymentNotFound", NotFound),
     ("ResponsibleAIPolicyViolation", ContentFiltered),
-    ("PermissionDenied", KeyRefused),
     ("AuthenticationFailed", KeyRefused),
     ("AuthenticationTypeDisabled", KeyRefused),
     ("Unauthorized", KeyRefused),
@@ -81,7 +86,6 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("enforced_spend_limit_reached", QuotaExhausted),
     ("billing_error", QuotaExhausted),
     ("authentication_error", KeyRefused),
-    ("permission_error", KeyRefused),
     ("overloaded_error", Overloaded),
     // Gemini and Vertex.
     ("BILLING_DISABLED", QuotaExhausted),
@@ -97,12 +101,10 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("CONSUMER_SUSPENDED", KeyRefused),
     ("USER_PROJECT_DENIED", KeyRefused),
     ("UNAUTHENTICATED", KeyRefused),
-    ("PERMISSION_DENIED", KeyRefused),
     ("RESOURCE_EXHAUSTED", RateLimited),
     ("UNAVAILABLE", Overloaded),
     // Bedrock.
     ("ServiceQuotaExceededException", QuotaExhausted),
-    ("AccessDeniedException", KeyRefused),
     ("UnrecognizedClientException", KeyRefused),
     ("InvalidSignatureException", KeyRefused),
     ("IncompleteSignatureException", KeyRefused),
@@ -117,9 +119,34 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("ModelNotReadyException", Overloaded),
     // Alibaba's DashScope.
     ("Arrearage", QuotaExhausted),
+    ("Model.AccessDenied", NotFound),
+    ("AllocationQuota.FreeTierOnly", NotFound),
     ("Throttling", RateLimited),
     ("Throttling.RateQuota", RateLimited),
     ("Throttling.AllocationQuota", RateLimited),
+    // Volcengine's Ark.
+    ("AccountOverdueError", QuotaExhausted),
+    ("ModelNotOpen", NotFound),
+    ("InvalidEndpointOrModel.NotFound", NotFound),
+    ("ServerOverloaded", Overloaded),
+    ("SensitiveContentDetected", ContentFiltered),
+    ("InputTextSensitiveContentDetected", ContentFiltered),
+    ("OutputTextSensitiveContentDetected", ContentFiltered),
+];
+
+/// Words that say that something is not permitted, and not what: the key, or what the request asks for.
+const PERMISSION: &[&str] = &[
+    "insufficient_permissions",
+    "missing_scope",
+    "permission_error",
+    "permissions_error",
+    "permission_denied_error",
+    "PERMISSION_DENIED",
+    "IAM_PERMISSION_DENIED",
+    "PermissionDenied",
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
 ];
 
 /// Words so general that a status knows better; they decide where no status does, as in a stream.
@@ -148,183 +175,17 @@ fn find(table: &[(&str, ErrorClass)], word: &str) -> Option<ErrorClass> {
 
 /// What a word means whatever the status is.
 pub(crate) fn specific(word: &str) -> Option<ErrorClass> {
-    find(SPECIFIC, word)
+    find(SPECIFIC, word).or_else(|| is_permission(word).then_some(KeyRefused))
+}
+
+/// Whether a word leaves open if the key is refused or only what the request asks for.
+pub(crate) fn is_permission(word: &str) -> bool {
+    PERMISSION.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
 
 /// What a word means where there is no status.
 pub(crate) fn general(word: &str) -> Option<ErrorClass> {
     find(GENERAL, word)
-}
-
-/// Beginnings by which a vendor says that our account has nothing left.
-const QUOTA: &[&str] = &[
-    "your credit balance is too low",
-    "billing hard limit has been reached",
-    "insufficient balance",
-    "insufficient credits",
-    "insufficient account balance",
-    "this request requires more credits",
-    "you have exceeded your monthly included credits",
-    "you have run out of credits",
-    "your account is not active, please check your billing",
-];
-/// The same, where the end of the sentence varies: one of [`LIMITS`] must follow.
-const QUOTA_LIMIT: &[&str] = &[
-    "you have reached your",
-    "you've reached your",
-    "your organization has reached",
-    "your workspace has reached",
-    "your account has reached",
-    "your team",
-    "this organization has reached",
-    "this workspace has reached",
-];
-const LIMITS: &[&str] = &["usage limit", "spend", "credit", "billing"];
-
-/// Beginnings by which a vendor refuses our key, account or region.
-const KEY: &[&str] = &[
-    "api key not valid",
-    "api key not found",
-    "api key expired",
-    "invalid api key",
-    "incorrect api key",
-    "invalid authentication",
-    "user location is not supported",
-    "this organization has been disabled",
-    "your organization has been disabled",
-    "the security token included in the request",
-];
-
-/// Beginnings of a sentence about a model, of which one of [`MISSING`] must follow.
-const MODEL: &[&str] = &[
-    "model ",
-    "models/",
-    "the model ",
-    "the requested model",
-    "this model ",
-    "publisher model",
-    "the api deployment for this resource",
-    "the provided model identifier",
-    "could not resolve the foundation model",
-    "no endpoints found for",
-    "invalid model",
-    "unknown model",
-    "unsupported model",
-    "unable to access model",
-];
-const MISSING: &[&str] = &[
-    "not exist",
-    "not found",
-    "not available",
-    "no longer available",
-    "no longer supported",
-    "not supported for",
-    "decommissioned",
-    "has been deprecated",
-    "identifier is invalid",
-    "could not resolve",
-    "no endpoints",
-    "invalid model",
-    "unknown model",
-    "unsupported model",
-    "unable to access",
-];
-
-/// Parts of sentences that say that the request is too long.
-const TOO_LONG: &[&str] = &[
-    "maximum context length",
-    "context length",
-    "context window",
-    "context limit",
-    "context size",
-    "prompt is too long",
-    "input is too long",
-    "too many tokens",
-    "exceeds the maximum number of tokens",
-    "maximum prompt length",
-    "reduce the length of the messages",
-];
-
-/// Parts of sentences that say that the content was refused.
-const FILTERED: &[&str] = &[
-    "content filtering policy",
-    "content management policy",
-    "content exists risk",
-    "requires moderation and your input was flagged",
-    "violates usage guidelines",
-    "the prompt could not be submitted",
-    "rejected by the safety system",
-    "rejected as a result of our safety system",
-];
-
-/// A sentence in the form in which it is compared: lower case, quotations left out.
-#[derive(Debug)]
-pub(crate) struct Sentence(String);
-
-impl Sentence {
-    pub(crate) fn new(message: &str) -> Self {
-        let mut plain = String::with_capacity(message.len());
-        let mut quote = None;
-        let mut before = ' ';
-        for letter in message.trim_start().chars() {
-            match quote {
-                // An apostrophe inside a word is no quotation mark.
-                None if matches!(letter, '`' | '"') || (letter == '\'' && !before.is_alphanumeric()) => {
-                    quote = Some(letter);
-                }
-                None => plain.extend(letter.to_lowercase()),
-                Some(mark) if mark == letter => quote = None,
-                Some(_) => {}
-            }
-            before = letter;
-        }
-        Self(plain)
-    }
-
-    fn begins(&self, with: &[&str]) -> bool {
-        with.iter().any(|beginning| self.0.starts_with(beginning))
-    }
-
-    fn has(&self, parts: &[&str]) -> bool {
-        parts.iter().any(|part| self.0.contains(part))
-    }
-
-    /// Our account has nothing left.
-    pub(crate) fn says_quota(&self) -> bool {
-        self.begins(QUOTA) || (self.begins(QUOTA_LIMIT) && self.has(LIMITS))
-    }
-
-    /// The same in OpenAI's words, which Gemini uses of a rate limit as well: only without any word beside it.
-    pub(crate) fn says_current_quota(&self) -> bool {
-        self.begins(&["you exceeded your current quota"])
-    }
-
-    /// Our key, account or region is refused.
-    pub(crate) fn says_key(&self) -> bool {
-        self.begins(KEY)
-    }
-
-    /// The model is missing. `not_found`: the answer says by its status or type that something is.
-    pub(crate) fn says_model(&self, not_found: bool) -> bool {
-        (self.begins(MODEL) && self.has(MISSING))
-            || self.0.trim_end_matches('.').ends_with("is not a valid model id")
-            || (not_found && self.begins(&["model:"]))
-    }
-
-    /// The request is larger than a limit per minute ever allows: waiting does not help.
-    pub(crate) fn says_never_fits(&self) -> bool {
-        self.begins(&["request too large for"])
-    }
-
-    /// The request is too long.
-    pub(crate) fn says_too_long(&self) -> bool {
-        self.has(TOO_LONG)
-    }
-
-    /// The content was refused.
-    pub(crate) fn says_filtered(&self) -> bool {
-        self.has(FILTERED)
-    }
 }
 
 #[cfg(test)]
@@ -336,17 +197,6 @@ mod tests {
         let all: Vec<_> = SPECIFIC.iter().chain(GENERAL).map(|(word, _)| word.to_ascii_lowercase()).collect();
         for (at, word) in all.iter().enumerate() {
             assert!(!all[..at].contains(word), "{word}");
-        }
-    }
-
-    #[test]
-    fn quotations_are_left_out() {
-        for (message, plain) in [
-            ("The model `gpt-5` doesn't exist", "the model  doesn't exist"),
-            ("Invalid value: 'it is' \"b", "invalid value:  "),
-            ("  Don't", "don't"),
-        ] {
-            assert_eq!(Sentence::new(message).0, plain);
         }
     }
 }

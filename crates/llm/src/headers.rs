@@ -96,6 +96,17 @@ impl<'a> AnswerHeaders<'a> {
         self.is("text/event-stream") && !self.is_compressed()
     }
 
+    /// The coding of the body, where one is named.
+    pub const fn coding(&self) -> Option<&'a str> {
+        self.content_encoding
+    }
+
+    /// The headers of the same answer with its body decoded.
+    #[must_use]
+    pub const fn decoded(self) -> Self {
+        Self { content_encoding: None, ..self }
+    }
+
     /// Whether the body is compressed, and so cannot be read here.
     pub fn is_compressed(&self) -> bool {
         self.content_encoding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))

@@ -30,6 +30,8 @@ pub mod answer;
 pub mod capability;
 mod error_body;
 pub mod error_class;
+mod error_denial;
+mod error_sentences;
 mod error_words;
 pub mod event_stream;
 pub mod headers;

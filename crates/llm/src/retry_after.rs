@@ -127,7 +127,6 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
     RateLimits { requests: least(&REQUESTS), tokens: least(&TOKENS) }
 }
 
-/// What to measure moments against.
 /// The reset of a window that is used up, or that tells nothing else.
 fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
     let windows = headers.buckets.get(WINDOWS)?.iter();
@@ -173,13 +172,28 @@ fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {
     millis().or_else(delay).or_else(sentence).or_else(reset)
 }
 
-/// Anthropic: "You will regain access on 2026-12-01 at 00:00 UTC."
+/// "You will regain access on 2026-12-01 at 00:00 UTC." (Anthropic), "Limit resets at: 2026-12-01 00:00:00 UTC" (LiteLLM).
 fn announced(message: &str, now: Timestamp) -> Option<Duration> {
-    let (_, rest) = message.split_once("regain access on ")?;
-    let (date, rest) = rest.split_once(" at ")?;
-    let (clock, _) = rest.split_once(" UTC")?;
-    let moment: Timestamp = format!("{date}T{clock}:00Z").parse().ok()?;
+    const LEADS: [&str; 6] = ["regain access on ", "resets at", "reset at", "again at", "again after", "retry after"];
+    let lower = message.to_ascii_lowercase();
+    let moment = LEADS.iter().find_map(|lead| moment(lower.split_once(lead)?.1.trim_start_matches([':', ' '])))?;
     Some(bounded(Duration::try_from(moment.duration_since(now)).unwrap_or_default()))
+}
+
+/// A date, a time of day in UTC, or with an offset, at the beginning of a lower-case text.
+fn moment(text: &str) -> Option<Timestamp> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let rest = rest.strip_prefix('t').or_else(|| rest.strip_prefix(" at ")).or_else(|| rest.strip_prefix(' '))?;
+    let is_clock = |letter: char| letter.is_ascii_digit() || matches!(letter, ':' | '.');
+    let (clock, zone) = rest.split_at_checked(rest.find(|letter| !is_clock(letter)).unwrap_or(rest.len()))?;
+    let zone = zone.trim_start();
+    let zone = match zone.get(..6).filter(|zone| zone.starts_with(['+', '-'])) {
+        Some(offset) => offset,
+        None if zone.starts_with('z') || zone.starts_with("utc") || zone.starts_with("gmt") => "Z",
+        None => return None,
+    };
+    let seconds = if clock.matches(':').count() == 1 { ":00" } else { "" };
+    format!("{date}T{clock}{seconds}{zone}").parse().ok()
 }
 
 /// "Please try again in 6m0s", "Please retry after 12 seconds", "Please retry in 34.07s", "wait 5 seconds".
@@ -225,9 +239,11 @@ fn time(text: &str, now: Received<'_>) -> Option<Duration> {
     if let Some(moment) = http_date(text).or_else(|| text.parse().ok()) {
         return Some(bounded(Duration::try_from(moment.duration_since(now.at()?)).unwrap_or_default()));
     }
-    let lower = text.to_ascii_lowercase();
-    let wait = whole_span(&lower)?;
-    Some(wait)
+    match text.split_once(',') {
+        // Proxies join a header that stands twice.
+        Some((first, _)) => time(first, now),
+        None => whole_span(&text.to_ascii_lowercase()),
+    }
 }
 
 /// From now to a moment in seconds since 1970; one that is past is now.
@@ -272,7 +288,8 @@ fn span(text: &str) -> Option<(Duration, bool)> {
         let Some(seconds) = part else { break };
         total = Some(total.unwrap_or(0.0) + seconds);
         has_unit = true;
-        rest = behind.trim_start_matches(' ');
+        rest = behind.trim_start_matches([',', ' ']);
+        rest = rest.strip_prefix("and ").unwrap_or(rest);
     }
     total.map(|seconds| (seconds_of(seconds), has_unit))
 }
@@ -311,10 +328,11 @@ fn http_date(text: &str) -> Option<Timestamp> {
         // Sun Nov  6 08:49:37 1994
         Some(month) => (second, month, fourth, third),
         // Sun, 06 Nov 1994 08:49:37 GMT and Sunday, 06-Nov-94 08:49:37 GMT
-        None => match parts.next()? {
-            "GMT" | "UTC" | "UT" | "Z" | "+0000" => (first, month(second)?, third, fourth),
-            _ => return None,
-        },
+        None => {
+            let zone = parts.next()?;
+            let is_utc = ["GMT", "UTC", "UT", "Z", "+0000"].iter().any(|known| zone.eq_ignore_ascii_case(known));
+            is_utc.then_some((first, month(second)?, third, fourth))?
+        }
     };
     if parts.next().is_some() {
         return None;

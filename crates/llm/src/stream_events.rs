@@ -11,6 +11,7 @@ use crate::stream::Seen;
 #[derive(Debug, Default)]
 struct Fields<'a> {
     kind: Option<RawJson<'a>>,
+    object: Option<RawJson<'a>>,
     error: Option<RawJson<'a>>,
     chat: Option<Chunk<'a>>,
     candidates: Option<RawJson<'a>>,
@@ -42,6 +43,7 @@ impl<'a> Fields<'a> {
         match name {
             b"choices" => return self.chat.insert(Chunk::default()).read(value),
             b"type" => self.kind = Some(value.raw()?),
+            b"object" => self.object = Some(value.raw()?),
             b"error" => self.error = Some(value.raw()?),
             b"delta" => self.delta = Some(value.raw()?),
             b"usage" | b"usageMetadata" => self.usage = Some(value.raw()?).filter(|usage| !usage.is_null()),
@@ -140,7 +142,9 @@ pub(crate) fn is_ping(name: &[u8]) -> bool {
 pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), SyntaxError> {
     let fields = Fields::read(data)?;
     let kind = fields.kind.and_then(RawJson::quoted).unwrap_or_default();
-    if kind == b"error" || fields.error.is_some_and(|error| !error.is_blank()) {
+    // vLLM's and Mistral's have their fields at the top.
+    let is_error = kind == b"error" || fields.object.is_some_and(|object| object.is_text("error"));
+    if is_error || fields.error.is_some_and(|error| !error.is_blank()) {
         seen.fail(classify_error_body(data), data);
         return Ok(());
     }
@@ -284,6 +288,10 @@ fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &
     match kind {
         b"message-start" | b"content-start" | b"tool-call-end" | b"content-end" => {}
         b"message-end" => {
+            let reason = fields.delta.and_then(|delta| delta.field("finish_reason"));
+            if reason.is_some_and(|reason| reason.is_text("ERROR")) {
+                return seen.fail(ErrorClass::ServerError, data);
+            }
             seen.finished = true;
             if let Some(usage) = fields.delta.and_then(|delta| delta.field("usage")) {
                 seen.counts.read(usage);
@@ -292,7 +300,7 @@ fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &
         // A usage alone, or a chunk without choices.
         b"" if fields.has_usage() => {}
         b"" if RawJson::parse(data).is_ok_and(RawJson::is_blank) => {}
-        b"" if field("object").is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
+        b"" if fields.object.is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
         _ => seen.content(data.len()),
     }
 }

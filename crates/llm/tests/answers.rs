@@ -6,7 +6,7 @@ use llm::{ErrorClass, Protocol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use ErrorClass::{BrokenAnswer, EmptyAnswer, Overloaded, QuotaExhausted, RateLimited, ServerError};
+use ErrorClass::{BrokenAnswer, EmptyAnswer, KeyRefused, Overloaded, QuotaExhausted, RateLimited, ServerError};
 use Protocol::{Anthropic, Gemini, Generic, OpenAiChat, OpenAiResponses};
 
 fn typed(protocol: Protocol, kind: &str, body: &[u8]) -> Option<ErrorClass> {
@@ -32,6 +32,22 @@ fn s1_4_answers_that_are_none() {
         (OpenAiChat, json!({"error": {"message": "x", "code": 200}}), ServerError),
         (Generic, json!({"error": {"message": "x", "code": 429}}), RateLimited),
         (Generic, json!({"object": "error", "message": "x", "type": "overloaded", "code": 503}), Overloaded),
+        // Cloudflare, DashScope, Baidu, FastAPI, MiniMax: an error in a form of its own, and nothing of an answer.
+        (
+            OpenAiChat,
+            json!({"success": false, "errors": [{"code": 3040, "message": "Capacity temporarily exceeded"}], "result": null}),
+            ServerError,
+        ),
+        (OpenAiChat, json!({"code": "Throttling", "message": "x", "request_id": "1"}), RateLimited),
+        (Anthropic, json!({"code": "InvalidApiKey", "message": "x", "request_id": "1"}), KeyRefused),
+        (OpenAiChat, json!({"error_code": 336003, "error_msg": "x", "id": "as-1"}), ServerError),
+        (OpenAiResponses, json!({"detail": "Internal error"}), ServerError),
+        (OpenAiChat, json!({"code": 429, "msg": "x"}), RateLimited),
+        (
+            OpenAiChat,
+            json!({"id": "1", "choices": null, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}),
+            EmptyAnswer,
+        ),
         (OpenAiChat, json!({"id": "x", "object": "chat.completion", "choices": []}), EmptyAnswer),
         (OpenAiChat, json!({"id": "x", "choices": null}), EmptyAnswer),
         (OpenAiChat, json!({"id": "x", "choices": [], "error": {"code": 503, "message": "x"}}), Overloaded),
@@ -106,6 +122,12 @@ fn s1_4_answers_that_are_fine() {
         (OpenAiChat, json!({"choices": [{"message": {"content": "{\"error\": 1}"}}], "error": null})),
         (OpenAiChat, json!({"choices": [{"new": 1}]})),
         (OpenAiChat, json!({"answer": "in a form of its own"})),
+        (OpenAiChat, json!({"code": 0, "message": "ok", "answer": "a"})),
+        (OpenAiChat, json!({"code": 200, "msg": "ok"})),
+        (OpenAiChat, json!({"message": {"role": "assistant", "content": "a"}, "done": true})),
+        (OpenAiChat, json!({"code": "print(1)", "message": "here it is", "result": {"text": "a"}})),
+        (Generic, json!({"success": false, "errors": [{"code": 1, "message": "x"}], "result": null})),
+        (Generic, json!({"code": "Throttling", "message": "x"})),
         (Anthropic, json!({"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"})),
         (Anthropic, json!({"type": "message", "content": [{"type": "tool_use"}], "stop_reason": "tool_use"})),
         (Anthropic, json!({"type": "message", "content": [], "stop_reason": "refusal"})),

@@ -302,7 +302,7 @@ fn s1_1_bedrock_errors() {
         (429, "ThrottlingException", "Too many tokens, please wait before trying again.", RateLimited),
         (400, "ThrottlingException:http://internal.amazon.com/coral/com.amazon.coral.service/", "x", RateLimited),
         (424, "ModelErrorException", "The system encountered an unexpected error", ServerError),
-        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", KeyRefused),
+        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", NotFound),
         (400, "UnrecognizedClientException", "The security token included in the request is invalid.", KeyRefused),
         (403, "", "The security token included in the request is expired", KeyRefused),
         (400, "ValidationException", "The provided model identifier is invalid.", NotFound),
@@ -356,7 +356,12 @@ fn s1_1_errors_of_many_others() {
             (400, openai("invalid_request_error", "invalid_request_error", "Content Exists Risk"), ContentFiltered),
             (
                 402,
-                json!({"error": {"code": 402, "message": "This request requires more credits, or fewer max_tokens."}}),
+                json!({"error": {"code": 402, "message": "This request requires more credits, or fewer max_tokens. You requested up to 64000 tokens, but can only afford 900."}}),
+                ContextTooLong,
+            ),
+            (
+                402,
+                json!({"error": {"code": 402, "message": "Insufficient credits. Add more using https://x"}}),
                 QuotaExhausted,
             ),
             (
@@ -419,6 +424,214 @@ fn s1_1_errors_of_many_others() {
                 json!({"errors": [{"code": 5007, "message": "No such model @cf/x"}], "success": false}),
                 InvalidRequest,
             ),
+        ],
+    );
+}
+
+/// 401 and 403 that name what the request asks for: not the key, which serves everything else.
+#[test]
+fn s1_1_denials_that_are_about_the_request() {
+    let invalid = "invalid_request_error";
+    let anthropic = |message: &str| json!({"type": "error", "error": {"type": "permission_error", "message": message}});
+    let google = |message: &str, reason: &str| json!({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED", "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}]}});
+    let azure = |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
+    check(
+        "denials",
+        &[
+            // OpenAI.
+            (
+                403,
+                openai(invalid, "model_not_found", "Project `proj_x` does not have access to model `gpt-4o`"),
+                NotFound,
+            ),
+            (403, openai(invalid, "", "You are not allowed to sample from this model"), NotFound),
+            (
+                403,
+                openai(
+                    invalid,
+                    "",
+                    "Your organization must be verified to use the model `gpt-image-1`. Please go to: x",
+                ),
+                NotFound,
+            ),
+            (403, json!({"error": {"message": "Denied.", "type": invalid, "param": "model", "code": null}}), NotFound),
+            (
+                401,
+                openai(
+                    invalid,
+                    "",
+                    "You have insufficient permissions for this operation. Missing scopes: api.model.images.request.",
+                ),
+                NotFound,
+            ),
+            (
+                403,
+                openai(invalid, "missing_scope", "You have insufficient permissions for this operation."),
+                InvalidRequest,
+            ),
+            // Anthropic.
+            (403, anthropic("Your API key does not have permission to use the specified resource."), InvalidRequest),
+            (403, anthropic("Your organization does not have access to the model claude-opus-9."), NotFound),
+            (403, anthropic("This API key is not allowed to use the code execution tool."), InvalidRequest),
+            // Azure.
+            (
+                401,
+                azure(
+                    "PermissionDenied",
+                    "The principal `0-1` lacks the required data action `Microsoft.CognitiveServices/x` to perform `POST /openai/x` operation.",
+                ),
+                InvalidRequest,
+            ),
+            (
+                403,
+                azure(
+                    "Forbidden",
+                    "Feature is not supported, missing approval for one or more of the following features: Identification.",
+                ),
+                InvalidRequest,
+            ),
+            (403, azure("unavailable_model", "Unavailable model: o9"), NotFound),
+            (403, azure("no_access", "No access to model: o9"), NotFound),
+            // Gemini and Vertex.
+            (
+                403,
+                google("You do not have permission to access tuned model tunedModels/x.", "IAM_PERMISSION_DENIED"),
+                NotFound,
+            ),
+            (
+                403,
+                google(
+                    "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/x' (or it may not exist).",
+                    "IAM_PERMISSION_DENIED",
+                ),
+                InvalidRequest,
+            ),
+            (
+                403,
+                json!({"error": {"code": 403, "message": "You do not have permission to access the File abc or it may not exist.", "status": "PERMISSION_DENIED"}}),
+                InvalidRequest,
+            ),
+            (
+                403,
+                json!({"error": {"code": 403, "message": "Project `p` is not allowed to use Publisher Model `projects/x`", "status": "PERMISSION_DENIED"}}),
+                NotFound,
+            ),
+            // Bedrock.
+            (
+                403,
+                json!({"__type": "AccessDeniedException", "Message": "User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/x because no identity-based policy allows it"}),
+                NotFound,
+            ),
+            (
+                403,
+                json!({"__type": "AccessDeniedException", "Message": "Model access is denied due to IAM user or service role is not authorized"}),
+                NotFound,
+            ),
+            (
+                400,
+                json!({"__type": "ValidationException", "message": "Invocation of model ID x with on-demand throughput isn\u{2019}t supported. Retry your request with the ID or ARN of an inference profile that contains this model."}),
+                NotFound,
+            ),
+            // Others.
+            (
+                403,
+                openai(
+                    "permissions_error",
+                    "model_permission_blocked_project",
+                    "The model `x` is blocked at the project level.",
+                ),
+                NotFound,
+            ),
+            (400, openai(invalid, "model_terms_required", "The model `x` requires terms acceptance."), NotFound),
+            (
+                401,
+                json!({"error": {"message": "key not allowed to access model. This key can only access models=['x']. Tried to access y", "type": "key_model_access_denied", "param": "model", "code": "401"}}),
+                NotFound,
+            ),
+            (
+                403,
+                json!({"error": "Access to model meta/x is restricted and you are not in the authorized list."}),
+                NotFound,
+            ),
+            (403, json!({"error": "The model x is too large to be loaded automatically (16GB > 10GB)"}), NotFound),
+            (
+                403,
+                json!({"success": false, "errors": [{"code": 5018, "message": "This account is not allowed to access this model."}]}),
+                NotFound,
+            ),
+            (
+                403,
+                json!({"status": "failure", "error": {"message": "User x is not authorized to access model y or model does not exist", "type": "AuthorizationError", "code": "403"}}),
+                NotFound,
+            ),
+            (403, json!({"code": "Model.AccessDenied", "message": "Model access denied."}), NotFound),
+            (
+                403,
+                json!({"code": "The caller does not have permission to execute the specified operation", "error": "Content violates usage guidelines. Team: x, Model: grok"}),
+                ContentFiltered,
+            ),
+        ],
+    );
+}
+
+/// 401 and 403 about the key or its account, whatever else they mention, and those that leave it open.
+#[test]
+fn s1_1_denials_that_are_about_the_key() {
+    let anthropic = |message: &str| json!({"type": "error", "error": {"type": "permission_error", "message": message}});
+    let google = |message: &str| json!({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}});
+    let azure = |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
+    check(
+        "keys",
+        &[
+            (403, anthropic("OAuth token has been revoked. Please obtain a new token."), KeyRefused),
+            (403, anthropic("Your organization does not have access to Claude."), KeyRefused),
+            (403, anthropic("This organization has been disabled."), KeyRefused),
+            (403, json!({"error": {"type": "forbidden", "message": "Request not allowed"}}), KeyRefused),
+            (
+                401,
+                azure(
+                    "401",
+                    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an active subscription and use a correct regional API endpoint for your resource.",
+                ),
+                KeyRefused,
+            ),
+            (401, azure("PermissionDenied", "Principal does not have access to API/Operation."), KeyRefused),
+            (403, azure("403", "Access denied due to Virtual Network/Firewall rules."), KeyRefused),
+            (403, azure("403", "Out of call volume quota for CognitiveServices.S0 pricing tier."), QuotaExhausted),
+            (403, google("Permission denied on resource project my-project."), KeyRefused),
+            (403, google("Permission denied: Consumer 'api_key:x' has been suspended."), KeyRefused),
+            (403, google("Your API key was reported as leaked. Please use another API key."), KeyRefused),
+            (403, google("Method doesn't allow unregistered callers. Please use API Key"), KeyRefused),
+            (403, google("Request had insufficient authentication scopes."), KeyRefused),
+            (
+                403,
+                json!({"__type": "AccessDeniedException", "Message": "Authentication failed: Please make sure your API Key is valid."}),
+                KeyRefused,
+            ),
+            (401, openai("invalid_request_error", "", "You didn't provide an API key."), KeyRefused),
+            (
+                401,
+                openai("invalid_request_error", "", "You must be a member of an organization to use the API"),
+                KeyRefused,
+            ),
+            (
+                403,
+                json!({"error": "This authentication method does not have sufficient permissions to call Inference Providers on behalf of user x"}),
+                KeyRefused,
+            ),
+            (
+                403,
+                json!({"code": "x", "error": "Your newly created team doesn't have any credits or licenses yet."}),
+                QuotaExhausted,
+            ),
+            (403, json!({"error": {"message": "Key limit exceeded (monthly limit).", "code": 403}}), QuotaExhausted),
+            (
+                412,
+                json!({"error": {"code": "PRECONDITION_FAILED", "message": "Account x is suspended, possibly due to reaching the monthly spending limit"}}),
+                QuotaExhausted,
+            ),
+            (403, json!({"message": "no"}), KeyRefused),
+            (401, json!({"detail": "Unauthorized"}), KeyRefused),
         ],
     );
 }

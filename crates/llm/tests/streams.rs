@@ -101,6 +101,18 @@ fn s1_3_an_error_after_any_part_of_the_preamble_and_after_content() {
             ErrorClass::RateLimited,
         ),
         ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n", ErrorClass::ServerError),
+        (
+            "data: {\"object\":\"error\",\"message\":\"x\",\"type\":\"InternalServerError\",\"param\":null,\"code\":503}\n\n",
+            ErrorClass::Overloaded,
+        ),
+        (
+            "event:error\n:HTTP_STATUS/429\ndata:{\"code\":\"Throttling\",\"message\":\"x\",\"request_id\":\"1\"}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        (
+            "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\"}}\n\n",
+            ErrorClass::ServerError,
+        ),
         ("data: {\"error\":\"Model is overloaded\",\"error_type\":\"overloaded\"}\n\n", ErrorClass::Overloaded),
         (
             "event: thread.run.failed\ndata: {\"object\":\"thread.run\",\"last_error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}\n\n",

@@ -235,8 +235,9 @@ impl Broker {
                 false
             }
             // No request makes a rate limit by what it says.
-            Class::Neutral | Class::RateLimited | Class::Refused => false,
-            Class::Failure | Class::Overloaded => {
+            Class::Neutral | Class::RateLimited => false,
+            // A refusal may be of what the request asks for, and not say so.
+            Class::Failure | Class::Overloaded | Class::Refused => {
                 let Some(payload) = digest() else { return false };
                 let routers = &self.routers;
                 let well = |router: RouterId| {

@@ -8,8 +8,9 @@ use super::{Class, ErrorClass, NamedBy};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
     /// 408, 424, 425, 429, 498, every 5xx but 501 and 505, unless the answer says that the request is at fault; a 400 or 404
-    /// that says that the deployment or model does not exist which the target's own settings name; a refused key or a used-up
-    /// quota that the settings give. 501 and 505 are about the method or the HTTP version that the client chose.
+    /// that says that the deployment or model does not exist which the target's own settings name, and a 401 or 403 that says so
+    /// of their own account; a refused key or a used-up quota that the settings give. 501 and 505 are about the method or the
+    /// HTTP version that the client chose.
     #[default]
     Standard,
     /// Exactly these statuses and error classes.
@@ -161,14 +162,17 @@ impl JudgedAnswer {
 
     fn is_standard_failure(self) -> bool {
         use ErrorClass::{ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted};
-        if matches!(self.status, 400 | 404) && self.missing == Some(NamedBy::Target) {
+        // 401 and 403 are about an account: only where that is ours, too.
+        let own_key = self.key == Some(NamedBy::Target);
+        let says_missing = matches!(self.status, 400 | 404) || own_key && matches!(self.status, 401 | 403);
+        if says_missing && self.missing == Some(NamedBy::Target) {
             return true;
         }
         match self.error_class() {
             None | Some(ContextTooLong | ContentFiltered | InvalidRequest | NotFound | ErrorClass::Unsupported) => {
                 false
             }
-            Some(KeyRefused) => self.key == Some(NamedBy::Target),
+            Some(KeyRefused) => own_key,
             // A log does not show whose account it is: a 429 is a rate limit until its router's own settings are known.
             Some(QuotaExhausted) => match self.key {
                 None => ErrorClass::of_status(self.status) == Some(ErrorClass::RateLimited),
@@ -292,7 +296,17 @@ mod tests {
             assert_eq!(rule.classify(missing(status, NamedBy::Target)), Class::Failure, "the target's own is gone");
             assert_eq!(rule.classify(missing(status, NamedBy::Client)), Class::Neutral, "the client misspelt it");
         }
-        assert_eq!(rule.classify(missing(401, NamedBy::Target)), Class::Neutral);
+        assert_eq!(rule.classify(missing(422, NamedBy::Target)), Class::Neutral);
+        for (status, key, expected) in [
+            (401, Some(NamedBy::Target), Class::Failure),
+            (403, Some(NamedBy::Target), Class::Failure),
+            (403, Some(NamedBy::Client), Class::Neutral),
+            (403, None, Class::Neutral),
+        ] {
+            let answer =
+                JudgedAnswer { key, error_class: Some(ErrorClass::NotFound), ..missing(status, NamedBy::Target) };
+            assert_eq!(rule.classify(answer), expected, "{status} {key:?}: whose account may not have it");
+        }
         assert_eq!(
             rule.classify(JudgedAnswer { gateway_generated: true, ..JudgedAnswer::of_status(503) }),
             Class::Failure,

@@ -135,6 +135,45 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
     assert_eq!(world.out(), ["/azure/r0/"], "another request is judged by itself");
 }
 
+/// What leaves open if it refuses the key or only this request is taken for a refused key until others show better.
+#[test]
+fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() {
+    let forbidden = |world: &mut World, place, payload: &str, seconds| {
+        ended(world, place, seconds, |report| Report {
+            status: Some(403),
+            error_class: Some(ErrorClass::KeyRefused),
+            key: Some(NamedBy::Target),
+            payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
+            ..report
+        });
+    };
+    for kept in [true, false] {
+        let mut world = relayed(3, HealthSettings { poison: true, keep_last: kept, ..resilient() });
+        for place in 0..3 {
+            forbidden(&mut world, place, "bad", 10 + place as u64);
+        }
+        assert_eq!(world.out().len(), if kept { 2 } else { 3 }, "one refusal each is enough");
+        ended(&mut world, 2, 20, |report| Report {
+            status: Some(200),
+            probe: !kept,
+            payload_digest: Some(PayloadDigest::from_bytes(b"good")),
+            ..report
+        });
+        assert_eq!(world.out(), Vec::<String>::new(), "one of them answers something else well");
+        forbidden(&mut world, 0, "bad", 21);
+        assert_eq!(world.out(), Vec::<String>::new(), "it is known by now");
+        forbidden(&mut world, 0, "other", 22);
+        assert_eq!(world.out(), ["/azure/r0/"], "another request is judged by itself");
+    }
+    let mut world = relayed(2, HealthSettings { keep_last: false, ..resilient() });
+    for (round, payload) in ["one", "two"].into_iter().enumerate() {
+        forbidden(&mut world, 0, payload, 10 + round as u64);
+        forbidden(&mut world, 1, payload, 10 + round as u64);
+    }
+    ended(&mut world, 1, 12, |report| Report { status: Some(200), probe: true, ..report });
+    assert_eq!(world.out(), ["/azure/r0/"], "several requests: keys that are refused");
+}
+
 #[test]
 fn s1_6_a_request_sent_again_to_one_target_counts_there_once_and_an_outage_counts() {
     let mut world = relayed(2, HealthSettings { keep_last: false, ..resilient() });

@@ -1,0 +1,75 @@
+//! Denials: whether a 401 or 403 refuses our key, or only what this request asks for.
+//!
+//! A key that may not use one model, file or feature serves everything else, so it must not be taken for a refused one: any
+//! caller could take the target away from all others by asking for what it may not have. What names a thing that a request
+//! asks for, and says that this is denied, is about the request; all else, and what leaves it open, is about the key.
+
+use crate::ErrorClass::{self, InvalidRequest, NotFound};
+use crate::error_sentences::Sentence;
+
+/// Parts of sentences that deny something.
+const DENIED: &[&str] = &[
+    "access to",
+    "can only access",
+    "denied on",
+    "disabled due to",
+    "have permission",
+    "is blocked",
+    "is restricted",
+    "lacks the required",
+    "may not exist",
+    "missing approval",
+    "missing scopes",
+    "must be verified to",
+    "not activated",
+    "not allowed",
+    "not authorized",
+    "not available",
+    "not enabled",
+    "not entitled",
+    "not permitted",
+    "not supported",
+    "only available",
+    "permission for",
+    "permission to",
+    "permissions for",
+    "requires terms",
+];
+
+/// Beginnings of words for what is missing where it is denied.
+const MODELS: &[&str] = &["model", "deployment", "foundation"];
+
+/// Beginnings of words for what else a request asks for.
+const OTHERS: &[&str] =
+    &["assistant", "cachedcontent", "endpoint", "feature", "file", "operation", "resource", "scope", "tool"];
+
+/// Parts of sentences about the key or its account, whatever else they name.
+const KEY: &[&str] = &[
+    "api key is invalid",
+    "expired",
+    // Azure, where the key's identity has no role at all.
+    "principal does not have access",
+    // Google, where the key's project is refused.
+    "resource project",
+    "revoked",
+    "subscription key",
+    "suspended",
+];
+
+/// The class of a denial that is about the request: a model that it may not have, or anything else; `None` if it is about the
+/// key, or leaves that open.
+pub(crate) fn of_request(sentence: &Sentence) -> Option<ErrorClass> {
+    if sentence.is_about_model() {
+        return Some(NotFound);
+    }
+    if sentence.has(KEY) || !sentence.has(DENIED) {
+        return None;
+    }
+    if sentence.has_word(MODELS) {
+        Some(NotFound)
+    } else if sentence.has_word(OTHERS) {
+        Some(InvalidRequest)
+    } else {
+        None
+    }
+}

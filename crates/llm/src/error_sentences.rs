@@ -1,0 +1,214 @@
+//! The sentences by which vendors say what is wrong.
+//!
+//! They are no protocol: a vendor may quote what the caller sent. So a sentence decides against a target (its key, its quota, its
+//! model) only by its *beginning*, quotations left out; what is the caller's fault anyway may be found anywhere in it.
+
+/// Beginnings by which a vendor says that our account has nothing left.
+const QUOTA: &[&str] = &[
+    "your credit balance is too low",
+    "billing hard limit has been reached",
+    "insufficient balance",
+    "insufficient credits",
+    "insufficient account balance",
+    "you have exceeded your monthly included credits",
+    "you have run out of credits",
+    "your account is not active, please check your billing",
+    "your account is in arrears",
+    "your newly created team doesn't have any credits",
+    "key limit exceeded",
+    "out of call volume quota",
+];
+/// The same, where the end of the sentence varies: one of [`LIMITS`] must follow.
+const QUOTA_LIMIT: &[&str] = &[
+    "you have reached your",
+    "you've reached your",
+    "your organization has reached",
+    "your workspace has reached",
+    "your account has reached",
+    "account ",
+    "your team",
+    "this organization has reached",
+    "this workspace has reached",
+];
+const LIMITS: &[&str] = &["usage limit", "spend", "credit", "billing"];
+
+/// Beginnings by which a vendor refuses our key, account or region.
+const KEY: &[&str] = &[
+    "api key not valid",
+    "api key not found",
+    "api key expired",
+    "invalid api key",
+    "incorrect api key",
+    "invalid authentication",
+    "user location is not supported",
+    "this organization has been disabled",
+    "your organization has been disabled",
+    "the security token included in the request",
+];
+
+/// Beginnings of a sentence about a model, of which one of [`MISSING`] must follow.
+const MODEL: &[&str] = &[
+    "model ",
+    "models/",
+    "the model ",
+    "the requested model",
+    "this model ",
+    "publisher model",
+    "the api deployment for this resource",
+    "the provided model identifier",
+    "could not resolve the foundation model",
+    "no endpoints found",
+    "no allowed providers are available for the selected model",
+    "not found the model",
+    "invocation of model id",
+    "invalid model",
+    "unknown model",
+    "unsupported model",
+    "unable to access model",
+];
+const MISSING: &[&str] = &[
+    "not exist",
+    "not found",
+    "not available",
+    "no longer available",
+    "no longer supported",
+    "not supported for",
+    "decommissioned",
+    "has been deprecated",
+    "identifier is invalid",
+    "could not resolve",
+    "no endpoints",
+    "no allowed providers",
+    "on-demand throughput",
+    "invalid model",
+    "unknown model",
+    "unsupported model",
+    "unable to access",
+];
+
+/// Parts of sentences that say that the request is too long.
+const TOO_LONG: &[&str] = &[
+    "maximum context length",
+    "context length",
+    "context window",
+    "context limit",
+    "context size",
+    "prompt is too long",
+    "input is too long",
+    "too many tokens",
+    "exceeds the maximum number of tokens",
+    "maximum prompt length",
+    "reduce the length of the messages",
+    // OpenRouter: what is left of the credit is enough for shorter answers.
+    "requires more credits, or fewer max_tokens",
+];
+
+/// Parts of sentences that say that the content was refused.
+const FILTERED: &[&str] = &[
+    "content filtering policy",
+    "content management policy",
+    "content exists risk",
+    "requires moderation and your input was flagged",
+    "violates usage guidelines",
+    "the prompt could not be submitted",
+    "rejected by the safety system",
+    "rejected as a result of our safety system",
+];
+
+/// A sentence in the form in which it is compared: lower case, quotations left out.
+#[derive(Debug)]
+pub(crate) struct Sentence(String);
+
+impl Sentence {
+    pub(crate) fn new(message: &str) -> Self {
+        let mut plain = String::with_capacity(message.len());
+        let mut quote = None;
+        let mut before = ' ';
+        for letter in message.trim_start().chars() {
+            match quote {
+                // An apostrophe inside a word is no quotation mark.
+                None if matches!(letter, '`' | '"') || (letter == '\'' && !before.is_alphanumeric()) => {
+                    quote = Some(letter);
+                }
+                None => plain.extend(letter.to_lowercase()),
+                Some(mark) if mark == letter => quote = None,
+                Some(_) => {}
+            }
+            before = letter;
+        }
+        Self(plain)
+    }
+
+    pub(crate) fn begins(&self, with: &[&str]) -> bool {
+        with.iter().any(|beginning| self.0.starts_with(beginning))
+    }
+
+    pub(crate) fn has(&self, parts: &[&str]) -> bool {
+        parts.iter().any(|part| self.0.contains(part))
+    }
+
+    /// Whether one of its words begins with one of these.
+    pub(crate) fn has_word(&self, beginnings: &[&str]) -> bool {
+        self.0
+            .split(|letter: char| !letter.is_alphanumeric())
+            .any(|word| beginnings.iter().any(|beginning| word.starts_with(beginning)))
+    }
+
+    /// It begins with a model.
+    pub(crate) fn is_about_model(&self) -> bool {
+        self.begins(MODEL)
+    }
+
+    /// Our account has nothing left.
+    pub(crate) fn says_quota(&self) -> bool {
+        self.begins(QUOTA) || (self.begins(QUOTA_LIMIT) && self.has(LIMITS))
+    }
+
+    /// The same in OpenAI's words, which Gemini uses of a rate limit as well: only without any word beside it.
+    pub(crate) fn says_current_quota(&self) -> bool {
+        self.begins(&["you exceeded your current quota"])
+    }
+
+    /// Our key, account or region is refused.
+    pub(crate) fn says_key(&self) -> bool {
+        self.begins(KEY)
+    }
+
+    /// The model is missing. `not_found`: the answer says by its status or type that something is.
+    pub(crate) fn says_model(&self, not_found: bool) -> bool {
+        (self.begins(MODEL) && self.has(MISSING))
+            || self.0.trim_end_matches('.').ends_with("is not a valid model id")
+            || (not_found && self.begins(&["model:"]))
+    }
+
+    /// The request is larger than a limit per minute ever allows: waiting does not help.
+    pub(crate) fn says_never_fits(&self) -> bool {
+        self.begins(&["request too large for"])
+    }
+
+    /// The request is too long.
+    pub(crate) fn says_too_long(&self) -> bool {
+        self.has(TOO_LONG)
+    }
+
+    /// The content was refused.
+    pub(crate) fn says_filtered(&self) -> bool {
+        self.has(FILTERED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotations_are_left_out() {
+        for (message, plain) in [
+            ("The model `gpt-5` doesn't exist", "the model  doesn't exist"),
+            ("Invalid value: 'it is' \"b", "invalid value:  "),
+            ("  Don't", "don't"),
+        ] {
+            assert_eq!(Sentence::new(message).0, plain);
+        }
+    }
+}
