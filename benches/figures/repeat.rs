@@ -25,7 +25,7 @@ use types::time::{BrokerTime, GatewayTime};
 
 use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt};
 use crate::entries;
-use crate::usage;
+use crate::{translate, usage};
 
 /// What to repeat, and how often.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,6 +58,14 @@ enum Operation {
     Usage,
     /// Take one event of a stream, of 300 bytes
     StreamEvent,
+    /// Translate a request of 4 KB for Anthropic
+    MessagesRequest,
+    /// Translate an event of Anthropic's stream
+    MessagesEvent,
+    /// Translate a request of 4 KB for Bedrock's Converse
+    ConverseRequest,
+    /// Translate an event of Converse's stream
+    ConverseEvent,
 }
 
 /// Does it.
@@ -73,6 +81,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Operation::Record => record(times),
         Operation::Usage => answer_usage(times),
         Operation::StreamEvent => stream_event(times),
+        Operation::MessagesRequest => translate::repeat_request(translate::ANTHROPIC, times),
+        Operation::MessagesEvent => translate::repeat_event(translate::ANTHROPIC, times),
+        Operation::ConverseRequest => translate::repeat_request(translate::CONVERSE, times),
+        Operation::ConverseEvent => translate::repeat_event(translate::CONVERSE, times),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What translating and signing cost: `cargo test --release -p llm figures -- --ignored --nocapture`.
+//! What translating and signing cost: `cargo test --release -p llm figures -- --ignored --nocapture`. `make bench ARGS="--only translate"` has the rows with goals.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures")]
 
