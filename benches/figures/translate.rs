@@ -89,10 +89,9 @@ fn translated(vendor: Vendor, body: &[u8]) -> Result<(Vec<u8>, Option<Box<dyn St
         provider: vendor.provider,
         settings: Settings { region: Some("eu-central-1"), ..Settings::default() },
         unsupported: Unsupported::Drop,
-        facts: ModelFacts::default(),
     };
     let asked = ClientRequest { operation: Operation::Chat, path: "chat/completions", body, anthropic_version: None };
-    let prepared = prepare(&target, &asked)?;
+    let prepared = prepare(&target, &asked, |_| ModelFacts::default())?;
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 1_796_000_000 };
     Ok((prepared.body.into_owned(), prepared.answer.stream(&id)))
 }

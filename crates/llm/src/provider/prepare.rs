@@ -35,8 +35,6 @@ pub struct TargetModel<'a> {
     pub settings: Settings<'a>,
     /// What becomes of what it cannot take.
     pub unsupported: Unsupported,
-    /// Its model, as far as it is known.
-    pub facts: ModelFacts,
 }
 
 /// What a client sent.
@@ -85,11 +83,16 @@ pub enum PrepareError {
     Translate(#[from] TranslateError),
 }
 
-/// Makes of a client's request one that the target takes.
+/// Makes of a client's request one that the target takes. `facts_of` is asked for what is known of the model that the request
+/// names, where the request depends on it.
 ///
 /// # Errors
 /// It does not go to this target.
-pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Result<Prepared<'a>, PrepareError> {
+pub fn prepare<'a>(
+    target: &TargetModel<'_>,
+    request: &ClientRequest<'a>,
+    facts_of: impl FnOnce(&str) -> ModelFacts,
+) -> Result<Prepared<'a>, PrepareError> {
     let fields = RequestFields::read(request.body);
     let model = fields.as_ref().map(RequestFields::model).unwrap_or_default();
     let stream = fields.as_ref().is_some_and(RequestFields::is_stream);
@@ -97,7 +100,7 @@ pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Res
     let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
     let made = match (request.operation, endpoint.protocol) {
         (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
-            translated(target, fields, &model, protocol)?
+            translated((target, facts_of), fields, &model, protocol)?
         }
         (_, TargetProtocol::Messages(envelope)) => {
             if let Some(version) = request.anthropic_version {
@@ -124,13 +127,13 @@ type Made<'a> = (Cow<'a, [u8]>, Vec<Dropped>, AnswerForm);
 
 /// A chat in another protocol than the client's. Functions of the old form become tools first.
 fn translated<'a>(
-    target: &TargetModel<'_>,
+    (target, facts_of): (&TargetModel<'_>, impl FnOnce(&str) -> ModelFacts),
     fields: Option<RequestFields<'_>>,
     model: &str,
     protocol: TargetProtocol,
 ) -> Result<Made<'a>, TranslateError> {
     let translate = |fields: Option<RequestFields<'_>>| match protocol {
-        TargetProtocol::Messages(envelope) => chat_as_messages(target, fields, model, envelope),
+        TargetProtocol::Messages(envelope) => chat_as_messages((target, facts_of(model)), fields, model, envelope),
         TargetProtocol::Converse | TargetProtocol::OpenAi | TargetProtocol::Embeddings(_) => {
             let made = converse::request_of(fields, target.unsupported)?;
             Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer)))
@@ -147,12 +150,12 @@ fn translated<'a>(
 }
 
 fn chat_as_messages<'a>(
-    target: &TargetModel<'_>,
+    (target, facts): (&TargetModel<'_>, ModelFacts),
     fields: Option<RequestFields<'_>>,
     model: &str,
     envelope: MessagesEnvelope,
 ) -> Result<Made<'a>, TranslateError> {
-    let ModelFacts { max_output, sampling, schemas, reasoning } = target.facts;
+    let ModelFacts { max_output, sampling, schemas, reasoning } = facts;
     let options = Options {
         api_version: target.settings.api_version.and_then(ApiVersion::parse).unwrap_or_default(),
         envelope: match envelope {
