@@ -337,12 +337,25 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     let (server, attempts) = by_kind(&receiver.received(3).await);
     assert_eq!(content(&attempts[1]), (json!(ASK), json!(answered.text())));
     assert!((content(&server), content(&attempts[0])) == (none.clone(), none.clone()), "once, on the answer");
+    let messages = |span: &Value| {
+        ["input", "output"].map(|side| {
+            let text = span["attributes"][format!("gen_ai.{side}.messages")].as_str()?;
+            Some(serde_json::from_str::<Value>(text).unwrap())
+        })
+    };
+    let asked: Value = serde_json::from_str(ASK).unwrap();
+    let prompt = json!([{"role": "user", "parts": [{"type": "text", "content": asked["messages"][0]["content"]}]}]);
+    assert_eq!(messages(&attempts[1])[0], Some(prompt.clone()));
+    assert_eq!((messages(&server), messages(&attempts[0])), ([None, None], [None, None]));
 
     a.once(vec![stream(), chunk(one), chunk(usage), chunk(done), last_chunk()]);
     let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
     open.until("\r\n0\r\n\r\n").await;
     let (_, attempts) = by_kind(&receiver.received(5).await[3..]);
     assert_eq!(content(&attempts[0]), (json!(STREAMED), json!(format!("{one}{done}"))), "as the client got it");
+    let said =
+        json!([{"role": "assistant", "parts": [{"type": "text", "content": "marimba"}], "finish_reason": "error"}]);
+    assert_eq!(messages(&attempts[0])[1], Some(said), "no chunk had a reason for the end");
 
     a.once(answer(200, &[], &format!("{{\"choices\":[{{\"message\":{{\"content\":\"{}\"}}}}]}}", "x".repeat(200_000))));
     let long = world.call(&[]).await;
@@ -351,6 +364,7 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     let (_, output) = content(&attempts[0]);
     let output = output.as_str().unwrap();
     assert!(output.ends_with("x (cut: 200040 bytes in all)") && output.len() < 66_000, "{}", output.len());
+    assert_eq!(messages(&attempts[0]), [Some(prompt), None], "what is cut has no form");
 
     a.once(answer(400, &[], r#"{"error":{"message":"no"}}"#));
     let refused = world.call(&[]).await;
@@ -388,6 +402,11 @@ async fn a_call_that_only_the_gateway_carried_has_a_trace_too() {
     let body = |name: &str| serde_json::from_str::<Value>(attempt["langfuse"][name].as_str().unwrap()).unwrap();
     assert_eq!(body("input"), serde_json::from_str::<Value>(GATEWAY_HI).unwrap());
     assert_eq!(body("output"), serde_json::from_str::<Value>(&answered.text()).unwrap());
+    for side in ["input", "output"] {
+        let messages = attempt["attributes"][format!("gen_ai.{side}.messages")].as_str().unwrap();
+        let messages: Value = serde_json::from_str(messages).unwrap();
+        assert!(messages[0]["parts"][0]["content"].is_string(), "{messages}");
+    }
     assert_eq!(
         (&attempt["langfuse"]["usage"]["input"], &attempt["langfuse"]["usage"]["output"]),
         (&json!(12), &json!(5))

@@ -21,6 +21,7 @@ mod round_trip;
 mod start;
 mod stats;
 mod table;
+mod translate;
 mod upstream;
 mod usage;
 mod watched;
@@ -74,6 +75,7 @@ enum Part {
     WholeCall,
     Core,
     Usage,
+    Translate,
     Log,
     Flood,
     Relay,
@@ -146,6 +148,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::WholeCall => whole_call::measure(effort),
         Part::Core => core::measure(effort),
         Part::Usage => usage::measure(effort),
+        Part::Translate => translate::measure(effort),
         Part::Log => log::measure(effort),
         Part::Flood => flood::measure(effort),
         Part::Relay => relay::measure(effort),

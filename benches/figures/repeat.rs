@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use balancer::broker::BrokerInput;
 use balancer::strategy::Policy;
 use clap::ValueEnum;
-use gecholog_broker::calls::{Calls, from_log};
+use gecholog_broker::calls::from_log;
 use gecholog_broker::clock::Clock;
 use gecholog_broker::prices::PriceBook;
 use gecholog_broker::shared_broker::SharedBroker;
@@ -25,7 +25,7 @@ use types::time::{BrokerTime, GatewayTime};
 
 use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt};
 use crate::entries;
-use crate::usage;
+use crate::{translate, usage};
 
 /// What to repeat, and how often.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,6 +58,14 @@ enum Operation {
     Usage,
     /// Take one event of a stream, of 300 bytes
     StreamEvent,
+    /// Translate a request of 4 KB for Anthropic
+    MessagesRequest,
+    /// Translate an event of Anthropic's stream
+    MessagesEvent,
+    /// Translate a request of 4 KB for Bedrock's Converse
+    ConverseRequest,
+    /// Translate an event of Converse's stream
+    ConverseEvent,
 }
 
 /// Does it.
@@ -73,6 +81,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Operation::Record => record(times),
         Operation::Usage => answer_usage(times),
         Operation::StreamEvent => stream_event(times),
+        Operation::MessagesRequest => translate::repeat_request(translate::ANTHROPIC, times),
+        Operation::MessagesEvent => translate::repeat_event(translate::ANTHROPIC, times),
+        Operation::ConverseRequest => translate::repeat_request(translate::CONVERSE, times),
+        Operation::ConverseEvent => translate::repeat_event(translate::CONVERSE, times),
     }
 }
 
@@ -146,10 +158,9 @@ fn log_entry(times: u64) -> Result<()> {
 fn record(times: u64) -> Result<()> {
     let entry = serde_json::to_vec(&entries::captured()?)?;
     let logged = log_entry::read_call(&entry)?;
-    let (calls, book) = (Calls::default(), PriceBook::default());
+    let (calls, book) = (usage::calls()?, PriceBook::default());
     for number in 0..times {
         let record = from_log::any_record(black_box(&logged), "x-trace-id", Some(&book), moment(number));
-        black_box(serde_json::to_vec(&record)?);
         calls.finished(record, None, true);
     }
     Ok(())

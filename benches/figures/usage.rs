@@ -1,9 +1,11 @@
 //! What a finished call costs: its tokens, its price, its record.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use gecholog_broker::calls::{Calls, from_log};
+use gecholog_broker::calls::content::CallContent;
+use gecholog_broker::calls::{CallQuery, CallSink, Calls, FinishedCall, RecentRing, Settings, from_log};
 use gecholog_broker::prices::PriceBook;
 use gecholog_protocol::log_entry;
 use llm::Protocol;
@@ -33,15 +35,35 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     rows.push(row.target(Target::AtMost(Figure::Time(300.0))));
     let entry = serde_json::to_vec(&entries::captured()?)?;
     let logged = log_entry::read_call(&entry)?;
-    let (calls, book) = (Calls::default(), PriceBook::default());
+    let (calls, book) = (calls()?, PriceBook::default());
     let took = nanos(effort, || {
         let record = from_log::any_record(black_box(&logged), "x-trace-id", Some(&book), BrokerTime::from_nanos(1));
-        black_box(serde_json::to_vec(&record).ok());
         calls.finished(record, None, true);
     });
     let row = Row::new("a call's record with its cost, counted, kept, and its line", Figure::Time(took));
     rows.push(row.target(Target::AtMost(Figure::Time(3_000.0))));
+    let kept = calls.recent(RecentRing::next);
+    let query = CallQuery { id: Some("of-no-call".to_owned()), ..CallQuery::default() };
+    let took = nanos(effort, || calls.page("r", black_box(query.clone())).map(|page| page.calls.len()));
+    let row = format!("a search of the recent calls that finds none ({kept} were made, 16 MB are kept)");
+    rows.push(Row::new(row, Figure::Time(took)));
     Ok(rows)
+}
+
+/// Finished calls whose lines are written, but for the disk.
+pub(crate) fn calls() -> Result<Calls> {
+    #[derive(Debug)]
+    struct Lines;
+    impl CallSink for Lines {
+        fn finished(&self, call: &FinishedCall, _: Option<&Arc<CallContent>>) {
+            black_box([call.kept.json(), b"\n"].concat());
+        }
+
+        fn close(&self) {}
+    }
+    let calls = Calls::default();
+    calls.begin(&Settings::default(), vec![Arc::new(Lines)])?;
+    Ok(calls)
 }
 
 /// A chat completion of 4 KB.

@@ -20,6 +20,11 @@ impl KeptBody {
         self.start.extend_from_slice(part.get(..room).unwrap_or(part));
     }
 
+    /// All of it; `None` if it was cut.
+    pub fn whole(&self) -> Option<&[u8]> {
+        (self.length == self.start.len()).then_some(&self.start)
+    }
+
     /// The text that it is, with a mark where it was cut, or what stands for one that is no text; `None` if it is empty.
     pub fn text(&self) -> Option<String> {
         let cut = self.length > self.start.len();
@@ -62,6 +67,8 @@ mod tests {
         let mut body = KeptBody::default();
         parts.iter().for_each(|part| body.add(part));
         assert!(body.start.len() <= MAX_BODY_BYTES);
+        let whole = parts.concat();
+        assert_eq!(body.whole(), Some(whole.as_slice()).filter(|whole| whole.len() <= MAX_BODY_BYTES));
         body.text()
     }
 

@@ -62,6 +62,12 @@ fn of_row(nano_usd: u64, row: &Arc<PriceRow>) -> Cost {
     Cost { nano_usd, price: row.name(), table: Some(row.source.name.clone()), priced }
 }
 
+/// The path of a URL, with its query.
+pub(super) fn path_of(url: &str) -> Option<&str> {
+    let behind = url.split_once("://")?.1;
+    behind.find('/').and_then(|at| behind.get(at..))
+}
+
 /// The host of a URL, without port and user.
 pub fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;

@@ -17,14 +17,14 @@ use rustix::fs::OFlags;
 use tokio::sync::mpsc::Receiver;
 
 use super::content::CallContent;
-use super::{CallRecord, CallSink};
+use super::{CallSink, FinishedCall, KeptCall};
 use crate::system::queue::{Bounds, Queued, WorkQueue};
 
 /// The file and the older ones.
 const FILES: u64 = 4;
 /// What all files may have by default, in bytes.
 pub const DEFAULT_BYTES: u64 = 256 << 20;
-/// Calls that wait to be written. The records are those of the memory of recent calls, as long as they are kept there.
+/// Calls that wait to be written. Their JSON is that of the memory of recent calls, as long as they are kept there.
 const BOUNDS: Bounds = Bounds { items: 4_096, bytes: 0 };
 /// Calls that are written in one go.
 const MAX_BATCH: usize = 256;
@@ -59,7 +59,7 @@ impl Counts {
 /// The queue to the thread that writes.
 #[derive(Debug)]
 pub struct CallsFile {
-    queue: WorkQueue<Arc<CallRecord>>,
+    queue: WorkQueue<KeptCall>,
     counts: Arc<Counts>,
 }
 
@@ -71,7 +71,7 @@ impl CallsFile {
     pub fn start(settings: Settings) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let mut writer = Writer { file: None, fault: None, counts: Arc::clone(&counts), settings };
-        let queue = WorkQueue::start("calls", BOUNDS, move |records| writer.run(records))?;
+        let queue = WorkQueue::start("calls", BOUNDS, move |calls| writer.run(calls))?;
         Ok(Self { queue, counts })
     }
 
@@ -81,8 +81,8 @@ impl CallsFile {
 }
 
 impl CallSink for CallsFile {
-    fn finished(&self, record: &Arc<CallRecord>, _content: Option<&Arc<CallContent>>) {
-        if self.queue.push(Arc::clone(record), 0).is_err() {
+    fn finished(&self, call: &FinishedCall, _content: Option<&Arc<CallContent>>) {
+        if self.queue.push(call.kept.clone(), 0).is_err() {
             self.counts.lost.fetch_add(1, Relaxed);
         }
     }
@@ -106,12 +106,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, mut records: Receiver<Queued<Arc<CallRecord>>>) {
+    fn run(&mut self, mut calls: Receiver<Queued<KeptCall>>) {
         self.try_or_say(|_| Ok(()));
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        while records.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+        while calls.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
             let before = self.counts.written();
-            let done = self.try_or_say(|writer| batch.iter().try_for_each(|record| writer.write(record)));
+            let done = self.try_or_say(|writer| batch.iter().try_for_each(|call| writer.write(call)));
             let written = self.counts.written() - before;
             self.counts.lost.fetch_add(batch.len() as u64 - written, Relaxed);
             batch.clear();
@@ -147,9 +147,8 @@ impl Writer {
         true
     }
 
-    fn write(&mut self, record: &CallRecord) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+    fn write(&mut self, call: &KeptCall) -> io::Result<()> {
+        let line = [call.json(), b"\n"].concat();
         let length = line.len() as u64;
         if self.file.as_ref().is_some_and(|(_, size)| *size > 0 && size + length > self.file_bytes()) {
             self.rotate()?;
@@ -255,6 +254,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::CallRecord;
 
     struct Folder(PathBuf);
 
@@ -273,8 +273,9 @@ mod tests {
         }
     }
 
-    fn call(number: u32) -> Arc<CallRecord> {
-        Arc::new(CallRecord { id: format!("{number:06}"), ..CallRecord::default() })
+    fn call(number: u32) -> FinishedCall {
+        let record = CallRecord { id: format!("{number:06}"), ..CallRecord::default() };
+        FinishedCall { kept: KeptCall::of(&record), record: Arc::new(record) }
     }
 
     fn ids(path: &Path) -> Vec<String> {
@@ -288,7 +289,7 @@ mod tests {
     fn files_are_rotated_bounded_in_all_and_their_owners_only() {
         let folder = Folder::new("rotated");
         let path = folder.0.join("calls.jsonl");
-        let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
+        let line = call(0).kept.json().len() as u64 + 1;
         let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
         (0..95).for_each(|number| file.finished(&call(number), None));
         file.close();
@@ -321,7 +322,7 @@ mod tests {
         let folder = Folder::new("smaller");
         let path = folder.0.join("calls.jsonl");
         fs::write(older(&path, 1), vec![b'\n'; 100_000]).unwrap();
-        let line = serde_json::to_vec(&*call(0)).unwrap().len() as u64 + 1;
+        let line = call(0).kept.json().len() as u64 + 1;
         let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * line }).unwrap();
         (0..3).for_each(|number| file.finished(&call(number), None));
         file.close();

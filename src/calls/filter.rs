@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
-use super::{CallClass, CallRecord, trace_ids};
+use super::{CallClass, CallRecord, KeptCall, trace_ids};
 use types::time::BrokerTime;
 
 /// Calls of one page by default, and at most.
@@ -76,6 +77,8 @@ pub struct CallFilter {
     pub(super) limit: usize,
     /// Only calls with a smaller number.
     pub(super) before: Option<u64>,
+    /// What stands in the JSON of every call that is wanted.
+    texts: Vec<Finder<'static>>,
 }
 
 impl CallQuery {
@@ -164,7 +167,15 @@ impl CallQuery {
         }
         let key = |text: &Option<String>| text.as_deref().map(|text| trace_ids::searched(text).unwrap_or_default());
         let (trace, id) = (key(&self.trace), key(&self.id));
-        Ok(CallFilter { trace, id, status, class, since, until, limit, before, query: self })
+        let named = [&trace, &id, &self.session, &self.pool, &self.router, &self.model].into_iter().flatten();
+        let named = named.filter(|text| !text.is_empty());
+        let mut texts: Vec<_> = named.map(|text| serde_json::Value::from(text.as_str()).to_string()).collect();
+        texts.extend(status.map(|status| match status {
+            StatusFilter::Exactly(number) | StatusFilter::Class(number) => format!("\"status\":{number}"),
+        }));
+        texts.extend(class.map(|class| format!("\"class\":\"{class}\"")));
+        let texts = texts.iter().map(|text| Finder::new(text).into_owned()).collect();
+        Ok(CallFilter { trace, id, status, class, since, until, limit, before, texts, query: self })
     }
 
     /// The cursor of a page that begins below this number.
@@ -184,6 +195,15 @@ fn value<T>(
 }
 
 impl CallFilter {
+    /// Whether a call can be wanted, as far as its JSON shows without being read as a record.
+    pub(super) fn may_want(&self, call: &KeptCall) -> bool {
+        let is_in_time = || {
+            let at = (self.since.is_some() || self.until.is_some()).then(|| call.at()).flatten();
+            self.since.is_none_or(|since| at >= Some(since)) && self.until.is_none_or(|until| at < Some(until))
+        };
+        self.texts.iter().all(|text| text.find(call.json()).is_some()) && is_in_time()
+    }
+
     /// Whether a call is wanted.
     pub fn wants(&self, record: &CallRecord) -> bool {
         let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
@@ -292,6 +312,7 @@ mod tests {
         ] {
             let filter = CallQuery::of_url(query).unwrap().filter("r").unwrap();
             assert_eq!(filter.wants(&record()), wanted, "{query}");
+            assert!(!wanted || filter.may_want(&KeptCall::of(&record())), "{query}");
         }
     }
 

@@ -63,7 +63,9 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         context: CallContext {
             parent: traces.parent(),
             user: asked.user.as_deref().map(short),
-            operation: gen_ai::operation(&asked.path),
+            // Clients of a gateway may call an ingress alone: then the address of the router says what is asked for.
+            operation: gen_ai::operation(&asked.path)
+                .or_else(|| gen_ai::operation(url.as_deref().and_then(cost::path_of)?)),
         },
         trace_ids: traces.into_vec(),
         model: asked.model.as_deref().map(short),
@@ -98,8 +100,14 @@ fn is_attempt(logged: &LoggedCall<'_>) -> bool {
 
 fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
     let mut headers = Vec::new();
-    logged.for_each_header(|name, value| headers.push((name.to_owned(), value.to_owned())));
-    TraceIds::of(configured, |name| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes()))
+    logged.for_each_header(|name, value| {
+        if let Some(known) = TraceIds::header(configured, name)
+            && let Some(value) = value.text()
+        {
+            headers.push((known, value));
+        }
+    });
+    TraceIds::of(configured, |name| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_bytes()))
 }
 
 fn class(entry: &LogEntry<'_>) -> CallClass {
@@ -152,6 +160,7 @@ mod tests {
     fn an_entry_of_the_gateway_gives_the_whole_record() {
         let record = of(&entry()).unwrap();
         assert_eq!((record.id.as_str(), record.pool.as_str(), record.via), ("GW1_1_0_0", "/azure/", Via::Gateway));
+        assert_eq!(record.context.operation, Some("chat"));
         assert_eq!(record.trace_ids, ["abc", "4bf92f3577b34da6a3ce929d0e0e4736"]);
         let models: Vec<_> = record.models().collect();
         assert_eq!(models, ["gpt-4-0613", "gpt-4-mine", "gpt-4"]);
@@ -164,6 +173,22 @@ mod tests {
         assert_eq!((attempt.decision.as_deref(), attempt.p, attempt.ms), (Some("r-1"), Some(0.5), Some(1_000)));
         let json = serde_json::to_string(&record).unwrap();
         assert!(!json.contains("secret") && !json.contains("s3cret"), "{json}");
+    }
+
+    #[test]
+    fn the_address_says_what_is_asked_for_where_the_clients_path_does_not() {
+        let mut entry = entry();
+        entry["request"]["ingress_subpath"] = json!("");
+        for (url, operation) in [
+            (json!(null), None),
+            (json!("https://h/openai/deployments/gpt4/chat/completions?api-version=1"), Some("chat")),
+            (json!("https://h/v1/embeddings"), Some("embeddings")),
+            (json!("https://chat/completions"), Some("text_completion")),
+            (json!("https://h"), None),
+        ] {
+            entry["request"]["url"] = url.clone();
+            assert_eq!(of(&entry).unwrap().context.operation, operation, "{url}");
+        }
     }
 
     #[test]

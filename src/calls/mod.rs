@@ -55,11 +55,19 @@ impl Default for Settings {
     }
 }
 
+/// A finished call, for those that consume it. Cheap to copy.
+#[derive(Debug, Clone)]
+pub struct FinishedCall {
+    pub record: Arc<CallRecord>,
+    /// Its JSON: what the memory of recent calls and the file keep.
+    pub kept: KeptCall,
+}
+
 /// A consumer of the finished calls of this replica. It is called on the thread of the call, and must
 /// neither wait nor fail: what it cannot take it drops and counts.
 pub trait CallSink: Send + Sync + fmt::Debug {
     /// A call is over. `content` is there only if a sink wants it.
-    fn finished(&self, record: &Arc<CallRecord>, content: Option<&Arc<CallContent>>);
+    fn finished(&self, call: &FinishedCall, content: Option<&Arc<CallContent>>);
 
     /// Whether prompts and answers are to be kept for it.
     fn wants_content(&self) -> bool {
@@ -146,10 +154,12 @@ impl Calls {
     pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
         let kept = KeptCall::of(&record);
         if counts {
-            let record = Arc::new(record);
-            let content = content.map(Arc::new);
             lock(&self.totals).add(&record);
-            self.sinks.get().into_iter().flatten().for_each(|sink| sink.finished(&record, content.as_ref()));
+            if self.has_sinks() {
+                let call = FinishedCall { record: Arc::new(record), kept: kept.clone() };
+                let content = content.map(Arc::new);
+                self.sinks.get().into_iter().flatten().for_each(|sink| sink.finished(&call, content.as_ref()));
+            }
         }
         lock(&self.recent).push(kept);
     }
@@ -191,8 +201,10 @@ impl Calls {
                 return (found, None);
             }
             for (number, call) in part {
-                let record = call.record();
-                if filter.wants(&record) {
+                // Most calls are told apart without being read.
+                if let Some(record) =
+                    filter.may_want(&call).then(|| call.record()).filter(|record| filter.wants(record))
+                {
                     if found.len() == filter.limit {
                         return (found, Some(before));
                     }

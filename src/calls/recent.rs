@@ -6,10 +6,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::CallRecord;
+use types::time::BrokerTime;
 
 /// The place of a call in the ring, and the counts of its `Arc`, in bytes.
 const OVERHEAD: usize = size_of::<KeptCall>() + 2 * size_of::<usize>();
+
+/// The JSON of most records is shorter.
+const USUAL_BYTES: usize = 1 << 10;
 
 /// A finished call, as its JSON. Cheap to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +23,22 @@ pub struct KeptCall(Arc<[u8]>);
 
 impl KeptCall {
     pub(super) fn of(record: &CallRecord) -> Self {
+        let mut json = Vec::with_capacity(USUAL_BYTES);
         // All of its keys are texts: it cannot fail.
-        Self(serde_json::to_vec(record).unwrap_or_default().into())
+        let _ = serde_json::to_writer(&mut json, record);
+        Self(json.into())
+    }
+
+    /// The record's JSON, on one line.
+    pub fn json(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// When its end was seen.
+    pub(super) fn at(&self) -> Option<BrokerTime> {
+        const NAME: &[u8] = b"\"at\":";
+        let rest = self.0.get(memmem::find(&self.0, NAME)? + NAME.len()..)?;
+        serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()
     }
 
     /// The record, without its context.
@@ -126,10 +146,16 @@ mod tests {
     fn a_call_is_kept_whole_and_counts_with_all_its_texts() {
         let attempt = CallAttempt { p: Some(1.0 / 3.0), ..CallAttempt::default() };
         let attempts = vec![attempt; 2];
-        let record =
-            CallRecord { trace_ids: vec!["x".repeat(100)], status: Some(200), attempts, ..CallRecord::default() };
+        let record = CallRecord {
+            id: r#""at":"2"#.to_owned(),
+            trace_ids: vec!["x".repeat(100)],
+            status: Some(200),
+            attempts,
+            at: BrokerTime::from_nanos(1_800_000_000_123_000_000),
+            ..CallRecord::default()
+        };
         let kept = KeptCall::of(&record);
-        assert_eq!(kept.record(), record);
+        assert_eq!((kept.record(), kept.at()), (record.clone(), Some(record.at)));
         assert!(kept.bytes() > 100 + KeptCall::of(&CallRecord::default()).bytes());
     }
 }

@@ -37,6 +37,11 @@ impl TraceIds {
         found
     }
 
+    /// The name of a header that [`Self::of`] looks for, in small letters; `None` of any other.
+    pub fn header<'a>(configured: &'a str, name: &str) -> Option<&'a str> {
+        [DEFAULT_HEADER, PORTKEY, TRACEPARENT, configured].into_iter().find(|known| known.eq_ignore_ascii_case(name))
+    }
+
     /// The same, or one id that is made of the call's own.
     #[must_use]
     pub fn or_made(mut self, call: &str) -> Self {

@@ -91,6 +91,19 @@ pub(super) enum NotSent {
     Address,
 }
 
+impl NotSent {
+    /// In words that follow the router that was passed over.
+    pub(super) const fn words(&self) -> &'static str {
+        match self {
+            Self::Prepare(_) => "it cannot take the request",
+            Self::Incapable(lack) => lack.words(),
+            Self::NoKey => "there is no key for it",
+            Self::NoMemory => "there is no memory for its body",
+            Self::Address => "its address cannot be made",
+        }
+    }
+}
+
 /// The names of the settings, and nothing that may be secret.
 impl fmt::Debug for ProviderTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,27 +147,25 @@ impl ProviderTarget {
         body: &'b [u8],
         table: &PriceTable,
     ) -> Result<Prepared<'b>, PrepareError> {
-        let model = llm::json::RawJson::parse(body).ok().and_then(|body| body.field("model")?.text());
-        let row = model.and_then(|model| table.find(Some(self.provider.name()), &model).cloned());
-        let facts = row.map(|row| ModelFacts {
-            max_output: self.max_tokens.or(row.limits.max_output),
-            sampling: row.capabilities.sampling_params,
-            schemas: row.capabilities.response_schema,
-            reasoning: row.capabilities.reasoning,
-        });
-        let target = TargetModel {
-            provider: self.provider,
-            settings: self.settings(),
-            unsupported: self.unsupported,
-            facts: facts.unwrap_or(ModelFacts { max_output: self.max_tokens, ..ModelFacts::default() }),
-        };
+        let target = TargetModel { provider: self.provider, settings: self.settings(), unsupported: self.unsupported };
         let request = ClientRequest {
             operation,
             path,
             body,
             anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),
         };
-        prepare(&target, &request)
+        prepare(&target, &request, |model| self.facts(model, table))
+    }
+
+    /// What is known of its model.
+    fn facts(&self, model: &str, table: &PriceTable) -> ModelFacts {
+        let unknown = ModelFacts { max_output: self.max_tokens, ..ModelFacts::default() };
+        table.find(Some(self.provider.name()), model).map_or(unknown, |row| ModelFacts {
+            max_output: self.max_tokens.or(row.limits.max_output),
+            sampling: row.capabilities.sampling_params,
+            schemas: row.capabilities.response_schema,
+            reasoning: row.capabilities.reasoning,
+        })
     }
 
     /// The address of a prepared request, with what else the client's query says where it speaks the provider's protocol.

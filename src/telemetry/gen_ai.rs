@@ -23,6 +23,11 @@ pub const CACHE_READ_TOKENS: &str = "gen_ai.usage.cache_read.input_tokens";
 pub const CACHE_WRITE_TOKENS: &str = "gen_ai.usage.cache_write.input_tokens";
 pub const REASONING_TOKENS: &str = "gen_ai.usage.reasoning.output_tokens";
 
+/// JSON, with `BROKER_TRACE_CONTENT=full`: see [`llm::otel_messages`].
+pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
+pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+pub const SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
+
 /// Of the general conventions.
 pub const ERROR_TYPE: &str = "error.type";
 pub const HTTP_ROUTE: &str = "http.route";

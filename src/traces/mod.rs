@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use settings::{Sampling, Settings};
 
 use crate::calls::content::CallContent;
-use crate::calls::{CallRecord, CallSink};
+use crate::calls::{CallRecord, CallSink, FinishedCall};
 use crate::relay::Proxy;
 use crate::system::queue::{Bounds, Rejected, WorkQueue};
 use crate::telemetry::Counter;
@@ -84,8 +84,9 @@ impl Traces {
 }
 
 impl CallSink for Traces {
-    fn finished(&self, record: &Arc<CallRecord>, content: Option<&Arc<CallContent>>) {
+    fn finished(&self, call: &FinishedCall, content: Option<&Arc<CallContent>>) {
         let content = content.filter(|_| self.wants_content).cloned().map_or(Content::None, Content::Kept);
+        let record = &call.record;
         let call = TracedCall { record: Arc::clone(record), content };
         let bytes = call.bytes();
         let queued = match self.queue.push(call, bytes) {

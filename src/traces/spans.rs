@@ -11,9 +11,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use serde_json::json;
 
 use super::Content;
+use crate::calls::content::CallContent;
 use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed};
 use crate::telemetry::gen_ai::*;
-use llm::Usage;
+use llm::{Usage, otel_messages};
 use types::time::BrokerTime;
 
 /// Who makes the spans.
@@ -42,8 +43,22 @@ pub(super) fn spans(record: &CallRecord, content: &Content) -> Vec<SpanData> {
     let mut spans = spans_of(record);
     if let Some(span) = spans.get_mut(answered(record).map_or(0, |place| place + 1)) {
         span.attributes.extend(bodies(content));
+        if let (Content::Kept(content), Some("chat" | "text_completion")) = (content, record.context.operation) {
+            span.attributes.extend(messages(content));
+        }
     }
     spans
+}
+
+/// Prompt and answer in the form of the conventions, as far as they can be read.
+fn messages(content: &CallContent) -> Vec<KeyValue> {
+    let asked = content.request.whole().and_then(otel_messages::input);
+    let answered = content.answer.whole().and_then(otel_messages::output);
+    let (asked, system) = asked.map_or((None, None), |asked| (Some(asked.messages), asked.system));
+    [(INPUT_MESSAGES, asked), (SYSTEM_INSTRUCTIONS, system), (OUTPUT_MESSAGES, answered)]
+        .into_iter()
+        .filter_map(|(name, messages)| Some(KeyValue::new(name, messages?.to_string())))
+        .collect()
 }
 
 fn bodies(content: &Content) -> Vec<KeyValue> {
@@ -337,7 +352,7 @@ fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> KeyVal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calls::content::CallContent;
+    use crate::calls::content::{KeptBody, MAX_BODY_BYTES};
     use crate::calls::context::{AttemptContext, CallContext, ParentSpan};
     use crate::calls::cost::Cost;
     use llm::ErrorClass;
@@ -403,6 +418,37 @@ mod tests {
             assert_eq!(inputs(&Content::None), vec![None; 3]);
             assert!(spans(&record, &kept).iter().all(|span| value(span, LANGFUSE_OUTPUT).is_none()), "an empty answer");
         }
+    }
+
+    #[test]
+    fn prompt_and_answer_are_messages_of_the_conventions_too() {
+        let body = |text: &str| {
+            let mut body = KeptBody::default();
+            body.add(text.as_bytes());
+            body
+        };
+        let kept = |request: &str, answer: &str| {
+            Content::Kept(Arc::new(CallContent { request: body(request), answer: body(answer) }))
+        };
+        let record = call(vec![attempt("/a/", CallClass::Success)]);
+        let asked = r#"{"messages":[{"role":"user","content":"hi"}]}"#;
+        let answer = r#"{"choices":[{"message":{"content":"ho"},"finish_reason":"stop"}]}"#;
+        let of = |record: &CallRecord, content: &Content| {
+            let spans = spans(record, content);
+            [INPUT_MESSAGES, OUTPUT_MESSAGES]
+                .map(|name| value(&spans[1], name).map(|text| serde_json::from_str(&text).unwrap()))
+        };
+        let expected = [
+            json!([{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]),
+            json!([{"role": "assistant", "parts": [{"type": "text", "content": "ho"}], "finish_reason": "stop"}]),
+        ];
+        assert_eq!(of(&record, &kept(asked, answer)), expected.clone().map(Some));
+        let long = format!("{asked}{}", " ".repeat(MAX_BODY_BYTES));
+        assert_eq!(of(&record, &kept(&long, answer)), [None::<serde_json::Value>, Some(expected[1].clone())], "cut");
+        assert_eq!(of(&record, &kept("no json", "")), [None, None]);
+        let context = CallContext { operation: Some("embeddings"), ..CallContext::default() };
+        let embeddings = CallRecord { context, ..record };
+        assert_eq!(of(&embeddings, &kept(r#"{"input":"hi"}"#, "{}")), [None, None]);
     }
 
     #[test]

@@ -130,14 +130,13 @@ impl LoggedCall<'_> {
         }
     }
 
-    /// The values of the client's headers, each with its name in small letters.
-    pub fn for_each_header(&self, mut visit: impl FnMut(&str, &str)) {
+    /// The client's headers, each with its name as it was written and its first value.
+    pub fn for_each_header<'s>(&'s self, mut visit: impl FnMut(&'s str, RawJson<'s>)) {
         let Some(headers) = self.details.headers else { return };
         // What breaks off was seen before: the entry is whole.
         let _ = Cursor::new(headers.bytes()).fields(|name, values| {
-            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-            if let Some(value) = values.raw()?.first().and_then(RawJson::text) {
-                visit(&name, &value);
+            if let (Ok(name), Some(value)) = (std::str::from_utf8(name), values.raw()?.first()) {
+                visit(name, value);
             }
             Ok(())
         });

@@ -110,6 +110,27 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Several fields of an object, of one that stands twice the last one. Moves behind the object.
+    ///
+    /// # Errors
+    /// The object breaks off.
+    pub(crate) fn pick<const N: usize>(&mut self, names: [&str; N]) -> Result<[Option<RawJson<'a>>; N], SyntaxError> {
+        let mut found = [None; N];
+        self.fields(|other, value| {
+            let plain = names.iter().position(|name| name.as_bytes() == other);
+            let escaped = || {
+                memchr(b'\\', other)?;
+                let other = unescaped_name(other);
+                names.iter().position(|name| *name == other)
+            };
+            if let Some(place) = plain.or_else(escaped).and_then(|at| found.get_mut(at)) {
+                *place = Some(value.raw()?);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// Calls `visit` with a cursor at each element of an array; what `visit` does not read is skipped. Any other kind of
     /// value has no elements. Moves behind the value.
     ///
@@ -281,20 +302,8 @@ impl<'a> RawJson<'a> {
 
     /// Several fields of an object in one pass; see [`Self::field`].
     pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
-        let mut found = [None; N];
-        let _ = self.cursor().fields(|other, value| {
-            let plain = names.iter().position(|name| name.as_bytes() == other);
-            let escaped = || {
-                memchr(b'\\', other)?;
-                let other = unescaped_name(other);
-                names.iter().position(|name| *name == other)
-            };
-            if let Some(place) = plain.or_else(escaped).and_then(|at| found.get_mut(at)) {
-                *place = Some(value.raw()?);
-            }
-            Ok(())
-        });
-        found
+        // Nothing here can break off: the end of the value is known.
+        self.cursor().pick(names).unwrap_or([None; N])
     }
 
     /// The first element of an array.

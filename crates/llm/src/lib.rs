@@ -19,6 +19,7 @@
 //! | [`stream_usage`] | how a stream is made to say its usage, and how a client that did not ask does not see it |
 //! | [`usage_tail`] | the same of a long answer that passes by |
 //! | [`model`] | the model that an answer names |
+//! | [`otel_messages`] | prompt and answer in the form of OpenTelemetry's conventions |
 //! | [`prices`] | what they cost; what models can do and take |
 //! | [`json`] | finds the few fields that all of these read |
 //!
@@ -39,6 +40,7 @@ pub mod json;
 mod json_skip;
 pub mod model;
 pub mod multipart;
+pub mod otel_messages;
 pub mod prices;
 mod protocol;
 pub mod provider;

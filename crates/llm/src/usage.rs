@@ -125,7 +125,8 @@ pub(crate) struct Counts {
     audio_input: Option<u64>,
     audio_output: Option<u64>,
     tier: Option<ServiceTier>,
-    /// Anthropic's faster and dearer mode, whatever the tier.
+    /// Anthropic's faster mode, whatever the tier. assumed: `usage.speed` is `fast` exactly where it served the call, and the price
+    /// table, which has no prices of it, does not hold; so the cost is unknown.
     fast: bool,
 }
 

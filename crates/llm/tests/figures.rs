@@ -1,12 +1,14 @@
-//! What translating and signing cost: `cargo test --release -p llm figures -- --ignored --nocapture`.
+//! What translating and signing cost: `cargo test --release -p llm figures -- --ignored --nocapture`. `make bench ARGS="--only translate"` has the rows with goals.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use llm::Protocol;
 use llm::provider::{Provider, Settings, endpoint, fields};
 use llm::sigv4;
+use llm::stream::StreamState;
 use llm::translate::converse::{self, AnswerContext, AnswerIdentity, ConverseStream};
 use llm::translate::{StreamTranslator, Unsupported};
 use serde_json::json;
@@ -73,6 +75,12 @@ fn figures() {
         black_box(converse::answer(black_box(answer), &AnswerContext::default(), identity).unwrap());
     });
     println!("whole answer of {} bytes: {whole:?}", answer.len());
+    let chunk = b"data: {\"id\":\"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG\",\"object\":\"chat.completion.chunk\",\"created\":1796000000,\"model\":\"gpt-4o-2024-08-06\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_44709d6fcb\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" dough\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n";
+    let mut state = StreamState::new(Protocol::OpenAiChat);
+    let watched = cost(101, 2_000, || {
+        black_box(state.push(black_box(chunk)));
+    });
+    println!("stream event of {} bytes: {watched:?}", chunk.len());
     let call = endpoint::Call {
         operation: llm::provider::Operation::Chat,
         model: "amazon.nova-lite-v1:0",

@@ -10,7 +10,7 @@ use llm::translate::{StreamTranslator, TranslateError, Unsupported};
 use serde_json::Value;
 
 fn target(provider: Provider, settings: Settings<'static>) -> TargetModel<'static> {
-    TargetModel { provider, settings, unsupported: Unsupported::Drop, facts: ModelFacts::default() }
+    TargetModel { provider, settings, unsupported: Unsupported::Drop }
 }
 
 fn aws() -> Settings<'static> {
@@ -23,7 +23,8 @@ fn google() -> Settings<'static> {
 
 fn sent<'a>(target: &TargetModel<'_>, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
     let operation = Operation::of_path(path);
-    prepare(target, &ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None })
+    let request = ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None };
+    prepare(target, &request, |_| ModelFacts::default())
 }
 
 fn text(body: &[u8]) -> &str {
@@ -133,7 +134,7 @@ fn the_protocol_stays_and_only_its_envelope_changes() {
             anthropic_version: Some("2026-10-21"),
         },
     );
-    let headers = prepare(&anthropic, &request).unwrap().endpoint.headers;
+    let headers = prepare(&anthropic, &request, |_| ModelFacts::default()).unwrap().endpoint.headers;
     assert!(headers.contains(&("anthropic-version", "2026-10-21".to_owned())), "the client's own: {headers:?}");
 }
 

@@ -1,7 +1,7 @@
 //! Targets that are not sent a request: those that cannot be, and, while another one can serve, those whose model cannot.
 
 use llm::capability::Lack;
-use llm::json::RawJson;
+use llm::json::{Cursor, RawJson};
 
 use super::super::provider_target::NotSent;
 use super::super::trace::Attempt;
@@ -28,7 +28,14 @@ impl Call<'_> {
     pub(super) fn lack(&self, to: &Sending<'_>) -> Option<Lack> {
         let direct = to.direct.filter(|_| self.capability_check != CapabilityCheck::Off)?;
         let provider = direct.provider_name()?;
-        let model = RawJson::parse(to.patched).ok()?.field("model")?.text()?;
+        let mut model = None;
+        let read = Cursor::new(to.patched).fields(|name, value| {
+            if name == b"model" {
+                model = Some(value.raw()?);
+            }
+            Ok(())
+        });
+        let model = model.filter(|_| read.is_ok()).and_then(RawJson::text)?;
         self.needs.lacking(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
     }
 
@@ -37,9 +44,9 @@ impl Call<'_> {
     pub(super) fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
         tracing::debug!(router = %attempt.router, "passed over: {reason}");
         self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
-        self.history.note(id, false);
-        if let NotSent::Incapable(lack) = reason {
-            self.history.note_passed_over(id, lack.words());
+        let may_serve = matches!(reason, NotSent::Incapable(_));
+        self.history.note_passed_over(id, reason.words(), may_serve);
+        if may_serve {
             self.capability_check = CapabilityCheck::PassedOver;
         }
         self.plan.pass_over();

@@ -99,6 +99,38 @@ async fn what_a_model_cannot_take_is_refused_in_openais_form() {
     world.assert_nothing_disabled();
 }
 
+/// Titan takes one text in a call.
+#[tokio::test]
+async fn several_texts_go_to_a_target_that_takes_them_and_its_stamp_says_so() {
+    let vendors = Vendors::start().await;
+    let titan = target(&vendors, "titan", "amazon.titan-embed-text-v2:0");
+    let pool =
+        json!({"ingress": "/llm/", "strategy": {"mode": "fallback"}, "targets": [titan, vendors.target("ollama")]});
+    let token = "the-operators-own-token";
+    let world = super::World::with(&json!({"pools": [pool]}), &[("BROKER_ADMIN_TOKEN", token)]).await;
+    let headers = [("X-Broker-Explain", "1"), ("X-Broker-Token", token)];
+    for (input, count) in [(json!(["hi", "ho"]), 2), (json!([[1, 2], [3]]), 2), (json!([1, 2]), 1)] {
+        let asked = json!({"model": "e", "input": input}).to_string();
+        let answer = world.send_with("/llm/embeddings", &headers, &asked).await;
+        assert_eq!(
+            (answer.status, router(&answer), answer.header("x-broker-attempts")),
+            (200, "/llm/ollama/", Some("1")),
+            "{}",
+            answer.text()
+        );
+        if input[0].is_string() {
+            assert_eq!(read(&answer)["data"].as_array().map(Vec::len), Some(count), "{input}");
+        }
+        let trace: Value = serde_json::from_str(answer.header("x-broker-trace").unwrap()).unwrap();
+        let why = trace[1]["why"].as_str().unwrap();
+        assert!(why.ends_with("; /llm/titan/ passed over: it cannot take the request"), "{trace}");
+    }
+    assert_eq!(vendors.calls(Kind::Bedrock), 0);
+    let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": ["hi"]})).await;
+    assert_eq!((answer.status, router(&answer)), (200, "/llm/titan/"), "one text is one text");
+    world.assert_nothing_disabled();
+}
+
 #[tokio::test]
 async fn another_target_answers_where_bedrock_fails() {
     let vendors = Vendors::start().await;

@@ -149,6 +149,110 @@ async fn s5_an_answer_that_breaks_after_its_beginning_ends_with_an_error_event()
     }
 }
 
+/// Bedrock says within a stream what others say by a status.
+#[tokio::test]
+async fn an_exception_before_any_content_is_answered_by_the_next_target() {
+    let vendors = Vendors::start().await;
+    for name in ["converse", "bedrockclaude"] {
+        for (exception, class) in [
+            ("throttlingException", "rate_limited"),
+            ("serviceUnavailableException", "overloaded"),
+            ("internalServerException", "server_error"),
+            ("modelStreamErrorException", "server_error"),
+            ("modelTimeoutException", "timed_out"),
+        ] {
+            // First of all, and behind `messageStart` or `message_start`.
+            for at in [0, 1] {
+                let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+                vendors.of(Kind::Bedrock).once(Fault::Exception(at, exception));
+                let answer = world.chat("/llm/", &json!({"stream": true})).await;
+                let case = format!("{name} {exception} {at}: {}", answer.text());
+                assert_eq!((answer.status, router(&answer)), (200, "/llm/openai/"), "{case}");
+                assert!(!answer.text().contains("script"), "{case}");
+                let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+                let attempts = &page["calls"][0]["attempts"];
+                assert_eq!(
+                    (&attempts[0]["class"], &attempts[1]["class"]),
+                    (&json!(class), &json!("success")),
+                    "{case} {page}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_exception_behind_content_is_an_error_event_in_the_clients_protocol() {
+    let vendors = Vendors::start().await;
+    let messages =
+        json!({"model": "x", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    for name in ["converse", "bedrockclaude"] {
+        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        vendors.of(Kind::Bedrock).once(Fault::Exception(3, "throttlingException"));
+        let answer = world.chat("/llm/", &json!({"stream": true})).await;
+        assert_eq!((answer.status, router(&answer)), (200, format!("/llm/{name}/").as_str()), "{}", answer.text());
+        let text = unchunked(&answer);
+        let events: Vec<Value> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|event| serde_json::from_str(event).unwrap())
+            .collect();
+        assert!(events[0]["choices"][0]["delta"].is_object(), "{text}");
+        let error = &events.last().unwrap()["error"];
+        assert_eq!(
+            (&error["message"], &error["type"]),
+            (&json!("This is what the script says."), &json!("rate_limit_error")),
+            "{text}"
+        );
+        assert_eq!(events.iter().filter(|event| event["error"].is_object()).count(), 1, "{text}");
+        let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+        let call = &page["calls"][0];
+        assert_eq!(
+            (&call["class"], &call["attempts"][0]["class"], &call["usage"]["estimated"]),
+            (&json!("rate_limited"), &json!("rate_limited"), &json!(true)),
+            "{page}"
+        );
+    }
+    let world = vendors.pool(&[vendors.target("bedrockclaude")]).await;
+    vendors.of(Kind::Bedrock).once(Fault::Exception(4, "throttlingException"));
+    let text = unchunked(&world.send("/llm/v1/messages", &messages).await);
+    let last = text.trim_end().rsplit("\n\n").next().unwrap();
+    let error: Value = serde_json::from_str(last.strip_prefix("event: error\ndata: ").unwrap()).unwrap();
+    assert_eq!(
+        error,
+        json!({"type": "error", "error": {"type": "rate_limit_error", "message": "This is what the script says."}})
+    );
+}
+
+#[tokio::test]
+async fn where_every_target_throttles_a_stream_the_client_gets_429() {
+    let vendors = Vendors::start().await;
+    let world = vendors.pool(&[vendors.target("converse"), vendors.target("bedrockclaude")]).await;
+    vendors.of(Kind::Bedrock).always(Some(Fault::Exception(0, "throttlingException")));
+    let answer = world.chat("/llm/", &json!({"stream": true})).await;
+    assert_eq!((answer.status, &error(&answer)["code"]), (429, &json!("all_targets_rate_limited")));
+}
+
+/// What the client got wrong stays its mistake, and trips no target.
+#[tokio::test]
+async fn a_validation_exception_in_a_stream_is_the_clients_mistake() {
+    let vendors = Vendors::start().await;
+    for name in ["converse", "bedrockclaude"] {
+        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        vendors.of(Kind::Bedrock).always(Some(Fault::Exception(0, "validationException")));
+        for _ in 0..3 {
+            let answer = world.chat("/llm/", &json!({"stream": true})).await;
+            assert_eq!((answer.status, router(&answer)), (200, format!("/llm/{name}/").as_str()), "{}", answer.text());
+            let text = unchunked(&answer);
+            let only = text.strip_prefix("data: ").unwrap();
+            let error: Value = serde_json::from_str(only).unwrap();
+            assert_eq!(error["error"]["type"], "invalid_request_error", "{name}: {text}");
+        }
+        vendors.of(Kind::Bedrock).always(None);
+        world.assert_nothing_disabled();
+    }
+}
+
 #[tokio::test]
 async fn why_an_answer_could_not_be_translated_stands_in_the_words_and_in_the_record() {
     let vendors = Vendors::start().await;

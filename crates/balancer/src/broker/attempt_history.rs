@@ -21,8 +21,8 @@ pub struct AttemptHistory {
     /// The settings that the cursor is valid for.
     config_generation: u64,
     tried: SmallVec<[Tried; 4]>,
-    /// Routers that could not serve the request and were not sent it, each with the reason.
-    passed_over: SmallVec<[(RouterId, &'static str); 1]>,
+    /// Routers that were not sent the request.
+    passed_over: SmallVec<[PassedOver; 1]>,
     /// The pool of the tree that the client brought along.
     pub(super) client_pool: Option<PoolId>,
 }
@@ -32,6 +32,15 @@ struct Tried {
     router: RouterId,
     /// Whether one more attempt there may help.
     again: bool,
+}
+
+/// A router that was not sent the request.
+#[derive(Debug, Clone, Copy)]
+struct PassedOver {
+    router: RouterId,
+    reason: &'static str,
+    /// It can be sent the request if no other router serves it.
+    may_serve: bool,
 }
 
 /// The next target of a request.
@@ -59,16 +68,18 @@ impl AttemptHistory {
         }
     }
 
-    /// This router could not serve the request, for this reason, and was not sent it; decisions from now on say so of the first.
-    pub fn note_passed_over(&mut self, router: RouterId, reason: &'static str) {
+    /// This router was not sent the request, for this reason; decisions from now on say so of the first. `may_serve`: it can be
+    /// sent it if no other router serves it.
+    pub fn note_passed_over(&mut self, router: RouterId, reason: &'static str, may_serve: bool) {
         self.note(router, false);
-        self.passed_over.push((router, reason));
+        self.passed_over.push(PassedOver { router, reason, may_serve });
     }
 
-    /// Offers the routers again that were passed over.
+    /// Offers the routers again that were passed over and may serve.
     pub fn offer_passed_over(&mut self) {
         let passed_over = std::mem::take(&mut self.passed_over);
-        self.tried.retain(|tried| passed_over.iter().all(|(router, _)| *router != tried.router));
+        let is_offered = |router| passed_over.iter().any(|one| one.router == router && one.may_serve);
+        self.tried.retain(|tried| !is_offered(tried.router));
         self.cursor = CandidateCursor::default();
     }
 
@@ -119,7 +130,7 @@ impl Broker {
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let mut next = self.next_preferred(request, history, rng);
         if let NextTarget::Untried(route) | NextTarget::Retry(route) = &mut next {
-            route.passed_over = history.passed_over.first().copied();
+            route.passed_over = history.passed_over.first().map(|one| (one.router, one.reason));
         }
         next
     }

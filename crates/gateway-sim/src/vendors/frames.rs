@@ -1,7 +1,7 @@
 //! Frames of AWS's event streams. Source: "Event stream encoding" in the Amazon Transcribe developer guide.
 
 use flate2::Crc;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn checksum(bytes: &[u8]) -> [u8; 4] {
     let mut crc = Crc::new();
@@ -19,6 +19,12 @@ pub(super) fn prelude(length: u32, headers: u32) -> Vec<u8> {
 /// An event of this type.
 pub(super) fn event(kind: &str, payload: &Value) -> Vec<u8> {
     frame(&[(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")], payload)
+}
+
+/// An exception of this type, which ends a stream.
+pub(super) fn exception(kind: &str, message: &str) -> Vec<u8> {
+    let headers = [(":exception-type", kind), (":content-type", "application/json"), (":message-type", "exception")];
+    frame(&headers, &json!({"message": message}))
 }
 
 fn frame(headers: &[(&str, &str)], payload: &Value) -> Vec<u8> {

@@ -97,6 +97,8 @@ pub enum Fault {
     WrongChecksum(usize),
     /// The frame says that it is longer than 16 MB.
     LongFrame(usize),
+    /// In the place of this frame comes an exception of this type, and nothing follows.
+    Exception(usize, &'static str),
 }
 
 /// A request as it came.
@@ -331,6 +333,10 @@ fn break_pieces(pieces: &mut Vec<Vec<u8>>, fault: Option<Fault>) {
             if let Some(piece) = pieces.get_mut(number) {
                 *piece = frames::prelude(17 << 20, 0);
             }
+        }
+        Some(Fault::Exception(number, kind)) => {
+            pieces.truncate(number);
+            pieces.push(frames::exception(kind, "This is what the script says."));
         }
     }
 }

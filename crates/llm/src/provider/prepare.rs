@@ -7,9 +7,8 @@ use super::endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoi
 use super::fields;
 use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
-use crate::json::RawJson;
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
-use crate::translate::{Dropped, TranslateError, Unsupported, converse, embeddings, functions};
+use crate::translate::{Dropped, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
@@ -36,8 +35,6 @@ pub struct TargetModel<'a> {
     pub settings: Settings<'a>,
     /// What becomes of what it cannot take.
     pub unsupported: Unsupported,
-    /// Its model, as far as it is known.
-    pub facts: ModelFacts,
 }
 
 /// What a client sent.
@@ -86,20 +83,24 @@ pub enum PrepareError {
     Translate(#[from] TranslateError),
 }
 
-/// Makes of a client's request one that the target takes.
+/// Makes of a client's request one that the target takes. `facts_of` is asked for what is known of the model that the request
+/// names, where the request depends on it.
 ///
 /// # Errors
 /// It does not go to this target.
-pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Result<Prepared<'a>, PrepareError> {
-    let body = RawJson::parse(request.body).ok();
-    let [model, stream] = body.map(|body| body.pick(["model", "stream"])).unwrap_or_default();
-    let model = model.and_then(RawJson::text).unwrap_or_default();
-    let stream = stream.is_some_and(RawJson::is_true);
+pub fn prepare<'a>(
+    target: &TargetModel<'_>,
+    request: &ClientRequest<'a>,
+    facts_of: impl FnOnce(&str) -> ModelFacts,
+) -> Result<Prepared<'a>, PrepareError> {
+    let fields = RequestFields::read(request.body);
+    let model = fields.as_ref().map(RequestFields::model).unwrap_or_default();
+    let stream = fields.as_ref().is_some_and(RequestFields::is_stream);
     let call = Call { operation: request.operation, model: &model, stream, path: request.path };
     let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
     let made = match (request.operation, endpoint.protocol) {
         (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
-            translated(target, request.body, &model, protocol)?
+            translated((target, facts_of), fields, &model, protocol)?
         }
         (_, TargetProtocol::Messages(envelope)) => {
             if let Some(version) = request.anthropic_version {
@@ -110,7 +111,7 @@ pub fn prepare<'a>(target: &TargetModel<'_>, request: &ClientRequest<'a>) -> Res
             messages(request.body, &model, envelope, &endpoint.model, stream)
         }
         (_, TargetProtocol::Embeddings(family)) => {
-            let made = embeddings::request(request.body, family, target.unsupported)?;
+            let made = embeddings::request_of(fields, family, target.unsupported)?;
             (Cow::Owned(made.body), made.dropped, AnswerForm::Embeddings(made.answer))
         }
         (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
@@ -126,34 +127,35 @@ type Made<'a> = (Cow<'a, [u8]>, Vec<Dropped>, AnswerForm);
 
 /// A chat in another protocol than the client's. Functions of the old form become tools first.
 fn translated<'a>(
-    target: &TargetModel<'_>,
-    body: &[u8],
+    (target, facts_of): (&TargetModel<'_>, impl FnOnce(&str) -> ModelFacts),
+    fields: Option<RequestFields<'_>>,
     model: &str,
     protocol: TargetProtocol,
 ) -> Result<Made<'a>, TranslateError> {
-    let translate = |body: &[u8]| match protocol {
-        TargetProtocol::Messages(envelope) => chat_as_messages(target, body, model, envelope),
+    let translate = |fields: Option<RequestFields<'_>>| match protocol {
+        TargetProtocol::Messages(envelope) => chat_as_messages((target, facts_of(model)), fields, model, envelope),
         TargetProtocol::Converse | TargetProtocol::OpenAi | TargetProtocol::Embeddings(_) => {
-            let made = converse::request(body, target.unsupported)?;
+            let made = converse::request_of(fields, target.unsupported)?;
             Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer)))
         }
     };
-    match functions::as_tools(body, protocol != TargetProtocol::Converse) {
-        None => translate(body),
+    let says_one = protocol != TargetProtocol::Converse;
+    match fields.as_ref().and_then(|fields| functions::as_tools(fields, says_one)) {
+        None => translate(fields),
         Some(body) => {
-            let (body, dropped, answer) = translate(&body).map_err(functions::error)?;
+            let (body, dropped, answer) = translate(RequestFields::read(&body)).map_err(functions::error)?;
             Ok((body, functions::dropped(dropped), AnswerForm::Functions(Box::new(answer))))
         }
     }
 }
 
 fn chat_as_messages<'a>(
-    target: &TargetModel<'_>,
-    body: &[u8],
+    (target, facts): (&TargetModel<'_>, ModelFacts),
+    fields: Option<RequestFields<'_>>,
     model: &str,
     envelope: MessagesEnvelope,
 ) -> Result<Made<'a>, TranslateError> {
-    let ModelFacts { max_output, sampling, schemas, reasoning } = target.facts;
+    let ModelFacts { max_output, sampling, schemas, reasoning } = facts;
     let options = Options {
         api_version: target.settings.api_version.and_then(ApiVersion::parse).unwrap_or_default(),
         envelope: match envelope {
@@ -168,7 +170,7 @@ fn chat_as_messages<'a>(
         thinking: if reasoning == Some(false) { Thinking::None } else { Thinking::of_model(model) },
         unsupported: target.unsupported,
     };
-    let made = anthropic::request(body, &options)?;
+    let made = anthropic::request_of(fields, &options)?;
     let is_framed = envelope == MessagesEnvelope::Bedrock;
     Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Anthropic { context: made.answer, is_framed }))
 }

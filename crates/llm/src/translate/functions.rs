@@ -6,23 +6,24 @@
 
 use serde_json::Value;
 
-use super::{BrokenAnswer, Dropped, StreamTranslator, TranslateError};
+use super::{BrokenAnswer, Dropped, RequestFields, StreamTranslator, TranslateError};
 use crate::json::{RawJson, unescaped_name};
 
 /// The request with tools instead of functions; `None` where it has nothing of the old form, or `tools` too. `says_one`: whether
 /// the vendor can be asked for one call at a time.
-pub fn as_tools(body: &[u8], says_one: bool) -> Option<Vec<u8>> {
+pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<Vec<u8>> {
+    let body = fields.body();
     // Almost no request has it, and then nothing is read.
     if memchr::memmem::find(body, b"function_call").is_none() && memchr::memmem::find(body, b"\"functions\"").is_none()
     {
         return None;
     }
-    let json = RawJson::parse(body).ok().filter(|json| json.is_object())?;
-    let [tools, functions, calls] = json.pick(["tools", "functions", "parallel_tool_calls"]);
-    if tools.is_some_and(|tools| !tools.is_null()) {
+    if fields.get("tools").is_some() {
         return None;
     }
-    let functions = functions.filter(|functions| functions.is_array());
+    let functions = fields.get("functions").filter(|functions| functions.is_array());
+    let calls = fields.get("parallel_tool_calls");
+    let json = RawJson::parse(body).ok()?;
     let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
     let mut object = Object::begin(&mut out);
     json.for_each_field(|name, value| match &*unescaped_name(name) {

@@ -9,8 +9,11 @@ pub mod converse;
 pub mod embeddings;
 pub mod functions;
 pub mod json_progress;
+mod request_fields;
 
 use std::fmt;
+
+pub use request_fields::RequestFields;
 
 /// A request in the vendor's protocol, and what has to be known to read the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

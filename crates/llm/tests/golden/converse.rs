@@ -400,7 +400,7 @@ fn what_is_named_of_a_large_request_is_bounded() {
         vec![json!({"role": "user", "content": parts}), json!({"role": "assistant", "tool_calls": calls})];
     messages.extend(results);
     let mut request = json!({"model": "m", "messages": messages});
-    for at in 0..COUNT {
+    for at in 0..1_000 {
         request[format!("x{at}")] = json!(1);
     }
     let text = serde_json::to_vec(&request).unwrap();

@@ -13,14 +13,14 @@ const ASKED: &str =
 
 fn sent(provider: Provider, body: &str) -> Result<Prepared<'_>, String> {
     let settings = Settings { region: Some("eu-central-1"), ..Settings::default() };
-    let target = TargetModel { provider, settings, unsupported: Unsupported::Drop, facts: ModelFacts::default() };
+    let target = TargetModel { provider, settings, unsupported: Unsupported::Drop };
     let request = ClientRequest {
         operation: Operation::Chat,
         path: "chat/completions",
         body: body.as_bytes(),
         anthropic_version: None,
     };
-    prepare(&target, &request).map_err(|error| error.to_string())
+    prepare(&target, &request, |_| ModelFacts::default()).map_err(|error| error.to_string())
 }
 
 #[test]

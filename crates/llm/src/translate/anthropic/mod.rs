@@ -28,6 +28,7 @@ mod write;
 pub use answer::answer;
 pub use error::error;
 pub use request::request;
+pub(crate) use request::request_of;
 pub use stream::Stream;
 
 use super::Unsupported;

@@ -1,25 +1,31 @@
 //! The request as a whole: reads the fields of OpenAI's, writes those of Anthropic's.
 
-use std::borrow::Cow;
-
 use super::conversation::Conversation;
 use super::names::Names;
 use super::settings::Settings;
 use super::tools::Tools;
 use super::{AnswerContext, Envelope, Options, write};
-use crate::json::{RawJson, unescaped_name};
-use crate::request_view::MAX_FIELDS;
-use crate::translate::{Dropped, TranslateError, TranslatedRequest, Unsupported};
+use crate::json::RawJson;
+use crate::translate::{Dropped, RequestFields, TranslateError, TranslatedRequest, Unsupported};
 
 /// Translates a chat completion request.
 ///
 /// # Errors
 /// It is not what OpenAI takes, asks for several answers, or asks for what the vendor cannot take where that is to be refused.
 pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
-    let (fields, names) = (Fields::read(body)?, Names::default());
-    let mut draft = Draft { fields, options, names, dropped: Vec::new(), last_position: ("", usize::MAX) };
+    request_of(RequestFields::read(body), options)
+}
+
+/// The same of a request whose fields have been read; `None` is a body that has none.
+pub(crate) fn request_of(
+    fields: Option<RequestFields<'_>>,
+    options: &Options<'_>,
+) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+    let fields = RequestFields::of_request(fields.filter(|fields| write::is_json(fields.body())))?;
+    let (body, stream) = (fields.body(), fields.is_stream());
+    let mut draft =
+        Draft { fields, options, names: Names::default(), dropped: Vec::new(), last_position: ("", usize::MAX) };
     draft.refuse_several_answers()?;
-    let stream = draft.fields.is_true("stream");
     let include_usage =
         draft.fields.get("stream_options").and_then(|asked| asked.field("include_usage")).is_some_and(RawJson::is_true);
     let tools = Tools::read(&mut draft)?;
@@ -53,7 +59,7 @@ pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<A
 
 /// A request on its way.
 pub(super) struct Draft<'a, 'o> {
-    pub(super) fields: Fields<'a>,
+    pub(super) fields: RequestFields<'a>,
     pub(super) options: &'o Options<'o>,
     pub(super) names: Names,
     /// What was left out, each with the position in the request of the field at the top.
@@ -97,8 +103,7 @@ impl Draft<'_, '_> {
 
     /// The fields that no other part reads: passed, or left out and noted.
     fn write_others(&mut self, out: &mut Vec<u8>) {
-        let others = std::mem::take(&mut self.fields.list);
-        for (position, (name, value)) in others.iter().enumerate() {
+        for (position, (name, value)) in self.fields.list().iter().enumerate() {
             if is_translated(name) || asks_for_nothing(name, *value) {
                 continue;
             }
@@ -111,7 +116,6 @@ impl Draft<'_, '_> {
                 self.dropped.push((position, Dropped(name.clone().into_owned())));
             }
         }
-        self.fields.list = others;
     }
 
     /// What was left out, in the order of the request; refused where the settings say so.
@@ -122,50 +126,6 @@ impl Draft<'_, '_> {
             return Err(TranslateError::Unsupported(dropped));
         }
         Ok(dropped)
-    }
-}
-
-/// The fields at the top of a request, in their order; of one that stands twice the last one.
-pub(super) struct Fields<'a> {
-    list: Vec<(Cow<'a, str>, RawJson<'a>)>,
-}
-
-impl<'a> Fields<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, TranslateError> {
-        let whole = write::checked(body).filter(|body| body.is_object());
-        let whole = whole.ok_or_else(|| invalid("body", "it is no JSON object"))?;
-        let mut list: Vec<(Cow<'a, str>, RawJson<'a>)> = Vec::with_capacity(16);
-        let mut are_too_many = false;
-        whole.for_each_field(|name, value| {
-            let name = match std::str::from_utf8(name) {
-                Ok(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-                _ => unescaped_name(name),
-            };
-            if let Some((_, known)) = list.iter_mut().find(|(other, _)| *other == name) {
-                *known = value;
-            } else if list.len() < MAX_FIELDS {
-                list.push((name, value));
-            } else {
-                are_too_many = true;
-            }
-        });
-        if are_too_many {
-            return Err(invalid("body", &format!("it has more than {MAX_FIELDS} fields")));
-        }
-        Ok(Self { list })
-    }
-
-    /// A field that is there and not null.
-    pub(super) fn get(&self, name: &str) -> Option<RawJson<'a>> {
-        self.list.iter().find(|(other, _)| other == name).map(|(_, value)| *value).filter(|value| !value.is_null())
-    }
-
-    pub(super) fn is_true(&self, name: &str) -> bool {
-        self.get(name).is_some_and(RawJson::is_true)
-    }
-
-    fn position(&self, name: &str) -> usize {
-        self.list.iter().position(|(other, _)| other == name).unwrap_or(usize::MAX)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use super::content::{self, DocumentNames, Outcome, Place};
 use super::request::Drops;
 use super::text;
-use crate::json::RawJson;
+use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::translate::TranslateError;
 
 /// What the messages became.
@@ -28,6 +28,8 @@ pub(super) struct Conversation {
     /// Where among them the call of an id is.
     call_of_id: BTreeMap<String, usize>,
     documents: DocumentNames,
+    /// Memory for the blocks of one content; empty between two.
+    blocks: Vec<u8>,
 }
 
 /// A tool call that waits for its result.
@@ -54,7 +56,8 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn read(message: RawJson<'a>) -> Self {
+    /// Reads a message and moves behind it.
+    fn read(message: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let picked = message.pick([
             "role",
             "name",
@@ -65,10 +68,20 @@ impl<'a> Message<'a> {
             "function_call",
             "thinking_blocks",
             "reasoning_content",
-        ]);
+        ])?;
         let [role, name, content, tool_calls, tool_call_id, audio, function_call, thinking_blocks, reasoning_content] =
             picked.map(|field| field.filter(|field| !field.is_null()));
-        Self { role, name, content, tool_calls, tool_call_id, audio, function_call, thinking_blocks, reasoning_content }
+        Ok(Self {
+            role,
+            name,
+            content,
+            tool_calls,
+            tool_call_id,
+            audio,
+            function_call,
+            thinking_blocks,
+            reasoning_content,
+        })
     }
 }
 
@@ -81,15 +94,13 @@ impl Conversation {
         if !messages.is_array() {
             return Err(invalid("messages".to_owned(), "must be an array of messages"));
         }
-        let mut read = Self::default();
-        let (mut at, mut result) = (0, Ok(()));
-        messages.for_each(|message| {
-            if result.is_ok() {
-                result = read.message(at, message, drops);
-            }
+        let mut read = Self { turns: Vec::with_capacity(messages.bytes().len() + 256), ..Self::default() };
+        let mut at = 0;
+        each(messages, |message| {
+            read.message(at, &Message::read(message)?, drops)?;
             at += 1;
-        });
-        result?;
+            Ok(())
+        })?;
         read.end_results(|| "messages".to_owned())?;
         if read.role.is_some() {
             read.turns.extend_from_slice(b"]}");
@@ -99,9 +110,8 @@ impl Conversation {
         Ok(read)
     }
 
-    fn message(&mut self, at: usize, message: RawJson<'_>, drops: &mut Drops) -> Result<(), TranslateError> {
+    fn message(&mut self, at: usize, message: &Message<'_>, drops: &mut Drops) -> Result<(), TranslateError> {
         let path = || format!("messages[{at}]");
-        let message = Message::read(message);
         let Some(role) = message.role.and_then(RawJson::text) else {
             return Err(invalid(path(), "must be an object with a `role`"));
         };
@@ -122,9 +132,9 @@ impl Conversation {
             }
             "assistant" => {
                 self.end_results(path)?;
-                self.assistant(&message, drops, &path)
+                self.assistant(message, drops, &path)
             }
-            "tool" => self.tool_result(&message, drops, &path),
+            "tool" => self.tool_result(message, drops, &path),
             _ => Err(invalid(format!("{}.role", path()), "must be system, developer, user, assistant or tool")),
         }
     }
@@ -152,14 +162,16 @@ impl Conversation {
         drops: &mut Drops,
         path: impl Fn() -> String,
     ) -> Result<(), TranslateError> {
-        let mut blocks = Vec::new();
-        write_content(&mut blocks, content, place, &mut self.documents, drops, path)?;
+        let mut blocks = std::mem::take(&mut self.blocks);
+        let written = write_content(&mut blocks, content, place, &mut self.documents, drops, path);
         if !blocks.is_empty() {
             let turn = self.turn(role);
             text::comma(turn);
             turn.extend_from_slice(&blocks);
+            blocks.clear();
         }
-        Ok(())
+        self.blocks = blocks;
+        written
     }
 
     fn assistant(
@@ -178,14 +190,12 @@ impl Conversation {
             }
         }
         let Some(calls) = message.tool_calls else { return Ok(()) };
-        let (mut at, mut result) = (0, Ok(()));
-        calls.for_each(|call| {
-            if result.is_ok() {
-                result = self.tool_call(call, drops, &|| format!("{}.tool_calls[{at}]", path()));
-            }
+        let mut at = 0;
+        each(calls, |call| {
+            self.tool_call(call, drops, &|| format!("{}.tool_calls[{at}]", path()))?;
             at += 1;
-        });
-        result
+            Ok(())
+        })
     }
 
     /// Reasoning goes back only with what proves that the vendor wrote it. (Trap 15: `text` must stand there, if only empty.)
@@ -220,22 +230,17 @@ impl Conversation {
         }
     }
 
-    fn tool_call(
-        &mut self,
-        call: RawJson<'_>,
-        drops: &mut Drops,
-        path: &impl Fn() -> String,
-    ) -> Result<(), TranslateError> {
-        let [function, id, custom, extra_content] = call.pick(["function", "id", "custom", "extra_content"]);
+    fn tool_call(&mut self, call: &mut Cursor<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> Result<(), Stop> {
+        let [function, id, custom, extra_content] = call.pick(["function", "id", "custom", "extra_content"])?;
         let [name, arguments] = function.map_or([None; 2], |function| function.pick(["name", "arguments"]));
         let Some(name) = name.and_then(RawJson::text) else {
             if custom.is_some() {
                 drops.push(path());
                 return Ok(());
             }
-            return Err(invalid(path(), "must be a function's call, with `function.name`"));
+            return Err(invalid(path(), "must be a function's call, with `function.name`").into());
         };
-        let Some(id) = id.and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`")) };
+        let Some(id) = id.and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`").into()) };
         // Trap 2: two calls of one id are refused.
         if self.call_of_id.contains_key(id.as_ref()) {
             drops.push(path());
@@ -306,6 +311,44 @@ impl Conversation {
         }
         Ok(())
     }
+}
+
+/// Why an element of a list is the last that is read.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The request's mistake.
+    Invalid(TranslateError),
+    /// The list breaks off, which one whose end is known does not.
+    Syntax,
+}
+
+impl From<TranslateError> for Stop {
+    fn from(error: TranslateError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<SyntaxError> for Stop {
+    fn from(_: SyntaxError) -> Self {
+        Self::Syntax
+    }
+}
+
+/// Reads the elements of a list in one pass with what is in them, up to the first mistake.
+pub(super) fn each<'a>(
+    list: RawJson<'a>,
+    mut visit: impl FnMut(&mut Cursor<'a>) -> Result<(), Stop>,
+) -> Result<(), TranslateError> {
+    let mut mistake = Ok(());
+    let _ = list.cursor().elements(|element| {
+        visit(element).map_err(|stop| {
+            if let Stop::Invalid(error) = stop {
+                mistake = Err(error);
+            }
+            SyntaxError
+        })
+    });
+    mistake
 }
 
 /// Appends the blocks of a content, which is a text or a list of parts.

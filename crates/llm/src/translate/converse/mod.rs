@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 pub use answer::answer;
 pub use error::error;
 pub use request::request;
+pub(crate) use request::request_of;
 pub use stream::ConverseStream;
 
 /// What the translation of an answer needs of its request.

@@ -8,7 +8,7 @@ use super::messages::Conversation;
 use super::text;
 use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
-use crate::translate::{Dropped, MAX_DROPPED, TranslateError, TranslatedRequest, Unsupported};
+use crate::translate::{Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported};
 
 /// What cannot be taken, at most [`MAX_DROPPED`], each with the place in the request that it belongs to.
 #[derive(Debug, Default)]
@@ -71,7 +71,6 @@ const UNSUPPORTED: &[&str] = &[
 /// The fields of a request that are translated, each with its number.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    model: Option<RawJson<'a>>,
     messages: Option<(usize, RawJson<'a>)>,
     tools: Option<(usize, RawJson<'a>)>,
     tool_choice: Option<(usize, RawJson<'a>)>,
@@ -82,7 +81,6 @@ struct Fields<'a> {
     stop: Option<RawJson<'a>>,
     response_format: Option<(usize, RawJson<'a>)>,
     service_tier: Option<(usize, RawJson<'a>)>,
-    stream: bool,
     include_usage: bool,
     /// Fields of Converse.
     own: Vec<(&'static str, RawJson<'a>)>,
@@ -106,45 +104,49 @@ fn invalid(param: &str, message: &str) -> TranslateError {
 /// # Errors
 /// It is no request of OpenAI's, or asks for what Converse cannot do and `unsupported` says to refuse that.
 pub fn request(body: &[u8], unsupported: Unsupported) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
-    let text = std::str::from_utf8(body).ok().and_then(|_| RawJson::parse(body).ok()).filter(|body| body.is_object());
-    let Some(whole) = text else { return Err(invalid("body", "must be a JSON object")) };
+    request_of(RequestFields::read(body), unsupported)
+}
+
+/// The same of a request whose fields have been read; `None` is a body that has none.
+pub(crate) fn request_of(
+    fields: Option<RequestFields<'_>>,
+    unsupported: Unsupported,
+) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+    let asked = RequestFields::of_request(fields)?;
     let mut drops = Drops::default();
-    let fields = Fields::read(whole, unsupported, &mut drops)?;
+    let fields = Fields::read(&asked, unsupported, &mut drops)?;
     let (body, renamed) = fields.write(&mut drops)?;
     let dropped = drops.into_list();
     if unsupported == Unsupported::Refuse && !dropped.is_empty() {
         return Err(TranslateError::Unsupported(dropped));
     }
-    let model = fields.model.and_then(RawJson::text).unwrap_or_default().into_owned();
-    let answer = AnswerContext { model, stream: fields.stream, include_usage: fields.include_usage, renamed };
+    let (model, stream) = (asked.model().into_owned(), asked.is_stream());
+    let answer = AnswerContext { model, stream, include_usage: fields.include_usage, renamed };
     Ok(TranslatedRequest { body, dropped, answer })
 }
 
 impl<'a> Fields<'a> {
-    fn read(whole: RawJson<'a>, unsupported: Unsupported, drops: &mut Drops) -> Result<Self, TranslateError> {
+    fn read(asked: &RequestFields<'a>, unsupported: Unsupported, drops: &mut Drops) -> Result<Self, TranslateError> {
         let mut read = Self::default();
-        let mut error = None;
-        whole.for_each_field(|name, value| {
+        for (name, value) in asked.list() {
             drops.at += 1;
-            if !value.is_null()
-                && let Err(wrong) = read.field(unescaped_name(name), value, unsupported, drops)
-            {
-                error.get_or_insert(wrong);
+            if !value.is_null() {
+                read.field(name, *value, unsupported, drops)?;
             }
-        });
-        error.map_or(Ok(read), Err)
+        }
+        Ok(read)
     }
 
     fn field(
         &mut self,
-        name: Cow<'a, str>,
+        name: &Cow<'a, str>,
         value: RawJson<'a>,
         unsupported: Unsupported,
         drops: &mut Drops,
     ) -> Result<(), TranslateError> {
         let here = (drops.at, value);
         match name.as_ref() {
-            "model" => self.model = Some(value),
+            "model" | "stream" => {}
             "messages" => self.messages = Some(here),
             "tools" => self.tools = Some(here),
             "tool_choice" => self.tool_choice = Some(here),
@@ -155,7 +157,6 @@ impl<'a> Fields<'a> {
             "stop" => self.stop = Some(value),
             "response_format" => self.response_format = Some(here),
             "service_tier" => self.service_tier = Some(here),
-            "stream" => self.stream = value.is_true(),
             "stream_options" => {
                 self.include_usage = value.field("include_usage").is_some_and(RawJson::is_true);
             }
@@ -165,20 +166,19 @@ impl<'a> Fields<'a> {
             "n" => {}
             // Only `false` asks for what Converse cannot do.
             "parallel_tool_calls" if value.is_true() => {}
-            "parallel_tool_calls" => drops.push(name.into_owned()),
+            "parallel_tool_calls" => drops.push(name.clone().into_owned()),
             "additionalModelRequestFields" => self.additional = Some(value),
             known => {
                 if let Some(own) = OWN.iter().find(|own| **own == known) {
-                    self.own.retain(|(other, _)| other != own);
                     self.own.push((own, value));
                 } else if UNSUPPORTED.contains(&known) {
                     if !is_default(known, value) {
-                        drops.push(name.into_owned());
+                        drops.push(name.clone().into_owned());
                     }
                 } else if unsupported == Unsupported::Pass {
-                    self.unknown.push((name, value));
+                    self.unknown.push((name.clone(), value));
                 } else {
-                    drops.push(name.into_owned());
+                    drops.push(name.clone().into_owned());
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::messages::Conversation;
+use super::messages::{Conversation, each};
 use super::request::Drops;
 use super::text;
 use crate::json::RawJson;
@@ -93,33 +93,40 @@ impl ToolConfig {
         if !tools.is_array() {
             return Err(TranslateError::Invalid { param: "tools".to_owned(), message: "must be an array".to_owned() });
         }
-        let (mut at, mut result) = (0, Ok(()));
-        tools.for_each(|tool| {
-            let path = format!("tools[{at}]");
-            at += 1;
-            let [kind, function] = tool.pick(["type", "function"]);
-            let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) else {
-                drops.push(path);
-                return;
-            };
-            let [name, description, parameters, strict] =
-                function.pick(["name", "description", "parameters", "strict"]);
-            let name = name.and_then(RawJson::text).filter(|name| !name.is_empty());
-            let Some(name) = name else {
-                let message = "must be the function's name".to_owned();
-                result = Err(TranslateError::Invalid { param: format!("{path}.function.name"), message });
-                return;
-            };
-            let parameters = parameters.filter(|parameters| !parameters.is_null());
-            if parameters.is_some_and(|parameters| !parameters.is_object()) {
-                let message = "must be a JSON schema, which is an object".to_owned();
-                result = Err(TranslateError::Invalid { param: format!("{path}.function.parameters"), message });
-                return;
+        list.reserve(tools.bytes().len() + 256);
+        let mut at = 0;
+        each(tools, |tool| {
+            let path = |end: &str| format!("tools[{at}]{end}");
+            let [kind, function] = tool.pick(["type", "function"])?;
+            if let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) {
+                self.write_function(list, function, path)?;
+            } else {
+                drops.push(path(""));
             }
-            self.rename(&name);
-            write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
-        });
-        result
+            at += 1;
+            Ok(())
+        })
+    }
+
+    fn write_function(
+        &mut self,
+        list: &mut Vec<u8>,
+        function: RawJson<'_>,
+        path: impl Fn(&str) -> String,
+    ) -> Result<(), TranslateError> {
+        let [name, description, parameters, strict] = function.pick(["name", "description", "parameters", "strict"]);
+        let Some(name) = name.and_then(RawJson::text).filter(|name| !name.is_empty()) else {
+            let message = "must be the function's name".to_owned();
+            return Err(TranslateError::Invalid { param: path(".function.name"), message });
+        };
+        let parameters = parameters.filter(|parameters| !parameters.is_null());
+        if parameters.is_some_and(|parameters| !parameters.is_object()) {
+            let message = "must be a JSON schema, which is an object".to_owned();
+            return Err(TranslateError::Invalid { param: path(".function.parameters"), message });
+        }
+        self.rename(&name);
+        write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
+        Ok(())
     }
 }
 

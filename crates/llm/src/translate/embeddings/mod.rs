@@ -8,6 +8,7 @@ mod request;
 
 pub use answer::answer;
 pub use request::request;
+pub(crate) use request::request_of;
 
 /// A family of models that take the same requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

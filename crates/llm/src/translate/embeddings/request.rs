@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{AnswerContext, EmbeddingModel};
-use crate::json::{RawJson, unescaped_name};
-use crate::translate::{Dropped, MAX_DROPPED, TranslateError, TranslatedRequest, Unsupported};
+use crate::json::RawJson;
+use crate::translate::{Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported};
 
 /// Names of the vendors' fields that are written here, or change the form or the number of what is answered: a client's field of
 /// that name never passes.
@@ -25,7 +25,6 @@ const USER: &str = "user";
 /// The fields of a request that are translated.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    model: Option<RawJson<'a>>,
     input: Option<RawJson<'a>>,
     dimensions: Option<RawJson<'a>>,
     encoding_format: Option<RawJson<'a>>,
@@ -48,10 +47,20 @@ pub fn request(
     family: EmbeddingModel,
     unsupported: Unsupported,
 ) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
-    let text = std::str::from_utf8(body).ok().and_then(|_| RawJson::parse(body).ok()).filter(|body| body.is_object());
-    let Some(whole) = text else { return Err(invalid("body", "must be a JSON object")) };
+    request_of(RequestFields::read(body), family, unsupported)
+}
+
+/// The same of a request whose fields have been read; `None` is a body that has none.
+pub(crate) fn request_of(
+    fields: Option<RequestFields<'_>>,
+    family: EmbeddingModel,
+    unsupported: Unsupported,
+) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+    let asked = RequestFields::of_request(fields)?;
     let mut fields = Fields::default();
-    whole.for_each_field(|name, value| fields.read(unescaped_name(name), value, family, unsupported));
+    for (name, value) in asked.list() {
+        fields.read(name, *value, family, unsupported);
+    }
     let texts = texts(fields.input)?;
     let is_base64 = is_base64(fields.encoding_format)?;
     let dimensions = match fields.dimensions.filter(|value| !value.is_null()) {
@@ -66,39 +75,39 @@ pub fn request(
         return Err(TranslateError::Unsupported(fields.dropped));
     }
     let body = write(family, &texts, dimensions, &fields.passed)?;
-    let model = fields.model.and_then(RawJson::text).unwrap_or_default().into_owned();
+    let model = asked.model().into_owned();
     let answer = AnswerContext { model, family, inputs: texts.len(), is_base64 };
     Ok(TranslatedRequest { body, dropped: fields.dropped, answer })
 }
 
 impl<'a> Fields<'a> {
-    fn read(&mut self, name: Cow<'a, str>, value: RawJson<'a>, family: EmbeddingModel, unsupported: Unsupported) {
-        match &*name {
-            "model" => self.model = Some(value),
+    fn read(&mut self, name: &Cow<'a, str>, value: RawJson<'a>, family: EmbeddingModel, unsupported: Unsupported) {
+        match name.as_ref() {
+            "model" => {}
             "input" => self.input = Some(value),
             "dimensions" => {
                 self.dimensions = Some(value);
                 if family.fixed_length().zip(value.unsigned()).is_some_and(|(length, asked)| asked != length) {
-                    self.drop_field(name.into_owned());
+                    self.drop_field(name);
                 }
             }
             "encoding_format" => self.encoding_format = Some(value),
             _ if value.is_null() => {}
-            own if family.own_fields().contains(&own) => self.passed.push((name, value)),
+            own if family.own_fields().contains(&own) => self.passed.push((name.clone(), value)),
             other => {
                 let is_known = other == USER || RESERVED.contains(&other);
                 if unsupported == Unsupported::Pass && !is_known {
-                    self.passed.push((name, value));
+                    self.passed.push((name.clone(), value));
                 } else {
-                    self.drop_field(name.into_owned());
+                    self.drop_field(name);
                 }
             }
         }
     }
 
-    fn drop_field(&mut self, name: String) {
+    fn drop_field(&mut self, name: &str) {
         if self.dropped.len() < MAX_DROPPED {
-            self.dropped.push(Dropped(name));
+            self.dropped.push(Dropped(name.to_owned()));
         }
     }
 }
