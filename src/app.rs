@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::guesses::Guesses;
-use crate::nats::{ConnectionStatus, Control, Peers, Start};
+use crate::nats::{AdminEndpoints, ConnectionStatus, Peers, Start};
 use crate::prices::PricesFile;
 use crate::relay::Relay;
 use crate::server::ServerTls;
@@ -302,22 +302,22 @@ impl BackgroundTasks {
             };
             let client = nats::connect(&settings, link, "gecholog-broker logs", MAX_PENDING_LOGS).await?;
             peers.connected(client.clone());
-            let control = Control {
+            let endpoints = AdminEndpoints {
                 handle: &handle,
                 settings: &settings,
                 links: &links,
                 token: peers.token(),
                 guesses: &guesses,
             };
-            let control =
-                async { nats::control(client.clone(), control, start).await.map_err(anyhow::Error::from_boxed) };
+            let admin =
+                async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
             let replica = handle.signature().replica().to_owned();
             let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
             let publishing = nats::publish_entries(client.clone(), &settings, &replica, &mut entries);
             tokio::select! {
                 ended = sharing => match ended.map_err(anyhow::Error::from_boxed)? {},
-                ended = async { tokio::try_join!(learning, control) } => drop(ended?),
+                ended = async { tokio::try_join!(learning, admin) } => drop(ended?),
                 () = publishing => {}
                 never = nats::follow_cluster(&client, &settings, link) => match never {},
             }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::support::broker::field;
-use super::support::{Broker, Bus, DUD, Ended, Log, PoolsFile, Setup};
+use super::support::{Broker, Bus, DUD, Log, PoolsFile, ProcessOutput, Setup};
 
 /// Their status is some 2 MB, where a bus takes 1 MiB in one message by default.
 const ROUTERS: usize = 5_000;
@@ -19,7 +19,7 @@ fn file(routers: usize) -> PoolsFile {
     PoolsFile::of(&format!(r#"{{"pools": [{{"ingress": "/azure/", "targets": [{}, {last}]}}]}}"#, targets.join(",")))
 }
 
-async fn status(bus: &Bus, arguments: &[&str]) -> Ended {
+async fn status(bus: &Bus, arguments: &[&str]) -> ProcessOutput {
     let asked = Setup::on(bus).arguments(&[&["status"], arguments].concat()).ended().await;
     assert_eq!(asked.code, Some(0), "{}", asked.err);
     asked

@@ -40,7 +40,7 @@ use faults::Faults;
 use screen::Screen;
 use summary::Run;
 use watch::{Event, Queue};
-use world::World;
+use world::RunningDemo;
 
 /// How long the gateway's last log entries may be on their way.
 const LOGS: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
     let mut world = tokio::select! {
         biased;
         () = stop.asked() => return Ok(ExitCode::FAILURE),
-        world = World::start(args) => world?,
+        world = RunningDemo::start(args) => world?,
     };
     if args.relay {
         let ended = show_the_relay(args, &mut world, &mut screen, &mut stop).await;
@@ -160,7 +160,7 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn show_the_relay(
     args: &Args,
-    world: &mut World,
+    world: &mut RunningDemo,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {
@@ -187,13 +187,13 @@ async fn show_the_relay(
 }
 
 /// The calls that the demo makes itself, if any: what was asked for, else as long as the script needs to be seen.
-fn amount(args: &Args, world: &World) -> Option<Amount> {
+fn amount(args: &Args, world: &RunningDemo) -> Option<Amount> {
     let needed = world.faults.as_ref().map(|faults| faults.length(world.disabled_time()).max(FEWEST / args.rate()));
     args.requests.map(Amount::Number).or(needed.map(Amount::Time))
 }
 
 /// Prints what happens until it is stopped.
-async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
+async fn attend(world: &mut RunningDemo, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let mut queue = Queue::default();
     loop {
         tokio::select! {
@@ -211,7 +211,7 @@ async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyh
 async fn check(
     amount: Amount,
     rate: u32,
-    world: &mut World,
+    world: &mut RunningDemo,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {

@@ -144,7 +144,7 @@ impl Calls {
     /// A call is over. `counts`: it is this replica's to count and to write down; else it is only shown.
     /// `content`: where a sink wants it.
     pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
-        let kept = KeptCall::of(&record);
+        let kept = KeptCall::from_record(&record);
         if counts {
             let record = Arc::new(record);
             let content = content.map(Arc::new);

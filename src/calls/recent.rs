@@ -16,7 +16,7 @@ const OVERHEAD: usize = size_of::<KeptCall>() + 2 * size_of::<usize>();
 pub struct KeptCall(Arc<[u8]>);
 
 impl KeptCall {
-    pub(super) fn of(record: &CallRecord) -> Self {
+    pub(super) fn from_record(record: &CallRecord) -> Self {
         // All of its keys are texts: it cannot fail.
         Self(serde_json::to_vec(record).unwrap_or_default().into())
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn call(number: u64) -> KeptCall {
-        KeptCall::of(&CallRecord { id: format!("{number:04}"), ..CallRecord::default() })
+        KeptCall::from_record(&CallRecord { id: format!("{number:04}"), ..CallRecord::default() })
     }
 
     fn ids(calls: &[KeptCall]) -> Vec<String> {
@@ -128,8 +128,8 @@ mod tests {
         let attempts = vec![attempt; 2];
         let record =
             CallRecord { trace_ids: vec!["x".repeat(100)], status: Some(200), attempts, ..CallRecord::default() };
-        let kept = KeptCall::of(&record);
+        let kept = KeptCall::from_record(&record);
         assert_eq!(kept.record(), record);
-        assert!(kept.bytes() > 100 + KeptCall::of(&CallRecord::default()).bytes());
+        assert!(kept.bytes() > 100 + KeptCall::from_record(&CallRecord::default()).bytes());
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::BadArgument;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::lint::{self, Plan, report};
+use crate::lint::{self, LintInput, report};
 use crate::prices::{self, LivePrices};
 use gecholog_protocol::gl_config::{self, GlConfig};
 
@@ -73,7 +73,7 @@ impl GlFile {
 pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)> {
     let settings = &config.broker;
     let nats = &config.nats;
-    let plan = Plan {
+    let plan = LintInput {
         settings,
         subject: &nats.subject,
         logger_subject: &nats.logger_subject,

@@ -88,7 +88,7 @@ enum HoldUntil {
 }
 
 impl HoldUntil {
-    fn of(head: &Parts, body: &UpstreamBody, asked: AskedFor) -> Self {
+    fn for_answer(head: &Parts, body: &UpstreamBody, asked: AskedFor) -> Self {
         let headers = answer_headers(&head.headers);
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // Gemini's stream without events is an array that grows.
@@ -132,7 +132,7 @@ impl UpstreamResponse {
         times: AttemptTimeouts,
         sent: Option<Instant>,
     ) -> Result<Self, FailedAttempt> {
-        let until = HoldUntil::of(&head, &body, asked);
+        let until = HoldUntil::for_answer(&head, &body, asked);
         let is_stream = head.status.as_u16() < 400 && answer_headers(&head.headers).is_event_stream();
         let mut answer = Self {
             head,

@@ -104,7 +104,7 @@ async fn serve_connection(
             Err(error) => return tracing::debug!(%error, "a client's TLS handshake failed"),
         },
     };
-    let heads = Heads::of(Arc::clone(&place));
+    let heads = Heads::for_place(Arc::clone(&place));
     let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());

@@ -38,7 +38,7 @@ impl RelayCounters {
     }
 
     /// How many calls are in progress, and how many there may be. Nothing where the relay is off.
-    pub fn under_way(&self) -> Option<(usize, usize)> {
+    pub fn in_flight(&self) -> Option<(usize, usize)> {
         self.room.get().map(|room| (room.all.saturating_sub(room.free.available_permits()), room.all))
     }
 }

@@ -171,7 +171,7 @@ async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place(
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{{");
     let mut slow = Open::raw(world.relay, head.as_bytes()).await;
     let mut pace = tokio::time::interval(Duration::from_millis(300));
-    let told = async {
+    let answer = async {
         // A byte now and then does not make it any faster.
         loop {
             tokio::select! {
@@ -182,8 +182,8 @@ async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place(
         slow.until("request_too_slow").await;
         slow.text()
     };
-    let told = super::super::support::soon("the end of its time", told).await;
-    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
+    let answer = super::super::support::soon("the end of its time", answer).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert_eq!(world.call().await.status, 200, "its place is free");
     assert_eq!(a.calls(), 1, "and nobody was asked for it");
 }

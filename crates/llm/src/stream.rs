@@ -54,12 +54,12 @@ pub struct StreamState {
     parser: Parser,
     /// It ended in the middle of an event.
     ended_within_event: bool,
-    pub(crate) seen: Seen,
+    pub(crate) seen: StreamSummary,
 }
 
 /// What came so far.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct StreamSummary {
     protocol: Protocol,
     /// An event showed the protocol.
     shown: bool,
@@ -86,7 +86,11 @@ pub(crate) struct Seen {
 impl StreamState {
     /// A stream that answers a request of this protocol; what comes may show another.
     pub fn new(protocol: Protocol) -> Self {
-        Self { parser: Parser::default(), ended_within_event: false, seen: Seen { protocol, ..Seen::default() } }
+        Self {
+            parser: Parser::default(),
+            ended_within_event: false,
+            seen: StreamSummary { protocol, ..StreamSummary::default() },
+        }
     }
 
     /// Takes the next bytes, and returns how far the stream has come.
@@ -184,7 +188,7 @@ impl StreamState {
     }
 }
 
-impl Seen {
+impl StreamSummary {
     fn take(&mut self, event: Result<Event<'_>, EventTooLarge>) {
         if self.error.is_some() {
             return;

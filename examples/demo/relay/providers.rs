@@ -14,7 +14,7 @@ use gecholog_broker::config::{self as settings, RawSettings, Sources};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::client::{self, Answer, Ask};
+use super::client::{self, Answer, CallKind};
 use crate::broker::{self, Broker};
 use crate::screen::{Relayed, Screen};
 
@@ -125,9 +125,9 @@ impl Show {
                 }
             }
             pace.tick().await;
-            let model = self.models.get(number as usize / Ask::ALL.len() % self.models.len());
+            let model = self.models.get(number as usize / CallKind::ALL.len() % self.models.len());
             let model = model.cloned().unwrap_or_default();
-            let ask = if model.contains("embed") { Ask::Embeddings } else { Ask::of(number) };
+            let ask = if model.contains("embed") { CallKind::Embeddings } else { CallKind::of(number) };
             let (agent, url) = (agent.clone(), self.url.clone());
             let began = Instant::now();
             let calling = tokio::task::spawn_blocking(move || client::ask(&agent, &url, &model, ask));
@@ -142,7 +142,7 @@ impl Show {
 fn tell(
     screen: &Screen,
     number: u32,
-    ask: Ask,
+    ask: CallKind,
     answer: &Result<Answer, String>,
     took: Duration,
 ) -> std::io::Result<()> {

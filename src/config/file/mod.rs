@@ -91,7 +91,7 @@ impl PoolsFile {
 
     /// The same, in which these variables mean something.
     #[must_use]
-    pub fn knowing(self, mut variables: Variables) -> Self {
+    pub fn with_env(self, mut variables: Variables) -> Self {
         variables.read_files(self.seen.as_deref().unwrap_or_default());
         Self { variables, ..self }
     }

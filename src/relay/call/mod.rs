@@ -150,7 +150,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     }
     let (stream, needs) = (view.asks_for_stream(), view.needs());
     let affinity =
-        rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
+        rules.has_affinity(&ingress).then(|| CallAffinity::for_request(&relay.affinity, &ingress, head, &view, &body));
     running.begin((&ingress, session.id()), &head.headers, (view.model(), stream), &body, now);
     running.asks(head.uri.path(), view.user().as_deref());
     let mut limits = rules.limits_of(&ingress);

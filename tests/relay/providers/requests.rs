@@ -4,7 +4,7 @@ use gateway_sim::vendors::{Fault, Kind};
 use serde_json::{Value, json};
 
 use super::super::super::support::PoolsFile;
-use super::{KEY, Vendors, World, chunks, read, router, unchunked};
+use super::{Harness, KEY, Vendors, chunks, read, router, unchunked};
 
 #[tokio::test]
 async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere() {
@@ -232,7 +232,7 @@ async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
         |model| json!({"ingress": format!("/{model}/"), "strategy": {"mode": "fallback"}, "targets": targets(model)}),
     );
     let path = prices.path();
-    let world = World::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
+    let world = Harness::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
     let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]);
     let tools = json!([{"type": "function", "function": {"name": "t", "parameters": {"type": "object"}}}]);
     let schema = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});

@@ -70,7 +70,7 @@ struct RequestTrace {
     took: Duration,
 }
 
-struct World {
+struct Harness {
     broker: Broker,
     budget: RetryBudget,
     limits: RetryLimits,
@@ -78,7 +78,7 @@ struct World {
     rng: SmallRng,
 }
 
-impl World {
+impl Harness {
     fn new(root: Target, consecutive: u32, disabled_time: Duration) -> Self {
         let mut defaults = RouterSettings::default();
         defaults.health.disabled_time = disabled_time;
@@ -185,8 +185,8 @@ impl World {
 }
 
 /// Fallback over so many routers that stay out for ten minutes.
-fn fallback(routers: usize) -> World {
-    World::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
+fn fallback(routers: usize) -> Harness {
+    Harness::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_callers_own_fault_is_answered_and_goes_nowhere_else() {
 #[test]
 fn the_rest_of_a_branch_comes_before_its_siblings() {
     for seed in 0..20 {
-        let mut world = World::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
+        let mut world = Harness::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
         world.rng = SmallRng::seed_from_u64(seed);
         let trace = world.request(|_, _| at_once(500));
         assert_eq!(trace.tried.len(), 4);
@@ -220,7 +220,7 @@ fn the_rest_of_a_branch_comes_before_its_siblings() {
 
 #[test]
 fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
-    let mut world = World::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
+    let mut world = Harness::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
     let trace = world.request(|_, _| at_once(500));
     assert_eq!((trace.tried.len(), trace.stop), (4, Some(GiveUp::Attempts)));
     assert_eq!(trace.pauses.len(), 3);
@@ -234,7 +234,7 @@ fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
 
 #[test]
 fn who_says_the_same_again_is_not_asked_again() {
-    let mut world = World::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
+    let mut world = Harness::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
     let trace = world.request(|_, _| at_once(401));
     assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(None))));
 }
@@ -276,7 +276,7 @@ fn a_silent_target_costs_its_limit_and_no_more() {
 
 #[test]
 fn an_outage_is_not_multiplied() {
-    let mut world = World::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
+    let mut world = Harness::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
     world.limits.backoff = Backoff { base: millis(2), cap: millis(2) };
     let (mut requests, mut calls) = (0, 0);
     let began = world.now;
@@ -334,7 +334,7 @@ proptest! {
         script in prop::collection::vec(answers(), 1..12),
         gaps in prop::collection::vec(0_u64..5_000, 1..5),
     ) {
-        let mut world = World::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
+        let mut world = Harness::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
         world.limits = RetryLimits { attempts, timeout: millis(whole), ..RetryLimits::default() };
         let mut script = script.iter().cycle();
         for gap in gaps {

@@ -103,7 +103,7 @@ fn guesses_were_harmless(mut serving: Vec<bool>, emitted: &[BrokerEvent]) -> boo
 
 /// A world in progress.
 pub(super) struct Play<'a> {
-    pub(super) world: World,
+    pub(super) world: Harness,
     pub(super) settings: &'a BrokerSettings,
     pub(super) now: BrokerTime,
     /// The last request that was sent to find out, and where.
@@ -175,7 +175,7 @@ impl Play<'_> {
 
 /// Plays steps; checks after each what must always hold.
 fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>, String) {
-    let world = World::of(settings.clone());
+    let world = Harness::of(settings.clone());
     let mut play = Play { world, settings, now: START, probe: None };
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| play.world.until(place)).collect();

@@ -22,7 +22,7 @@ const fn takes(millis: u64) -> Behaviour {
 
 /// Fake routers in one pool; what fails is never taken out, so that the mode alone avoids it.
 struct Calls {
-    worlds: Vec<World>,
+    worlds: Vec<Harness>,
     routers: Vec<Behaviour>,
     millis: u64,
     /// The ends of calls: when, whose call, its number, and where.
@@ -44,7 +44,7 @@ fn settings_of(mode: &Policy, weights: &[f64]) -> BrokerSettings {
 
 impl Calls {
     fn weighted(mode: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
-        let world = |seed| World {
+        let world = |seed| Harness {
             broker: Broker::new(settings_of(mode, weights)),
             rng: SmallRng::seed_from_u64(seed),
             emitted: Vec::new(),
@@ -309,7 +309,7 @@ fn that_no_log_shows_a_stamp_is_said_once() {
 
 #[test]
 fn nothing_is_kept_where_no_mode_asks_for_it() {
-    let mut world = World::new(3);
+    let mut world = Harness::new(3);
     world.decide(START);
     assert!(world.broker.loads.is_none());
     world.broker.apply(BrokerInput::Configured(&settings_of(&Policy::LeastBusy, &[1.0])), START);
@@ -338,7 +338,7 @@ proptest! {
     ) {
         let mode = if fastest { Policy::Fastest } else { Policy::LeastBusy };
         let play = || {
-            let mut world = World::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
+            let mut world = Harness::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
             let mut millis = 0;
             for (kind, number, place, wait) in &steps {
                 let (served, id) = (router(*place), format!("A_1_1_{number}"));

@@ -47,16 +47,16 @@ fn settings_of(root: Target, limits: &[Option<RateLimit>]) -> BrokerSettings {
     settings
 }
 
-fn world_of(settings: &BrokerSettings) -> World {
-    World::of(settings.clone())
+fn world_of(settings: &BrokerSettings) -> Harness {
+    Harness::of(settings.clone())
 }
 
-fn world(mode: Policy, limits: &[Option<RateLimit>]) -> World {
+fn world(mode: Policy, limits: &[Option<RateLimit>]) -> Harness {
     let root = branch(mode, (0..limits.len()).map(leaf).collect());
     world_of(&settings_of(root, limits))
 }
 
-impl World {
+impl Harness {
     fn route(&mut self, request: &impl Request, millis: u64) -> Route {
         let (decision, _) = decide(&mut self.broker, request, at(millis), &mut self.rng);
         assert_eq!(invariants::broken(&self.broker), None);
@@ -245,7 +245,7 @@ fn a_router_that_proves_itself_needs_room_too() {
     assert_eq!(world.route(&INGRESS, 600_006).kind, RouteKind::Probe);
 }
 
-impl World {
+impl Harness {
     /// All that a request is sent to which everybody refuses, each once, and whether it was for want of anybody else.
     fn history(&mut self, request: &impl Request, millis: u64) -> Vec<Route> {
         let mut history = AttemptHistory::default();

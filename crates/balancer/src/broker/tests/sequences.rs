@@ -16,8 +16,8 @@ fn set(routers: usize, health: health::HealthSettings) -> BrokerSettings {
     settings
 }
 
-fn in_force(settings: BrokerSettings) -> World {
-    World::of(settings)
+fn in_force(settings: BrokerSettings) -> Harness {
+    Harness::of(settings)
 }
 
 fn documented() -> health::HealthSettings {
@@ -42,18 +42,18 @@ fn after(millis: u64) -> Option<RetryAfter> {
     Some(RetryAfter::Delay(Duration::from_millis(millis)))
 }
 
-fn decide(world: &mut World, millis: u64) -> Option<(u64, RouteKind)> {
+fn decide(world: &mut Harness, millis: u64) -> Option<(u64, RouteKind)> {
     match world.decide(at(millis)) {
         Decision::Route(route) => Some((route.number, route.kind)),
         Decision::Pass(_) => None,
     }
 }
 
-fn serves(world: &World, place: usize) -> bool {
+fn serves(world: &Harness, place: usize) -> bool {
     world.state(place) == HealthState::Serving
 }
 
-fn reload(world: &mut World, settings: &BrokerSettings, millis: u64) {
+fn reload(world: &mut Harness, settings: &BrokerSettings, millis: u64) {
     world.emitted.extend(world.broker.apply(BrokerInput::Configured(settings), at(millis)).changes);
 }
 
