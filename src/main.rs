@@ -193,7 +193,7 @@ fn run(config: Config) -> anyhow::Result<()> {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
-            tracing::warn!("asked twice: stopping at once");
+            tracing::warn!("second signal: stopping at once");
             std::process::exit(1);
         });
     })

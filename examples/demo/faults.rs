@@ -1,7 +1,7 @@
 //! The file of `--faults`: what the fake LLMs suffer, and when.
 //!
 //! A fault belongs to a fake LLM, and more than one router may lead to it (`/azure/` and `/azure/gpt4/` do), so all of them
-//! suffer. It refuses what cannot happen here: a router without a fake LLM, a wait longer than a caller waits.
+//! suffer. It rejects what cannot happen here: a router without a fake LLM, a wait longer than a caller waits.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //!
 //! A real `nats-server`, fake LLMs, the simulated gateway with the repository's `gl_config.json`, and the broker as the very
 //! binary that is shipped. Without `--requests`, `--faults` or `--relay` it waits for calls and ends on Ctrl-C; with one, it makes the calls itself and
-//! judges what happened. It refuses to look inside the broker: it knows only what anybody can see, the gateway's log and
+//! judges what happened. It does not look inside the broker: it uses only what is public, the gateway's log and
 //! the broker's log lines.
 //!
 //! - `world`: starts everything, in order, and takes it down again; `broker` is the child process.

@@ -31,7 +31,7 @@ pub struct Cost {
 pub struct Priced<'a> {
     /// The router that served it.
     pub router: &'a str,
-    /// The host that it went to, where that is known: it tells the provider.
+    /// The host that it went to, where that is known: it identifies the provider.
     pub host: Option<&'a str>,
 }
 

@@ -93,8 +93,8 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Puts the settings in force, and tells these of each call from now on, the file of `BROKER_CALLS` if there is one too. Once,
-    /// before the first call.
+    /// Puts the settings in force, and passes each call to these sinks from now on, and to the file of `BROKER_CALLS`
+    /// if there is one. Once, before the first call.
     ///
     /// # Errors
     /// The system has no thread left for the file.

@@ -19,7 +19,7 @@ pub(super) struct GlFile {
     /// The gateway's configuration
     #[arg(long, value_name = "FILE")]
     gl_config: PathBuf,
-    /// File with the variables of the gateway, one NAME=value per line; variables it lacks are taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the environment
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ pub struct CheckArgs {
     /// The gateway's configuration; needed unless only the relay serves the pools, or there is no bus
     #[arg(long, value_name = "FILE")]
     gl_config: Option<PathBuf>,
-    /// File with the variables of the gateway, one NAME=value per line; variables it lacks are taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the environment
     #[arg(long, value_name = "FILE", requires = "gl_config")]
     env_file: Option<PathBuf>,
     /// Treat what depends on a variable that is unset here as an error

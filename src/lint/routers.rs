@@ -39,7 +39,7 @@ pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
 fn dropped(rule: &'static str, router: &Router, effect: &str) -> Vec<Finding> {
     let perhaps = router.is_kept().is_none();
     let faults = router.broken.iter().filter(|fault| fault.sure || perhaps);
-    faults.map(|fault| Finding::fault(rule, fault, effect, "write what it says")).collect()
+    faults.map(|fault| Finding::fault(rule, fault, effect, "write it as the rule says")).collect()
 }
 
 impl Linter<'_> {

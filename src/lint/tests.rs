@@ -240,7 +240,7 @@ const PLANTED: &[Planted] = &[
         &[(Error, "input-field")],
     ),
     (
-        "somebody else decides too",
+        "another processor decides too",
         |file| {
             let mut other = file["request"]["processors"][0][0].clone();
             other["name"] = "other".into();
@@ -306,7 +306,7 @@ fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
         assert!(one_row[1].fix.contains("two rows"), "{one_row:?}");
         assert_eq!(short(&found(&learns, &hidden, true)), [(Warning, "log-request"), (Warning, "stamps-unseen")]);
     }
-    assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "nobody counts them");
+    assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "they are not counted");
 }
 
 #[test]

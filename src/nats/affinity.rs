@@ -1,4 +1,4 @@
-//! What replicas tell each other of where things were made (see [`crate::relay::Affinity`]): what is learnt, in batches; and all
+//! What replicas send each other about where things were made (see [`crate::relay::Affinity`]): what is learnt, in batches; and all
 //! that is known, to one that starts. Unsigned: a forged message at worst prefers a target that may serve anyway.
 
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //! another, and looked up for each request that names one.
 //!
 //! Ids are not kept, and do not go over the bus: what stands for one is the beginning of its SHA-256 with its ingress. So an
-//! entry has one size, and nobody who listens learns an id. What other replicas say has room of its own: a forged message can
+//! entry has one size, and a listener learns no id. What other replicas say has room of its own: a forged message can
 //! neither push out what this replica knows nor lead anywhere but to a target of the pool that may serve the request anyway.
 
 use std::collections::{HashMap, VecDeque};

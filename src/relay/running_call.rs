@@ -43,7 +43,7 @@ struct Begun {
     came: BrokerTime,
     traces: TraceIds,
     request_bytes: u64,
-    /// Kept only where somebody wants it.
+    /// Kept only where a sink wants it.
     content: Option<Box<CallContent>>,
     /// Where the last answer came from, if not through the gateway.
     host: Option<String>,

@@ -52,7 +52,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
     drop(listener);
     let left = graceful.count();
     if tokio::time::timeout(relay.room.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = left, "the relay's time to end is over: calls in progress are cut");
+        tracing::warn!(connections = left, "the relay's grace period is over: calls in progress are cut off");
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the relay counts: calls by how they ended for the client, attempts by what came of them, and how many are in progress.
-//! Every kind is a word of ours. Where the relay is off there is nothing, not even a zero.
+//! Every kind is an enum of ours. Where the relay is off there is nothing, not even a zero.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! Budgets steer the relay as they steer a single choice: whoever has no room is asked after those that have, and no call fails
+//! Budgets steer the relay as they steer a single choice: targets over their limits are tried after the others, and no call fails
 //! for it.
 
 use super::super::support::http::Answer;
@@ -37,7 +37,7 @@ async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_i
     assert_eq!(
         served(&world.call().await),
         by("a", "1"),
-        "where nobody has room it goes where it would without budgets"
+        "where no target is within its limits it goes where it would without budgets"
     );
     assert_eq!(world.disabled(), Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! What became of each attempt of a call, for whoever holds the operators' token and for nobody else.
+//! What became of each attempt of a call, for clients with the operators' token only.
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
     attempt(&shown, 1, "/llm/b/", ("broken", json!("gave no answer in time")), "");
     attempt(&shown, 2, "/llm/c/", ("status", json!(200)), "");
     assert!(shown[1]["ms"].as_u64().unwrap() >= 400, "it was waited for: {shown}");
-    assert_eq!(world.call().await.header("x-broker-trace"), None, "nobody asked");
+    assert_eq!(world.call().await.header("x-broker-trace"), None, "not asked for");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn what_is_between_a_client_and_the_relay_goes_no_further() {
     world.bus.client.flush().await.unwrap();
     let headers = [&ASKING[..], &[("X-Broker-Whatever", "1")]].concat();
     let answer = world.send(CHAT, &headers, HI).await;
-    assert!(!answer.head.contains("theirs") && answer.status == 200, "nobody else speaks for us: {}", answer.head);
+    assert!(!answer.head.contains("theirs") && answer.status == 200, "no target speaks for us: {}", answer.head);
     assert!(!a.last().head.contains("x-broker"), "{}", a.last().head);
     let entry = soon("an entry", entries.next()).await.unwrap();
     let entry = String::from_utf8(entry.payload.to_vec()).unwrap();
@@ -125,6 +125,6 @@ async fn through_the_gateway_it_is_the_same() {
     world.llms.answer("gpt4", 500);
     let shown = trace(&world.send(&ASKING).await);
     attempt(&shown, 0, GPT4, ("status", json!(500)), "");
-    assert_eq!(trace(&world.send(&ASKING).await), json!([]), "both are out, and nobody was asked");
+    assert_eq!(trace(&world.send(&ASKING).await), json!([]), "both are disabled, and no target was called");
     assert!(trace(&world.send(&ASKING[..1]).await)["error"].is_string());
 }

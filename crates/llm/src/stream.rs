@@ -37,7 +37,7 @@ pub enum Progress {
     Failed(ErrorClass),
 }
 
-/// How a stream ended that came to its end as far as HTTP can tell.
+/// How a stream ended that came to its end as far as HTTP shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
     /// Its protocol's end came.
@@ -100,7 +100,7 @@ impl StreamState {
         self.progress()
     }
 
-    /// The stream has ended, as far as HTTP can tell.
+    /// The stream has ended, as far as HTTP shows.
     pub fn finish(&mut self) -> StreamEnd {
         self.ended_within_event |= !self.parser.is_between_events();
         let seen = &mut self.seen;
@@ -181,7 +181,7 @@ impl StreamState {
         Usage { output, estimated: true, service_tier: self.service_tier(), ..counted.unwrap_or(input) }
     }
 
-    /// The event that tells the client in its own protocol that the stream broke off; see [`broken_stream_event`].
+    /// The event that reports to the client, in its own protocol, that the stream was truncated; see [`broken_stream_event`].
     pub fn broken_event(&self, message: &str) -> Bytes {
         let ends_line = self.ended_within_event || !self.parser.is_between_events();
         broken_event(self.seen.protocol, message, self.seen.events, ends_line)

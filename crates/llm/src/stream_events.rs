@@ -260,7 +260,7 @@ fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
     seen.finished |= blocked.is_some_and(|reason| !reason.is_blank());
 }
 
-/// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and what nobody knows.
+/// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and unknown events.
 fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     if is_ping(name) || is_ping(kind) {
         return;

@@ -1,4 +1,4 @@
-//! `broker why ID`: one call as a story, from the memory of the replicas or from a file of calls.
+//! `broker why ID`: one call explained, from the memory of the replicas or from a file of calls.
 
 use std::fmt::Write as _;
 use std::fs::File;

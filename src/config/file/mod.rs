@@ -147,7 +147,7 @@ fn describe(fault: &Unreadable) -> String {
     }
 }
 
-/// Reads the bytes of a file; its path is only for telling where faults are.
+/// Reads the bytes of a file; its path is only for naming the place of faults.
 ///
 /// # Errors
 /// Everything that is wrong with it.

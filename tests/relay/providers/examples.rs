@@ -60,7 +60,7 @@ async fn s3_a_canary_of_another_provider() {
     let before = vendors.calls(Kind::Anthropic);
     let mut calls = 0;
     while vendors.calls(Kind::Anthropic) == before {
-        assert_eq!(served(&world, 4).await, [("/llm/stable/".to_owned(), 4)].into(), "nobody sees it fail");
+        assert_eq!(served(&world, 4).await, [("/llm/stable/".to_owned(), 4)].into(), "no client sees it fail");
         calls += 4;
         assert!(calls < 1_000, "the canary is never met");
     }

@@ -59,7 +59,7 @@ async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
     }
 }
 
-/// What the vendors refuse because the client asked for it is a 400 too, and trips nobody.
+/// What the vendors refuse because the client asked for it is a 400 too, and disables no target.
 #[tokio::test]
 async fn s2_what_a_vendor_refuses_trips_no_target() {
     let vendors = Vendors::start().await;

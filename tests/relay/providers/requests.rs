@@ -160,7 +160,7 @@ async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
     assert_eq!(router(&answer), "/llm/openai/", "{}", answer.text());
     assert_eq!(vendors.calls(Kind::Vertex), 0);
     world.assert_nothing_disabled();
-    // Without another target the client is told, and may come again.
+    // Without another target the client gets the error, and may retry.
     let alone = vendors.pool(&[vendors.target("vertexgemini")]).await;
     let answer = alone.chat("/llm/", &json!({})).await;
     assert_eq!((answer.status, &super::error(&answer)["code"]), (503, &json!("no_key")));
@@ -263,7 +263,7 @@ async fn s2_a_target_that_does_not_have_what_is_asked_for_is_passed_over() {
         vendors.pool(&[vendors.target("anthropic"), vendors.target("converse"), vendors.target("ollama")]).await;
     let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": ["hi", "ho"]})).await;
     assert_eq!((read(&answer)["data"].as_array().map(Vec::len), router(&answer)), (Some(2), "/llm/ollama/"));
-    assert_eq!(answer.header("x-broker-attempts"), Some("1"), "nobody else was called");
+    assert_eq!(answer.header("x-broker-attempts"), Some("1"), "no other target was called");
     assert_eq!((vendors.calls(Kind::Anthropic), vendors.calls(Kind::Bedrock)), (0, 0));
     let streamed = chunks(&world.chat("/llm/", &json!({"stream": true})).await);
     assert!(!streamed.is_empty());

@@ -19,7 +19,7 @@ const FIRST: u16 = u16::MAX - MAX_CLIENT_POOLS as u16;
 pub struct ClientTree {
     /// The pool over whose targets it is.
     pub ingress: RouterPath,
-    /// What it was made of, as a hash that nobody can find another text for.
+    /// What it was made of, as a collision-resistant hash.
     pub digest: String,
     /// Its targets, each a copy of one of the pool's: a branch.
     pub root: Target,

@@ -111,7 +111,7 @@ impl Operator {
         let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
         let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| ExpiredOverride::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
-        // A hash map's order is nobody's: replicas and replays tell the same in the same order.
+        // A hash map's order is nobody's: replicas and replays report the same in the same order.
         ended.sort_by_key(|ended| if let ExpiredOverride::Drain(id, _) = ended { id.0 } else { u16::MAX });
         let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(ExpiredOverride::Weight);
         let drains = ended.len();

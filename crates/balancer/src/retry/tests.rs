@@ -115,7 +115,7 @@ impl Harness {
             let offer = self.broker.next_target(&INGRESS, &mut history, &mut self.rng);
             if matches!(offer, NextTarget::Retry(_)) {
                 let untried = self.serving().into_iter().find(|place| !trace.tried.contains(place));
-                assert_eq!(untried, None, "offered again while somebody untried serves");
+                assert_eq!(untried, None, "offered again while an untried one serves");
             }
             match plan.next(offer, &mut self.budget, self.now, &mut self.rng) {
                 Step::Stop(stop) => {
@@ -248,7 +248,7 @@ fn an_upstreams_own_word_is_waited_for_where_it_fits() {
     let trace = fallback(1).request(|_, _| limited(90));
     assert_eq!((trace.tried.len(), trace.took), (1, millis(1)), "it answers at once");
     let trace = fallback(2).request(|place, _| if place == 0 { limited(2) } else { at_once(200) });
-    assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "elsewhere nobody waits");
+    assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "another target is tried without a wait");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What is in a call, as far as it matters to whoever answers it.
+/// What is in a call, as far as it matters to the upstream that answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Any working upstream answers it.
@@ -39,7 +39,7 @@ pub(crate) enum PolicyChoice {
     To(Choice),
     /// An empty answer: the gateway serves it by the ingress's own endpoint, which is router 1's upstream.
     Pass,
-    /// The client is told at once that nothing can serve it.
+    /// The client gets an error at once: nothing can serve it.
     Refused,
 }
 

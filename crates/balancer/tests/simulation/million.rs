@@ -1,7 +1,7 @@
 //! A million events without sense or order through the core, and after each of them everything must hold.
 //!
 //! Four worlds with pools of every strategy share them. It refuses to be reasonable: reports about calls that never were,
-//! answers before their beginning, permits that nobody gave, settings that change in the middle.
+//! answers before their beginning, permits that were never given, settings that change in the middle.
 
 use std::time::Duration;
 
@@ -217,7 +217,7 @@ fn play(number: u64) {
         assert!(ticks < 100_000, "world {number}: time does not bring it to rest");
     }
     let mut routers = world.broker.routers();
-    assert!(routers.all(|(_, state, _)| !matches!(state, HealthState::Cooling { .. })), "whoever is out comes back");
+    assert!(routers.all(|(_, state, _)| !matches!(state, HealthState::Cooling { .. })), "an ejected router comes back");
     let answers: u64 = world.broker.routers().map(|(_, _, record)| record.answers()).sum();
     assert!(answers > EVENTS / WORLDS / 10, "the events were not all ignored: {answers}");
 }

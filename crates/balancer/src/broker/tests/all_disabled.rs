@@ -57,7 +57,7 @@ fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     let route = sent(decision).expect("the first is tried");
     assert_eq!((route.router(), route.chosen.p), (RouterId(0), None));
     for _ in 0..20 {
-        assert_eq!(sent(world.decide(at(10_000))), None, "one at a time, and nobody else instead");
+        assert_eq!(sent(world.decide(at(10_000))), None, "one at a time, and no other instead");
     }
     tried(&mut world, &route, 503, 10_000);
     assert_eq!(world.until(0), Some(at(600_005)), "a failure does not extend");
@@ -162,7 +162,7 @@ fn the_last_one_of_any_pool_is_the_last_one() {
     settings.pools.push(PoolSettings { ingress: path("/alone/"), ..pool(Target::plain(alone)) });
     let mut world = Harness::of(settings);
     fail(&mut world, 0, 20, 0);
-    assert_eq!(world.out(), Vec::<String>::new(), "/alone/ has nobody else");
+    assert_eq!(world.out(), Vec::<String>::new(), "/alone/ has no other router");
     fail(&mut world, 1, 20, 100);
     assert_eq!(world.out(), ["/azure/r1/"]);
 }

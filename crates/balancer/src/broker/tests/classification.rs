@@ -40,7 +40,7 @@ fn slow_is_a_failure_where_that_is_asked_for() {
 mod poison {
     use super::*;
 
-    /// Three routers, and whoever fails is out at once.
+    /// Three routers; one that fails is ejected at once.
     fn world() -> Harness {
         let mut settings = settings(3);
         settings.defaults.health.poison = true;

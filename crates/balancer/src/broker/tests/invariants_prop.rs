@@ -159,12 +159,12 @@ impl Play<'_> {
 
     fn decide(&mut self) {
         let Decision::Route(route) = self.world.decide(self.now) else {
-            assert_eq!(self.world.out().len(), 4, "nothing offered though somebody serves");
+            assert_eq!(self.world.out().len(), 4, "nothing offered though one serves");
             return;
         };
         let chosen = self.world.broker.path(route.router()).unwrap().to_string();
         match route.kind {
-            RouteKind::Panic => assert_eq!(self.world.out().len(), 4, "a disabled one, though somebody serves"),
+            RouteKind::Panic => assert_eq!(self.world.out().len(), 4, "a disabled one, though another serves"),
             _ => assert!(!self.world.out().contains(&chosen), "a disabled router was chosen"),
         }
         if route.kind.is_test() {

@@ -60,8 +60,8 @@ impl Calls {
     /// One call through a replica, and where it went.
     fn call(&mut self, replica: usize) -> usize {
         let world = &mut self.worlds[replica];
-        let Decision::Route(route) = world.decide(at(self.millis)) else { panic!("nobody") };
-        assert_eq!(route.chosen.p, None, "no chance that could be told");
+        let Decision::Route(route) = world.decide(at(self.millis)) else { panic!("no router") };
+        assert_eq!(route.chosen.p, None, "no known probability");
         let place = usize::from(route.router().0);
         if self.routers[place].logged {
             let end = self.millis + self.routers[place].millis;
@@ -144,7 +144,7 @@ fn fast_errors_attract_nobody() {
         |calls: &Calls| calls.worlds[0].broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(2)));
     let before = learnt(&calls);
     calls.shares(300, 300);
-    assert!(before.is_some() && learnt(&calls) == before, "a caller's own bad requests make nobody fast");
+    assert!(before.is_some() && learnt(&calls) == before, "a caller's own bad requests make no router fast");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn other_replicas_calls_do_not_count() {
         assert_eq!((pending(&calls, 0), pending(&calls, 1)), (30, 0), "{mode:?}");
         calls.call(1);
         calls.wait(1_000);
-        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (0, 0), "{mode:?}: nobody's goes below zero");
+        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (0, 0), "{mode:?}: none goes below zero");
     }
 }
 
@@ -252,7 +252,7 @@ fn weights_are_kept_where_all_are_alike() {
     assert!(shares.iter().zip([0.6, 0.2, 0.2]).all(|(share, right)| (share - right).abs() < 0.05), "{shares:?}");
 }
 
-/// Eight replicas that see the same logs, and calls that all come at once: nobody runs to the one that looks best.
+/// Eight replicas that see the same logs, and calls that all come at once: they do not all choose the one that looks best.
 #[test]
 fn nothing_herds() {
     for mode in BOTH {

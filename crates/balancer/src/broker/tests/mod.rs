@@ -199,7 +199,7 @@ mod deciding {
         assert_eq!(world.emitted.last(), Some(&all_disabled()));
         let before = world.emitted.len();
         world.decide(at(2_000));
-        assert_eq!(world.emitted.len(), before, "told once");
+        assert_eq!(world.emitted.len(), before, "reported once");
         assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
         assert_eq!(world.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
     }
@@ -334,12 +334,12 @@ mod learning {
         assert_eq!(
             world.learn(&fallback, START),
             Some(IgnoreReason::UnknownRouter),
-            "all were disabled, or nobody asked us"
+            "all were disabled, or no request came"
         );
         assert_eq!(world.out(), Vec::<String>::new());
         assert_eq!(world.learn(&Report { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
-        let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing told") };
+        let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing reported") };
         assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
     }
 
@@ -376,7 +376,7 @@ mod learning {
             let served = router((n % 2) as usize);
             world.learn(&log(&served, 401, &id, n, n), at(n));
         }
-        assert_eq!(world.emitted, [], "nobody works: the client's key is wrong");
+        assert_eq!(world.emitted, [], "no router works: the client's key is wrong");
         world.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
         world.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
         for n in 60..69 {

@@ -173,7 +173,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
             assert_eq!(world.out().len() == routers, out, "{routers} targets, {status}, {wait:?}");
         }
     }
-    // A refused key takes a target out at once, but not the last one: its clients are told why.
+    // A refused key takes a target out at once, but not the last one: its clients get the reason.
     let mut world = relayed(2, resilient());
     for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
         ended(&mut world, place, seconds, |report| Report { status: Some(401), key: Some(NamedBy::Target), ..report });

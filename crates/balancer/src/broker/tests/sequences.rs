@@ -68,7 +68,7 @@ fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
         let id = format!("F{n}");
         world.learn(&call(R[0], 500, &id, 1_000 + n * 100, 1_001 + n * 100), at(1_002 + n * 100));
     }
-    assert!(!serves(&world, 0), "fifty 500s in a row, all of calls from after the delay, took nobody out");
+    assert!(!serves(&world, 0), "fifty 500s in a row, all of calls from after the delay, ejected no router");
 }
 
 #[test]

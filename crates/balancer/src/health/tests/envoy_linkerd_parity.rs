@@ -20,7 +20,7 @@ fn linkerd() -> Harness {
     world
 }
 
-/// Fails until it is out, from this moment on; tells when it may be back.
+/// Fails until it is ejected, from this moment on; returns when it may be back.
 fn eject(world: &mut Harness, mut millis: u64) -> u64 {
     while world.until().is_none() {
         assert!(matches!(world.answer(Class::Failure, millis), Effect::Counted | Effect::Tripped));
@@ -96,7 +96,7 @@ mod of_envoy {
         }
     }
 
-    /// Two answers that both call for it, the second told late, take it out once.
+    /// Two answers that both call for it, the second logged late, take it out once.
     #[test]
     fn twice_ejects_once() {
         let mut world = envoy();

@@ -128,7 +128,7 @@ mod going {
         assert_eq!(world.until(), Some(MINUTES_10));
         assert_eq!(world.tick(MINUTES_10), TickEffect::Returned, "on time");
         assert!(world.is_probing());
-        assert_eq!(world.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is told once");
+        assert_eq!(world.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is reported once");
     }
 
     #[test]
@@ -520,7 +520,7 @@ mod a_growing_cooldown {
         world
     }
 
-    /// Fails at this moment, and tells for how long it is out.
+    /// Fails at this moment, and returns for how long it is ejected.
     fn out(world: &mut Harness, millis: u64) -> u64 {
         assert_eq!(world.answer(Class::Failure, millis), Effect::Tripped);
         world.until().unwrap() - millis

@@ -1,4 +1,4 @@
-//! The real broker, one or more replicas of it, with a stopped clock: what it is told comes from the gateway's messages and
+//! The real broker, one or more replicas of it, with a stopped clock: what it learns comes from the gateway's messages and
 //! logs as the bus brings them, and its invariants are looked at while it runs.
 
 use std::time::Duration;

@@ -75,7 +75,7 @@ impl Policy for LiteLlm {
             return;
         }
         deployment.count(considered, now);
-        // The header has whole seconds; who must wait for a part of one is told the next.
+        // The header has whole seconds; a wait of a part of one is rounded up.
         let wait = answer.retry_after.map_or(COOLDOWN, |wait| Duration::from_secs_f64(wait.as_secs_f64().ceil()));
         if considered && !wait.is_zero() && deployment.cools(answer, alone) && !is_out(deployment.until, now) {
             deployment.until = Some(now + wait);

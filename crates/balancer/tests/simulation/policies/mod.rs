@@ -46,7 +46,7 @@ impl Draw {
         Self(dice(&[seed, 5]))
     }
 
-    /// One of these routers, or nobody.
+    /// One of these routers, or none.
     fn among(&mut self, routers: &[usize]) -> Option<PolicyChoice> {
         let place = (!routers.is_empty()).then(|| self.0.random_range(0..routers.len()))?;
         Some(PolicyChoice::To(Choice { replica: 0, router: routers[place], number: 0, probe: false }))
