@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
 use crate::guesses::Guesses;
-use crate::nats::{ConnectionStatus, Control, Peers, Start};
+use crate::nats::{AdminEndpoints, ConnectionStatus, Peers, Start};
 use crate::prices::PricesFile;
 use crate::relay::Relay;
 use crate::server::ServerTls;
@@ -307,15 +307,15 @@ impl BackgroundTasks {
             };
             let client = nats::connect(&settings, link, "gecholog-broker logs", MAX_PENDING_LOGS).await?;
             peers.connected(client.clone());
-            let control = Control {
+            let endpoints = AdminEndpoints {
                 handle: &handle,
                 settings: &settings,
                 links: &links,
                 token: peers.token(),
                 guesses: &guesses,
             };
-            let control =
-                async { nats::control(client.clone(), control, start).await.map_err(anyhow::Error::from_boxed) };
+            let admin =
+                async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
             let replica = handle.signature().replica().to_owned();
             let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
@@ -323,7 +323,7 @@ impl BackgroundTasks {
             let mut tasks = FuturesUnordered::<Task<'_>>::new();
             tasks
                 .push(Box::pin(async { sharing.await.map_err(anyhow::Error::from_boxed).map(|never| match never {}) }));
-            tasks.push(Box::pin(async { tokio::try_join!(learning, control).map(drop) }));
+            tasks.push(Box::pin(async { tokio::try_join!(learning, admin).map(drop) }));
             tasks.push(Box::pin(publishing.map(Ok)));
             tasks.push(Box::pin(async { match nats::follow_cluster(&client, &settings, link).await {} }));
             tasks.next().await.unwrap_or(Ok(()))

@@ -108,14 +108,14 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
 
 /// Without a bus the broker of this machine is asked over HTTP.
 fn why(args: &WhyArgs, sources: Sources) -> anyhow::Result<ExitCode> {
-    let told = match &args.calls {
+    let report = match &args.calls {
         Some(path) => args.of_file(path)?,
         None => match config::http_without_bus(sources.clone()).map_err(Faults)? {
             Some((address, tls)) => args.of_brokers(&Source::Http(address, tls))?,
             None => args.of_brokers(&Source::Bus(&operator(sources)?))?,
         },
     };
-    print(&told)
+    print(&report)
 }
 
 fn order(sources: Sources, order: Orders) -> anyhow::Result<ExitCode> {
@@ -193,7 +193,7 @@ fn run(config: Config) -> anyhow::Result<()> {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
-            tracing::warn!("asked twice: stopping at once");
+            tracing::warn!("second signal: stopping at once");
             std::process::exit(1);
         });
     })

@@ -171,13 +171,16 @@ impl RecentDecisions {
     }
 
     pub fn record_changes(&mut self, at: BrokerTime, changes: &[BrokerEvent]) {
-        changes.iter().filter_map(|change| ChangeEntry::of(change, at)).for_each(|change| self.changes.push(change));
+        changes
+            .iter()
+            .filter_map(|change| ChangeEntry::from_event(change, at))
+            .for_each(|change| self.changes.push(change));
     }
 }
 
 impl ChangeEntry {
     /// A change in words. Nothing for a delay that is not worth one.
-    pub fn of(change: &BrokerEvent, at: BrokerTime) -> Option<Self> {
+    pub fn from_event(change: &BrokerEvent, at: BrokerTime) -> Option<Self> {
         let plain =
             |about: &RouterPath, what| Self { at, about: about.clone(), what, until: None, why: None, drained: None };
         let changed = |transition: &Transition| {

@@ -264,7 +264,7 @@ async fn a_replica_that_starts_takes_over_what_the_others_know() {
             .await;
     assert_eq!(code, 200);
     let two = admin(&bus).ready().await;
-    two.until(&["taking over what another replica knows"]).await;
+    two.until(&["taking over the state of another replica"]).await;
     let dud = router(&two, DUD).await;
     assert_eq!((&dud["state"], &dud["why"]), (&"disabled".into(), &"answered 500".into()), "{dud}");
     let left = dud["seconds_left"].as_f64().unwrap();

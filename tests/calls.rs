@@ -31,7 +31,7 @@ fn overloaded() -> Act {
 }
 
 /// A relay before `a` and `b`, in this order of preference, on a bus.
-struct World {
+struct Harness {
     bus: Bus,
     broker: Broker,
     _file: PoolsFile,
@@ -44,7 +44,7 @@ fn pools(a: &Scripted, b: &Scripted) -> PoolsFile {
     PoolsFile::of(&json!({"pools": [pool]}).to_string())
 }
 
-impl World {
+impl Harness {
     async fn before(a: &Scripted, b: &Scripted) -> Self {
         Self::with(a, b, |setup| setup).await
     }
@@ -90,14 +90,14 @@ async fn call_of(broker: &Broker, query: &str) -> Value {
 }
 
 /// `broker why` beside a running one.
-async fn why(setup: Setup, arguments: &[&str]) -> super::support::Ended {
+async fn why(setup: Setup, arguments: &[&str]) -> super::support::ProcessOutput {
     setup.unset("BROKER_HTTP").arguments(&["why"]).arguments(arguments).ended().await
 }
 
 #[tokio::test]
 async fn a_call_that_failed_over_is_one_record_that_every_reader_has() {
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b).await;
+    let world = Harness::before(&a, &b).await;
     let headers = [("X-Trace-Id", "request-loadbalance-fallback"), ("Api-Key", "s3cret"), ("baggage", "user=s3cret")];
     let answered = world.send(&format!("{CHAT}?key=s3cret"), &headers, ASK).await;
     assert_eq!((answered.status, answered.header("x-trace-id")), (200, Some("request-loadbalance-fallback")));
@@ -153,7 +153,7 @@ async fn a_stream_is_recorded_at_its_end_and_estimated_where_nobody_counts() {
     for (name, end) in ends {
         let act: Act = [vec![stream(), chunk(one)], end].concat();
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-        let world = World::before(&a, &b).await;
+        let world = Harness::before(&a, &b).await;
         let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
         if name == "broken" {
             open.closed().await;
@@ -184,21 +184,21 @@ async fn a_client_that_goes_away_and_a_call_that_nobody_answers_are_recorded_too
     let go = Move::Hold;
     let one = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
     let (a, b) = (Scripted::start(vec![stream(), chunk(one), go]).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b).await;
+    let world = Harness::before(&a, &b).await;
     let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
     open.until("hello").await;
     drop(open);
     let call = call_of(&world.broker, "class=client_gone").await;
     assert_eq!((&call["router"], &call["attempts"][0]["class"]), (&json!("/llm/a/"), &json!("client_gone")));
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b).await;
+    let world = Harness::before(&a, &b).await;
     let open = Open::post(world.broker.relay().await, CHAT, ASK).await;
     a.called(1).await;
     drop(open);
     let call = call_of(&world.broker, "class=client_gone").await;
     assert_eq!((call.get("status"), &call["attempts"][0]["class"]), (None, &json!("client_gone")), "{call}");
     let (a, b) = (Scripted::start(Vec::new()).await, Scripted::start(Vec::new()).await);
-    let world = World::before(&a, &b).await;
+    let world = Harness::before(&a, &b).await;
     assert!(world.call(&[]).await.status >= 500);
     let call = call_of(&world.broker, "status=5xx").await;
     assert_eq!((call.get("router"), &call["class"]), (None, &json!("broken_answer")), "{call}");
@@ -208,7 +208,7 @@ async fn a_client_that_goes_away_and_a_call_that_nobody_answers_are_recorded_too
 #[tokio::test]
 async fn a_call_is_priced_at_the_tier_that_served_it() {
     let (a, b) = (Scripted::start(Vec::new()).await, Scripted::start(Vec::new()).await);
-    let world = World::before(&a, &b).await;
+    let world = Harness::before(&a, &b).await;
     let usage = json!({"prompt_tokens": 8, "completion_tokens": 5, "total_tokens": 13});
     let whole = |tier: &str, content: &str| {
         let choices = json!([{"message": {"content": content}, "finish_reason": "stop"}]);
@@ -303,7 +303,7 @@ async fn a_call_of_the_relay_through_the_gateway_is_one_call_and_budgets_count_s
 #[tokio::test]
 async fn trace_ids_find_a_call_end_at_the_relay_and_come_back() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = World::with(&a, &b, |setup| setup.set("BROKER_TRACE_HEADER", "X-Request-Id")).await;
+    let world = Harness::with(&a, &b, |setup| setup.set("BROKER_TRACE_HEADER", "X-Request-Id")).await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let headers = [
         ("traceparent", parent),
@@ -330,7 +330,7 @@ async fn trace_ids_find_a_call_end_at_the_relay_and_come_back() {
 #[tokio::test]
 async fn pages_follow_each_other_and_faults_are_named() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b).await;
+    let world = Harness::before(&a, &b).await;
     for number in 0..5 {
         world.call(&[("X-Trace-Id", &format!("t-{number}"))]).await;
     }
@@ -380,7 +380,7 @@ async fn the_file_has_every_call_is_private_and_is_told_from() {
     let folder = Folder::new("file");
     let path = folder.0.join("calls.jsonl");
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
-    let mut world = World::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
+    let mut world = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
     for number in 0..3 {
         world.call(&[("X-Trace-Id", &format!("t-{number}"))]).await;
     }
@@ -418,7 +418,7 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
     let folder = Folder::new("unwritable");
     let path = folder.0.join("not-yet-there").join("calls.jsonl");
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = World::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
+    let world = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
     world.broker.until(&["calls cannot be written", "not-yet-there"]).await;
     for _ in 0..3 {
         assert_eq!(world.call(&[]).await.status, 200);
@@ -473,7 +473,7 @@ fn open(broker: &Broker) -> BTreeSet<String> {
 async fn without_a_new_variable_no_file_port_or_connection_is_opened() {
     let folder = Folder::new("nothing");
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = World::with(&a, &b, |setup| setup.set("TMPDIR", &folder.0).set("HOME", &folder.0)).await;
+    let world = Harness::with(&a, &b, |setup| setup.set("TMPDIR", &folder.0).set("HOME", &folder.0)).await;
     world.call(&[("X-Trace-Id", "t")]).await;
     call_of(&world.broker, "trace=t").await;
     let files: Vec<_> = open(&world.broker).into_iter().filter(|file| !file.starts_with("/dev/")).collect();

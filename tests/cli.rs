@@ -8,7 +8,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
-use super::support::{Bus, DUD, Ended, GPT4, Log, PoolsFile, Setup};
+use super::support::{Bus, DUD, GPT4, Log, PoolsFile, ProcessOutput, Setup};
 
 const ADMIN: &str = "the-operators-own-token";
 
@@ -16,7 +16,7 @@ fn admin(bus: &Bus) -> Setup {
     Setup::on(bus).set("BROKER_ADMIN_TOKEN", ADMIN).secret(ADMIN)
 }
 
-async fn command(bus: &Bus, arguments: &[&str]) -> Ended {
+async fn command(bus: &Bus, arguments: &[&str]) -> ProcessOutput {
     admin(bus).unset("BROKER_HTTP").arguments(arguments).ended().await
 }
 

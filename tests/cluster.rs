@@ -36,7 +36,7 @@ impl Drop for Member {
 }
 
 impl Member {
-    /// Joins the cluster of these. `listed`: the others tell clients of it.
+    /// Joins the cluster of these. `listed`: the others announce it to clients.
     async fn join(members: &[Self], listed: bool) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);

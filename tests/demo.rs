@@ -206,7 +206,7 @@ fn each_file_with_providers_is_shown_by_fake_vendors() {
 fn the_relay_is_there_for_a_person_afterwards() {
     let mut demo = demo(&[&FREE[..], &["--relay-port", "0", "--relay", "--stay"]].concat());
     demo.args(["--requests", "30", "--rate", "50", "--disabled-time", "0.02"]);
-    let mut demo = Ended(demo.process_group(0).spawn().unwrap());
+    let mut demo = KillOnDrop(demo.process_group(0).spawn().unwrap());
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let curl = lines.by_ref().find(|line| line.contains("curl -i http://localhost:")).unwrap();
     assert!(lines.by_ref().any(|line| line.contains("Ctrl-C ends everything")));
@@ -258,7 +258,7 @@ fn a_port_in_use_and_a_missing_file_are_said() {
 #[test]
 fn interrupted_it_takes_everything_down() {
     let mut demo = demo(&FREE);
-    let mut demo = Ended(demo.process_group(0).spawn().unwrap());
+    let mut demo = KillOnDrop(demo.process_group(0).spawn().unwrap());
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
     let ready = lines.by_ref().map(Result::unwrap).find(|line| line.contains("client called"));
     assert!(ready.is_some(), "it ends before it is ready");
@@ -280,9 +280,9 @@ fn interrupted_it_takes_everything_down() {
 }
 
 /// Ends on drop, whatever a test does.
-struct Ended(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::support::bus::connect;
-use super::support::{Bus, DUD, GPT4, LOGGER, Log, PATIENCE, Setup};
+use super::support::{Bus, DUD, GPT4, LOGGER, Log, Setup, TEST_TIMEOUT};
 
 const ENTRIES: usize = 50_000;
 const SIZE: usize = 100_000;
@@ -44,7 +44,7 @@ async fn a_flood_of_logs_delays_no_decision_and_fills_no_memory() {
         if times.len() % 100 == 0 {
             most = most.max(broker.resident().unwrap_or(0));
         }
-        assert!(begin.elapsed() < 6 * PATIENCE, "the bus does not take the flood");
+        assert!(begin.elapsed() < 6 * TEST_TIMEOUT, "the bus does not take the flood");
     }
     publishing.await.unwrap();
     let took = begin.elapsed();
@@ -64,7 +64,7 @@ async fn a_flood_of_logs_delays_no_decision_and_fills_no_memory() {
     while broker.count(&["router disabled", DUD]) == 0 {
         bus.log(Log::of(DUD, 500)).await;
         assert!(bus.decide().await["gl_path"].is_string());
-        assert!(begin.elapsed() < 8 * PATIENCE, "nothing is learnt after the flood");
+        assert!(begin.elapsed() < 8 * TEST_TIMEOUT, "nothing is learnt after the flood");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(broker.is_running());

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::support::broker::field;
-use super::support::{Broker, Bus, DUD, Ended, Log, PoolsFile, Setup};
+use super::support::{Broker, Bus, DUD, Log, PoolsFile, ProcessOutput, Setup};
 
 /// Their status is some 2 MB, where a bus takes 1 MiB in one message by default.
 const ROUTERS: usize = 5_000;
@@ -19,7 +19,7 @@ fn file(routers: usize) -> PoolsFile {
     PoolsFile::of(&format!(r#"{{"pools": [{{"ingress": "/azure/", "targets": [{}, {last}]}}]}}"#, targets.join(",")))
 }
 
-async fn status(bus: &Bus, arguments: &[&str]) -> Ended {
+async fn status(bus: &Bus, arguments: &[&str]) -> ProcessOutput {
     let asked = Setup::on(bus).arguments(&[&["status"], arguments].concat()).ended().await;
     assert_eq!(asked.code, Some(0), "{}", asked.err);
     asked
@@ -49,7 +49,7 @@ async fn thousands_of_routers_are_shown_over_a_bus_with_its_usual_limit() {
     bus.log(Log::of(DUD, 500)).await;
     first.until(&["router disabled", DUD]).await;
     let second = broker(&bus, &file).await;
-    second.until(&["taking over what another replica knows", "out=1"]).await;
+    second.until(&["taking over the state of another replica", "out=1"]).await;
 
     let text = status(&bus, &[]).await.out;
     assert!(text.starts_with("2 replicas answering"), "{text:.200}");
@@ -79,7 +79,7 @@ async fn what_a_replica_knows_is_taken_over_in_parts_and_still_proved() {
     assert_eq!(drained.code, Some(0), "{drained:?}");
 
     let second = setup().ready().await;
-    let line = second.until(&["taking over what another replica knows"]).await;
+    let line = second.until(&["taking over the state of another replica"]).await;
     let said = ["out", "orders", "proved"].map(|name| field(&line, name).unwrap());
     assert_eq!(said, [MANY.to_string(), "1".to_owned(), "true".to_owned()], "{line}");
     assert_eq!(disabled(&bus, MANY + 1).await, [MANY, MANY]);

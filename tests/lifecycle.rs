@@ -234,7 +234,7 @@ async fn asked_twice_it_ends_at_once() {
     broker.until(&["stopping"]).await;
     broker.signal("TERM");
     assert_eq!(broker.exit().await.code(), Some(1), "{}", broker.text());
-    assert_eq!(broker.count(&["asked twice"]), 1, "{}", broker.text());
+    assert_eq!(broker.count(&["second signal"]), 1, "{}", broker.text());
 }
 
 #[tokio::test]
@@ -332,7 +332,7 @@ async fn a_bus_that_falls_silent_is_noticed() {
     let broker = Setup::at(&way.address.to_string()).ready().await;
     assert!(bus.decide().await["gl_path"].is_string());
     way.silent.send_replace(true);
-    // By pings that are not answered: nothing else tells. That takes 12 s.
+    // By pings that are not answered: nothing else shows it. That takes 12 s.
     broker.until_nth(&["the connection to the bus is lost"], 2).await;
     assert_eq!(broker.get("/readyz").await.status, 503);
     way.silent.send_replace(false);

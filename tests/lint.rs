@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::support::{Ended, PoolsFile, Setup, TOKEN};
+use super::support::{PoolsFile, ProcessOutput, Setup, TOKEN};
 
 const SHIPPED: &str = include_str!("../gl_config.json");
 const EVEN: &str = include_str!("../examples/pools/01-even.json");
@@ -39,7 +39,7 @@ impl Files {
         Setup::bare().arguments(&["check"]).arguments(&files).arguments(more)
     }
 
-    async fn check(&self, more: &[&str]) -> Ended {
+    async fn check(&self, more: &[&str]) -> ProcessOutput {
         self.unset(more).set("NATS_TOKEN", TOKEN).set("AISERVICE_API_BASE", "https://host").ended().await
     }
 }

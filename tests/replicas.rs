@@ -92,7 +92,7 @@ async fn who_decided_counts_a_call_and_without_a_stamp_each_replica_does() {
     assert_eq!(
         (&one["id"], one.get("replica"), two.get("replica")),
         (&two["id"], None, None),
-        "how they are told apart"
+        "how they are distinguished"
     );
     assert_eq!((tokens(&first).await, tokens(&second).await), (10, 15));
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::support::pools::pool;
-use super::support::{Broker, Bus, DECIDE, GPT4, LOGGER, Log, PATIENCE, PoolsFile, REQUEST, Setup, soon};
+use super::support::{Broker, Bus, DECIDE, GPT4, LOGGER, Log, PoolsFile, REQUEST, Setup, TEST_TIMEOUT, soon};
 
 /// In a debug build, in kB: what a broker takes anyway, and what 64 answers of a megabyte do.
 const MEMORY: u64 = 200_000;
@@ -79,7 +79,7 @@ async fn streams_that_are_not_read_are_cut_and_decisions_go_on() {
     }
     let begin = Instant::now();
     while status(addr, "/api/v1/events").await == 200 {
-        assert!(begin.elapsed() < PATIENCE, "sixteen are open");
+        assert!(begin.elapsed() < TEST_TIMEOUT, "sixteen are open");
     }
     let mut load = Load::new(GPT4);
     // Their places are free again while they still hold their ends of the connections.
@@ -93,7 +93,7 @@ async fn streams_that_are_not_read_are_cut_and_decisions_go_on() {
                 break;
             }
         }
-        assert!(begin.elapsed() < 2 * PATIENCE, "no reader is cut");
+        assert!(begin.elapsed() < 2 * TEST_TIMEOUT, "no reader is cut");
     }
     println!("a place was free after {:?}", begin.elapsed());
     drop(stuck);
@@ -132,7 +132,7 @@ async fn documents_that_are_not_read_delay_no_probe_and_no_decision_and_are_cut(
     while status(addr, "/api/v1/status").await != 200 {
         load.round(&bus, &broker).await;
         assert_eq!(status(addr, "/livez").await, 200);
-        assert!(begin.elapsed() < PATIENCE, "no reader is cut");
+        assert!(begin.elapsed() < TEST_TIMEOUT, "no reader is cut");
     }
     assert!(begin.elapsed() > Duration::from_secs(8), "none of them was done: {:?}", begin.elapsed());
     println!("a place was free after {:?}", begin.elapsed());

@@ -200,7 +200,7 @@ async fn with_a_token_a_forged_state_neither_erases_a_drain_nor_takes_a_router_o
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     first.signal("CONT");
     second.until_nth(&["connected to the bus and subscribed"], 2).await;
-    let line = second.until(&["taking over what another replica knows"]).await;
+    let line = second.until(&["taking over the state of another replica"]).await;
     assert_eq!(field(&line, "replica").as_deref(), Some(first.replica().await.as_str()), "{line}");
     assert_calls(&bus, &[&first, &second], &[DUD, GPT35]).await;
     assert_eq!(router(&second, GPT35).await["state"], "enabled");
@@ -217,7 +217,7 @@ async fn without_a_token_a_forged_state_does_no_more_than_a_log_entry_could() {
     let bus = Bus::start().await;
     let forger = forge(&bus, false).await;
     let broker = Setup::on(&bus).ready().await;
-    broker.until(&["taking over what another replica knows"]).await;
+    broker.until(&["taking over the state of another replica"]).await;
     let left = router(&broker, GPT35).await["seconds_left"].as_f64().unwrap();
     assert!(left <= 600.0, "its own longest time: {left}");
     assert_calls(&bus, &[&broker], &[DUD, GPT4]).await;

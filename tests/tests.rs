@@ -1,7 +1,7 @@
 //! What the whole broker does, with real processes: a `nats-server`, the `broker` binary, a gateway, fake LLMs.
 //!
 //! This list is the table of contents. The pure core is tested beside its code; what needs no process is not here, except
-//! [`tidy`], which reads the sources and keeps the rooms apart.
+//! [`tidy`], which reads the sources and checks what imports what.
 
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock to see how long something took")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]

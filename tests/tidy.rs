@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LONGEST: usize = 400;
+const MAX_LINES: usize = 400;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,7 +41,7 @@ fn every_file_says_what_it_is_and_is_short() {
         let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
         assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
         assert!(
-            lines <= LONGEST,
+            lines <= MAX_LINES,
             "{} has {lines} lines without its tests: a concept is missing, name it",
             path.display()
         );

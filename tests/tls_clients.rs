@@ -125,7 +125,7 @@ async fn s2_handshakes_that_hang_keep_nobody_out_and_delay_no_end() {
     server.broker.signal("TERM");
     assert!(server.broker.exit().await.success());
     // A handshake that is waited for outlasts the time to end: it may take longer.
-    assert_eq!(server.broker.count(&["the relay's time to end is over"]), 0, "{}", server.broker.text());
+    assert_eq!(server.broker.count(&["the relay's grace period is over"]), 0, "{}", server.broker.text());
     drop(hanging);
 }
 

@@ -108,12 +108,12 @@ fn overloaded() -> Vec<Move> {
 }
 
 /// A relay before `a` and `b`, in this order of preference, without a bus.
-struct World {
+struct Harness {
     broker: Broker,
     _file: PoolsFile,
 }
 
-impl World {
+impl Harness {
     async fn before(a: &Scripted, b: &Scripted, set: impl FnOnce(Setup) -> Setup) -> Self {
         let target = |name: &str, upstream: &Scripted| json!({"name": name, "provider": "openai", "url": upstream.url(), "headers": {"Authorization": ["Bearer sk-own"]}});
         let pool =
@@ -221,7 +221,7 @@ fn is_the_answer(good: &Value) {
 async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     let Some(receiver) = Receiver::start() else { return };
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b, to(&receiver)).await;
+    let world = Harness::before(&a, &b, to(&receiver)).await;
     let answered = world.call(&[("X-Trace-Id", "request-loadbalance-fallback")]).await;
     assert_eq!(answered.status, 200);
     let (server, attempts) = by_kind(&receiver.received(3).await);
@@ -278,7 +278,7 @@ async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
 async fn the_clients_trace_is_continued_and_its_flag_is_not_trusted() {
     let Some(receiver) = Receiver::start() else { return };
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b, to(&receiver)).await;
+    let world = Harness::before(&a, &b, to(&receiver)).await;
     world.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-00"))]).await;
     let (server, attempts) = by_kind(&receiver.received(2).await);
     assert_eq!((&server["trace"], &server["parent"]), (&json!(TRACE), &json!(SPAN)));
@@ -291,7 +291,7 @@ async fn the_clients_trace_is_continued_and_its_flag_is_not_trusted() {
     drop(world);
 
     let set = to(&receiver);
-    let world = World::before(&a, &b, |setup| set(setup).set("BROKER_TRACE_SAMPLED", "trust")).await;
+    let world = Harness::before(&a, &b, |setup| set(setup).set("BROKER_TRACE_SAMPLED", "trust")).await;
     world.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-00"))]).await;
     world.until("not_sampled", 1).await;
     world.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-01"))]).await;
@@ -306,7 +306,7 @@ async fn a_stream_says_when_its_first_part_came() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n";
     let act = vec![stream(), chunk(one), chunk(usage), chunk("data: [DONE]\n\n"), last_chunk()];
     let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b, to(&receiver)).await;
+    let world = Harness::before(&a, &b, to(&receiver)).await;
     let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
     open.until("\r\n0\r\n\r\n").await;
     let (_, attempts) = by_kind(&receiver.received(2).await);
@@ -325,7 +325,7 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let set = to(&receiver);
     let file = std::env::temp_dir().join(format!("broker-content-{}.jsonl", std::process::id()));
-    let world = World::before(&a, &b, |setup| {
+    let world = Harness::before(&a, &b, |setup| {
         set(setup).set("BROKER_TRACE_CONTENT", "full").set("BROKER_CALLS", file.display().to_string())
     })
     .await;
@@ -420,12 +420,12 @@ async fn a_collector_may_have_a_certificate_of_its_own_authority() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let endpoint = format!("https://localhost:{}", receiver.port);
     let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
-    let world = World::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")).await;
+    let world = Harness::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")).await;
     world.call(&[]).await;
     world.until("failed", 1).await;
     world.broker.until(&["calls could not be sent", "certificate"]).await;
     let ca = file("ca.pem");
-    let world = World::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_CERTIFICATE", ca)).await;
+    let world = Harness::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_CERTIFICATE", ca)).await;
     world.call(&[]).await;
     world.until("exported", 1).await;
     assert_eq!(receiver.received(2).await.len(), 2);
@@ -436,7 +436,7 @@ async fn what_passes_is_tried_again() {
     let collector = Scripted::start(answer(200, &[], "")).await;
     collector.once(answer(503, &[], "{}"));
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = World::before(&a, &b, |setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())).await;
+    let world = Harness::before(&a, &b, |setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())).await;
     world.call(&[]).await;
     world.until("exported", 1).await;
     assert_eq!((collector.calls(), world.count("failed").await), (2, 0));
@@ -455,7 +455,7 @@ async fn a_collector_that_does_not_work_costs_one_line_and_no_call() {
     ] {
         let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
         let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", url).set("OTEL_EXPORTER_OTLP_TIMEOUT", "300");
-        let world = World::before(&a, &b, set).await;
+        let world = Harness::before(&a, &b, set).await;
         for round in 1..=3 {
             assert_eq!(world.call(&[]).await.status, 200, "{name}");
             world.until("failed", round).await;
@@ -515,10 +515,10 @@ async fn without_an_endpoint_there_is_no_thread_and_no_metric() {
     let url = collector.url();
     for (disabled, count) in [("", 1), ("true", 0)] {
         let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", &url).set("OTEL_SDK_DISABLED", disabled);
-        let world = World::before(&a, &b, set).await;
+        let world = Harness::before(&a, &b, set).await;
         assert_eq!(threads(&world.broker), count, "OTEL_SDK_DISABLED={disabled}");
     }
-    let world = World::before(&a, &b, |setup| setup.set("OTEL_SERVICE_NAME", "mine")).await;
+    let world = Harness::before(&a, &b, |setup| setup.set("OTEL_SERVICE_NAME", "mine")).await;
     assert_eq!(world.call(&[]).await.status, 200);
     assert_eq!(threads(&world.broker), 0);
     assert!(!world.broker.get("/metrics").await.text().contains("traced_calls"));

@@ -34,7 +34,7 @@ pub(crate) struct Asker {
 
 /// What came of asking for a while.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct LoadResult {
     /// How long each answer took.
     pub(crate) latencies: Latencies,
     /// From the first question to the last answer.
@@ -90,7 +90,7 @@ impl Asker {
     }
 
     /// Asks for a while with this many requests in flight.
-    pub(crate) async fn press(&mut self, subject: &str, in_flight: usize, span: Duration) -> Result<Asked> {
+    pub(crate) async fn press(&mut self, subject: &str, in_flight: usize, span: Duration) -> Result<LoadResult> {
         let subject = Subject::from(subject);
         let inboxes: Vec<Subject> = (0..in_flight).map(|slot| format!("{}.{slot}", self.inbox).into()).collect();
         let mut latencies = Latencies::default();
@@ -114,11 +114,11 @@ impl Asker {
                 open -= 1;
             }
         }
-        Ok(Asked { latencies, took: began.elapsed() })
+        Ok(LoadResult { latencies, took: began.elapsed() })
     }
 
     /// Asks one question after another for a while, no faster than one in each `pause`.
-    pub(crate) async fn stroll(&mut self, subject: &str, pause: Duration, span: Duration) -> Result<Asked> {
+    pub(crate) async fn stroll(&mut self, subject: &str, pause: Duration, span: Duration) -> Result<LoadResult> {
         let (subject, inbox) = (Subject::from(subject), Subject::from(format!("{}.0", self.inbox)));
         let mut latencies = Latencies::default();
         let mut pace = interval(pause);
@@ -131,7 +131,7 @@ impl Asker {
             self.good_answer().await?;
             latencies.push(sent.elapsed());
         }
-        Ok(Asked { latencies, took: began.elapsed() })
+        Ok(LoadResult { latencies, took: began.elapsed() })
     }
 
     async fn send(&self, subject: Subject, inbox: Subject) -> Result<()> {

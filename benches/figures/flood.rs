@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
-use crate::asker::{Asked, Asker};
+use crate::asker::{Asker, LoadResult};
 use crate::process::{Process, TOKEN};
 use crate::round_trip::{SUBJECT, answer_size};
 use crate::stats::median;
@@ -23,7 +23,7 @@ const RATE: f64 = 2_000.0;
 /// How long a flood has lasted before anything is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// One question in each, as from a gateway with a thousand calls a second.
-const PAUSE: Duration = Duration::from_millis(1);
+const CALL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What one flood measures of one of the two.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ async fn sample(
     let flood = ["flood", "--subject", logs, "--rate", &rate, "--millis", &millis];
     let mut flooder = Process::role("the flood", bus, &flood)?;
     tokio::time::sleep(WARM_UP).await;
-    let Asked { mut latencies, .. } = asker.stroll(subject, PAUSE, span).await?;
+    let LoadResult { mut latencies, .. } = asker.stroll(subject, CALL_INTERVAL, span).await?;
     process.check()?;
     flooder.finish()?;
     let rate: f64 = flooder.output().trim().parse().context("the flood does not say its rate")?;

@@ -10,7 +10,7 @@ use gateway_sim::nats_server::NatsServer;
 use tokio::runtime::Builder;
 
 use crate::Effort;
-use crate::asker::{Asked, Asker};
+use crate::asker::{Asker, LoadResult};
 use crate::bare;
 use crate::process::{Process, TOKEN};
 use crate::stats::median;
@@ -100,7 +100,7 @@ async fn sample(
     span: Duration,
 ) -> Result<Sample> {
     let before = process.cpu();
-    let Asked { mut latencies, took } = asker.press(subject, in_flight, span).await?;
+    let LoadResult { mut latencies, took } = asker.press(subject, in_flight, span).await?;
     process.check()?;
     let count = latencies.len() as f64;
     let cpu = process.cpu().zip(before).map(|(after, before)| (after - before).as_nanos() as f64 / count);

@@ -23,7 +23,7 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 pub(crate) const LENGTH: usize = 1_024;
 
 /// Number of parts of its answer.
-struct Said {
+struct ResponseBody {
     part: Bytes,
     left: usize,
     /// A stream rests between two events, so that each is a part of its own.
@@ -31,7 +31,7 @@ struct Said {
     rested: bool,
 }
 
-impl Body for Said {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -73,7 +73,7 @@ fn announce(listener: &TcpListener) -> Result<()> {
     Ok(())
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     let path = request.uri().path().to_owned();
     let mut body = request.into_body();
     while let Some(Ok(_)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}
@@ -87,7 +87,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Said>, Infallible
     }
     let length = part.len();
     let rests = left > 1;
-    let mut response = Response::new(Said { part, left, rests, rested: false });
+    let mut response = Response::new(ResponseBody { part, left, rests, rested: false });
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     let headers = response.headers_mut();
     headers.insert("content-type", hyper::header::HeaderValue::from_static(kind));

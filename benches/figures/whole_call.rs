@@ -27,7 +27,7 @@ const CALL: &str = r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":
 /// Calls before anything is measured: connections are opened and code finds its way into the caches.
 const WARM_UP: usize = 50;
 /// Before each call: what the last one left behind, its log and its asynchronous processors, is done by then.
-const PAUSE: Duration = Duration::from_millis(1);
+const CALL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// All rows of the whole call.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
@@ -78,7 +78,7 @@ fn call(gateways: &[SocketAddr], calls: usize) -> Result<Vec<Latencies>> {
             // Each comes first, second and third in its turn, so that none always has the same call before it.
             let place = (place + number) % urls.len();
             let (Some(url), Some(latencies)) = (urls.get(place), latencies.get_mut(place)) else { continue };
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(CALL_INTERVAL);
             let began = now();
             let mut answer = agent.post(url).header("Content-Type", "application/json").send(CALL)?;
             let body = answer.body_mut().read_to_vec()?;

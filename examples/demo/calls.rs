@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 /// What a client says.
 pub(crate) const BODY: &str = r#"{"messages":[{"role":"user","content":"Hello"}]}"#;
 /// How long it waits for an answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many calls there are.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ const MODELS: [&str; 2] = ["gpt-4", "gpt-3.5-turbo"];
 
 /// Makes the calls, to each address in turn; each has an answer, or the reason why there is none.
 pub(crate) async fn make(urls: Vec<String>, amount: Amount, rate: u32) -> Vec<Result<Answer, String>> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let config = ureq::Agent::config_builder().timeout_global(Some(CALL_TIMEOUT)).http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(config);
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

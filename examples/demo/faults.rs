@@ -1,7 +1,7 @@
 //! The file of `--faults`: what the fake LLMs suffer, and when.
 //!
 //! A fault belongs to a fake LLM, and more than one router may lead to it (`/azure/` and `/azure/gpt4/` do), so all of them
-//! suffer. It refuses what cannot happen here: a router without a fake LLM, a wait longer than a caller waits.
+//! suffer. It rejects what cannot happen here: a router without a fake LLM, a wait longer than a caller waits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use gateway_sim::script::{Episode, Fault, Script};
 use serde_json::Value;
 
-use crate::calls::PATIENCE;
+use crate::calls::CALL_TIMEOUT;
 use crate::document::{self, Document, Item};
 
 /// An example, for who wrote something else.
@@ -20,7 +20,7 @@ const LIKE: &str = r#"{"fault": "outage", "from": 2, "to": 6}"#;
 const KINDS: [(&str, &[&str]); 4] =
     [("outage", &[]), ("errors", &["rate", "status"]), ("latency", &["add"]), ("rate_limit", &["requests", "per"])];
 /// No demo is longer, in seconds.
-const LONGEST: f64 = 86_400.0;
+const MAX_SECONDS: f64 = 86_400.0;
 /// How long is looked on after the last that is scripted.
 const AFTER: Duration = Duration::from_secs(3);
 /// Windows of a rate limit that must be seen.
@@ -233,7 +233,7 @@ fn episode(document: &mut Document<'_>, item: &Item<'_>) -> Option<Episode> {
     let word = document.word(&named, &kinds)?;
     let own = KINDS.iter().find(|(kind, _)| *kind == word).map(|(_, keys)| *keys).unwrap_or_default();
     document.object(item, &[&["fault", "from", "to"], own].concat(), LIKE);
-    let moment = |number: f64| (0.0..=LONGEST).contains(&number);
+    let moment = |number: f64| (0.0..=MAX_SECONDS).contains(&number);
     let from = document.optional(item, "from", "seconds since the first call, such as 2", moment).unwrap_or_default();
     let later = |to: f64| moment(to) && to > from;
     let to =
@@ -253,7 +253,7 @@ fn fault(document: &mut Document<'_>, item: &Item<'_>, kind: &str) -> Option<Fau
             Fault::Errors { rate: rate?, status: status.map_or(500, |status| status as u16) }
         }
         "latency" => {
-            let most = PATIENCE.as_secs_f64() / 2.0;
+            let most = CALL_TIMEOUT.as_secs_f64() / 2.0;
             let wanted = format!("seconds, above 0 and at most {most}, such as 0.3");
             let add = document.number(item, "add", &wanted, |add| add >= 0.001 && add <= most);
             Fault::Latency { add: Duration::from_secs_f64(add?) }
@@ -267,7 +267,7 @@ fn fault(document: &mut Document<'_>, item: &Item<'_>, kind: &str) -> Option<Fau
                 whole,
             );
             let wanted = "seconds, at least 0.1: how long a window is, such as 2";
-            let per = document.number(item, "per", wanted, |per| (0.1..=LONGEST).contains(&per));
+            let per = document.number(item, "per", wanted, |per| (0.1..=MAX_SECONDS).contains(&per));
             Fault::RateLimit { requests: requests? as u32, per: Duration::from_secs_f64(per?) }
         }
     })

@@ -2,7 +2,7 @@
 //!
 //! A real `nats-server`, fake LLMs, the simulated gateway with the repository's `gl_config.json`, and the broker as the very
 //! binary that is shipped. Without `--requests`, `--faults` or `--relay` it waits for calls and ends on Ctrl-C; with one, it makes the calls itself and
-//! judges what happened. It refuses to look inside the broker: it knows only what anybody can see, the gateway's log and
+//! judges what happened. It does not look inside the broker: it uses only what is public, the gateway's log and
 //! the broker's log lines.
 //!
 //! - `world`: starts everything, in order, and takes it down again; `broker` is the child process.
@@ -40,7 +40,7 @@ use faults::Faults;
 use screen::Screen;
 use summary::Run;
 use watch::{Event, Queue};
-use world::World;
+use world::RunningDemo;
 
 /// How long the gateway's last log entries may be on their way.
 const LOGS: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
     let mut world = tokio::select! {
         biased;
         () = stop.asked() => return Ok(ExitCode::FAILURE),
-        world = World::start(args) => world?,
+        world = RunningDemo::start(args) => world?,
     };
     if args.relay {
         let ended = show_the_relay(args, &mut world, &mut screen, &mut stop).await;
@@ -160,7 +160,7 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn show_the_relay(
     args: &Args,
-    world: &mut World,
+    world: &mut RunningDemo,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {
@@ -187,13 +187,13 @@ async fn show_the_relay(
 }
 
 /// The calls that the demo makes itself, if any: what was asked for, else as long as the script needs to be seen.
-fn amount(args: &Args, world: &World) -> Option<Amount> {
+fn amount(args: &Args, world: &RunningDemo) -> Option<Amount> {
     let needed = world.faults.as_ref().map(|faults| faults.length(world.disabled_time()).max(FEWEST / args.rate()));
     args.requests.map(Amount::Number).or(needed.map(Amount::Time))
 }
 
 /// Prints what happens until it is stopped.
-async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
+async fn attend(world: &mut RunningDemo, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let mut queue = Queue::default();
     loop {
         tokio::select! {
@@ -211,7 +211,7 @@ async fn attend(world: &mut World, screen: &mut Screen, stop: &mut Stop) -> anyh
 async fn check(
     amount: Amount,
     rate: u32,
-    world: &mut World,
+    world: &mut RunningDemo,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {

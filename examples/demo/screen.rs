@@ -10,7 +10,7 @@ use crate::pools::Pool;
 use crate::relay;
 use crate::summary::{Run, Share, times};
 use crate::watch::{Call, Change, Event, RouterState};
-use crate::world::{ADMIN, World};
+use crate::world::{ADMIN, RunningDemo};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -61,7 +61,7 @@ impl Screen {
     }
 
     /// What runs, what to type next, and the head of the table.
-    pub(crate) fn welcome(&mut self, world: &World, amount: Option<Amount>) -> io::Result<()> {
+    pub(crate) fn welcome(&mut self, world: &RunningDemo, amount: Option<Amount>) -> io::Result<()> {
         self.ingresses = world.pools.iter().map(|pool| pool.ingress.clone()).collect();
         let behind = |pool: &Pool| format!("Behind {} are {}.", pool.ingress, pool.routers.join(", "));
         let behind: Vec<_> = world.pools.iter().map(behind).collect();
@@ -106,7 +106,7 @@ impl Screen {
     }
 
     /// What runs with `--relay`, and the head of its table.
-    pub(crate) fn welcome_to_the_relay(&mut self, world: &World, calls: u32) -> io::Result<()> {
+    pub(crate) fn welcome_to_the_relay(&mut self, world: &RunningDemo, calls: u32) -> io::Result<()> {
         self.ingresses = vec![relay::INGRESS.to_owned()];
         let targets = world.pools.iter().flat_map(|pool| &pool.routers).map(String::as_str);
         let targets: Vec<_> = targets.collect();
@@ -223,7 +223,7 @@ fn seconds(length: Duration) -> String {
     if seconds >= 120.0 { format!("{} min", (seconds / 6.0).round() / 10.0) } else { format!("{seconds} s") }
 }
 
-fn next_steps(world: &World) -> String {
+fn next_steps(world: &RunningDemo) -> String {
     let url = world.pools.first().map(|pool| world.url("localhost", pool)).unwrap_or_default();
     let (bus, subject) = (world.bus_address(), &world.log_subject);
     let mut text = format!(
@@ -247,7 +247,7 @@ fn next_steps(world: &World) -> String {
 }
 
 /// What to type to call the relay oneself.
-pub(crate) fn call_the_relay(world: &World) -> String {
+pub(crate) fn call_the_relay(world: &RunningDemo) -> String {
     let url = world.relay_url("localhost");
     let body = BODY.replacen('{', "{\"stream\":true,", 1);
     format!("  curl -i {url} -H 'Content-Type: application/json' \\\n    -d '{body}'")

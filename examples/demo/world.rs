@@ -46,7 +46,7 @@ const END: Duration = Duration::from_secs(2);
 
 /// All that runs. On drop everything ends, in the order of the fields.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct RunningDemo {
     broker: Broker,
     gateway: Gateway,
     log: async_nats::Subscriber,
@@ -85,7 +85,7 @@ struct Plan {
     faults: Option<Faults>,
 }
 
-impl World {
+impl RunningDemo {
     pub(crate) async fn start(args: &Args) -> anyhow::Result<Self> {
         let llm = Llm::start((Ipv4Addr::LOCALHOST, 0).into()).await.context("cannot serve fake LLMs")?;
         let mut plan = Plan::make(args, llm.addr())?;

@@ -98,7 +98,7 @@ impl Token {
         hmac::verify(&self.0, &signed, &given).map_err(|_| AuthError::Wrong)
     }
 
-    /// Whether this is the token itself, compared without telling by the time it takes where it differs.
+    /// Whether this is the token itself, compared in constant time.
     pub fn matches(&self, presented: &str) -> bool {
         let own = hmac::sign(&self.0, b"is it");
         hmac::verify(&Key::new(HMAC_SHA256, presented.as_bytes()), b"is it", own.as_ref()).is_ok()

@@ -128,7 +128,7 @@ impl ReplicaState {
             by: weight.hold.by.clone(),
             reason: weight.hold.reason.clone(),
         });
-        let mode_order = ordered.and_then(|(order, since)| ModeOrder::of(order, broker.at.since(*since)));
+        let mode_order = ordered.and_then(|(order, since)| ModeOrder::from_command(order, broker.at.since(*since)));
         let (routers, orders) = (out.collect(), drained.chain(weights).collect());
         Self { version: VERSION, replica: replica.to_owned(), mode, mode_order, routers, orders, taken }
     }
@@ -214,7 +214,7 @@ impl ReplicaState {
 }
 
 impl ModeOrder {
-    fn of(order: &AdminCommand, ago: Duration) -> Option<Self> {
+    fn from_command(order: &AdminCommand, ago: Duration) -> Option<Self> {
         let AdminCommand::Mode { mode, by, reason } = order else { return None };
         Some(Self { mode: *mode, seconds_ago: ago.as_secs_f64(), by: by.clone(), reason: reason.clone() })
     }
@@ -228,7 +228,7 @@ impl ModeOrder {
 
 impl Taken {
     /// What is remembered now.
-    pub fn of(nonces: &Nonces, now: BrokerTime) -> Self {
+    pub fn from_nonces(nonces: &Nonces, now: BrokerTime) -> Self {
         let seconds = |at: BrokerTime| now.since(at).as_secs_f64();
         let taken = nonces.taken().map(|(nonce, at)| (nonce.to_owned(), seconds(at)));
         Self { complete_seconds: seconds(nonces.complete_since()), nonces: taken.collect() }

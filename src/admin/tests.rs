@@ -144,7 +144,7 @@ fn what_was_signed_before_the_start_is_refused_unless_others_remember_that_time(
     let behind = nonce("new, by a clock that is behind", later);
     assert_eq!(alone.take(&behind, restarted), Err(AuthError::BeforeStart));
     // Another replica that ran all the while: times are handed over as they have passed, by clocks that differ.
-    let handed = Taken::of(&first, restarted);
+    let handed = Taken::from_nonces(&first, restarted);
     let skewed = restarted.after(second * 7);
     let mut third = Nonces::since(skewed);
     let (taken, complete) = handed.moments(skewed);

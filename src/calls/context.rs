@@ -20,7 +20,7 @@ pub struct CallContext {
     pub parent: Option<ParentSpan>,
     /// The end user that the request names: `user`.
     pub user: Option<String>,
-    /// `gen_ai.operation.name`; `None` where nothing is generated, or nobody knows.
+    /// `gen_ai.operation.name`; `None` where nothing is generated, or it is unknown.
     pub operation: Option<&'static str>,
 }
 

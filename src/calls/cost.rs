@@ -31,13 +31,13 @@ pub struct Cost {
 pub struct Priced<'a> {
     /// The router that served it.
     pub router: &'a str,
-    /// The host that it went to, where that is known: it tells the provider.
+    /// The host that it went to, where that is known: it identifies the provider.
     pub host: Option<&'a str>,
 }
 
 /// What a call cost that used this; `None`: unknown, which is not nothing. `models` are the names by which the model is known,
 /// the best first.
-pub fn of<'a>(
+pub fn cost_of<'a>(
     book: &PriceBook,
     priced: Priced<'_>,
     models: impl Iterator<Item = &'a str>,
@@ -110,19 +110,20 @@ mod tests {
     #[test]
     fn the_best_known_name_has_the_price_and_unknown_is_unknown() {
         let book = PriceBook::default();
-        let of = |host, models: &[&str]| {
-            of(&book, Priced { router: "/a/", host }, models.iter().copied(), &usage())
+        let priced = |host, models: &[&str]| {
+            cost_of(&book, Priced { router: "/a/", host }, models.iter().copied(), &usage())
                 .map(|cost| (cost.nano_usd, cost.price))
         };
         // $2.50 and $10 per million.
         let expected = Some((3_500_000, "openai/gpt-4o".to_owned()));
-        assert_eq!(of(Some("api.openai.com"), &["gpt-4o"]), expected);
-        assert_eq!(of(Some("api.openai.com"), &["nobody-knows-this", "gpt-4o"]), expected);
-        assert_eq!(of(None, &["gpt-4o"]), expected);
-        assert_eq!(of(Some("mine.openai.azure.com"), &["gpt-4o"]).unwrap().1, "azure/gpt-4o");
-        assert_eq!(of(None, &["nobody-knows-this"]), None);
-        assert_eq!(of(None, &[]), None);
-        let cost = super::of(&book, Priced { router: "/a/", host: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
+        assert_eq!(priced(Some("api.openai.com"), &["gpt-4o"]), expected);
+        assert_eq!(priced(Some("api.openai.com"), &["nobody-knows-this", "gpt-4o"]), expected);
+        assert_eq!(priced(None, &["gpt-4o"]), expected);
+        assert_eq!(priced(Some("mine.openai.azure.com"), &["gpt-4o"]).unwrap().1, "azure/gpt-4o");
+        assert_eq!(priced(None, &["nobody-knows-this"]), None);
+        assert_eq!(priced(None, &[]), None);
+        let cost =
+            super::cost_of(&book, Priced { router: "/a/", host: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
         assert_eq!((cost.table.as_deref(), cost.priced.is_some()), (Some("shipped"), true));
     }
 
@@ -132,7 +133,7 @@ mod tests {
         let cost = |service_tier| {
             let usage = Usage { service_tier, ..usage() };
             let priced = Priced { router: "/a/", host: Some("api.openai.com") };
-            of(&book, priced, ["gpt-5"].into_iter(), &usage).map(|cost| cost.nano_usd)
+            cost_of(&book, priced, ["gpt-5"].into_iter(), &usage).map(|cost| cost.nano_usd)
         };
         // $1.25 and $10 per million; half of it, and twice as much.
         assert_eq!(cost(ServiceTier::Standard), Some(2_250_000));

@@ -1,7 +1,7 @@
 //! `BROKER_CALLS`: every call as one JSON line in a file, rotated by size.
 //!
 //! A thread of its own writes, from a queue: no call waits for a disk. What does not fit into the queue, and what the disk does
-//! not take, is lost and counted; that is said once, and once more when lines are written again. The file and the older ones
+//! not take, is lost and counted; that is logged once, and once more when lines are written again. The file and the older ones
 //! beside it (`PATH.1` to `PATH.3`) are readable by their owner only and together never larger than the setting.
 
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -90,7 +90,7 @@ impl CallSink for CallsFile {
     /// Takes no more, and waits until what is in the queue is written, for 2 s at most.
     fn close(&self) {
         if !self.queue.close() {
-            tracing::warn!("ended before every call was written to the file of BROKER_CALLS");
+            tracing::warn!("stopped before every call was written to the file of BROKER_CALLS");
         }
     }
 }
@@ -275,7 +275,7 @@ mod tests {
 
     fn call(number: u32) -> FinishedCall {
         let record = CallRecord { id: format!("{number:06}"), ..CallRecord::default() };
-        FinishedCall { kept: KeptCall::of(&record), record: Arc::new(record) }
+        FinishedCall { kept: KeptCall::from_record(&record), record: Arc::new(record) }
     }
 
     fn ids(path: &Path) -> Vec<String> {

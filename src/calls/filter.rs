@@ -312,7 +312,7 @@ mod tests {
         ] {
             let filter = CallQuery::of_url(query).unwrap().filter("r").unwrap();
             assert_eq!(filter.wants(&record()), wanted, "{query}");
-            assert!(!wanted || filter.may_want(&KeptCall::of(&record())), "{query}");
+            assert!(!wanted || filter.may_want(&KeptCall::from_record(&record())), "{query}");
         }
     }
 

@@ -33,7 +33,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;
     let stamp = logged.stamp();
     let transaction = short(answer.transaction.unwrap_or_default());
-    let (asked, usage) = (logged.asked(), logged.usage_or_estimate());
+    let (asked, usage) = (logged.request_fields(), logged.usage_or_estimate());
     let router = answer.served_path.map(short);
     let url = logged.url();
     let host = url.as_deref().and_then(cost::host_of);
@@ -82,7 +82,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     };
     if let (Some(router), Some(usage), Some(book)) = (&record.router, &record.usage, book) {
         let priced = Priced { router, host };
-        record.cost = cost::of(book, priced, record.models(), usage);
+        record.cost = cost::cost_of(book, priced, record.models(), usage);
     }
     record
 }
@@ -107,7 +107,9 @@ fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
             headers.push((known, value));
         }
     });
-    TraceIds::of(configured, |name| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_bytes()))
+    TraceIds::from_headers(configured, |name| {
+        headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_bytes())
+    })
 }
 
 fn class(entry: &LogEntry<'_>) -> CallClass {

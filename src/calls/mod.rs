@@ -101,8 +101,8 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Puts the settings in force, and tells these of each call from now on, the file of `BROKER_CALLS` if there is one too. Once,
-    /// before the first call.
+    /// Puts the settings in force, and passes each call to these sinks from now on, and to the file of `BROKER_CALLS`
+    /// if there is one. Once, before the first call.
     ///
     /// # Errors
     /// The system has no thread left for the file.
@@ -152,7 +152,7 @@ impl Calls {
     /// A call is over. `counts`: it is this replica's to count and to write down; else it is only shown.
     /// `content`: where a sink wants it.
     pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
-        let kept = KeptCall::of(&record);
+        let kept = KeptCall::from_record(&record);
         if counts {
             lock(&self.totals).add(&record);
             if self.has_sinks() {

@@ -22,7 +22,7 @@ const USUAL_BYTES: usize = 1 << 10;
 pub struct KeptCall(Arc<[u8]>);
 
 impl KeptCall {
-    pub(super) fn of(record: &CallRecord) -> Self {
+    pub(super) fn from_record(record: &CallRecord) -> Self {
         let mut json = Vec::with_capacity(USUAL_BYTES);
         // All of its keys are texts: it cannot fail.
         let _ = serde_json::to_writer(&mut json, record);
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn call(number: u64) -> KeptCall {
-        KeptCall::of(&CallRecord { id: format!("{number:04}"), ..CallRecord::default() })
+        KeptCall::from_record(&CallRecord { id: format!("{number:04}"), ..CallRecord::default() })
     }
 
     fn ids(calls: &[KeptCall]) -> Vec<String> {
@@ -154,8 +154,8 @@ mod tests {
             at: BrokerTime::from_nanos(1_800_000_000_123_000_000),
             ..CallRecord::default()
         };
-        let kept = KeptCall::of(&record);
+        let kept = KeptCall::from_record(&record);
         assert_eq!((kept.record(), kept.at()), (record.clone(), Some(record.at)));
-        assert!(kept.bytes() > 100 + KeptCall::of(&CallRecord::default()).bytes());
+        assert!(kept.bytes() > 100 + KeptCall::from_record(&CallRecord::default()).bytes());
     }
 }

@@ -7,7 +7,7 @@ use super::{CallAttempt, CallClass, CallRecord, Via};
 use llm::Usage;
 
 /// The call as some lines of text. All texts of others are safe for a terminal: records hold no control characters.
-pub fn of(record: &CallRecord) -> String {
+pub fn describe(record: &CallRecord) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{}", head(record));
@@ -162,8 +162,8 @@ mod tests {
             ms: Some(7),
             ..CallAttempt::default()
         };
-        let told = "/llm/a/  broken_answer (broken_answer): its frames cannot be read, after 7 ms";
-        assert_eq!(attempted(&attempt), told);
+        let expected = "/llm/a/  broken_answer (broken_answer): its frames cannot be read, after 7 ms";
+        assert_eq!(attempted(&attempt), expected);
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
             let record =
                 CallRecord { attempts: attempts.clone(), attempts_left_out: left_out, ..CallRecord::default() };
             let tried = |line: &&str| line.starts_with("  attempt ") || line.starts_with("  passed over");
-            of(&record).lines().filter(tried).map(str::to_owned).collect()
+            describe(&record).lines().filter(tried).map(str::to_owned).collect()
         };
         let expected = [
             "  passed over  /a/",
@@ -244,7 +244,7 @@ mod tests {
             ..CallRecord::default()
         };
         assert_eq!(
-            of(&record),
+            describe(&record),
             "call R_1_0_0 to /llm/ through the relay, replica r, ended 1970-01-01T00:00:00Z
   asked for    gpt-4o, answered by gpt-4o-2024-08-06, as a stream
   trace ids    t-1
@@ -258,7 +258,7 @@ mod tests {
   cache        none
 "
         );
-        let unknown = of(&CallRecord { usage: None, cost: None, ..record });
+        let unknown = describe(&CallRecord { usage: None, cost: None, ..record });
         assert!(unknown.contains("tokens       unknown") && unknown.contains("cost         unknown"), "{unknown}");
     }
 }

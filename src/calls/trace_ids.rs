@@ -23,7 +23,7 @@ pub struct TraceIds {
 
 impl TraceIds {
     /// The ids in the headers of a request. `value` finds a header by its name in small letters; `configured` is one more.
-    pub fn of<'a>(configured: &str, value: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
+    pub fn from_headers<'a>(configured: &str, value: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
         let mut found = Self::default();
         let mut names = vec![DEFAULT_HEADER, PORTKEY];
         if !names.contains(&configured) && configured != TRACEPARENT {
@@ -129,7 +129,7 @@ mod tests {
 
     fn of(headers: &[(&str, &str)]) -> Vec<String> {
         let value = |name: &str| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_bytes());
-        TraceIds::of("x-request-id", value).into_vec()
+        TraceIds::from_headers("x-request-id", value).into_vec()
     }
 
     #[test]

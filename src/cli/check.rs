@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::BadArgument;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::lint::{self, Plan, report};
+use crate::lint::{self, LintInput, report};
 use crate::prices::{self, LivePrices};
 use gecholog_protocol::gl_config::{self, GlConfig};
 
@@ -19,7 +19,7 @@ pub(super) struct GlFile {
     /// The gateway's configuration
     #[arg(long, value_name = "FILE")]
     gl_config: PathBuf,
-    /// File with the variables of the gateway, one NAME=value per line; variables it lacks are taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the environment
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ pub struct CheckArgs {
     /// The gateway's configuration; needed unless only the relay serves the pools, or there is no bus
     #[arg(long, value_name = "FILE")]
     gl_config: Option<PathBuf>,
-    /// File with the variables of the gateway, one NAME=value per line; variables it lacks are taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the environment
     #[arg(long, value_name = "FILE", requires = "gl_config")]
     env_file: Option<PathBuf>,
     /// Treat what depends on a variable that is unset here as an error
@@ -73,7 +73,7 @@ impl GlFile {
 pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)> {
     let settings = &config.broker;
     let nats = &config.nats;
-    let plan = Plan {
+    let plan = LintInput {
         settings,
         subject: &nats.subject,
         logger_subject: &nats.logger_subject,

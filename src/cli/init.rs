@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::config::file;
     use crate::fixtures::path;
-    use crate::lint::{Plan, check, report};
+    use crate::lint::{LintInput, check, report};
     use balancer::broker::RouterSettings;
     use gecholog_protocol::gl_config;
     use types::mode::OperatingMode;
@@ -116,7 +116,7 @@ mod tests {
         let text = start_from(SHIPPED).unwrap();
         let settings = file::read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()).unwrap();
         let config = gl_config::read("gl_config.json", SHIPPED, |_| Some("http://h".to_owned()));
-        let plan = Plan {
+        let plan = LintInput {
             settings: &settings,
             subject: "coburn.gl.broker",
             logger_subject: "coburn.gl.logger",

@@ -72,7 +72,7 @@ pub enum Command {
     Status(bus::StatusArgs),
     /// Show each call as it finishes, from the gateway's log: the router that served it, and why
     Watch(bus::WatchArgs),
-    /// Tell one finished call as a story: which targets were tried and why, how it ended, its tokens and its cost
+    /// Explain one finished call: which targets were tried and why, how it ended, its tokens and its cost
     Why(bus::WhyArgs),
     /// Send no more calls to a router, on all brokers, until it is resumed (or --for some time)
     Drain(bus::Timed),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::bus::clean;
 use super::check::Format;
 use crate::config::{self, Config, Setting, Sources};
-use crate::lint::draw;
+use crate::lint::render;
 use crate::status::ConfigStatus;
 use gecholog_protocol::ReplicaIdentity;
 
@@ -40,7 +40,7 @@ fn text(settings: &[Setting], config: &Config) -> String {
         };
     }
     for pool in &config.broker.pools {
-        let _ = write!(text, "\n{}", draw(pool));
+        let _ = write!(text, "\n{}", render(pool));
     }
     text
 }
@@ -48,7 +48,7 @@ fn text(settings: &[Setting], config: &Config) -> String {
 fn json(settings: &[Setting], config: &Config) -> String {
     let signature = ReplicaIdentity::new("", config.broker.fingerprint(), config.mode);
     let mode = config.mode.to_string();
-    let shown = ConfigStatus::of(signature.config(), &mode, config.nats.show(), &config.broker);
+    let shown = ConfigStatus::new(signature.config(), &mode, config.nats.show(), &config.broker);
     // Texts, numbers and lists always are JSON.
     let mut text = serde_json::to_string_pretty(&json!({"settings": settings, "in_force": shown})).unwrap_or_default();
     text.push('\n');

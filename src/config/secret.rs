@@ -41,7 +41,7 @@ const KEY_PREFIXES: [&str; 18] = [
     "absk",
     "r8_",
 ];
-/// Changes between small letters, capitals and digits in a word that somebody wrote, at most: two in `gpt4o`.
+/// Changes between small letters, capitals and digits in a word that a person wrote, at most: two in `gpt4o`.
 const MOST_CHANGES: usize = 3;
 /// Letters and digits of a word on end, at most.
 const LONGEST_RUN: usize = 24;

@@ -184,9 +184,9 @@ fn the_ingress_is_not_one_of_its_routers() {
 }
 
 /// A file that is there as long as the test is.
-struct Written(std::path::PathBuf);
+struct TempFile(std::path::PathBuf);
 
-impl Written {
+impl TempFile {
     fn new(name: &str, text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("broker-{name}-{}.json", std::process::id()));
         std::fs::write(&path, text).unwrap();
@@ -198,7 +198,7 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for TempFile {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).unwrap();
     }
@@ -206,7 +206,7 @@ impl Drop for Written {
 
 #[test]
 fn a_file_has_the_pools_and_the_environment_what_it_leaves_out() {
-    let file = Written::new("good", r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#);
+    let file = TempFile::new("good", r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#);
     let resolved = resolve_with(
         &[("DISABLED_TIME", "5"), ("BROKER_FAILURE_STATUS", "any"), ("BROKER_CONFIG", "elsewhere")],
         &["--config", file.path()],
@@ -222,7 +222,7 @@ fn a_file_has_the_pools_and_the_environment_what_it_leaves_out() {
 
 #[test]
 fn a_file_and_one_pool_exclude_each_other() {
-    let file = Written::new("bad", "{\n  \"pool\": []}");
+    let file = TempFile::new("bad", "{\n  \"pool\": []}");
     let faults = faults(&[("BROKER_CONFIG", file.path()), ("BROKER_INGRESS", "/in/"), ("BROKER_ROUTERS", "/a/")]);
     for (fault, expected) in faults.iter().zip([
         "BROKER_INGRESS=\"/in/\": BROKER_CONFIG is set too, and its file names the pools",

@@ -43,7 +43,7 @@ pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
 }
 
 fn status_of(sources: &HttpState) -> Status {
-    Status::of(&sources.handle, sources.links.iter().map(ConnectionStatus::show).collect())
+    Status::from_broker(&sources.handle, sources.links.iter().map(ConnectionStatus::show).collect())
 }
 
 pub(super) async fn status(State(sources): State<HttpState>) -> Response {
@@ -58,7 +58,7 @@ pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
 pub(super) async fn config(State(sources): State<HttpState>) -> Response {
     let signature = sources.handle.signature();
     let mode = signature.mode().to_string();
-    let shown = ConfigStatus::of(signature.config(), &mode, sources.bus, &sources.handle.settings());
+    let shown = ConfigStatus::new(signature.config(), &mode, sources.bus, &sources.handle.settings());
     document(StatusCode::OK, &shown)
 }
 

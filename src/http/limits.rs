@@ -100,7 +100,7 @@ async fn connection(stream: TcpStream, tls: Option<ServerTls>, place: Arc<Place>
         Ok(stream) => stream,
         Err(error) => return tracing::trace!(%error, "a TLS handshake failed"),
     };
-    let (heads, routes) = (Heads::of(Arc::clone(&place)), TowerToHyperService::new(routes));
+    let (heads, routes) = (Heads::for_place(Arc::clone(&place)), TowerToHyperService::new(routes));
     let stream = Observed::new(stream, heads.clone());
     let service = service_fn(move |request| {
         let serving = heads.begin().map(|serving| (serving, routes.call(request)));

@@ -1,4 +1,4 @@
-//! Keys and conditions that cannot tell one client from another (docs/gateway-protocol.md 2.4, 2.5).
+//! Keys and conditions that cannot distinguish clients (docs/gateway-protocol.md 2.4, 2.5).
 
 use super::{Finding, Linter, not};
 use balancer::strategy::Field;

@@ -16,7 +16,7 @@ impl Linter<'_> {
                 "file-refused",
                 fault,
                 "the gateway rejects the whole file",
-                "write what it says",
+                "write it as the rule says",
             )]);
         }
         let crashes = config.routers.iter().filter(|router| router.is_kept() != Some(false));
@@ -25,7 +25,7 @@ impl Linter<'_> {
                 "file-crashes",
                 fault,
                 "the gateway takes the file and ends when it starts",
-                "write what it says",
+                "write it as the rule says",
             );
             self.find([finding]);
         }

@@ -23,7 +23,7 @@ use gecholog_protocol::gl_config::{Fault, GlConfig};
 use needs::PoolsNeeds;
 use types::mode::OperatingMode;
 
-pub use render_tree::draw;
+pub use render_tree::render;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -53,7 +53,7 @@ pub struct Finding {
 
 /// What the broker would do.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
+pub struct LintInput<'a> {
     /// Its pools and routers.
     pub settings: &'a BrokerSettings,
     /// The subject of the requests.
@@ -113,7 +113,7 @@ impl Finding {
 
 /// The settings, the gateway's configuration and the findings so far.
 struct Linter<'a> {
-    plan: Plan<'a>,
+    plan: LintInput<'a>,
     config: &'a GlConfig,
     needs: PoolsNeeds<'a>,
     findings: Vec<Finding>,
@@ -126,8 +126,8 @@ impl Linter<'_> {
 }
 
 /// All findings, the worst first. `strict`: what is unknown is an error.
-pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
-    let mut check = Linter { plan, config, needs: PoolsNeeds::of(plan.settings), findings: Vec::new() };
+pub fn check(plan: LintInput<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
+    let mut check = Linter { plan, config, needs: PoolsNeeds::for_settings(plan.settings), findings: Vec::new() };
     check.whole();
     if config.readable {
         check.routers();
@@ -152,17 +152,17 @@ pub fn check(plan: Plan<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
 }
 
 /// Whether the gateway has a part in what the broker would do over the bus: a pool that not only the relay serves.
-pub fn needs_gateway(plan: Plan<'_>) -> bool {
-    plan.bus && !PoolsNeeds::of(plan.settings).pools.is_empty()
+pub fn needs_gateway(plan: LintInput<'_>) -> bool {
+    plan.bus && !PoolsNeeds::for_settings(plan.settings).pools.is_empty()
 }
 
 /// What stays unchecked without the gateway's configuration: the routers that the relay sends calls to through the gateway.
-pub fn without_gateway(plan: Plan<'_>) -> Vec<Finding> {
+pub fn without_gateway(plan: LintInput<'_>) -> Vec<Finding> {
     let unchecked = |(ingress, _): (&_, _)| {
         let reason = "its routers are the gateway's, and whether the gateway has them was not checked";
         Finding::warning("routers-unchecked", format!("pool {ingress}"), reason, "add --gl-config FILE")
     };
-    PoolsNeeds::of(plan.settings).pools.into_iter().map(unchecked).collect()
+    PoolsNeeds::for_settings(plan.settings).pools.into_iter().map(unchecked).collect()
 }
 
 /// Either of two, of which one is enough.

@@ -26,7 +26,7 @@ pub(super) struct PoolsNeeds<'a> {
 }
 
 impl<'a> PoolsNeeds<'a> {
-    pub(super) fn of(settings: &'a BrokerSettings) -> Self {
+    pub(super) fn for_settings(settings: &'a BrokerSettings) -> Self {
         let counts =
             |router: &RouterPath| settings.for_router(router).rate_limit.is_some_and(|budget| budget.tpm.is_some());
         let pool = |pool: &'a PoolSettings| {

@@ -174,7 +174,7 @@ mod tests {
         let rules = |targets: &str, prices| {
             found(targets, prices, "2026-11-29").into_iter().map(|(_, rule, _)| rule).collect::<Vec<_>>()
         };
-        assert!(rules(&target("nobodys", ""), None).is_empty(), "nobody asked for costs");
+        assert!(rules(&target("nobodys", ""), None).is_empty(), "no costs are shown");
         assert_eq!(rules(&target("nobodys", ""), Some(PRICES)), ["price-unknown"]);
         assert!(rules(&target("nobodys", r#", "price": {"input": 1}"#), Some(PRICES)).is_empty());
         assert!(rules(&target("new", ""), Some(PRICES)).is_empty());

@@ -10,7 +10,7 @@ use balancer::broker::PoolSettings;
 use balancer::strategy::{Condition, Policy, Target, TargetKind};
 
 /// The tree of a pool, one target a line.
-pub fn draw(pool: &PoolSettings) -> String {
+pub fn render(pool: &PoolSettings) -> String {
     let mut out = pool.ingress.to_string();
     if let TargetKind::Branch { mode, targets } = &pool.root.kind {
         let _ = writeln!(out, "  {}", name(mode));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Finding, Severity, draw};
+use super::{Finding, Severity, render};
 use balancer::broker::BrokerSettings;
 
 #[derive(Serialize)]
@@ -34,10 +34,10 @@ pub fn is_ok(findings: &[Finding]) -> bool {
 
 /// One JSON document.
 pub fn json(findings: &[Finding], settings: &BrokerSettings) -> String {
-    let pools = settings
-        .pools
-        .iter()
-        .map(|pool| Pool { ingress: pool.ingress.to_string(), tree: draw(pool).lines().map(str::to_owned).collect() });
+    let pools = settings.pools.iter().map(|pool| Pool {
+        ingress: pool.ingress.to_string(),
+        tree: render(pool).lines().map(str::to_owned).collect(),
+    });
     let report = Report {
         ok: is_ok(findings),
         errors: count(findings, Severity::Error),
@@ -70,7 +70,7 @@ pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
         out.push('\n');
     }
     for pool in &settings.pools {
-        let _ = writeln!(out, "{}", draw(pool));
+        let _ = writeln!(out, "{}", render(pool));
     }
     let (errors, unsure) = (count(findings, Severity::Error), count(findings, Severity::CannotSay));
     let warnings = count(findings, Severity::Warning);

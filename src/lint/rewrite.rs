@@ -17,7 +17,7 @@ impl Linter<'_> {
         let pools: Vec<_> = self.needs.pools.iter().map(|(ingress, pool)| (*ingress, pool.routers.clone())).collect();
         for (ingress, targets) in pools {
             let kept = |path: &RouterPath| match find(config, path) {
-                Found::Kept(router) => Some(router),
+                Found::Usable(router) => Some(router),
                 // What perhaps is dropped is judged as if it were not.
                 Found::Dropped(router) if router.is_kept().is_none() => Some(router),
                 _ => None,

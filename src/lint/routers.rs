@@ -9,7 +9,7 @@ const ECHO: &str = "/echo/";
 
 /// Whether the gateway has a path that a pool names.
 pub(super) enum Found<'a> {
-    Kept(&'a Router),
+    Usable(&'a Router),
     /// Perhaps only: it can depend on a variable that is unset here.
     Dropped(&'a Router),
     Missing,
@@ -22,7 +22,7 @@ pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
     let mut dropped = None;
     for router in config.routers.iter().filter(named) {
         match router.is_kept() {
-            Some(true) => return Found::Kept(router),
+            Some(true) => return Found::Usable(router),
             Some(false) => dropped = dropped.or(Some(router)),
             None => dropped = Some(router),
         }
@@ -39,7 +39,7 @@ pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
 fn dropped(rule: &'static str, router: &Router, effect: &str) -> Vec<Finding> {
     let perhaps = router.is_kept().is_none();
     let faults = router.broken.iter().filter(|fault| fault.sure || perhaps);
-    faults.map(|fault| Finding::fault(rule, fault, effect, "write what it says")).collect()
+    faults.map(|fault| Finding::fault(rule, fault, effect, "write it as the rule says")).collect()
 }
 
 impl Linter<'_> {
@@ -62,7 +62,7 @@ impl Linter<'_> {
         let missing =
             Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), fix);
         match find(self.config, ingress) {
-            Found::Kept(_) => {}
+            Found::Usable(_) => {}
             Found::Missing => self.find([missing]),
             Found::Unsure => self.find([missing.unsure()]),
             Found::Dropped(router) => {
@@ -88,7 +88,7 @@ impl Linter<'_> {
         let fix = format!("add it to the gateway's routers or take it out of the pool{near}");
         let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), fix);
         match find(self.config, path) {
-            Found::Kept(_) => {}
+            Found::Usable(_) => {}
             Found::Missing => self.find([missing]),
             Found::Unsure => self.find([missing.unsure()]),
             Found::Dropped(router) => {

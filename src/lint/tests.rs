@@ -51,8 +51,8 @@ fn pool(strategy: &str, first: &str) -> BrokerSettings {
     ))
 }
 
-fn plan(settings: &BrokerSettings) -> Plan<'_> {
-    Plan {
+fn plan(settings: &BrokerSettings) -> LintInput<'_> {
+    LintInput {
         settings,
         subject: "coburn.gl.broker",
         logger_subject: "coburn.gl.logger",
@@ -171,7 +171,7 @@ fn each_planted_fault_finds_its_finding() {
 }
 
 /// Strategy, what the first target has besides, edits, findings.
-type Asked<'e> = (&'e str, &'e str, Edits<'e>, &'e [(Severity, &'static str)]);
+type LintCase<'e> = (&'e str, &'e str, Edits<'e>, &'e [(Severity, &'static str)]);
 
 const STICKY: &str = r#"{"mode": "sticky", "key": "headers.X-User"}"#;
 const BY_MODEL: &str = r#"{"mode": "conditional", "conditions": [{"query": {"params.model": "x"}, "then": "a"}]}"#;
@@ -190,7 +190,7 @@ fn what_a_file_asks_for_must_be_told() {
     );
     let writes =
         ("\"output_fields_write\": [\"gl_path\"]", "\"output_fields_write\": [\"gl_path\", \"outbound_payload\"]");
-    let table: &[Asked<'_>] = &[
+    let table: &[LintCase<'_>] = &[
         (STICKY, "", &[], &[(Error, "input-field")]),
         (STICKY, "", &[headers], &[]),
         (STICKY, "", &[headers, ("[\"Authorization\"", "[\"X-User\"")], &[(Error, "masked-field")]),
@@ -235,12 +235,12 @@ const PLANTED: &[Planted] = &[
     ("it is required", |file| file["request"]["processors"][1][0]["required"] = true.into(), &[(Error, "required")]),
     ("it is hasty", |file| file["request"]["processors"][1][0]["timeout"] = 4.into(), &[(Warning, "timeout-short")]),
     (
-        "it is told no stamp",
+        "it gets no stamp",
         |file| file["request"]["processors"][1][0]["input_fields_exclude"] = json!(["broker"]),
         &[(Error, "input-field")],
     ),
     (
-        "somebody else decides too",
+        "another processor decides too",
         |file| {
             let mut other = file["request"]["processors"][0][0].clone();
             other["name"] = "other".into();
@@ -264,10 +264,10 @@ const PLANTED: &[Planted] = &[
         &[(Warning, "timeout-short")],
     ),
     (
-        "the outcome is told a payload",
+        "the outcome processor gets a payload",
         |file| {
-            let told = file["response"]["processors"][0][0]["input_fields_include"].as_array_mut().unwrap();
-            told.push("inbound_payload".into());
+            let fields = file["response"]["processors"][0][0]["input_fields_include"].as_array_mut().unwrap();
+            fields.push("inbound_payload".into());
         },
         &[(Warning, "payload-unneeded")],
     ),
@@ -306,7 +306,7 @@ fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
         assert!(one_row[1].fix.contains("two rows"), "{one_row:?}");
         assert_eq!(short(&found(&learns, &hidden, true)), [(Warning, "log-request"), (Warning, "stamps-unseen")]);
     }
-    assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "nobody counts them");
+    assert_eq!(short(&found(&default_pool(), &hidden, true)), [(Warning, "log-request")], "they are not counted");
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn without_apply() -> String {
 #[test]
 fn observing_takes_the_annotator_and_nothing_else() {
     let observing = |settings: &BrokerSettings, text: &str| {
-        let plan = Plan { mode: OperatingMode::Observe, ..plan(settings) };
+        let plan = LintInput { mode: OperatingMode::Observe, ..plan(settings) };
         short(&check(plan, &read(text), true))
     };
     let pool_that_overrides = pool(PLAIN, OVERRIDE);
@@ -495,7 +495,7 @@ fn a_tree_with_its_shares() {
             {"name": "gold", "strategy": {"mode": "sticky", "key": "params.user"}, "targets": [{"router": "/a/"}, {"router": "/b/"}]},
             {"name": "rest", "router": "/c/"}, {"router": "/d/"}]}]}"#,
     );
-    let drawn: String = settings.pools.iter().map(draw).collect();
+    let drawn: String = settings.pools.iter().map(render).collect();
     let expected = "\
 /azure/  loadbalance
 ├─  90.0 %  /a/  sets max_tokens  removes user

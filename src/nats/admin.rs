@@ -36,7 +36,7 @@ const STATE: &str = "state";
 
 /// What the endpoints answer from.
 #[derive(Debug)]
-pub struct Control<'a> {
+pub struct AdminEndpoints<'a> {
     pub handle: &'a SharedBroker,
     /// Where the bus is.
     pub settings: &'a Settings,
@@ -61,10 +61,10 @@ pub struct Start {
 ///
 /// # Errors
 /// The connection is closed.
-pub async fn control(client: Client, control: Control<'_>, start: Start) -> Result<(), async_nats::Error> {
-    let replica = control.handle.signature().replica().to_owned();
-    let service = control.service(&client, &replica).await?;
-    let group = service.group_with_queue_group(format!("{}.ctl", control.settings.subject), &replica);
+pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start) -> Result<(), async_nats::Error> {
+    let replica = admin.handle.signature().replica().to_owned();
+    let service = admin.service(&client, &replica).await?;
+    let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), &replica);
     let mut endpoints = Vec::new();
     for word in READING.into_iter().chain(AdminAction::ALL.map(AdminAction::as_str)) {
         let endpoint = group.endpoint(word).await?;
@@ -82,10 +82,10 @@ pub async fn control(client: Client, control: Control<'_>, start: Start) -> Resu
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
                 // Only the answer to a wrong signature waits: nothing else that is asked waits with it.
-                Some((word, ask)) if control.is_guess(word, &ask) => {
-                    refusing.push(control.refuse_guess(&client, word, ask, &replica));
+                Some((word, ask)) if admin.is_guess(word, &ask) => {
+                    refusing.push(admin.refuse_guess(&client, word, ask, &replica));
                 }
-                Some((word, ask)) => control.respond(&client, word, &ask, &replica).await,
+                Some((word, ask)) => admin.respond(&client, word, &ask, &replica).await,
                 None => return Ok(()),
             },
         }
@@ -98,7 +98,7 @@ fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<It
 
 type Answer = Result<Bytes, Refusal>;
 
-impl Control<'_> {
+impl AdminEndpoints<'_> {
     async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
         let handle = self.handle.clone();
         let builder = client.service_builder();
@@ -137,7 +137,7 @@ impl Control<'_> {
     fn answer(&self, word: &'static str, ask: &Request) -> Answer {
         match (word, AdminAction::from_word(word)) {
             ("status", _) => {
-                document(&Status::of(self.handle, self.links.iter().map(ConnectionStatus::show).collect()))
+                document(&Status::from_broker(self.handle, self.links.iter().map(ConnectionStatus::show).collect()))
             }
             ("config", _) => self.config(),
             (STATE, _) => document(&self.handle.state()),
@@ -151,7 +151,7 @@ impl Control<'_> {
     fn config(&self) -> Answer {
         let signature = self.handle.signature();
         let mode = signature.mode().to_string();
-        document(&ConfigStatus::of(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
+        document(&ConfigStatus::new(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
     }
 
     /// A page of finished calls, as `/api/v1/calls` has it.

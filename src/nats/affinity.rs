@@ -1,4 +1,4 @@
-//! What replicas tell each other of where things were made (see [`crate::relay::Affinity`]): what is learnt, in batches; and all
+//! What replicas send each other about where things were made (see [`crate::relay::Affinity`]): what is learnt, in batches; and all
 //! that is known, to one that starts. Unsigned: a forged message at worst prefers a target that may serve anyway.
 
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use crate::relay::{Affinity, Relay};
 /// So long after something was learnt, more is gathered.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
 /// All that is known is sent at most once in this time: asking must not cost more than answering.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+const REPLY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shares until the connection ends. `replica`: this one, whose own messages come back.
 ///
@@ -32,7 +32,7 @@ pub async fn share_affinity(
     let subject = peers::subject(settings, "affinity");
     let inbox = client.new_inbox();
     let shared = client.subscribe(subject.clone()).await?;
-    let told = client.subscribe(inbox.clone()).await?;
+    let subscribed = client.subscribe(inbox.clone()).await?;
     let mut headers = HeaderMap::new();
     headers.insert(peers::REPLICA, replica);
     client.publish_with_reply_and_headers(subject.clone(), inbox, headers.clone(), Bytes::new()).await?;
@@ -45,18 +45,19 @@ pub async fn share_affinity(
         }
     };
     let reading = async {
-        let mut messages = pin!(stream::select(shared, told));
-        let mut may_tell = Instant::now();
+        let mut messages = pin!(stream::select(shared, subscribed));
+        let mut may_reply = Instant::now();
         while let Some(message) = messages.next().await {
             if peers::is_from(&message, replica) {
                 continue;
             }
             affinity.take(&message.payload, |target| relay.known_target(target));
-            let Some(asker) = message.reply.filter(|_| message.payload.is_empty() && may_tell <= Instant::now()) else {
+            let Some(asker) = message.reply.filter(|_| message.payload.is_empty() && may_reply <= Instant::now())
+            else {
                 continue;
             };
-            may_tell = Instant::now() + TELL_INTERVAL;
-            tell(&client, asker, &headers, affinity).await?;
+            may_reply = Instant::now() + REPLY_INTERVAL;
+            send_targets(&client, asker, &headers, affinity).await?;
         }
         std::future::pending().await
     };
@@ -66,7 +67,7 @@ pub async fn share_affinity(
     }
 }
 
-async fn tell(
+async fn send_targets(
     client: &Client,
     asker: async_nats::Subject,
     headers: &HeaderMap,

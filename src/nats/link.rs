@@ -105,12 +105,12 @@ impl ConnectionStatus {
         }
         match state {
             LinkState::Away(why) => {
-                tracing::warn!(connection = self.name, "no connection to the bus at {why}; trying on")
+                tracing::warn!(connection = self.name, "no connection to the bus at {why}; retrying")
             }
-            LinkState::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; trying on"),
+            LinkState::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; retrying"),
             LinkState::Refused => tracing::error!(
                 connection = self.name,
-                "the bus refuses our credentials, which it took before; trying on"
+                "the bus refuses our credentials, which it took before; retrying"
             ),
             LinkState::Ready => {
                 self.connects.fetch_add(1, Ordering::Relaxed);

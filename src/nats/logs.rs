@@ -66,7 +66,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, replica: &str,
 
 async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
     while let Some(entry) = entries.next().await {
-        // Our own are for others: what they tell was learnt when the call ended.
+        // Our own are for others: what they say was learnt when the call ended.
         if !peers::is_from(&entry, handle.replica()) {
             learn(&entry.payload, handle, processor);
         }
@@ -99,7 +99,7 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
         }
         Err(fault) => {
             if let Some(total) = counts.malformed_logs.count(fault, handle.now()) {
-                tracing::warn!(total, "a log entry that is {fault}: nothing learnt from it");
+                tracing::warn!(total, "a log entry is {fault}: ignored");
             }
         }
     }

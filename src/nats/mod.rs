@@ -23,7 +23,7 @@ use rand::RngExt;
 use crate::status::Bus;
 use crate::system::files;
 
-pub use admin::{Control, Start, control};
+pub use admin::{AdminEndpoints, Start, serve_admin};
 pub use affinity::share_affinity;
 pub use cluster::{follow_cluster, serve_requests};
 pub use link::{ConnectionStatus, LinkState};

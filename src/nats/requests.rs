@@ -129,7 +129,7 @@ impl Answers {
         self.drain(messages, delivered).await;
     }
 
-    /// Tells the bus how many more we take: as many as may be on their way. Ending the subscription at once would drop those.
+    /// Sets at the bus how many more we take: as many as may be on their way. Ending the subscription at once would drop those.
     async fn drain(&self, mut messages: Subscriber, delivered: u64) {
         let mut arrived = 0;
         let measured = Instant::now() + DRAIN_CHECK_INTERVAL;
@@ -163,7 +163,7 @@ impl Answers {
             Ok(answer) => answer,
             Err(malformed) => {
                 if let Some(total) = self.handle.counts().malformed_messages.count(malformed, self.handle.now()) {
-                    tracing::warn!(total, subject = ?self.subject, "a message that is {malformed}: left unanswered, with zero bytes");
+                    tracing::warn!(total, subject = ?self.subject, "a message is {malformed}: answered with zero bytes");
                 }
                 Vec::new()
             }
@@ -175,7 +175,7 @@ impl Answers {
         if let Some(flaw) = flaw
             && self.handle.counts().flaws.count(flaw, self.handle.now()) == Some(1)
         {
-            tracing::warn!("{flaw} (said once)");
+            tracing::warn!("{flaw} (logged once)");
         }
         answer
     }

@@ -95,7 +95,9 @@ impl<'a> Answers<'a> {
         let Some(whole) = self.gather.take(message) else { return true };
         match serde_json::from_slice::<ReplicaState>(&whole.payload) {
             Ok(state) => self.states.push((state, Instant::now())),
-            Err(error) => tracing::warn!(%error, "what another replica knows cannot be read: another version?"),
+            Err(error) => {
+                tracing::warn!(%error, "the state of another replica cannot be read: is it of another version?")
+            }
         }
         true
     }
@@ -122,14 +124,14 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBrok
     answers.collect(&mut messages).await;
     let Answers { gather, states, unproved, .. } = answers;
     if let Some(replica) = gather.broken().map(clean) {
-        tracing::warn!(replica, "what another replica knows did not come whole: beginning without it");
+        tracing::warn!(replica, "the state of another replica did not arrive completely: starting without it");
     }
     let proved = token.is_some();
     let states = states.into_iter().map(|(state, came)| state.later(came.elapsed()));
     match ReplicaState::merge(states.collect()) {
         Some(known) => {
             let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.orders.len());
-            tracing::info!(replica, out, orders, proved, unproved, "taking over what another replica knows");
+            tracing::info!(replica, out, orders, proved, unproved, "taking over the state of another replica");
             handle.import_state(known, proved);
         }
         None if unproved > 0 => tracing::warn!(

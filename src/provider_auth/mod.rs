@@ -1,7 +1,7 @@
 //! The keys of ours that expire: fetched when they are first needed, renewed before their end, one fetch at a time.
 //!
 //! A call waits for a key only while there is none. Where none can be had, the call goes on to the next target, and for
-//! `RETRY_AFTER` nobody asks again.
+//! `RETRY_AFTER` no key is requested.
 
 mod aws;
 mod fetch;
@@ -17,9 +17,9 @@ pub use aws::{AwsSource, AwsSourceFault};
 pub use fetch::{Fetch, FetchError, FetchedBody, MAX_BODY_BYTES};
 pub use google::{AccountFault, ServiceAccount};
 
-/// A key is renewed so long before its end. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.
+/// A key is renewed this long before it expires. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// After a fetch that failed nobody fetches for so long.
+/// Time after a failed fetch in which no other is made.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a request is signed with, or carries.

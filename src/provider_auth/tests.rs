@@ -78,7 +78,7 @@ async fn a_key_is_fetched_once_and_renewed_before_its_end() {
     assert_eq!(fetch.asked(), 1, "eight calls at once");
     assert_eq!(source.key(&fetch, || at(3_299)).await.as_deref(), Some(&bearer("a")));
     assert_eq!(fetch.asked(), 1, "long before the end");
-    assert_eq!(source.key(&fetch, || at(3_300)).await.as_deref(), Some(&bearer("a")), "nobody waits for the new one");
+    assert_eq!(source.key(&fetch, || at(3_300)).await.as_deref(), Some(&bearer("a")), "no call waits for the new one");
     while source.key(&fetch, || at(3_300)).await.as_deref() != Some(&bearer("b")) {
         tokio::task::yield_now().await;
     }

@@ -2,7 +2,7 @@
 //! another, and looked up for each request that names one.
 //!
 //! Ids are not kept, and do not go over the bus: what stands for one is the beginning of its SHA-256 with its ingress. So an
-//! entry has one size, and nobody who listens learns an id. What other replicas say has room of its own: a forged message can
+//! entry has one size, and a listener learns no id. What other replicas say has room of its own: a forged message can
 //! neither push out what this replica knows nor lead anywhere but to a target of the pool that may serve the request anyway.
 
 use std::collections::{HashMap, VecDeque};
@@ -27,14 +27,14 @@ const MAX_UNSHARED: usize = 1_024;
 /// The most entries in one message, some 130 bytes each.
 const MAX_BATCH: usize = 256;
 /// A replica that starts gets this many of the newest.
-const MAX_TOLD: usize = 4_096;
+const MAX_SHARED: usize = 4_096;
 
 /// What stands for an id below an ingress.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct IdKey(u128);
 
 impl IdKey {
-    fn of(ingress: &RouterPath, id: &str) -> Self {
+    fn new(ingress: &RouterPath, id: &str) -> Self {
         // A path has no zero byte.
         let hash = digest(&SHA256, &[ingress.as_str().as_bytes(), b"\0", id.as_bytes()].concat());
         Self(hash.as_ref().first_chunk().map_or(0, |first| u128::from_be_bytes(*first)))
@@ -49,13 +49,13 @@ impl fmt::Debug for IdKey {
 
 /// A bounded map, oldest out.
 #[derive(Debug, Default)]
-struct Known {
+struct MakerTable {
     targets: HashMap<IdKey, RouterPath>,
     /// Each key once, the oldest first.
     order: VecDeque<IdKey>,
 }
 
-impl Known {
+impl MakerTable {
     /// True if this is news.
     fn learn(&mut self, key: IdKey, target: RouterPath) -> bool {
         match self.targets.insert(key, target.clone()) {
@@ -80,8 +80,8 @@ impl Known {
 
 #[derive(Debug, Default)]
 struct State {
-    own: Known,
-    others: Known,
+    own: MakerTable,
+    others: MakerTable,
     unshared: Vec<(IdKey, RouterPath)>,
 }
 
@@ -103,7 +103,7 @@ impl Affinity {
         ids: impl IntoIterator<Item = impl AsRef<str>>,
         target: &RouterPath,
     ) {
-        for key in ids.into_iter().map(|id| IdKey::of(ingress, id.as_ref())) {
+        for key in ids.into_iter().map(|id| IdKey::new(ingress, id.as_ref())) {
             let mut state = self.lock();
             if state.own.learn(key, target.clone()) && state.unshared.len() < MAX_UNSHARED {
                 state.unshared.push((key, target.clone()));
@@ -124,7 +124,7 @@ impl Affinity {
         ingress: &RouterPath,
         ids: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Option<RouterPath> {
-        ids.into_iter().map(|id| IdKey::of(ingress, id.as_ref())).find_map(|key| {
+        ids.into_iter().map(|id| IdKey::new(ingress, id.as_ref())).find_map(|key| {
             let state = self.lock();
             state.own.targets.get(&key).or_else(|| state.others.targets.get(&key)).cloned()
         })
@@ -150,9 +150,9 @@ impl Affinity {
     pub fn messages(&self) -> Vec<Vec<u8>> {
         let mut known: Vec<_> = {
             let state = self.lock();
-            let own = state.own.newest(MAX_TOLD);
-            let others = state.others.newest(MAX_TOLD);
-            own.chain(others).take(MAX_TOLD).collect()
+            let own = state.own.newest(MAX_SHARED);
+            let others = state.others.newest(MAX_SHARED);
+            own.chain(others).take(MAX_SHARED).collect()
         };
         // The oldest first, as it was learnt.
         known.reverse();
@@ -190,7 +190,7 @@ pub(super) struct CallAffinity {
 
 impl CallAffinity {
     /// That of a call to this ingress.
-    pub(super) fn of(
+    pub(super) fn for_request(
         affinity: &Affinity,
         ingress: &RouterPath,
         head: &Parts,
@@ -286,11 +286,11 @@ mod tests {
             affinity
                 .take(&message(&mut (0..MAX_BATCH).map(|number| (key(number), b.clone())).collect::<Vec<_>>()), all);
         }
-        affinity.take(&message(&mut [(IdKey::of(&pool, "resp_1"), b.clone())]), all);
+        affinity.take(&message(&mut [(IdKey::new(&pool, "resp_1"), b.clone())]), all);
         assert_eq!(affinity.maker(&pool, ["resp_1"]), Some(a), "what was seen here counts more");
         assert_eq!(affinity.lock().others.order.len(), CAPACITY);
         let unknown = Affinity::default();
-        unknown.take(&message(&mut [(IdKey::of(&pool, "resp_1"), b)]), |_| None);
+        unknown.take(&message(&mut [(IdKey::new(&pool, "resp_1"), b)]), |_| None);
         assert!(unknown.is_empty(), "a target that is none");
     }
 

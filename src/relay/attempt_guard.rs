@@ -33,7 +33,7 @@ pub(super) struct AttemptGuard {
     transaction: String,
     is_generation: bool,
     began: BrokerTime,
-    /// What its log entry is made of, if nobody else writes one.
+    /// What its log entry is made of, if no other program writes one.
     record: Option<Box<Record>>,
     /// Whose key it carries; behind the gateway that is unknown.
     key: Option<NamedBy>,

@@ -88,7 +88,7 @@ fn read(config: &[u8], base: &Target) -> Result<(Target, u32), Vec<String>> {
                 \"…\"}]}, or that in base64; ids of stored configs (pc-…) are not known here";
     let Ok(Value::Object(config)) = serde_json::from_slice(&text) else { return Err(vec![form.to_owned()]) };
     let mut reading = Reading { base, targets: 0, attempts: 0, size: 0, is_too_large: false, faults: Vec::new() };
-    let root = reading.target(&config, "", &Above::default());
+    let root = reading.target(&config, "", &Inherited::default());
     match root {
         Some(root) if reading.faults.is_empty() => {
             let root = match root.kind {
@@ -121,7 +121,7 @@ fn size(value: &Value) -> usize {
 
 /// What holds for the targets below.
 #[derive(Debug, Clone, Default)]
-struct Above {
+struct Inherited {
     depth: usize,
     params: Map<String, Value>,
     retry_on: Option<FailureRule>,
@@ -144,7 +144,7 @@ impl Reading<'_> {
         self.faults.push(format!("{path}{dot}{key} {problem}").trim_start().to_owned());
     }
 
-    fn target(&mut self, item: &Map<String, Value>, path: &str, above: &Above) -> Option<Target> {
+    fn target(&mut self, item: &Map<String, Value>, path: &str, above: &Inherited) -> Option<Target> {
         self.targets += 1;
         if self.targets > MAX_TARGETS || above.depth > MAX_DEPTH {
             let problem = format!("is too much: a config has at most {MAX_TARGETS} targets, in {MAX_DEPTH} levels");
@@ -162,7 +162,7 @@ impl Reading<'_> {
                 1.0
             }
         };
-        let mut above = Above { depth: above.depth + 1, ..above.clone() };
+        let mut above = Inherited { depth: above.depth + 1, ..above.clone() };
         match item.get("override_params") {
             None => {}
             Some(Value::Object(params)) => above.params.extend(params.clone()),
@@ -188,7 +188,7 @@ impl Reading<'_> {
         }
     }
 
-    fn retry(&mut self, item: &Map<String, Value>, path: &str, above: &mut Above) {
+    fn retry(&mut self, item: &Map<String, Value>, path: &str, above: &mut Inherited) {
         let Some(retry) = item.get("retry") else { return };
         let Some(retry) = retry.as_object() else {
             return self.fault(path, "retry", "must be an object such as {\"attempts\": 2}");
@@ -204,7 +204,7 @@ impl Reading<'_> {
     }
 
     /// Reads `on_status_codes`.
-    fn statuses(&mut self, item: &Map<String, Value>, path: &str, key: &str, above: &mut Above) {
+    fn statuses(&mut self, item: &Map<String, Value>, path: &str, key: &str, above: &mut Inherited) {
         let Some(list) = item.get("on_status_codes") else { return };
         let codes: Option<Vec<_>> =
             list.as_array().map(|list| list.iter().filter_map(Value::as_u64).map(|code| code.to_string()).collect());
@@ -221,7 +221,7 @@ impl Reading<'_> {
         }
     }
 
-    fn branch(&mut self, item: &Map<String, Value>, path: &str, above: &Above) -> Option<Target> {
+    fn branch(&mut self, item: &Map<String, Value>, path: &str, above: &Inherited) -> Option<Target> {
         let empty = Map::new();
         let strategy = match item.get("strategy") {
             None => &empty,
@@ -265,7 +265,7 @@ impl Reading<'_> {
         Some(Target::plain(TargetKind::Branch { mode, targets }))
     }
 
-    fn leaf(&mut self, item: &Map<String, Value>, path: &str, above: &Above) -> Option<Target> {
+    fn leaf(&mut self, item: &Map<String, Value>, path: &str, above: &Inherited) -> Option<Target> {
         if item.contains_key("strategy") {
             self.fault(path, "strategy", "needs targets");
         }

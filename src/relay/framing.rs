@@ -70,7 +70,7 @@ pub(super) fn is_request_unambiguous(head: &request::Parts) -> bool {
 }
 
 /// Whether a request asks for another protocol. An offer of HTTP/2 is none: some clients make it with every request, and go on
-/// with HTTP/1.1 where nobody takes it.
+/// with HTTP/1.1 where the server does not accept it.
 pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let values = headers.get_all(UPGRADE).iter();
     let mut protocols = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);

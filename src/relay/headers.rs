@@ -23,7 +23,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     header::EXPECT,
 ];
 
-/// How what clients and this relay say to each other begins: it concerns nobody else.
+/// The prefix of headers between clients and this relay: they go no further.
 const OWN_PREFIX: &str = "x-broker-";
 
 /// The session of the gateway.

@@ -89,7 +89,7 @@ enum HoldUntil {
 }
 
 impl HoldUntil {
-    fn of(status: StatusCode, headers: &AnswerHeaders<'_>, body: &UpstreamBody, asked: AskedFor) -> Self {
+    fn for_answer(status: StatusCode, headers: &AnswerHeaders<'_>, body: &UpstreamBody, asked: AskedFor) -> Self {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // Gemini's stream without events is an array that grows.
         let is_whole = headers.is_json() && is_readable(headers) && asked.protocol != Protocol::Gemini;
@@ -133,7 +133,7 @@ impl UpstreamResponse {
         sent: Option<Instant>,
     ) -> Result<Self, FailedAttempt> {
         let headers = answer_headers(&head.headers);
-        let until = HoldUntil::of(head.status, &headers, &body, asked);
+        let until = HoldUntil::for_answer(head.status, &headers, &body, asked);
         let is_stream = head.status.as_u16() < 400 && headers.is_event_stream();
         let mut answer = Self {
             head,

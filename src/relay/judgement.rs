@@ -100,7 +100,7 @@ fn ending<'n>(
         // What cannot be believed is unknown.
         usage: used.ok().flatten(),
         quota: gateway::rate_limits(&headers, received),
-        missing: missing.map(|missing| naming().of(missing)),
+        missing: missing.map(|missing| naming().named_by(missing)),
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),
         ..AttemptEnd::with(status)
     };

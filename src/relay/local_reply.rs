@@ -246,8 +246,8 @@ const MOST_MODELS: usize = 100;
 
 /// A name as a client wrote it, of a length that fits into an answer.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 100;
-    let short: String = name.chars().take(MOST).collect();
+    const MAX_LETTERS: usize = 100;
+    let short: String = name.chars().take(MAX_LETTERS).collect();
     if short.len() < name.len() { format!("{short}…") } else { short }
 }
 

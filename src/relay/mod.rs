@@ -231,7 +231,7 @@ pub struct Relay {
     usage_refusals: UsageRefusals,
 }
 
-/// The rules in force, and those before: between two looks of a call they can change, and a target that it was just told to
+/// The rules in force, and those before: between two looks of a call they can change, and a target that it was just sent to
 /// go to is then found among the old ones.
 struct RulesInForce {
     now: Arc<RelayRules>,
@@ -245,7 +245,7 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// A relay that serves nobody yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
+    /// A relay that serves no client yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
     /// `guesses` are the wrong ones; `log` takes
     /// entries in the gateway's form of calls that do not pass the gateway.
     ///

@@ -24,7 +24,7 @@ pub(super) fn list(models: &[String]) -> Response<ProxyBody> {
     response
 }
 
-/// The field `created` is there because clients require it; nobody knows the moment.
+/// The field `created` is there because clients require it; the real time is unknown.
 fn entry(model: &str) -> Value {
     json!({"id": model, "object": "model", "created": 0, "owned_by": "broker"})
 }

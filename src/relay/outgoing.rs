@@ -108,7 +108,7 @@ impl Outgoing {
         Means { handle, memory, keys, session }: Means<'_>,
     ) -> Result<Self, NotSent> {
         let book = handle.prices().book();
-        let operation = Operation::of(method.as_str(), onward.rest);
+        let operation = Operation::from_path(method.as_str(), onward.rest);
         let mut prepared = provider.prepare((operation, onward.rest), onward.headers, body, book.table())?;
         let is_asked = asks_usage && prepared.takes_include_usage(operation);
         let asking = if is_asked { add_include_usage(&prepared.body) } else { None };
@@ -175,8 +175,8 @@ impl Translation {
     /// What was left out of the request, for the client; `None` if nothing was.
     pub(super) fn dropped(&self) -> Option<HeaderValue> {
         /// So many are named at most; a header has little room.
-        const MOST: usize = 40;
-        let names: Vec<_> = self.dropped.iter().take(MOST).map(|dropped| dropped.0.as_str()).collect();
+        const MAX_NAMES: usize = 40;
+        let names: Vec<_> = self.dropped.iter().take(MAX_NAMES).map(|dropped| dropped.0.as_str()).collect();
         let plain = |text: String| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
         (!names.is_empty()).then(|| super::headers::value(&plain(names.join(", "))))
     }

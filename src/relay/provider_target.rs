@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Uri};
 use jiff::Timestamp;
-use llm::capability::Lack;
+use llm::capability::MissingCapability;
 use llm::prices::PriceTable;
 use llm::provider::{
     Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel,
@@ -79,7 +79,7 @@ pub(super) enum NotSent {
     Prepare(#[from] PrepareError),
     /// Its model lacks what the request needs, and another target may have it.
     #[error("{0}")]
-    Incapable(Lack),
+    Incapable(MissingCapability),
     /// There is no key at this moment.
     #[error("there is no key for it at this moment")]
     NoKey,

@@ -20,10 +20,10 @@ use super::target::Base;
 
 /// Which proxy a connection goes through. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Proxy(Option<Arc<Rules>>);
+pub struct Proxy(Option<Arc<ProxyRules>>);
 
 #[derive(Debug)]
-struct Rules {
+struct ProxyRules {
     matcher: Matcher,
     /// Hosts that are connected to directly at this port only.
     direct_ports: Vec<(u16, Matcher)>,
@@ -53,7 +53,7 @@ impl Proxy {
         let at = |host: &str| Matcher::builder().all("http://any.invalid").no(host).build();
         let direct_ports = entries().filter_map(with_own_port).map(|(host, port)| (port, at(host))).collect();
         let (no_proxy, gateway) = (no_proxy.to_owned(), gateway.host().to_owned());
-        Self(Some(Arc::new(Rules { matcher, direct_ports, no_proxy, gateway })))
+        Self(Some(Arc::new(ProxyRules { matcher, direct_ports, no_proxy, gateway })))
     }
 
     /// Checks the address of a proxy.

@@ -1,7 +1,7 @@
 //! The body of an answer on its way to the client, part by part as it comes: what the client does not take is not asked for.
 //!
 //! One that breaks off, or stands still for too long, never ends well: a stream of events says so in a last event, and every
-//! connection is cut. That counts as a failure of its target; a client that goes away counts for nobody.
+//! connection is cut. That counts as a failure of its target; a client that goes away counts against no target.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

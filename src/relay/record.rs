@@ -135,7 +135,7 @@ impl Record {
         let served = body.and_then(model::of_answer);
         let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
         let book = self.entries.handle.prices().book();
-        let cost = ending.usage.and_then(|usage| cost::of(&book, priced, models, &usage));
+        let cost = ending.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
         let call = call_object(&ending, self.traces, cost);
         let error = ending.broken.map(|broken| broken.to_string());
         let url = url_without_query(&self.uri);

@@ -70,7 +70,7 @@ impl<'a> RequestView<'a> {
 
     /// What it needs of a model.
     pub(super) fn needs(&self) -> Needs {
-        Needs::of(&self.content)
+        Needs::for_request(&self.content)
     }
 
     /// The ids of what targets keep that the request names. `path` is what follows the ingress.

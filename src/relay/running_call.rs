@@ -43,16 +43,16 @@ struct Begun {
     came: BrokerTime,
     traces: TraceIds,
     request_bytes: u64,
-    /// Kept only where somebody wants it.
+    /// Kept only where a sink wants it.
     content: Option<Box<CallContent>>,
     /// Where the last answer came from, if not through the gateway.
     host: Option<String>,
     /// The attempt that is in progress.
-    sent: Option<Sent>,
+    sent: Option<LastAttempt>,
 }
 
 #[derive(Debug)]
-struct Sent {
+struct LastAttempt {
     router: RouterPath,
     stamp: WrittenStamp,
     transaction: String,
@@ -89,7 +89,7 @@ impl RunningCall {
         came: BrokerTime,
     ) {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
-        let traces = TraceIds::of(self.handle.calls().trace_header(), value).or_made(session);
+        let traces = TraceIds::from_headers(self.handle.calls().trace_header(), value).or_made(session);
         let record = CallRecord {
             id: session.to_owned(),
             via: Via::Relay,
@@ -123,7 +123,8 @@ impl RunningCall {
     pub(super) fn sending(&mut self, router: &RouterPath, stamp: &WrittenStamp, transaction: String) {
         let at = self.handle.now();
         if let Some(begun) = &mut self.begun {
-            begun.sent = Some(Sent { router: router.clone(), stamp: stamp.clone(), transaction, at, provider: None });
+            begun.sent =
+                Some(LastAttempt { router: router.clone(), stamp: stamp.clone(), transaction, at, provider: None });
         }
     }
 
@@ -253,7 +254,7 @@ impl RunningCall {
         }
         if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
             let priced = Priced { router, host: host.as_deref() };
-            record.cost = cost::of(&self.handle.prices().book(), priced, record.models(), usage);
+            record.cost = cost::cost_of(&self.handle.prices().book(), priced, record.models(), usage);
         }
         self.handle.calls().finished(record, content.map(|content| *content), true);
     }

@@ -48,7 +48,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
     drop(listener);
     let left = graceful.count();
     if tokio::time::timeout(relay.room.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = left, "the relay's time to end is over: calls in progress are cut");
+        tracing::warn!(connections = left, "the relay's grace period is over: calls in progress are cut off");
     }
 }
 
@@ -100,7 +100,7 @@ async fn serve_connection(
             Err(error) => return tracing::debug!(%error, "a client's TLS handshake failed"),
         },
     };
-    let heads = Heads::of(Arc::clone(&place));
+    let heads = Heads::for_place(Arc::clone(&place));
     let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());

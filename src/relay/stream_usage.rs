@@ -28,7 +28,7 @@ impl UsageRefusals {
     pub(super) fn note(&self, target: &RouterPath) {
         let is_new = self.0.write().unwrap_or_else(PoisonError::into_inner).insert(target.clone());
         if is_new {
-            tracing::info!(router = %target, "takes no stream_options: the usage of its streams is estimated");
+            tracing::info!(router = %target, "the target rejects stream_options: the usage of its streams is estimated");
         }
     }
 

@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn only_who_asks_and_holds_the_token_reads_it() {
         let attempts = attempts([attempt(answered(503), "first")]);
-        assert_eq!(ask(&[(TOKEN, OWN)], Some(OWN), &attempts), None, "nobody asked");
+        assert_eq!(ask(&[(TOKEN, OWN)], Some(OWN), &attempts), None, "not asked for");
         for (headers, token, words) in [
             (vec![(EXPLAIN, "1"), (TOKEN, OWN)], None, "BROKER_ADMIN_TOKEN_FILE"),
             (vec![(EXPLAIN, "1")], Some(OWN), "needs X-Broker-Token"),

@@ -1,7 +1,7 @@
 //! A connection to a target that knows what it has carried.
 //!
 //! A server may close a kept connection in the moment in which the next request is on its way. That says nothing about the
-//! server, and it can be told from a refused call only by what was written to this connection and read from it.
+//! server, and it can be distinguished from a refused call only by what was written to this connection and read from it.
 
 use std::io;
 use std::pin::Pin;

@@ -66,7 +66,7 @@ impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
 }
 
 impl Translation {
-    /// A part of the body came, or its end (`None`). Often nothing can be said yet: then the part is empty, which tells readers
+    /// A part of the body came, or its end (`None`). Often nothing can be said yet: then the part is empty, which shows readers
     /// that the answer goes on.
     fn take(&mut self, part: Option<&[u8]>) -> Result<Bytes, BrokenAnswer> {
         let mut out = Vec::new();

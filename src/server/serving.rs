@@ -36,7 +36,7 @@ pub struct Heads {
 }
 
 impl Heads {
-    pub fn of(place: Arc<Place>) -> Self {
+    pub fn for_place(place: Arc<Place>) -> Self {
         Self { place, written: Arc::default() }
     }
 

@@ -131,7 +131,7 @@ impl SharedBroker {
         &self.0.counts
     }
 
-    /// Tells the metrics of finished calls which models the settings name.
+    /// Gives the metrics of finished calls the models that the settings name.
     pub fn know_models(&self) {
         let settings = self.settings();
         self.calls().know_models(settings.pools.iter().flat_map(|pool| pool.root.models()));
@@ -300,7 +300,7 @@ impl SharedBroker {
         let now = self.now();
         let applied = self.change(|state| {
             if let CallObservation::Log { entry, decision } = &mut observation {
-                // Only decisions of this replica are in flight here; its identity tells them apart.
+                // Only decisions of this replica are in flight here; its identity distinguishes them.
                 *decision = entry.stamp_id.and_then(|id| state.signature.decision_number(id));
             }
             state.broker.apply(BrokerInput::Observed(&observation), now)

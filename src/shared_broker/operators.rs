@@ -76,7 +76,7 @@ impl SharedBroker {
     pub fn state(&self) -> ReplicaState {
         let (snapshot, signature) = (self.snapshot(), self.signature());
         let ordered = self.lock().mode_order.clone();
-        let taken = Taken::of(&self.nonces(), snapshot.at);
+        let taken = Taken::from_nonces(&self.nonces(), snapshot.at);
         ReplicaState::from_snapshot((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
     }
 

@@ -36,7 +36,7 @@ pub struct ConfigStatus {
 
 impl ConfigStatus {
     /// What is in force.
-    pub fn of(config: &str, mode: &str, bus: Bus, settings: &BrokerSettings) -> Self {
+    pub fn new(config: &str, mode: &str, bus: Bus, settings: &BrokerSettings) -> Self {
         Self { config: config.to_owned(), mode: mode.to_owned(), bus, settings: settings.canonical(Values::Hidden) }
     }
 }

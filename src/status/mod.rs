@@ -46,7 +46,7 @@ pub struct Status {
 
 impl Status {
     /// What a replica knows now.
-    pub fn of(handle: &SharedBroker, connections: Vec<Connection>) -> Self {
+    pub fn from_broker(handle: &SharedBroker, connections: Vec<Connection>) -> Self {
         let signature = handle.signature();
         Self {
             replica: signature.replica().to_owned(),

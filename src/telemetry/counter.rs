@@ -1,4 +1,4 @@
-//! Counts by kind, and says a kind's count at most once a second: what strangers send must not fill the log.
+//! Counts by kind, and logs a kind at most once a second: what clients send must not fill the log.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -31,7 +31,7 @@ impl<K: Eq + Hash + Copy + Display> Counter<K> {
         tally
     }
 
-    /// The same, each kind said at most once in this time instead of once a second.
+    /// The same, each kind logged at most once in this time instead of once a second.
     pub fn said_every(self, pause: Duration) -> Self {
         Self { pause, ..self }
     }

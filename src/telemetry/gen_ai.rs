@@ -109,7 +109,7 @@ pub fn provider(ours: &'static str) -> &'static str {
     }
 }
 
-/// What `gen_ai.operation.name` calls what a whole path asks for; `None` where nothing is generated, or nobody knows.
+/// What `gen_ai.operation.name` calls what a whole path asks for; `None` where nothing is generated, or it is unknown.
 pub fn operation(path: &str) -> Option<&'static str> {
     match Operation::of_whole_path(path) {
         Operation::Chat | Operation::Responses | Operation::Messages => Some("chat"),

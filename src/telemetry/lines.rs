@@ -60,12 +60,12 @@ fn log_notice(notice: &Advisory) {
             "router fails right after each return: fix it, take it out (\"drained\": true in the pools file), or give it a longer DISABLED_TIME (\"health\": {{\"disabled_time\": 60}} in the pools file) so that it costs fewer calls"
         ),
         Advisory::StampsMissing => tracing::warn!(
-            "no log entry shows a stamp of ours, so fastest and least_busy do not know which calls are in progress: let the processor on our subject write \"broker\" (two rows, output_fields_write), keep request.broker in the log (fields_exclude), and let BROKER_LOGGER_SUBJECT be the gateway's (said once)"
+            "no log entry shows a stamp of ours, so fastest and least_busy do not know which calls are in progress: let the processor on our subject write \"broker\" (two rows, output_fields_write), keep request.broker in the log (fields_exclude), and let BROKER_LOGGER_SUBJECT be the gateway's (logged once)"
         ),
         Advisory::RequestAtFault(first, second) => tracing::warn!(
             %first,
             %second,
-            "a request failed on one router and then on another that answers others: taken for at fault itself, and counted against neither"
+            "a request failed on one router and then on another that answers other requests: the request itself is at fault, and it counts against neither router"
         ),
         Advisory::LogFiltered(field) => tracing::warn!(
             field,

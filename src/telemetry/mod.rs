@@ -1,6 +1,6 @@
-//! What people read: log lines, and counts of what is not worth a line each.
+//! Log lines, and counters of events that are too frequent for a line each.
 //!
-//! Lines are for changes; what can happen a thousand times a second is counted and said at most once a second per kind
+//! Lines are for changes; what can happen a thousand times a second is counted and logged at most once a second per kind
 //! ([`Counter`]). Nothing here decides anything, and nothing here is ever given a secret.
 
 mod counter;

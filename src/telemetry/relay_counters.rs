@@ -1,5 +1,5 @@
 //! What the relay counts: calls by how they ended for the client, attempts by what came of them, and how many are in progress.
-//! Every kind is a word of ours. Where the relay is off there is nothing, not even a zero.
+//! Every kind is an enum of ours. Where the relay is off there is nothing, not even a zero.
 
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +38,7 @@ impl RelayCounters {
     }
 
     /// How many calls are in progress, and how many there may be. Nothing where the relay is off.
-    pub fn under_way(&self) -> Option<(usize, usize)> {
+    pub fn in_flight(&self) -> Option<(usize, usize)> {
         self.room.get().map(|room| (room.all.saturating_sub(room.free.available_permits()), room.all))
     }
 }

@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 128;
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// The first call of a request waits so long for others.
 const MAX_DELAY: Duration = Duration::from_secs(1);
-/// A collector that does not take what it gets is said at most so often.
+/// A collector that does not take what it gets is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest answer of a collector that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -130,7 +130,7 @@ impl Exporter {
         if lost > self.lost && is_due {
             let why = fault.unwrap_or_else(|| "calls come faster than the collector takes them".to_owned());
             let (endpoint, lost) = (self.settings.shown_endpoint(), lost - self.lost);
-            tracing::warn!(endpoint, lost, why, "calls could not be sent as traces (said at most once a minute)");
+            tracing::warn!(endpoint, lost, why, "calls could not be sent as traces (logged at most once a minute)");
             self.said = Some(Instant::now());
             self.lost += lost;
         }

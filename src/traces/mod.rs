@@ -105,7 +105,7 @@ impl CallSink for Traces {
     /// Takes no more, and waits until what is in the queue is sent, for 2 s at most.
     fn close(&self) {
         if !self.queue.close() {
-            tracing::warn!("ended before every trace was sent");
+            tracing::warn!("stopped before every trace was sent");
         }
     }
 }

@@ -62,7 +62,7 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
     let (a, _b, file) = two().await;
     let world = Harness::shipped(file, |setup| setup).await;
     let continued = r#"{"model": "m", "previous_response_id": "response_b", "input": "hi"}"#;
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/a/", "nobody made it yet");
+    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/a/", "no target made it yet");
     for (path, body) in [
         ("/llm/responses", r#"{"input": "hi"}"#),
         ("/llm/responses", r#"{"input": "hi", "stream": true}"#),

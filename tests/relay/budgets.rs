@@ -1,4 +1,4 @@
-//! Budgets steer the relay as they steer a single choice: whoever has no room is asked after those that have, and no call fails
+//! Budgets steer the relay as they steer a single choice: targets over their limits are tried after the others, and no call fails
 //! for it.
 
 use super::super::support::http::Answer;
@@ -6,10 +6,10 @@ use super::super::support::scripted::{Scripted, answer};
 use super::{CHAT, HI, Harness, pools, target};
 
 /// An answer that does not say what it used, so that what was expected stands.
-const QUIET: &str = r#"{"choices":[{"message":{"content":"hello"}}]}"#;
+const BODY_WITHOUT_USAGE: &str = r#"{"choices":[{"message":{"content":"hello"}}]}"#;
 
 async fn quiet() -> Scripted {
-    Scripted::start(answer(200, &[], QUIET)).await
+    Scripted::start(answer(200, &[], BODY_WITHOUT_USAGE)).await
 }
 
 fn limited(name: &str, upstream: &Scripted, budget: &str) -> String {
@@ -18,7 +18,7 @@ fn limited(name: &str, upstream: &Scripted, budget: &str) -> String {
 
 /// Who answered, at which attempt.
 fn served(answer: &Answer) -> (String, String) {
-    assert_eq!((answer.status, answer.text().as_str()), (200, QUIET));
+    assert_eq!((answer.status, answer.text().as_str()), (200, BODY_WITHOUT_USAGE));
     let header = |name| answer.header(name).unwrap().to_owned();
     (header("x-broker-router"), header("x-broker-attempts"))
 }
@@ -37,7 +37,7 @@ async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_i
     assert_eq!(
         served(&world.call().await),
         by("a", "1"),
-        "where nobody has room it goes where it would without budgets"
+        "where no target is within its limits it goes where it would without budgets"
     );
     assert_eq!(world.disabled(), Vec::<String>::new());
 }

@@ -12,7 +12,7 @@ use super::{CHAT, Harness, good, target};
 const CONFIG: &str = "x-portkey-config";
 const ASK: &str = r#"{"messages":[]}"#;
 
-struct World {
+struct ClientHarness {
     relay: Harness,
     upstreams: [Scripted; 3],
 }
@@ -29,7 +29,7 @@ fn pools(upstreams: &[Scripted; 3], client_config: bool) -> String {
     json!({"pools": [pool], "relay": {"backoff": {"base": "5ms", "cap": "20ms"}}}).to_string()
 }
 
-impl World {
+impl ClientHarness {
     async fn new(client_config: bool) -> Self {
         let upstreams = [
             Scripted::start(good()).await,
@@ -64,7 +64,7 @@ fn nested() -> Value {
 
 #[tokio::test]
 async fn a_nested_config_leads_where_it_says_and_health_is_the_targets_own() {
-    let world = World::new(true).await;
+    let world = ClientHarness::new(true).await;
     let first = world.send(&nested().to_string()).await;
     assert_eq!(served(&first), (200, Some("/llm/c/"), Some("2")));
     assert_eq!((world.calls(), first.header("x-trace-id")), ([0, 1, 1], Some("trace-7")));
@@ -99,7 +99,7 @@ async fn a_single_target_is_called_once_and_with_retries_more_often() {
 
 #[tokio::test]
 async fn faults_are_all_told_and_no_target_is_called() {
-    let world = World::new(true).await;
+    let world = ClientHarness::new(true).await;
     let config = json!({"strategy": {"mode": "fallback"}, "targets": [
         {"virtual_key": "nobody"},
         {"provider": "a", "custom_host": "http://169.254.169.254/", "api_key": "sk-theirs"}]});
@@ -120,7 +120,7 @@ async fn faults_are_all_told_and_no_target_is_called() {
 
 #[tokio::test]
 async fn a_pool_that_does_not_allow_it_keeps_its_own_order() {
-    let world = World::new(false).await;
+    let world = ClientHarness::new(false).await;
     let answer = world.send(r#"{"virtual_key": "c"}"#).await;
     assert_eq!(served(&answer), (200, Some("/llm/a/"), Some("1")));
     assert!(world.upstreams[0].last().head.contains(CONFIG), "a header like any other");
@@ -128,7 +128,7 @@ async fn a_pool_that_does_not_allow_it_keeps_its_own_order() {
 
 #[tokio::test]
 async fn any_number_of_configs_is_served_and_the_pool_stays_one() {
-    let world = World::new(true).await;
+    let world = ClientHarness::new(true).await;
     for number in 0..600 {
         let config = json!({"virtual_key": "c", "override_params": {"user": format!("{}", number % 300)}});
         let answer = world.send(&config.to_string()).await;
@@ -141,7 +141,7 @@ async fn any_number_of_configs_is_served_and_the_pool_stays_one() {
 
 #[tokio::test]
 async fn another_file_holds_for_configs_that_are_known_already() {
-    let world = World::new(true).await;
+    let world = ClientHarness::new(true).await;
     let config = r#"{"virtual_key": "c"}"#;
     assert_eq!(world.send(config).await.status, 200);
     let renamed = pools(&world.upstreams, true).replace(r#""name":"c""#, r#""name":"d""#);

@@ -3,7 +3,7 @@
 use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
 use super::{HELLO, Harness, good, pools, target};
 
-/// The client never notices; the primary is disabled, or nobody is to blame.
+/// The client never notices; the primary is disabled, or no target is to blame.
 struct Hidden {
     fault: &'static str,
     primary: Act,
@@ -67,7 +67,7 @@ async fn a_fault_before_the_first_byte_is_never_noticed() {
         world.call().await;
         let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
         assert_eq!(world.disabled(), expected, "{fault}\n{}", world.broker.text());
-        assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{fault}: whoever is disabled is left alone");
+        assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{fault}: a disabled target is left alone");
     }
 }
 
@@ -125,7 +125,7 @@ async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
     assert_eq!(body["error"]["code"], "all_targets_unavailable");
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains("/llm/a/") && message.contains("answered 503"), "{message}");
-    assert_eq!((a.calls(), b.calls()), (1, 1), "nobody who is disabled is asked");
+    assert_eq!((a.calls(), b.calls()), (1, 1), "no disabled target is called");
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_mix_of_faults_is_never_noticed() {
     c.once(answer(409, &[], error));
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("4")), "{}", answer.text());
-    assert_eq!((a.calls(), b.calls(), c.calls()), (1, 1, 2), "the last is asked again when nobody else is left");
+    assert_eq!((a.calls(), b.calls(), c.calls()), (1, 1, 2), "the last is asked again when no other is left");
 }
 
 #[tokio::test]

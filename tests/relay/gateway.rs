@@ -48,7 +48,7 @@ impl Through {
         Self::on(bus, llms, config, &[GPT35, GPT4].map(target), set).await
     }
 
-    /// The same before an upstream that does what it is told, byte by byte; whoever is called is in the path.
+    /// The same before an upstream that follows a script, byte by byte; the router that is called is in the path.
     pub(super) async fn before(upstream: &Scripted, routers: &[&str]) -> Self {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let url = upstream.url().replace("/v1/", "");

@@ -1,4 +1,4 @@
-//! What a client may send, what of it goes on, and what it is told where there is no room.
+//! What a client may send, what of it goes on, and the error where a limit is reached.
 
 use std::time::Duration;
 
@@ -145,7 +145,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut_and_frees_everything() {
     assert_eq!(world.call().await.status, 200, "its place is free");
     let text = slow.closed().await;
     assert!(text.len() < 100_000_000 && !text.ends_with("0\r\n\r\n"), "{}", text.len());
-    assert_eq!(world.disabled(), Vec::<String>::new(), "a client that is cut counts for nobody");
+    assert_eq!(world.disabled(), Vec::<String>::new(), "a client that is cut off counts against no target");
 }
 
 #[tokio::test]
@@ -165,13 +165,13 @@ async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place() {
+async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() {
     let a = Scripted::start(good()).await;
     let world = impatient(&a).await;
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{{");
     let mut slow = Open::raw(world.relay, head.as_bytes()).await;
     let mut pace = tokio::time::interval(Duration::from_millis(300));
-    let told = async {
+    let answer = async {
         // A byte now and then does not make it any faster.
         loop {
             tokio::select! {
@@ -182,10 +182,10 @@ async fn a_client_that_sends_its_body_too_slowly_is_told_so_and_frees_its_place(
         slow.until("request_too_slow").await;
         slow.text()
     };
-    let told = super::super::support::soon("the end of its time", told).await;
-    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
+    let answer = super::super::support::soon("the end of its time", answer).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert_eq!(world.call().await.status, 200, "its place is free");
-    assert_eq!(a.calls(), 1, "and nobody was asked for it");
+    assert_eq!(a.calls(), 1, "and no target was called for it");
 }
 
 #[tokio::test]

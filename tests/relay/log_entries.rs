@@ -1,4 +1,4 @@
-//! What is told of calls that do not pass the gateway: entries of its log, in its own form.
+//! Log entries of calls that do not pass the gateway, in its own form.
 
 use futures_util::StreamExt;
 use serde_json::Value;

@@ -64,7 +64,7 @@ async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted(
 
 #[tokio::test]
 async fn a_gateway_that_is_away_is_no_routers_fault() {
-    // A port that nobody has any more.
+    // A port that is no longer in use.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let away = format!("http://127.0.0.1:{port}");
     let file = pools(&[r#"{"router": "/llm/a/"}"#.to_owned()]);

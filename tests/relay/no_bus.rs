@@ -50,7 +50,7 @@ async fn s2_the_relay_serves_is_ready_learns_and_reloads_without_a_bus() {
     broker.until(&["pools file applied"]).await;
     assert_eq!(call(&broker).await.header("x-broker-router"), Some("/llm/c/"));
     let none = tokio::time::timeout(std::time::Duration::ZERO, bus.accept()).await;
-    assert!(none.is_err(), "nobody connects to a bus");
+    assert!(none.is_err(), "no connection to a bus");
     assert_eq!(broker.count(&["bus", "connect"]), 0, "{}", broker.text());
     broker.signal("TERM");
     assert!(broker.exit().await.success());

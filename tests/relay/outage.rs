@@ -90,7 +90,7 @@ impl Way<'_> {
         pace.tick().await;
         let (most_unknowing, most_probes) = self.rule.costs();
         assert!(unknowing <= most_unknowing && probes <= most_probes, "{unknowing} and {probes} probes");
-        assert_eq!(touches(), unknowing + probes, "the trace tells of each");
+        assert_eq!(touches(), unknowing + probes, "the trace lists each");
         mend();
         match self.rule {
             Rule::OneMinute => drop(self.broker.until(&["router on probation", self.primary]).await),

@@ -1,4 +1,4 @@
-//! Targets over TLS: whoever signed their certificate must be known to the system, or be named.
+//! Targets over TLS: the authority that signed their certificate must be known to the system, or be named.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What became of each attempt of a call, for whoever holds the operators' token and for nobody else.
+//! What became of each attempt of a call, for clients with the operators' token only.
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -37,13 +37,13 @@ async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
     let all = pools(&[target("a", &a.url()), stalling_target("b", &b.url()), target("c", &c.url())]);
     let world = Harness::with(&all, operated).await;
     let answer = world.send(CHAT, &ASKING, HI).await;
-    let told = trace(&answer);
-    assert_eq!((answer.status, told.as_array().unwrap().len()), (200, 3), "{told}");
-    attempt(&told, 0, "/llm/a/", ("status", json!(503)), "first in order");
-    attempt(&told, 1, "/llm/b/", ("broken", json!("gave no answer in time")), "");
-    attempt(&told, 2, "/llm/c/", ("status", json!(200)), "");
-    assert!(told[1]["ms"].as_u64().unwrap() >= 400, "it was waited for: {told}");
-    assert_eq!(world.call().await.header("x-broker-trace"), None, "nobody asked");
+    let shown = trace(&answer);
+    assert_eq!((answer.status, shown.as_array().unwrap().len()), (200, 3), "{shown}");
+    attempt(&shown, 0, "/llm/a/", ("status", json!(503)), "first in order");
+    attempt(&shown, 1, "/llm/b/", ("broken", json!("gave no answer in time")), "");
+    attempt(&shown, 2, "/llm/c/", ("status", json!(200)), "");
+    assert!(shown[1]["ms"].as_u64().unwrap() >= 400, "it was waited for: {shown}");
+    assert_eq!(world.call().await.header("x-broker-trace"), None, "not asked for");
 }
 
 #[tokio::test]
@@ -86,9 +86,9 @@ async fn without_the_token_a_call_is_served_as_ever_and_told_what_is_missing() {
     ] {
         let answer = world.send(CHAT, &headers, HI).await;
         assert_eq!(answer.status, 200, "{headers:?}");
-        let told = trace(&answer);
-        assert!(told["error"].as_str().unwrap().contains(words), "{headers:?}: {told}");
-        assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
+        let shown = trace(&answer);
+        assert!(shown["error"].as_str().unwrap().contains(words), "{headers:?}: {shown}");
+        assert_eq!(shown.as_object().unwrap().len(), 1, "{shown}");
     }
 }
 
@@ -100,7 +100,7 @@ async fn what_is_between_a_client_and_the_relay_goes_no_further() {
     world.bus.client.flush().await.unwrap();
     let headers = [&ASKING[..], &[("X-Broker-Whatever", "1")]].concat();
     let answer = world.send(CHAT, &headers, HI).await;
-    assert!(!answer.head.contains("theirs") && answer.status == 200, "nobody else speaks for us: {}", answer.head);
+    assert!(!answer.head.contains("theirs") && answer.status == 200, "no target speaks for us: {}", answer.head);
     assert!(!a.last().head.contains("x-broker"), "{}", a.last().head);
     let entry = soon("an entry", entries.next()).await.unwrap();
     let entry = String::from_utf8(entry.payload.to_vec()).unwrap();
@@ -114,17 +114,17 @@ async fn through_the_gateway_it_is_the_same() {
     let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
     world.bus.client.flush().await.unwrap();
     world.llms.answer("gpt35turbo", 503);
-    let told = trace(&world.send(&ASKING).await);
-    attempt(&told, 0, GPT35, ("status", json!(503)), "first in order");
-    attempt(&told, 1, GPT4, ("status", json!(200)), "");
+    let shown = trace(&world.send(&ASKING).await);
+    attempt(&shown, 0, GPT35, ("status", json!(503)), "first in order");
+    attempt(&shown, 1, GPT4, ("status", json!(200)), "");
     for _ in 0..2 {
         let entry = soon("an entry", entries.next()).await.unwrap();
         let entry = String::from_utf8(entry.payload.to_vec()).unwrap();
         assert!(!entry.contains(OPERATORS) && !entry.contains("X-Broker"), "{entry}");
     }
     world.llms.answer("gpt4", 500);
-    let told = trace(&world.send(&ASKING).await);
-    attempt(&told, 0, GPT4, ("status", json!(500)), "");
-    assert_eq!(trace(&world.send(&ASKING).await), json!([]), "both are out, and nobody was asked");
+    let shown = trace(&world.send(&ASKING).await);
+    attempt(&shown, 0, GPT4, ("status", json!(500)), "");
+    assert_eq!(trace(&world.send(&ASKING).await), json!([]), "both are disabled, and no target was called");
     assert!(trace(&world.send(&ASKING[..1]).await)["error"].is_string());
 }

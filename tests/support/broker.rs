@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::http::{self, Answer};
-use super::{Bus, PATIENCE, TOKEN};
+use super::{Bus, TEST_TIMEOUT, TOKEN};
 
 /// A broker that does not run yet.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ impl Setup {
     }
 
     /// Runs it to its end.
-    pub(crate) async fn ended(self) -> Ended {
+    pub(crate) async fn ended(self) -> ProcessOutput {
         self.spawn().ended().await
     }
 }
@@ -138,7 +138,7 @@ pub(crate) struct Broker {
 
 /// How a broker ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct ProcessOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -153,7 +153,7 @@ impl Broker {
     /// The n-th line that holds all these words.
     pub(crate) async fn until_nth(&self, words: &[&str], n: usize) -> String {
         let mut changes = self.output.closed.subscribe();
-        let found = tokio::time::timeout(PATIENCE, async {
+        let found = tokio::time::timeout(TEST_TIMEOUT, async {
             loop {
                 let closed = *changes.borrow_and_update() == 2;
                 if let Some(line) = self.lines(words).into_iter().nth(n - 1) {
@@ -202,17 +202,17 @@ impl Broker {
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         let mut changes = self.output.closed.subscribe();
         let closed = changes.wait_for(|closed| *closed == 2);
-        let closed = tokio::time::timeout(PATIENCE, closed).await.is_ok();
+        let closed = tokio::time::timeout(TEST_TIMEOUT, closed).await.is_ok();
         assert!(closed, "it does not end");
         self.child.wait().unwrap()
     }
 
     /// Waits for its end; all that it printed.
-    pub(crate) async fn ended(mut self) -> Ended {
+    pub(crate) async fn ended(mut self) -> ProcessOutput {
         let code = self.exit().await.code();
         let lines = self.output.lines();
         let of = |which| lines.iter().filter(|(one, _)| *one == which).map(|(_, line)| format!("{line}\n")).collect();
-        Ended { code, out: of(Stream::Out), err: of(Stream::Err) }
+        ProcessOutput { code, out: of(Stream::Out), err: of(Stream::Err) }
     }
 
     /// Where HTTP listens.

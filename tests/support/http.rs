@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -45,7 +45,7 @@ pub(crate) async fn send(
         let mut stream = TcpStream::connect(addr).await?;
         exchange(&mut stream, &[head.as_bytes(), body].concat()).await
     };
-    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(TEST_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Sends these bytes and reads one answer, until the connection is closed.

@@ -17,14 +17,14 @@ pub(crate) mod upstream;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use broker::{Broker, Ended, Setup};
+pub(crate) use broker::{Broker, ProcessOutput, Setup};
 pub(crate) use bus::{Bus, TOKEN};
 pub(crate) use gateway::{Gateway, Llms};
 pub(crate) use messages::{Log, chosen, outcome, sentinel};
 pub(crate) use pools::PoolsFile;
 
 /// Longer than anything takes, on a machine that is busy with other things too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) const DECIDE: &str = "coburn.gl.broker";
 pub(crate) const APPLY: &str = "coburn.gl.broker.apply";
@@ -40,5 +40,5 @@ pub(crate) const REQUEST: &str = r#"{"gl_path":"/azure/"}"#;
 
 /// Waits, but not for ever.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(TEST_TIMEOUT, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }

@@ -71,7 +71,7 @@ impl NoReply {
 impl Bus {
     pub(crate) async fn connect(subjects: config::Bus) -> Result<Bus, async_nats::ConnectError> {
         let client = ConnectOptions::with_token(subjects.token.clone())
-            .name("standin")
+            .name("gateway-sim")
             .connect(format!("nats://{}", subjects.host))
             .await?;
         let bus = Bus { client, subjects, health: Mutex::default() };

@@ -14,7 +14,7 @@ use crate::session::Sessions;
 use crate::transaction::Shared;
 use crate::upstream::Upstream;
 
-/// A running stand-in for the gateway; it stops when dropped.
+/// A running simulated gateway; it stops when dropped.
 #[derive(Debug)]
 pub struct Gateway {
     server: Server,
@@ -26,7 +26,7 @@ pub struct Gateway {
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The file is accepted and then ends the real gateway, or asks for what the stand-in cannot do.
+    /// The file is accepted and then ends the real gateway, or asks for what the simulated gateway cannot do.
     #[error("cannot start with this configuration: {0}")]
     Crash(String),
     /// No bus, or a wrong token.

@@ -1,4 +1,4 @@
-//! A stand-in for the gecholog gateway, and fake LLMs, to show and test a processor on one machine.
+//! A simulated gecholog gateway, and fake LLMs, to show and test a processor on one machine.
 //!
 //! It implements the gateway's contract toward processors, log listeners and clients, as `docs/gateway-protocol.md`
 //! describes it. It has no TLS on either side, no persistence and no tuning, and depends on no particular processor.

@@ -168,7 +168,7 @@ fn record_call(deployments: &Deployments, name: &str) -> Behaviour {
 /// Azure names the deployment in the path, OpenAI names the model in the body.
 fn deployment_of(path: &str, body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Named {
+    struct ModelField {
         model: String,
     }
     if let Some((_, behind)) = path.split_once("/deployments/") {
@@ -177,7 +177,7 @@ fn deployment_of(path: &str, body: &[u8]) -> Option<String> {
     if !path.ends_with("/chat/completions") {
         return None;
     }
-    let named = serde_json::from_slice::<Named>(body);
+    let named = serde_json::from_slice::<ModelField>(body);
     Some(named.map_or_else(|_| "unnamed".to_owned(), |named| named.model))
 }
 

@@ -1,4 +1,4 @@
-//! The program: `standin -o FILE` serves the stand-in gateway, `standin llm` a fake LLM.
+//! The program: `gateway-sim -o FILE` serves the simulated gateway, `gateway-sim llm` a fake LLM.
 //!
 //! The flags are the gateway's. It ends on SIGINT and SIGTERM; an error ends it with a message and exit code 1.
 
@@ -13,7 +13,7 @@ use gateway_sim::gateway::{Gateway, StartError};
 use gateway_sim::llm::Llm;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A stand-in for the gecholog gateway, and fake LLMs.
+/// A simulated gecholog gateway, and fake LLMs.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Command {
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // If standard error is closed, the exit code has to do.
-            drop(writeln!(std::io::stderr(), "standin: {error}"));
+            drop(writeln!(std::io::stderr(), "gateway-sim: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -75,7 +75,7 @@ async fn run(command: Command) -> Result<(), Error> {
         return until_signalled().await;
     }
     let gateway = Gateway::start(read(&command.file.ok_or(Error::NoFile)?)?).await?;
-    tracing::info!(addr = %gateway.addr(), "stand-in listening");
+    tracing::info!(addr = %gateway.addr(), "simulated gateway listening");
     until_signalled().await?;
     gateway.stop().await;
     Ok(())

@@ -45,16 +45,16 @@ impl Query {
     /// As Go decodes it: `null` is no parameter, no value or an empty text, by where it stands; `details` must be there.
     pub(crate) fn from_array(json: &str) -> Result<Query, String> {
         #[derive(Deserialize)]
-        struct Written {
+        struct NamedValues {
             name: Option<String>,
             #[serde(deserialize_with = "Option::deserialize")]
             details: Option<Vec<Option<String>>>,
         }
-        let read: Option<Vec<Written>> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let read: Option<Vec<NamedValues>> = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let values = |details: Option<Vec<Option<String>>>| {
             details.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect()
         };
-        let pair = |one: Written| (one.name.unwrap_or_default(), values(one.details));
+        let pair = |one: NamedValues| (one.name.unwrap_or_default(), values(one.details));
         Ok(Query(read.unwrap_or_default().into_iter().map(pair).collect()))
     }
 

@@ -10,7 +10,7 @@ use crate::support::http::Call;
 use crate::support::nats::NatsServer;
 use crate::support::within_limit;
 
-fn standin(args: &[&str]) -> Command {
+fn gateway_sim(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway-sim"));
     command.args(args).kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
     command
@@ -51,7 +51,7 @@ async fn it_serves_a_file_with_the_environment_until_a_signal() {
     let text = tree.to_string().replace("bus-secret", "${THE_TOKEN}");
     let file = file(&text);
     let path = file.path().to_str().unwrap();
-    let mut child = standin(&["-o", path, "-a", "gl"]).env("THE_TOKEN", "bus-secret").spawn().unwrap();
+    let mut child = gateway_sim(&["-o", path, "-a", "gl"]).env("THE_TOKEN", "bus-secret").spawn().unwrap();
     line(&mut child, "listening").await;
     let answer = Call::post("/echo/").send(([127, 0, 0, 1], port).into()).await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -61,20 +61,20 @@ async fn it_serves_a_file_with_the_environment_until_a_signal() {
 #[tokio::test]
 async fn every_fault_of_a_file_is_reported_and_the_exit_code_is_a_failure() {
     let file = file(r#"{"gl_port": 0}"#);
-    let output = standin(&["-o", file.path().to_str().unwrap()]).output().await.unwrap();
+    let output = gateway_sim(&["-o", file.path().to_str().unwrap()]).output().await.unwrap();
     assert!(!output.status.success());
     let output = String::from_utf8(output.stderr).unwrap();
     for place in ["gateway_id", "gl_port", "service_bus.token", "routers"] {
         assert!(output.contains(place), "{place} in {output}");
     }
     for args in [&["-o", "/no/such/file"][..], &["-a", "gl"], &[]] {
-        assert!(!standin(args).output().await.unwrap().status.success(), "{args:?}");
+        assert!(!gateway_sim(args).output().await.unwrap().status.success(), "{args:?}");
     }
 }
 
 #[tokio::test]
 async fn it_serves_a_fake_llm() {
-    let mut child = standin(&["llm", "--addr", "127.0.0.1:0"]).spawn().unwrap();
+    let mut child = gateway_sim(&["llm", "--addr", "127.0.0.1:0"]).spawn().unwrap();
     let line = line(&mut child, "listening").await;
     let addr = line.rsplit_once("127.0.0.1:").unwrap().1;
     let port: String = addr.chars().take_while(char::is_ascii_digit).collect();

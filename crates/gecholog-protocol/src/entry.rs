@@ -68,7 +68,7 @@ pub fn write(entry: &Entry<'_>) -> Vec<u8> {
     let length: usize =
         payloads.iter().map(|payload| payload.len()).filter(|length| *length <= MAX_PAYLOAD_BYTES).sum();
     let mut out = Vec::with_capacity(4_096 + length);
-    let times = entry.times.unwrap_or([BrokerTime::from_nanos(0); 3]).map(Moment::of);
+    let times = entry.times.unwrap_or([BrokerTime::from_nanos(0); 3]).map(Moment::from_time);
     let [came, _, over] = &times;
     let mut object = Object::begin(&mut out);
     object.text("session_id", entry.session);
@@ -137,7 +137,7 @@ struct Moment {
 }
 
 impl Moment {
-    fn of(at: BrokerTime) -> Self {
+    fn from_time(at: BrokerTime) -> Self {
         let moment = Timestamp::from_nanosecond(at.as_nanos().into());
         Self { at, text: moment.map_or_else(|_| ZERO_TIME.to_owned(), |moment| moment.to_string()) }
     }
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_like_the_gateways_own() {
-        let answered = vec![("Retry-After".to_owned(), vec!["3".to_owned()])];
+        let answered = vec![("Retry-After".to_owned(), vec![Cow::Borrowed("3")])];
         let bytes = write(&Entry { answered: &answered, status: 429, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
         assert_eq!((report.answer.served_path, report.routed_path), (Some("/azure/openai/"), Some("/azure/openai/")));

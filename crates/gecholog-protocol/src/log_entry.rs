@@ -38,7 +38,7 @@ pub fn read_call(bytes: &[u8]) -> Result<LoggedCall<'_>, Malformed> {
         has_status: false,
         headers: AnswerHeaders::default(),
         payload: &[],
-        request: Sent::default(),
+        request: RequestSection::default(),
         details: Details::default(),
     };
     object(bytes, |cursor| parts.read(cursor))?;
@@ -56,13 +56,13 @@ struct Parts<'a> {
     headers: AnswerHeaders<'a>,
     /// The body of the upstream's answer.
     payload: &'a [u8],
-    request: Sent<'a>,
+    request: RequestSection<'a>,
     details: Details<'a>,
 }
 
 /// The fields of a request that show who named its deployment or model.
 #[derive(Default)]
-struct Sent<'a> {
+struct RequestSection<'a> {
     url: Option<RawJson<'a>>,
     subpath: Option<RawJson<'a>>,
     received: Option<RawJson<'a>>,
@@ -169,7 +169,7 @@ impl<'a> Parts<'a> {
         }
         entry.started = entry.started.or_else(|| entry.answer.transaction.and_then(transaction::started));
         entry.details.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
-        let Sent { url, subpath, received, sent, .. } = self.request;
+        let RequestSection { url, subpath, received, sent, .. } = self.request;
         let details = Details { url, subpath, received, sent, ..self.details };
         let usage = details.usage();
         if let Ok(Some(usage)) = usage {
@@ -194,7 +194,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl Sent<'_> {
+impl RequestSection<'_> {
     fn who_named(&self, missing: Missing) -> NamedBy {
         let text =
             |raw: Option<RawJson<'_>>| raw.and_then(RawJson::value).and_then(|value| Some(value.as_str()?.to_owned()));
@@ -207,7 +207,7 @@ impl Sent<'_> {
             sent: self.sent,
             patch: patch.as_ref(),
         };
-        naming.of(missing)
+        naming.named_by(missing)
     }
 }
 

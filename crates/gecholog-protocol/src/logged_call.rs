@@ -47,7 +47,7 @@ pub(super) struct Details<'a> {
 
 /// What the request of a call asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestFields {
     /// The model that the client names.
     pub model: Option<String>,
     /// The model that was sent to the upstream, where it is another one.
@@ -89,7 +89,7 @@ impl LoggedCall<'_> {
     }
 
     /// What the request asks for.
-    pub fn asked(&self) -> Asked {
+    pub fn request_fields(&self) -> RequestFields {
         let ingress = self.entry.ingress.unwrap_or_default();
         let subpath = self.details.subpath.and_then(RawJson::text).unwrap_or_default();
         let path = format!("{ingress}{subpath}");
@@ -102,7 +102,7 @@ impl LoggedCall<'_> {
         // Most targets change nothing, and a payload may be long.
         let changed = self.details.sent.filter(|sent| Some(sent) != self.details.received.as_ref());
         let (sent_model, ..) = read(changed);
-        Asked { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream, user, path }
+        RequestFields { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream, user, path }
     }
 
     /// The model that the answer names.

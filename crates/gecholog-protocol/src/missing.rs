@@ -65,7 +65,7 @@ enum InPath {
 impl Naming<'_> {
     /// Who named what is missing. Where the request does not show it, a deployment is the target's own and a model is the
     /// client's.
-    pub fn of(&self, missing: Missing) -> NamedBy {
+    pub fn named_by(&self, missing: Missing) -> NamedBy {
         match (missing, self.in_path()) {
             (Missing::Deployment, InPath::NamedBy(by)) => by,
             (Missing::Deployment, InPath::Unknown) => NamedBy::Target,
@@ -149,7 +149,7 @@ mod tests {
         let raw = |body: &'static str| Cursor::new(body.as_bytes()).raw().ok();
         let leak = |body: &str| -> &'static str { Box::leak(body.to_owned().into_boxed_str()) };
         let (received, sent) = (raw(leak(received)), raw(leak(sent)));
-        Naming { path: Some(path), subpath: Some(subpath), received, sent, patch: Some(patch) }.of(missing)
+        Naming { path: Some(path), subpath: Some(subpath), received, sent, patch: Some(patch) }.named_by(missing)
     }
 
     #[test]
@@ -218,18 +218,18 @@ mod tests {
 
     #[test]
     fn what_a_request_does_not_show() {
-        assert_eq!(Naming::default().of(Missing::Deployment), NamedBy::Target);
-        assert_eq!(Naming::default().of(Missing::Model), NamedBy::Client);
+        assert_eq!(Naming::default().named_by(Missing::Deployment), NamedBy::Target);
+        assert_eq!(Naming::default().named_by(Missing::Model), NamedBy::Client);
         // Through the gateway the upstream's path is not known, but what the client wrote is.
         for (subpath, by) in [(AZURE, NamedBy::Client), ("chat/completions", NamedBy::Target), ("", NamedBy::Target)] {
             let body = Cursor::new(br#"{"model": "a"}"#).raw().ok();
             let naming = Naming { subpath: Some(subpath), received: body, sent: body, ..Naming::default() };
-            assert_eq!(naming.of(Missing::Deployment), by, "{subpath}");
-            assert_eq!(naming.of(Missing::Model), NamedBy::Client, "{subpath}");
+            assert_eq!(naming.named_by(Missing::Deployment), by, "{subpath}");
+            assert_eq!(naming.named_by(Missing::Model), NamedBy::Client, "{subpath}");
         }
         // A filter of the gateway has removed the client's path.
         let path = Some("/openai/deployments/gpt4/chat");
-        assert_eq!(Naming { path, ..Naming::default() }.of(Missing::Deployment), NamedBy::Target);
+        assert_eq!(Naming { path, ..Naming::default() }.named_by(Missing::Deployment), NamedBy::Target);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn apply(patch: &Patch, body: RawJson<'_>) -> Option<Vec<u8>> {
         return None;
     }
     let mut out =
-        Out { bytes: Vec::with_capacity(body.bytes().len() + growth(patch)), done: Vec::new(), differs: false };
+        PatchOutput { bytes: Vec::with_capacity(body.bytes().len() + growth(patch)), done: Vec::new(), differs: false };
     out.bytes.push(b'{');
     body.cursor().fields(|name, value| out.member(patch, name, value.raw()?)).ok()?;
     for (name, value) in patch.merge.iter().filter(|(_, value)| !value.is_null()) {
@@ -56,7 +56,7 @@ pub fn growth(patch: &Patch) -> usize {
     set.sum::<usize>() + renamed + 2
 }
 
-struct Out {
+struct PatchOutput {
     bytes: Vec<u8>,
     /// Fields that have been set: a second one of the same name goes.
     done: Vec<String>,
@@ -64,7 +64,7 @@ struct Out {
     differs: bool,
 }
 
-impl Out {
+impl PatchOutput {
     /// Copies a field, or writes what the patch makes of it.
     fn member(&mut self, patch: &Patch, name: &[u8], value: RawJson<'_>) -> Result<(), SyntaxError> {
         let quoted = [b"\"", name, b"\""].concat();

@@ -114,10 +114,11 @@ fn captured_429s_carry_their_hint() {
             Message::read(&message.bytes).unwrap().response.answer
         };
         // A processor that is sent the original fields only sees no headers.
-        let told = answer.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
-        let expected = told.then_some(RetryAfter::Delay(Duration::from_secs(7)));
+        let has_wait =
+            answer.status == Some(429) && (message.is_log || message.scenario == "02_upstream_429_all_fields");
+        let expected = has_wait.then_some(RetryAfter::Delay(Duration::from_secs(7)));
         assert_eq!(answer.retry_after, expected, "{}", message.scenario);
-        carried += u32::from(told);
+        carried += u32::from(has_wait);
     }
     assert!(carried >= 3, "only {carried} hints found");
 }

@@ -1,4 +1,4 @@
-//! What the body of an answer says about the gateway, where no log tells it.
+//! What the body of an answer says about the gateway, where no log does.
 
 /// How the gateway answers when it could not reach the upstream (docs/gateway-protocol.md 4.7).
 const GATEWAY_ERROR: &[u8] = br#"{"error":"failure making request"}"#;

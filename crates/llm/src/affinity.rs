@@ -60,7 +60,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split(['?', '#']).next().unwrap_or_default().split('/')
 }
 
-/// The ids that a request names, the most telling first: those in its path, the response that it continues, then those in its
+/// The ids that a request names, the most specific first: those in its path, the response that it continues, then those in its
 /// JSON body at any depth (`conversation`, `thread_id`, `file_ids`, …). `path` and `body` are those that `view` was read from.
 pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8]) -> Vec<Cow<'a, str>> {
     let mut ids = Vec::new();

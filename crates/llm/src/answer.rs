@@ -132,7 +132,7 @@ fn class_of(value: RawJson<'_>) -> ErrorClass {
     classify_error_body(bytes.get(..MAX_ERROR_BODY_BYTES).unwrap_or(bytes))
 }
 
-/// The fields by which the forms of answers are told apart.
+/// The fields by which the forms of answers are distinguished.
 #[derive(Debug)]
 struct Answer<'a> {
     value: RawJson<'a>,

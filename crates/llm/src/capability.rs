@@ -21,7 +21,7 @@ pub struct Needs {
 
 /// What a model lacks that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lack {
+pub enum MissingCapability {
     Tools,
     Images,
     Schemas,
@@ -29,7 +29,7 @@ pub enum Lack {
     Context,
 }
 
-impl Lack {
+impl MissingCapability {
     /// In words that follow the model.
     pub const fn words(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Lack {
     }
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for MissingCapability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
     }
@@ -49,7 +49,7 @@ impl fmt::Display for Lack {
 
 impl Needs {
     /// What this request needs.
-    pub fn of(request: &RequestView<'_>) -> Self {
+    pub fn for_request(request: &RequestView<'_>) -> Self {
         let media = request.media;
         let is_text = media.images + media.audio + media.files == 0;
         Self {
@@ -61,17 +61,17 @@ impl Needs {
     }
 
     /// What the model of this row lacks of that; nothing where the table does not know.
-    pub fn lacking(self, model: &PriceRow) -> Option<Lack> {
+    pub fn first_missing(self, model: &PriceRow) -> Option<MissingCapability> {
         let abilities = &model.capabilities;
         let lacks = |needed: bool, has: Option<bool>| needed && has == Some(false);
         if lacks(self.tools, abilities.tools) {
-            Some(Lack::Tools)
+            Some(MissingCapability::Tools)
         } else if lacks(self.images, abilities.vision) {
-            Some(Lack::Images)
+            Some(MissingCapability::Images)
         } else if lacks(self.schema, abilities.response_schema) {
-            Some(Lack::Schemas)
+            Some(MissingCapability::Schemas)
         } else if model.limits.context.is_some_and(|context| self.input_tokens > context) {
-            Some(Lack::Context)
+            Some(MissingCapability::Context)
         } else {
             None
         }
@@ -94,20 +94,24 @@ mod tests {
         for (rest, lack) in [
             (r#""messages":[]"#, None),
             (r#""tools":[]"#, None),
-            (r#""tools":[{"type":"function"}]"#, Some(Lack::Tools)),
-            (r#""functions":[{"name":"f"}]"#, Some(Lack::Tools)),
+            (r#""tools":[{"type":"function"}]"#, Some(MissingCapability::Tools)),
+            (r#""functions":[{"name":"f"}]"#, Some(MissingCapability::Tools)),
             (r#""response_format":{"type":"json_object"}"#, None),
-            (r#""response_format":{"type":"json_schema","json_schema":{}}"#, Some(Lack::Schemas)),
+            (r#""response_format":{"type":"json_schema","json_schema":{}}"#, Some(MissingCapability::Schemas)),
             (
                 r#""messages":[{"content":[{"type":"image_url","image_url":{"url":"https://h/a.png"}}]}]"#,
-                Some(Lack::Images),
+                Some(MissingCapability::Images),
             ),
-            (&format!(r#""messages":[{{"content":"{long}"}}]"#), Some(Lack::Context)),
+            (&format!(r#""messages":[{{"content":"{long}"}}]"#), Some(MissingCapability::Context)),
         ] {
             let body = format!(r#"{{"model":"m",{rest}}}"#);
-            let needs = Needs::of(&RequestView::read("/v1/chat/completions", None, body.as_bytes()));
-            let lacking = |model| needs.lacking(table.find(Some("openai"), model).unwrap());
-            assert_eq!((lacking("small"), lacking("large"), lacking("unknown")), (lack, None, None), "{rest}");
+            let needs = Needs::for_request(&RequestView::read("/v1/chat/completions", None, body.as_bytes()));
+            let first_missing = |model| needs.first_missing(table.find(Some("openai"), model).unwrap());
+            assert_eq!(
+                (first_missing("small"), first_missing("large"), first_missing("unknown")),
+                (lack, None, None),
+                "{rest}"
+            );
         }
     }
 }

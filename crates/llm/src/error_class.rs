@@ -1,7 +1,7 @@
 //! What an error answer means: one class from its status, headers and body.
 //!
 //! The class decides who is asked next, whether the target stays in, what metrics count and what users name in their settings.
-//! In doubt the status decides, and a fault that may be the caller's is the caller's: nobody must be able to take a target
+//! In doubt the status decides, and a fault that may be the caller's is the caller's: no client must be able to take a target
 //! away from everybody else by what they write into a request.
 
 use crate::error_body::ErrorBody;
@@ -29,7 +29,7 @@ pub fn classify(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option
     Some(class.unwrap_or(if is_firewall { InvalidRequest } else { by_status }))
 }
 
-/// The class of an error inside a body that is already known to hold one, where no status tells: a stream's event, or an
+/// The class of an error inside a body that is already known to hold one, where the status does not say: a stream's event, or an
 /// answer with a good status.
 pub(crate) fn classify_error_body(body: &[u8]) -> ErrorClass {
     without_status(&ErrorBody::read(body))

@@ -2,7 +2,7 @@
 //! at this view.
 //!
 //! Of a field that stands twice the last one counts, as in the gateway, and a name is what it means, not how it is spelt
-//! (`mod\u0065l` is `model`): nobody must be able to show us another request than the vendor sees. A body that is neither
+//! (`mod\u0065l` is `model`): no client must be able to show us another request than the vendor sees. A body that is neither
 //! JSON nor a form says nothing but its size.
 
 use std::borrow::Cow;

@@ -2,7 +2,7 @@
 //!
 //! The target's own word comes first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
 //! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`).
-//! Only where none of these stands does an empty bucket tell, and it tells when it will be *full* again, which nobody needs to
+//! Only where none of these is given is an empty bucket used, which says when it will be *full* again, and no client needs to
 //! wait for: so at most [`MAX_REFILL`].
 //!
 //! Moments are measured against the answer's own `Date`, so that clocks need not agree, and against the time of receipt where
@@ -127,7 +127,7 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
     RateLimits { requests: least(&REQUESTS), tokens: least(&TOKENS) }
 }
 
-/// The reset of a window that is used up, or that tells nothing else.
+/// The reset of a window that is used up, or that says nothing else.
 fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
     let windows = headers.buckets.get(WINDOWS)?.iter();
     let used_up = windows.filter(|[_, remaining, _]| remaining.is_none_or(is_zero));

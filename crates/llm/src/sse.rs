@@ -247,13 +247,13 @@ mod tests {
     use proptest::prelude::*;
 
     /// What a parser hands out: name, data, id; `None` is an event that is too large.
-    type Seen = Vec<Option<(String, String, String)>>;
+    type ParsedEvents = Vec<Option<(String, String, String)>>;
 
     fn text(bytes: &[u8]) -> String {
         String::from_utf8_lossy(bytes).into_owned()
     }
 
-    fn parse<'a>(limit: usize, parts: impl IntoIterator<Item = &'a [u8]>) -> Seen {
+    fn parse<'a>(limit: usize, parts: impl IntoIterator<Item = &'a [u8]>) -> ParsedEvents {
         let mut seen = Vec::new();
         let mut parser = Parser::new(limit);
         let mut note = |event: Result<Event<'_>, EventTooLarge>| {

@@ -37,7 +37,7 @@ pub enum Progress {
     Failed(ErrorClass),
 }
 
-/// How a stream ended that came to its end as far as HTTP can tell.
+/// How a stream ended that came to its end as far as HTTP shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
     /// Its protocol's end came.
@@ -54,12 +54,12 @@ pub struct StreamState {
     parser: Parser,
     /// It ended in the middle of an event.
     ended_within_event: bool,
-    pub(crate) seen: Seen,
+    pub(crate) seen: StreamSummary,
 }
 
 /// What came so far.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct StreamSummary {
     protocol: Protocol,
     /// An event showed the protocol.
     shown: bool,
@@ -86,7 +86,11 @@ pub(crate) struct Seen {
 impl StreamState {
     /// A stream that answers a request of this protocol; what comes may show another.
     pub fn new(protocol: Protocol) -> Self {
-        Self { parser: Parser::default(), ended_within_event: false, seen: Seen { protocol, ..Seen::default() } }
+        Self {
+            parser: Parser::default(),
+            ended_within_event: false,
+            seen: StreamSummary { protocol, ..StreamSummary::default() },
+        }
     }
 
     /// Takes the next bytes, and returns how far the stream has come.
@@ -96,7 +100,7 @@ impl StreamState {
         self.progress()
     }
 
-    /// The stream has ended, as far as HTTP can tell.
+    /// The stream has ended, as far as HTTP shows.
     pub fn finish(&mut self) -> StreamEnd {
         self.ended_within_event |= !self.parser.is_between_events();
         let seen = &mut self.seen;
@@ -177,14 +181,14 @@ impl StreamState {
         Usage { output, estimated: true, service_tier: self.service_tier(), ..counted.unwrap_or(input) }
     }
 
-    /// The event that tells the client in its own protocol that the stream broke off; see [`broken_stream_event`].
+    /// The event that reports to the client, in its own protocol, that the stream was truncated; see [`broken_stream_event`].
     pub fn broken_event(&self, message: &str) -> Bytes {
         let ends_line = self.ended_within_event || !self.parser.is_between_events();
         broken_event(self.seen.protocol, message, self.seen.events, ends_line)
     }
 }
 
-impl Seen {
+impl StreamSummary {
     fn take(&mut self, event: Result<Event<'_>, EventTooLarge>) {
         if self.error.is_some() {
             return;

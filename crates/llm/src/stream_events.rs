@@ -4,7 +4,7 @@ use crate::ErrorClass;
 use crate::error_class::{classify_error, classify_error_body};
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
-use crate::stream::Seen;
+use crate::stream::StreamSummary;
 
 /// The fields of an event that matter, whatever its protocol. Most events are chunks of chats, so those are read in the same
 /// pass.
@@ -116,7 +116,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    fn apply(&self, seen: &mut Seen) {
+    fn apply(&self, seen: &mut StreamSummary) {
         seen.speaks(Protocol::OpenAiChat);
         if self.content {
             seen.content(self.content_bytes);
@@ -139,7 +139,7 @@ pub(crate) fn is_ping(name: &[u8]) -> bool {
 ///
 /// # Errors
 /// It is no JSON; nothing was taken.
-pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), SyntaxError> {
+pub(crate) fn object(seen: &mut StreamSummary, name: &[u8], data: &[u8]) -> Result<(), SyntaxError> {
     let fields = Fields::read(data)?;
     let kind = fields.kind.and_then(RawJson::quoted).unwrap_or_default();
     // vLLM's and Mistral's have their fields at the top.
@@ -171,7 +171,7 @@ pub(crate) fn object(seen: &mut Seen, name: &[u8], data: &[u8]) -> Result<(), Sy
 }
 
 /// OpenAI's Responses API.
-fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
+fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     match kind {
         b"response.created" => {
             if let Some(response) = fields.response {
@@ -208,7 +208,7 @@ fn responses(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
 }
 
 /// Anthropic's Messages API; returns whether the event is one of it.
-fn anthropic(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>) -> bool {
+fn anthropic(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>) -> bool {
     match kind {
         b"message_start" => {}
         b"content_block_start" => {
@@ -242,7 +242,7 @@ fn anthropic(seen: &mut Seen, kind: &[u8], fields: &Fields<'_>) -> bool {
 }
 
 /// Gemini's `streamGenerateContent`.
-fn gemini(seen: &mut Seen, fields: &Fields<'_>) {
+fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
     if let Some(candidates) = fields.candidates {
         candidates.for_each(|candidate| {
             if let Some(parts) = candidate.field("content").and_then(|content| content.field("parts")) {
@@ -264,8 +264,8 @@ fn gemini(seen: &mut Seen, fields: &Fields<'_>) {
     seen.finished |= blocked.is_some_and(|reason| !reason.is_blank());
 }
 
-/// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and what nobody knows.
-fn other(seen: &mut Seen, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
+/// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and unknown events.
+fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     if is_ping(name) || is_ping(kind) {
         return;
     }

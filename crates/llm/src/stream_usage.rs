@@ -166,7 +166,7 @@ fn begins_object(behind: &[u8]) -> bool {
 
 /// Whether an event is a chunk without choices that has a usage.
 fn is_usage_alone(event: &[u8]) -> bool {
-    // Most events are told apart without being read: they have no usage, or null.
+    // Most events are distinguished without being read: they have no usage, or null.
     if !USAGE.find_iter(event).any(|at| begins_object(event.get(at + USAGE_NAME.len()..).unwrap_or_default())) {
         return false;
     }

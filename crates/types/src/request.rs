@@ -44,7 +44,7 @@ pub trait Request {
         None
     }
 
-    /// What was found out beforehand about the conditions at this address; nothing if nobody did.
+    /// What was found out beforehand about the conditions at this address; nothing if it was not found out.
     fn verdict(&self, _conditions: usize) -> Option<Verdict> {
         None
     }

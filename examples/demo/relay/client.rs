@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::calls::{BODY, PATIENCE};
+use crate::calls::{BODY, CALL_TIMEOUT};
 
 /// How a client calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Way {
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum CallKind {
     Chat,
     Stream,
     Tools,
@@ -57,7 +57,7 @@ pub(super) enum Ask {
     Embeddings,
 }
 
-impl Ask {
+impl CallKind {
     /// Those of a chat.
     pub(super) const ALL: [Self; 4] = [Self::Chat, Self::Stream, Self::Tools, Self::StreamedTools];
 
@@ -111,8 +111,8 @@ impl Ask {
 }
 
 /// Asks for something, and waits for the answer's end.
-pub(super) fn ask(agent: &ureq::Agent, url: &str, model: &str, ask: Ask) -> Result<Answer, String> {
-    let path = if ask == Ask::Embeddings { "embeddings" } else { "chat/completions" };
+pub(super) fn ask(agent: &ureq::Agent, url: &str, model: &str, ask: CallKind) -> Result<Answer, String> {
+    let path = if ask == CallKind::Embeddings { "embeddings" } else { "chat/completions" };
     let request = agent.post(format!("{url}{path}")).header("Content-Type", "application/json");
     let mut response = request.send(ask.body(model).to_string()).map_err(|error| error.to_string())?;
     let broken = match response.body_mut().read_to_string() {
@@ -152,7 +152,7 @@ impl Answer {
 
 /// Who makes the calls.
 pub(super) fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let config = ureq::Agent::config_builder().timeout_global(Some(CALL_TIMEOUT)).http_status_as_error(false).build();
     ureq::Agent::new_with_config(config)
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 use crate::screen::{Relayed, Screen};
 use crate::summary::times;
 use crate::watch::{Call, Event, RouterState};
-use crate::world::World;
+use crate::world::RunningDemo;
 use client::Way;
 use judge::{EAST, Made, Run, Scene, WEST, is_good};
 
@@ -33,11 +33,11 @@ pub(crate) const KEYS: [&str; 3] = ["EAST_API_KEY", "WEST_API_KEY", "NORTH_API_K
 pub(crate) const INGRESS: &str = "/llm/";
 pub(crate) const ROUTER: &str = "/assistant/";
 /// How long something may be on its way that must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The show as it goes on.
 pub(crate) struct Show<'a> {
-    world: &'a mut World,
+    world: &'a mut RunningDemo,
     screen: &'a mut Screen,
     pace: Interval,
     agent: ureq::Agent,
@@ -51,7 +51,7 @@ pub(crate) struct Show<'a> {
 }
 
 /// Whether all was right.
-pub(crate) async fn show(world: &mut World, screen: &mut Screen, calls: u32, rate: u32) -> anyhow::Result<bool> {
+pub(crate) async fn show(world: &mut RunningDemo, screen: &mut Screen, calls: u32, rate: u32) -> anyhow::Result<bool> {
     let mut watch = world.watch().await?;
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,7 +83,7 @@ pub(crate) async fn show(world: &mut World, screen: &mut Screen, calls: u32, rat
     show.until(WEST, &RouterState::Enabled).await?;
     let run = show.run;
     let trace = match run.longest() {
-        Some(answer) => watch.group(&answer.session, PATIENCE).await,
+        Some(answer) => watch.group(&answer.session, WATCH_TIMEOUT).await,
         None => None,
     };
     watch.kill().await;
@@ -102,7 +102,7 @@ impl Show<'_> {
 
     /// Waits until the broker has logged each failure: its log lines and its answers come over different ways.
     async fn settle(&mut self) -> anyhow::Result<()> {
-        let by = Instant::now() + PATIENCE;
+        let by = Instant::now() + WATCH_TIMEOUT;
         while [EAST, WEST].iter().any(|router| self.run.failures(router) > self.run.disabled(router)) {
             match timeout_at(by, self.world.next()).await {
                 Ok(event) => self.take(event?),
@@ -152,7 +152,7 @@ impl Show<'_> {
     /// The log's entries of a session, when there are as many as there must be.
     async fn attempts(&mut self, session: &str, count: usize) -> anyhow::Result<Vec<Call>> {
         let begins = of_session(session);
-        let by = Instant::now() + PATIENCE;
+        let by = Instant::now() + WATCH_TIMEOUT;
         while self.entries.get(begins).map_or(0, Vec::len) < count {
             match timeout_at(by, self.world.next()).await {
                 Ok(event) => self.take(event?),
@@ -182,7 +182,7 @@ impl Show<'_> {
 
     /// Waits until a target has this state. No call is made meanwhile.
     async fn until(&mut self, router: &str, wanted: &RouterState) -> anyhow::Result<()> {
-        let by = Instant::now() + self.world.disabled_time() + PATIENCE;
+        let by = Instant::now() + self.world.disabled_time() + WATCH_TIMEOUT;
         while self.states.get(router) != Some(wanted) {
             match timeout_at(by, self.world.next()).await {
                 Ok(event) => self.take(event?),

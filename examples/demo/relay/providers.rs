@@ -14,7 +14,7 @@ use gecholog_broker::config::{self as settings, RawSettings, Sources};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::client::{self, Answer, Ask};
+use super::client::{self, Answer, CallKind};
 use crate::broker::{self, Broker};
 use crate::screen::{Relayed, Screen};
 
@@ -70,7 +70,8 @@ pub(crate) async fn show(
     let bad = made.iter().filter(bad).count();
     let faults: Vec<_> =
         (bad > 0).then(|| format!("{bad} calls were not answered 200 and whole")).into_iter().collect();
-    screen.judged("Whoever answered, and in whatever protocol: each client got what OpenAI's API gives.", &faults)?;
+    screen
+        .judged("Whichever vendor answered, in its own protocol: each client got what OpenAI's API gives.", &faults)?;
     Ok(faults.is_empty())
 }
 
@@ -103,7 +104,7 @@ impl Show {
         let broker = Broker::start_alone(&broker::binary()?, &variables).await?;
         let address = broker.relay.clone().context("the relay says no address")?;
         let url = format!("http://{address}{pool}");
-        // With a model for each target there is nobody else to answer.
+        // With a model for each target no other target can answer.
         let failing = (models.len() == 1 && vendors.len() > 1).then(|| vendors.keys().next().copied()).flatten();
         Ok(Self { vendors, broker, url, models, failing, _file: place })
     }
@@ -125,9 +126,9 @@ impl Show {
                 }
             }
             pace.tick().await;
-            let model = self.models.get(number as usize / Ask::ALL.len() % self.models.len());
+            let model = self.models.get(number as usize / CallKind::ALL.len() % self.models.len());
             let model = model.cloned().unwrap_or_default();
-            let ask = if model.contains("embed") { Ask::Embeddings } else { Ask::of(number) };
+            let ask = if model.contains("embed") { CallKind::Embeddings } else { CallKind::of(number) };
             let (agent, url) = (agent.clone(), self.url.clone());
             let began = Instant::now();
             let calling = tokio::task::spawn_blocking(move || client::ask(&agent, &url, &model, ask));
@@ -142,7 +143,7 @@ impl Show {
 fn tell(
     screen: &Screen,
     number: u32,
-    ask: Ask,
+    ask: CallKind,
     answer: &Result<Answer, String>,
     took: Duration,
 ) -> std::io::Result<()> {
@@ -159,7 +160,7 @@ fn tell(
     screen.relayed(&Relayed { number, called: ask.words(), router, status: &status, took, what: &what, good })
 }
 
-/// The broker's environment: what it is told, and a key for each variable that the file names.
+/// The broker's environment: its settings, and a key for each variable that the file names.
 fn variables(text: &str, vertex: Option<&Vendor>, port: u16) -> Vec<(OsString, OsString)> {
     let mut variables: BTreeMap<String, String> = text
         .split("${")

@@ -26,7 +26,7 @@ use crate::watch::{Call, Change, Event};
 /// How many standard deviations a router's share may be off.
 const SIGMAS: f64 = 5.0;
 /// How long the gateway waits for a processor, by `timeout` in gl_config.json, less what a timer may be short.
-const PATIENCE: Duration = Duration::from_millis(48);
+const SLOW_DECISION: Duration = Duration::from_millis(48);
 /// One in this many calls may be late.
 const ONE_LATE_IN: usize = 10;
 
@@ -68,12 +68,12 @@ impl Call {
 
     /// The ingress router itself served it, after the gateway had waited for the broker as long as it does.
     fn is_late(&self) -> bool {
-        self.router == self.ingress && between(self.began, self.decided) >= PATIENCE
+        self.router == self.ingress && between(self.began, self.decided) >= SLOW_DECISION
     }
 
     /// The gateway may not have waited for the broker to hear of the outcome.
     fn is_heard_late(&self) -> bool {
-        between(self.answered, self.ended) >= PATIENCE
+        between(self.answered, self.ended) >= SLOW_DECISION
     }
 }
 

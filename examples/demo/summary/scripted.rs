@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_millis(50);
 /// How much a cooldown may be off what the upstream asked for; that is in whole seconds.
 const OFF: Duration = Duration::from_millis(500);
 /// Lengths of cooldowns that are listed.
-const TOLD: usize = 8;
+const MAX_LISTED: usize = 8;
 
 /// The script that the run follows.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Script {
 }
 
 /// One fault of one router, and what there was of it.
-struct Seen<'a> {
+struct EpisodeReview<'a> {
     run: &'a Run,
     router: &'a str,
     episode: &'a Episode,
@@ -71,14 +71,14 @@ impl Run {
         self.script_of(&call.router).is_some_and(|scripted| scripted.episodes.iter().any(may))
     }
 
-    fn seen(&self) -> Vec<Seen<'_>> {
+    fn seen(&self) -> Vec<EpisodeReview<'_>> {
         let Some(script) = &self.script else { return Vec::new() };
         let routers = self.pools.iter().flat_map(|pool| &pool.routers).map(String::as_str);
         let mut routers: Vec<_> = routers.filter_map(|router| Some((router, script.faults.of(router)?))).collect();
         routers.sort_by_key(|(router, _)| *router);
         routers.dedup_by_key(|(router, _)| *router);
         let all = routers.into_iter().flat_map(|(router, scripted)| {
-            let seen = move |episode| Seen::of(self, script.zero, router, episode);
+            let seen = move |episode| EpisodeReview::of(self, script.zero, router, episode);
             scripted.episodes.iter().map(seen)
         });
         all.collect()
@@ -96,7 +96,7 @@ impl Run {
 
     /// What was wrong with it.
     pub(super) fn wrong_scripted(&self) -> Vec<String> {
-        self.seen().iter().flat_map(Seen::faults).collect()
+        self.seen().iter().flat_map(EpisodeReview::faults).collect()
     }
 }
 
@@ -130,7 +130,7 @@ fn makes(fault: &Fault, call: &Call) -> bool {
     }
 }
 
-impl<'a> Seen<'a> {
+impl<'a> EpisodeReview<'a> {
     fn of(run: &'a Run, zero: Timestamp, router: &'a str, episode: &'a Episode) -> Self {
         let from = zero + episode.from;
         let to = episode.to.map_or(run.ended, |to| (zero + to).min(run.ended));
@@ -344,8 +344,9 @@ impl<'a> Seen<'a> {
     fn rate_limit(&self) -> String {
         let (refused, all, waits) = (self.failed().count(), self.calls.len(), self.waits());
         let list = |of: fn(&Wait) -> Duration| {
-            let all: Vec<_> = waits.iter().take(TOLD).map(|wait| format!("{:.0}", of(wait).as_secs_f64())).collect();
-            all.join(", ") + if waits.len() > TOLD { " …" } else { "" }
+            let all: Vec<_> =
+                waits.iter().take(MAX_LISTED).map(|wait| format!("{:.0}", of(wait).as_secs_f64())).collect();
+            all.join(", ") + if waits.len() > MAX_LISTED { " …" } else { "" }
         };
         let settings = self.run.settings_of(self.router);
         let times = times(waits.len());

@@ -91,7 +91,7 @@ fn disagreement(configs: &[&str]) -> Option<&'static str> {
     } else if configs.windows(2).all(|two| version(two[0]) == version(two[1])) {
         Some("their settings are not the same: config differs\n")
     } else {
-        Some("whether their settings are the same cannot be said: their versions compute config in different ways\n")
+        Some("whether their settings are the same is unknown: their versions compute config in different ways\n")
     }
 }
 
@@ -289,9 +289,9 @@ mod tests {
             (&["1-aaaaaaaa"][..], None),
             (&["1-aaaaaaaa", "1-aaaaaaaa"], None),
             (&["1-aaaaaaaa", "1-aaaaaaaa", "1-bbbbbbbb"], Some("not the same")),
-            (&["1-aaaaaaaa", "2-bbbbbbbb"], Some("cannot be said")),
-            (&["1-aaaaaaaa", "1-bbbbbbbb", "2-bbbbbbbb"], Some("cannot be said")),
-            (&["aaaaaaaa", "1-aaaaaaaa"], Some("cannot be said")),
+            (&["1-aaaaaaaa", "2-bbbbbbbb"], Some("is unknown")),
+            (&["1-aaaaaaaa", "1-bbbbbbbb", "2-bbbbbbbb"], Some("is unknown")),
+            (&["aaaaaaaa", "1-aaaaaaaa"], Some("is unknown")),
         ] {
             let said = disagreement(configs);
             assert!(words.map_or(said.is_none(), |words| said.unwrap().contains(words)), "{configs:?}: {said:?}");

@@ -1,4 +1,4 @@
-//! `broker why ID`: one call as a story, from the memory of the replicas or from a file of calls.
+//! `broker why ID`: one call explained, from the memory of the replicas or from a file of calls.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::nats::peers;
 /// The longest line of a file that is read, in bytes; a record has a few hundred, at most some thousands.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 /// The most calls that are shown: a session of a client, or a trace, can have any number.
-const MAX_TOLD: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 /// Which call, and where it is looked for.
 #[derive(Debug, Clone, Args)]
@@ -46,7 +46,7 @@ impl WhyArgs {
     /// # Errors
     /// No broker answers, the file cannot be read, or there is no such call.
     pub fn of_brokers(&self, source: &Source<'_>) -> anyhow::Result<String> {
-        let query = CallQuery { id: Some(self.id.clone()), limit: Some(MAX_TOLD.to_string()), ..CallQuery::default() };
+        let query = CallQuery { id: Some(self.id.clone()), limit: Some(MAX_SHOWN.to_string()), ..CallQuery::default() };
         let pages = match source {
             Source::Bus(operator) => run(async {
                 let client = connect(operator).await?;
@@ -54,7 +54,7 @@ impl WhyArgs {
             })?,
             Source::Http(address, tls) => {
                 let id = percent_encoding::utf8_percent_encode(&self.id, percent_encoding::NON_ALPHANUMERIC);
-                let text = health::get(*address, *tls, &format!("/api/v1/calls?id={id}&limit={MAX_TOLD}"))?;
+                let text = health::get(*address, *tls, &format!("/api/v1/calls?id={id}&limit={MAX_SHOWN}"))?;
                 vec![
                     serde_json::from_str::<CallsPage>(&text)
                         .context("the broker's answer cannot be read: another version?")?,
@@ -62,7 +62,7 @@ impl WhyArgs {
             }
         };
         let calls = pages.into_iter().flat_map(|page| page.calls);
-        self.told(calls.collect(), "in the memory of any broker that answers: BROKER_RECENT_CALLS says how much is kept, BROKER_CALLS keeps all")
+        self.report(calls.collect(), "in the memory of any broker that answers: BROKER_RECENT_CALLS says how much is kept, BROKER_CALLS keeps all")
     }
 
     /// The same from a file.
@@ -92,20 +92,20 @@ impl WhyArgs {
                 }
             }
         }
-        self.told(found, &format!("in {} and the older files beside it", path.display()))
+        self.report(found, &format!("in {} and the older files beside it", path.display()))
     }
 
-    fn told(&self, mut calls: Vec<CallRecord>, place: &str) -> anyhow::Result<String> {
+    fn report(&self, mut calls: Vec<CallRecord>, place: &str) -> anyhow::Result<String> {
         calls.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| one.id.cmp(&other.id)));
         // Every replica has the calls of the gateway.
         calls.dedup_by(|one, other| one.id == other.id);
         if calls.is_empty() {
             bail!("no call {} {place}", clean(&self.id));
         }
-        let mut text = calls.iter().take(MAX_TOLD).map(story::of).collect::<Vec<_>>().join("\n");
+        let mut text = calls.iter().take(MAX_SHOWN).map(story::describe).collect::<Vec<_>>().join("\n");
         // A file, or a program on the bus, may hold anything.
         text.retain(|letter| letter == '\n' || !letter.is_control());
-        if let Some(more) = calls.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
+        if let Some(more) = calls.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             // Writing into a String cannot fail.
             let _ = writeln!(text, "\nand {more} older calls");
         }

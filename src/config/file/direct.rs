@@ -51,7 +51,7 @@ impl Directs {
             let path = path(reader, target, ingress, &base);
             let mut direct = DirectUpstream::of_provider(base, provider, forwards?);
             self.read_query_and_headers(reader, target, &mut direct)?;
-            return self.enrol(reader, &named, path?, direct);
+            return self.add_target(reader, &named, path?, direct);
         }
         let url = target.get("url")?;
         let base = self.text(reader, &url).and_then(|text| match text.parse::<Base>() {
@@ -67,7 +67,7 @@ impl Directs {
         let path = path(reader, target, ingress, &base);
         let mut direct = DirectUpstream::new(base, endpoint, forwards);
         self.read_query_and_headers(reader, target, &mut direct)?;
-        self.enrol(reader, &url, path?, direct)
+        self.add_target(reader, &url, path?, direct)
     }
 
     fn provider(&self, reader: &mut Reader<'_>, target: &Item<'_>, forwards: bool) -> Option<(Base, ProviderTarget)> {
@@ -173,7 +173,7 @@ impl Directs {
         good.then_some(whole)
     }
 
-    fn enrol(
+    fn add_target(
         &mut self,
         reader: &mut Reader<'_>,
         url: &Item<'_>,

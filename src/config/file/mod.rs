@@ -91,7 +91,7 @@ impl PoolsFile {
 
     /// The same, in which these variables mean something.
     #[must_use]
-    pub fn knowing(self, mut variables: Variables) -> Self {
+    pub fn with_env(self, mut variables: Variables) -> Self {
         variables.read_files(self.seen.as_deref().unwrap_or_default());
         Self { variables, ..self }
     }
@@ -147,7 +147,7 @@ fn describe(fault: &Unreadable) -> String {
     }
 }
 
-/// Reads the bytes of a file; its path is only for telling where faults are.
+/// Reads the bytes of a file; its path is only for naming the place of faults.
 ///
 /// # Errors
 /// Everything that is wrong with it.

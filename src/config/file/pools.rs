@@ -26,7 +26,7 @@ const LONGEST_NAME: usize = 80;
 
 /// What holds for the targets below.
 #[derive(Debug, Clone, Default)]
-struct Above {
+struct Inherited {
     ingress: Option<RouterPath>,
     /// How many lists of targets are around these.
     depth: usize,
@@ -132,7 +132,7 @@ impl Pools {
         }
         let when_all_disabled = when_all_disabled(reader, item);
         let passes = when_all_disabled == Some(Some(WhenAllDisabled::Pass));
-        let above = Above { ingress: ingress.clone(), health, times, passes, ..Above::default() };
+        let above = Inherited { ingress: ingress.clone(), health, times, passes, ..Inherited::default() };
         let directs = self.direct_health.len();
         let (mode, targets) = self.branch(reader, item, &above)?;
         let has_addresses = self.direct_health.len() > directs;
@@ -161,7 +161,7 @@ impl Pools {
     }
 
     /// The strategy and the targets of a pool or a branch.
-    fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<(Policy, Vec<Target>)> {
+    fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<(Policy, Vec<Target>)> {
         let Some(list) = item.get("targets") else {
             reader.missing(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
             return None;
@@ -175,7 +175,7 @@ impl Pools {
         }
         let listed = item.get("strategy").and_then(|strategy| retry_on(reader, &strategy));
         let retry_on = listed.or_else(|| above.retry_on.clone());
-        let above = Above { depth: above.depth + 1, retry_on, ..above.clone() };
+        let above = Inherited { depth: above.depth + 1, retry_on, ..above.clone() };
         let targets: Vec<_> = list.elements().map(|target| self.target(reader, &target, &above)).collect();
         let elements: Vec<_> = list.elements().collect();
         let names: Vec<_> = elements.iter().map(name).collect();
@@ -188,7 +188,7 @@ impl Pools {
         Some((mode?, targets))
     }
 
-    fn target(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<Target> {
+    fn target(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<Target> {
         if !self.room(reader, item) || !reader.object::<schema::Target>(item, "{\"router\": \"/azure/gpt4/\"}") {
             return None;
         }
@@ -199,7 +199,7 @@ impl Pools {
         let mut health = above.health.below(reader, item.get("health"));
         budget::take(reader, item, &mut health);
         let times = limits::times_below(reader, item.get("relay"), above.times);
-        let above = Above { patch, health, times, ..above.clone() };
+        let above = Inherited { patch, health, times, ..above.clone() };
         let kind = self.kind(reader, item, &above);
         self.prices.read(reader, item, kind.as_ref());
         let kind = kind?;
@@ -209,7 +209,7 @@ impl Pools {
         Some(Target { name: name.map(str::to_owned), weight: weight?, drained: drained?, patch, retry_on, kind })
     }
 
-    fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<TargetKind> {
+    fn kind(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<TargetKind> {
         // A provider's address may be replaced by a url.
         let direct = if item.get("provider").is_some() { "provider" } else { "url" };
         let said: Vec<_> = ["router", direct, "targets"].into_iter().filter(|key| item.get(key).is_some()).collect();
@@ -246,7 +246,13 @@ impl Pools {
         kinds.into_iter().next().flatten()
     }
 
-    fn kind_by(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, key: &str, above: &Above) -> Option<TargetKind> {
+    fn kind_by(
+        &mut self,
+        reader: &mut Reader<'_>,
+        item: &Item<'_>,
+        key: &str,
+        above: &Inherited,
+    ) -> Option<TargetKind> {
         match key {
             "router" => self.leaf(reader, &item.get(key)?, above).map(TargetKind::Router),
             "url" | "provider" => self.direct(reader, item, above).map(TargetKind::Router),
@@ -255,7 +261,7 @@ impl Pools {
     }
 
     /// A target that only the relay reaches: its whole pool is served by the relay alone.
-    fn direct(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<RouterPath> {
+    fn direct(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<RouterPath> {
         // Without an ingress there is a fault already; any other will do to find those of the target.
         let ingress = above.ingress.clone().or_else(|| RouterPath::parse("/ingress/").ok())?;
         let path = self.directs.read(reader, item, &ingress)?;
@@ -267,7 +273,7 @@ impl Pools {
         Some(path)
     }
 
-    fn leaf(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Above) -> Option<RouterPath> {
+    fn leaf(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<RouterPath> {
         let path = router(reader, item)?;
         if above.ingress.as_ref() == Some(&path) {
             reader.fault(item, "is the ingress of this pool itself: name the routers behind it");
@@ -280,7 +286,7 @@ impl Pools {
     }
 
     /// The time limits of a target, which it has once in its pool.
-    fn note_times(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, router: &RouterPath, above: &Above) {
+    fn note_times(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, router: &RouterPath, above: &Inherited) {
         let Some(pool) = above.ingress.as_ref().and_then(|ingress| self.times.get_mut(ingress)) else { return };
         let is_known = pool.targets.insert(router.clone(), above.times).is_some_and(|other| other != above.times);
         if is_known {

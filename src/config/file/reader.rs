@@ -43,7 +43,7 @@ pub(super) struct Location {
     path: String,
 }
 
-/// Tells what is wrong with a document, and where.
+/// Collects what is wrong with a document, and where.
 #[derive(Debug)]
 pub(super) struct Reader<'s> {
     name: &'s str,

@@ -35,7 +35,7 @@ function span(seconds) {
 async function ask(path, options) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(5000), ...options });
   const document = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Error(document.error || `status ${answer.status}`), { told: true });
+  if (!answer.ok) throw Object.assign(new Error(document.error || `status ${answer.status}`), { reported: true });
   return document;
 }
 
@@ -207,11 +207,11 @@ function fillCard(card, router) {
     tags.push(make("span", "tag out", `drained${until}`));
   }
   card.querySelector(".tags").replaceChildren(...tags);
-  const failed = router.last_failure, told = [];
-  if (router.drained) told.push(`drained by ${router.drained.by}${router.drained.reason ? `: ${router.drained.reason}` : ""}`);
-  if (router.why && !(failed && failed.cause === router.why)) told.push(router.why);
-  told.push(failed ? `last failure ${clock(failed.at)}: ${failed.cause}` : "no failure so far");
-  card.querySelector(".why").textContent = told.join(" · ");
+  const failed = router.last_failure, notes = [];
+  if (router.drained) notes.push(`drained by ${router.drained.by}${router.drained.reason ? `: ${router.drained.reason}` : ""}`);
+  if (router.why && !(failed && failed.cause === router.why)) notes.push(router.why);
+  notes.push(failed ? `last failure ${clock(failed.at)}: ${failed.cause}` : "no failure so far");
+  card.querySelector(".why").textContent = notes.join(" · ");
   const old = before && before.routers.find((one) => one.router === router.router);
   const seconds = old ? (new Date(status.at) - new Date(before.at)) / 1000 : 0;
   const rate = seconds > 0 ? ((router.requests - old.requests) / seconds).toFixed(1) : "–";

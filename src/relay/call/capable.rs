@@ -1,6 +1,6 @@
 //! Targets that are not sent a request: those that cannot be, and, while another one can serve, those whose model cannot.
 
-use llm::capability::Lack;
+use llm::capability::MissingCapability;
 use llm::json::{Cursor, RawJson};
 
 use super::super::provider_target::NotSent;
@@ -25,7 +25,7 @@ pub(super) enum CapabilityCheck {
 impl Call<'_> {
     /// What the target's model lacks that the request needs, as far as the price table knows. Who a target without a known
     /// provider is, and what its model can do, it knows best itself.
-    pub(super) fn lack(&self, to: &Sending<'_>) -> Option<Lack> {
+    pub(super) fn missing_capability(&self, to: &Sending<'_>) -> Option<MissingCapability> {
         let direct = to.direct.filter(|_| self.capability_check != CapabilityCheck::Off)?;
         let provider = direct.provider_name()?;
         let mut model = None;
@@ -36,7 +36,7 @@ impl Call<'_> {
             Ok(())
         });
         let model = model.filter(|_| read.is_ok()).and_then(RawJson::text)?;
-        self.needs.lacking(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
+        self.needs.first_missing(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
     }
 
     /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,

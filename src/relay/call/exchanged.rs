@@ -50,7 +50,7 @@ impl<'c> Call<'c> {
     where
         'c: 'a,
     {
-        if let Some(lack) = self.lack(&to) {
+        if let Some(lack) = self.missing_capability(&to) {
             return Err(NotSent::Incapable(lack));
         }
         let relay = self.relay;

@@ -151,7 +151,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         return reply.response(head);
     }
     let affinity =
-        rules.has_affinity(&ingress).then(|| CallAffinity::of(&relay.affinity, &ingress, head, &view, &body));
+        rules.has_affinity(&ingress).then(|| CallAffinity::for_request(&relay.affinity, &ingress, head, &view, &body));
     let affinity = affinity.unwrap_or_default();
     running.begin((&ingress, session.id()), &head.headers, (view.model(), view.asks_for_stream()), &body, now);
     running.asks(head.uri.path(), view.user().as_deref());

@@ -27,7 +27,7 @@ pub(super) struct Counted {
 /// One scrape's values of the relay.
 #[derive(Debug)]
 struct Relay {
-    under_way: usize,
+    in_flight: usize,
     limit: usize,
     calls: Kinds,
     attempts: Kinds,
@@ -37,10 +37,10 @@ struct Relay {
 }
 
 impl Counted {
-    pub(super) fn of(counts: &Counts) -> Self {
+    pub(super) fn from_counts(counts: &Counts) -> Self {
         let relayed = &counts.relayed;
-        let relay = relayed.under_way().map(|(under_way, limit)| Relay {
-            under_way,
+        let relay = relayed.in_flight().map(|(in_flight, limit)| Relay {
+            in_flight,
             limit,
             calls: sorted(relayed.calls.all()),
             attempts: sorted(relayed.attempts.all()),
@@ -105,7 +105,7 @@ impl Relay {
         let help = "Calls that the relay did not retry, by reason";
         kinds(encoder, "relay_calls_given_up", help, "reason", &self.given_up)?;
         for (name, help, value) in [
-            ("relay_calls_under_way", "Calls in progress in the relay", self.under_way),
+            ("relay_calls_under_way", "Calls in progress in the relay", self.in_flight),
             ("relay_calls_limit", "Calls that may be in progress in the relay at a time", self.limit),
             // The name until 0.1: emitted for one release more.
             ("relay_calls_room", "Deprecated: relay_calls_limit", self.limit),

@@ -21,7 +21,7 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    pub(super) fn of(calls: &Calls, counts: &Counts) -> Self {
+    pub(super) fn from_calls(calls: &Calls, counts: &Counts) -> Self {
         let file = calls.file_counts().map(|file| (file.written(), file.lost()));
         let mut traced: Vec<_> = counts.traced.all().collect();
         traced.sort_unstable();

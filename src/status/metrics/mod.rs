@@ -32,8 +32,8 @@ type Label<'a> = (&'a str, &'a str);
 /// The metrics of a replica.
 pub fn metrics(status: Status, counts: &Counts, calls: &Calls) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Counted::of(counts)));
-    registry.register_collector(Box::new(Finished::of(calls, counts)));
+    registry.register_collector(Box::new(Counted::from_counts(counts)));
+    registry.register_collector(Box::new(Finished::from_calls(calls, counts)));
     registry.register_collector(Box::new(Scrape { status, transitions: counts.transitions() }));
     let mut text = String::new();
     // Writing into a String cannot fail.

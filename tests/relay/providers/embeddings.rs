@@ -107,11 +107,11 @@ async fn several_texts_go_to_a_target_that_takes_them_and_its_stamp_says_so() {
     let pool =
         json!({"ingress": "/llm/", "strategy": {"mode": "fallback"}, "targets": [titan, vendors.target("ollama")]});
     let token = "the-operators-own-token";
-    let world = super::World::with(&json!({"pools": [pool]}), &[("BROKER_ADMIN_TOKEN", token)]).await;
+    let harness = super::Harness::with(&json!({"pools": [pool]}), &[("BROKER_ADMIN_TOKEN", token)]).await;
     let headers = [("X-Broker-Explain", "1"), ("X-Broker-Token", token)];
     for (input, count) in [(json!(["hi", "ho"]), 2), (json!([[1, 2], [3]]), 2), (json!([1, 2]), 1)] {
         let asked = json!({"model": "e", "input": input}).to_string();
-        let answer = world.send_with("/llm/embeddings", &headers, &asked).await;
+        let answer = harness.send_with("/llm/embeddings", &headers, &asked).await;
         assert_eq!(
             (answer.status, router(&answer), answer.header("x-broker-attempts")),
             (200, "/llm/ollama/", Some("1")),
@@ -126,9 +126,9 @@ async fn several_texts_go_to_a_target_that_takes_them_and_its_stamp_says_so() {
         assert!(why.ends_with("; /llm/titan/ passed over: it cannot take the request"), "{trace}");
     }
     assert_eq!(vendors.calls(Kind::Bedrock), 0);
-    let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": ["hi"]})).await;
+    let answer = harness.send("/llm/embeddings", &json!({"model": "e", "input": ["hi"]})).await;
     assert_eq!((answer.status, router(&answer)), (200, "/llm/titan/"), "one text is one text");
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
@@ -136,9 +136,9 @@ async fn another_target_answers_where_bedrock_fails() {
     let vendors = Vendors::start().await;
     let cohere = target(&vendors, "cohere", "cohere.embed-v4:0");
     for fault in [Fault::Status(503), Fault::CutWithin(0)] {
-        let world = vendors.pool(&[cohere.clone(), vendors.target("ollama")]).await;
+        let harness = vendors.pool(&[cohere.clone(), vendors.target("ollama")]).await;
         vendors.of(Kind::Bedrock).once(fault);
-        let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": ["hi", "ho"]})).await;
+        let answer = harness.send("/llm/embeddings", &json!({"model": "e", "input": ["hi", "ho"]})).await;
         assert_eq!((read(&answer)["data"].as_array().map(Vec::len), router(&answer)), (Some(2), "/llm/ollama/"));
     }
 }

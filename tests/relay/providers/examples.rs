@@ -6,14 +6,14 @@ use gateway_sim::vendors::{Fault, Kind};
 use serde_json::json;
 
 use super::sdks::{example, world_of};
-use super::{Vendors, World, chunks, read, router};
+use super::{Harness, Vendors, chunks, read, router};
 
 fn tools() -> serde_json::Value {
     json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}])
 }
 
 /// So many chats, whole and streamed, with tools and without: who served them, each right.
-async fn served(world: &World, calls: usize) -> BTreeMap<String, usize> {
+async fn served(world: &Harness, calls: usize) -> BTreeMap<String, usize> {
     let mut served = BTreeMap::new();
     for number in 0..calls {
         let (stream, with_tools) = (number % 2 == 1, number % 4 >= 2);
@@ -60,7 +60,7 @@ async fn s3_a_canary_of_another_provider() {
     let before = vendors.calls(Kind::Anthropic);
     let mut calls = 0;
     while vendors.calls(Kind::Anthropic) == before {
-        assert_eq!(served(&world, 4).await, [("/llm/stable/".to_owned(), 4)].into(), "nobody sees it fail");
+        assert_eq!(served(&world, 4).await, [("/llm/stable/".to_owned(), 4)].into(), "no client sees it fail");
         calls += 4;
         assert!(calls < 1_000, "the canary is never met");
     }

@@ -59,7 +59,7 @@ async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
     }
 }
 
-/// What the vendors refuse because the client asked for it is a 400 too, and trips nobody.
+/// What the vendors refuse because the client asked for it is a 400 too, and disables no target.
 #[tokio::test]
 async fn s2_what_a_vendor_refuses_trips_no_target() {
     let vendors = Vendors::start().await;
@@ -321,7 +321,7 @@ async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {
     let upstream = Scripted::start(act).await;
     let target =
         json!({"name": "a", "provider": "anthropic", "api_key": "${KEY}", "url": upstream.url(), "model": "claude-x"});
-    let world = super::World::of(&[("/llm/", &[target])]).await;
+    let world = super::Harness::of(&[("/llm/", &[target])]).await;
     let mut open =
         http::Open::post(world.relay, "/llm/chat/completions", &super::asking(&json!({"stream": true})).to_string())
             .await;
@@ -365,7 +365,7 @@ async fn s2_a_model_that_a_client_makes_up_takes_no_target_out() {
             })
             .collect();
         let file = json!({"pools": [{"ingress": "/llm/", "targets": targets}], "health": {"consecutive": 1}});
-        let world = super::World::with(&file, &[]).await;
+        let world = super::Harness::with(&file, &[]).await;
         let refused = world.chat("/llm/", &json!({"model": "made-up"})).await;
         assert!(refused.status == status || refused.status == 503, "{provider}: {}", refused.text());
         world.assert_nothing_disabled();

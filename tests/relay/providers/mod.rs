@@ -27,7 +27,7 @@ const KEY: &str = "sk-of-a-vendor";
 const PEM: &str = include_str!("../../../src/provider_auth/test-only.pem");
 
 /// A relay without a bus before some pools.
-struct World {
+struct Harness {
     broker: Broker,
     relay: SocketAddr,
     _file: PoolsFile,
@@ -39,7 +39,7 @@ fn account(token_url: &str) -> String {
     .to_string()
 }
 
-impl World {
+impl Harness {
     /// Before these pools: ingress and targets.
     async fn of(pools: &[(&str, &[Value])]) -> Self {
         let pool = |(ingress, targets): &(&str, &[Value])| json!({"ingress": ingress, "strategy": {"mode": "fallback"}, "targets": targets});
@@ -200,20 +200,20 @@ impl Vendors {
     }
 
     /// A relay with a pool of its own for each target: `/name/`.
-    async fn each(&self) -> World {
+    async fn each(&self) -> Harness {
         let pool =
             |(name, _, target): &(&str, Kind, Value)| json!({"ingress": format!("/{name}/"), "targets": [target]});
         self.world(&json!({"pools": self.targets.iter().map(pool).collect::<Vec<_>>()})).await
     }
 
     /// A relay with one pool, `/llm/`, whose targets are tried in this order.
-    async fn pool(&self, targets: &[Value]) -> World {
+    async fn pool(&self, targets: &[Value]) -> Harness {
         let pool = json!({"ingress": "/llm/", "strategy": {"mode": "fallback"}, "targets": targets});
         self.world(&json!({"pools": [pool]})).await
     }
 
-    async fn world(&self, file: &Value) -> World {
-        World::with(file, &[("ACCOUNT", &account(&self.of(Kind::Vertex).token_url()))]).await
+    async fn world(&self, file: &Value) -> Harness {
+        Harness::with(file, &[("ACCOUNT", &account(&self.of(Kind::Vertex).token_url()))]).await
     }
 
     fn calls(&self, kind: Kind) -> usize {

@@ -4,10 +4,10 @@ use gateway_sim::vendors::{Fault, Kind};
 use serde_json::{Value, json};
 
 use super::super::super::support::http;
-use super::{Vendors, World, error, read, router};
+use super::{Harness, Vendors, error, read, router};
 
 /// A pool that asks each model's own target.
-async fn by_model(vendors: &Vendors) -> World {
+async fn by_model(vendors: &Vendors) -> Harness {
     let named = [("gpt-4o", "openai"), ("claude", "anthropic"), ("llama", "converse"), ("nomic", "ollama")];
     let conditions: Vec<_> = named
         .iter()

@@ -4,7 +4,7 @@ use gateway_sim::vendors::{Fault, Kind};
 use serde_json::{Value, json};
 
 use super::super::super::support::PoolsFile;
-use super::{KEY, Vendors, World, chunks, read, router, unchunked};
+use super::{Harness, KEY, Vendors, chunks, read, router, unchunked};
 
 #[tokio::test]
 async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere() {
@@ -160,7 +160,7 @@ async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
     assert_eq!(router(&answer), "/llm/openai/", "{}", answer.text());
     assert_eq!(vendors.calls(Kind::Vertex), 0);
     world.assert_nothing_disabled();
-    // Without another target the client is told, and may come again.
+    // Without another target the client gets the error, and may retry.
     let alone = vendors.pool(&[vendors.target("vertexgemini")]).await;
     let answer = alone.chat("/llm/", &json!({})).await;
     assert_eq!((answer.status, &super::error(&answer)["code"]), (503, &json!("no_key")));
@@ -232,7 +232,7 @@ async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
         |model| json!({"ingress": format!("/{model}/"), "strategy": {"mode": "fallback"}, "targets": targets(model)}),
     );
     let path = prices.path();
-    let world = World::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
+    let world = Harness::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
     let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]);
     let tools = json!([{"type": "function", "function": {"name": "t", "parameters": {"type": "object"}}}]);
     let schema = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});
@@ -263,7 +263,7 @@ async fn s2_a_target_that_does_not_have_what_is_asked_for_is_passed_over() {
         vendors.pool(&[vendors.target("anthropic"), vendors.target("converse"), vendors.target("ollama")]).await;
     let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": ["hi", "ho"]})).await;
     assert_eq!((read(&answer)["data"].as_array().map(Vec::len), router(&answer)), (Some(2), "/llm/ollama/"));
-    assert_eq!(answer.header("x-broker-attempts"), Some("1"), "nobody else was called");
+    assert_eq!(answer.header("x-broker-attempts"), Some("1"), "no other target was called");
     assert_eq!((vendors.calls(Kind::Anthropic), vendors.calls(Kind::Bedrock)), (0, 0));
     let streamed = chunks(&world.chat("/llm/", &json!({"stream": true})).await);
     assert!(!streamed.is_empty());

@@ -40,14 +40,14 @@ pub(super) fn example(name: &str, vendors: &Vendors) -> Value {
 }
 
 /// A relay with this file, and all keys that the examples name.
-pub(super) async fn world_of(vendors: &Vendors, file: &Value) -> super::World {
+pub(super) async fn world_of(vendors: &Vendors, file: &Value) -> super::Harness {
     let account = super::account(&vendors.of(Kind::Vertex).token_url());
     let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_API_KEY", "AWS_SECRET_ACCESS_KEY"];
     let mut variables: Vec<_> = keys.iter().map(|name| (*name, super::KEY)).collect();
     variables.push(("AWS_ACCESS_KEY_ID", super::AWS_KEY_ID));
     variables.push(("VERTEX_SERVICE_ACCOUNT", &account));
     variables.push(("ACCOUNT", &account));
-    super::World::with(file, &variables).await
+    super::Harness::with(file, &variables).await
 }
 
 /// The models of Bedrock that make embeddings, each at an ingress of this name. The SDKs ask for base64.
@@ -55,7 +55,7 @@ const EMBEDDINGS: [(&str, &str); 2] =
     [("embeddingstitan", "amazon.titan-embed-text-v2:0"), ("embeddingscohere", "cohere.embed-v4:0")];
 
 /// Every provider behind an ingress of its own, and the example with all of them at `/all/`; with the ingresses' names.
-async fn every_provider(vendors: &Vendors) -> (super::World, Vec<&'static str>) {
+async fn every_provider(vendors: &Vendors) -> (super::Harness, Vec<&'static str>) {
     let mut file = example("06-every-provider.json", vendors);
     let pools = file["pools"].as_array_mut().unwrap();
     pools[0]["ingress"] = json!("/all/");

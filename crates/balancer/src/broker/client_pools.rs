@@ -19,7 +19,7 @@ const FIRST: u16 = u16::MAX - MAX_CLIENT_POOLS as u16;
 pub struct ClientTree {
     /// The pool over whose targets it is.
     pub ingress: RouterPath,
-    /// What it was made of, as a hash that nobody can find another text for.
+    /// What it was made of, as a collision-resistant hash.
     pub digest: String,
     /// Its targets, each a copy of one of the pool's: a branch.
     pub root: Target,
@@ -30,7 +30,7 @@ pub struct ClientTree {
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct CachedPool {
     tree: Arc<ClientTree>,
     base: PoolId,
     pool: Pool,
@@ -40,7 +40,7 @@ struct Kept {
 /// The trees that are kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientPools {
-    kept: Vec<Kept>,
+    kept: Vec<CachedPool>,
     uses: u64,
 }
 
@@ -67,7 +67,7 @@ impl ClientPools {
         self.kept.clear();
     }
 
-    fn at(&self, id: PoolId) -> Option<&Kept> {
+    fn at(&self, id: PoolId) -> Option<&CachedPool> {
         self.kept.get(usize::from(id.0.checked_sub(FIRST)?))
     }
 
@@ -77,7 +77,7 @@ impl ClientPools {
 
     /// Keeps one in the place of the same one before; else in a new place, or, where there is no room, in that of the one that
     /// was not used for longest.
-    fn keep(&mut self, before: Option<usize>, kept: Kept) -> usize {
+    fn keep(&mut self, before: Option<usize>, kept: CachedPool) -> usize {
         let has_room = self.kept.len() < MAX_CLIENT_POOLS;
         let oldest = || self.kept.iter().enumerate().min_by_key(|(_, kept)| kept.last_used).map(|(place, _)| place);
         let place = before.or_else(|| if has_room { None } else { oldest() }).unwrap_or(self.kept.len());
@@ -116,7 +116,7 @@ impl Broker {
                 let before = found.map(|(_, place)| place);
                 let made = self.client_pool(tree);
                 made.map(|(base, pool)| {
-                    self.client_pools.keep(before, Kept { tree: Arc::clone(tree), base, pool, last_used })
+                    self.client_pools.keep(before, CachedPool { tree: Arc::clone(tree), base, pool, last_used })
                 })
             }
         };

@@ -3,7 +3,7 @@
 //! A drained router gets no requests however healthy it is; health and drain do not overwrite each other. A weight
 //! applies to a router in one pool, and survives a reload of the file.
 
-use super::operator::{Ended, MAX_WEIGHT_OVERRIDES};
+use super::operator::{ExpiredOverride, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -126,7 +126,7 @@ impl Broker {
                 ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
             Command::SetWeight { pool, weight, .. } => {
-                self.operator.weigh(pool, router, weight.map(|weight| (weight, hold)));
+                self.operator.set_weight(pool, router, weight.map(|weight| (weight, hold)));
                 ActionDone::Weighs(*weight)
             }
         };
@@ -138,11 +138,11 @@ impl Broker {
     pub(super) fn expire_overrides(&mut self, now: BrokerTime) {
         for ended in self.operator.expire(now) {
             let (router, action, hold) = match ended {
-                Ended::Drain(id, hold) => {
+                ExpiredOverride::Drain(id, hold) => {
                     self.routers.mark_changed(id);
                     (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, hold)
                 }
-                Ended::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.hold),
+                ExpiredOverride::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.hold),
             };
             let Some(router) = router else { continue };
             let (by, reason) = (hold.by, "its time is over".to_owned());

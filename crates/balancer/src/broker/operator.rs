@@ -53,7 +53,7 @@ pub(super) struct Operator {
 
 /// An order whose time is over.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum ExpiredOverride {
     Drain(RouterId, Override),
     Weight(Weight),
 }
@@ -79,7 +79,7 @@ impl Operator {
     }
 
     /// Another weight than the file's in one pool; none: the file's again.
-    pub(super) fn weigh(&mut self, pool: &RouterPath, router: &RouterPath, weight: Option<(f64, Override)>) {
+    pub(super) fn set_weight(&mut self, pool: &RouterPath, router: &RouterPath, weight: Option<(f64, Override)>) {
         self.weights.retain(|one| one.pool != *pool || one.router != *router);
         if let Some((weight, hold)) = weight {
             self.weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, hold });
@@ -107,13 +107,13 @@ impl Operator {
     }
 
     /// Ends what was to hold only until now.
-    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<Ended> {
+    pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<ExpiredOverride> {
         let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
-        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| Ended::Drain(id, hold));
+        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| ExpiredOverride::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
-        // A hash map's order is nobody's: replicas and replays tell the same in the same order.
-        ended.sort_by_key(|ended| if let Ended::Drain(id, _) = ended { id.0 } else { u16::MAX });
-        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(Ended::Weight);
+        // A hash map's order is nobody's: replicas and replays report the same in the same order.
+        ended.sort_by_key(|ended| if let ExpiredOverride::Drain(id, _) = ended { id.0 } else { u16::MAX });
+        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(ExpiredOverride::Weight);
         let drains = ended.len();
         ended.extend(weights);
         self.reweighed |= ended.len() > drains;

@@ -99,7 +99,7 @@ impl<T> Queue<T> {
 /// A deadline of one key; its entry may have met its partner long ago. The start time of a log's call is forgotten
 /// with it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Due {
+struct KeyDeadline {
     key: Key,
     log: Option<GatewayTime>,
 }
@@ -120,7 +120,7 @@ pub(super) enum Match {
 pub(super) struct OutcomeDedup {
     open: FxHashMap<Key, Unpaired>,
     logs: FxHashSet<(Key, GatewayTime)>,
-    queue: VecDeque<(BrokerTime, Due)>,
+    queue: VecDeque<(BrokerTime, KeyDeadline)>,
     /// Messages that wait: where there are none, as without an outcome processor, no log has to look for its own.
     messages: usize,
 }
@@ -137,7 +137,7 @@ impl OutcomeDedup {
         if started.is_some_and(|started| !self.logs.insert((key, started))) {
             return Match::Twice;
         }
-        let due = self.enqueue(Due { key, log: started }, now);
+        let due = self.enqueue(KeyDeadline { key, log: started }, now);
         let other = egress.filter(|status| *status != key.status).map(|status| key.with_status(status));
         let known = if self.messages > 0 { [Some(key), other] } else { [None; 2] };
         for known in known.into_iter().flatten() {
@@ -165,7 +165,7 @@ impl OutcomeDedup {
 
     /// Keeps a message until its log arrives. Only after [`OutcomeDedup::take_earlier_log`] returned false.
     pub(super) fn keep(&mut self, key: Key, waiting: PendingOutcome, now: BrokerTime) {
-        let due = self.enqueue(Due { key, log: None }, now);
+        let due = self.enqueue(KeyDeadline { key, log: None }, now);
         let waiting = (due, Box::new(waiting));
         match self.open.entry(key) {
             Entry::Vacant(vacant) => drop(vacant.insert(Unpaired::Messages(Queue::new(waiting)))),
@@ -185,7 +185,7 @@ impl OutcomeDedup {
     /// One message whose log did not arrive in time; logs without a message are dropped.
     pub(super) fn expire(&mut self, now: BrokerTime) -> Option<PendingOutcome> {
         while self.queue.len() > CAPACITY || self.next_deadline().is_some_and(|due| due <= now) {
-            let (due, Due { key, log }) = self.queue.pop_front()?;
+            let (due, KeyDeadline { key, log }) = self.queue.pop_front()?;
             if let Some(started) = log {
                 self.logs.remove(&(key, started));
             }
@@ -202,7 +202,7 @@ impl OutcomeDedup {
     }
 
     /// Deadlines are rounded down to a quarter of a second, so that the clock advances for many of them at once.
-    fn enqueue(&mut self, entry: Due, now: BrokerTime) -> BrokerTime {
+    fn enqueue(&mut self, entry: KeyDeadline, now: BrokerTime) -> BrokerTime {
         let due = now.after(WAIT).rounded_down(Duration::from_millis(250));
         self.queue.push_back((due, entry));
         due

@@ -91,14 +91,14 @@ impl Suspect {
     }
 
     /// Blames the request if one of its routers has answered another one since it was first refused.
-    fn convict(&mut self, well: impl Fn(RouterId) -> GoodStart) -> bool {
+    fn blame_request(&mut self, well: impl Fn(RouterId) -> GoodStart) -> bool {
         let Some(first) = self.refusals.first() else { return false };
         let is_well = self.refusals.iter().any(|refusal| well(refusal.router).is_after(first));
-        let convicted = self.blame == Blame::Open && self.failed_widely() && is_well;
-        if convicted {
+        let blamed = self.blame == Blame::Open && self.failed_widely() && is_well;
+        if blamed {
             self.blame = Blame::Request;
         }
-        convicted
+        blamed
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) enum Finding {
     /// It was found at fault before.
     Known,
     /// It is at fault, as known from now on. With all who refused it.
-    Convicted(SmallVec<[Refusal; 2]>),
+    Blamed(SmallVec<[Refusal; 2]>),
 }
 
 /// The requests that failed recently, oldest first.
@@ -149,7 +149,7 @@ impl Suspects {
             return Finding::Nothing;
         }
         let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
-        if known.convict(well) { Finding::Convicted(known.refusals.clone()) } else { Finding::Nothing }
+        if known.blame_request(well) { Finding::Blamed(known.refusals.clone()) } else { Finding::Nothing }
     }
 
     /// Whether this request and another one show an outage; neither is blamed then.
@@ -195,8 +195,9 @@ impl Suspects {
         };
         let start = GoodStart { started: outcome.started, sent };
         let well = |router| if router == outcome.router { start } else { GoodStart::default() };
-        let convicted = self.0.iter_mut().filter_map(|suspect| suspect.convict(well).then(|| suspect.refusals.clone()));
-        convicted.collect()
+        let blamed =
+            self.0.iter_mut().filter_map(|suspect| suspect.blame_request(well).then(|| suspect.refusals.clone()));
+        blamed.collect()
     }
 
     fn forget(&mut self, now: BrokerTime) {
@@ -253,7 +254,7 @@ impl Broker {
                     // Only the relay itself sends one request to one target again.
                     Finding::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
                     Finding::Known => true,
-                    Finding::Convicted(refusals) => {
+                    Finding::Blamed(refusals) => {
                         self.undo_trips(&refusals, now);
                         true
                     }
@@ -384,7 +385,7 @@ mod tests {
             assert_eq!(fail(&mut suspects, bad(), A, GoodStart::default(), 0), Finding::Nothing);
             suspects.tripped(bad(), A, 3);
             assert_eq!(fail(&mut suspects, bad(), A, well, 2), Finding::Repeated, "the same router again");
-            let Finding::Convicted(refusals) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
+            let Finding::Blamed(refusals) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
             let trips: Vec<_> = refusals.iter().map(|refusal| (refusal.router, refusal.tripped)).collect();
             assert_eq!(trips, [(A, Some(3)), (B, None)]);
             assert_eq!(fail(&mut suspects, bad(), B, GoodStart::default(), 5), Finding::Known);
@@ -398,11 +399,11 @@ mod tests {
             assert_eq!(fail(&mut suspects, bad(), router, GoodStart::default(), second), Finding::Nothing);
         }
         let good = |router, second| Outcome { class: Class::Success, ..failure(router, second) };
-        let convicted = |suspects: &mut Suspects, outcome| suspects.succeeded(1, || Some(other(1)), &outcome).len();
-        assert_eq!(convicted(&mut suspects, good(RouterId(7), 2)), 0, "a router that did not refuse it");
-        assert_eq!(convicted(&mut suspects, good(B, 0)), 0, "it began before the first failure");
-        assert_eq!(convicted(&mut suspects, good(B, 2)), 1);
-        assert_eq!(convicted(&mut suspects, good(B, 3)), 0, "once");
+        let blamed = |suspects: &mut Suspects, outcome| suspects.succeeded(1, || Some(other(1)), &outcome).len();
+        assert_eq!(blamed(&mut suspects, good(RouterId(7), 2)), 0, "a router that did not refuse it");
+        assert_eq!(blamed(&mut suspects, good(B, 0)), 0, "it began before the first failure");
+        assert_eq!(blamed(&mut suspects, good(B, 2)), 1);
+        assert_eq!(blamed(&mut suspects, good(B, 3)), 0, "once");
     }
 
     #[test]

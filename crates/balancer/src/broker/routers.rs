@@ -173,7 +173,7 @@ impl Routers {
         self.changed.push(id);
     }
 
-    /// Whether the pools have to hear about all of them; the caller tells them.
+    /// Whether all pools must be updated about them; the caller does that.
     pub(super) fn take_stale(&mut self) -> bool {
         let stale = std::mem::take(&mut self.stale);
         if stale {
@@ -187,7 +187,7 @@ impl Routers {
         self.stale || !self.changed.is_empty()
     }
 
-    /// Those that pools have to hear about; the caller tells them.
+    /// Routers that the pools must be updated about; the caller does that.
     pub(super) fn take_changed(&mut self) -> Vec<RouterId> {
         std::mem::take(&mut self.changed)
     }

@@ -8,7 +8,7 @@ use super::settings::HealthSettings;
 pub(super) const MIN_COOLDOWN: Duration = Duration::from_secs(1);
 /// The first pause that is doubled.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(10);
-/// A refused key or a used-up quota is asked about at least this often: people change accounts, and tell nobody.
+/// A refused key or a used-up quota is asked about at least this often: people change accounts without notice.
 const MAX_REFUSED: Duration = Duration::from_secs(15 * 60);
 /// More steps make no difference.
 const MAX_BACKOFF_STEPS: u32 = 64;

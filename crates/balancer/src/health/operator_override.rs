@@ -51,7 +51,7 @@ impl Health {
         (self.consecutive_failures, self.failed_returns, self.backoff_step, self.pauses, self.recovered) =
             (0, 0, 0, 0, true);
         self.slow_start = None;
-        // Of an order, no call tells when it came: a straggler more is better than to be deaf to failures from now on.
+        // No call shows when an override came: to count one straggler is better than to ignore failures from now on.
         self.trip = self.trip.take().filter(|trip| trip.stopped.is_some());
         self.serve(now);
         if serves { Effect::None } else { Effect::Returned }

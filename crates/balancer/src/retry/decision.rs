@@ -38,7 +38,7 @@ pub enum RetryDecision {
 pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option<&FailureRule>) -> RetryDecision {
     let (status, class, missing) = match ended {
         AttemptResult::Answered { status, error_class, missing } => (status, error_class, missing),
-        // Another target may have a connection that is open already; to wait for one would hold what is lacking.
+        // Another target may have a connection that is open already; waiting for one would hold descriptors that are needed.
         AttemptResult::Broken(TransportFailure::Exhausted) => return RetryDecision::OtherTarget,
         AttemptResult::Broken(failure) => return broken(failure),
     };

@@ -70,7 +70,7 @@ struct RequestTrace {
     took: Duration,
 }
 
-struct World {
+struct Harness {
     broker: Broker,
     budget: RetryBudget,
     /// What was sent, counted when it was.
@@ -80,7 +80,7 @@ struct World {
     rng: SmallRng,
 }
 
-impl World {
+impl Harness {
     fn new(root: Target, consecutive: u32, disabled_time: Duration) -> Self {
         let mut defaults = RouterSettings::default();
         defaults.health.disabled_time = disabled_time;
@@ -118,7 +118,7 @@ impl World {
             let offer = self.broker.next_target(&INGRESS, &mut history, &mut self.rng);
             if matches!(offer, NextTarget::Retry(_)) {
                 let untried = self.serving().into_iter().find(|place| !trace.tried.contains(place));
-                assert_eq!(untried, None, "offered again while somebody untried serves");
+                assert_eq!(untried, None, "offered again while an untried one serves");
             }
             plan.reserve(&mut self.budget, self.now);
             let step = plan.next(offer, self.now, &mut self.rng);
@@ -198,8 +198,8 @@ impl World {
 }
 
 /// Fallback over so many routers that stay out for ten minutes.
-fn fallback(routers: usize) -> World {
-    World::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
+fn fallback(routers: usize) -> Harness {
+    Harness::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_callers_own_fault_is_answered_and_goes_nowhere_else() {
 #[test]
 fn the_rest_of_a_branch_comes_before_its_siblings() {
     for seed in 0..20 {
-        let mut world = World::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
+        let mut world = Harness::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
         world.rng = SmallRng::seed_from_u64(seed);
         let trace = world.request(|_, _| at_once(500));
         assert_eq!(trace.tried.len(), 4);
@@ -233,7 +233,7 @@ fn the_rest_of_a_branch_comes_before_its_siblings() {
 
 #[test]
 fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
-    let mut world = World::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
+    let mut world = Harness::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
     let trace = world.request(|_, _| at_once(500));
     assert_eq!((trace.tried.len(), trace.stop), (4, Some(GiveUp::Attempts)));
     assert_eq!(trace.pauses.len(), 3);
@@ -247,7 +247,7 @@ fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
 
 #[test]
 fn who_says_the_same_again_is_not_asked_again() {
-    let mut world = World::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
+    let mut world = Harness::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
     let trace = world.request(|_, _| at_once(401));
     assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(None))));
 }
@@ -261,7 +261,7 @@ fn an_upstreams_own_word_is_waited_for_where_it_fits() {
     let trace = fallback(1).request(|_, _| limited(90));
     assert_eq!((trace.tried.len(), trace.took), (1, millis(1)), "it answers at once");
     let trace = fallback(2).request(|place, _| if place == 0 { limited(2) } else { at_once(200) });
-    assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "elsewhere nobody waits");
+    assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "another target is tried without a wait");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_silent_target_costs_its_limit_and_no_more() {
 
 #[test]
 fn an_outage_is_not_multiplied() {
-    let mut world = World::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
+    let mut world = Harness::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
     world.limits.backoff = Backoff { base: millis(2), cap: millis(2) };
     let (mut requests, mut calls) = (0, 0);
     let began = world.now;
@@ -393,7 +393,7 @@ proptest! {
         script in prop::collection::vec(answers(), 1..12),
         gaps in prop::collection::vec(0_u64..5_000, 1..5),
     ) {
-        let mut world = World::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
+        let mut world = Harness::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
         world.limits = RetryLimits { attempts, timeout: millis(whole), ..RetryLimits::default() };
         let mut script = script.iter().cycle();
         for gap in gaps {

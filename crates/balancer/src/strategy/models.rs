@@ -30,7 +30,7 @@ pub struct Models {
 }
 
 impl Models {
-    pub(super) fn of(root: &Target) -> Self {
+    pub(super) fn from_tree(root: &Target) -> Self {
         let taken = if takes_any(root) { None } else { served(root, None, Side::Both) };
         Self { names: names(root).map(Arc::from), taken }
     }
@@ -301,7 +301,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let models = Models::of(&root);
+            let models = Models::from_tree(&root);
             for name in taken {
                 assert_eq!(models.instead_of(name), None, "{number} {name}");
             }

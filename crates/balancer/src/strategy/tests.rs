@@ -272,7 +272,7 @@ mod conditional {
     #[test]
     fn the_first_that_holds_else_the_default_else_nothing() {
         let tree = by_model(Some(2));
-        assert_eq!(order(&tree, &model("b"), &mut dice()), [1], "nobody but the one that is meant");
+        assert_eq!(order(&tree, &model("b"), &mut dice()), [1], "only the matching one");
         assert_eq!(order(&tree, &model("z"), &mut dice()), [2]);
         assert!(order(&by_model(None), &model("z"), &mut dice()).is_empty());
         let first = Candidates::new(&tree, &model("b"), &mut dice()).next().unwrap();

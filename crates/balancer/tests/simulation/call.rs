@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What is in a call, as far as it matters to whoever answers it.
+/// What is in a call, as far as it matters to the upstream that answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Any working upstream answers it.
@@ -35,11 +35,11 @@ pub(crate) struct Choice {
 
 /// What a policy says to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum PolicyChoice {
     To(Choice),
     /// An empty answer: the gateway serves it by the ingress's own endpoint, which is router 1's upstream.
     Pass,
-    /// The client is told at once that nothing can serve it.
+    /// The client gets an error at once: nothing can serve it.
     Refused,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Call {
     /// The gateway's id for it.
     pub(crate) transaction: String,
     pub(crate) started: Duration,
-    pub(crate) sent: Sent,
+    pub(crate) sent: PolicyChoice,
     pub(crate) answer: Answer,
 }
 
@@ -81,17 +81,17 @@ impl Call {
     /// The router that a policy sent it to.
     pub(crate) const fn choice(&self) -> Option<Choice> {
         match self.sent {
-            Sent::To(choice) => Some(choice),
-            Sent::Pass | Sent::Refused => None,
+            PolicyChoice::To(choice) => Some(choice),
+            PolicyChoice::Pass | PolicyChoice::Refused => None,
         }
     }
 
     /// Whose upstream it was sent to.
     pub(crate) const fn upstream(&self) -> Option<usize> {
         match self.sent {
-            Sent::To(choice) => Some(choice.router),
-            Sent::Pass => Some(0),
-            Sent::Refused => None,
+            PolicyChoice::To(choice) => Some(choice.router),
+            PolicyChoice::Pass => Some(0),
+            PolicyChoice::Refused => None,
         }
     }
 

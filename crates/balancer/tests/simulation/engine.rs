@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::call::{Answer, Call, Kind, Request, Sent};
+use crate::call::{Answer, Call, Kind, PolicyChoice, Request};
 use crate::figures::Figures;
 use crate::policy::{News, Policy};
 use crate::scenario::Scenario;
@@ -32,7 +32,7 @@ enum Event {
 }
 
 /// One scenario under one policy.
-struct World<'a> {
+struct Simulation<'a> {
     scenario: &'a Scenario,
     policy: &'a mut dyn Policy,
     seed: u64,
@@ -49,7 +49,7 @@ struct World<'a> {
 pub(crate) fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Figures {
     let requests = scenario.requests(&mut dice(&[seed, 1]));
     let watch = Watch::new(scenario.upstreams.len(), policy.replicas());
-    let mut world = World {
+    let mut world = Simulation {
         scenario,
         policy,
         seed,
@@ -77,7 +77,7 @@ pub(crate) fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Fi
     world.watch.finish(scenario.length)
 }
 
-impl World<'_> {
+impl Simulation<'_> {
     fn enqueue(&mut self, at: Duration, event: Event) {
         self.queued += 1;
         self.queue.push(Reverse((at, self.queued, event)));
@@ -141,7 +141,7 @@ impl World<'_> {
     fn announce(&mut self, place: usize, now: Duration) {
         let call = &self.calls[place];
         let probe = call.choice().is_some_and(|choice| choice.probe);
-        if call.sent == Sent::Refused {
+        if call.sent == PolicyChoice::Refused {
             return;
         }
         let bus = &self.scenario.bus;

@@ -1,7 +1,7 @@
 //! A million events without sense or order through the core, and after each of them everything must hold.
 //!
 //! Four worlds with pools of every strategy share them. It refuses to be reasonable: reports about calls that never were,
-//! answers before their beginning, permits that nobody gave, settings that change in the middle.
+//! answers before their beginning, permits that were never given, settings that change in the middle.
 
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> BrokerSettings {
     BrokerSettings { pools: pools.collect(), defaults, ..BrokerSettings::default() }
 }
 
-/// One world, and the decisions whose calls may still be told of.
-struct World {
+/// One world, and the decisions whose calls may still end.
+struct Harness {
     broker: Broker,
     rng: SmallRng,
     now: BrokerTime,
@@ -77,7 +77,7 @@ struct World {
     somebody_returned: bool,
 }
 
-impl World {
+impl Harness {
     fn step(&mut self) {
         let pause = match self.rng.random_range(0..1_000) {
             0 => Duration::from_secs(self.rng.random_range(0..2_000)),
@@ -167,7 +167,7 @@ impl World {
     }
 }
 
-impl World {
+impl Harness {
     /// When each router is back that is out; nothing while a verdict on a request may take that back.
     fn deadlines(&self) -> [Option<BrokerTime>; ROUTERS] {
         let mut deadlines = [None; ROUTERS];
@@ -201,7 +201,7 @@ fn play(number: u64) {
     let mut rng = dice(&[7, number]);
     let concurrency = rng.random_range(1..4);
     let broker = Broker::new(settings(&mut rng, concurrency));
-    let mut world = World { broker, rng, now: START, open: Vec::new(), concurrency, somebody_returned: false };
+    let mut world = Harness { broker, rng, now: START, open: Vec::new(), concurrency, somebody_returned: false };
     for event in 0..EVENTS / WORLDS {
         let before = world.deadlines();
         world.step();
@@ -217,9 +217,9 @@ fn play(number: u64) {
         assert!(ticks < 100_000, "world {number}: time does not bring it to rest");
     }
     let mut routers = world.broker.routers();
-    assert!(routers.all(|(_, state, _)| !matches!(state, HealthState::Cooling { .. })), "whoever is out comes back");
-    let told: u64 = world.broker.routers().map(|(_, _, record)| record.answers()).sum();
-    assert!(told > EVENTS / WORLDS / 10, "the events were not all ignored: {told}");
+    assert!(routers.all(|(_, state, _)| !matches!(state, HealthState::Cooling { .. })), "an ejected router comes back");
+    let answers: u64 = world.broker.routers().map(|(_, _, record)| record.answers()).sum();
+    assert!(answers > EVENTS / WORLDS / 10, "the events were not all ignored: {answers}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Call, Sent};
+use crate::call::{Call, PolicyChoice};
 
 /// How a policy treats a router just now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,10 +11,10 @@ pub(crate) enum View {
     Serving(f64),
     /// It gets a call or so at a time, to find out whether it works.
     Probing,
-    /// It is out, as all are, and gets its share nevertheless.
-    InNeed,
+    /// It is ejected, as all are, and gets its share nevertheless.
+    Panic,
     /// It gets nothing.
-    Out,
+    Ejected,
 }
 
 /// What reaches a policy about a call.
@@ -28,10 +28,10 @@ pub(crate) enum News<'a> {
     Log(&'a Call, usize),
 }
 
-/// Whoever chooses routers. Time is counted from the start of the run.
+/// A rule set that chooses routers. Time is counted from the start of the run.
 pub(crate) trait Policy {
     /// A router for a call.
-    fn choose(&mut self, replica: usize, now: Duration) -> Sent;
+    fn choose(&mut self, replica: usize, now: Duration) -> PolicyChoice;
 
     /// Takes news in.
     fn learn(&mut self, news: News<'_>, now: Duration);

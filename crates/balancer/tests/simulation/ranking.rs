@@ -1,6 +1,6 @@
 //! What is to be reached. The ranking is judged, never a digit.
 //!
-//! There is no exception. Whoever needs one writes it here by name, with the amount, so that it fails when it is no longer
+//! There is no exception. One that is needed is written here by name, with the amount, so that it fails when it is no longer
 //! needed.
 
 use crate::engine;

@@ -52,7 +52,7 @@ struct Callers {
     retrying: f64,
     /// This share of the requests is the caller's own fault.
     bad: f64,
-    /// So often somebody sends a prompt that breaks every upstream, and tries eight times again.
+    /// How often a client sends a prompt that breaks every upstream, and tries eight times again.
     poison: Option<Duration>,
     /// So many calls at once besides, in the twenty seconds after this.
     burst: Option<(Duration, usize)>,

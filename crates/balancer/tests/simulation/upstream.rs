@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use crate::call::{Answer, Kind};
 
 /// How long a client is left without an answer until the gateway gives up.
-const LONGEST: Duration = Duration::from_secs(200);
+const MAX_LATENCY: Duration = Duration::from_secs(200);
 /// How long it takes an upstream to say that it will not do it.
 const REFUSAL: Duration = Duration::from_millis(50);
 /// Within which time the calls in progress break off when an upstream dies.
@@ -131,7 +131,7 @@ impl Upstream {
             self.now_wrong(now).map(|spell| if let Fault::Slow(by) = spell.fault { by } else { 1.0 }).product();
         // Twelve dice are as good as a bell curve.
         let bell = (0..12).map(|_| dice.random::<f64>()).sum::<f64>() - 6.0;
-        self.median.mul_f64(slower * (bell * self.spread).exp()).min(LONGEST)
+        self.median.mul_f64(slower * (bell * self.spread).exp()).min(MAX_LATENCY)
     }
 
     fn dies_within(&self, now: Duration, long: Duration) -> Option<Duration> {

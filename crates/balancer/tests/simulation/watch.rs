@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Call, Sent};
+use crate::call::{Call, PolicyChoice};
 use crate::figures::Figures;
 use crate::policy::{Policy, View};
 use crate::upstream::Upstream;
@@ -76,11 +76,11 @@ impl Watch {
     }
 
     /// A call was sent.
-    pub(crate) fn sent(&mut self, sent: Sent, now: Duration, upstreams: &[Upstream]) {
+    pub(crate) fn sent(&mut self, sent: PolicyChoice, now: Duration, upstreams: &[Upstream]) {
         let (place, replica) = match sent {
-            Sent::To(choice) => (choice.router, Some(choice.replica)),
-            Sent::Pass => (0, None),
-            Sent::Refused => return,
+            PolicyChoice::To(choice) => (choice.router, Some(choice.replica)),
+            PolicyChoice::Pass => (0, None),
+            PolicyChoice::Refused => return,
         };
         if upstreams[place].dead(now).is_none() {
             return;
@@ -89,7 +89,7 @@ impl Watch {
         self.figures.to_known_bad += u64::from(router.known);
         if let Some(treats) = replica.map(|replica| &mut router.treats[replica])
             && treats.found_out
-            && treats.view != View::InNeed
+            && treats.view != View::Panic
         {
             treats.sent += 1;
         }
@@ -127,8 +127,8 @@ impl Router {
     fn share(&self) -> f64 {
         let each = self.treats.iter().map(|treats| match treats.view {
             View::Serving(share) => share,
-            View::InNeed => 1.0,
-            View::Probing | View::Out => 0.0,
+            View::Panic => 1.0,
+            View::Probing | View::Ejected => 0.0,
         });
         each.sum::<f64>() / self.treats.len() as f64
     }
@@ -170,7 +170,7 @@ impl Router {
 
 impl Treats {
     const fn is_out(&self) -> bool {
-        matches!(self.view, View::Out | View::InNeed)
+        matches!(self.view, View::Ejected | View::Panic)
     }
 
     fn turn(&mut self, view: View, outage: bool, figures: &mut Figures) {

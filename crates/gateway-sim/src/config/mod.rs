@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use place::Fault;
-use place::{Faults, Place};
+use place::{ConfigNode, Faults};
 pub(crate) use processors::{Filter, Processor, Rows};
 pub(crate) use routers::Router;
 use serde_json::Value;
@@ -109,7 +109,7 @@ impl Config {
         let tree: Value = serde_json::from_str(&expanded)
             .map_err(|error| ConfigError::whole(format!("not one JSON document: {error}")))?;
         let faults = Faults::default();
-        let config = read(&Place::root(&tree, &faults));
+        let config = read(&ConfigNode::root(&tree, &faults));
         let faults = faults.into_inner();
         if faults.is_empty() { Ok(config) } else { Err(ConfigError { faults }) }
     }
@@ -138,10 +138,10 @@ impl Config {
 /// Looked for before expansion, as the gateway does; a text that is no JSON before expansion has no version yet.
 fn is_refused_version(text: &str) -> bool {
     let tree: Result<Value, _> = serde_json::from_str(text);
-    tree.is_ok_and(|tree| Place::root(&tree, &Faults::default()).field("version").text() == REFUSED_VERSION)
+    tree.is_ok_and(|tree| ConfigNode::root(&tree, &Faults::default()).field("version").text() == REFUSED_VERSION)
 }
 
-fn read(file: &Place<'_>) -> Config {
+fn read(file: &ConfigNode<'_>) -> Config {
     let gateway_id = file.field("gateway_id");
     gateway_id.require(rules::is_gateway_id(gateway_id.text()), "must be 8 characters of A-Z and 0-9");
     let version = file.field("version");
@@ -170,7 +170,7 @@ fn read(file: &Place<'_>) -> Config {
     }
 }
 
-fn read_bus(bus: &Place<'_>) -> Bus {
+fn read_bus(bus: &ConfigNode<'_>) -> Bus {
     let host = bus.field("hostname");
     host.require(rules::is_host_and_port(host.text()), "must be host:port of one server, without a scheme");
     let token = bus.field("token");
@@ -186,19 +186,19 @@ fn read_bus(bus: &Place<'_>) -> Bus {
     Bus { host: host.text().to_owned(), token: token.text().to_owned(), status, isalive, logger }
 }
 
-fn read_port(port: &Place<'_>) -> u16 {
+fn read_port(port: &ConfigNode<'_>) -> u16 {
     let read = u16::try_from(port.integer()).unwrap_or(0);
     port.require(read > 0, "must be from 1 to 65535");
     read
 }
 
-fn read_session_header(name: &Place<'_>) -> String {
+fn read_session_header(name: &ConfigNode<'_>) -> String {
     let good = !name.text().is_empty() && rules::is_header_name(name.text());
     name.require(good, "must be a header name");
     name.text().to_owned()
 }
 
-fn read_header_names(list: &Place<'_>) -> Names {
+fn read_header_names(list: &ConfigNode<'_>) -> Names {
     for name in list.list() {
         name.require(rules::is_header_name(name.text()), "must be a header name");
     }
@@ -208,7 +208,7 @@ fn read_header_names(list: &Place<'_>) -> Names {
 }
 
 /// Certificates are checked where the gateway checks them; TLS for clients is reported as a crash, because there is no TLS here.
-fn read_tls(tls: &Place<'_>) -> Option<String> {
+fn read_tls(tls: &ConfigNode<'_>) -> Option<String> {
     let outbound = tls.field("outbound");
     let (_, _) = (outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());
     let files = outbound.field("cert_files");
@@ -218,5 +218,8 @@ fn read_tls(tls: &Place<'_>) -> Option<String> {
     files.require(rules::are_unique(&files.texts()), "must not repeat a file");
     let ingress = tls.field("ingress");
     let (_, _) = (ingress.field("certificate_file").text(), ingress.field("private_key_file").text());
-    ingress.field("enabled").flag().then(|| "tls.ingress.enabled: the stand-in speaks plain HTTP only".to_owned())
+    ingress
+        .field("enabled")
+        .flag()
+        .then(|| "tls.ingress.enabled: the simulated gateway speaks plain HTTP only".to_owned())
 }

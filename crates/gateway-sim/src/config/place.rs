@@ -26,24 +26,24 @@ impl fmt::Display for Fault {
 pub(super) type Faults = RefCell<Vec<Fault>>;
 
 #[derive(Clone, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct ConfigNode<'a> {
     value: &'a Value,
     path: String,
     faults: &'a Faults,
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn root(value: &'a Value, faults: &'a Faults) -> Place<'a> {
-        Place { value, path: String::new(), faults }
+impl<'a> ConfigNode<'a> {
+    pub(super) fn root(value: &'a Value, faults: &'a Faults) -> ConfigNode<'a> {
+        ConfigNode { value, path: String::new(), faults }
     }
 
     /// The same place with another list of faults: the faults of a router only drop that router.
-    pub(super) fn reporting_to<'b>(&'b self, faults: &'b Faults) -> Place<'b> {
-        Place { value: self.value, path: self.path.clone(), faults }
+    pub(super) fn reporting_to<'b>(&'b self, faults: &'b Faults) -> ConfigNode<'b> {
+        ConfigNode { value: self.value, path: self.path.clone(), faults }
     }
 
-    fn inside(&self, value: &'a Value, path: String) -> Place<'a> {
-        Place { value, path, faults: self.faults }
+    fn inside(&self, value: &'a Value, path: String) -> ConfigNode<'a> {
+        ConfigNode { value, path, faults: self.faults }
     }
 
     pub(super) fn path(&self) -> &str {
@@ -65,7 +65,7 @@ impl<'a> Place<'a> {
         self.value.is_null()
     }
 
-    pub(super) fn field(&self, name: &str) -> Place<'a> {
+    pub(super) fn field(&self, name: &str) -> ConfigNode<'a> {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         let value = match self.value {
             Value::Object(map) => map
@@ -100,7 +100,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    pub(super) fn list(&self) -> Vec<Place<'a>> {
+    pub(super) fn list(&self) -> Vec<ConfigNode<'a>> {
         match self.value {
             Value::Array(values) => {
                 let place = |(at, value)| self.inside(value, format!("{}[{at}]", self.path));
@@ -116,7 +116,7 @@ impl<'a> Place<'a> {
     }
 
     /// The entries of an object whose keys mean something.
-    pub(super) fn entries(&self) -> Vec<(&'a str, Place<'a>)> {
+    pub(super) fn entries(&self) -> Vec<(&'a str, ConfigNode<'a>)> {
         match self.value {
             Value::Object(map) => {
                 let place = |(key, value): (&'a String, _)| (key.as_str(), self.inside(value, self.path_to(key)));

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::place::Place;
+use super::place::ConfigNode;
 use super::rules;
 
 /// Rows in running order; empty rows are left out.
@@ -41,7 +41,7 @@ impl Filter {
     }
 }
 
-pub(super) fn read(side: &Place<'_>, last_row_first: bool) -> Rows {
+pub(super) fn read(side: &ConfigNode<'_>, last_row_first: bool) -> Rows {
     let mut rows = Rows::default();
     for row in side.field("processors").list() {
         let members: Vec<(bool, Processor)> = row.list().iter().map(read_one).collect();
@@ -63,13 +63,13 @@ fn push(rows: &mut Vec<Vec<Processor>>, members: Vec<(bool, Processor)>) {
     }
 }
 
-fn require_unique(row: &Place<'_>, members: &[(bool, Processor)]) {
+fn require_unique(row: &ConfigNode<'_>, members: &[(bool, Processor)]) {
     let all = |part: fn(&Processor) -> &String| members.iter().map(|(_, one)| part(one).clone()).collect::<Vec<_>>();
     row.require(rules::are_unique(&all(|one| &one.name)), "names must differ inside a row");
     row.require(rules::are_unique(&all(|one| &one.subject)), "topics must differ inside a row");
 }
 
-fn read_one(place: &Place<'_>) -> (bool, Processor) {
+fn read_one(place: &ConfigNode<'_>) -> (bool, Processor) {
     let (name, subject) = (place.field("name"), place.field("service_bus_topic"));
     name.require(rules::is_name(name.text()), "must be letters, digits and underscores");
     subject.require(rules::is_subject(subject.text()), "must be made of letters, digits, dots and underscores");
@@ -85,20 +85,20 @@ fn read_one(place: &Place<'_>) -> (bool, Processor) {
     (place.field("async").flag(), processor)
 }
 
-fn read_timeout(place: &Place<'_>) -> Duration {
+fn read_timeout(place: &ConfigNode<'_>) -> Duration {
     let ms = u64::try_from(place.integer()).unwrap_or(0);
     place.require(ms > 0, "must be at least 1 (milliseconds)");
     Duration::from_millis(ms)
 }
 
-pub(super) fn read_filter(place: &Place<'_>, prefix: &str) -> Filter {
+pub(super) fn read_filter(place: &ConfigNode<'_>, prefix: &str) -> Filter {
     Filter {
         include: read_fields(&place.field(&format!("{prefix}_include"))),
         exclude: read_fields(&place.field(&format!("{prefix}_exclude"))),
     }
 }
 
-fn read_fields(list: &Place<'_>) -> BTreeSet<String> {
+fn read_fields(list: &ConfigNode<'_>) -> BTreeSet<String> {
     for field in list.list() {
         field.require(rules::is_name(field.text()), "must be letters, digits and underscores");
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::place::{Faults, Place};
+use super::place::{ConfigNode, Faults};
 use super::rules;
 use crate::headers::Headers;
 use crate::target::Target;
@@ -28,7 +28,7 @@ pub(super) struct Routers {
     pub(super) crash: Option<String>,
 }
 
-pub(super) fn read(list: &Place<'_>) -> Routers {
+pub(super) fn read(list: &ConfigNode<'_>) -> Routers {
     let mut routers = Routers::default();
     for place in list.list() {
         let rules_broken = Faults::default();
@@ -50,7 +50,7 @@ pub(super) fn read(list: &Place<'_>) -> Routers {
     routers
 }
 
-fn read_one(place: &Place<'_>, broken: &Faults) -> Router {
+fn read_one(place: &ConfigNode<'_>, broken: &Faults) -> Router {
     let (path, outbound) = (place.field("path"), place.field("outbound"));
     let good = rules::is_router_path(path.text());
     path.reporting_to(broken).require(good, "must be letters, digits and slashes between two slashes");
@@ -66,7 +66,7 @@ fn read_one(place: &Place<'_>, broken: &Faults) -> Router {
     }
 }
 
-fn read_headers(place: &Place<'_>, broken: &Faults) -> Headers {
+fn read_headers(place: &ConfigNode<'_>, broken: &Faults) -> Headers {
     let mut headers = Headers::default();
     for (name, values) in place.entries() {
         let texts = values.texts();
@@ -80,7 +80,7 @@ fn read_headers(place: &Place<'_>, broken: &Faults) -> Headers {
 }
 
 /// Two things that are valid and still make the gateway crash at start.
-fn crash(place: &Place<'_>, router: &Router) -> Option<String> {
+fn crash(place: &ConfigNode<'_>, router: &Router) -> Option<String> {
     if router.path == "/" {
         return Some(format!("{}: the gateway panics on the path /", place.path()));
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{Asked, Reply, reply};
+use super::reply::{Reply, RequestedReply, reply};
 use super::{Answer, Call, INPUT_TOKENS, Kind, OUTPUT_TOKENS, Refusal, State, is_word, list, refuse, text, unknown};
 
 /// What stands around a request.
@@ -194,10 +194,10 @@ fn check_turns(body: &Value) -> Result<(), Refusal> {
     }
 }
 
-fn asked(body: &Value) -> Asked<'_> {
+fn asked(body: &Value) -> RequestedReply<'_> {
     let tool = list(body, "tools").first().map(|tool| text(tool, "name"));
     let last = list(body, "messages").last();
-    Asked {
+    RequestedReply {
         tool: tool.filter(|_| body["tool_choice"]["type"] != "none"),
         one_call: body["tool_choice"]["disable_parallel_tool_use"] == true,
         has_results: last.is_some_and(|last| list(last, "content").iter().any(|block| block["type"] == "tool_result")),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{Asked, Reply, reply};
+use super::reply::{Reply, RequestedReply, reply};
 use super::{
     Answer, INPUT_TOKENS, Kind, OUTPUT_TOKENS, Refusal, bedrock, frames, is_word, list, refuse, text, unknown,
 };
@@ -127,10 +127,10 @@ fn check_turns(body: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn asked(body: &Value) -> Asked<'_> {
+fn asked(body: &Value) -> RequestedReply<'_> {
     let tool = list(&body["toolConfig"], "tools").first().map(|tool| text(&tool["toolSpec"], "name"));
     let last = list(body, "messages").last();
-    Asked {
+    RequestedReply {
         tool,
         one_call: false,
         has_results: last

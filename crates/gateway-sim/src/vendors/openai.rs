@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{Asked, Reply, reply};
+use super::reply::{Reply, RequestedReply, reply};
 use super::{Answer, Call, INPUT_TOKENS, Kind, OUTPUT_TOKENS, Refusal, State, anthropic, list, refuse, text, unknown};
 
 const CREATED: u32 = 1_706_824_088;
@@ -242,9 +242,9 @@ fn check_messages(messages: &[Value]) -> Result<(), Refusal> {
     }
 }
 
-fn asked(body: &Value) -> Asked<'_> {
+fn asked(body: &Value) -> RequestedReply<'_> {
     let tool = list(body, "tools").first().map(|tool| text(&tool["function"], "name"));
-    Asked {
+    RequestedReply {
         tool: tool.filter(|_| body["tool_choice"] != "none"),
         one_call: body["parallel_tool_calls"] == false,
         has_results: list(body, "messages").last().is_some_and(|last| last["role"] == "tool"),
@@ -292,7 +292,7 @@ fn completion(kind: Kind, body: &Value) -> Result<Answer, Refusal> {
     if body.get("prompt").is_none() {
         return refuse(400, "you must provide a prompt");
     }
-    let text = reply(kind, &Asked::default()).text.concat();
+    let text = reply(kind, &RequestedReply::default()).text.concat();
     Ok(Answer::json(
         200,
         &json!({"id": "cmpl-fake", "object": "text_completion", "created": CREATED, "model": model,

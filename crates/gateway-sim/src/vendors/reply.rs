@@ -6,7 +6,7 @@ use super::Kind;
 
 /// What a request asks for.
 #[derive(Debug, Default)]
-pub(super) struct Asked<'a> {
+pub(super) struct RequestedReply<'a> {
     /// The first tool that may be called.
     pub(super) tool: Option<&'a str>,
     /// At most one call.
@@ -41,7 +41,7 @@ impl ToolCall {
     }
 }
 
-pub(super) fn reply(kind: Kind, asked: &Asked<'_>) -> Reply {
+pub(super) fn reply(kind: Kind, asked: &RequestedReply<'_>) -> Reply {
     if let Some(tool) = asked.tool.filter(|_| !asked.has_results) {
         let call = |(number, city): (usize, &str)| ToolCall {
             id: format!("call_{}_{number}", kind.name()),

@@ -1,4 +1,4 @@
-//! Captured traffic of the real gateway: played again against the stand-in, and compared.
+//! Captured traffic of the real gateway: played again against the simulated gateway, and compared.
 //!
 //! What differs from run to run is made equal on both sides: times, ids, ports, dates, the order of lists, and the words of
 //! JSON errors, which are no part of the contract.

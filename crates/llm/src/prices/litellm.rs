@@ -2,7 +2,7 @@
 //!
 //! Its names of prices are a kind, `_above_200k_tokens` for longer contexts, and `_batches`, `_flex` or `_priority`. Keys that
 //! are not about tokens are skipped. A row whose prices are all 0 has no price: the table writes that also where calls are
-//! paid in another way, or where nobody knows.
+//! paid in another way, or where it is unknown.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub fn provider(name: &str) -> String {
     known.to_owned()
 }
 
-/// The provider that serves at a host, for targets that are called by their address. `None` for hosts that are nobody's, such as
+/// The provider that serves at a host, for targets that are called by their address. `None` for hosts of no provider, such as
 /// a server of one's own.
 pub fn provider_of_host(host: &str) -> Option<&'static str> {
     let host = host.to_ascii_lowercase();

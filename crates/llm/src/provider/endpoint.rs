@@ -122,7 +122,7 @@ pub fn endpoint(provider: Provider, settings: &Settings<'_>, call: &Call<'_>) ->
     if !missing.is_empty() {
         return Err(EndpointError::Missing { provider: provider.name(), settings: missing });
     }
-    let place = Place { provider, settings, call, base: base(provider, settings)? };
+    let place = EndpointContext { provider, settings, call, base: base(provider, settings)? };
     if provider == Provider::Bedrock && call.operation == Operation::Embeddings {
         return place.bedrock_embeddings();
     }
@@ -168,14 +168,14 @@ fn filled(template: &str, settings: &Settings<'_>) -> String {
 }
 
 #[derive(Debug)]
-struct Place<'a> {
+struct EndpointContext<'a> {
     provider: Provider,
     settings: &'a Settings<'a>,
     call: &'a Call<'a>,
     base: String,
 }
 
-impl Place<'_> {
+impl EndpointContext<'_> {
     /// The protocol of the model.
     fn api(&self) -> Api {
         if let Some(api) = self.settings.api {
@@ -263,7 +263,7 @@ impl Place<'_> {
 
     /// Whatever protocol the settings name for chats. Embeddings have no streams.
     fn bedrock_embeddings(&self) -> Result<Endpoint, EndpointError> {
-        let family = EmbeddingModel::of(self.call.model).ok_or_else(|| self.unsupported())?;
+        let family = EmbeddingModel::from_name(self.call.model).ok_or_else(|| self.unsupported())?;
         self.bedrock_model("invoke", "application/json", TargetProtocol::Embeddings(family))
     }
 

@@ -33,7 +33,7 @@ impl Operation {
     /// The path is that of the operation behind a base that an API may have (`v1`, `openai/v1`, `v1beta/openai` …) and behind the
     /// model, for clients that name it there (`deployments/NAME`, `engines/NAME`). A path that only ends alike, such as
     /// `organization/usage/completions`, is another one, and so is one that is read or deleted instead of called.
-    pub fn of(method: &str, path: &str) -> Self {
+    pub fn from_path(method: &str, path: &str) -> Self {
         let operation = Self::of_path(path);
         let reads = matches!(method, "GET" | "HEAD");
         let is_called = if operation == Self::Models { reads } else { method == "POST" };
@@ -196,15 +196,15 @@ mod tests {
     #[test]
     fn s2_only_calls_are_operations() {
         for path in ["chat/completions", "completions", "embeddings", "responses", "messages"] {
-            assert_ne!(Operation::of("POST", path), Operation::Other, "{path}");
+            assert_ne!(Operation::from_path("POST", path), Operation::Other, "{path}");
             for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-                assert_eq!(Operation::of(method, path), Operation::Other, "{method} {path}");
+                assert_eq!(Operation::from_path(method, path), Operation::Other, "{method} {path}");
             }
         }
-        assert_eq!(Operation::of("GET", "v1/models"), Operation::Models);
-        assert_eq!(Operation::of("HEAD", "v1/models"), Operation::Models);
-        assert_eq!(Operation::of("POST", "v1/models"), Operation::Other);
-        assert_eq!(Operation::of("DELETE", "v1/models"), Operation::Other);
+        assert_eq!(Operation::from_path("GET", "v1/models"), Operation::Models);
+        assert_eq!(Operation::from_path("HEAD", "v1/models"), Operation::Models);
+        assert_eq!(Operation::from_path("POST", "v1/models"), Operation::Other);
+        assert_eq!(Operation::from_path("DELETE", "v1/models"), Operation::Other);
     }
 
     #[test]

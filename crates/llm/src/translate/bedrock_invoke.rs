@@ -82,7 +82,7 @@ fn write_error(exception: Option<&str>, message: Option<&str>, out: &mut Vec<u8>
         "modelTimeoutException" => "timeout_error",
         _ => "api_error",
     };
-    let message = message.unwrap_or("the model's vendor reported an error that says nothing");
+    let message = message.unwrap_or("the model's vendor reported an error without a message");
     let event = json!({"type": "error", "error": {"type": kind, "message": message}});
     out.extend_from_slice(format!("event: error\ndata: {event}\n\n").as_bytes());
 }

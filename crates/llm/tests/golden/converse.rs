@@ -42,7 +42,7 @@ fn requests() {
     }
 }
 
-/// What the request of a golden file tells the answer's translation.
+/// What the translation of the answer needs from the request of a golden file.
 fn context(golden: &Golden) -> AnswerContext {
     let default = r#"{"model":"nova","messages":[{"role":"user","content":"hi"}]}"#;
     let request = golden.get("request").unwrap_or(default);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Golden;
 
 fn family(golden: &Golden) -> EmbeddingModel {
-    EmbeddingModel::of(golden.section("model")).unwrap()
+    EmbeddingModel::from_name(golden.section("model")).unwrap()
 }
 
 #[test]

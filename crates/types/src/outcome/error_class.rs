@@ -34,7 +34,7 @@ pub enum ErrorClass {
     TimedOut,
     /// No connection to the target.
     Unreachable,
-    /// The target does not know what HTTP asks of it (501, 505): nobody's fault.
+    /// The target does not know what HTTP asks of it (501, 505): not the target's fault.
     Unsupported,
 }
 

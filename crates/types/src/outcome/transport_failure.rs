@@ -37,7 +37,7 @@ pub enum TransportFailure {
     InvalidJson,
     /// The answer breaks the protocol of its provider, so that it cannot be translated.
     BrokenAnswer,
-    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. Nobody learns from it.
+    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. It changes no router's health.
     Exhausted,
 }
 

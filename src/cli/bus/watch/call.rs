@@ -35,7 +35,7 @@ pub(super) struct Call {
     why: String,
     /// The upstream's time in milliseconds.
     took: Option<u64>,
-    used: Used,
+    used: CallUsage,
     over: String,
     came: Option<Timestamp>,
     left: Option<Timestamp>,
@@ -43,7 +43,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Reads an entry.
-    pub(super) fn of(entry: &Value, wanted: bool) -> Self {
+    pub(super) fn from_entry(entry: &Value, wanted: bool) -> Self {
         let (request, response, timer) = (&entry["request"], &entry["response"], &entry["ingress_egress_timer"]);
         let stamp = &request["broker"];
         let why = match (stamp["why"].as_str(), stamp["would"].as_str()) {
@@ -64,7 +64,7 @@ impl Call {
             broken: of_the_relay.next().and_then(|error| error["details"].as_str()).map(short),
             why: short(&why),
             took: response["outbound_inbound_timer"]["duration"].as_u64(),
-            used: Used::default(),
+            used: CallUsage::default(),
             over: text(&timer["stop"]),
             came: moment(&timer["start"]),
             left: moment(&timer["stop"]),
@@ -72,7 +72,7 @@ impl Call {
     }
 
     /// The same, with what it used.
-    pub(super) fn with(self, used: &Used) -> Self {
+    pub(super) fn with(self, used: &CallUsage) -> Self {
         Self { used: used.clone(), ..self }
     }
 
@@ -118,15 +118,15 @@ impl Call {
 
 /// What a call used, of which model, and what it cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Used {
+pub(super) struct CallUsage {
     usage: Option<Usage>,
     model: Option<String>,
     nano_usd: Option<u64>,
 }
 
-impl Used {
+impl CallUsage {
     /// By an entry's own word where the relay wrote it, else by its answer and these prices.
-    pub(super) fn of(entry: &Value, bytes: &[u8], book: Option<&PriceBook>) -> Self {
+    pub(super) fn from_entry(entry: &Value, bytes: &[u8], book: Option<&PriceBook>) -> Self {
         let Ok(logged) = log_entry::read_call(bytes) else { return Self::default() };
         let by_relay = &entry["request"]["broker_call"];
         let record = from_log::any_record(&logged, "", book, BrokerTime::from_nanos(0));
@@ -140,7 +140,7 @@ impl Used {
 }
 
 /// `12+5 tokens gpt-4o $0.000125`, as far as it is known.
-impl fmt::Display for Used {
+impl fmt::Display for CallUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.usage {
             None => f.write_str("-")?,
@@ -208,8 +208,8 @@ mod tests {
             },
         });
         let bytes = serde_json::to_vec(&entry).unwrap();
-        let used = Used::of(&entry, &bytes, Some(&PriceBook::default()));
-        let call = Call::of(&entry, true).with(&used);
+        let used = CallUsage::from_entry(&entry, &bytes, Some(&PriceBook::default()));
+        let call = Call::from_entry(&entry, true).with(&used);
         let line = |follows| {
             format!(
                 "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ {follows}-> /a/  429  12 ms  12+5 tokens gpt-4o $0.00008  random, 2 of 2 serve"
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(call.line(None), line(""));
         assert_eq!(call.line(Some(2)), line("\u{21b3} attempt 2 "));
         assert_eq!(call.row().join("|"), "/a/|429|12 ms|12+5 tokens gpt-4o $0.00008|random, 2 of 2 serve");
-        assert_eq!(Call::of(&json!({}), true).line(None), "-  -  - -> -  -  -  -  no stamp");
+        assert_eq!(Call::from_entry(&json!({}), true).line(None), "-  -  - -> -  -  -  -  no stamp");
     }
 
     #[test]
@@ -227,12 +227,12 @@ mod tests {
             "request": {"broker": {"why": "the first"}},
             "response": {"gl_path": "/a/", "error": [{"name": "relay", "details": "gave no answer in time"}]},
         });
-        assert_eq!(Call::of(&entry, true).row()[4], "gave no answer in time; the first");
+        assert_eq!(Call::from_entry(&entry, true).row()[4], "gave no answer in time; the first");
     }
 
     #[test]
     fn nothing_is_longer_than_a_few_lines() {
-        let call = Call::of(&json!({"session_id": "\u{fc}".repeat(5_000)}), true);
+        let call = Call::from_entry(&json!({"session_id": "\u{fc}".repeat(5_000)}), true);
         assert_eq!(call.session.chars().count(), MAX_TEXT_CHARS + 1);
     }
 
@@ -253,10 +253,12 @@ mod tests {
             (529, false),
         ] {
             let entry = json!({"response": {"inbound_status_code": status}});
-            assert_eq!(Call::of(&entry, true).ends_its_call(), ends, "{status}");
+            assert_eq!(Call::from_entry(&entry, true).ends_its_call(), ends, "{status}");
         }
         let broken =
             json!({"response": {"inbound_status_code": 200, "error": [{"name": "relay", "details": "broke off"}]}});
-        assert!(!Call::of(&broken, true).ends_its_call() && !Call::of(&json!({}), true).ends_its_call());
+        assert!(
+            !Call::from_entry(&broken, true).ends_its_call() && !Call::from_entry(&json!({}), true).ends_its_call()
+        );
     }
 }

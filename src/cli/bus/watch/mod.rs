@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Operator;
 use crate::nats;
 use crate::prices::PriceBook;
-use call::{Call, Used, ingress, status};
+use call::{Call, CallUsage, ingress, status};
 use sessions::{Sessions, Shown};
 use types::router::RouterPath;
 
@@ -99,7 +99,7 @@ impl WatchArgs {
             return Vec::new();
         }
         let wanted = self.wants(&entry, &operator.trace_header);
-        sessions.take(Call::of(&entry, wanted).with(&Used::of(&entry, bytes, book)), clock.now())
+        sessions.take(Call::from_entry(&entry, wanted).with(&CallUsage::from_entry(&entry, bytes, book)), clock.now())
     }
 
     fn wants(&self, entry: &Value, trace_header: &str) -> bool {
@@ -127,7 +127,7 @@ fn print(shown: &[Shown]) -> std::io::Result<()> {
 fn has_trace(request: &Value, configured: &str, wanted: &str) -> bool {
     let by_relay = request["broker_call"]["trace_ids"].as_array().into_iter().flatten();
     let value = |name: &str| header(request, name).map(str::as_bytes);
-    let by_client = TraceIds::of(configured, value);
+    let by_client = TraceIds::from_headers(configured, value);
     by_relay.filter_map(Value::as_str).chain(by_client.all().iter().map(String::as_str)).any(|id| id == wanted)
 }
 

@@ -228,7 +228,7 @@ mod tests {
             "response": {"gl_path": format!("/in/{number}/"), "inbound_status_code": status,
                 "outbound_inbound_timer": {"duration": 7}},
         });
-        Call::of(&entry, true)
+        Call::from_entry(&entry, true)
     }
 
     const fn at(millis: u64) -> BrokerTime {

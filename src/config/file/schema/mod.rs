@@ -236,16 +236,16 @@ pub struct Operators {
     pub ne: Option<Value>,
     /// Greater.
     #[serde(rename = "$gt")]
-    pub gt: Option<Ordered>,
+    pub gt: Option<OrderedValue>,
     /// Greater or equal.
     #[serde(rename = "$gte")]
-    pub gte: Option<Ordered>,
+    pub gte: Option<OrderedValue>,
     /// Less.
     #[serde(rename = "$lt")]
-    pub lt: Option<Ordered>,
+    pub lt: Option<OrderedValue>,
     /// Less or equal.
     #[serde(rename = "$lte")]
-    pub lte: Option<Ordered>,
+    pub lte: Option<OrderedValue>,
     /// One of these.
     #[serde(rename = "$in")]
     #[schemars(length(min = 1))]
@@ -262,7 +262,7 @@ pub struct Operators {
 /// A value that has an order.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Ordered {
+pub enum OrderedValue {
     /// Numbers by value.
     Number(f64),
     /// Texts by their letters.

@@ -432,7 +432,7 @@ fn sizes() {
 
 #[test]
 fn everything_at_once_in_the_order_of_the_file() {
-    let text = r#"// A file that somebody wrote in a hurry.
+    let text = r#"// A file written in a hurry.
 {
   "pools": [
     {

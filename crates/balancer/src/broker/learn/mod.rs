@@ -70,7 +70,7 @@ impl Broker {
         Ok(outcome)
     }
 
-    /// A probe of ours that another router served, or nobody, says nothing: the next request may find out.
+    /// A probe of ours that another router served, or none, says nothing: the next request may find out.
     fn release(&mut self, report: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
         let (Some(decision), Some(call)) = (report.decision(), call) else { return };
         if call.probe && outcome.is_none_or(|outcome| outcome.router != call.router) {

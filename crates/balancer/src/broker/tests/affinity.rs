@@ -5,13 +5,13 @@ use crate::strategy::{Condition, Field, Query, Test};
 use types::request::Found;
 
 /// A request of the relay that prefers a router.
-struct Asked {
+struct TestRequest {
     preferred: Option<RouterPath>,
     model: &'static str,
     is_generation: bool,
 }
 
-impl Request for Asked {
+impl Request for TestRequest {
     fn path(&self) -> &str {
         INGRESS
     }
@@ -29,12 +29,12 @@ impl Request for Asked {
     }
 }
 
-fn asked(preferred: &str) -> Asked {
-    Asked { preferred: RouterPath::parse(preferred).ok(), model: "a", is_generation: true }
+fn asked(preferred: &str) -> TestRequest {
+    TestRequest { preferred: RouterPath::parse(preferred).ok(), model: "a", is_generation: true }
 }
 
 /// The next target's path, and why.
-fn next(world: &mut World, asked: &Asked, history: &mut AttemptHistory) -> (String, String) {
+fn next(world: &mut Harness, asked: &TestRequest, history: &mut AttemptHistory) -> (String, String) {
     let offer = world.broker.next_target(asked, history, &mut SmallRng::seed_from_u64(1));
     let (NextTarget::Untried(route) | NextTarget::Retry(route)) = offer else { panic!("{offer:?}") };
     history.note(route.router(), false);
@@ -42,11 +42,11 @@ fn next(world: &mut World, asked: &Asked, history: &mut AttemptHistory) -> (Stri
     (broker.path(route.router()).unwrap().to_string(), broker.reason(&route).to_string())
 }
 
-fn fallback(mode: Policy) -> World {
+fn fallback(mode: Policy) -> Harness {
     let mut settings = settings(3);
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode, targets });
-    World { broker: Broker::new(settings), ..World::new(0) }
+    Harness { broker: Broker::new(settings), ..Harness::new(0) }
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn s1_9_a_request_goes_where_what_it_names_was_made_and_then_on_in_order() {
         ("/azure/r0/", "first in order, 3 of 3 serve; affinity with /azure/r1/ not possible")
     );
     assert_eq!(next(&mut world, &asked, &mut history).0, "/azure/r2/");
-    let plain = Asked { preferred: None, ..asked };
+    let plain = TestRequest { preferred: None, ..asked };
     assert_eq!(next(&mut world, &plain, &mut AttemptHistory::default()).1, "first in order, 3 of 3 serve");
 }
 
@@ -84,10 +84,10 @@ fn s1_9_conditions_hold_for_what_is_made_and_not_for_what_is_fetched() {
     let query = Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq("a".into())]);
     let conditions = vec![Condition { query, then: 0 }].into();
     let mut world = fallback(Policy::Conditional { conditions, default: Some(2) });
-    let mut chosen = |asked: Asked| next(&mut world, &asked, &mut AttemptHistory::default()).0;
+    let mut chosen = |asked: TestRequest| next(&mut world, &asked, &mut AttemptHistory::default()).0;
     assert_eq!(chosen(asked("/azure/r0/")), "/azure/r0/");
     assert_eq!(chosen(asked("/azure/r1/")), "/azure/r0/", "the condition leads elsewhere");
-    assert_eq!(chosen(Asked { model: "b", ..asked("/azure/r0/") }), "/azure/r2/", "the default does");
-    assert_eq!(chosen(Asked { is_generation: false, ..asked("/azure/r0/") }), "/azure/r0/");
-    assert_eq!(chosen(Asked { is_generation: false, preferred: None, model: "" }), "/azure/r2/");
+    assert_eq!(chosen(TestRequest { model: "b", ..asked("/azure/r0/") }), "/azure/r2/", "the default does");
+    assert_eq!(chosen(TestRequest { is_generation: false, ..asked("/azure/r0/") }), "/azure/r0/");
+    assert_eq!(chosen(TestRequest { is_generation: false, preferred: None, model: "" }), "/azure/r2/");
 }

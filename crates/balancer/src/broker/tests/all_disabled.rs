@@ -5,10 +5,10 @@ use crate::health::Ratio;
 use types::outcome::RetryAfter;
 
 /// Routers of which all are disabled: the first at 0 s, the second at 1 s, and so on.
-fn all_out(routers: usize, when_all_disabled: WhenAllDisabled) -> World {
+fn all_out(routers: usize, when_all_disabled: WhenAllDisabled) -> Harness {
     let mut settings = settings(routers);
     settings.pools[0].when_all_disabled = when_all_disabled;
-    let mut world = World::of(settings);
+    let mut world = Harness::of(settings);
     for place in 0..routers {
         let millis = place as u64 * 1_000;
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), millis, millis + 5), at(millis + 5));
@@ -27,7 +27,7 @@ fn sent(decision: Decision) -> Option<Route> {
 }
 
 /// The log of such a request.
-fn tried(world: &mut World, route: &Route, status: u16, millis: u64) {
+fn tried(world: &mut Harness, route: &Route, status: u16, millis: u64) {
     let path = world.broker.path(route.router()).unwrap().to_string();
     let id = format!("N_{}_1_0", route.number);
     let log = log(&path, status, &id, millis, millis + 5);
@@ -57,7 +57,7 @@ fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     let route = sent(decision).expect("the first is tried");
     assert_eq!((route.router(), route.chosen.p), (RouterId(0), None));
     for _ in 0..20 {
-        assert_eq!(sent(world.decide(at(10_000))), None, "one at a time, and nobody else instead");
+        assert_eq!(sent(world.decide(at(10_000))), None, "one at a time, and no other instead");
     }
     tried(&mut world, &route, 503, 10_000);
     assert_eq!(world.until(0), Some(at(600_005)), "a failure does not extend");
@@ -80,7 +80,7 @@ fn any_tries_all_but_those_whose_upstream_named_a_moment() {
 
     let mut settings = settings(2);
     settings.pools[0].when_all_disabled = WhenAllDisabled::Any;
-    let mut world = World::of(settings);
+    let mut world = Harness::of(settings);
     let hint = Some(RetryAfter::Delay(Duration::from_secs(30)));
     world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
     world.learn(&log("/azure/r1/", 503, "A_2_1_0", 0, 5), at(6));
@@ -94,7 +94,7 @@ fn turns_are_kept_among_disabled_ones_too() {
     let targets = (0..3).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
     let root = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Any, ..pool(root) }];
-    let mut world = World::of(BrokerSettings { pools, ..settings(0) });
+    let mut world = Harness::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..3 {
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5));
     }
@@ -108,7 +108,7 @@ fn what_is_drained_is_not_tried() {
     targets[0].drained = true;
     let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
-    let mut world = World::of(BrokerSettings { pools, ..settings(0) });
+    let mut world = Harness::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..2 {
         world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5 + place as u64));
     }
@@ -116,14 +116,14 @@ fn what_is_drained_is_not_tried() {
 }
 
 /// Two routers that are judged by the share of their good answers.
-fn by_ratio() -> World {
+fn by_ratio() -> Harness {
     let mut settings = settings(2);
     settings.defaults.health.consecutive = 1_000;
     settings.defaults.health.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(60), min: 4 });
-    World::of(settings)
+    Harness::of(settings)
 }
 
-fn fail(world: &mut World, place: usize, times: u64, start: u64) {
+fn fail(world: &mut Harness, place: usize, times: u64, start: u64) {
     for n in start..start + times {
         world.learn(&log(&router(place), 500, &format!("F_{place}_{n}_0"), n, n + 1), at(n + 1));
     }
@@ -146,7 +146,7 @@ fn a_guess_takes_out_one_and_never_the_last_one() {
 
 #[test]
 fn what_a_guess_may_not_do_failures_in_a_row_may() {
-    let mut world = World::new(1);
+    let mut world = Harness::new(1);
     world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), at(1));
     assert_eq!(world.out(), ["/azure/r0/"]);
 }
@@ -160,9 +160,9 @@ fn the_last_one_of_any_pool_is_the_last_one() {
         targets: vec![Target::plain(TargetKind::Router(path("/azure/r0/")))],
     };
     settings.pools.push(PoolSettings { ingress: path("/alone/"), ..pool(Target::plain(alone)) });
-    let mut world = World::of(settings);
+    let mut world = Harness::of(settings);
     fail(&mut world, 0, 20, 0);
-    assert_eq!(world.out(), Vec::<String>::new(), "/alone/ has nobody else");
+    assert_eq!(world.out(), Vec::<String>::new(), "/alone/ has no other router");
     fail(&mut world, 1, 20, 100);
     assert_eq!(world.out(), ["/azure/r1/"]);
 }
@@ -171,7 +171,7 @@ fn the_last_one_of_any_pool_is_the_last_one() {
 fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
     let mut settings = settings(2);
     settings.defaults.health.retry_after.preempt = true;
-    let mut world = World::of(settings);
+    let mut world = Harness::of(settings);
     let hint = Some(RetryAfter::QuotaReset(Duration::from_secs(20)));
     world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
     assert_eq!(world.until(0), Some(at(20_001)));
@@ -183,7 +183,7 @@ fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
 fn a_share_grows_with_the_ramp() {
     let mut settings = settings(2);
     settings.defaults.health.slow_start = Duration::from_secs(10);
-    let mut world = World::of(settings);
+    let mut world = Harness::of(settings);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 1), at(1));
     world.tick(at(600_001));
     let probe =

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn world() -> World {
-    World::new(3)
+fn world() -> Harness {
+    Harness::new(3)
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn slow_is_a_failure_where_that_is_asked_for() {
     for (slow, millis, out) in [(None, 199_000, false), (Some(10), 10_000, false), (Some(10), 10_001, true)] {
         let mut settings = settings(2);
         settings.defaults.health.slow = slow.map(Duration::from_secs);
-        let mut world = World::of(settings);
+        let mut world = Harness::of(settings);
         let latency = Some(Duration::from_millis(millis));
         world.learn(&Report { latency, ..log("/azure/r0/", 200, "A_1_1_0", 0, millis) }, at(millis));
         assert_eq!(!world.out().is_empty(), out, "{millis} ms where {slow:?} s are allowed");
@@ -40,14 +40,14 @@ fn slow_is_a_failure_where_that_is_asked_for() {
 mod poison {
     use super::*;
 
-    /// Three routers, and whoever fails is out at once.
-    fn world() -> World {
+    /// Three routers; one that fails is ejected at once.
+    fn world() -> Harness {
         let mut settings = settings(3);
         settings.defaults.health.poison = true;
-        World::of(settings)
+        Harness::of(settings)
     }
 
-    fn answer(world: &mut World, place: usize, status: u16, payload: &str, millis: u64) {
+    fn answer(world: &mut Harness, place: usize, status: u16, payload: &str, millis: u64) {
         let (served, id) = (router(place), format!("P_{place}_{millis}_0"));
         let payload = Some(payload.as_bytes());
         world.learn(&Report { payload, ..log(&served, status, &id, millis, millis + 1) }, at(millis + 1));

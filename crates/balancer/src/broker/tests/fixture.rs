@@ -73,7 +73,7 @@ pub(crate) fn message<'a>(served: &'a str, status: u16, transaction: &'a str) ->
 }
 
 /// A broker, and everything that it emitted.
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) broker: Broker,
     pub(crate) rng: SmallRng,
     pub(crate) emitted: Vec<BrokerEvent>,
@@ -97,7 +97,7 @@ pub(crate) fn flat(ingress: &str, routers: &[&str]) -> Broker {
     Broker::new(BrokerSettings::flat(path(ingress), routers, RouterSettings::default()))
 }
 
-impl World {
+impl Harness {
     pub(crate) fn of(settings: BrokerSettings) -> Self {
         Self { broker: Broker::new(settings), rng: SmallRng::seed_from_u64(42), emitted: Vec::new() }
     }

@@ -37,17 +37,17 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     )
 }
 
-fn limited(mode: Policy) -> World {
+fn limited(mode: Policy) -> Harness {
     let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
     let root = Target::plain(TargetKind::Branch { mode, targets: (0..4).map(leaf).collect() });
     let mut settings = BrokerSettings { pools: vec![pool(root)], ..settings(0) };
     settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
     settings.defaults.health.disabled_time = Duration::from_secs(30);
     settings.defaults.rate_limit = Some(RateLimit { rpm: Some(1_000), tpm: Some(1_000_000) });
-    World::of(settings)
+    Harness::of(settings)
 }
 
-fn abandon(world: &mut World, route: &Route, now: BrokerTime) {
+fn abandon(world: &mut Harness, route: &Route, now: BrokerTime) {
     world.broker.apply(BrokerInput::Abandoned(route), now);
 }
 
@@ -127,7 +127,7 @@ proptest! {
             let Decision::Route(route) = world.decide(START) else { panic!("all serve") };
             sent.push(route);
         }
-        let full = |world: &World| (0..4).map(RouterId).any(|id| world.broker.limits.as_ref().unwrap().exceeded(id, 1_000_000).is_some());
+        let full = |world: &Harness| (0..4).map(RouterId).any(|id| world.broker.limits.as_ref().unwrap().exceeded(id, 1_000_000).is_some());
         prop_assert!(!full(&world) || sent.iter().any(|route| route.reservation.tokens > 0));
         sent.iter().for_each(|route| abandon(&mut world, route, START));
         prop_assert!(!full(&world));

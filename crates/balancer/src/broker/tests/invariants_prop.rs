@@ -103,7 +103,7 @@ fn guesses_were_harmless(mut serving: Vec<bool>, emitted: &[BrokerEvent]) -> boo
 
 /// A world in progress.
 pub(super) struct Play<'a> {
-    pub(super) world: World,
+    pub(super) world: Harness,
     pub(super) settings: &'a BrokerSettings,
     pub(super) now: BrokerTime,
     /// The last request that was sent to find out, and where.
@@ -159,12 +159,12 @@ impl Play<'_> {
 
     fn decide(&mut self) {
         let Decision::Route(route) = self.world.decide(self.now) else {
-            assert_eq!(self.world.out().len(), 4, "nothing offered though somebody serves");
+            assert_eq!(self.world.out().len(), 4, "nothing offered though one serves");
             return;
         };
         let chosen = self.world.broker.path(route.router()).unwrap().to_string();
         match route.kind {
-            RouteKind::Panic => assert_eq!(self.world.out().len(), 4, "a disabled one, though somebody serves"),
+            RouteKind::Panic => assert_eq!(self.world.out().len(), 4, "a disabled one, though another serves"),
             _ => assert!(!self.world.out().contains(&chosen), "a disabled router was chosen"),
         }
         if route.kind.is_test() {
@@ -175,7 +175,7 @@ impl Play<'_> {
 
 /// Plays steps; checks after each what must always hold.
 fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>, String) {
-    let world = World::of(settings.clone());
+    let world = Harness::of(settings.clone());
     let mut play = Play { world, settings, now: START, probe: None };
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| play.world.until(place)).collect();

@@ -22,7 +22,7 @@ const fn takes(millis: u64) -> Behaviour {
 
 /// Fake routers in one pool; what fails is never taken out, so that the mode alone avoids it.
 struct Calls {
-    worlds: Vec<World>,
+    worlds: Vec<Harness>,
     routers: Vec<Behaviour>,
     millis: u64,
     /// The ends of calls: when, whose call, its number, and where.
@@ -44,7 +44,7 @@ fn settings_of(mode: &Policy, weights: &[f64]) -> BrokerSettings {
 
 impl Calls {
     fn weighted(mode: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
-        let world = |seed| World {
+        let world = |seed| Harness {
             broker: Broker::new(settings_of(mode, weights)),
             rng: SmallRng::seed_from_u64(seed),
             emitted: Vec::new(),
@@ -60,8 +60,8 @@ impl Calls {
     /// One call through a replica, and where it went.
     fn call(&mut self, replica: usize) -> usize {
         let world = &mut self.worlds[replica];
-        let Decision::Route(route) = world.decide(at(self.millis)) else { panic!("nobody") };
-        assert_eq!(route.chosen.p, None, "no chance that could be told");
+        let Decision::Route(route) = world.decide(at(self.millis)) else { panic!("no router") };
+        assert_eq!(route.chosen.p, None, "no known probability");
         let place = usize::from(route.router().0);
         if self.routers[place].logged {
             let end = self.millis + self.routers[place].millis;
@@ -144,7 +144,7 @@ fn fast_errors_attract_nobody() {
         |calls: &Calls| calls.worlds[0].broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(2)));
     let before = learnt(&calls);
     calls.shares(300, 300);
-    assert!(before.is_some() && learnt(&calls) == before, "a caller's own bad requests make nobody fast");
+    assert!(before.is_some() && learnt(&calls) == before, "a caller's own bad requests make no router fast");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn other_replicas_calls_do_not_count() {
         assert_eq!((pending(&calls, 0), pending(&calls, 1)), (30, 0), "{mode:?}");
         calls.call(1);
         calls.wait(1_000);
-        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (0, 0), "{mode:?}: nobody's goes below zero");
+        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (0, 0), "{mode:?}: none goes below zero");
     }
 }
 
@@ -252,7 +252,7 @@ fn weights_are_kept_where_all_are_alike() {
     assert!(shares.iter().zip([0.6, 0.2, 0.2]).all(|(share, right)| (share - right).abs() < 0.05), "{shares:?}");
 }
 
-/// Eight replicas that see the same logs, and calls that all come at once: nobody runs to the one that looks best.
+/// Eight replicas that see the same logs, and calls that all come at once: they do not all choose the one that looks best.
 #[test]
 fn nothing_herds() {
     for mode in BOTH {
@@ -309,7 +309,7 @@ fn that_no_log_shows_a_stamp_is_said_once() {
 
 #[test]
 fn nothing_is_kept_where_no_mode_asks_for_it() {
-    let mut world = World::new(3);
+    let mut world = Harness::new(3);
     world.decide(START);
     assert!(world.broker.loads.is_none());
     world.broker.apply(BrokerInput::Configured(&settings_of(&Policy::LeastBusy, &[1.0])), START);
@@ -338,7 +338,7 @@ proptest! {
     ) {
         let mode = if fastest { Policy::Fastest } else { Policy::LeastBusy };
         let play = || {
-            let mut world = World::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
+            let mut world = Harness::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
             let mut millis = 0;
             for (kind, number, place, wait) in &steps {
                 let (served, id) = (router(*place), format!("A_1_1_{number}"));

@@ -48,15 +48,15 @@ mod reloading {
         BrokerSettings { pools, ..BrokerSettings::default() }
     }
 
-    fn world(settings: &BrokerSettings) -> World {
-        World::of(settings.clone())
+    fn world(settings: &BrokerSettings) -> Harness {
+        Harness::of(settings.clone())
     }
 
-    fn take(world: &mut World, times: usize) -> Vec<String> {
+    fn take(world: &mut Harness, times: usize) -> Vec<String> {
         (0..times).filter_map(|_| world.choose(START)).collect()
     }
 
-    fn reload(world: &mut World, settings: &BrokerSettings) {
+    fn reload(world: &mut Harness, settings: &BrokerSettings) {
         world.broker.apply(BrokerInput::Configured(settings), START);
     }
 
@@ -131,7 +131,7 @@ mod deciding {
 
     #[test]
     fn only_an_ingress_is_balanced() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         for other in ["/azure/r0/", "/azure/r1/", "/azure", "/", "", "/openai/", "\u{fffd}"] {
             let (decision, _) = decide(&mut world.broker, &other, START, &mut world.rng);
             assert_eq!(decision, Decision::Pass(Pass::UnknownIngress), "{other:?}");
@@ -142,7 +142,7 @@ mod deciding {
     #[test]
     fn thirty_thousand_decisions_spread_evenly() {
         for (routers, bound) in [(2, 10.83), (3, 13.82)] {
-            let mut world = World::new(routers);
+            let mut world = Harness::new(routers);
             for _ in 0..30_000 {
                 world.decide(START);
             }
@@ -154,7 +154,7 @@ mod deciding {
 
     #[test]
     fn the_stated_probability_is_the_observed_share() {
-        let mut world = World::new(5);
+        let mut world = Harness::new(5);
         world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
         world.learn(&log("/azure/r3/", 500, "A_2_1_0", 0, 1), START);
         let mut stated = [0.0; 5];
@@ -177,7 +177,7 @@ mod deciding {
         let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
         let pools = vec![pool(root)];
         let broker = Broker::new(BrokerSettings { pools, ..settings(0) });
-        let mut world = World { broker, ..World::new(0) };
+        let mut world = Harness { broker, ..Harness::new(0) };
         world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
         let decision = world.decide(START);
         let emitted = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
@@ -191,7 +191,7 @@ mod deciding {
 
     #[test]
     fn all_disabled_is_told_when_it_begins_and_when_it_ends() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
         assert_eq!(world.choose(START), Some(router(1)));
         world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
@@ -199,14 +199,14 @@ mod deciding {
         assert_eq!(world.emitted.last(), Some(&all_disabled()));
         let before = world.emitted.len();
         world.decide(at(2_000));
-        assert_eq!(world.emitted.len(), before, "told once");
+        assert_eq!(world.emitted.len(), before, "reported once");
         assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
         assert_eq!(world.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
     }
 
     #[test]
     fn numbers_count_decisions_that_were_used() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         for expected in 0..5 {
             let Decision::Route(route) = world.broker.choose(&INGRESS, &mut world.rng) else { panic!() };
             assert_eq!(route.number, expected, "looking changes nothing");
@@ -220,7 +220,7 @@ mod learning {
 
     #[test]
     fn a_failure_disables_to_the_millisecond() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         world.learn(&log("/azure/r1/", 503, "A_1_1_0", 0, 5), START);
         assert_eq!(world.out(), ["/azure/r1/"]);
         assert_eq!(world.until(1), Some(at(600_000)));
@@ -253,10 +253,10 @@ mod learning {
             (504, true),
             (529, true),
         ] {
-            let mut world = World::new(3);
+            let mut world = Harness::new(3);
             world.learn(&log("/azure/r0/", status, "A_1_1_0", 0, 1), START);
             assert_eq!(world.out().len(), usize::from(out), "log {status}");
-            let mut world = World::new(3);
+            let mut world = Harness::new(3);
             world.learn(&message("/azure/r0/", status, "A_1_1_0"), START);
             assert_eq!(world.out().len(), usize::from(out), "message {status}");
         }
@@ -264,7 +264,7 @@ mod learning {
 
     #[test]
     fn a_deployment_that_does_not_exist_is_a_failure_once_its_log_says_so() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
         world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
@@ -274,7 +274,7 @@ mod learning {
 
     #[test]
     fn a_deployment_that_a_client_misspelt_is_no_failure() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         for n in 0..20 {
             let id = format!("A_{n}_1_0");
             world.learn(&message("/azure/r0/", 404, &id), at(n));
@@ -287,7 +287,7 @@ mod learning {
 
     #[test]
     fn twenty_bad_requests_disable_nobody() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         for n in 0..20 {
             let id = format!("A_{n}_1_0");
             world.learn(&message("/azure/r0/", 400, &id), at(n));
@@ -309,7 +309,7 @@ mod learning {
             (Report { status: None, ..base }, IgnoreReason::NoStatus),
             (Report { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
         ] {
-            let mut world = World::new(3);
+            let mut world = Harness::new(3);
             assert_eq!(world.learn(&report, START), Some(why));
             assert_eq!(world.out(), Vec::<String>::new(), "{why:?}");
         }
@@ -317,7 +317,7 @@ mod learning {
 
     #[test]
     fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         let emitted = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
         assert_eq!(world.learn(&emitted(500), START), Some(IgnoreReason::NoStatus));
         assert_eq!(world.out(), Vec::<String>::new());
@@ -327,25 +327,25 @@ mod learning {
 
     #[test]
     fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_nobodys_fault() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
         let row_2_failed = Report { stamped_path: Some("/azure/r0/"), ..fallback };
         assert_eq!(world.learn(&row_2_failed, START), Some(IgnoreReason::NotApplied));
         assert_eq!(
             world.learn(&fallback, START),
             Some(IgnoreReason::UnknownRouter),
-            "all were disabled, or nobody asked us"
+            "all were disabled, or no request came"
         );
         assert_eq!(world.out(), Vec::<String>::new());
         assert_eq!(world.learn(&Report { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
         assert_eq!(world.out(), ["/azure/r0/"]);
-        let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing told") };
+        let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing reported") };
         assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
     }
 
     #[test]
     fn hidden_fields_are_told_once() {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         for n in 0..5 {
             world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
         }
@@ -354,7 +354,7 @@ mod learning {
 
     #[test]
     fn refused_credentials_are_told_once_while_another_router_works() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for n in 0..30 {
             let id = format!("A_{n}_1_0");
             world.learn(&message("/azure/r0/", 401, &id), at(n * 100)); // no log follows a 401
@@ -370,13 +370,13 @@ mod learning {
 
     #[test]
     fn nine_refusals_or_refusals_everywhere_are_not_told() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for n in 0..40 {
             let id = format!("A_{n}_1_0");
             let served = router((n % 2) as usize);
             world.learn(&log(&served, 401, &id, n, n), at(n));
         }
-        assert_eq!(world.emitted, [], "nobody works: the client's key is wrong");
+        assert_eq!(world.emitted, [], "no router works: the client's key is wrong");
         world.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
         world.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
         for n in 60..69 {
@@ -390,7 +390,7 @@ mod learning {
 
     #[test]
     fn nothing_but_404_is_told_once() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for n in 0..9 {
             world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
         }
@@ -409,7 +409,7 @@ mod pairing {
     #[test]
     fn a_message_and_its_log_count_once_in_either_order() {
         for log_first in [false, true] {
-            let mut world = World::new(2);
+            let mut world = Harness::new(2);
             let (message, log) = (message("/azure/r0/", 500, "A_1_1_0"), log("/azure/r0/", 500, "A_1_1_0", 0, 9));
             let (first, second) = if log_first { (&log, &message) } else { (&message, &log) };
             world.learn(first, START);
@@ -422,7 +422,7 @@ mod pairing {
 
     #[test]
     fn a_success_waits_for_its_log_and_counts_alone_if_none_comes() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         world.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
         world.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
         let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
@@ -440,7 +440,7 @@ mod pairing {
 
     #[test]
     fn a_message_without_id_finds_the_log_with_its_router_and_status() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
         world.learn(&bare, START);
         world.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
@@ -451,7 +451,7 @@ mod pairing {
 
     #[test]
     fn a_status_that_a_processor_changed_still_finds_its_log() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
         world.learn(&bare, START);
         world.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
@@ -460,7 +460,7 @@ mod pairing {
 
     #[test]
     fn the_same_log_twice_is_one_and_a_shared_id_is_two() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         let first = log("/azure/r0/", 200, "A_1_1_1", 0, 9);
         assert_eq!(world.learn(&first, START), None);
         assert_eq!(world.learn(&first, at(1)), Some(IgnoreReason::Twice));
@@ -470,7 +470,7 @@ mod pairing {
 
     #[test]
     fn a_constant_session_id_hides_nothing() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for n in 0..50 {
             let status = if n == 30 { 500 } else { 200 };
             world.learn(&message("/azure/r0/", status, "A_1_1_1"), at(n * 10));
@@ -484,7 +484,7 @@ mod pairing {
 
     #[test]
     fn an_early_due_does_not_take_a_younger_one_of_the_same_id() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         world.learn(&message("/azure/r0/", 200, "A_1_1_1"), START);
         world.learn(&log("/azure/r0/", 200, "A_1_1_1", 0, 1), at(1));
         world.learn(&message("/azure/r0/", 200, "A_1_1_1"), at(9_000));
@@ -496,7 +496,7 @@ mod pairing {
 
     #[test]
     fn outcome_dedup_is_bounded_and_lets_the_oldest_go() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for n in 0..OUTCOME_DEDUP_CAPACITY + 100 {
             let id = format!("A_{n}_1_0");
             let message = message("/azure/r0/", 200, &id);
@@ -513,7 +513,7 @@ mod stragglers {
 
     #[test]
     fn those_that_began_before_the_trip_neither_extend_nor_trip_again() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
         for n in 0..40 {
             world.learn(&log("/azure/r0/", 500, &format!("B_{n}_1_0"), 70 + n, 115 + n), at(10 + n));
@@ -527,7 +527,7 @@ mod stragglers {
 
     #[test]
     fn the_log_of_the_message_that_tripped_dates_the_trip() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
         world.learn(&fresh("A_1_1_0", 100), START);
         world.learn(&fresh("A_2_1_0", 105), at(1));
@@ -546,7 +546,7 @@ mod stragglers {
     fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::from_secs(3);
-        let mut world = World::of(settings);
+        let mut world = Harness::of(settings);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
         world.tick(at(3_000));
         world.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));
@@ -559,10 +559,10 @@ mod stragglers {
 
 #[test]
 fn a_reload_tells_of_a_pool_only_what_has_changed() {
-    let mut world = World::new(1);
+    let mut world = Harness::new(1);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
     let emitted =
-        |world: &mut World, routers| world.broker.apply(BrokerInput::Configured(&settings(routers)), START).changes;
+        |world: &mut Harness, routers| world.broker.apply(BrokerInput::Configured(&settings(routers)), START).changes;
     assert!(matches!(world.emitted.last(), Some(BrokerEvent::AllDisabled { .. })));
     assert_eq!(emitted(&mut world, 1), [], "said before");
     assert_eq!(emitted(&mut world, 2), [BrokerEvent::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
@@ -582,7 +582,7 @@ fn a_request_with_nothing_for_it_is_told_why() {
         let root =
             Target::plain(TargetKind::Branch { mode: Policy::Conditional { conditions, default: None }, targets });
         let settings = BrokerSettings { pools: vec![pool(root)], ..BrokerSettings::default() };
-        let mut world = World::of(settings);
+        let mut world = Harness::of(settings);
         if out {
             world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
         }
@@ -604,15 +604,15 @@ mod proving {
     const BACK: u64 = 600_000;
 
     /// Two routers, of which the first is on probation.
-    fn world() -> World {
-        let mut world = World::new(2);
+    fn world() -> Harness {
+        let mut world = Harness::new(2);
         world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
         world.tick(at(BACK));
         world
     }
 
     /// Decides until a request goes to the router on probation.
-    fn probe(world: &mut World, now: BrokerTime) -> u64 {
+    fn probe(world: &mut Harness, now: BrokerTime) -> u64 {
         let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
             Decision::Route(route) if route.kind == RouteKind::Probe => Some(route.number),
             _ => None,
@@ -705,7 +705,7 @@ mod proving {
 
     #[test]
     fn where_nothing_else_is_left_it_serves_beyond_its_permit() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for (served, id) in [("/azure/r0/", "A_1_1_0"), ("/azure/r1/", "A_2_1_0")] {
             world.learn(&log(served, 503, id, 0, 5), START);
         }
@@ -724,7 +724,7 @@ mod proving {
 
     #[test]
     fn the_upstreams_own_word_replaces_the_disabled_time() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         let limited = Report {
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(2))),
             ..log("/azure/r0/", 429, "A_1_1_0", 0, 5)
@@ -737,7 +737,7 @@ mod proving {
 
     #[test]
     fn who_fails_right_after_each_return_is_told_once() {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         for n in 0..6 {
             let id = format!("A_{n}_1_0");
             world.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
@@ -752,7 +752,7 @@ mod proving {
     fn two_failures_in_a_row_where_two_are_asked_for_and_a_message_and_its_log_are_one() {
         let mut settings = settings(2);
         settings.defaults.health.consecutive = 2;
-        let mut world = World { broker: Broker::new(settings), ..World::new(2) };
+        let mut world = Harness { broker: Broker::new(settings), ..Harness::new(2) };
         let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
         world.learn(&fresh("A_1_1_0"), START);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
@@ -764,7 +764,7 @@ mod proving {
 
 #[test]
 fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
-    let mut world = World::new(2);
+    let mut world = Harness::new(2);
     let hint = Some(RetryAfter::Delay(Duration::from_millis(43)));
     let early = Report { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
     world.learn(&early, at(100));

@@ -47,20 +47,20 @@ fn settings_of(root: Target, limits: &[Option<RateLimit>]) -> BrokerSettings {
     settings
 }
 
-fn world_of(settings: &BrokerSettings) -> World {
-    World::of(settings.clone())
+fn world_of(settings: &BrokerSettings) -> Harness {
+    Harness::of(settings.clone())
 }
 
-fn world(mode: Policy, limits: &[Option<RateLimit>]) -> World {
+fn world(mode: Policy, limits: &[Option<RateLimit>]) -> Harness {
     let root = branch(mode, (0..limits.len()).map(leaf).collect());
     world_of(&settings_of(root, limits))
 }
 
-impl World {
+impl Harness {
     fn route(&mut self, request: &impl Request, millis: u64) -> Route {
         let (decision, _) = decide(&mut self.broker, request, at(millis), &mut self.rng);
         assert_eq!(invariants::broken(&self.broker), None);
-        let Decision::Route(route) = decision else { panic!("nobody") };
+        let Decision::Route(route) = decision else { panic!("no router") };
         route
     }
 }
@@ -84,7 +84,7 @@ fn whoever_has_no_room_is_passed_over_in_every_mode() {
         let mut counts = [0; 3];
         for call in 0..60 {
             let route = world.route(&INGRESS, call * 500);
-            assert_eq!(route.chosen.p, None, "{mode:?}: nobody asks all of them");
+            assert_eq!(route.chosen.p, None, "{mode:?}: not all of them are asked");
             assert!(!matches!(route.reservation.limit, LimitVerdict::Exceeded(_)), "{mode:?}");
             counts[usize::from(route.router().0)] += 1;
         }
@@ -181,7 +181,7 @@ fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
     assert_eq!(world.learn(&theirs, at(1)), Some(IgnoreReason::Twice));
     assert_eq!(world.route(&INGRESS, 2).router(), RouterId(0));
     assert_eq!(world.route(&INGRESS, 3).router(), RouterId(1));
-    // A client that named the router itself, and one of whom nobody knows.
+    // A client that named the router itself, and one that is unknown.
     let direct = Report { ingress: Some(&served), ..log(&served, 200, "B_1_1_0", 62_000, 62_005) };
     world.learn(&direct, at(62_000));
     world.learn(&log(&served, 200, "C_1_1_0", 62_000, 62_005), at(62_001));
@@ -245,7 +245,7 @@ fn a_router_that_proves_itself_needs_room_too() {
     assert_eq!(world.route(&INGRESS, 600_006).kind, RouteKind::Probe);
 }
 
-impl World {
+impl Harness {
     /// All that a request is sent to which everybody refuses, each once, and whether it was for want of anybody else.
     fn history(&mut self, request: &impl Request, millis: u64) -> Vec<Route> {
         let mut history = AttemptHistory::default();
@@ -256,7 +256,7 @@ impl World {
             assert_eq!(invariants::broken(&self.broker), None);
             history.note(route.router(), false);
             routes.push(route);
-            assert!(routes.len() <= 4, "nobody is asked twice: {routes:?}");
+            assert!(routes.len() <= 4, "no router is asked twice: {routes:?}");
         }
         routes
     }
@@ -345,7 +345,7 @@ fn had_room(calls: &[Call], place: usize, rate_limit: Option<RateLimit>, tokens:
 }
 
 proptest! {
-    /// Whoever is chosen has room in every sixty seconds, or nobody has, at most a second of rounding apart.
+    /// The chosen router is within its limits in every sixty seconds, or none is, at most a second of rounding apart.
     #[test]
     fn nobody_gets_more_than_its_budget_while_another_has_room(
         mode in prop::sample::select(modes()),
@@ -415,7 +415,7 @@ proptest! {
                 prop_assert_eq!(matches!(route.reservation.limit, LimitVerdict::Exceeded(_)), !room(&route.router()));
                 let before = untried.len();
                 untried.retain(|other| *other != route.router());
-                prop_assert_eq!(untried.len() + 1, before, "nobody is asked twice");
+                prop_assert_eq!(untried.len() + 1, before, "no router is asked twice");
                 history.note(route.router(), false);
                 world.broker.apply(BrokerInput::Chosen(&route), at(now));
                 prop_assert_eq!(invariants::broken(&world.broker), None);

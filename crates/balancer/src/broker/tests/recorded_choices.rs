@@ -12,9 +12,9 @@ const TREES: u64 = 160;
 const STEPS: usize = 400;
 
 /// A request for a model, of a user.
-struct Asked(serde_json::Value);
+struct TestRequest(serde_json::Value);
 
-impl Request for Asked {
+impl Request for TestRequest {
     fn path(&self) -> &str {
         INGRESS
     }
@@ -93,14 +93,14 @@ fn note(said: &mut String, route: &Route) {
 
 fn play(seed: u64) -> String {
     let mut dice = SmallRng::seed_from_u64(seed);
-    let mut world = World::of(settings_of(&mut dice, seed.is_multiple_of(2)));
+    let mut world = Harness::of(settings_of(&mut dice, seed.is_multiple_of(2)));
     let (mut said, mut millis, mut sent) = (String::new(), 0, Vec::new());
     for step in 0..STEPS {
         let asked = serde_json::json!({
             "model": format!("m{}", dice.random_range(0..5)), "user": format!("u{}", dice.random_range(0..9)),
         });
         match dice.random_range(0..10) {
-            0..=3 => match decide(&mut world.broker, &Asked(asked), at(millis), &mut world.rng).0 {
+            0..=3 => match decide(&mut world.broker, &TestRequest(asked), at(millis), &mut world.rng).0 {
                 Decision::Route(route) => {
                     note(&mut said, &route);
                     sent.push(route);
@@ -113,7 +113,7 @@ fn play(seed: u64) -> String {
                 let mut history = AttemptHistory::default();
                 said.push_str(" (");
                 for _ in 0..dice.random_range(1..5) {
-                    match world.broker.next_target(&Asked(asked.clone()), &mut history, &mut world.rng) {
+                    match world.broker.next_target(&TestRequest(asked.clone()), &mut history, &mut world.rng) {
                         NextTarget::Untried(route) | NextTarget::Retry(route) => {
                             note(&mut said, &route);
                             history.note(route.router(), dice.random_bool(0.5));

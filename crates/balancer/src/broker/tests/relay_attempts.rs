@@ -5,11 +5,11 @@ use crate::health::{HealthSettings, Preset};
 use types::outcome::{ErrorClass, NamedBy, PayloadDigest, TransportFailure};
 
 /// Routers whose settings are these, and whose ingress only the relay serves.
-fn relayed(routers: usize, health: HealthSettings) -> World {
+fn relayed(routers: usize, health: HealthSettings) -> Harness {
     let mut settings = settings(routers);
     settings.defaults.health = health;
     settings.relayed = (0..routers).map(|place| path(&router(place))).collect();
-    World::of(settings)
+    Harness::of(settings)
 }
 
 fn resilient() -> HealthSettings {
@@ -17,7 +17,7 @@ fn resilient() -> HealthSettings {
 }
 
 /// An attempt that began a second before `at` seconds and ended then with this status.
-fn attempt(world: &mut World, place: usize, status: u16, payload: &str, seconds: u64) {
+fn attempt(world: &mut Harness, place: usize, status: u16, payload: &str, seconds: u64) {
     ended(world, place, seconds, |report| Report {
         status: Some(status),
         payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
@@ -25,7 +25,7 @@ fn attempt(world: &mut World, place: usize, status: u16, payload: &str, seconds:
     });
 }
 
-fn ended(world: &mut World, place: usize, seconds: u64, say: impl FnOnce(Report<'static>) -> Report<'static>) {
+fn ended(world: &mut Harness, place: usize, seconds: u64, say: impl FnOnce(Report<'static>) -> Report<'static>) {
     let served: &'static str = ["/azure/r0/", "/azure/r1/", "/azure/r2/"][place];
     let report = Report {
         served_path: Some(served),
@@ -41,7 +41,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     settings.relayed = (0..2).map(|place| path(&router(place))).collect();
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::LeastBusy, targets });
-    let mut world = World::of(settings);
+    let mut world = Harness::of(settings);
     let mut rng = SmallRng::seed_from_u64(1);
     let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
@@ -77,8 +77,8 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
     let mut settings = settings(2);
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::Fastest, targets });
-    let mut world = World::of(settings);
-    let observed = |world: &World| world.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
+    let mut world = Harness::of(settings);
+    let observed = |world: &Harness| world.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
     let (served, second) = (router(0), Duration::from_secs(1));
     let attempt = |tokens, id| Report {
         sent_at: Some(at(0)),
@@ -118,7 +118,7 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
         attempt(&mut world, place, 500, "bad", 10 + place as u64);
     }
     assert_eq!(world.out().len(), 3);
-    let probe = |world: &mut World, place, payload: &str, status, seconds| {
+    let probe = |world: &mut Harness, place, payload: &str, status, seconds| {
         let digest = PayloadDigest::from_bytes(payload.as_bytes());
         ended(world, place, seconds, |report| Report {
             status: Some(status),
@@ -138,7 +138,7 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
 /// What leaves open if it refuses the key or only this request is taken for a refused key until others show better.
 #[test]
 fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() {
-    let forbidden = |world: &mut World, place, payload: &str, seconds| {
+    let forbidden = |world: &mut Harness, place, payload: &str, seconds| {
         ended(world, place, seconds, |report| Report {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
@@ -212,7 +212,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
             assert_eq!(world.out().len() == routers, out, "{routers} targets, {status}, {wait:?}");
         }
     }
-    // A refused key takes a target out at once, but not the last one: its clients are told why.
+    // A refused key takes a target out at once, but not the last one: its clients get the reason.
     let mut world = relayed(2, resilient());
     for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
         ended(&mut world, place, seconds, |report| Report { status: Some(401), key: Some(NamedBy::Target), ..report });

@@ -16,8 +16,8 @@ fn set(routers: usize, health: health::HealthSettings) -> BrokerSettings {
     settings
 }
 
-fn in_force(settings: BrokerSettings) -> World {
-    World::of(settings)
+fn in_force(settings: BrokerSettings) -> Harness {
+    Harness::of(settings)
 }
 
 fn documented() -> health::HealthSettings {
@@ -42,18 +42,18 @@ fn after(millis: u64) -> Option<RetryAfter> {
     Some(RetryAfter::Delay(Duration::from_millis(millis)))
 }
 
-fn decide(world: &mut World, millis: u64) -> Option<(u64, RouteKind)> {
+fn decide(world: &mut Harness, millis: u64) -> Option<(u64, RouteKind)> {
     match world.decide(at(millis)) {
         Decision::Route(route) => Some((route.number, route.kind)),
         Decision::Pass(_) => None,
     }
 }
 
-fn serves(world: &World, place: usize) -> bool {
+fn serves(world: &Harness, place: usize) -> bool {
     world.state(place) == HealthState::Serving
 }
 
-fn reload(world: &mut World, settings: &BrokerSettings, millis: u64) {
+fn reload(world: &mut Harness, settings: &BrokerSettings, millis: u64) {
     world.emitted.extend(world.broker.apply(BrokerInput::Configured(settings), at(millis)).changes);
 }
 
@@ -68,7 +68,7 @@ fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
         let id = format!("F{n}");
         world.learn(&call(R[0], 500, &id, 1_000 + n * 100, 1_001 + n * 100), at(1_002 + n * 100));
     }
-    assert!(!serves(&world, 0), "fifty 500s in a row, all of calls from after the delay, took nobody out");
+    assert!(!serves(&world, 0), "fifty 500s in a row, all of calls from after the delay, ejected no router");
 }
 
 #[test]

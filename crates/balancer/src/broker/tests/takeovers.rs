@@ -19,18 +19,18 @@ fn given(command: Command, until: Option<BrokerTime>) -> OperatorCommand {
     OperatorCommand { command, until, by: "test".to_owned(), reason: String::new() }
 }
 
-fn import_states(world: &mut World, takeover: &ImportedState, now: BrokerTime) {
+fn import_states(world: &mut Harness, takeover: &ImportedState, now: BrokerTime) {
     world.emitted.extend(world.broker.apply(BrokerInput::Imported(takeover), now).changes);
     assert_eq!(invariants::broken(&world.broker), None);
 }
 
-fn order(world: &mut World, command: Command, until: Option<BrokerTime>, now: BrokerTime) {
+fn order(world: &mut Harness, command: Command, until: Option<BrokerTime>, now: BrokerTime) {
     world.emitted.extend(world.broker.apply(BrokerInput::Command(&given(command, until)), now).changes);
     assert_eq!(invariants::broken(&world.broker), None);
 }
 
 /// How many of a hundred calls each router gets.
-fn calls(world: &mut World, routers: usize, now: BrokerTime) -> Vec<usize> {
+fn calls(world: &mut Harness, routers: usize, now: BrokerTime) -> Vec<usize> {
     let chosen: Vec<_> = (0..100).map(|_| world.choose(now)).collect();
     (0..routers).map(|place| chosen.iter().filter(|to| **to == Some(router(place))).count()).collect()
 }
@@ -38,7 +38,7 @@ fn calls(world: &mut World, routers: usize, now: BrokerTime) -> Vec<usize> {
 #[test]
 fn a_router_that_is_taken_over_as_out_gets_no_call_until_its_probation() {
     for proved in [true, false] {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         let takeover = ImportedState { routers: vec![out(0, Some(seconds(100)))], proved, ..ImportedState::default() };
         import_states(&mut world, &takeover, START);
         assert_eq!(calls(&mut world, 3, seconds(99))[0], 0);
@@ -49,7 +49,7 @@ fn a_router_that_is_taken_over_as_out_gets_no_call_until_its_probation() {
 
 #[test]
 fn a_router_that_is_taken_over_on_probation_gets_one_call_and_returns_by_it() {
-    let mut world = World::new(3);
+    let mut world = Harness::new(3);
     import_states(&mut world, &ImportedState { routers: vec![out(0, None)], ..ImportedState::default() }, START);
     let probe = loop {
         match world.decide(START) {
@@ -69,7 +69,7 @@ fn what_is_not_proved_lasts_no_longer_than_the_routers_own_cooldown_and_gives_no
     let far = seconds(30 * 86_400);
     let drain = TakenOverOrder { given: given(Command::Drain(path(&router(1))), None), since: START };
     for (proved, until, drained) in [(false, seconds(COOLDOWN), false), (true, far, true)] {
-        let mut world = World::new(3);
+        let mut world = Harness::new(3);
         let routers = vec![out(0, Some(far))];
         import_states(&mut world, &ImportedState { routers, orders: vec![drain.clone()], proved }, START);
         assert_eq!(world.until(0), Some(until), "proved: {proved}");
@@ -84,7 +84,7 @@ fn a_router_that_is_never_taken_out_is_not_taken_over_as_out_unless_an_operator_
     {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::ZERO;
-        let mut world = World::of(settings);
+        let mut world = Harness::of(settings);
         let routers = vec![TakenOverRouter { cause, ..out(0, Some(seconds(100))) }];
         import_states(&mut world, &ImportedState { routers, proved, ..ImportedState::default() }, START);
         assert_eq!(calls(&mut world, 2, START)[0] > 0, gets_calls, "{cause}, proved: {proved}");
@@ -98,7 +98,7 @@ fn what_this_replica_learnt_or_was_ordered_meanwhile_is_newer() {
         orders: vec![TakenOverOrder { given: given(Command::Drain(path(&router(3))), None), since: START }],
         proved: true,
     };
-    let mut world = World::new(5);
+    let mut world = Harness::new(5);
     world.learn(&message(&router(0), 500, "A_1_1_0"), START);
     order(&mut world, Command::Enable(path(&router(1))), None, START);
     order(&mut world, Command::Resume(path(&router(3))), None, START);
@@ -117,7 +117,7 @@ fn what_this_replica_learnt_or_was_ordered_meanwhile_is_newer() {
 #[test]
 fn a_router_that_an_operator_enabled_is_taken_out_by_its_next_failure() {
     for taken_over in [true, false] {
-        let mut world = World::new(2);
+        let mut world = Harness::new(2);
         if taken_over {
             import_states(
                 &mut world,
@@ -137,7 +137,7 @@ fn a_router_that_an_operator_enabled_is_taken_out_by_its_next_failure() {
 #[test]
 fn many_orders_are_taken_over_in_one_step() {
     const MANY: usize = 600;
-    let mut world = World::new(MANY);
+    let mut world = Harness::new(MANY);
     let drain = |place| TakenOverOrder { given: given(Command::Drain(path(&router(place))), None), since: START };
     let weigh = |place| {
         let (pool, router) = (path(INGRESS), path(&router(place)));
@@ -205,7 +205,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
     match happening {
         Happening::Step(step) => play.take(step),
         Happening::Decide => {
-            let World { broker, rng, emitted, .. } = &mut play.world;
+            let Harness { broker, rng, emitted, .. } = &mut play.world;
             let (decision, changes) = broker.select(&INGRESS, now, rng);
             emitted.extend(changes);
             if let Decision::Route(route) = &decision {
@@ -218,7 +218,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
             broker.commit(&decision, now, emitted);
         }
         Happening::NextTarget => {
-            let World { broker, rng, emitted, .. } = &mut play.world;
+            let Harness { broker, rng, emitted, .. } = &mut play.world;
             emitted.extend(broker.advance_clock(now));
             if let NextTarget::Untried(route) | NextTarget::Retry(route) =
                 broker.next_target(&INGRESS, &mut AttemptHistory::default(), rng)
@@ -252,7 +252,7 @@ proptest! {
         settings in any_settings(),
         happenings in prop::collection::vec(happening(), 0..120)
     ) {
-        let world = World::of(settings.clone());
+        let world = Harness::of(settings.clone());
         let (mut play, mut last) = (Play { world, settings: &settings, now: START, probe: None }, None);
         for happening in &happenings {
             happen(&mut play, &mut last, happening);

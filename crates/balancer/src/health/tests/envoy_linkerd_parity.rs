@@ -4,8 +4,8 @@
 use super::*;
 
 /// Only failures in a row count, five of them; ten seconds, more each time.
-fn envoy() -> World {
-    let mut world = World::default();
+fn envoy() -> Harness {
+    let mut world = Harness::default();
     world.settings.consecutive = 5;
     world.settings.disabled_time = Duration::from_secs(10);
     world.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(300), jitter: 0.0 };
@@ -13,15 +13,15 @@ fn envoy() -> World {
 }
 
 /// Only the ratio counts.
-fn linkerd() -> World {
-    let mut world = World::default();
+fn linkerd() -> Harness {
+    let mut world = Harness::default();
     world.settings.consecutive = u32::MAX;
     world.settings.ratio = Some(Ratio { below: 0.8, over: Duration::from_secs(10), min: 10 });
     world
 }
 
-/// Fails until it is out, from this moment on; tells when it may be back.
-fn eject(world: &mut World, mut millis: u64) -> u64 {
+/// Fails until it is ejected, from this moment on; returns when it may be back.
+fn eject(world: &mut Harness, mut millis: u64) -> u64 {
     while world.until().is_none() {
         assert!(matches!(world.answer(Class::Failure, millis), Effect::Counted | Effect::Tripped));
         millis += 1;
@@ -30,7 +30,7 @@ fn eject(world: &mut World, mut millis: u64) -> u64 {
 }
 
 /// Lets it back at this moment, by a probe that succeeds.
-fn uneject(world: &mut World, millis: u64) {
+fn uneject(world: &mut Harness, millis: u64) {
     assert_eq!(world.tick(millis - 1), TickEffect::Nothing, "a millisecond early");
     assert_eq!(world.tick(millis), TickEffect::Returned);
     assert_eq!(world.answer(Class::Success, millis), Effect::Returned);
@@ -96,7 +96,7 @@ mod of_envoy {
         }
     }
 
-    /// Two answers that both call for it, the second told late, take it out once.
+    /// Two answers that both call for it, the second logged late, take it out once.
     #[test]
     fn twice_ejects_once() {
         let mut world = envoy();
@@ -122,7 +122,7 @@ mod of_envoy {
             ("ratio", linkerd(), Effect::Suspected),
             (
                 "neither",
-                World { settings: HealthSettings { ratio: None, ..linkerd().settings }, ..linkerd() },
+                Harness { settings: HealthSettings { ratio: None, ..linkerd().settings }, ..linkerd() },
                 Effect::Counted,
             ),
         ] {
@@ -213,7 +213,7 @@ mod of_linkerd {
 
     #[test]
     fn stragglers_while_shut_are_ignored() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.learn(outcome(Class::Failure, 0, 100), 100);
         for (class, millis) in [(Class::Success, 200), (Class::Failure, 300), (Class::RateLimited, 400)] {
             assert_eq!(world.learn(outcome(class, 50, millis), millis), Effect::None);

@@ -19,7 +19,7 @@ fn gateway(millis: u64) -> Option<GatewayTime> {
 
 /// One router, and a call that is answered in a millisecond at the moment in question.
 #[derive(Default)]
-struct World {
+struct Harness {
     health: Health,
     settings: HealthSettings,
 }
@@ -40,7 +40,7 @@ fn outcome(class: Class, from: u64, to: u64) -> Outcome {
     }
 }
 
-impl World {
+impl Harness {
     fn learn(&mut self, outcome: Outcome, millis: u64) -> Effect {
         self.health.learn(&outcome, &self.settings, at(millis))
     }
@@ -88,7 +88,7 @@ mod a_refused_account {
     fn takes_it_out_at_once_for_the_longest_time_whatever_date_is_announced() {
         let cooldown = Cooldown { jitter: 0.0, ..Preset::Resilient.settings().cooldown };
         let mut world =
-            World { settings: HealthSettings { cooldown, ..Preset::Resilient.settings() }, ..World::default() };
+            Harness { settings: HealthSettings { cooldown, ..Preset::Resilient.settings() }, ..Harness::default() };
         assert_eq!(world.hinted(Class::Refused, DAY, 0), Effect::Tripped);
         assert_eq!(world.until(), Some(120_000));
     }
@@ -96,7 +96,7 @@ mod a_refused_account {
     #[test]
     fn is_asked_about_at_least_every_15_minutes_and_only_a_success_ends_it() {
         let settings = HealthSettings { disabled_time: Duration::from_secs(7_200), ..HealthSettings::default() };
-        let mut world = World { settings, ..World::default() };
+        let mut world = Harness { settings, ..Harness::default() };
         let mut now = 0;
         for decision in 0..4 {
             world.answer(Class::Refused, now);
@@ -110,8 +110,8 @@ mod a_refused_account {
     }
 }
 
-fn probing() -> World {
-    let mut world = World::default();
+fn probing() -> Harness {
+    let mut world = Harness::default();
     world.answer(Class::Failure, 0);
     assert_eq!(world.tick(MINUTES_10), TickEffect::Returned);
     world
@@ -122,18 +122,18 @@ mod going {
 
     #[test]
     fn out_for_the_disabled_time_to_the_millisecond() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         assert_eq!(world.answer(Class::Failure, 0), Effect::Tripped);
         assert_eq!(world.tick(MINUTES_10 - 1), TickEffect::Nothing, "a millisecond early");
         assert_eq!(world.until(), Some(MINUTES_10));
         assert_eq!(world.tick(MINUTES_10), TickEffect::Returned, "on time");
         assert!(world.is_probing());
-        assert_eq!(world.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is told once");
+        assert_eq!(world.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is reported once");
     }
 
     #[test]
     fn zero_never_takes_a_router_out() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.disabled_time = Duration::ZERO;
         for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
             assert_eq!(world.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
@@ -143,7 +143,7 @@ mod going {
 
     #[test]
     fn only_so_many_failures_in_a_row_take_it_out() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.consecutive = 3;
         assert_eq!(world.answer(Class::Failure, 0), Effect::Counted);
         assert_eq!(world.answer(Class::Overloaded, 1), Effect::Counted);
@@ -156,7 +156,7 @@ mod going {
 
     #[test]
     fn a_rate_limit_that_says_how_long_needs_no_second_one() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.consecutive = 3;
         assert_eq!(world.hinted(Class::Overloaded, Duration::from_secs(2), 0), Effect::Counted);
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 10), Effect::Tripped);
@@ -165,7 +165,7 @@ mod going {
 
     #[test]
     fn a_straggler_neither_extends_nor_trips_again() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.learn(outcome(Class::Failure, 0, 10), 10);
         assert_eq!(world.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
         assert_eq!(world.until(), Some(MINUTES_10 + 10));
@@ -179,7 +179,7 @@ mod going {
 
     #[test]
     fn a_failure_that_began_later_extends_and_never_shortens() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.answer(Class::Failure, 0);
         assert_eq!(world.answer(Class::Failure, 5_000), Effect::Extended);
         assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
@@ -190,7 +190,7 @@ mod going {
 
     #[test]
     fn where_nothing_tells_it_began_before_as_long_as_a_call_can_last() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.disabled_time = Duration::from_secs(1);
         let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
         world.learn(unknown, 0);
@@ -202,7 +202,7 @@ mod going {
 
     #[test]
     fn the_log_of_the_trip_dates_it() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         let undated = |from| Outcome { stopped: None, ..outcome(Class::Failure, from, 0) };
         world.learn(undated(0), 0);
         assert_eq!(world.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
@@ -218,7 +218,7 @@ mod hints {
 
     #[test]
     fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
         assert_eq!(world.tick(1_999), TickEffect::Nothing);
         assert_eq!(world.tick(2_000), TickEffect::Returned);
@@ -227,7 +227,7 @@ mod hints {
 
     #[test]
     fn an_overloaded_router_has_to_prove_itself() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.hinted(Class::Overloaded, Duration::from_secs(2), 0);
         world.tick(2_000);
         assert!(world.is_probing());
@@ -235,18 +235,18 @@ mod hints {
 
     #[test]
     fn ignored_when_told_so_and_believed_up_to_the_longest() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.retry_after.honor = false;
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
         assert_eq!(world.until(), Some(MINUTES_10));
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.hinted(Class::RateLimited, Duration::from_secs(86_400), 0);
         assert_eq!(world.until(), Some(3_600_000));
     }
 
     #[test]
     fn the_next_one_after_a_failed_return_doubles_and_a_success_ends_that() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         let mut now = 0;
         for seconds in [1, 2, 4, 8] {
             assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
@@ -261,7 +261,7 @@ mod hints {
 
     #[test]
     fn a_dead_router_that_always_says_one_second_costs_seven_calls_a_minute() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         let calls = (0..60_000).filter(|millis| {
             world.tick(*millis);
             let asked = world.health.may_serve(&world.settings);
@@ -275,7 +275,7 @@ mod hints {
 
     #[test]
     fn less_than_a_second_is_a_delay_and_no_trip() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
         assert!(!world.health.may_serve(&world.settings));
         assert_eq!(world.tick(42), TickEffect::Nothing);
@@ -294,7 +294,7 @@ mod hints {
     #[test]
     fn who_asks_for_less_than_a_second_again_and_again_is_left_alone_for_longer() {
         for (hint, lengths) in [(43, [43, 86, 172, 344, 688, 1_376]), (0, [0, 20, 40, 80, 160, 320])] {
-            let mut world = World::default();
+            let mut world = Harness::default();
             let mut now = 0;
             for length in lengths {
                 let effect = world.hinted(Class::RateLimited, Duration::from_millis(hint), now);
@@ -314,7 +314,7 @@ mod hints {
 
     #[test]
     fn a_failure_during_a_pause_counts_as_if_it_served() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.consecutive = 2;
         world.hinted(Class::RateLimited, Duration::from_millis(500), 0);
         assert_eq!(world.answer(Class::Failure, 10), Effect::Counted);
@@ -325,7 +325,7 @@ mod hints {
 
     #[test]
     fn a_rate_limit_that_says_nothing_can_be_taken_as_if_it_had_said_something() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.consecutive = 3;
         world.settings.retry_after.assume = Some(Duration::from_secs(5));
         assert_eq!(world.answer(Class::Overloaded, 0), Effect::Counted, "only a rate limit");
@@ -342,7 +342,7 @@ mod hints {
 
     #[test]
     fn a_failure_while_it_waits_takes_its_trust() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
         assert_eq!(world.answer(Class::Failure, 100), Effect::Extended);
         assert_eq!(world.until(), Some(MINUTES_10 + 100));
@@ -368,7 +368,7 @@ mod returning {
 
     #[test]
     fn after_a_probe_it_is_not_deaf_although_the_log_of_its_trip_is_lost() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.disabled_time = Duration::from_secs(5);
         world.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
         world.tick(5_000);
@@ -455,8 +455,8 @@ mod too_few_good {
     use super::*;
 
     /// Half of at least four within ten seconds; failures in a row alone do nothing.
-    fn world() -> World {
-        let mut world = World::default();
+    fn world() -> Harness {
+        let mut world = Harness::default();
         world.settings.consecutive = 100;
         world.settings.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(10), min: 4 });
         world
@@ -513,15 +513,15 @@ mod a_growing_cooldown {
     use super::*;
 
     /// Ten seconds, then twenty, then forty, and no more.
-    fn world() -> World {
-        let mut world = World::default();
+    fn world() -> Harness {
+        let mut world = Harness::default();
         world.settings.disabled_time = Duration::from_secs(10);
         world.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(40), jitter: 0.0 };
         world
     }
 
-    /// Fails at this moment, and tells for how long it is out.
-    fn out(world: &mut World, millis: u64) -> u64 {
+    /// Fails at this moment, and returns for how long it is ejected.
+    fn out(world: &mut Harness, millis: u64) -> u64 {
         assert_eq!(world.answer(Class::Failure, millis), Effect::Tripped);
         world.until().unwrap() - millis
     }
@@ -605,7 +605,7 @@ mod a_ramp {
 
     #[test]
     fn is_not_for_who_was_only_rate_limited() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.slow_start = Duration::from_secs(10);
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
         assert_eq!(world.tick(2_000), TickEffect::Returned);
@@ -623,7 +623,7 @@ mod nothing_remains {
 
     #[test]
     fn takes_it_out_before_it_fails_if_that_is_wanted() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted, "off by default");
         world.settings.retry_after.preempt = true;
         let used_up = used_up(5_000, 1);
@@ -637,7 +637,7 @@ mod nothing_remains {
 
     #[test]
     fn for_less_than_a_second_is_only_a_delay() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.retry_after.preempt = true;
         let used_up = used_up(12, 0);
         assert_eq!(world.learn(used_up, 0), Effect::Suspected);
@@ -647,7 +647,7 @@ mod nothing_remains {
 
     #[test]
     fn is_ignored_where_nothing_is_ever_taken_out() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.settings.retry_after.preempt = true;
         world.settings.disabled_time = Duration::ZERO;
         assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted);
@@ -663,7 +663,7 @@ mod while_disabled {
 
     #[test]
     fn a_success_of_who_was_sent_nevertheless_returns_it() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.answer(Class::Failure, 0);
         world.acquire_probe(7, 1_000);
         assert_eq!(world.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
@@ -672,7 +672,7 @@ mod while_disabled {
 
     #[test]
     fn a_failure_neither_extends_nor_counts_as_a_failed_return() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.answer(Class::Failure, 0);
         world.acquire_probe(7, 1_000);
         assert_eq!(world.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::ProbeReleased);
@@ -684,7 +684,7 @@ mod while_disabled {
 
     #[test]
     fn a_permit_that_is_lost_is_free_again() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.answer(Class::Failure, 0);
         world.acquire_probe(7, 1_000);
         assert_eq!(world.health.due(&world.settings), Some(at(121_000)));
@@ -694,7 +694,7 @@ mod while_disabled {
 
     #[test]
     fn a_success_past_us_does_not_return_it() {
-        let mut world = World::default();
+        let mut world = Harness::default();
         world.answer(Class::Failure, 0);
         assert_eq!(world.answer(Class::Success, 1_000), Effect::Counted);
         assert_eq!(world.until(), Some(MINUTES_10));

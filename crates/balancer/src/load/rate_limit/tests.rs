@@ -112,7 +112,7 @@ fn calls_of_others_count_and_those_that_strayed_count_where_they_went() {
     limits.learn(&seen(A, None, Some(5)), at(0));
     assert_eq!(lack_at(&mut limits, A, 0, 1), Some(LimitExceeded::Rpm));
     limits.learn(&(None, Usage { foreign: false, ..seen(B, None, Some(5)).1 }), at(0));
-    assert_eq!(lack_at(&mut limits, B, 0, 1), None, "whose it was nobody knows");
+    assert_eq!(lack_at(&mut limits, B, 0, 1), None, "it belongs to no known call");
     let mut limits = self::limits(Some(1), None);
     limits.take(0, A, 5, at(0));
     limits.learn(&seen(B, Some(0), Some(5)), at(2_000));

@@ -164,7 +164,7 @@ impl Tree {
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
-        let models = models::Models::of(root);
+        let models = models::Models::from_tree(root);
         let unsettled = SmallVec::new();
         let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);

@@ -1,4 +1,4 @@
-//! The real broker, one or more replicas of it, with a stopped clock: what it is told comes from the gateway's messages and
+//! The real broker, one or more replicas of it, with a stopped clock: what it learns comes from the gateway's messages and
 //! logs as the bus brings them, and its invariants are looked at while it runs.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use types::router::RouterPath;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
 
-use crate::call::{Call, Choice, Sent};
+use crate::call::{Call, Choice, PolicyChoice};
 use crate::engine::dice;
 use crate::policy::{News, Policy, View};
 use crate::scenario::Scenario;
@@ -33,20 +33,20 @@ pub(super) struct Brokers {
     rng: SmallRng,
     events: u32,
     /// What each replica gives each router, seen from outside.
-    views: Vec<Vec<Seen>>,
+    views: Vec<Vec<RouterView>>,
     ramp: Duration,
     now: Duration,
 }
 
 /// A router as a replica treats it.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct RouterView {
     state: HealthState,
     /// It proved itself then.
     proved: Option<Duration>,
 }
 
-impl Seen {
+impl RouterView {
     fn look(&mut self, state: HealthState, now: Duration) {
         if std::mem::discriminant(&state) == std::mem::discriminant(&self.state) {
             return;
@@ -62,7 +62,7 @@ impl Seen {
     /// What it gets of its share, while that grows in ten steps.
     fn view(&self, ramp: Duration, now: Duration) -> View {
         match (self.state, self.proved) {
-            (HealthState::Cooling { .. }, _) => View::Out,
+            (HealthState::Cooling { .. }, _) => View::Ejected,
             (HealthState::Probing { .. }, _) => View::Probing,
             (HealthState::Serving, Some(since)) if now < since + ramp => {
                 let gone = (now - since).as_secs_f64() / ramp.as_secs_f64();
@@ -97,7 +97,7 @@ impl Brokers {
         let defaults = RouterSettings { failures: FailureRule::default(), health, rate_limit: None };
         let routers = paths.iter().map(|text| path(text)).collect();
         let broker = Broker::new(BrokerSettings::flat(path(INGRESS), routers, defaults));
-        let seen = Seen { state: HealthState::Serving, proved: None };
+        let seen = RouterView { state: HealthState::Serving, proved: None };
         Self {
             replicas: vec![broker; scenario.replicas],
             views: vec![vec![seen; paths.len()]; scenario.replicas],
@@ -161,14 +161,14 @@ impl Policy for Brokers {
         self.replicas.len()
     }
 
-    fn choose(&mut self, replica: usize, now: Duration) -> Sent {
+    fn choose(&mut self, replica: usize, now: Duration) -> PolicyChoice {
         let broker = &mut self.replicas[replica];
         let (decision, mut changes) = broker.select(&INGRESS, at(now), &mut self.rng);
         broker.commit(&decision, at(now), &mut changes);
         self.look(replica, now);
-        let Decision::Route(route) = decision else { return Sent::Pass };
+        let Decision::Route(route) = decision else { return PolicyChoice::Pass };
         let router = usize::from(route.router().0);
-        Sent::To(Choice { replica, router, number: route.number, probe: route.kind == SentAs::Probe })
+        PolicyChoice::To(Choice { replica, router, number: route.number, probe: route.kind == SentAs::Probe })
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::{Draw, those};
-use crate::call::Sent;
+use crate::call::PolicyChoice;
 use crate::policy::{News, Policy, View};
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const RATE_FACTOR: f64 = 1.9;
 struct Host {
     ejected: Option<Duration>,
     times: u32,
-    in_a_row: u32,
+    consecutive_failures: u32,
     /// In the interval that runs: answers, and those of them that are no failures.
     total: u32,
     good: u32,
@@ -66,7 +66,7 @@ impl Envoy {
         let ejected = self.ejected();
         let room = ejected == 0 || (ejected + 1) * 100 <= MAX_PERCENT * self.hosts.len();
         let host = &mut self.hosts[host];
-        host.in_a_row = 0;
+        host.consecutive_failures = 0;
         if room && host.ejected.is_none() {
             host.ejected = Some(now);
             host.times += u32::from(BASE * host.times < MAX + BASE);
@@ -78,7 +78,7 @@ impl Envoy {
             if host.ejected.is_none() {
                 host.times = host.times.saturating_sub(1);
             } else if host.returns().is_some_and(|returns| returns <= now) {
-                (host.ejected, host.in_a_row) = (None, 0);
+                (host.ejected, host.consecutive_failures) = (None, 0);
             }
         }
         for host in self.outliers() {
@@ -105,11 +105,11 @@ impl Envoy {
 }
 
 impl Policy for Envoy {
-    fn choose(&mut self, _: usize, now: Duration) -> Sent {
+    fn choose(&mut self, _: usize, now: Duration) -> PolicyChoice {
         self.tick(now);
         let panics = self.panics();
         let hosts = those(self.hosts.len(), |host| panics || self.hosts[host].ejected.is_none());
-        self.draw.among(&hosts).unwrap_or(Sent::Refused)
+        self.draw.among(&hosts).unwrap_or(PolicyChoice::Refused)
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
@@ -120,8 +120,8 @@ impl Policy for Envoy {
         let failed = call.answer.status >= 500;
         host.total += 1;
         host.good += u32::from(!failed);
-        host.in_a_row = if failed { host.in_a_row + 1 } else { 0 };
-        if host.in_a_row == IN_A_ROW {
+        host.consecutive_failures = if failed { host.consecutive_failures + 1 } else { 0 };
+        if host.consecutive_failures == IN_A_ROW {
             self.eject(choice.router, now);
         }
     }
@@ -136,8 +136,8 @@ impl Policy for Envoy {
 
     fn view(&self, _: usize, router: usize) -> View {
         match self.hosts[router].ejected {
-            Some(_) if self.panics() => View::InNeed,
-            Some(_) => View::Out,
+            Some(_) if self.panics() => View::Panic,
+            Some(_) => View::Ejected,
             None => View::Serving(1.0),
         }
     }

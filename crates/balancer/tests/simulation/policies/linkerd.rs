@@ -15,7 +15,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::{Draw, those};
-use crate::call::Sent;
+use crate::call::PolicyChoice;
 use crate::policy::{News, Policy, View};
 
 const IN_A_ROW: u32 = 7;
@@ -36,7 +36,7 @@ enum State {
 #[derive(Debug, Clone)]
 struct Endpoint {
     state: State,
-    in_a_row: u32,
+    consecutive_failures: u32,
     /// Second, successes, failures.
     buckets: VecDeque<(u64, u32, u32)>,
     /// How often it was shut since it was last open.
@@ -58,7 +58,8 @@ impl Endpoint {
     fn trips(&self) -> bool {
         let good: u32 = self.buckets.iter().map(|(_, good, _)| good).sum();
         let total = good + self.buckets.iter().map(|(_, _, bad)| bad).sum::<u32>();
-        self.in_a_row >= IN_A_ROW || (total >= MIN_REQUESTS && f64::from(good) < THRESHOLD * f64::from(total))
+        self.consecutive_failures >= IN_A_ROW
+            || (total >= MIN_REQUESTS && f64::from(good) < THRESHOLD * f64::from(total))
     }
 }
 
@@ -71,7 +72,7 @@ pub(super) struct Linkerd {
 
 impl Linkerd {
     pub(super) fn new(routers: usize, seed: u64) -> Self {
-        let endpoint = Endpoint { state: State::Open, in_a_row: 0, buckets: VecDeque::new(), shut: 0 };
+        let endpoint = Endpoint { state: State::Open, consecutive_failures: 0, buckets: VecDeque::new(), shut: 0 };
         Self { endpoints: vec![endpoint; routers], draw: Draw::new(seed) }
     }
 
@@ -85,19 +86,19 @@ impl Linkerd {
 
     fn open(&mut self, router: usize) {
         let endpoint = &mut self.endpoints[router];
-        (endpoint.state, endpoint.in_a_row, endpoint.shut) = (State::Open, 0, 0);
+        (endpoint.state, endpoint.consecutive_failures, endpoint.shut) = (State::Open, 0, 0);
         endpoint.buckets.clear();
     }
 }
 
 impl Policy for Linkerd {
-    fn choose(&mut self, _: usize, now: Duration) -> Sent {
+    fn choose(&mut self, _: usize, now: Duration) -> PolicyChoice {
         self.tick(now);
         let ready = those(self.endpoints.len(), |router| {
             matches!(self.endpoints[router].state, State::Open | State::Probation { sent: false })
         });
-        let sent = self.draw.among(&ready).unwrap_or(Sent::Refused);
-        if let Sent::To(choice) = sent
+        let sent = self.draw.among(&ready).unwrap_or(PolicyChoice::Refused);
+        if let PolicyChoice::To(choice) = sent
             && let State::Probation { sent } = &mut self.endpoints[choice.router].state
         {
             *sent = true;
@@ -118,9 +119,9 @@ impl Policy for Linkerd {
             State::Open => {
                 endpoint.count(!limited && !failed, now);
                 if failed {
-                    endpoint.in_a_row += 1;
+                    endpoint.consecutive_failures += 1;
                 } else if !limited {
-                    endpoint.in_a_row = 0;
+                    endpoint.consecutive_failures = 0;
                 }
                 if endpoint.trips() {
                     self.shut(choice.router, now);
@@ -140,7 +141,7 @@ impl Policy for Linkerd {
     fn view(&self, _: usize, router: usize) -> View {
         match self.endpoints[router].state {
             State::Open => View::Serving(1.0),
-            State::Shut(_) => View::Out,
+            State::Shut(_) => View::Ejected,
             State::Probation { .. } => View::Probing,
         }
     }

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::{Draw, is_out, those};
-use crate::call::{Answer, Sent};
+use crate::call::{Answer, PolicyChoice};
 use crate::policy::{News, Policy, View};
 
 const COOLDOWN: Duration = Duration::from_secs(5);
@@ -57,10 +57,10 @@ impl LiteLlm {
 }
 
 impl Policy for LiteLlm {
-    fn choose(&mut self, _: usize, now: Duration) -> Sent {
+    fn choose(&mut self, _: usize, now: Duration) -> PolicyChoice {
         self.now = now;
         let healthy = those(self.deployments.len(), |router| !is_out(self.deployments[router].until, now));
-        self.draw.among(&healthy).unwrap_or(Sent::Refused)
+        self.draw.among(&healthy).unwrap_or(PolicyChoice::Refused)
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
@@ -75,7 +75,7 @@ impl Policy for LiteLlm {
             return;
         }
         deployment.count(considered, now);
-        // The header has whole seconds; who must wait for a part of one is told the next.
+        // The header has whole seconds; a wait of a part of one is rounded up.
         let wait = answer.retry_after.map_or(COOLDOWN, |wait| Duration::from_secs_f64(wait.as_secs_f64().ceil()));
         if considered && !wait.is_zero() && deployment.cools(answer, alone) && !is_out(deployment.until, now) {
             deployment.until = Some(now + wait);
@@ -87,6 +87,6 @@ impl Policy for LiteLlm {
     }
 
     fn view(&self, _: usize, router: usize) -> View {
-        if is_out(self.deployments[router].until, self.now) { View::Out } else { View::Serving(1.0) }
+        if is_out(self.deployments[router].until, self.now) { View::Ejected } else { View::Serving(1.0) }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use crate::call::{Choice, Sent};
+use crate::call::{Choice, PolicyChoice};
 use crate::engine::dice;
 use crate::policy::Policy;
 use crate::scenario::Scenario;
@@ -46,10 +46,10 @@ impl Draw {
         Self(dice(&[seed, 5]))
     }
 
-    /// One of these routers, or nobody.
-    fn among(&mut self, routers: &[usize]) -> Option<Sent> {
+    /// One of these routers, or none.
+    fn among(&mut self, routers: &[usize]) -> Option<PolicyChoice> {
         let place = (!routers.is_empty()).then(|| self.0.random_range(0..routers.len()))?;
-        Some(Sent::To(Choice { replica: 0, router: routers[place], number: 0, probe: false }))
+        Some(PolicyChoice::To(Choice { replica: 0, router: routers[place], number: 0, probe: false }))
     }
 }
 

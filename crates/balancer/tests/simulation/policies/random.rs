@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Draw, those};
-use crate::call::Sent;
+use crate::call::PolicyChoice;
 use crate::policy::{News, Policy, View};
 
 /// Learns nothing.
@@ -20,8 +20,8 @@ impl Random {
 }
 
 impl Policy for Random {
-    fn choose(&mut self, _: usize, _: Duration) -> Sent {
-        self.draw.among(&those(self.routers, |_| true)).unwrap_or(Sent::Pass)
+    fn choose(&mut self, _: usize, _: Duration) -> PolicyChoice {
+        self.draw.among(&those(self.routers, |_| true)).unwrap_or(PolicyChoice::Pass)
     }
 
     fn learn(&mut self, _: News<'_>, _: Duration) {}

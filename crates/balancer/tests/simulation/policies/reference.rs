@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{Draw, is_out, those};
-use crate::call::Sent;
+use crate::call::PolicyChoice;
 use crate::policy::{News, Policy, View};
 
 const DISABLED: Duration = Duration::from_secs(600);
@@ -28,10 +28,10 @@ impl Reference {
 }
 
 impl Policy for Reference {
-    fn choose(&mut self, _: usize, now: Duration) -> Sent {
+    fn choose(&mut self, _: usize, now: Duration) -> PolicyChoice {
         self.now = now;
         let enabled = those(self.until.len(), |router| !is_out(self.until[router], now));
-        self.draw.among(&enabled).unwrap_or(Sent::Pass)
+        self.draw.among(&enabled).unwrap_or(PolicyChoice::Pass)
     }
 
     fn learn(&mut self, news: News<'_>, now: Duration) {
@@ -47,6 +47,6 @@ impl Policy for Reference {
     }
 
     fn view(&self, _: usize, router: usize) -> View {
-        if is_out(self.until[router], self.now) { View::Out } else { View::Serving(1.0) }
+        if is_out(self.until[router], self.now) { View::Ejected } else { View::Serving(1.0) }
     }
 }

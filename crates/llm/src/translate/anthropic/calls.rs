@@ -126,7 +126,7 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// OpenAI refuses it too, as does the vendor: nobody can know what a call without a result did.
+    /// OpenAI refuses it too, as does the vendor: it is unknown what a call without a result did.
     pub(super) fn all_calls_are_answered(&self) -> Result<(), TranslateError> {
         let missing = self.calls.iter().filter(|(_, call)| call.result.is_none()).map(|(id, _)| id).min();
         match missing {

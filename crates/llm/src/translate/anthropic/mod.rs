@@ -108,7 +108,7 @@ impl Thinking {
 
 /// What a version of the API refuses with 400. Source: the vendor's migration guide of 2026-10-21.
 #[derive(Debug, Clone, Copy)]
-struct Rules {
+struct VersionRules {
     /// `temperature`, `top_p` and `top_k` are taken.
     sampling: bool,
     /// Documents may stand in the assistant's turns.
@@ -117,12 +117,16 @@ struct Rules {
     user_citations: bool,
 }
 
-const RULES: [(ApiVersion, &str, Rules); 2] = [
-    (ApiVersion::V2023_06_01, "2023-06-01", Rules { sampling: true, assistant_documents: true, user_citations: true }),
+const RULES: [(ApiVersion, &str, VersionRules); 2] = [
+    (
+        ApiVersion::V2023_06_01,
+        "2023-06-01",
+        VersionRules { sampling: true, assistant_documents: true, user_citations: true },
+    ),
     (
         ApiVersion::V2026_10_21,
         "2026-10-21",
-        Rules { sampling: false, assistant_documents: false, user_citations: false },
+        VersionRules { sampling: false, assistant_documents: false, user_citations: false },
     ),
 ];
 
@@ -139,7 +143,7 @@ impl ApiVersion {
 }
 
 impl Options<'_> {
-    fn rules(&self) -> Rules {
+    fn rules(&self) -> VersionRules {
         // assumed: the versions of the clouds' envelopes, which are older, take what 2023-06-01 takes.
         let version = if self.envelope == Envelope::Api { self.api_version } else { ApiVersion::V2023_06_01 };
         RULES.iter().find(|(known, ..)| *known == version).map_or(RULES[0].2, |(.., rules)| *rules)

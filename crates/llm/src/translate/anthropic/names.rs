@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-const LONGEST: usize = 64;
+const MAX_NAME_LETTERS: usize = 64;
 
 /// The names of one request.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ fn is_valid_letter(letter: char) -> bool {
 }
 
 fn is_valid(name: &str) -> bool {
-    (1..=LONGEST).contains(&name.len()) && name.chars().all(is_valid_letter)
+    (1..=MAX_NAME_LETTERS).contains(&name.len()) && name.chars().all(is_valid_letter)
 }
 
 /// A name made of valid letters that is not taken: the given one where possible.
@@ -70,7 +70,7 @@ fn free_name(name: &str, taken: &HashSet<String>) -> String {
         Cow::Borrowed(name)
     } else {
         let letters = name.chars().map(|letter| if is_valid_letter(letter) { letter } else { '_' });
-        let valid: String = letters.take(LONGEST).collect();
+        let valid: String = letters.take(MAX_NAME_LETTERS).collect();
         Cow::Owned(if valid.is_empty() { "_".to_owned() } else { valid })
     };
     if !taken.contains(&*valid) {
@@ -80,7 +80,7 @@ fn free_name(name: &str, taken: &HashSet<String>) -> String {
     let mut number = taken.len() + 1;
     loop {
         let end = format!("_{number}");
-        let start = valid.get(..valid.len().min(LONGEST - end.len())).unwrap_or_default();
+        let start = valid.get(..valid.len().min(MAX_NAME_LETTERS - end.len())).unwrap_or_default();
         let candidate = format!("{start}{end}");
         if !taken.contains(&candidate) {
             return candidate;

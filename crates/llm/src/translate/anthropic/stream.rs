@@ -79,7 +79,7 @@ impl StreamTranslator for Stream {
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum StreamEnd {
     Stopped,
     Failed,
 }
@@ -109,7 +109,7 @@ struct Events {
     cut_call: bool,
     /// The reason for the end was sent.
     finished: bool,
-    end: Option<End>,
+    end: Option<StreamEnd>,
     counts: Counts,
 }
 
@@ -339,7 +339,7 @@ impl Events {
             self.chunks.usage(&used, out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
-        self.end = Some(End::Stopped);
+        self.end = Some(StreamEnd::Stopped);
         Ok(())
     }
 
@@ -348,7 +348,7 @@ impl Events {
         out.extend_from_slice(b"data: ");
         write_error(out, &read, None);
         out.extend_from_slice(b"\n\n");
-        self.end = Some(End::Failed);
+        self.end = Some(StreamEnd::Failed);
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Outcome {
 
 /// In what the block stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BlockRole {
     System,
     User,
     Assistant,
@@ -28,17 +28,17 @@ pub(super) enum Place {
 }
 
 /// Appends the block of one part. `names` are those of the documents so far, which must differ.
-pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: Place, names: &mut DocumentNames) -> Outcome {
+pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: BlockRole, names: &mut DocumentNames) -> Outcome {
     let Some(kind) = part.field("type").and_then(RawJson::text) else { return Outcome::Invalid("has no `type`") };
-    let has_media = matches!(place, Place::User | Place::ToolResult);
+    let has_media = matches!(place, BlockRole::User | BlockRole::ToolResult);
     match kind.as_ref() {
         "text" => part.field("text").map_or(Outcome::Invalid("has no `text`"), |text| write_text(out, text)),
-        "refusal" if place == Place::Assistant => {
+        "refusal" if place == BlockRole::Assistant => {
             part.field("refusal").map_or(Outcome::Invalid("has no `refusal`"), |text| write_text(out, text))
         }
         "image_url" if has_media => write_image(out, part),
         "file" if has_media => write_document(out, part, names),
-        "input_audio" if place == Place::User => write_audio(out, part),
+        "input_audio" if place == BlockRole::User => write_audio(out, part),
         _ => Outcome::Unsupported,
     }
 }

@@ -36,7 +36,7 @@ pub fn error(status: u16, amazon_type: Option<&str>, body: &[u8]) -> Vec<u8> {
     let typed = field(["__type", "code"]);
     let exception = exception_name(amazon_type.or(typed.as_deref()).unwrap_or_default());
     let message = field(["message", "Message"]);
-    let message = message.as_deref().unwrap_or("the model's vendor answered with an error that says nothing");
+    let message = message.as_deref().unwrap_or("the model's vendor answered with an error without a message");
     let mut out = Vec::new();
     write_error(&mut out, exception, Some(status), message);
     out

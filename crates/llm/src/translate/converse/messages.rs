@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::IgnoredAny;
 
-use super::content::{self, DocumentNames, Outcome, Place};
+use super::content::{self, BlockRole, DocumentNames, Outcome};
 use super::request::Drops;
 use super::text;
 use crate::json::{Cursor, RawJson, SyntaxError};
@@ -123,12 +123,14 @@ impl Conversation {
             "system" | "developer" => {
                 let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
                 let names = &mut self.documents;
-                write_content(&mut self.system, content, Place::System, names, drops, || format!("{}.content", path()))
+                write_content(&mut self.system, content, BlockRole::System, names, drops, || {
+                    format!("{}.content", path())
+                })
             }
             "user" => {
                 self.end_results(path)?;
                 let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
-                self.blocks("user", content, Place::User, drops, || format!("{}.content", path()))
+                self.blocks("user", content, BlockRole::User, drops, || format!("{}.content", path()))
             }
             "assistant" => {
                 self.end_results(path)?;
@@ -158,7 +160,7 @@ impl Conversation {
         &mut self,
         role: &'static str,
         content: RawJson<'_>,
-        place: Place,
+        place: BlockRole,
         drops: &mut Drops,
         path: impl Fn() -> String,
     ) -> Result<(), TranslateError> {
@@ -182,7 +184,7 @@ impl Conversation {
     ) -> Result<(), TranslateError> {
         self.reasoning(message, drops, path);
         if let Some(content) = message.content {
-            self.blocks("assistant", content, Place::Assistant, drops, || format!("{}.content", path()))?;
+            self.blocks("assistant", content, BlockRole::Assistant, drops, || format!("{}.content", path()))?;
         }
         for (name, unsupported) in [("audio", message.audio), ("function_call", message.function_call)] {
             if unsupported.is_some() {
@@ -287,7 +289,9 @@ impl Conversation {
         };
         let blocks = call.result.get_or_insert_default();
         let Some(content) = message.content else { return Ok(()) };
-        write_content(blocks, content, Place::ToolResult, &mut self.documents, drops, || format!("{}.content", path()))
+        write_content(blocks, content, BlockRole::ToolResult, &mut self.documents, drops, || {
+            format!("{}.content", path())
+        })
     }
 
     /// The tool messages are over: writes their results into the user's turn.
@@ -355,7 +359,7 @@ pub(super) fn each<'a>(
 fn write_content(
     out: &mut Vec<u8>,
     content: RawJson<'_>,
-    place: Place,
+    place: BlockRole,
     names: &mut DocumentNames,
     drops: &mut Drops,
     path: impl Fn() -> String,

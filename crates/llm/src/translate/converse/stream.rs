@@ -294,7 +294,7 @@ impl State {
 
     fn fail(&mut self, exception: Option<&str>, message: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: ");
-        let message = message.unwrap_or("the model's vendor reported an error that says nothing");
+        let message = message.unwrap_or("the model's vendor reported an error without a message");
         write_error(out, exception.unwrap_or_default(), None, message);
         out.extend_from_slice(b"\n\n");
         self.progress = Progress::Failed;

@@ -43,7 +43,7 @@ pub(super) fn one_line(text: RawJson<'_>) -> Result<&[u8], BrokenAnswer> {
     Ok(inside)
 }
 
-const LONGEST: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// A tool's name as Converse takes it: `[a-zA-Z0-9_-]{1,64}`. Another name gets a part of its hash, so that no two become one.
 pub(super) fn tool_name(name: &str) -> Cow<'_, str> {
@@ -56,7 +56,7 @@ pub(super) fn tool_id(id: &str) -> Cow<'_, str> {
 }
 
 fn safe(text: &str, good: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if text.chars().all(&good) && (1..=LONGEST).contains(&text.len()) {
+    if text.chars().all(&good) && (1..=MAX_NAME_BYTES).contains(&text.len()) {
         return Cow::Borrowed(text);
     }
     let mut hash = crate::sigv4::sha256_hex(text.as_bytes());

@@ -30,7 +30,7 @@ impl EmbeddingModel {
     /// that make no embeddings, and of the ARN of an application's inference profile, which says nothing of it.
     ///
     /// assumed: models that come after these take what the newest of their vendor takes.
-    pub fn of(model: &str) -> Option<Self> {
+    pub fn from_name(model: &str) -> Option<Self> {
         let id = model.rsplit('/').next().unwrap_or_default();
         let without_region = id.split_once('.').map(|(_, rest)| rest);
         let behind = |vendor| id.strip_prefix(vendor).or_else(|| without_region?.strip_prefix(vendor));
@@ -110,7 +110,7 @@ mod tests {
             ("a.b.cohere.embed-v4:0", None),
             ("", None),
         ] {
-            assert_eq!(EmbeddingModel::of(model), family, "{model}");
+            assert_eq!(EmbeddingModel::from_name(model), family, "{model}");
         }
     }
 }
