@@ -65,27 +65,31 @@ async fn s1_8_an_explicit_policy_counts() {
     assert_eq!((world.call().await.status, a.calls()), (503, 1));
 }
 
+/// 403 leaves open whether it refuses the key or the request.
 #[tokio::test]
 async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {
-    let bad = |call: &Call| {
-        if call.body.contains("bad") { failing(500) } else { good() }
-    };
-    let mut upstreams = Vec::new();
-    for _ in 0..3 {
-        upstreams.push(Scripted::answering(bad).await);
-    }
-    let strict = format!(r#"{FAST} "health": {{"consecutive": 1}},"#);
-    for file in [FAST, &strict] {
-        let world = before(&upstreams.iter().collect::<Vec<_>>(), file, "").await;
+    for status in [500, 403] {
+        let bad = move |call: &Call| {
+            if call.body.contains("bad") { failing(status) } else { good() }
+        };
+        let mut upstreams = Vec::new();
         for _ in 0..3 {
-            assert_eq!(world.send(CHAT, &[], "{\"x\": \"bad\"}").await.status, 500, "{file}");
+            upstreams.push(Scripted::answering(bad).await);
         }
-        for _ in 0..3 {
-            assert_eq!(world.call().await.status, 200, "{file}");
+        let strict = format!(r#"{FAST} "health": {{"consecutive": 1}},"#);
+        for file in [FAST, &strict] {
+            let world = before(&upstreams.iter().collect::<Vec<_>>(), file, "").await;
+            for _ in 0..3 {
+                assert_eq!(world.send(CHAT, &[], "{\"x\": \"bad\"}").await.status, status, "{file}");
+            }
+            for _ in 0..3 {
+                assert_eq!(world.call().await.status, 200, "{file}");
+            }
+            let before = upstreams[0].calls();
+            let served = world.call().await;
+            assert_eq!(served.header("x-broker-router"), Some("/llm/a/"), "{status} {file}: it serves again");
+            assert_eq!(upstreams[0].calls(), before + 1);
         }
-        let before = upstreams[0].calls();
-        assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"), "{file}: it serves again");
-        assert_eq!(upstreams[0].calls(), before + 1);
     }
 }
 

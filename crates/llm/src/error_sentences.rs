@@ -14,6 +14,8 @@ const QUOTA: &[&str] = &[
     "you have run out of credits",
     "your account is not active, please check your billing",
     "your account is in arrears",
+    "your prepayment credits are depleted",
+    "sorry, your account balance is insufficient",
     "your newly created team doesn't have any credits",
     "key limit exceeded",
     "out of call volume quota",
@@ -29,8 +31,9 @@ const QUOTA_LIMIT: &[&str] = &[
     "your team",
     "this organization has reached",
     "this workspace has reached",
+    "you are using a trial key",
 ];
-const LIMITS: &[&str] = &["usage limit", "spend", "credit", "billing"];
+const LIMITS: &[&str] = &["usage limit", "spend", "credit", "billing", "calls / month"];
 
 /// Beginnings by which a vendor refuses our key, account or region.
 const KEY: &[&str] = &[
@@ -41,6 +44,7 @@ const KEY: &[&str] = &[
     "incorrect api key",
     "invalid authentication",
     "user location is not supported",
+    "gemini api free tier is not available in your country",
     "this organization has been disabled",
     "your organization has been disabled",
     "the security token included in the request",
@@ -65,6 +69,7 @@ const MODEL: &[&str] = &[
     "unknown model",
     "unsupported model",
     "unable to access model",
+    "access to anthropic models",
 ];
 const MISSING: &[&str] = &[
     "not exist",
@@ -80,6 +85,7 @@ const MISSING: &[&str] = &[
     "no endpoints",
     "no allowed providers",
     "on-demand throughput",
+    "not allowed from unsupported countries",
     "invalid model",
     "unknown model",
     "unsupported model",

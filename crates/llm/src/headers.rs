@@ -1,7 +1,7 @@
 //! The headers of an answer that matter, read once from wherever they stand: an HTTP library's map, or a log entry.
 
 /// The headers with a bucket's limit, what remains of it, and when it is full again.
-pub(crate) const BUCKETS: [[&[u8]; 3]; 9] = [
+pub(crate) const BUCKETS: [[&[u8]; 3]; 11] = [
     [b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"],
     [b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"],
     [
@@ -21,6 +21,9 @@ pub(crate) const BUCKETS: [[&[u8]; 3]; 9] = [
         b"anthropic-ratelimit-output-tokens-reset",
     ],
     [b"x-ratelimit-limit-project-tokens", b"x-ratelimit-remaining-project-tokens", b"x-ratelimit-reset-project-tokens"],
+    // Cerebras.
+    [b"x-ratelimit-limit-requests-day", b"x-ratelimit-remaining-requests-day", b"x-ratelimit-reset-requests-day"],
+    [b"x-ratelimit-limit-tokens-minute", b"x-ratelimit-remaining-tokens-minute", b"x-ratelimit-reset-tokens-minute"],
     [b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"],
     [b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"],
 ];
@@ -36,7 +39,7 @@ pub struct AnswerHeaders<'a> {
     pub(crate) date: Option<&'a str>,
     pub(crate) amazon_error: Option<&'a str>,
     pub(crate) stated: [Option<&'a str>; 3],
-    pub(crate) buckets: [[Option<&'a str>; 3]; 9],
+    pub(crate) buckets: [[Option<&'a str>; 3]; 11],
 }
 
 impl<'a> AnswerHeaders<'a> {
@@ -164,7 +167,7 @@ mod tests {
     fn the_first_value_counts_and_the_rest_is_ignored() {
         let headers = [(&b"Date"[..], " a "), (b"date", "b"), (b"X-Ratelimit-Reset", "1"), (b"server", "nginx")];
         let read = AnswerHeaders::read(headers);
-        assert_eq!((read.date, read.buckets[7]), (Some("a"), [None, None, Some("1")]));
+        assert_eq!((read.date, read.buckets[9]), (Some("a"), [None, None, Some("1")]));
         assert!(AnswerHeaders::wants(b"Retry-After") && !AnswerHeaders::wants(b"server") && !AnswerHeaders::wants(b""));
     }
 }

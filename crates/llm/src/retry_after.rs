@@ -30,10 +30,10 @@ const EPOCH_SECONDS: f64 = 1e9;
 /// Numbers from here on are a moment in milliseconds since 1970: as seconds it would be the year 5138.
 const EPOCH_MILLISECONDS: f64 = 1e11;
 /// The places of `x-ratelimit-reset` and `ratelimit-reset` among the buckets: windows, which open at their reset and not before.
-const WINDOWS: std::ops::Range<usize> = 7..9;
+const WINDOWS: std::ops::Range<usize> = 9..11;
 /// Which buckets count requests, and which tokens.
-const REQUESTS: [usize; 4] = [0, 2, 7, 8];
-const TOKENS: [usize; 5] = [1, 3, 4, 5, 6];
+const REQUESTS: [usize; 5] = [0, 2, 7, 9, 10];
+const TOKENS: [usize; 6] = [1, 3, 4, 5, 6, 8];
 
 /// What an answer says about when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

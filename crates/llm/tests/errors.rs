@@ -407,6 +407,36 @@ fn s1_1_errors_of_many_others() {
                 json!({"code": "Client specified an invalid argument", "error": "Incorrect API key provided: xa***9d."}),
                 KeyRefused,
             ),
+            (
+                429,
+                json!({"error": {"code": 429, "message": "Your prepayment credits are depleted. Please go to x", "status": "RESOURCE_EXHAUSTED"}}),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                json!({"error": {"code": 400, "message": "Gemini API free tier is not available in your country. Please enable billing", "status": "FAILED_PRECONDITION"}}),
+                KeyRefused,
+            ),
+            (
+                400,
+                json!({"__type": "ValidationException", "message": "Access to Anthropic models is not allowed from unsupported countries, regions, or territories."}),
+                NotFound,
+            ),
+            (
+                403,
+                json!({"code": 30001, "message": "Sorry, your account balance is insufficient", "data": null}),
+                QuotaExhausted,
+            ),
+            (
+                429,
+                json!({"message": "You are using a Trial key, which is limited to 1000 API calls / month. You can continue"}),
+                QuotaExhausted,
+            ),
+            (
+                429,
+                json!({"message": "You are using a Trial key, which is limited to 10 API calls / minute. You can continue"}),
+                RateLimited,
+            ),
             (400, json!({"code": "Arrearage", "message": "Access denied", "request_id": "1"}), QuotaExhausted),
             (
                 413,

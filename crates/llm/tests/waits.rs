@@ -130,6 +130,13 @@ fn s1_7_resets_of_empty_buckets() {
         ("anthropic-ratelimit-tokens-reset", "1994-11-06T08:50:30Z"),
     ];
     assert_eq!(of_headers(&two), refill(9_000), "all of them must have room");
+    let cerebras = [
+        ("x-ratelimit-remaining-requests-day", "900"),
+        ("x-ratelimit-reset-requests-day", "33011.38"),
+        ("x-ratelimit-remaining-tokens-minute", "0"),
+        ("x-ratelimit-reset-tokens-minute", "11.38"),
+    ];
+    assert_eq!(of_headers(&cerebras), refill(11_380));
 }
 
 #[test]
