@@ -11,6 +11,7 @@ mod core;
 mod entries;
 mod flood;
 mod flooder;
+mod lock;
 mod log;
 mod machine;
 mod nginx;
@@ -74,6 +75,7 @@ enum Part {
     Start,
     WholeCall,
     Core,
+    Lock,
     Usage,
     Translate,
     Log,
@@ -147,6 +149,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::Start => start::measure(effort),
         Part::WholeCall => whole_call::measure(effort),
         Part::Core => core::measure(effort),
+        Part::Lock => lock::measure(effort),
         Part::Usage => usage::measure(effort),
         Part::Translate => translate::measure(effort),
         Part::Log => log::measure(effort),

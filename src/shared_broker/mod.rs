@@ -4,6 +4,7 @@
 //! Events are published after the lock is released. Clones of a handle share one broker.
 
 mod operators;
+mod state;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,17 +14,15 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use crate::admin::{AdminCommand, Nonces};
+use crate::admin::Nonces;
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::prices::LivePrices;
 use crate::recent_decisions::RecentDecisions;
-use crate::stamping::{self, WrittenStamp};
+use crate::stamping::WrittenStamp;
 use crate::telemetry::Counts;
-use balancer::broker::{
-    Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Decision, NextTarget, Route, Snapshot,
-};
-use balancer::retry::{GiveUp, RetryPlan, Step};
+use balancer::broker::{Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Route, Snapshot};
+use balancer::retry::{GiveUp, RetryPlan};
 use balancer::strategy::{Read, Target};
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
@@ -33,6 +32,8 @@ use types::request::{Patch, Request};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, IgnoreReason};
+
+pub use state::{Routed, SharedState};
 
 /// How many routers of a snapshot, or recent entries, are copied under one lock at most.
 pub const MAX_COPIED: usize = 64;
@@ -52,15 +53,6 @@ struct Inner {
     prices: LivePrices,
     started: BrokerTime,
     nonces: Mutex<Nonces>,
-}
-
-struct SharedState {
-    broker: Broker,
-    signature: ReplicaIdentity,
-    rng: SmallRng,
-    recent: RecentDecisions,
-    /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
-    mode_order: Option<(AdminCommand, BrokerTime)>,
 }
 
 /// The next step of a request that may be sent more than once.
@@ -100,8 +92,7 @@ impl SharedBroker {
     pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
         let replica = signature.replica().to_owned();
-        let state =
-            Mutex::new(SharedState { broker, signature, rng, recent: RecentDecisions::default(), mode_order: None });
+        let state = Mutex::new(SharedState::new(broker, signature, rng));
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
@@ -182,18 +173,10 @@ impl SharedBroker {
 
     /// The answer to a request, in bytes: the router with its stamp, or nothing; and what could not be applied, if so.
     pub fn route(&self, request: &RouteRequest<'_>) -> (Vec<u8>, Option<Degradation>) {
-        let (answer, degradation, changes, explanation) = self.with_read(request, |state, read, now| {
-            let SharedState { broker, signature, rng, recent, .. } = state;
-            let (decision, mut changes) = broker.select(read, now, rng);
-            let answer = stamping::answer(signature, broker, &decision);
-            recent.record_decision(now, &decision, answer.stamp(), broker.ingress(&decision));
-            let degradation = broker.needs(&decision).and_then(|needs| request.missing(needs));
-            // Built only where it is logged, and under the lock, where the reasons still hold.
-            let explanation = tracing::enabled!(tracing::Level::DEBUG).then(|| broker.explain(&decision));
-            broker.commit(&decision, now, &mut changes);
-            recent.record_changes(now, &changes);
-            (answer, degradation, changes, explanation)
-        });
+        // Asked before the lock is taken: the subscriber of log lines may have a lock of its own.
+        let explains = tracing::enabled!(tracing::Level::DEBUG);
+        let Routed { answer, degradation, changes, explanation } =
+            self.with_read(request, |state, read, now| state.route(request, read, explains, now));
         self.emit(&changes);
         if let Some(explanation) = explanation {
             tracing::debug!("{explanation}");
@@ -237,33 +220,8 @@ impl SharedBroker {
         client_tree: Option<&Arc<ClientTree>>,
         plan: &mut RetryPlan,
     ) -> NextStep {
-        let (next, changes) = self.with_read(request, |state, read, now| {
-            let SharedState { broker, signature, rng, recent, .. } = state;
-            let mut changes = broker.advance_clock(now);
-            if let Some(tree) = client_tree {
-                broker.use_client_tree(tree, history);
-            }
-            let target = broker.next_target(read, history, rng);
-            let explanation = match &target {
-                NextTarget::None { why, .. } => Some(broker.explain(&Decision::Pass(*why))),
-                NextTarget::Untried(_) | NextTarget::Retry(_) => None,
-            };
-            let next = match plan.next(target, now, rng) {
-                Step::Pause(pause) => NextStep::Pause(pause),
-                Step::Stop(stop) => NextStep::Stop(stop, explanation),
-                Step::Send(route) => match dispatch(broker, signature, route) {
-                    Some(dispatch) => {
-                        let decision = Decision::Route(dispatch.route.clone());
-                        recent.record_decision(now, &decision, &dispatch.stamp.bytes, broker.ingress(&decision));
-                        changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
-                        NextStep::Send(dispatch)
-                    }
-                    None => NextStep::Stop(GiveUp::NoTarget(None), None),
-                },
-            };
-            recent.record_changes(now, &changes);
-            (next, changes)
-        });
+        let (next, changes) =
+            self.with_read(request, |state, read, now| state.next(read, history, client_tree, plan, now));
         self.emit(&changes);
         next
     }
@@ -381,15 +339,4 @@ impl SharedBroker {
     fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The attempt of a choice; `None` if the choice is not this broker's.
-fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Option<Box<Dispatch>> {
-    let router = broker.path(route.router())?.clone();
-    let tree = broker.pool(route.pool)?.tree();
-    let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
-    let retry_on = tree.retry_on(route.chosen.leaf).cloned();
-    let counts_tokens = broker.settings().for_router(&router).rate_limit.is_some_and(|limit| limit.tpm.is_some());
-    let stamp = stamping::written(signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, patch, retry_on, counts_tokens, stamp }))
 }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use super::operator::Operator;
+use super::routers::Routers;
 use super::{AttemptHistory, Broker, PathRole, Pool};
 use crate::strategy::{Target, Tree};
 use types::router::{PoolId, RouterId, RouterPath};
@@ -35,6 +37,8 @@ struct CachedPool {
     base: PoolId,
     pool: Pool,
     last_used: u64,
+    /// Up to which change of a router's eligibility its tree is up to date.
+    changes_seen: u64,
 }
 
 /// The trees that are kept.
@@ -57,10 +61,6 @@ impl ClientPools {
     /// The pool of the settings that this one is over.
     pub(super) fn base(&self, id: PoolId) -> Option<PoolId> {
         self.at(id).map(|kept| kept.base)
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pool> {
-        self.kept.iter_mut().map(|kept| &mut kept.pool)
     }
 
     pub(super) fn clear(&mut self) {
@@ -102,21 +102,26 @@ impl Broker {
         Some((&pool.root, self.config_generation))
     }
 
-    /// Lets a call choose over this tree instead of its pool's. Targets that the present settings do not have are left out.
+    /// Lets a call choose over this tree instead of its pool's. Targets that the present settings do not have are left out. The
+    /// tree learns here which routers have changed since it was used: a change of a router visits no trees of clients.
     pub fn use_client_tree(&mut self, tree: &Arc<ClientTree>, history: &mut AttemptHistory) {
         self.client_pools.uses += 1;
-        let last_used = self.client_pools.uses;
+        let (last_used, changes_seen) = (self.client_pools.uses, self.eligibility_changes);
         let known = self.client_pools.place(&tree.ingress, &tree.digest);
         let place = match known.and_then(|place| self.client_pools.kept.get_mut(place).zip(Some(place))) {
             Some((kept, place)) if kept.tree.generation == tree.generation => {
                 kept.last_used = last_used;
+                if std::mem::replace(&mut kept.changes_seen, changes_seen) != changes_seen {
+                    refresh(&mut kept.pool, &self.routers, &self.operator);
+                }
                 Some(place)
             }
             found => {
                 let before = found.map(|(_, place)| place);
                 let made = self.client_pool(tree);
                 made.map(|(base, pool)| {
-                    self.client_pools.keep(before, CachedPool { tree: Arc::clone(tree), base, pool, last_used })
+                    let kept = CachedPool { tree: Arc::clone(tree), base, pool, last_used, changes_seen };
+                    self.client_pools.keep(before, kept)
                 })
             }
         };
@@ -133,10 +138,15 @@ impl Broker {
             _ => None,
         };
         let mut pool = self.pool(base)?.over(Tree::new(&root, known));
-        pool.refresh(|id: RouterId| self.routers.get(id).filter(|_| self.operator.hold(id).is_none()));
-        let _ = pool.settle();
+        refresh(&mut pool, &self.routers, &self.operator);
         Some((base, pool))
     }
+}
+
+fn refresh(pool: &mut Pool, routers: &Routers, operator: &Operator) {
+    pool.refresh(|id: RouterId| routers.get(id).filter(|_| operator.hold(id).is_none()));
+    // What becomes of all targets of a pool is reported for the pool of the settings.
+    let _ = pool.settle();
 }
 
 #[cfg(test)]

@@ -81,9 +81,12 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     })
 }
 
-/// Every cooldown and every probe slot ends: the broker's next deadline is never later than theirs.
+/// Every cooldown and every probe slot ends: the broker's next deadline is never later than theirs, and is never missed.
 pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
     let next = broker.next_deadline();
+    if next.is_some_and(|next| broker.nothing_due_before > next) {
+        return false;
+    }
     broker.routers.values().filter_map(Router::due).all(|until| next.is_some_and(|next| next <= until))
 }
 

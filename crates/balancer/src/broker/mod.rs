@@ -32,6 +32,8 @@ mod settings;
 mod snapshot;
 mod takeover;
 
+use std::time::Duration;
+
 use rand::Rng;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -71,6 +73,10 @@ use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState, IgnoreReason, Transition};
 
+/// The soonest that a decision or an outcome sets a deadline, other than that of a router: a log or a message waits for its
+/// partner, rounded down to a quarter of a second.
+const SOONEST: Duration = Duration::from_millis(9_750);
+
 /// What a path means to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathRole {
@@ -99,6 +105,8 @@ pub struct Broker {
     routers: Routers,
     pools: Table<PoolId, Pool>,
     client_pools: ClientPools,
+    /// How often the eligibility of routers has changed.
+    eligibility_changes: u64,
     dedup: OutcomeDedup,
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
@@ -115,6 +123,8 @@ pub struct Broker {
     /// Requests whose path is no pool's ingress.
     not_ours: u64,
     filter_reported: bool,
+    /// Until then no deadline passes: one comparison for each decision. Never later than [`Broker::next_deadline`].
+    nothing_due_before: BrokerTime,
     /// What the input in hand has emitted so far; empty between inputs.
     effects: Vec<BrokerEvent>,
 }
@@ -128,6 +138,7 @@ impl Broker {
             routers: Routers::default(),
             pools: Table::default(),
             client_pools: ClientPools::default(),
+            eligibility_changes: 0,
             dedup: OutcomeDedup::default(),
             loads: None,
             in_flight: InFlight::default(),
@@ -139,6 +150,7 @@ impl Broker {
             config_generation: 0,
             not_ours: 0,
             filter_reported: false,
+            nothing_due_before: BrokerTime::from_nanos(0),
             effects: Vec::new(),
         };
         broker.configure(&settings);
@@ -159,12 +171,16 @@ impl Broker {
 
     /// Applies everything that is due by now.
     pub fn advance_clock(&mut self, now: BrokerTime) -> Vec<BrokerEvent> {
-        let changes = match self.next_deadline() {
-            Some(due) if due <= now => self.apply(BrokerInput::Tick, now).changes,
-            _ => Vec::new(),
-        };
+        let changes = if now < self.nothing_due_before { Vec::new() } else { self.apply_due(now) };
         self.advance_load_clock(now);
         changes
+    }
+
+    /// Not inlined, because most decisions find nothing due.
+    #[inline(never)]
+    fn apply_due(&mut self, now: BrokerTime) -> Vec<BrokerEvent> {
+        self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
+        if self.nothing_due_before <= now { self.apply(BrokerInput::Tick, now).changes } else { Vec::new() }
     }
 
     /// Counts a decision that is answered, without the allocation of [`BrokerInput::Chosen`].
@@ -174,14 +190,24 @@ impl Broker {
             Decision::Pass(pass) => self.count_pass(pass),
         }
         self.refresh();
-        changes.append(&mut self.effects);
+        self.nothing_due_before = self.nothing_due_before.min(now.after(SOONEST));
+        if !self.effects.is_empty() {
+            changes.append(&mut self.effects);
+        }
     }
 
     /// Applies an input. The only writer; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut applied = Applied::default();
+        let is_call = matches!(event, BrokerInput::Chosen(_) | BrokerInput::Observed(_) | BrokerInput::Abandoned(_));
         self.write(event, now, &mut applied);
         self.refresh();
+        self.nothing_due_before = if is_call {
+            let due = self.in_flight.next_deadline().unwrap_or(BrokerTime::MAX);
+            self.nothing_due_before.min(now.after(SOONEST)).min(due)
+        } else {
+            self.next_deadline().unwrap_or(BrokerTime::MAX)
+        };
         applied.changes = std::mem::take(&mut self.effects);
         applied
     }
@@ -190,7 +216,13 @@ impl Broker {
         match event {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
             BrokerInput::Observed(report) => {
-                self.tick(now);
+                self.advance_load_clock(now);
+                if self.nothing_due_before <= now {
+                    self.tick(now);
+                    self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
+                } else {
+                    self.settle_unpaired(now);
+                }
                 match self.learn(report, now) {
                     Ok(outcome) => applied.outcome = Some(outcome),
                     Err(why) => applied.ignored = Some(why),
@@ -221,7 +253,6 @@ impl Broker {
 
     /// When time alone changes something next.
     pub fn next_deadline(&self) -> Option<BrokerTime> {
-        // Asked at each decision, with nothing due in nearly all cases: so no chain of options.
         let [first, second, third, fourth, fifth] = [
             self.routers.next_deadline(),
             self.operator.next_deadline(),
@@ -257,12 +288,17 @@ impl Broker {
         &self.settings
     }
 
-    fn tick(&mut self, now: BrokerTime) {
-        self.expire_calls(now);
+    /// Messages whose logs did not come in time, or for which there is no room any more.
+    fn settle_unpaired(&mut self, now: BrokerTime) {
         while let Some(waiting) = self.dedup.expire(now) {
             self.settle(waiting);
             self.refresh();
         }
+    }
+
+    fn tick(&mut self, now: BrokerTime) {
+        self.expire_calls(now);
+        self.settle_unpaired(now);
         if self.operator.next_deadline().is_some_and(|due| due <= now) {
             self.expire_overrides(now);
         }
@@ -314,7 +350,10 @@ impl Broker {
     /// Not inlined, because most inputs change no router's eligibility.
     #[inline(never)]
     fn tell_pools(&mut self) {
-        let Self { routers, operator, pools, client_pools, effects, .. } = self;
+        self.eligibility_changes = self.eligibility_changes.wrapping_add(1);
+        self.nothing_due_before =
+            self.routers.next_deadline().map_or(self.nothing_due_before, |due| due.min(self.nothing_due_before));
+        let Self { routers, operator, pools, effects, .. } = self;
         if routers.take_stale() {
             for pool in pools.values_mut() {
                 // To the pool, a drained router does not exist.
@@ -337,11 +376,6 @@ impl Broker {
             for pool in touched {
                 effects.extend(pools.get_mut(pool).and_then(Pool::settle));
             }
-        }
-        for pool in client_pools.iter_mut() {
-            pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
-            // What becomes of all targets of a pool is reported for the pool of the settings.
-            let _ = pool.settle();
         }
     }
 }

@@ -133,13 +133,12 @@ impl Broker {
     /// A request got this one.
     pub(super) fn count_choice(&mut self, route: &Route, now: BrokerTime) {
         self.decisions = self.decisions.wrapping_add(1);
-        let of_settings = self.client_pools.base(route.pool).unwrap_or(route.pool);
-        if let Some(pool) = self.pools.get_mut(of_settings) {
-            pool.count(route);
-        }
-        let pool = match self.client_pools.get_mut(route.pool) {
-            Some(pool) => Some(pool),
-            None => self.pools.get_mut(route.pool),
+        let of_client = self.client_pools.base(route.pool);
+        let Some(counted) = self.pools.get_mut(of_client.unwrap_or(route.pool)) else { return };
+        counted.count(route);
+        let pool = match of_client {
+            Some(_) => self.client_pools.get_mut(route.pool),
+            None => Some(counted),
         };
         let Some(pool) = pool else { return };
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));

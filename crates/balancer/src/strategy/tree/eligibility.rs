@@ -60,19 +60,16 @@ impl Tree {
                 current_weight: 0.0,
             };
             let counts = *weight > 0.0;
-            let (upper, below) = self.nodes.split_at_mut(usize::from(above.0) + 1);
-            let Some(Node { kind: NodeKind::Branch(branch), drained, .. }) = upper.last_mut() else { return };
+            let parent = self.nodes.get_mut(usize::from(above.0));
+            let Some(Node { kind: NodeKind::Branch(branch), drained, .. }) = parent else { return };
             if branch.mode.uses_weights() && !counts {
                 return;
             }
-            let Branch { mode, children, tiers, .. } = &mut **branch;
+            let Branch { mode, tiers, .. } = &mut **branch;
             let Some(eligible) = tiers.get_mut(tier as usize) else { return };
             let (best, total) = (eligible.best(), eligible.total());
             eligible.set(place, (after > 0.0).then_some(child));
-            let node = |id: &NodeId| below.get(usize::from(id.0).checked_sub(usize::from(above.0) + 1)?);
-            eligible.set_share(before, after, |child| {
-                children.get(usize::from(child)).and_then(node).map_or(0.0, |node| node.share(tier))
-            });
+            eligible.set_share(before, after);
             if matches!(mode, Policy::RoundRobin)
                 && !self.unsettled.iter().any(|known| (known.0, known.1) == (above, tier))
             {
@@ -114,8 +111,7 @@ impl Branch {
             identity: node.identity,
             current_weight: old.get(*place).map_or(0.0, |open| open.current_weight),
         }));
-        let shares: Vec<f64> = able.iter().map(|(_, node)| node.share(tier)).collect();
-        now.set_shares(&shares);
+        able.iter().for_each(|(_, node)| now.set_share(0.0, node.share(tier)));
         if matches!(self.mode, Policy::RoundRobin) {
             round_robin::settle(&mut now, old.total());
         }

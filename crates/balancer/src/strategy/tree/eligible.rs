@@ -61,10 +61,9 @@ pub struct Eligible {
     count: usize,
     total: f64,
     uniform: bool,
-    /// Children whose share is 1.
-    whole: usize,
-    /// The greatest share of a child, 0 to 1.
-    best: f64,
+    /// The shares of the children, above 0 and at most 1, each with how many have it: a handful, because a slow start has ten
+    /// steps.
+    shares: SmallVec<[(f64, u32); 1]>,
 }
 
 impl Eligible {
@@ -126,21 +125,25 @@ impl Eligible {
         }
     }
 
-    /// Keeps the greatest share up to date: one child's share was `before` and is `after`; `shares` are those of all.
-    pub(super) fn set_share(&mut self, before: f64, after: f64, shares: impl Fn(u16) -> f64) {
-        self.whole = (self.whole + usize::from(after >= 1.0)).saturating_sub(usize::from(before >= 1.0));
-        self.best = if self.whole > 0 { 1.0 } else { self.iter().map(|open| shares(open.child)).fold(0.0, f64::max) };
-    }
-
-    /// The shares of all children.
-    pub(super) fn set_shares(&mut self, shares: &[f64]) {
-        self.whole = shares.iter().filter(|share| **share >= 1.0).count();
-        self.best = shares.iter().copied().fold(0.0, f64::max);
+    /// One child's share was `before` and is `after`, each 0 if it may not serve.
+    pub(super) fn set_share(&mut self, before: f64, after: f64) {
+        if let Some(place) = self.shares.iter().position(|(share, _)| *share == before) {
+            let (_, count) = &mut self.shares[place];
+            *count -= 1;
+            if *count == 0 {
+                self.shares.swap_remove(place);
+            }
+        }
+        match self.shares.iter_mut().find(|(share, _)| *share == after) {
+            Some((_, count)) => *count += 1,
+            None if after > 0.0 => self.shares.push((after, 1)),
+            None => {}
+        }
     }
 
     /// The greatest share of a child; 0 if none may serve.
-    pub(super) const fn best(&self) -> f64 {
-        self.best
+    pub(super) fn best(&self) -> f64 {
+        self.shares.iter().map(|(share, _)| *share).fold(0.0, f64::max)
     }
 
     /// In configured order.
@@ -216,6 +219,17 @@ mod tests {
     }
 
     proptest! {
+        /// The greatest share is that of the children that are there.
+        #[test]
+        fn the_best_share_is_that_of_some_child(steps in prop::collection::vec((0_usize..6, 0_u8..=10), 0..60)) {
+            let (mut eligible, mut shares) = (Eligible::default(), [0.0_f64; 6]);
+            for (child, tenths) in steps {
+                let before = std::mem::replace(&mut shares[child], f64::from(tenths) / 10.0);
+                eligible.set_share(before, shares[child]);
+                prop_assert_eq!(eligible.best(), shares.iter().copied().fold(0.0, f64::max));
+            }
+        }
+
         /// However children come and go, all is as if it were built anew.
         #[test]
         fn a_change_is_like_building_anew(

@@ -1,0 +1,109 @@
+//! What the broker's lock guards, and what is done with it while a decision is made.
+
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+
+use super::{Dispatch, NextStep};
+use crate::admin::AdminCommand;
+use crate::recent_decisions::RecentDecisions;
+use crate::stamping;
+use balancer::broker::{AttemptHistory, Broker, BrokerInput, ClientTree, Decision, NextTarget, Reading, Route};
+use balancer::retry::{GiveUp, RetryPlan, Step};
+use balancer::strategy::Read;
+use gecholog_protocol::ReplicaIdentity;
+use gecholog_protocol::processor::RouteRequest;
+use gecholog_protocol::reply::{Degradation, RouteReply};
+use types::time::BrokerTime;
+use types::transition::BrokerEvent;
+
+/// The broker, and what changes with it.
+#[derive(Debug)]
+pub struct SharedState {
+    pub(super) broker: Broker,
+    pub(super) signature: ReplicaIdentity,
+    pub(super) rng: SmallRng,
+    pub(super) recent: RecentDecisions,
+    /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
+    pub(super) mode_order: Option<(AdminCommand, BrokerTime)>,
+}
+
+/// The answer to a request of the gateway, as far as it is made under the lock.
+#[derive(Debug)]
+pub struct Routed {
+    /// Completed by the request's body once the lock is free.
+    pub answer: RouteReply,
+    pub degradation: Option<Degradation>,
+    pub changes: Vec<BrokerEvent>,
+    /// Why, where that is asked for.
+    pub explanation: Option<String>,
+}
+
+impl SharedState {
+    pub fn new(broker: Broker, signature: ReplicaIdentity, rng: SmallRng) -> Self {
+        Self { broker, signature, rng, recent: RecentDecisions::default(), mode_order: None }
+    }
+
+    /// What is to be read of a request for this path before the lock is taken.
+    pub fn reading(&self, path: &str) -> Reading {
+        self.broker.reading(path)
+    }
+
+    /// Chooses a router for a request of the gateway and counts it. `explains`: also says why, which is slow, and holds only as
+    /// long as the lock.
+    pub fn route(&mut self, request: &RouteRequest<'_>, read: &Read<'_>, explains: bool, now: BrokerTime) -> Routed {
+        let Self { broker, signature, rng, recent, .. } = self;
+        let (decision, mut changes) = broker.select(read, now, rng);
+        let answer = stamping::answer(signature, broker, &decision);
+        recent.record_decision(now, &decision, answer.stamp(), broker.ingress(&decision));
+        let degradation = broker.needs(&decision).and_then(|needs| request.missing(needs));
+        let explanation = explains.then(|| broker.explain(&decision));
+        broker.commit(&decision, now, &mut changes);
+        recent.record_changes(now, &changes);
+        Routed { answer, degradation, changes, explanation }
+    }
+
+    /// The next step of a request that may be sent more than once, counted if it is sent.
+    pub(super) fn next(
+        &mut self,
+        read: &Read<'_>,
+        history: &mut AttemptHistory,
+        client_tree: Option<&Arc<ClientTree>>,
+        plan: &mut RetryPlan,
+        now: BrokerTime,
+    ) -> (NextStep, Vec<BrokerEvent>) {
+        let Self { broker, signature, rng, recent, .. } = self;
+        let mut changes = broker.advance_clock(now);
+        if let Some(tree) = client_tree {
+            broker.use_client_tree(tree, history);
+        }
+        let target = broker.next_target(read, history, rng);
+        let why = if let NextTarget::None { why, .. } = &target { Some(*why) } else { None };
+        let next = match plan.next(target, now, rng) {
+            Step::Pause(pause) => NextStep::Pause(pause),
+            Step::Stop(stop) => NextStep::Stop(stop, why.map(|why| broker.explain(&Decision::Pass(why)))),
+            Step::Send(route) => match dispatch(broker, signature, route) {
+                Some(dispatch) => {
+                    let decision = Decision::Route(dispatch.route.clone());
+                    recent.record_decision(now, &decision, &dispatch.stamp.bytes, broker.ingress(&decision));
+                    changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
+                    NextStep::Send(dispatch)
+                }
+                None => NextStep::Stop(GiveUp::NoTarget(None), None),
+            },
+        };
+        recent.record_changes(now, &changes);
+        (next, changes)
+    }
+}
+
+/// The attempt of a choice; `None` if the choice is not this broker's.
+fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Option<Box<Dispatch>> {
+    let router = broker.path(route.router())?.clone();
+    let tree = broker.pool(route.pool)?.tree();
+    let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
+    let retry_on = tree.retry_on(route.chosen.leaf).cloned();
+    let counts_tokens = broker.settings().for_router(&router).rate_limit.is_some_and(|limit| limit.tpm.is_some());
+    let stamp = stamping::written(signature, broker, &route);
+    Some(Box::new(Dispatch { route, router, patch, retry_on, counts_tokens, stamp }))
+}
