@@ -9,7 +9,8 @@ use gecholog_broker::stamping;
 use gecholog_protocol::stamp::MAX_STAMP_BYTES;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry, reply};
 use llm::translate::converse::{self, AnswerContext, AnswerIdentity, ConverseStream};
-use llm::translate::{StreamTranslator, Unsupported};
+use llm::translate::embeddings::{self, EmbeddingModel};
+use llm::translate::{MAX_DROPPED, StreamTranslator, Unsupported};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::mode::OperatingMode;
@@ -102,4 +103,27 @@ pub fn converse(data: &[u8]) {
         assert!(!given || is_json(&answer), "{}", String::from_utf8_lossy(&answer));
     }
     assert!(is_json(&converse::error(500, None, data)));
+}
+
+/// Requests for Bedrock's embeddings, and their answers: what is made of JSON is JSON, and an answer has as many vectors as there
+/// were texts.
+pub fn embeddings(data: &[u8]) {
+    use EmbeddingModel::{CohereV3, CohereV4, TitanG1, TitanMultimodal, TitanV2};
+    let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    let given = json(data).is_some();
+    for family in [TitanG1, TitanV2, TitanMultimodal, CohereV3, CohereV4] {
+        for mode in [Unsupported::Drop, Unsupported::Refuse, Unsupported::Pass] {
+            if let Ok(translated) = embeddings::request(data, family, mode) {
+                assert!(!given || json(&translated.body).is_some(), "{}", String::from_utf8_lossy(&translated.body));
+                assert!(translated.answer.inputs > 0 && translated.dropped.len() <= MAX_DROPPED);
+            }
+        }
+        for (inputs, is_base64) in [(1, false), (2, true)] {
+            let context = embeddings::AnswerContext { model: "m".to_owned(), family, inputs, is_base64 };
+            let Ok(answer) = embeddings::answer(data, &context, Some(7)) else { continue };
+            let answer = json(&answer).filter(|_| given);
+            let vectors = answer.map(|answer| answer["data"].as_array().map(Vec::len));
+            assert!(!given || vectors == Some(Some(inputs)), "{vectors:?}");
+        }
+    }
 }

@@ -38,3 +38,8 @@ fn frames_of_event_streams() {
 fn requests_and_answers_of_converse() {
     run("converse", targets::converse);
 }
+
+#[test]
+fn requests_and_answers_of_embeddings() {
+    run("embeddings", targets::embeddings);
+}

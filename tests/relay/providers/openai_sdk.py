@@ -23,7 +23,7 @@ def called(calls):
 
 def chat(client):
     answer = client.chat.completions.create(model="m", messages=messages)
-    return answer.choices[0].message.content, answer.usage.total_tokens
+    return f"{answer.choices[0].message.content} {answer.usage.total_tokens}"
 
 
 def stream(client):
@@ -32,14 +32,14 @@ def stream(client):
     for part in parts:
         used = part.usage or used
         text += "".join(choice.delta.content or "" for choice in part.choices)
-    return text, used.total_tokens
+    return f"{text} {used.total_tokens}"
 
 
 def use_tools(client):
     first = client.chat.completions.create(model="m", messages=messages, tools=tools).choices[0].message
     results = [{"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in first.tool_calls]
     last = client.chat.completions.create(model="m", messages=[*messages, first, *results], tools=tools)
-    return called(first.tool_calls), last.choices[0].message.content
+    return f"{called(first.tool_calls)} {last.choices[0].message.content}"
 
 
 def stream_tools(client):
@@ -49,7 +49,8 @@ def stream_tools(client):
 
 
 def schema(client):
-    return client.chat.completions.parse(model="m", messages=messages, response_format=Person).choices[0].message.parsed
+    person = client.chat.completions.parse(model="m", messages=messages, response_format=Person).choices[0].message.parsed
+    return f"{person.name} {person.age}"
 
 
 def refused(client):
@@ -61,7 +62,7 @@ def refused(client):
 
 def embeddings(client):
     try:
-        return client.embeddings.create(model="m", input="hi").data[0].embedding
+        return json.dumps(client.embeddings.create(model="m", input="hi").data[0].embedding)
     except openai.NotFoundError as error:
         return type(error).__name__
 

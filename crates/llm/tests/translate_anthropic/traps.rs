@@ -164,6 +164,18 @@ fn trap_7_the_usage_of_a_stream_comes_only_to_those_who_asked() {
 }
 
 #[test]
+fn trap_5_what_gemini_wants_back_is_left_out_and_said() {
+    let mut call = call("c1", "f", "{}");
+    call["extra_content"] = json!({"google": {"thought_signature": "c2ln"}});
+    let body = json!({"model": "m", "messages": [
+        {"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}, result("c1", "1")]});
+    let made = anthropic::request(body.to_string().as_bytes(), &options()).unwrap();
+    let dropped: Vec<_> = made.dropped.iter().map(ToString::to_string).collect();
+    assert_eq!(dropped, ["messages[1].tool_calls[0].extra_content"]);
+    assert!(!String::from_utf8(made.body).unwrap().contains("c2ln"));
+}
+
+#[test]
 fn trap_8_fields_that_nobody_knows_do_not_reach_the_vendor_unasked() {
     let request =
         json!({"model": "m", "store": true, "new_field": {"a": 1}, "messages": [{"role": "user", "content": "a"}]});

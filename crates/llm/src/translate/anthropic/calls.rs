@@ -71,13 +71,17 @@ impl<'a> Conversation<'a> {
                 return;
             }
             let path = format_args!("messages[{index}].tool_calls[{number}]");
-            let Some(function) = call.field("function").filter(|function| function.is_object()) else {
+            let [id, function, extra_content] = call.pick(["id", "function", "extra_content"]);
+            let Some(function) = function.filter(|function| function.is_object()) else {
                 result = Err(invalid(&format!("{path}.function"), "it is missing or no object"));
                 return;
             };
-            let (id, name) = (call.field("id"), function.field("name"));
-            result =
-                self.call(draft, id, name, Some(function), &path, |path| arguments(function.field("arguments"), path));
+            // Gemini's thought signature.
+            if extra_content.is_some_and(|extra| !extra.is_blank()) {
+                draft.leave_out("messages", format!("{path}.extra_content"));
+            }
+            let [name, written] = function.pick(["name", "arguments"]);
+            result = self.call(draft, id, name, Some(function), &path, |path| arguments(written, path));
         });
         result
     }

@@ -1,0 +1,7 @@
+//! Fuzzes `targets::embeddings`; see there.
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::embeddings(data));
