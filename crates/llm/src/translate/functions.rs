@@ -11,7 +11,7 @@ use crate::json::{RawJson, unescaped_name};
 
 /// The request with tools instead of functions; `None` where it has nothing of the old form, or `tools` too. `says_one`: whether
 /// the vendor can be asked for one call at a time.
-pub fn as_tools(body: &[u8], says_one: bool) -> Option<Vec<u8>> {
+pub(crate) fn as_tools(body: &[u8], says_one: bool) -> Option<Vec<u8>> {
     // Almost no request has it, and then nothing is read.
     if memchr::memmem::find(body, b"function_call").is_none() && memchr::memmem::find(body, b"\"functions\"").is_none()
     {
