@@ -8,9 +8,9 @@
 
 /// A longer frame is refused as soon as its prelude is there, before its bytes are kept. AWS's own limit is 16 MB of payload
 /// beside its headers.
-pub const MAX_FRAME_BYTES: usize = 16 << 20;
+pub(crate) const MAX_FRAME_BYTES: usize = 16 << 20;
 /// Longer headers are refused; AWS's own limit.
-pub const MAX_HEADER_BYTES: usize = 128 << 10;
+pub(crate) const MAX_HEADER_BYTES: usize = 128 << 10;
 
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;

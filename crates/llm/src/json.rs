@@ -236,7 +236,7 @@ impl<'a> RawJson<'a> {
     }
 
     /// Whether this is exactly that string, written without escapes.
-    pub fn is_text(self, text: &str) -> bool {
+    pub(crate) fn is_text(self, text: &str) -> bool {
         self.quoted() == Some(text.as_bytes())
     }
 
@@ -272,7 +272,7 @@ impl<'a> RawJson<'a> {
     }
 
     /// Whether this says nothing: `null`, `false`, `""`, `[]` or `{}`.
-    pub fn is_blank(self) -> bool {
+    pub(crate) fn is_blank(self) -> bool {
         match self.0 {
             b"null" | b"false" | b"\"\"" | b"" => true,
             [b'[' | b'{', inside @ .., _] => inside.trim_ascii().is_empty(),

@@ -21,7 +21,7 @@ use crate::json::RawJson;
 /// The longest wait that is believed: a month, after which spend limits open again. Longer ones are shortened to it.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 /// The longest wait for a bucket to fill.
-pub const MAX_REFILL: Duration = Duration::from_secs(60);
+pub(crate) const MAX_REFILL: Duration = Duration::from_secs(60);
 
 /// No time is longer than this, in bytes.
 const MAX_TEXT_BYTES: usize = 64;

@@ -116,7 +116,7 @@ impl Parser {
     }
 
     /// Whether everything that came belongs to whole events or comments.
-    pub fn is_between_events(&self) -> bool {
+    pub(crate) fn is_between_events(&self) -> bool {
         !self.begun && self.line.is_empty()
     }
 

@@ -22,7 +22,7 @@ use crate::usage::{BYTES_PER_TOKEN, Counts, InvalidUsage, Usage};
 use types::outcome::ErrorClass;
 
 /// The code of the last event of a stream that breaks off.
-pub const STREAM_BROKEN: &str = "stream_broken";
+pub(crate) const STREAM_BROKEN: &str = "stream_broken";
 
 /// How far a stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

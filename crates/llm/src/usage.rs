@@ -12,7 +12,7 @@ use crate::prices::ServiceTier;
 /// No call uses more tokens of a kind than this.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
 /// The number of bytes per token by which tokens are estimated where a vendor does not count them.
-pub const BYTES_PER_TOKEN: u64 = 4;
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
 /// The tokens that a call used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]

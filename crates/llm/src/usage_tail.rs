@@ -5,7 +5,7 @@ use crate::prices::ServiceTier;
 use crate::usage::{Usage, of_object};
 
 /// So many of the last bytes are enough: a usage has some hundred.
-pub const TAIL_BYTES: usize = 4 << 10;
+pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The names under which answers have their usage.
 const NAMES: [&[u8]; 2] = [b"\"usage\"", b"\"usageMetadata\""];

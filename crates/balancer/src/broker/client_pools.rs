@@ -12,7 +12,7 @@ use crate::strategy::{Target, Tree};
 use types::router::{PoolId, RouterId, RouterPath};
 
 /// So many are kept.
-pub const MAX_CLIENT_POOLS: usize = 256;
+pub(crate) const MAX_CLIENT_POOLS: usize = 256;
 /// The first id of these pools; those of the settings have smaller ones.
 const FIRST: u16 = u16::MAX - MAX_CLIENT_POOLS as u16;
 

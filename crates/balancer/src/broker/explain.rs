@@ -46,7 +46,7 @@ impl Broker {
 
     /// What is wrong with the chosen router and why it was chosen nevertheless; displays as nothing if it simply
     /// serves.
-    pub fn caveat(&self, route: &Route) -> Caveat<'_> {
+    pub(crate) fn caveat(&self, route: &Route) -> Caveat<'_> {
         let state = self.routers.get(route.router()).map(|router| router.health().state());
         let cause = match state {
             Some(HealthState::Probing { cause } | HealthState::Cooling { cause, .. }) => Some(cause),

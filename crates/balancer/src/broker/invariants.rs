@@ -39,7 +39,7 @@ pub fn broken(broker: &Broker) -> Option<&'static str> {
 
 /// What is derived from health, orders and settings is what it would be if all of it were derived now: the pools' trees, who may
 /// serve in them, and when time alone changes something.
-pub fn derived_state_is_current(broker: &Broker) -> bool {
+pub(crate) fn derived_state_is_current(broker: &Broker) -> bool {
     let mut anew = broker.clone();
     anew.configure(&broker.settings.clone());
     anew.refresh();
@@ -50,7 +50,7 @@ pub fn derived_state_is_current(broker: &Broker) -> bool {
 
 /// A router that an operator drained is never chosen, and one that may not serve by its own health only where the choice says
 /// so: as a probe, as the last resort, or while it is disabled because the user wants that.
-pub fn choices_respect_health_and_drains(broker: &Broker) -> bool {
+pub(crate) fn choices_respect_health_and_drains(broker: &Broker) -> bool {
     broker.pools().iter().all(|pool| {
         (0..4).all(|seed| {
             let chosen = broker.choose(&pool.ingress().as_str(), &mut SmallRng::seed_from_u64(seed));
@@ -69,7 +69,7 @@ pub fn choices_respect_health_and_drains(broker: &Broker) -> bool {
 }
 
 /// The next router in an order serves, and a pool has an order exactly if one of its routers that is not drained serves.
-pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
+pub(crate) fn only_serving_routers_are_offered(broker: &Broker) -> bool {
     let serves = |id: RouterId| {
         let router = broker.routers.get(id);
         router.is_some_and(|router| router.may_serve())
@@ -82,7 +82,7 @@ pub fn only_serving_routers_are_offered(broker: &Broker) -> bool {
 }
 
 /// Every cooldown and every probe slot ends: the broker's next deadline is never later than theirs, and is never missed.
-pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
+pub(crate) fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
     let next = broker.next_deadline();
     if next.is_some_and(|next| broker.nothing_due_before > next) {
         return false;
@@ -91,7 +91,7 @@ pub fn every_cooldown_has_a_deadline(broker: &Broker) -> bool {
 }
 
 /// The last resort of a pool has routers that serve or are on probation, and no disabled ones.
-pub fn disabled_routers_are_no_last_resort(broker: &Broker) -> bool {
+pub(crate) fn disabled_routers_are_no_last_resort(broker: &Broker) -> bool {
     let out = |id: RouterId| {
         let router = broker.routers.get(id);
         router.is_none_or(|router| !router.health().is_probing() && !router.may_serve())
@@ -101,7 +101,7 @@ pub fn disabled_routers_are_no_last_resort(broker: &Broker) -> bool {
 
 /// At most as many probes at a time as configured: none while a router serves, and one while it is disabled and used
 /// because all are.
-pub fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
+pub(crate) fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
     broker.routers.values().all(|router| {
         let limit = match router.health().state() {
             HealthState::Serving => 0,
@@ -113,7 +113,7 @@ pub fn probes_are_at_most_the_limit(broker: &Broker) -> bool {
 }
 
 /// A disabled router is a candidate only where all are disabled and `when_all_disabled` asks for it.
-pub fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -> bool {
+pub(crate) fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -> bool {
     broker.pools().iter().all(|pool| match pool.when_all_disabled() {
         WhenAllDisabled::Pass => !pool.tree().has_eligible(Tier::Disabled),
         _ => in_tier(pool, Tier::Disabled).all(|id| {
@@ -124,27 +124,27 @@ pub fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -> bool 
 }
 
 /// The memory of failed requests is bounded.
-pub fn suspects_are_bounded(broker: &Broker) -> bool {
+pub(crate) fn suspects_are_bounded(broker: &Broker) -> bool {
     broker.suspects.len() <= super::poison::CAPACITY
 }
 
 /// The accounts of the rate limiter add up, and its reservations are bounded.
-pub fn rate_limits_add_up(broker: &Broker) -> bool {
+pub(crate) fn rate_limits_add_up(broker: &Broker) -> bool {
     broker.limits.as_ref().is_none_or(RateLimiter::is_consistent)
 }
 
 /// Messages cannot make the deduplication grow without bound.
-pub fn outcome_dedup_is_bounded(broker: &Broker) -> bool {
+pub(crate) fn outcome_dedup_is_bounded(broker: &Broker) -> bool {
     broker.dedup.len() <= OUTCOME_DEDUP_CAPACITY + 2
 }
 
 /// Each router's count matches its calls in flight, and these are bounded.
-pub fn pending_matches_calls_in_flight(broker: &Broker) -> bool {
+pub(crate) fn pending_matches_calls_in_flight(broker: &Broker) -> bool {
     broker.in_flight.is_consistent()
 }
 
 /// No call is in flight once the longest call is over and nothing else has happened.
-pub fn nothing_is_in_flight_when_quiet(broker: &Broker) -> bool {
+pub(crate) fn nothing_is_in_flight_when_quiet(broker: &Broker) -> bool {
     let mut quiet = broker.in_flight.clone();
     let last = quiet.all().map(|(_, call)| call.started).max();
     let end = last.map(|last| last.after(MAX_CALL_DURATION));
@@ -153,7 +153,7 @@ pub fn nothing_is_in_flight_when_quiet(broker: &Broker) -> bool {
 }
 
 /// Every probe slot is held by a call in flight, which was sent to its router as a probe.
-pub fn probe_slots_are_held_by_calls_in_flight(broker: &Broker) -> bool {
+pub(crate) fn probe_slots_are_held_by_calls_in_flight(broker: &Broker) -> bool {
     broker
         .routers
         .iter()
@@ -161,7 +161,7 @@ pub fn probe_slots_are_held_by_calls_in_flight(broker: &Broker) -> bool {
 }
 
 /// A router that an operator drained is never a candidate, not even as a last resort.
-pub fn drained_routers_are_not_offered(broker: &Broker) -> bool {
+pub(crate) fn drained_routers_are_not_offered(broker: &Broker) -> bool {
     let tiers = broker.pools().iter().flat_map(|pool| Tier::ALL.map(|tier| (pool, tier)));
     tiers.into_iter().flat_map(|(pool, tier)| in_tier(pool, tier)).all(|router| broker.operator.hold(router).is_none())
 }

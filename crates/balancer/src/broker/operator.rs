@@ -9,7 +9,7 @@ use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 
 /// Weights that may differ from the file's, at most.
-pub const MAX_WEIGHT_OVERRIDES: usize = 1_024;
+pub(crate) const MAX_WEIGHT_OVERRIDES: usize = 1_024;
 
 /// That something holds, by whose word.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -19,7 +19,7 @@ use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 
 /// How long a message waits for its log, and a log for its message.
-pub const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
 /// Entries at most, about 4 MB: ten seconds at 1,600 a second. Beyond that the wait is shorter, and still a thousand
 /// times what a log takes.

@@ -79,7 +79,7 @@ impl Pool {
     }
 
     /// The counts of its decisions.
-    pub const fn selections(&self) -> &SelectionCounts {
+    pub(crate) const fn selections(&self) -> &SelectionCounts {
         &self.selections
     }
 
@@ -121,7 +121,7 @@ impl Pool {
     }
 
     /// Whether a target that is not disabled may serve.
-    pub fn is_available(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         self.tree.has_eligible(Tier::Serving) || self.tree.has_eligible(Tier::LastResort)
     }
 

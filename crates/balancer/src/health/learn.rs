@@ -38,7 +38,7 @@ impl Health {
     }
 
     /// Ejects a suspected router.
-    pub fn eject_suspected(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
+    pub(crate) fn eject_suspected(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
         match settings.retry_after.preemptive_wait(outcome) {
             Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
             Some(wait) => {
@@ -217,7 +217,7 @@ impl Health {
     }
 
     /// Undoes the effect of an answer that turned out to be the request's own fault.
-    pub fn undo_failure(&mut self, effect: Effect, epoch: u32) -> Effect {
+    pub(crate) fn undo_failure(&mut self, effect: Effect, epoch: u32) -> Effect {
         if !matches!(effect, Effect::Counted | Effect::Tripped) {
             return Effect::None;
         }

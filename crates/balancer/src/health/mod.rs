@@ -173,7 +173,7 @@ impl Health {
     }
 
     /// Whether the next request may go here: it serves, or has a free probe slot.
-    pub fn may_serve(&self, settings: &HealthSettings) -> bool {
+    pub(crate) fn may_serve(&self, settings: &HealthSettings) -> bool {
         match self.state {
             HealthState::Serving => true,
             HealthState::Cooling { .. } => false,
@@ -182,12 +182,12 @@ impl Health {
     }
 
     /// Whether it is on probation.
-    pub const fn is_probing(&self) -> bool {
+    pub(crate) const fn is_probing(&self) -> bool {
         matches!(self.state, HealthState::Probing { .. })
     }
 
     /// Probes in flight.
-    pub fn active_probes(&self) -> u32 {
+    pub(crate) fn active_probes(&self) -> u32 {
         self.probe_slots.in_use()
     }
 
@@ -205,22 +205,22 @@ impl Health {
     }
 
     /// Whether its upstream named the end of the cooldown.
-    pub fn waits_for_upstream_hint(&self) -> bool {
+    pub(crate) fn waits_for_upstream_hint(&self) -> bool {
         self.until().is_some() && self.trip.as_ref().is_some_and(|trip| trip.upstream_hinted)
     }
 
     /// Whether it is ejected for a second or more.
-    pub fn is_ejected(&self) -> bool {
+    pub(crate) fn is_ejected(&self) -> bool {
         self.until().is_some() && !self.trip.as_ref().is_some_and(|trip| trip.pause)
     }
 
     /// Whether it serves, perhaps with a pause of less than a second.
-    pub fn is_in_service(&self) -> bool {
+    pub(crate) fn is_in_service(&self) -> bool {
         !self.is_probing() && !self.is_ejected()
     }
 
     /// The evidence of a call without a stamp: the oldest probe in flight, unless the call began before the ejection.
-    pub fn infer_evidence(&self, started: Option<GatewayTime>) -> Evidence {
+    pub(crate) fn infer_evidence(&self, started: Option<GatewayTime>) -> Evidence {
         let stopped = self.trip.as_ref().and_then(|trip| trip.stopped);
         let old = started.zip(stopped).is_some_and(|(started, stopped)| started < stopped);
         match self.probe_slots.oldest() {
@@ -230,17 +230,17 @@ impl Health {
     }
 
     /// Takes a probe slot for this decision.
-    pub fn acquire_probe(&mut self, decision: u64, settings: &HealthSettings, now: BrokerTime) {
+    pub(crate) fn acquire_probe(&mut self, decision: u64, settings: &HealthSettings, now: BrokerTime) {
         self.probe_slots.acquire(decision, now.after(settings.probe.timeout));
     }
 
     /// Releases the probe slot of a request that said nothing about the router. True if it had one.
-    pub fn release_probe(&mut self, decision: u64) -> bool {
+    pub(crate) fn release_probe(&mut self, decision: u64) -> bool {
         self.probe_slots.release(decision)
     }
 
     /// The log of the request that caused ejection `epoch` says when the gateway answered it.
-    pub fn set_trip_completed_at(&mut self, epoch: u32, stopped: GatewayTime) {
+    pub(crate) fn set_trip_completed_at(&mut self, epoch: u32, stopped: GatewayTime) {
         if let Some(trip) = self.trip.as_mut().filter(|_| self.epoch == epoch) {
             trip.stopped.get_or_insert(stopped);
         }

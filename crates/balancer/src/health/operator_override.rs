@@ -46,7 +46,7 @@ impl Health {
     }
 
     /// Serves at once, with all counters reset.
-    pub fn readmit(&mut self, now: BrokerTime) -> Effect {
+    pub(crate) fn readmit(&mut self, now: BrokerTime) -> Effect {
         let serves = self.state == HealthState::Serving;
         (self.consecutive_failures, self.failed_returns, self.backoff_step, self.pauses, self.recovered) =
             (0, 0, 0, 0, true);

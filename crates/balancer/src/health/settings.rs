@@ -66,7 +66,7 @@ impl HealthSettings {
 
     /// The longest that a router is left alone unless its upstream asks for more: the disabled time or, where cooldowns grow,
     /// the longest of them, with all of the jitter.
-    pub fn longest_cooldown(&self) -> Duration {
+    pub(crate) fn longest_cooldown(&self) -> Duration {
         cooldown::longest(self, u64::MAX)
     }
 }

@@ -30,7 +30,7 @@ pub struct LatencyEwma {
 
 impl LatencyEwma {
     /// The slowest possible.
-    pub const SLOWEST: Self = Self { call: SLOWEST, token: Some(SLOWEST / BEFORE_FIRST) };
+    pub(crate) const SLOWEST: Self = Self { call: SLOWEST, token: Some(SLOWEST / BEFORE_FIRST) };
 
     /// The sample of one outcome, given the average before it; `None` if it is no sample.
     pub(super) fn from_outcome(outcome: &Outcome, before: Option<Self>) -> Option<Self> {

@@ -18,9 +18,9 @@ use types::router::RouterId;
 use types::time::BrokerTime;
 
 /// This many decisions, all older than [`LOG_TIMEOUT`] and none of them seen in a log, raise an advisory.
-pub const UNSEEN_STAMPS: u32 = 20;
+pub(crate) const UNSEEN_STAMPS: u32 = 20;
 /// How long a call's log may reasonably take.
-pub const LOG_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 /// The medians of the pools are refreshed at most this often.
 const MEDIAN_REFRESH: Duration = Duration::from_secs(1);
 
@@ -78,7 +78,7 @@ pub struct LoadReader<'a> {
 impl LoadReader<'_> {
     /// The load of a router in a pool with this median latency. A router without samples counts as the median until
     /// it has one call, and then as the slowest until that call has ended. Latency decays towards the median.
-    pub fn load_of(&self, router: RouterId, median: Option<LatencyEwma>) -> Load {
+    pub(crate) fn load_of(&self, router: RouterId, median: Option<LatencyEwma>) -> Load {
         let pending = self.pending(router);
         let speed = match self.loads.routers.get(router).copied().flatten() {
             Some((speed, at)) => speed.decayed_toward(at, self.loads.now, median.unwrap_or(speed)),
@@ -89,7 +89,7 @@ impl LoadReader<'_> {
     }
 
     /// Whether a router without samples already has its one call.
-    pub fn is_warming_up(&self, router: RouterId) -> bool {
+    pub(crate) fn is_warming_up(&self, router: RouterId) -> bool {
         self.loads.observed_latency(router).is_none() && self.pending(router) > 0
     }
 
@@ -101,7 +101,7 @@ impl LoadReader<'_> {
 
 impl Loads {
     /// The latency as last learned.
-    pub fn observed_latency(&self, router: RouterId) -> Option<LatencyEwma> {
+    pub(crate) fn observed_latency(&self, router: RouterId) -> Option<LatencyEwma> {
         self.routers.get(router).copied().flatten().map(|(speed, _)| speed)
     }
 
@@ -111,19 +111,19 @@ impl Loads {
     }
 
     /// A decision was answered, and its log will show the stamp.
-    pub const fn await_stamp(&mut self, now: BrokerTime) {
+    pub(crate) const fn await_stamp(&mut self, now: BrokerTime) {
         if let Stamps::Unseen(count) = self.stamps {
             self.stamps = if count + 1 < UNSEEN_STAMPS { Stamps::Unseen(count + 1) } else { Stamps::Awaited(now) };
         }
     }
 
     /// A stamp was seen.
-    pub const fn stamp_seen(&mut self) {
+    pub(crate) const fn stamp_seen(&mut self) {
         self.stamps = Stamps::Settled;
     }
 
     /// True, once, if the log shows no stamps.
-    pub fn misses_stamps(&mut self, now: BrokerTime) -> bool {
+    pub(crate) fn misses_stamps(&mut self, now: BrokerTime) -> bool {
         let unseen = self.next_deadline().is_some_and(|due| due <= now);
         if unseen {
             self.stamps = Stamps::Settled;

@@ -36,14 +36,14 @@ impl RetryBudget {
     }
 
     /// A request was sent for the first time.
-    pub fn deposit(&mut self, now: BrokerTime) {
+    pub(crate) fn deposit(&mut self, now: BrokerTime) {
         if let Some(second) = self.second(now) {
             second.requests = second.requests.saturating_add(1);
         }
     }
 
     /// Whether a retry is within the budget.
-    pub fn has_budget(&self, now: BrokerTime) -> bool {
+    pub(crate) fn has_budget(&self, now: BrokerTime) -> bool {
         let this = now.as_nanos() / SECOND;
         let recent = self.seconds.iter().filter(|second| second.number + WINDOW as u64 > this);
         let (requests, retries) = recent.fold((0_u64, 0_u64), |(requests, retries), second| {
@@ -54,7 +54,7 @@ impl RetryBudget {
     }
 
     /// Counts a retry if it is within the budget; returns whether it is.
-    pub fn withdraw(&mut self, now: BrokerTime) -> bool {
+    pub(crate) fn withdraw(&mut self, now: BrokerTime) -> bool {
         let has_budget = self.has_budget(now);
         if has_budget && let Some(second) = self.second(now) {
             second.retries = second.retries.saturating_add(1);

@@ -41,7 +41,7 @@ impl Models {
     }
 
     /// The same, if no target serves the one that is asked for, whatever its state.
-    pub fn instead_of(&self, asked: &str) -> Option<&Arc<[String]>> {
+    pub(crate) fn instead_of(&self, asked: &str) -> Option<&Arc<[String]>> {
         let is_unknown = self.taken.as_ref().is_some_and(|taken| !taken.contains(asked));
         self.names.as_ref().filter(|_| is_unknown)
     }

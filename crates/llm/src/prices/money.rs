@@ -20,7 +20,7 @@ impl Rate {
     ///
     /// # Errors
     /// What the number should be.
-    pub fn per_million(number: &str) -> Result<Self, &'static str> {
+    pub(crate) fn per_million(number: &str) -> Result<Self, &'static str> {
         femto(number, 9).map(Self)
     }
 
@@ -28,12 +28,12 @@ impl Rate {
     ///
     /// # Errors
     /// What the number should be.
-    pub fn per_token(number: &str) -> Result<Self, &'static str> {
+    pub(crate) fn per_token(number: &str) -> Result<Self, &'static str> {
         femto(number, 15).map(Self)
     }
 
     /// In femto-dollars per token.
-    pub const fn femto_dollars(self) -> u64 {
+    pub(crate) const fn femto_dollars(self) -> u64 {
         self.0
     }
 

@@ -69,7 +69,7 @@ impl Provider {
     }
 
     /// The settings without which there is no address, beside those that are there.
-    pub fn missing_settings(self, settings: &Settings<'_>) -> Vec<&'static str> {
+    pub(crate) fn missing_settings(self, settings: &Settings<'_>) -> Vec<&'static str> {
         if settings.base.is_some() && !self.row().placeholders_in_paths {
             return Vec::new();
         }

@@ -189,7 +189,7 @@ impl RateLimiter {
     }
 
     /// Whether every account adds up.
-    pub fn is_consistent(&self) -> bool {
+    pub(crate) fn is_consistent(&self) -> bool {
         self.accounts.values().flatten().all(|account| account.minute.is_consistent())
     }
 

@@ -33,7 +33,7 @@ impl Tree {
     }
 
     /// The eligibility of one leaf changed: updates its ancestors. [`Tree::settle`] follows.
-    pub fn set_eligibility(&mut self, leaf: NodeId, eligibility: Eligibility) {
+    pub(crate) fn set_eligibility(&mut self, leaf: NodeId, eligibility: Eligibility) {
         let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(usize::from(leaf.0)) else {
             return;
         };

@@ -97,7 +97,7 @@ impl Tree {
 
     /// Refreshes the median latency in each branch that chooses by it: the assumed latency of routers without
     /// samples.
-    pub fn refresh_medians(&mut self, loads: &Loads) {
+    pub(crate) fn refresh_medians(&mut self, loads: &Loads) {
         if !self.learns {
             return;
         }

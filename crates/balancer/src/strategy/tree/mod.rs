@@ -222,7 +222,7 @@ impl Tree {
     }
 
     /// Whether anything in the tree may serve in this tier.
-    pub fn has_eligible(&self, tier: Tier) -> bool {
+    pub(crate) fn has_eligible(&self, tier: Tier) -> bool {
         self.nodes.first().is_some_and(|root| root.share(tier) > 0.0)
     }
 
@@ -237,7 +237,7 @@ impl Tree {
     }
 
     /// The first branch that may serve and has nothing for this request, and the reason.
-    pub fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
+    pub(crate) fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
         let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.share(Tier::Serving) > 0.0);
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
@@ -259,7 +259,7 @@ impl Tree {
     }
 
     /// The leaves that may not serve any request, and why.
-    pub fn ineligible(&self) -> impl Iterator<Item = (RouterId, Ineligible)> {
+    pub(crate) fn ineligible(&self) -> impl Iterator<Item = (RouterId, Ineligible)> {
         self.leaves().filter_map(|(leaf, router)| Some((router, self.ineligibility(leaf, Tier::Serving)?)))
     }
 

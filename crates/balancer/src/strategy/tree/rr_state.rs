@@ -44,7 +44,7 @@ impl Tree {
     }
 
     /// Continues where `old` was. Eligibility is still that of `old`: the next refresh applies what changed.
-    pub fn inherit_rr_state(&mut self, old: &Self) {
+    pub(crate) fn inherit_rr_state(&mut self, old: &Self) {
         if !self.turns || !old.turns {
             return;
         }

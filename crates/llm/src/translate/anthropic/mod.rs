@@ -92,7 +92,7 @@ impl Thinking {
     /// How a model of this name thinks. Before 3.7 none did; from 4.6 on it is asked for an effort. Names have the version
     /// before the family (`claude-3-7-sonnet`) or behind it (`claude-opus-4-6`); a date behind that is no version.
     /// assumed: a name without a version, or a later one, means a model of today.
-    pub fn of_model(model: &str) -> Self {
+    pub(crate) fn of_model(model: &str) -> Self {
         let Some((_, name)) = model.rsplit_once("claude-") else { return Self::None };
         let mut numbers = name.split(['-', '.', '@', ':', 'v']).filter_map(|part| match part.len() {
             1 | 2 => part.parse::<u32>().ok(),

@@ -35,14 +35,6 @@ impl Stream {
         };
         Self { parser: Parser::default(), events }
     }
-
-    /// Takes the data of one event that did not come as a server-sent one, such as Bedrock's `bytes`.
-    ///
-    /// # Errors
-    /// As [`StreamTranslator::push`].
-    pub fn push_event(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        self.events.event(&Event { name: b"", data, id: b"" }, out)
-    }
 }
 
 impl StreamTranslator for Stream {
