@@ -142,8 +142,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let rules = relay.rules();
     let session = relay.sessions.begin(now);
     let own_head = client_tree.as_ref().map(|_| client_config::without_headers(head));
-    let head = own_head.as_ref().unwrap_or(head);
-    let view = RequestView::new(&ingress, (&head.method, head.uri.path()), &head.headers, &body);
+    let forwarded = own_head.as_ref().unwrap_or(head);
+    let view = RequestView::new(&ingress, (&forwarded.method, forwarded.uri.path()), &forwarded.headers, &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
         && let Some(reply) = unknown_model(relay, &ingress, head, &view)
@@ -162,7 +162,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let mut call = Call {
         relay,
         ingress: &ingress,
-        head,
+        head: forwarded,
         body: &body,
         changed: None,
         named: None,
