@@ -223,9 +223,8 @@ impl Broker {
                 } else {
                     self.settle_unpaired(now);
                 }
-                match self.learn(report, now) {
-                    Ok(outcome) => applied.outcome = Some(outcome),
-                    Err(why) => applied.ignored = Some(why),
+                if let Err(why) = self.learn(report, now, &mut applied.outcome) {
+                    *applied = Applied { ignored: Some(why), ..Applied::default() };
                 }
             }
             BrokerInput::Abandoned(route) => self.abandon(route),

@@ -15,7 +15,7 @@ impl Broker {
         &mut self,
         report: &CallObservation<'_>,
         attempt: &Attempt<'_>,
-        outcome: Outcome,
+        outcome: &Outcome,
         call: Option<Call>,
         now: BrokerTime,
     ) {
@@ -27,14 +27,14 @@ impl Broker {
             return;
         }
         if knows_usage(attempt) {
-            self.learn_usage(report, &outcome, call, now);
+            self.learn_usage(report, outcome, call, now);
         }
         // The log cannot know better whether this was old news.
-        let at_fault = self.is_at_fault(report, &outcome, now);
+        let at_fault = self.is_at_fault(report, outcome, now);
         let class = if at_fault { Class::Neutral } else { outcome.class };
         // Without tokens the time of a good answer waits for the log, which may have both: speeds are compared by token.
         let latency = outcome.latency.filter(|_| outcome.completion_tokens.is_some() || class != Class::Success);
-        let outcome = Outcome { class, latency, ..outcome };
+        let outcome = Outcome { class, latency, ..*outcome };
         let mut verdict = self.count_outcome(&outcome, now);
         if outcome.latency.is_some() {
             self.learn_speed(&outcome, now);

@@ -26,13 +26,18 @@ pub(super) struct Verdict {
 }
 
 impl Broker {
-    /// Learns from an observation and returns its outcome.
+    /// Learns from an observation and sets its outcome.
     ///
     /// # Errors
     /// Why there was nothing to learn.
-    pub(super) fn learn(&mut self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
+    pub(super) fn learn(
+        &mut self,
+        report: &CallObservation<'_>,
+        now: BrokerTime,
+        outcome: &mut Option<Outcome>,
+    ) -> Result<(), IgnoreReason> {
         let call = self.end_call(report);
-        let result = self.learn_from(report, call, now);
+        let result = self.learn_from(report, call, now, outcome);
         // Whatever it showed, a call that is over holds no probe slot.
         if let Some((number, call)) = report.decision().zip(call.filter(|call| call.probe))
             && !self.in_flight.contains(number)
@@ -48,26 +53,27 @@ impl Broker {
         report: &CallObservation<'_>,
         call: Option<Call>,
         now: BrokerTime,
-    ) -> Result<Outcome, IgnoreReason> {
+        learnt: &mut Option<Outcome>,
+    ) -> Result<(), IgnoreReason> {
         self.refuse_filtered(report)?;
         let interpreted = self.interpret(report, now);
         self.release(report, call, interpreted.as_ref().ok());
-        let outcome = interpreted?;
+        let outcome = &*learnt.insert(interpreted?);
         match *report {
             CallObservation::Message(message) => {
                 let serves = self.is_in_service(outcome.router);
-                let waits = message.headers_missing && self.honors_hints(&outcome);
+                let waits = message.headers_missing && self.honors_hints(outcome);
                 let acts = outcome.class.is_failure() && serves && !waits;
-                self.learn_message(message, &outcome, acts, now);
+                self.learn_message(message, outcome, acts, now);
             }
             CallObservation::OneRow(message) => {
                 let acts = outcome.class.is_failure() || !self.is_in_service(outcome.router);
-                self.learn_message(message, &outcome, acts, now);
+                self.learn_message(message, outcome, acts, now);
             }
-            CallObservation::Log { entry, .. } => self.learn_log(report, entry, &outcome, call, now)?,
+            CallObservation::Log { entry, .. } => self.learn_log(report, entry, outcome, call, now)?,
             CallObservation::Attempt(attempt) => self.learn_attempt(report, attempt, outcome, call, now),
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// A probe of ours that another router served, or none, says nothing: the next request may find out.
