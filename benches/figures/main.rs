@@ -22,6 +22,7 @@ mod round_trip;
 mod start;
 mod stats;
 mod table;
+mod traced;
 mod translate;
 mod upstream;
 mod usage;
@@ -81,6 +82,7 @@ enum Part {
     Log,
     Flood,
     Relay,
+    Traced,
     Watched,
 }
 
@@ -155,6 +157,7 @@ fn measure(part: Part, effort: Effort) -> Result<Vec<Row>> {
         Part::Log => log::measure(effort),
         Part::Flood => flood::measure(effort),
         Part::Relay => relay::measure(effort),
+        Part::Traced => traced::measure(effort),
         Part::Watched => watched::measure(effort),
     }
 }

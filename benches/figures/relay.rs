@@ -25,7 +25,7 @@ const WAITING: usize = 1_000;
 
 /// What is called.
 #[derive(Debug)]
-struct Hop {
+pub(crate) struct Hop {
     process: Process,
     addr: SocketAddr,
     /// The prefix of every path.
@@ -34,11 +34,11 @@ struct Hop {
 
 /// What one round measures of one of them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sample {
-    rate: f64,
+pub(crate) struct Sample {
+    pub(crate) rate: f64,
     p50: f64,
     p99: f64,
-    cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 /// All rows of the relay.
@@ -95,7 +95,7 @@ fn pools(upstream: SocketAddr) -> String {
 
 impl Hop {
     /// A program that prints where it listens.
-    async fn of(mut process: Process, words: &str, prefix: &'static str) -> Result<Self> {
+    pub(crate) async fn of(mut process: Process, words: &str, prefix: &'static str) -> Result<Self> {
         let began = now();
         loop {
             let output = process.output();
@@ -112,7 +112,15 @@ impl Hop {
         }
     }
 
-    async fn sample(&self, connections: usize, rate: Option<f64>, span: Duration) -> Result<Sample> {
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) async fn sample(&self, connections: usize, rate: Option<f64>, span: Duration) -> Result<Sample> {
         let before = self.process.cpu().unwrap_or_default();
         let path = format!("{}/", self.prefix);
         let mut called = press(Load { addr: self.addr, path: &path, connections, rate, span }).await?;

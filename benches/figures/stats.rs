@@ -55,8 +55,10 @@ pub(crate) fn nanos<T>(effort: Effort, mut work: impl FnMut() -> T) -> f64 {
         }
         began.elapsed()
     };
+    // What is made once is made, and an interrupted round does not make all of them short.
+    batch(1);
     let mut times = 1;
-    while batch(times) < effort.batch {
+    while batch(times).min(batch(times)) < effort.batch {
         times *= 2;
     }
     for _ in 0..WARM_UP {

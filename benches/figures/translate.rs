@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
-use llm::provider::{AnswerId, ClientRequest, ModelFacts, Operation, Provider, Settings, TargetModel, prepare};
+use llm::provider::{
+    AnswerId, ClientRequest, ModelFacts, Operation, Prepared, Provider, Settings, TargetModel, prepare,
+};
 use llm::translate::{StreamTranslator, Unsupported};
 use serde_json::json;
 
@@ -45,7 +47,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for vendor in [ANTHROPIC, CONVERSE] {
         let body = request(vendor)?;
-        let took = nanos(effort, || translated(vendor, black_box(&body)).map(|(sent, _)| sent.len()));
+        let took = nanos(effort, || translated(vendor, black_box(&body)).map(|sent| sent.body.len()));
         let row = Row::new(format!("a request of {} bytes for {}", body.len(), vendor.name), Figure::Time(took));
         rows.push(row.target(Target::AtMost(Figure::Time(10_000.0))));
         let (mut stream, mut out) = stream(vendor)?;
@@ -83,22 +85,21 @@ pub(crate) fn request(vendor: Vendor) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-/// The request as it goes out, and what translates the stream that answers it.
-fn translated(vendor: Vendor, body: &[u8]) -> Result<(Vec<u8>, Option<Box<dyn StreamTranslator>>)> {
+/// The request as it goes out.
+fn translated(vendor: Vendor, body: &[u8]) -> Result<Prepared<'_>> {
     let target = TargetModel {
         provider: vendor.provider,
         settings: Settings { region: Some("eu-central-1"), ..Settings::default() },
         unsupported: Unsupported::Drop,
     };
     let asked = ClientRequest { operation: Operation::Chat, path: "chat/completions", body, anthropic_version: None };
-    let prepared = prepare(&target, &asked, |_| ModelFacts::default())?;
-    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 1_796_000_000 };
-    Ok((prepared.body.into_owned(), prepared.answer.stream(&id)))
+    Ok(prepare(&target, &asked, |_| ModelFacts::default())?)
 }
 
 /// What translates a stream that has begun, and memory for its chunks.
 pub(crate) fn stream(vendor: Vendor) -> Result<(Box<dyn StreamTranslator>, Vec<u8>)> {
-    let (_, stream) = translated(vendor, &request(vendor)?)?;
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 1_796_000_000 };
+    let stream = translated(vendor, &request(vendor)?)?.answer.stream(&id);
     let mut stream = stream.context("the stream passes as it is")?;
     let mut out = Vec::new();
     stream.push(vendor.begin, &mut out)?;

@@ -79,6 +79,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<ResponseBody>, In
     while let Some(Ok(_)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}
     let (status, kind, part, left) = match path.as_str() {
         "/stream" => (200, "text/event-stream", event(), EVENTS),
+        // A collector of traces.
+        "/v1/traces" => (200, "application/x-protobuf", Bytes::new(), 1),
         "/fail" => (503, "application/json", Bytes::from_static(b"{}"), 1),
         _ => (200, "application/json", json(), 1),
     };

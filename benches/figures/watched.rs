@@ -50,7 +50,7 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
 }
 
 /// Where it listens, as it prints itself.
-fn address(broker: &Process) -> Result<String> {
+pub(crate) fn address(broker: &Process) -> Result<String> {
     let output = broker.output();
     let (_, behind) =
         output.split_once("HTTP listens address=").context("the broker does not print where it listens")?;
@@ -78,7 +78,7 @@ fn scrape(address: String) {
     });
 }
 
-fn ask(address: &str, path: &str, connection: &str) -> Result<TcpStream> {
+pub(crate) fn ask(address: &str, path: &str, connection: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n")?;
     Ok(stream)

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use llm::prices::ServiceTier;
-use llm::request_view::RequestView;
+use llm::request_view::RequestSummary;
 use llm::stream::StreamState;
 use llm::usage::{self, InvalidUsage, Usage};
 use llm::{Protocol, model};
@@ -60,8 +60,7 @@ pub struct RequestFields {
 }
 
 /// A stamp in full.
-#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoggedStamp {
     pub id: Option<String>,
     pub replica: Option<String>,
@@ -72,10 +71,23 @@ pub struct LoggedStamp {
 }
 
 impl LoggedCall<'_> {
-    /// The stamp of the decision; without one, or with one that is none, all of it is absent.
+    /// The stamp of the decision; what is missing in it, or is of another kind, is absent.
     pub fn stamp(&self) -> LoggedStamp {
-        let stamp = self.details.stamp.and_then(|stamp| serde_json::from_slice(stamp.bytes()).ok());
-        stamp.unwrap_or_default()
+        let mut stamp = LoggedStamp::default();
+        let Some(written) = self.details.stamp else { return stamp };
+        let text = |value: RawJson<'_>| value.text().map(Cow::into_owned);
+        written.for_each_field(|name, value| match name {
+            b"id" => stamp.id = text(value),
+            b"replica" => stamp.replica = text(value),
+            b"p" => {
+                let number = std::str::from_utf8(value.bytes()).ok().and_then(|number| number.parse().ok());
+                stamp.p = number.filter(|number| (0.0..=1.0).contains(number));
+            }
+            b"probe" => stamp.probe = value.is_true(),
+            b"why" => stamp.why = text(value),
+            _ => {}
+        });
+        stamp
     }
 
     /// What the relay wrote of its call, as JSON.
@@ -93,16 +105,14 @@ impl LoggedCall<'_> {
         let ingress = self.entry.ingress.unwrap_or_default();
         let subpath = self.details.subpath.and_then(RawJson::text).unwrap_or_default();
         let path = format!("{ingress}{subpath}");
-        let read = |payload: Option<RawJson<'_>>| {
-            let view = RequestView::read(&path, None, payload.map(RawJson::bytes).unwrap_or_default());
-            let user = view.value(&["user"]).and_then(|user| user.as_str().map(str::to_owned));
-            (view.model.map(Cow::into_owned), view.stream, user)
-        };
-        let (model, stream, user) = read(self.details.received);
+        let body = self.details.received.map(RawJson::bytes).unwrap_or_default();
+        let RequestSummary { model, stream, user } = RequestSummary::read(&path, body);
         // Most targets change nothing, and a payload may be long.
         let changed = self.details.sent.filter(|sent| Some(sent) != self.details.received.as_ref());
-        let (sent_model, ..) = read(changed);
-        RequestFields { sent_model: sent_model.filter(|sent| Some(sent) != model.as_ref()), model, stream, user, path }
+        let sent = changed.and_then(|sent| RequestSummary::read(&path, sent.bytes()).model);
+        let sent_model = sent.filter(|sent| Some(sent) != model.as_ref()).map(Cow::into_owned);
+        let (model, user) = (model.map(Cow::into_owned), user.map(Cow::into_owned));
+        RequestFields { model, sent_model, stream, user, path }
     }
 
     /// The model that the answer names.

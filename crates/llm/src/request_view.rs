@@ -102,7 +102,9 @@ impl<'a> RequestView<'a> {
             None => view.read_json(body),
         }
         view.summarise();
-        view.read_path(path);
+        let (model, streams) = named_by_path(path);
+        view.model = view.model.take().or(model);
+        view.stream |= streams;
         view
     }
 
@@ -222,25 +224,62 @@ impl<'a> RequestView<'a> {
             ResponseFormat::Text
         }
     }
+}
 
-    /// Some APIs name the model, and whether to stream, in the path.
-    fn read_path(&mut self, path: &'a str) {
-        let mut segments = path.split('/').peekable();
-        while let Some(segment) = segments.next() {
-            let Some(next) = segments.peek() else { break };
-            let named = match segment {
-                "deployments" | "engines" | "model" => Some(*next),
-                "models" => next.rsplit_once(':').map(|(model, _)| model),
-                _ => None,
-            };
-            if let Some(model) = named.filter(|model| !model.is_empty() && self.model.is_none()) {
-                self.model = Some(percent_decoded(model));
+/// The little of a request that is said of its call. It costs less than a [`RequestView`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestSummary<'a> {
+    /// The model that is asked.
+    pub model: Option<Cow<'a, str>>,
+    /// A stream is asked for.
+    pub stream: bool,
+    /// The end user that it names: `user`.
+    pub user: Option<Cow<'a, str>>,
+}
+
+impl<'a> RequestSummary<'a> {
+    /// Reads the same of a JSON body as [`RequestView::read`].
+    pub fn read(path: &'a str, body: &'a [u8]) -> Self {
+        let (mut model, mut stream, mut user) = (None, None, None);
+        let mut cursor = Cursor::new(body);
+        let walked = cursor.fields(|name, value| {
+            match &*unescaped_name(name) {
+                "model" => model = Some(value.raw()?),
+                "stream" => stream = Some(value.raw()?),
+                "user" => user = Some(value.raw()?),
+                _ => {}
             }
+            Ok(())
+        });
+        if walked.is_err() || !cursor.is_at_end() {
+            (model, stream, user) = (None, None, None);
         }
-        let last = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
-        let streams = ["streamGenerateContent", "streamRawPredict", "converse-stream", "invoke-with-response-stream"];
-        self.stream |= streams.contains(&last);
+        let (named, streams) = named_by_path(path.split(['?', '#']).next().unwrap_or_default());
+        let model = model.and_then(RawJson::text).filter(|model| !model.is_empty());
+        Self {
+            model: model.or(named),
+            stream: streams || stream.is_some_and(RawJson::is_true),
+            user: user.and_then(RawJson::text),
+        }
     }
+}
+
+/// Some APIs name the model, and whether to stream, in the path.
+fn named_by_path(path: &str) -> (Option<Cow<'_, str>>, bool) {
+    let mut model = None;
+    let mut segments = path.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let Some(next) = segments.peek() else { break };
+        let named = match segment {
+            "deployments" | "engines" | "model" => Some(*next),
+            "models" => next.rsplit_once(':').map(|(model, _)| model),
+            _ => None,
+        };
+        model = model.or(named.filter(|model| !model.is_empty()));
+    }
+    let last = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+    let streams = ["streamGenerateContent", "streamRawPredict", "converse-stream", "invoke-with-response-stream"];
+    (model.map(percent_decoded), streams.contains(&last))
 }
 
 /// Whether a call asks a vendor to make something: an answer, an image, embeddings. Others read, list, count or delete, and may

@@ -2,7 +2,7 @@
 
 use llm::Protocol;
 use llm::multipart::{MAX_PARTS, MultipartError, parts, rewrite};
-use llm::request_view::{Field, MAX_FIELDS, Media, RequestView, ResponseFormat};
+use llm::request_view::{Field, MAX_FIELDS, Media, RequestSummary, RequestView, ResponseFormat};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -218,5 +218,34 @@ proptest! {
     fn any_cut_of_a_form_is_no_panic(cut in 0_usize..250, noise: Vec<u8>) {
         let body = [&AUDIO[..cut.min(AUDIO.len())], &noise].concat();
         let _ = (RequestView::read("/", Some(FORM), &body), rewrite(FORM, &body, &[("model", Some("x"))]));
+    }
+}
+
+#[test]
+fn a_summary_says_what_the_whole_view_says() {
+    let paths = [
+        "/v1/chat/completions?a=b",
+        "/openai/deployments/my%20gpt/chat/completions",
+        "/v1/models/gemini-3:streamGenerateContent",
+        "/model/a.b:0/converse-stream",
+        "/engines//x",
+        "",
+    ];
+    let bodies = [
+        r#"{"model":"m","stream":true,"user":"u"}"#,
+        r#"{"mod\u0065l":"m","stream":false,"user":7}"#,
+        r#"{"model":"","stream":"true"}"#,
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"model":"m""#,
+        r#"{"model":"m"} x"#,
+        "[]",
+        "",
+    ];
+    for (path, body) in paths.iter().flat_map(|path| bodies.map(|body| (*path, body))) {
+        let (summary, view) =
+            (RequestSummary::read(path, body.as_bytes()), RequestView::read(path, None, body.as_bytes()));
+        let user = view.value(&["user"]).and_then(|user| user.as_str().map(str::to_owned));
+        assert_eq!(summary.model, view.model, "{path} {body}");
+        assert_eq!((summary.stream, summary.user.map(|user| user.into_owned())), (view.stream, user), "{path} {body}");
     }
 }

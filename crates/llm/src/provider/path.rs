@@ -56,7 +56,12 @@ impl Operation {
     /// The operation of a whole path, whose beginning may be anything: a pool's ingress, the base of a target's address. What
     /// only ends like an operation, such as `organization/usage/completions` or `threads/ID/messages`, is none.
     pub fn of_whole_path(path: &str) -> Self {
+        const LAST: [&str; 5] = ["completions", "embeddings", "responses", "messages", "models"];
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+        // Most paths that are none are told apart by their end.
+        if !LAST.contains(&path.rsplit('/').next().unwrap_or_default()) {
+            return Self::Other;
+        }
         let mut ends = successors(Some(path), |path| path.split_once('/').map(|(_, behind)| behind));
         let found = ends.find_map(|end| Some((end, Self::of_path(end))).filter(|(_, found)| *found != Self::Other));
         let Some((end, operation)) = found else { return Self::Other };

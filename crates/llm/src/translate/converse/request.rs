@@ -1,6 +1,5 @@
 //! A request: from OpenAI's chat completions to the body of `converse` and `converse-stream`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::AnswerContext;
@@ -87,7 +86,7 @@ struct Fields<'a> {
     /// `additionalModelRequestFields`.
     additional: Option<RawJson<'a>>,
     /// What we do not know.
-    unknown: Vec<(Cow<'a, str>, RawJson<'a>)>,
+    unknown: Vec<(String, RawJson<'a>)>,
 }
 
 /// Names of tools as they are sent, and as the client knows them.
@@ -139,13 +138,13 @@ impl<'a> Fields<'a> {
 
     fn field(
         &mut self,
-        name: &Cow<'a, str>,
+        name: &str,
         value: RawJson<'a>,
         unsupported: Unsupported,
         drops: &mut Drops,
     ) -> Result<(), TranslateError> {
         let here = (drops.at, value);
-        match name.as_ref() {
+        match name {
             "model" | "stream" => {}
             "messages" => self.messages = Some(here),
             "tools" => self.tools = Some(here),
@@ -166,19 +165,19 @@ impl<'a> Fields<'a> {
             "n" => {}
             // Only `false` asks for what Converse cannot do.
             "parallel_tool_calls" if value.is_true() => {}
-            "parallel_tool_calls" => drops.push(name.clone().into_owned()),
+            "parallel_tool_calls" => drops.push(name.to_owned()),
             "additionalModelRequestFields" => self.additional = Some(value),
             known => {
                 if let Some(own) = OWN.iter().find(|own| **own == known) {
                     self.own.push((own, value));
                 } else if UNSUPPORTED.contains(&known) {
                     if !is_default(known, value) {
-                        drops.push(name.clone().into_owned());
+                        drops.push(name.to_owned());
                     }
                 } else if unsupported == Unsupported::Pass {
-                    self.unknown.push((name.clone(), value));
+                    self.unknown.push((name.to_owned(), value));
                 } else {
-                    drops.push(name.clone().into_owned());
+                    drops.push(name.to_owned());
                 }
             }
         }

@@ -1,7 +1,5 @@
 //! A request: from OpenAI's embeddings to the body of InvokeModel.
 
-use std::borrow::Cow;
-
 use super::{AnswerContext, EmbeddingModel};
 use crate::json::RawJson;
 use crate::translate::{Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported};
@@ -29,7 +27,7 @@ struct Fields<'a> {
     dimensions: Option<RawJson<'a>>,
     encoding_format: Option<RawJson<'a>>,
     /// Fields that pass, with their names as they are meant.
-    passed: Vec<(Cow<'a, str>, RawJson<'a>)>,
+    passed: Vec<(String, RawJson<'a>)>,
     dropped: Vec<Dropped>,
 }
 
@@ -81,8 +79,8 @@ pub(crate) fn request_of(
 }
 
 impl<'a> Fields<'a> {
-    fn read(&mut self, name: &Cow<'a, str>, value: RawJson<'a>, family: EmbeddingModel, unsupported: Unsupported) {
-        match name.as_ref() {
+    fn read(&mut self, name: &str, value: RawJson<'a>, family: EmbeddingModel, unsupported: Unsupported) {
+        match name {
             "model" => {}
             "input" => self.input = Some(value),
             "dimensions" => {
@@ -93,11 +91,11 @@ impl<'a> Fields<'a> {
             }
             "encoding_format" => self.encoding_format = Some(value),
             _ if value.is_null() => {}
-            own if family.own_fields().contains(&own) => self.passed.push((name.clone(), value)),
+            own if family.own_fields().contains(&own) => self.passed.push((name.to_owned(), value)),
             other => {
                 let is_known = other == USER || RESERVED.contains(&other);
                 if unsupported == Unsupported::Pass && !is_known {
-                    self.passed.push((name.clone(), value));
+                    self.passed.push((name.to_owned(), value));
                 } else {
                     self.drop_field(name);
                 }
@@ -152,7 +150,7 @@ fn write(
     family: EmbeddingModel,
     texts: &[RawJson<'_>],
     dimensions: Option<u64>,
-    passed: &[(Cow<'_, str>, RawJson<'_>)],
+    passed: &[(String, RawJson<'_>)],
 ) -> Result<Vec<u8>, TranslateError> {
     let mut out = Vec::with_capacity(texts.iter().map(|text| text.bytes().len() + 1).sum::<usize>() + 128);
     if family.is_cohere() {
