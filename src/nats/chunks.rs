@@ -127,20 +127,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fixtures::message;
 
     fn messages(replica: &str, answer: &[u8], largest: usize) -> Vec<Message> {
         let mut headers = HeaderMap::new();
         headers.insert(REPLICA, replica);
         let cut = split(&Bytes::copy_from_slice(answer), &headers, largest);
-        let message = |(payload, headers)| Message {
-            subject: "inbox".into(),
-            reply: None,
-            payload,
-            headers: Some(headers),
-            status: None,
-            description: None,
-            length: 0,
-        };
         cut.into_iter().map(message).collect()
     }
 
