@@ -66,7 +66,7 @@ impl Harness {
     }
 }
 
-/// The calls that a query finds, once there are so many.
+/// The calls that a query finds, once there are this many.
 async fn calls(broker: &Broker, query: &str, count: usize) -> Vec<Value> {
     soon(&format!("{count} calls of {query}"), async {
         loop {

@@ -93,7 +93,7 @@ impl Calls {
         }
     }
 
-    /// The shares of so many calls, one each so many milliseconds, through the replicas in turn.
+    /// The shares of this many calls, one every `every` milliseconds, through the replicas in turn.
     fn shares(&mut self, calls: u32, every: u64) -> Vec<f64> {
         let mut counts = vec![0.0; self.routers.len()];
         for call in 0..calls {

@@ -8,7 +8,7 @@ use crate::strategy::{Condition, Field, Query, Test};
 use types::outcome::{QuotaRemaining, RateLimitHeaders};
 use types::request::RequestSize;
 
-/// A request of so many bytes that allows an answer of so many tokens.
+/// A request of this many bytes that allows an answer of this many tokens.
 struct Sized(usize, u64);
 
 impl Request for Sized {
@@ -314,7 +314,7 @@ fn who_is_asked_again_should_have_room_too() {
 enum Step {
     Wait(u64),
     Decide(usize, u64),
-    /// The log of a decision, so many back.
+    /// The log of the decision this many back.
     Log(usize, u64),
 }
 
