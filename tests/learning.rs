@@ -259,7 +259,7 @@ async fn nothing_but_404_is_said_once() {
 }
 
 #[tokio::test]
-async fn filters_that_empty_the_log_are_said_once_with_the_setting_that_mends_them() {
+async fn filters_that_empty_the_log_are_logged_once_with_the_setting_that_fixes_them() {
     for (fields, missing) in [(json!(["gl_path"]), "inbound_status_code"), (json!(["inbound_headers"]), "gl_path")] {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let broker = Setup::on(&bus).ready().await;

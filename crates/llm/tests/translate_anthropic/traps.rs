@@ -164,7 +164,7 @@ fn trap_7_the_usage_of_a_stream_comes_only_to_those_who_asked() {
 }
 
 #[test]
-fn trap_8_fields_that_nobody_knows_do_not_reach_the_vendor_unasked() {
+fn trap_8_unknown_fields_do_not_reach_the_vendor_unasked() {
     let request =
         json!({"model": "m", "store": true, "new_field": {"a": 1}, "messages": [{"role": "user", "content": "a"}]});
     let (body, dropped) = translate(&request, &options()).unwrap();
