@@ -66,7 +66,7 @@ impl Harness {
     }
 }
 
-/// The calls that a query finds, once there are so many.
+/// The calls that a query finds, once there are this many.
 async fn calls(broker: &Broker, query: &str, count: usize) -> Vec<Value> {
     soon(&format!("{count} calls of {query}"), async {
         loop {
@@ -142,7 +142,7 @@ async fn a_call_that_failed_over_is_one_record_that_every_reader_has() {
 }
 
 #[tokio::test]
-async fn a_stream_is_recorded_at_its_end_and_estimated_where_nobody_counts() {
+async fn a_stream_is_recorded_at_its_end_and_estimated_without_usage() {
     let one = "data: {\"model\":\"gpt-4o\",\"choices\":[{\"delta\":{\"content\":\"hello world\"}}]}\n\n";
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n";
     let ends = [
@@ -180,7 +180,7 @@ async fn a_stream_is_recorded_at_its_end_and_estimated_where_nobody_counts() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_and_a_call_that_nobody_answers_are_recorded_too() {
+async fn a_client_that_goes_away_and_a_call_without_an_answer_are_recorded_too() {
     let go = Move::Hold;
     let one = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
     let (a, b) = (Scripted::start(vec![stream(), chunk(one), go]).await, Scripted::start(good()).await);
@@ -376,7 +376,7 @@ impl Drop for Folder {
 }
 
 #[tokio::test]
-async fn the_file_has_every_call_is_private_and_is_told_from() {
+async fn the_file_has_every_call_is_private_and_is_read_by_why() {
     let folder = Folder::new("file");
     let path = folder.0.join("calls.jsonl");
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
@@ -446,7 +446,7 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
 }
 
 #[tokio::test]
-async fn without_a_bus_the_broker_of_this_machine_tells_why() {
+async fn without_a_bus_the_broker_of_this_machine_explains_why() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let file = pools(&a, &b);
     let setup = Setup::bare().set("BROKER_BUS", "off").set("BROKER_CONFIG", file.path()).set("KEY", KEY).secret(KEY);

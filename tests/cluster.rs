@@ -76,7 +76,7 @@ impl Member {
         tokio::task::spawn_blocking(get).await.unwrap()
     }
 
-    /// Waits until it has routes to so many others.
+    /// Waits until it has routes to this many others.
     async fn joined(&self, others: usize) {
         soon("the routes of a cluster", async {
             let is_joined = |text: String| {

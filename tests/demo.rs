@@ -113,7 +113,7 @@ fn a_scripted_outage_is_found_out_and_survived() {
 }
 
 #[test]
-fn a_scripted_rate_limit_is_heeded_and_not_ten_minutes() {
+fn a_scripted_rate_limit_is_respected_and_not_ten_minutes() {
     let said = faults("02-rate-limit.json", &["--disabled-time", "10"]);
     has_all(&said, &["429", "/azure/gpt35turbo/ enabled again", "Retry-After said", "DISABLED_TIME is 600 s"]);
     assert!(!said.contains("/azure/gpt35turbo/ disabled for 10 min"), "{said}");
@@ -128,7 +128,7 @@ fn a_slow_router_stays_and_a_flaky_one_comes_and_goes() {
 }
 
 #[test]
-fn a_script_goes_with_a_pools_file_and_its_faults_are_told_at_once() {
+fn a_script_goes_with_a_pools_file_and_its_faults_are_reported_at_once() {
     let pools = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pools/05-first-active-only.json");
     let run = |text: &str| {
         let file = PoolsFile::of(text);

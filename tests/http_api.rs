@@ -21,7 +21,7 @@ fn router<'a>(status: &'a Value, path: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_happened_to_each_router() {
+async fn the_status_shows_what_happened_to_each_router() {
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).ready().await;
     let status = json(&broker, "/api/v1/status").await;

@@ -63,7 +63,7 @@ async fn a_response_on_the_requests_subject_alone_is_enough() {
     assert_eq!(bus.ask(DECIDE, with_status).await, "");
     broker.until(&["router disabled", GPT4]).await;
     assert!(chosen(&bus, 50).await.iter().all(|router| router == GPT35));
-    assert_eq!(broker.count(&["a message that is"]), 0, "none of it was malformed: {}", broker.text());
+    assert_eq!(broker.count(&["a message is"]), 0, "none of it was malformed: {}", broker.text());
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn nothing_but_404_is_said_once() {
 }
 
 #[tokio::test]
-async fn filters_that_empty_the_log_are_said_once_with_the_setting_that_mends_them() {
+async fn filters_that_empty_the_log_are_logged_once_with_the_setting_that_fixes_them() {
     for (fields, missing) in [(json!(["gl_path"]), "inbound_status_code"), (json!(["inbound_headers"]), "gl_path")] {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let broker = Setup::on(&bus).ready().await;

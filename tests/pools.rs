@@ -94,7 +94,7 @@ async fn after_the_first_of_a_fallback_fails_the_very_next_request_goes_to_the_s
 }
 
 #[tokio::test]
-async fn fastest_prefers_the_faster_as_the_log_tells() {
+async fn fastest_prefers_the_faster_by_the_times_in_the_log() {
     let world = Harness::of(&pool(r#"{"mode": "fastest"}"#, &both("", "")), &[]).await;
     let slow = Behaviour { delay: Duration::from_millis(150), ..Behaviour::default() };
     world.llms.behave("gpt35turbo", slow.clone());

@@ -57,7 +57,7 @@ async fn tokens(broker: &Broker) -> u64 {
     text.lines().filter(is_output).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
-/// The newest call, once there are so many.
+/// The newest call, once there are this many.
 async fn newest(broker: &Broker, count: usize) -> Value {
     soon(&format!("{count} calls"), async {
         loop {

@@ -141,7 +141,7 @@ async fn documents_that_are_not_read_delay_no_probe_and_no_decision_and_are_cut(
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes_is_told_so_and_changes_nothing() {
+async fn a_body_that_never_comes_gets_408_and_changes_nothing() {
     const ADMIN: &str = "the-operators-own-token";
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).set("BROKER_ADMIN_TOKEN", ADMIN).secret(ADMIN).ready().await;

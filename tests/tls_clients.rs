@@ -108,7 +108,7 @@ async fn s2_new_connections_get_a_new_certificate_and_bad_files_change_nothing()
 }
 
 #[tokio::test]
-async fn s2_handshakes_that_hang_keep_nobody_out_and_delay_no_end() {
+async fn s2_handshakes_that_hang_keep_no_client_out_and_delay_no_end() {
     let mut server = Server::start().await;
     // The beginning of a ClientHello, and nothing at all.
     for bytes in [b"\x16\x03\x01\x02\x00\x01\x00".as_slice(), b""] {

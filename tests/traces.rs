@@ -74,7 +74,7 @@ impl Receiver {
         self.requests().iter().flat_map(|request| request["spans"].as_array().unwrap().clone()).collect()
     }
 
-    /// The spans, once there are so many.
+    /// The spans, once there are this many.
     async fn received(&self, count: usize) -> Vec<Value> {
         soon(&format!("{count} spans"), async {
             loop {

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_with_its_place_and_its_remedy() {
+    fn every_fault_is_reported_with_its_place_and_its_remedy() {
         let all = r#"{
   "sed": 7,
   "seed": 1.5,

@@ -208,7 +208,7 @@ mod tests {
             "outbound_inbound_timer":{"stop":"2026-11-22T05:21:37.1015Z"}}}"#;
 
     #[test]
-    fn a_log_entry_tells_of_a_call() {
+    fn a_log_entry_describes_a_call() {
         let Some(Event::Call(call)) = Event::of_log(ENTRY.as_bytes()) else { panic!("not a call") };
         assert_eq!((call.ingress.as_str(), call.router.as_str(), call.status), ("/azure/", "/azure/dud/", Some(502)));
         assert_eq!((call.stamped.as_deref(), call.why.as_deref()), (Some("/azure/dud/"), Some("random")));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_first_is_told_first() {
+    fn what_happened_first_is_shown_first() {
         let mut queue = Queue::default();
         let line = serde_json::json!({"timestamp": "2026-11-22T05:21:37.102Z", "message": "router disabled",
             "router": "/azure/dud/", "until": "2026-11-22T05:21:52.102Z", "cause": "answered 500"});

@@ -28,7 +28,7 @@ pub const DEFAULT_BYTES: u64 = 256 << 20;
 const BOUNDS: Bounds = Bounds { items: 4_096, bytes: 0 };
 /// Calls that are written in one go.
 const MAX_BATCH: usize = 256;
-/// After a fault the file is tried again after so long.
+/// Time after a fault until the file is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Where calls are written, and how much of them is kept.

@@ -66,7 +66,7 @@ impl RecentRing {
         Self { entries: VecDeque::new(), next: 0, bytes: 0, most_bytes }
     }
 
-    /// From now on it holds at most so many bytes.
+    /// From now on it holds at most this many bytes.
     pub(super) fn limit(&mut self, most_bytes: usize) {
         self.most_bytes = most_bytes;
         self.shrink();

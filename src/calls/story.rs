@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_told_from_the_choice_to_the_cost() {
+    fn a_call_is_described_from_the_choice_to_the_cost() {
         let failed = CallAttempt {
             router: "/llm/a/".to_owned(),
             decision: Some("r-1".to_owned()),

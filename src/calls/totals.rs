@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_models_are_told_apart() {
+    fn only_known_models_are_distinguished() {
         let mut totals = Totals::default();
         totals.know_models(["gpt-4o".to_owned()]);
         totals.add(&call("gpt-4o", Some("gpt-4o-2024-08-06"), None));

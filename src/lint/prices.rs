@@ -16,7 +16,7 @@ use balancer::broker::BrokerSettings;
 use balancer::strategy::{Target, TargetKind};
 use types::router::RouterPath;
 
-/// A model that is retired within so many days is worth a warning.
+/// A model that is retired within this many days is worth a warning.
 const RETIRES_WITHIN_DAYS: i32 = 60;
 
 /// What is looked at.

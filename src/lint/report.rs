@@ -56,7 +56,7 @@ pub fn json(findings: &[Finding], settings: &BrokerSettings) -> String {
 pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
     let mut out = String::new();
     for (severity, title) in
-        [(Severity::Error, "errors"), (Severity::CannotSay, "cannot say"), (Severity::Warning, "warnings")]
+        [(Severity::Error, "errors"), (Severity::CannotSay, "undecided"), (Severity::Warning, "warnings")]
     {
         let some: Vec<_> = findings.iter().filter(|finding| finding.severity == severity).collect();
         if some.is_empty() {
@@ -74,10 +74,12 @@ pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
     }
     let (errors, unsure) = (count(findings, Severity::Error), count(findings, Severity::CannotSay));
     let warnings = count(findings, Severity::Warning);
-    let _ = writeln!(
-        out,
-        "{} errors, {unsure} cannot say, {warnings} warnings",
-        if errors == 0 { "no".to_owned() } else { errors.to_string() }
-    );
+    let errors = match errors {
+        0 => "no errors".to_owned(),
+        1 => "1 error".to_owned(),
+        _ => format!("{errors} errors"),
+    };
+    let plural = if warnings == 1 { "" } else { "s" };
+    let _ = writeln!(out, "{errors}, {unsure} undecided, {warnings} warning{plural}");
     out
 }

@@ -179,7 +179,7 @@ const PLAIN: &str = r#"{"mode": "loadbalance"}"#;
 const OVERRIDE: &str = r#", "override_params": {"max_tokens": 1}"#;
 
 #[test]
-fn what_a_file_asks_for_must_be_told() {
+fn what_a_file_asks_for_must_be_sent() {
     let asks = ("[\"gl_path\"]", "[\"gl_path\", \"outbound_payload\"]");
     let both = ("[\"gl_path\"]", "[\"gl_path\", \"outbound_payload\", \"ingress_payload\"]");
     let headers = ("[\"gl_path\"]", "[\"gl_path\", \"ingress_headers\"]");
@@ -342,7 +342,7 @@ fn each_fault_that_is_planted_by_hand_finds_its_finding() {
 }
 
 #[test]
-fn a_flag_that_nobody_can_know_here_is_not_guessed() {
+fn a_flag_that_is_unknown_here_is_not_guessed() {
     for flag in ["\"modifier\": ", "\"async\": "] {
         let text = edited(SHIPPED, &[(&format!("{flag}false"), &format!("{flag}\"${{FLAG}}\""))]);
         let findings = short(&found(&default_pool(), &text, false));
@@ -417,7 +417,7 @@ fn pools_that_cannot_work_with_any_gateway() {
 }
 
 #[test]
-fn what_nobody_can_say_is_an_error_only_where_that_is_asked() {
+fn what_is_undecided_is_an_error_only_where_that_is_asked() {
     let nothing_set = gl_config::read("gl.json", SHIPPED, |_| None);
     let settings = default_pool();
     let findings = check(plan(&settings), &nothing_set, false);

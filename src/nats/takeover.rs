@@ -148,6 +148,7 @@ mod tests {
 
     use super::super::chunks::split;
     use super::*;
+    use crate::fixtures::message;
 
     const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
     const NONCE: &str = "the nonce of this ask";
@@ -161,15 +162,6 @@ mod tests {
         headers.insert(REPLICA, replica);
         let mut parts = split(&state.into(), &headers, 2_000);
         sign(&mut parts, &Token::new(token), nonce.as_bytes(), NOW);
-        let message = |(payload, headers)| Message {
-            subject: "inbox".into(),
-            reply: None,
-            payload,
-            headers: Some(headers),
-            status: None,
-            description: None,
-            length: 0,
-        };
         parts.into_iter().map(message).collect()
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Memory is counted in units of so many bytes.
+/// The unit in which memory is counted, in bytes.
 const UNIT_BYTES: usize = 1 << 10;
-/// Each buffer of a body that grows is so many times as large as the one before. A larger factor would let a client take more
+/// Each buffer of a body that grows is this many times as large as the one before. A larger factor would let a client take more
 /// memory than it has sent bytes for.
 const GROWTH: usize = 2;
 /// The smallest buffer for a body that is not known to be shorter, in bytes.
@@ -54,7 +54,7 @@ impl AsRef<[u8]> for Counted {
 }
 
 impl BodyMemory {
-    /// Room for so many bytes.
+    /// Room for this many bytes.
     pub(super) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes / UNIT_BYTES)))
     }
@@ -64,7 +64,7 @@ impl BodyMemory {
         BodyBuffer { memory: self.clone(), most, bytes: Vec::new(), counted: None }
     }
 
-    /// Counts so many bytes before they are allocated.
+    /// Counts this many bytes before they are allocated.
     ///
     /// # Errors
     /// The limit would be exceeded.

@@ -105,17 +105,9 @@ fn form_changes<'p>(form_type: &str, body: &[u8], patch: &'p Patch) -> Vec<(&'p 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::{FORM, form};
     use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
     use serde_json::json;
-
-    const FORM: &str = "multipart/form-data; boundary=B";
-
-    fn form(fields: &[(&str, &str)]) -> Vec<u8> {
-        let part = |(name, value): &(&str, &str)| {
-            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        (fields.iter().map(part).collect::<String>() + "--B--\r\n").into_bytes()
-    }
 
     #[test]
     fn a_form_and_its_memory() {

@@ -30,7 +30,7 @@ use crate::system::{descriptors, files};
 
 /// So many connections to one host wait for the next call.
 const MAX_IDLE_PER_HOST: usize = 256;
-/// A connection waits so long for the next call; many servers close theirs after 60 s or more.
+/// A connection waits this long for the next call; many servers close theirs after 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The largest file of certificate authorities, in bytes; the system's own, with all there are, has a quarter of a megabyte.

@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once_and_nothing_else_is_taken() {
+    fn all_faults_are_reported_at_once_and_nothing_else_is_taken() {
         let config = json!({"strategy": {"mode": "conditional", "conditions": []}, "cache": {}, "targets": [
             {"virtual_key": "nobody", "weight": -1},
             {"provider": "a", "custom_host": "http://127.0.0.1/", "api_key": "sk-theirs"},

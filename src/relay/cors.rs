@@ -18,7 +18,7 @@ use super::proxy_body::ProxyBody;
 
 /// What all headers of this matter begin with.
 const PREFIX: &str = "access-control-";
-/// A browser may keep the answer to a preflight for so many seconds.
+/// A browser may keep the answer to a preflight for this many seconds.
 const MAX_AGE_SECONDS: u16 = 600;
 
 /// Origins whose pages may call the relay.

@@ -7,7 +7,7 @@ use super::credentials::{folded, is_folded_credential};
 
 /// What stands in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// A name is decoded at most so often; a name that is still encoded then does not go on.
+/// A name is decoded at most this often; a name that is still encoded then does not go on.
 const DECODINGS: usize = 4;
 
 /// The fields that a target's settings say.

@@ -135,7 +135,7 @@ impl Request for RequestView<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::path;
+    use crate::fixtures::{FORM, form, path};
     use serde_json::json;
 
     #[test]
@@ -230,15 +230,6 @@ mod tests {
         assert_eq!(param(["model", ""], 1), Some(Found::Value(json!("a"))));
         assert_eq!(param(["user", "tier"], 2), Some(Found::Value(json!(1))));
         assert_eq!(param(["user", "a\"b"], 2), Some(Found::Value(json!(2))));
-    }
-
-    const FORM: &str = "multipart/form-data; boundary=B";
-
-    fn form(fields: &[(&str, &str)]) -> Vec<u8> {
-        let part = |(name, value): &(&str, &str)| {
-            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        (fields.iter().map(part).collect::<String>() + "--B--\r\n").into_bytes()
     }
 
     #[test]

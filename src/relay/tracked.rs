@@ -101,7 +101,7 @@ impl TrackedConnection {
         Self { stream: TokioIo::new(stream), usage: Usage::default() }
     }
 
-    /// Notes what was written of so many bytes. A server may answer early (413) and close: its answer is then still to be read,
+    /// Notes what was written of `bytes` bytes. A server may answer early (413) and close: its answer is then still to be read,
     /// so what it takes no more is dropped here, and the end is seen when reading.
     fn note_written(&self, written: Poll<io::Result<usize>>, bytes: usize) -> Poll<io::Result<usize>> {
         match written {

@@ -48,7 +48,7 @@ pub enum FilterFault {
 
 /// Our own lines come from this target and those below it.
 const OWN: &str = env!("CARGO_CRATE_NAME");
-/// A target at so many single-letter edits from ours is a misspelling of it, and not a library's.
+/// A target at this many single-letter edits from ours is a misspelling of it, and not a library's.
 const EDITS: usize = 3;
 
 /// Checks filter directives, separated by commas: a level, a target of ours, or `target=level`, where the target may be a

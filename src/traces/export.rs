@@ -28,7 +28,7 @@ const MAX_BATCH: usize = 128;
 /// Prompts and answers of the calls in one request, in bytes; the last call may exceed it, and each is sent in two forms. Langfuse
 /// takes requests of some megabytes.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// The first call of a request waits so long for others.
+/// The first call of a request waits this long for others.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 /// A collector that does not take what it gets is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -43,7 +43,7 @@ async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_i
 }
 
 #[tokio::test]
-async fn whoever_has_no_room_is_asked_when_those_that_have_it_fail() {
+async fn a_target_over_its_limits_is_asked_when_the_others_fail() {
     let (a, b) = (quiet().await, quiet().await);
     let world = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 1}"#), target("b", &b.url())])).await;
     assert_eq!(served(&world.call().await), by("a", "1"));

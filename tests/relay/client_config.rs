@@ -98,7 +98,7 @@ async fn a_single_target_is_called_once_and_with_retries_more_often() {
 }
 
 #[tokio::test]
-async fn faults_are_all_told_and_no_target_is_called() {
+async fn faults_are_all_reported_and_no_target_is_called() {
     let world = ClientHarness::new(true).await;
     let config = json!({"strategy": {"mode": "fallback"}, "targets": [
         {"virtual_key": "nobody"},

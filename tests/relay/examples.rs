@@ -61,7 +61,7 @@ async fn half_to_one_provider_and_half_to_a_pair() {
 }
 
 #[tokio::test]
-async fn a_canary_with_a_model_of_its_own_whose_failures_nobody_sees() {
+async fn a_canary_with_a_model_of_its_own_whose_failures_no_client_sees() {
     let openai = Scripted::answering(|call| match call.body.contains("gpt-5") {
         true => answer(500, &[], "{}"),
         false => good(),

@@ -72,7 +72,7 @@ async fn a_fault_before_the_first_byte_is_never_noticed() {
 }
 
 #[tokio::test]
-async fn a_target_that_nobody_listens_at_is_never_noticed() {
+async fn a_target_that_does_not_listen_is_never_noticed() {
     let b = Scripted::start(good()).await;
     let world = Harness::of(&pools(&[target("a", "http://127.0.0.1:9/"), target("b", &b.url())])).await;
     assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
@@ -83,7 +83,7 @@ async fn a_target_that_nobody_listens_at_is_never_noticed() {
 }
 
 #[tokio::test]
-async fn a_callers_own_fault_is_answered_as_it_is_and_nobody_else_is_asked() {
+async fn a_callers_own_fault_is_answered_as_it_is_and_no_other_target_is_asked() {
     let filter = r#"{"error": {"code": "content_filter", "message": "no"}}"#;
     for status in [400, 413, 422] {
         let (a, b) = (Scripted::start(answer(status, &[], filter)).await, Scripted::start(good()).await);
@@ -98,7 +98,7 @@ async fn a_callers_own_fault_is_answered_as_it_is_and_nobody_else_is_asked() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_waited_for_where_there_is_nobody_else() {
+async fn a_rate_limit_is_waited_for_where_there_is_no_other_target() {
     let a = Scripted::start(good()).await;
     a.once(answer(429, &[("Retry-After-Ms", "1500")], "{}"));
     let world = Harness::before(&[&a]).await;

@@ -147,7 +147,7 @@ async fn a_router_whose_answer_is_not_whole_is_never_noticed_as_the_gateway_coll
 }
 
 #[tokio::test]
-async fn a_router_that_nobody_listens_at_is_never_noticed() {
+async fn a_router_that_does_not_listen_is_never_noticed() {
     for url in ["http://127.0.0.1:9", "http://no.such.host.invalid"] {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let mut config = two_rows(&bus, &llms);
@@ -200,7 +200,7 @@ async fn a_mix_of_faults_is_never_noticed() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_waited_for_where_there_is_nobody_else() {
+async fn a_rate_limit_is_waited_for_where_there_is_no_other_target() {
     let upstream = Scripted::start(good()).await;
     upstream.once(answer(429, &[("Retry-After-Ms", "1500")], "{}"));
     let world = Through::before(&upstream, &[GPT35]).await;

@@ -13,7 +13,7 @@ fn code(answer: &http::Answer) -> String {
 }
 
 #[tokio::test]
-async fn a_target_gets_its_own_key_path_query_and_body_and_nobody_elses() {
+async fn a_target_gets_its_own_key_path_query_and_body_and_no_others() {
     let a = Scripted::start(good()).await;
     let target = format!(
         r#"{{"name": "a", "url": "{}", "headers": {{"Authorization": ["Bearer ${{KEY}}"]}}, "query": {{"api-version": "7"}},
@@ -55,7 +55,7 @@ async fn a_clients_credentials_go_where_that_is_said_and_a_refusal_is_then_the_c
 }
 
 #[tokio::test]
-async fn what_nobody_serves_and_what_climbs_is_refused() {
+async fn what_no_pool_serves_and_what_climbs_is_refused() {
     let a = Scripted::start(good()).await;
     let world = Harness::before(&[&a]).await;
     for (path, status, expected) in [
@@ -189,7 +189,7 @@ async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() 
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_a_client_is_told_when_to_come_back() {
+async fn over_the_limit_a_client_gets_the_time_to_come_back() {
     let a = Scripted::start(vec![Move::Hold]).await;
     let text = pools(&[super::target("a", &a.url())]);
     let world = Harness::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
@@ -246,7 +246,7 @@ async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_nobodys_fault() {
+async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_no_targets_fault() {
     let (a, b) = (Scripted::start(answer_and_hang_up_later(HELLO)).await, Scripted::start(good()).await);
     let world = Harness::before(&[&a, &b]).await;
     for calls in 1..=5 {

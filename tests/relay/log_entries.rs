@@ -57,7 +57,7 @@ async fn watch(world: &Harness, arguments: &[&str]) -> Broker {
 }
 
 #[tokio::test]
-async fn whoever_watches_sees_which_attempts_are_one_call() {
+async fn watch_shows_which_attempts_are_one_call() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(Vec::new()).await);
     let c = Scripted::start(good()).await;
     let world = Harness::before(&[&a, &b, &c]).await;

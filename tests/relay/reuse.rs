@@ -26,7 +26,7 @@ async fn with_kept_connection(act: Act) -> (Scripted, Scripted, Harness) {
 }
 
 #[tokio::test]
-async fn one_that_closes_before_any_answer_is_an_attempt_that_is_nobodys_fault() {
+async fn one_that_closes_before_any_answer_is_an_attempt_that_is_no_targets_fault() {
     let (a, b, world) = with_kept_connection(vec![]).await;
     let answer = world.call().await;
     assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")));
@@ -109,7 +109,7 @@ async fn one_that_breaks_in_its_answer_has_failed_and_is_not_sent_there_again() 
 }
 
 #[tokio::test]
-async fn one_that_is_reset_while_a_large_body_is_written_is_nobodys_fault() {
+async fn one_that_is_reset_while_a_large_body_is_written_is_no_targets_fault() {
     let a = Scripted::start(good()).await;
     // It reads 1 KB of the second call and closes with the rest unread: a reset.
     a.once(vec![kept_answer(HELLO), Move::Hear]);

@@ -91,7 +91,7 @@ async fn s1_7_an_error_before_the_content_of_a_stream_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_before_the_content_of_a_stream_is_429_where_there_is_nobody_else() {
+async fn a_rate_limit_before_the_content_of_a_stream_is_429_where_there_is_no_other_target() {
     let event = |kind: &str| {
         format!(
             "event: error\ndata: {{\"type\":\"error\",\"error\":{{\"type\":\"{kind}\",\"message\":\"Please try again in 77s\"}}}}\n\n"
@@ -114,7 +114,7 @@ async fn a_rate_limit_before_the_content_of_a_stream_is_429_where_there_is_nobod
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_its_call_and_counts_for_nobody() {
+async fn a_client_that_goes_away_ends_its_call_and_counts_against_no_target() {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
     let world = Harness::before(&[&a, &b]).await;
     let waiting = Open::post(world.relay, CHAT, HI).await;
@@ -153,7 +153,7 @@ async fn a_probe_whose_client_goes_away_lets_another_one_find_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_makes_nobody_hold_its_answer() {
+async fn a_client_that_does_not_read_leaves_its_answer_with_the_target() {
     let part = "x".repeat(100_000);
     let mut act = vec![stream(), chunk(ONE)];
     act.extend((0..1_000).map(|_| chunk(&part)));

@@ -39,7 +39,7 @@ pub(super) async fn upstream(name: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_named_authority_is_trusted_and_nobody_elses_word_is() {
+async fn a_named_authority_is_trusted_and_no_others_is() {
     let (port, backup) = (upstream("server").await, Scripted::start(good()).await);
     let text = |host: &str| pools(&[target("a", &format!("https://{host}:{port}/")), target("b", &backup.url())]);
     let trusting = |setup: super::Setup| setup.set("BROKER_RELAY_CA", format!("{FOLDER}/ca.pem"));

@@ -31,7 +31,7 @@ fn attempt(trace: &Value, place: usize, router: &str, how: (&str, Value), why: &
 }
 
 #[tokio::test]
-async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
+async fn each_attempt_is_listed_with_its_end_its_time_and_its_reason() {
     let (a, b, c) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(vec![Move::Hold]).await, good());
     let c = Scripted::start(c).await;
     let all = pools(&[target("a", &a.url()), stalling_target("b", &b.url()), target("c", &c.url())]);
@@ -47,7 +47,7 @@ async fn each_attempt_is_told_with_its_end_its_time_and_its_reason() {
 }
 
 #[tokio::test]
-async fn a_stream_and_a_call_that_is_given_up_and_one_that_nobody_was_asked_about_have_one_too() {
+async fn a_stream_and_a_call_that_is_given_up_and_one_without_attempts_have_one_too() {
     let event = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
     let a = Scripted::start(vec![stream(), chunk(event), chunk("data: [DONE]\n\n"), last_chunk()]).await;
     let world = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
@@ -72,7 +72,7 @@ async fn a_stream_and_a_call_that_is_given_up_and_one_that_nobody_was_asked_abou
 }
 
 #[tokio::test]
-async fn without_the_token_a_call_is_served_as_ever_and_told_what_is_missing() {
+async fn without_the_token_a_call_is_served_as_ever_and_the_error_says_what_is_missing() {
     let a = Scripted::start(good()).await;
     let only = pools(&[target("a", &a.url())]);
     let open = Harness::with(&only, operated).await;

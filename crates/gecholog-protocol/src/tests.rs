@@ -137,7 +137,7 @@ fn captured_logs_carry_what_the_client_sent() {
 }
 
 #[test]
-fn a_page_for_people_is_told_by_its_content_type() {
+fn a_page_for_people_is_recognised_by_its_content_type() {
     for (name, value, html) in [
         ("Content-Type", "text/html", true),
         ("content-type", "Text/HTML; charset=utf-8", true),
@@ -156,7 +156,7 @@ fn a_page_for_people_is_told_by_its_content_type() {
 }
 
 #[test]
-fn requests_and_responses_are_told_apart() {
+fn requests_and_responses_are_distinguished() {
     let all = captured();
     for message in all.iter().filter(|message| !message.is_log) {
         let fields: Value = serde_json::from_slice(&message.bytes).unwrap();

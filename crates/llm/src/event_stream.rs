@@ -18,7 +18,7 @@ const CHECKSUM: usize = 4;
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Its length is more than [`MAX_FRAME_BYTES`], or its headers are longer than [`MAX_HEADER_BYTES`].
+    /// Its length is more than `MAX_FRAME_BYTES`, or its headers are longer than `MAX_HEADER_BYTES`.
     #[error("a frame of the event stream is longer than 16 MB, or its headers than 128 KB")]
     TooLarge,
     /// Its lengths contradict each other.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::json::{Cursor, RawJson};
 
-/// Only so many bytes at the start of an answer are looked at: vendors name the model in the first fields or events.
+/// Only this many bytes at the start of an answer are looked at: vendors name the model in the first fields or events.
 const MAX_START_BYTES: usize = 16 << 10;
 
 /// The model that an answer names; also of one of which only the start is there.

@@ -3,7 +3,7 @@
 //! The target's own word comes first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
 //! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`).
 //! Only where none of these is given is an empty bucket used, which says when it will be *full* again, and no client needs to
-//! wait for: so at most [`MAX_REFILL`].
+//! wait for: so at most `MAX_REFILL`.
 //!
 //! Moments are measured against the answer's own `Date`, so that clocks need not agree, and against the time of receipt where
 //! that is missing. What is negative, infinite or no time at all is ignored.
@@ -40,7 +40,7 @@ const TOKENS: [usize; 6] = [1, 3, 4, 5, 6, 8];
 pub enum RetryAfter {
     /// The target said so itself.
     Stated(Duration),
-    /// The time to the full refill of an empty bucket, at most [`MAX_REFILL`].
+    /// The time to the full refill of an empty bucket, at most `MAX_REFILL`.
     Refill(Duration),
     /// A header for it stands there, and is no time.
     Unreadable,
@@ -61,7 +61,7 @@ impl RetryAfter {
 pub struct RateLimitHeaders {
     /// Requests or tokens.
     pub amount: u64,
-    /// The time until it is full again, at most [`MAX_REFILL`].
+    /// The time until it is full again, at most `MAX_REFILL`.
     pub reset: Duration,
 }
 

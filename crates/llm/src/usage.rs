@@ -109,7 +109,7 @@ pub(crate) struct Counts {
     /// Cached input is not part of the input.
     exclusive: bool,
     /// The total shows what the other numbers leave out.
-    total_tells: bool,
+    total_is_decisive: bool,
     invalid: Option<&'static str>,
     input: Option<u64>,
     output: Option<u64>,
@@ -186,7 +186,7 @@ impl Counts {
     fn field(&mut self, name: &[u8], value: RawJson<'_>) {
         match name {
             b"prompt_tokens" => {
-                self.total_tells = true;
+                self.total_is_decisive = true;
                 self.number("prompt_tokens", value, |counts| &mut counts.input);
             }
             b"input_tokens" => self.number("input_tokens", value, |counts| &mut counts.input),
@@ -306,7 +306,7 @@ impl Counts {
         let Some(input) = self.input.or_else(|| known(self.total, self.output)) else {
             return if self.seen && !self.in_seconds { Err(InvalidUsage::Missing) } else { Ok(None) };
         };
-        let total = self.total.filter(|_| self.total_tells);
+        let total = self.total.filter(|_| self.total_is_decisive);
         let output = self.output.or_else(|| known(total, Some(input))).unwrap_or(0);
         let (cache_read, cache_write) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
         let cached = cache_read + cache_write;
@@ -314,7 +314,7 @@ impl Counts {
         // What the total has more than the other numbers is what they leave out.
         let left_out = total.unwrap_or(0).saturating_sub(input + output);
         let cache_is_left_out = cached > 0 && left_out == cached;
-        let exclusive = (self.exclusive && !self.total_tells) || cache_is_left_out || cached > input;
+        let exclusive = (self.exclusive && !self.total_is_decisive) || cache_is_left_out || cached > input;
         let hidden = if cache_is_left_out { 0 } else { left_out };
         let hidden = if reasoning > output { hidden.max(reasoning) } else { hidden };
         let thoughts = self.thoughts.unwrap_or(0);

@@ -273,7 +273,7 @@ fn the_target_stands_over_the_users_file_and_that_over_the_shipped_table() {
 }
 
 #[test]
-fn a_row_tells_more_than_prices() {
+fn a_row_has_more_than_prices() {
     let row = TABLE.find(None, "gpt-4o").unwrap();
     assert_eq!((row.limits.context, row.limits.max_output), (Some(128_000), Some(16_384)));
     let known =
@@ -306,7 +306,7 @@ fn the_shipped_table_is_what_its_source_says() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_and_where() {
+fn all_faults_are_reported_at_once_and_where() {
     let text = r#"{"date": "soon", "modles": {}, "models": {
   "openai/a": {"input": -1, "output": "free", "tokens": 3, "context": 1.5, "supports": ["flying"], "retires": "2026-13-01"},
   "openai/b": 7,

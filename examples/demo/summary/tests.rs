@@ -287,7 +287,7 @@ mod scripted {
     }
 
     #[test]
-    fn an_outage_that_ends_is_right_and_told() {
+    fn an_outage_that_ends_is_right_and_reported() {
         let run = outage();
         assert_eq!(run.faults(), [""; 0]);
         let summary = run.scripted().join("\n");
@@ -329,7 +329,7 @@ mod scripted {
     }
 
     #[test]
-    fn a_rate_limit_is_heeded_and_doubles_after_a_failed_return() {
+    fn a_rate_limit_is_respected_and_doubles_after_a_failed_return() {
         let run = rate_limit();
         assert_eq!(run.faults(), [""; 0]);
         let summary = run.scripted().join("\n");

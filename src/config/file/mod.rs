@@ -39,18 +39,8 @@ pub const MAX_TARGETS: usize = 65_000;
 pub const MAX_DEPTH: usize = 16;
 
 /// What JSON has, comments and a comma too many: what people and editors write into configuration files.
-pub const FORM: ParseOptions = ParseOptions {
-    allow_comments: true,
-    allow_trailing_commas: true,
-    allow_loose_object_property_names: false,
-    allow_missing_commas: false,
-    allow_single_quoted_strings: false,
-    allow_hexadecimal_numbers: false,
-    allow_unary_plus_numbers: false,
-    allow_bare_decimal_point_numbers: false,
-    allow_non_finite_numbers: false,
-    allow_extended_string_escapes: false,
-};
+pub const FORM: ParseOptions =
+    ParseOptions { allow_comments: true, allow_trailing_commas: true, ..gecholog_protocol::gl_config::STRICT };
 
 /// The settings for what a file leaves out.
 #[derive(Debug, Clone, PartialEq)]

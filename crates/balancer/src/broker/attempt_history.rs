@@ -231,7 +231,7 @@ impl Broker {
         }
         let need = need.map(NextTarget::Untried);
         let need = need.or_else(|| self.offer_when_none_serves(id, pool, request, rng, &again).map(NextTarget::Retry));
-        need.unwrap_or_else(|| self.nobody(id, pool, request, history))
+        need.unwrap_or_else(|| self.no_target(id, pool, request, history))
     }
 
     /// The target when no router is available.
@@ -266,7 +266,7 @@ impl Broker {
 
     /// Why no target is left, and until when. A request that matches no target, and a router that would answer the
     /// same again, are not worth a wait.
-    fn nobody(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
+    fn no_target(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
         let out =
             pool.tree().ineligible().filter(|(router, why)| *why == Ineligible::Disabled && history.may_retry(*router));
         let until = out.filter_map(|(router, _)| self.back(router)).min();

@@ -66,7 +66,7 @@ pub enum CommandError {
     /// A router that is not in that pool.
     #[error("{1} does not stand in the pool of {0}")]
     NotInPool(RouterPath, RouterPath),
-    /// [`MAX_WEIGHT_OVERRIDES`] weights are overridden already.
+    /// As many weights as an operator may set (1,024) are overridden already.
     #[error("1024 weights differ from the file's already: write them there")]
     TooManyWeights,
 }

@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn two_dead_routers_convict_nobody() {
+    fn two_dead_routers_blame_no_request() {
         for well in [GoodStart::default(), started(9), started(10), sent(9)] {
             let mut suspects = Suspects::default();
             assert_eq!(fail(&mut suspects, bad(), A, GoodStart::default(), 10), Finding::Nothing);

@@ -31,7 +31,7 @@ pub enum Effect {
     None,
     /// Counted, without a visible change.
     Counted,
-    /// Should be ejected, by a statistical guess. That must not eject the last router; [`Health::eject_suspected`]
+    /// Should be ejected, by a statistical guess. That must not eject the last router; `Health::eject_suspected`
     /// does it.
     Suspected,
     /// Ejected now.

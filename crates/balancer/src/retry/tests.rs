@@ -197,7 +197,7 @@ impl Harness {
     }
 }
 
-/// Fallback over so many routers that stay out for ten minutes.
+/// Fallback over this many routers that stay out for ten minutes.
 fn fallback(routers: usize) -> Harness {
     Harness::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
 }

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_is_not_read() {
+    fn fields_without_a_condition_are_not_read() {
         let request = Body(json!({"a": 1}), "X-One");
         let read = Read::new(&request, None, false);
         assert_eq!(

@@ -74,7 +74,7 @@ struct Harness {
     open: Vec<Route>,
     concurrency: u32,
     /// In the last event.
-    somebody_returned: bool,
+    router_returned: bool,
 }
 
 impl Harness {
@@ -160,7 +160,7 @@ impl Harness {
     }
 
     fn note(&mut self, changes: &[BrokerEvent]) {
-        self.somebody_returned = changes.iter().any(|change| {
+        self.router_returned = changes.iter().any(|change| {
             let BrokerEvent::HealthChanged(transition) = change else { return false };
             !matches!(transition.state, HealthState::Cooling { .. })
         });
@@ -201,13 +201,13 @@ fn play(number: u64) {
     let mut rng = dice(&[7, number]);
     let concurrency = rng.random_range(1..4);
     let broker = Broker::new(settings(&mut rng, concurrency));
-    let mut world = Harness { broker, rng, now: START, open: Vec::new(), concurrency, somebody_returned: false };
+    let mut world = Harness { broker, rng, now: START, open: Vec::new(), concurrency, router_returned: false };
     for event in 0..EVENTS / WORLDS {
         let before = world.deadlines();
         world.step();
         let closer = before.iter().zip(&world.deadlines()).any(|(before, after)| after.is_some() && after < before);
         // Who came back and went out again within one event has a deadline of its own.
-        assert!(!closer || world.somebody_returned, "world {number}, event {event}: a deadline moved closer");
+        assert!(!closer || world.router_returned, "world {number}, event {event}: a deadline moved closer");
         assert_eq!(invariants::broken(&world.broker), None, "world {number}, event {event}");
     }
     let mut ticks = 0;

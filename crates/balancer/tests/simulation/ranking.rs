@@ -69,7 +69,7 @@ fn every_outage_is_noticed_and_every_router_comes_back() {
 
 /// What would make all the others true by doing nothing.
 #[test]
-fn the_scenarios_hurt_whoever_does_not_learn() {
+fn the_scenarios_hurt_a_policy_that_does_not_learn() {
     let results = Results::of_the_tests();
     for scenario in ["one router dead", "two of three dead", "60 % errors on one", "rate limit without a hint"] {
         let (random, ours) = (results.of(scenario, "random"), results.of(scenario, OURS));

@@ -25,7 +25,7 @@ pub(crate) struct Bus {
     pub(crate) logs_twice: f64,
     /// This share of the logs takes seconds.
     logs_late: f64,
-    /// The logs of so many probes never arrive.
+    /// The logs of this many probes never arrive.
     pub(crate) probes_without_log: usize,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     Dead(Duration),
     /// This share of the calls fails.
     Errors(f64),
-    /// Every call takes so many times as long.
+    /// Every call takes this many times as long.
     Slow(f64),
     /// It has room for few calls at a time, at first one, at the end of the spell so many; the rest fail.
     Cold(f64),

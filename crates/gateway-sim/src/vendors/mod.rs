@@ -87,7 +87,7 @@ impl Kind {
 pub enum Fault {
     /// It answers with this status, in its own form of errors.
     Status(u16),
-    /// Only so many pieces come.
+    /// Only this many pieces come.
     CutAfter(usize),
     /// The piece breaks off in its middle, and nothing follows.
     CutWithin(usize),

@@ -25,7 +25,7 @@ pub use routers::Router;
 /// The version for which the gateway refuses to load a file at all.
 const REFUSED_VERSION: &str = "0.92.1";
 /// JSON and nothing else.
-const STRICT: ParseOptions = ParseOptions {
+pub const STRICT: ParseOptions = ParseOptions {
     allow_comments: false,
     allow_trailing_commas: false,
     allow_loose_object_property_names: false,

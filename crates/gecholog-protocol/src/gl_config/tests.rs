@@ -53,7 +53,7 @@ fn files_that_the_gateway_refuses() {
 }
 
 #[test]
-fn text_that_is_no_json_is_told_by_its_place() {
+fn text_that_is_no_json_is_reported_with_its_place() {
     let config = shipped(&[("\"log_level\": \"INFO\",", "\"log_level\" \"INFO\",")]);
     assert!(faults(&config)[0].0.starts_with("gl.json:4:1"), "{:?}", config.faults);
     assert!(!config.readable);

@@ -37,7 +37,7 @@ impl Rate {
         self.0
     }
 
-    /// The price of so many tokens, in femto-dollars: a product of two 64-bit numbers fits into 128 bits.
+    /// The price of this many tokens, in femto-dollars: a product of two 64-bit numbers fits into 128 bits.
     pub(super) fn of(self, tokens: u64) -> u128 {
         u128::from(self.0) * u128::from(tokens)
     }

@@ -161,7 +161,7 @@ impl Prices {
         Some(Cost::of_femto_dollars(sum))
     }
 
-    /// The price of a token in a call with so many input tokens.
+    /// The price of a token in a call with this many input tokens.
     pub fn rate(&self, kind: TokenKind, tier: ServiceTier, input: u64) -> Option<Rate> {
         let mut kind = Some(kind);
         while let Some(wanted) = kind {

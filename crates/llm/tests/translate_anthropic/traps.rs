@@ -176,7 +176,7 @@ fn trap_5_what_gemini_wants_back_is_left_out_and_said() {
 }
 
 #[test]
-fn trap_8_fields_that_nobody_knows_do_not_reach_the_vendor_unasked() {
+fn trap_8_unknown_fields_do_not_reach_the_vendor_unasked() {
     let request =
         json!({"model": "m", "store": true, "new_field": {"a": 1}, "messages": [{"role": "user", "content": "a"}]});
     let (body, dropped) = translate(&request, &options()).unwrap();

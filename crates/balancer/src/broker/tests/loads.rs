@@ -93,7 +93,7 @@ impl Calls {
         }
     }
 
-    /// The shares of so many calls, one each so many milliseconds, through the replicas in turn.
+    /// The shares of this many calls, one every `every` milliseconds, through the replicas in turn.
     fn shares(&mut self, calls: u32, every: u64) -> Vec<f64> {
         let mut counts = vec![0.0; self.routers.len()];
         for call in 0..calls {
@@ -129,7 +129,7 @@ fn shares_shift_to_the_faster() {
 }
 
 #[test]
-fn fast_errors_attract_nobody() {
+fn fast_errors_attract_no_calls() {
     for status in [500, 503, 429] {
         let fails = Behaviour { status, ..takes(3) };
         let mut calls = Calls::new(&Policy::Fastest, &[takes(300), takes(300), fails]);
@@ -272,7 +272,7 @@ fn nothing_herds() {
 
 /// One that was left alone for being slow is tried again and not run to.
 #[test]
-fn nobody_runs_to_one_that_was_left_alone() {
+fn calls_do_not_crowd_to_a_router_that_was_left_alone() {
     let mut calls = Calls::new(&Policy::Fastest, &[takes(200), takes(200), takes(20_000)]);
     calls.shares(500, 50);
     calls.wait(100_000);

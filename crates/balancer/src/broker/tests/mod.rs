@@ -61,7 +61,7 @@ mod reloading {
     }
 
     #[test]
-    fn the_same_settings_again_move_nobodys_turn() {
+    fn the_same_settings_again_move_no_turn() {
         for settings in [turns(&[1.0; 3], &[]), turns(&[5.0, 1.0, 1.0], &[]), turns(&[0.3, 0.1], &[2.0, 1.0, 1.0])] {
             let whole = take(&mut world(&settings), 40);
             let mut world = world(&settings);
@@ -190,7 +190,7 @@ mod deciding {
     }
 
     #[test]
-    fn all_disabled_is_told_when_it_begins_and_when_it_ends() {
+    fn all_disabled_is_reported_when_it_begins_and_when_it_ends() {
         let mut world = Harness::new(2);
         world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
         assert_eq!(world.choose(START), Some(router(1)));
@@ -286,7 +286,7 @@ mod learning {
     }
 
     #[test]
-    fn twenty_bad_requests_disable_nobody() {
+    fn twenty_bad_requests_disable_no_router() {
         let mut world = Harness::new(3);
         for n in 0..20 {
             let id = format!("A_{n}_1_0");
@@ -298,7 +298,7 @@ mod learning {
     }
 
     #[test]
-    fn an_answer_made_by_somebody_else_says_nothing() {
+    fn an_answer_made_by_another_processor_says_nothing() {
         let base = log("/azure/r0/", 500, "A_1_1_0", 0, 1);
         for (report, why) in [
             (Report { processor_generated: true, ..base }, IgnoreReason::ProcessorGenerated),
@@ -326,7 +326,7 @@ mod learning {
     }
 
     #[test]
-    fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_nobodys_fault() {
+    fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_no_routers_fault() {
         let mut world = Harness::new(3);
         let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
         let row_2_failed = Report { stamped_path: Some("/azure/r0/"), ..fallback };
@@ -344,7 +344,7 @@ mod learning {
     }
 
     #[test]
-    fn hidden_fields_are_told_once() {
+    fn hidden_fields_are_reported_once() {
         let mut world = Harness::new(3);
         for n in 0..5 {
             world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
@@ -353,7 +353,7 @@ mod learning {
     }
 
     #[test]
-    fn refused_credentials_are_told_once_while_another_router_works() {
+    fn refused_credentials_are_reported_once_while_another_router_works() {
         let mut world = Harness::new(2);
         for n in 0..30 {
             let id = format!("A_{n}_1_0");
@@ -369,7 +369,7 @@ mod learning {
     }
 
     #[test]
-    fn nine_refusals_or_refusals_everywhere_are_not_told() {
+    fn nine_refusals_or_refusals_everywhere_are_not_reported() {
         let mut world = Harness::new(2);
         for n in 0..40 {
             let id = format!("A_{n}_1_0");
@@ -389,7 +389,7 @@ mod learning {
     }
 
     #[test]
-    fn nothing_but_404_is_told_once() {
+    fn nothing_but_404_is_reported_once() {
         let mut world = Harness::new(2);
         for n in 0..9 {
             world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
@@ -543,7 +543,7 @@ mod stragglers {
     }
 
     #[test]
-    fn a_message_that_tells_nothing_of_its_beginning_waits_for_its_log() {
+    fn a_message_without_a_start_time_waits_for_its_log() {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::from_secs(3);
         let mut world = Harness::of(settings);
@@ -558,7 +558,7 @@ mod stragglers {
 }
 
 #[test]
-fn a_reload_tells_of_a_pool_only_what_has_changed() {
+fn a_reload_reports_of_a_pool_only_what_has_changed() {
     let mut world = Harness::new(1);
     world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
     let emitted =
@@ -570,7 +570,7 @@ fn a_reload_tells_of_a_pool_only_what_has_changed() {
 }
 
 #[test]
-fn a_request_with_nothing_for_it_is_told_why() {
+fn a_request_without_a_matching_target_gets_the_reason() {
     use crate::strategy::{Condition, Field, Query, Test};
     let condition = |text: &str, then| {
         let query = Query::Field(Field::Path, vec![Test::Eq(text.into())]);
@@ -736,7 +736,7 @@ mod proving {
     }
 
     #[test]
-    fn who_fails_right_after_each_return_is_told_once() {
+    fn a_router_that_fails_right_after_each_return_is_reported_once() {
         let mut world = Harness::new(2);
         for n in 0..6 {
             let id = format!("A_{n}_1_0");

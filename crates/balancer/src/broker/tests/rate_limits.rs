@@ -8,7 +8,7 @@ use crate::strategy::{Condition, Field, Query, Test};
 use types::outcome::{QuotaRemaining, RateLimitHeaders};
 use types::request::RequestSize;
 
-/// A request of so many bytes that allows an answer of so many tokens.
+/// A request of this many bytes that allows an answer of this many tokens.
 struct Sized(usize, u64);
 
 impl Request for Sized {
@@ -78,7 +78,7 @@ fn modes() -> Vec<Policy> {
 }
 
 #[test]
-fn whoever_has_no_room_is_passed_over_in_every_mode() {
+fn a_router_over_its_limits_is_passed_over_in_every_mode() {
     for mode in modes() {
         let mut world = world(mode.clone(), &[rpm(3), None, rpm(4)]);
         let mut counts = [0; 3];
@@ -96,7 +96,7 @@ fn whoever_has_no_room_is_passed_over_in_every_mode() {
 }
 
 #[test]
-fn whoever_had_no_room_is_owed_nothing_in_a_round_robin() {
+fn a_router_over_its_limits_is_owed_nothing_in_a_round_robin() {
     let mut world = world(Policy::RoundRobin, &[rpm(20), None, None]);
     for call in 0..1_000 {
         world.route(&INGRESS, call * 50);
@@ -107,7 +107,7 @@ fn whoever_had_no_room_is_owed_nothing_in_a_round_robin() {
 }
 
 #[test]
-fn nested_branches_and_conditions_are_heeded() {
+fn nested_branches_and_conditions_are_respected() {
     let deep = branch(Policy::Fallback, vec![leaf(0), leaf(1)]);
     let settings = settings_of(branch(Policy::Fallback, vec![deep, leaf(2)]), &[rpm(1), rpm(1), rpm(1)]);
     let mut world = world_of(&settings);
@@ -127,7 +127,7 @@ fn nested_branches_and_conditions_are_heeded() {
 }
 
 #[test]
-fn where_nobody_has_room_a_request_goes_where_it_would_without_budgets() {
+fn where_all_are_over_their_limits_a_request_goes_where_it_would_without_budgets() {
     let full = [rpm(1), rpm(1)];
     let mut world = world(Policy::Fallback, &full);
     assert_eq!(world.route(&INGRESS, 0).reservation.limit, LimitVerdict::Within);
@@ -314,7 +314,7 @@ fn who_is_asked_again_should_have_room_too() {
 enum Step {
     Wait(u64),
     Decide(usize, u64),
-    /// The log of a decision, so many back.
+    /// The log of the decision this many back.
     Log(usize, u64),
 }
 
@@ -347,7 +347,7 @@ fn had_room(calls: &[Call], place: usize, rate_limit: Option<RateLimit>, tokens:
 proptest! {
     /// The chosen router is within its limits in every sixty seconds, or none is, at most a second of rounding apart.
     #[test]
-    fn nobody_gets_more_than_its_budget_while_another_has_room(
+    fn no_router_gets_more_than_its_budget_while_another_has_room(
         mode in prop::sample::select(modes()),
         limits in prop::collection::vec(any_budget(), 4),
         steps in steps()

@@ -189,7 +189,7 @@ mod going {
     }
 
     #[test]
-    fn where_nothing_tells_it_began_before_as_long_as_a_call_can_last() {
+    fn without_a_start_time_it_began_before_for_as_long_as_a_call_can_last() {
         let mut world = Harness::default();
         world.settings.disabled_time = Duration::from_secs(1);
         let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
@@ -234,7 +234,7 @@ mod hints {
     }
 
     #[test]
-    fn ignored_when_told_so_and_believed_up_to_the_longest() {
+    fn ignored_when_set_so_and_respected_up_to_the_longest() {
         let mut world = Harness::default();
         world.settings.retry_after.honor = false;
         world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
@@ -593,7 +593,7 @@ mod a_ramp {
     }
 
     #[test]
-    fn skips_steps_that_nobody_saw() {
+    fn skips_steps_that_were_not_observed() {
         let mut world = probing();
         world.settings.slow_start = Duration::from_secs(10);
         world.answer(Class::Success, MINUTES_10);

@@ -79,7 +79,7 @@ fn requests_count_for_a_minute_and_no_second_less() {
 }
 
 #[test]
-fn tokens_are_what_was_expected_until_the_log_tells() {
+fn tokens_are_what_was_expected_until_the_log_reports() {
     let mut limits = limits(None, Some(1_000));
     limits.take(0, A, 900, at(0));
     assert_eq!(lack_at(&mut limits, A, 101, 5_000), Some(LimitExceeded::Tpm));

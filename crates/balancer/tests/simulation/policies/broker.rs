@@ -22,7 +22,7 @@ const INGRESS: &str = "/pool/";
 /// The broker's clock when a run begins, in nanoseconds; and the gateway's, which goes wrong by an hour.
 const START: u64 = 1_800_000_000_000_000_000;
 const GATEWAY_START: u64 = START - 3_600_000_000_000;
-/// The invariants are looked at after every so many events.
+/// The invariants are looked at after this many events each.
 const LOOK: u32 = 16;
 
 /// All replicas.

@@ -78,7 +78,7 @@ pub struct AnswerContext {
     pub model: String,
     /// Its family.
     pub family: EmbeddingModel,
-    /// How many texts were sent: so many vectors come back.
+    /// How many texts were sent: as many vectors come back.
     pub inputs: usize,
     /// The client wants each vector as the base64 of its 32 bit floats, which the SDKs of OpenAI ask for.
     pub is_base64: bool,
